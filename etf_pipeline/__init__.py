@@ -1,0 +1,23 @@
+"""ETF prices in; a trustworthy Parquet store, risk tables and optimised portfolios out.
+
+Importing the package costs no more than it must: names load on first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from etf_pipeline._version import __version__
+
+if TYPE_CHECKING:
+    from etf_pipeline.provider import ETFDataProvider
+
+__all__ = ["ETFDataProvider", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "ETFDataProvider":
+        from etf_pipeline.provider import ETFDataProvider
+
+        return ETFDataProvider
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

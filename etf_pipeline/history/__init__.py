@@ -1,0 +1,1 @@
+"""From raw batches to a history that can be trusted. Pure: no Dagster, no network."""

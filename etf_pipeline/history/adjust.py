@@ -1,0 +1,82 @@
+"""Closing prices adjusted for distributions, computed by us so that updates equal a download."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+Floats = npt.NDArray[np.float64]
+
+
+def distributions(dividends: Floats, capital_gains: Floats) -> Floats:
+    """Cash paid per unit at each ex-date, counted once.
+
+    Yahoo reports a fund's capital gain inside the dividend of the same date as well as on its
+    own; a gain no larger than that dividend is therefore part of it.
+    """
+    inside = capital_gains <= dividends
+    return np.where(inside, dividends, dividends + capital_gains)
+
+
+def adjusted_close(closes: pd.Series, paid: pd.Series) -> Floats:
+    """Close adjusted backwards for distributions, shape (n,), same currency as `closes`.
+
+    Each distribution D with ex-date d multiplies every earlier price by 1 − D/C, where C is the
+    last close before d (CRSP price adjustment factor; CRSP Data Definitions, "Factor to Adjust
+    Prices"). `closes` are split-adjusted already, as Yahoo publishes them. A distribution that
+    no price has followed yet adjusts nothing: the latest adjusted close is the latest close.
+
+    Args:
+        closes: indexed by ascending session date, all positive.
+        paid: distributions indexed by ex-date, which need not be a date of `closes`.
+
+    Raises:
+        ValueError: a distribution is as large as the price it was paid from.
+    """
+    prices = closes.to_numpy(dtype="float64")
+    factors = np.ones(len(prices) + 1)
+    events = paid[paid > 0]
+    positions = np.searchsorted(closes.index.to_numpy(), events.index.to_numpy(), side="left")
+    for position, (date, amount) in zip(positions, events.items(), strict=True):
+        if position == 0 or position == len(prices):
+            continue
+        previous = prices[position - 1]
+        if amount >= previous:
+            raise ValueError(
+                f"distribution {amount:g} of {date:%Y-%m-%d} is not below the close {previous:g} "
+                "before it"
+            )
+        factors[position] *= 1.0 - amount / previous
+    # The factor of an ex-date applies to every row before it.
+    cumulative = np.cumprod(factors[::-1])[::-1]
+    return prices * cumulative[1:]
+
+
+def unadjusted(adjusted: pd.Series, dividends: pd.Series, capital_gains: pd.Series) -> pd.Series:
+    """The closes that `adjusted_close` would turn into `adjusted`: its exact inverse.
+
+    With F the product of the factors of all later ex-dates, the last close before an ex-date is
+    C = A/F + D, since A = C (1 − D/C) F.
+
+    Args:
+        adjusted: dividend-adjusted closes by ascending date.
+        dividends: distributions on the same dates.
+        capital_gains: capital gains on the same dates.
+    """
+    values = adjusted.to_numpy(dtype="float64")
+    paid = distributions(
+        np.nan_to_num(dividends.to_numpy(dtype="float64")),
+        np.nan_to_num(capital_gains.to_numpy(dtype="float64")),
+    )
+    closes = values.copy()
+    later = 1.0
+    last = len(values)
+    for i in np.flatnonzero(paid > 0)[::-1]:
+        closes[i:last] = values[i:last] / later
+        last = i
+        if i > 0:
+            close_before = values[i - 1] / later + paid[i]
+            later *= 1.0 - paid[i] / close_before
+    closes[:last] = values[:last] / later
+    return pd.Series(closes, adjusted.index)

@@ -1,0 +1,115 @@
+"""From all known rows of one ticker to its history table and its quarantine table. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from etf_pipeline.errors import RejectedDataError
+from etf_pipeline.history.adjust import adjusted_close, distributions
+from etf_pipeline.history.quality import FLAGGED, Finding, assess, quarantined_dates
+from etf_pipeline.schemas import HISTORY, QUARANTINE
+from etf_pipeline.store.batches import VALUE_COLUMNS, frame_to_arrow
+
+# Raise when a rule changes, so that every history is assessed again at its next update.
+RULES_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Built:
+    """A history, its findings as a table, and the number of rows held back."""
+
+    history: pa.Table
+    quarantine: pa.Table
+    quarantined: int
+    adj_close_gap: float | None
+
+
+def build(
+    rows: pd.DataFrame, sessions: npt.NDArray[np.datetime64], source_adj: pd.Series | None = None
+) -> Built:
+    """Assess, adjust and split `rows` into what may be used and what may not.
+
+    Args:
+        rows: every known row of the ticker, columns of `store.batches.VALUE_COLUMNS`.
+        sessions: the exchange's sessions.
+        source_adj: the source's own adjusted close by date, to compare with ours.
+
+    Raises:
+        RejectedDataError: nothing usable is left, or a distribution exceeds its price.
+    """
+    findings = assess(rows, sessions)
+    held_back = np.isin(rows.index.to_numpy().astype("datetime64[D]"), quarantined_dates(findings))
+    clean = rows[~held_back]
+    if clean.empty:
+        rules = sorted({f.rule for f in findings})
+        raise RejectedDataError(f"no usable row is left of {len(rows)} ({', '.join(rules)})")
+    paid = pd.Series(
+        distributions(rows["dividends"].to_numpy(), rows["capital_gains"].to_numpy()), rows.index
+    )
+    try:
+        adjusted = adjusted_close(clean["close"], paid)
+    except ValueError as error:
+        raise RejectedDataError(str(error)) from None
+    frame = clean.assign(adj_close=adjusted, flag=_flags(clean.index, findings))
+    gap = _gap(clean.index, adjusted, source_adj)
+    return Built(
+        frame_to_arrow(frame, HISTORY.arrow),
+        _quarantine_table(rows, findings),
+        int(held_back.sum()),
+        gap,
+    )
+
+
+def validate_history(table: pa.Table) -> None:
+    """Refuse a table that no reader should ever see.
+
+    Raises:
+        RejectedDataError: dates not strictly ascending, or a price that is not positive.
+    """
+    days = table.column("date").to_numpy().astype("int64")
+    if len(days) == 0 or np.any(np.diff(days) <= 0):
+        raise RejectedDataError("dates are not strictly ascending")
+    for name in ("close", "adj_close"):
+        values = table.column(name).to_numpy()
+        if not np.all(np.isfinite(values) & (values > 0)):
+            raise RejectedDataError(f"{name} has a value that is not a positive number")
+
+
+def _flags(index: pd.Index, findings: list[Finding]) -> npt.NDArray[np.object_]:
+    flags = np.full(len(index), None, dtype=object)
+    days = index.to_numpy().astype("datetime64[D]")
+    for finding in findings:
+        if finding.severity == FLAGGED:
+            position = int(np.searchsorted(days, finding.date))
+            if position < len(days) and days[position] == finding.date:
+                old = flags[position]
+                flags[position] = finding.rule if old is None else f"{old},{finding.rule}"
+    return flags
+
+
+def _quarantine_table(rows: pd.DataFrame, findings: list[Finding]) -> pa.Table:
+    index = pd.DatetimeIndex(np.array([f.date for f in findings], dtype="datetime64[s]"))
+    bars = rows.reindex(index)[list(VALUE_COLUMNS)]
+    frame = bars.assign(
+        rule=[f.rule for f in findings],
+        severity=[f.severity for f in findings],
+        evidence=[f.evidence for f in findings],
+    )
+    return frame_to_arrow(frame, QUARANTINE.arrow)
+
+
+def _gap(
+    index: pd.Index, adjusted: npt.NDArray[np.float64], source_adj: pd.Series | None
+) -> float | None:
+    if source_adj is None:
+        return None
+    theirs = source_adj.reindex(index).to_numpy(dtype="float64")
+    usable = np.isfinite(theirs) & (theirs > 0)
+    if not usable.any():
+        return None
+    return float(np.max(np.abs(adjusted[usable] / theirs[usable] - 1.0)))

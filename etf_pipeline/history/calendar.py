@@ -1,0 +1,82 @@
+"""Exchange sessions: which days trade, and when a session's bar is final."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from exchange_calendars import ExchangeCalendar
+
+_EARLIEST = "1962-01-02"  # the first daily bars that Yahoo has
+Days = npt.NDArray[np.datetime64]
+
+
+@lru_cache(maxsize=1)
+def known_exchanges() -> frozenset[str]:
+    """ISO 10383 MICs that have a calendar."""
+    import exchange_calendars
+
+    names = exchange_calendars.get_calendar_names(include_aliases=False)
+    return frozenset(n for n in names if len(n) == 4 and n.isalnum())
+
+
+@lru_cache(maxsize=128)
+def exchange_calendar(mic: str) -> ExchangeCalendar:
+    """The calendar of an exchange, as far back as it goes."""
+    import exchange_calendars
+
+    for start in (_EARLIEST, "1990-01-01", "2000-01-01"):
+        # A calendar that does not reach back so far refuses the start, each in its own way.
+        with contextlib.suppress(ValueError, NotImplementedError):
+            return exchange_calendars.get_calendar(mic, start=start)
+    return exchange_calendars.get_calendar(mic)
+
+
+@lru_cache(maxsize=128)
+def sessions(mic: str) -> Days:
+    """Every session of an exchange that its calendar knows, shape (n,), datetime64[D]."""
+    return exchange_calendar(mic).sessions.to_numpy().astype("datetime64[D]")
+
+
+def has_calendar(mic: str) -> bool:
+    """Whether `mic` is an exchange whose sessions are known."""
+    if mic not in known_exchanges():
+        return False
+    try:
+        return len(sessions(mic)) > 0
+    except NotImplementedError:  # a name that the calendar library lists without its rules
+        return False
+
+
+def time_zone(mic: str) -> str:
+    """IANA name of the exchange's time zone."""
+    return str(exchange_calendar(mic).tz)
+
+
+def last_final_session(mic: str, now: dt.datetime, delay: dt.timedelta) -> dt.date:
+    """The newest session whose bar is final at `now`: its close was at least `delay` ago.
+
+    Raises:
+        ValueError: `now` has no time zone; the host's zone must not decide a session.
+    """
+    if now.tzinfo is None:
+        raise ValueError("now must be aware, for example datetime.now(UTC)")
+    calendar = exchange_calendar(mic)
+    cutoff = int((now - delay).timestamp() * 1_000_000_000)
+    position = int(np.searchsorted(calendar.closes_nanos, cutoff, "right"))
+    if position == 0:
+        raise ValueError(f"{mic} had no session before {now}")
+    return calendar.sessions[position - 1].date()
+
+
+def close_time(mic: str) -> dt.time:
+    """The usual close of an exchange, in its own time zone."""
+    calendar = exchange_calendar(mic)
+    last = calendar.sessions[-1]
+    return calendar.session_close(last).tz_convert(calendar.tz).time()

@@ -1,0 +1,163 @@
+"""Merging a download into what is known: idempotent, and never from longer to shorter."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from etf_pipeline.errors import RejectedDataError
+from etf_pipeline.store.batches import BAR_COLUMNS, EVENT_COLUMNS, VALUE_COLUMNS
+
+# Below this relative difference two prices are the same number sent twice.
+_SAME = 1e-7
+# A ratio this far from 1 on most of the overlap is a split or a restatement, not a correction.
+_RESCALED = 1e-4
+_MIN_OVERLAP = 3
+_STARTS_LATER = np.timedelta64(7, "D")
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Merge:
+    """Result of a merge: the rows, and how many were added, revised and removed."""
+
+    rows: pd.DataFrame
+    added: int = 0
+    revised: int = 0
+    removed: int = 0
+    note: str | None = None
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything is different from before."""
+        return bool(self.added or self.revised or self.removed)
+
+
+def empty_rows() -> pd.DataFrame:
+    """No rows, with the columns and index that every other function here expects."""
+    index = pd.DatetimeIndex(np.array([], dtype="datetime64[s]"), name="date")
+    return pd.DataFrame({c: np.array([], dtype="float64") for c in VALUE_COLUMNS}, index=index)
+
+
+def tidy(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows worth merging: a price, or an event; sorted, with only `VALUE_COLUMNS`.
+
+    A null day carries no information and is left out, so it can be asked for again.
+    """
+    rows = rows[list(VALUE_COLUMNS)].astype("float64")
+    events = rows[list(EVENT_COLUMNS)].fillna(0.0)
+    rows = rows.assign(**{c: events[c] for c in EVENT_COLUMNS})
+    keep = rows["close"].notna().to_numpy() | (events.to_numpy() != 0).any(axis=1)
+    return rows[keep].sort_index()
+
+
+def needs_full(known: pd.DataFrame, window: pd.DataFrame) -> str | None:
+    """Why a trailing window cannot be merged and the whole history must be fetched again.
+
+    Returns:
+        None when the window can be merged; otherwise the reason, with the ratio seen.
+    """
+    old, new = _common_closes(known, window)
+    if len(old) == 0:
+        return "the window does not overlap what is known"
+    ratio = old / new
+    changed = np.abs(ratio - 1.0) > _RESCALED
+    if changed.any() and (len(old) < _MIN_OVERLAP or changed.sum() * 2 >= len(old)):
+        return f"known closes are {np.median(ratio[changed]):.6g} times the new ones"
+    last = known.index[known["close"].notna()][-1]
+    fresh = window[(window.index > last) & (window["stock_splits"] != 0)]
+    if len(fresh):
+        first = fresh.iloc[0]
+        return f"split of {first['stock_splits']:g} on {fresh.index[0]:%Y-%m-%d}"
+    return None
+
+
+def merge_window(known: pd.DataFrame, window: pd.DataFrame) -> Merge:
+    """Union by date where the newer download wins; a day it lacks keeps what is known."""
+    return _union(known, tidy(window))
+
+
+def merge_full(known: pd.DataFrame, full: pd.DataFrame) -> Merge:
+    """Merge a download of the whole history.
+
+    When it restates the price level (split, rescaling), it replaces everything as one version;
+    otherwise it is merged like a window, so that days it has lost are kept.
+
+    Raises:
+        RejectedDataError: it restates the level but starts later than what is known, so that
+            older rows would be lost.
+    """
+    full = tidy(full)
+    old, new = _common_closes(known, full)
+    rescaled = len(old) > 0 and (np.abs(old / new - 1.0) > _RESCALED).sum() * 2 >= len(old)
+    if not rescaled:
+        return _union(known, full)
+    first_old, first_new = known.index[0], full.index[0]
+    if first_new.to_numpy() - first_old.to_numpy() > _STARTS_LATER:
+        raise RejectedDataError(
+            f"the new history is on another price level and starts on {first_new:%Y-%m-%d}, "
+            f"later than the known {first_old:%Y-%m-%d}; kept the known one"
+        )
+    counted = _union(known, full)
+    gone = ~known.index.isin(full.index)
+    note = f"restated: known closes were {np.median(old / new):.6g} times the new ones"
+    return Merge(full, counted.added, counted.revised, int(gone.sum()), note)
+
+
+def _union(known: pd.DataFrame, new: pd.DataFrame) -> Merge:
+    if known.empty:
+        return Merge(new, added=len(new))
+    if new.empty:
+        return Merge(known)
+    positions = known.index.get_indexer(new.index)
+    exists = positions >= 0
+    before = known.to_numpy()[positions[exists]]
+    after = new.to_numpy()[exists].copy()
+    # A day that has lost its price keeps the one we know; its events are still taken.
+    bars = len(BAR_COLUMNS)
+    lost = np.isnan(after[:, BAR_COLUMNS.index("close")])
+    after[lost, :bars] = before[lost, :bars]
+    changed = _differs(before, after).any(axis=1)
+    values = known.to_numpy(copy=True)
+    values[positions[exists][changed]] = after[changed]
+    rows = pd.DataFrame(values, index=known.index, columns=list(VALUE_COLUMNS))
+    fresh = new[~exists]
+    if len(fresh):
+        rows = pd.concat([rows, fresh]).sort_index()
+    return Merge(rows, added=len(fresh), revised=int(changed.sum()))
+
+
+def _differs(
+    before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]
+) -> npt.NDArray[np.bool_]:
+    both_missing = np.isnan(before) & np.isnan(after)
+    close = np.abs(before - after) <= _SAME * np.maximum(np.abs(before), np.abs(after))
+    return np.asarray(~(both_missing | close), dtype=np.bool_)
+
+
+def _common_closes(known: pd.DataFrame, new: pd.DataFrame) -> tuple[Floats, Floats]:
+    positions = known.index.get_indexer(new.index)
+    exists = positions >= 0
+    old = known["close"].to_numpy()[positions[exists]]
+    fresh = new["close"].to_numpy(dtype="float64")[exists]
+    usable = (old > 0) & (fresh > 0)
+    return old[usable], fresh[usable]
+
+
+def drop_unfinished(rows: pd.DataFrame, last_final: dt.date) -> pd.DataFrame:
+    """Remove prices after the last final session: a live quote is not a close.
+
+    An event on such a day is kept, without a price.
+    """
+    unfinished = rows.index.to_numpy() > np.datetime64(last_final, "s")
+    if not unfinished.any():
+        return rows
+    rows = rows.copy()
+    rows.loc[unfinished, list(BAR_COLUMNS)] = np.nan
+    has_event = (rows[list(EVENT_COLUMNS)].fillna(0.0).to_numpy() != 0).any(axis=1)
+    return rows[~unfinished | has_event]

@@ -1,0 +1,27 @@
+"""How far apart bars are: daily, weekly or monthly. Detected, never assumed."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+PERIODS_PER_YEAR = {"daily": 252, "weekly": 52, "monthly": 12}
+
+
+def bar_spacing(dates: npt.NDArray[np.datetime64]) -> str | None:
+    """`daily`, `weekly`, `monthly`, or None when it cannot be told.
+
+    Args:
+        dates: ascending bar dates, shape (n,). The median gap decides, so holidays and missing
+            sessions do not.
+    """
+    if len(dates) < 3:
+        return None
+    gap = float(np.median(np.diff(dates.astype("datetime64[D]")).astype("int64")))
+    if gap <= 4:
+        return "daily"
+    if 5 <= gap <= 9:
+        return "weekly"
+    if 25 <= gap <= 35:
+        return "monthly"
+    return None

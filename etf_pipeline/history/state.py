@@ -1,0 +1,176 @@
+"""What is known of one ticker: its history and its quarantine read back as one set of rows."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from etf_pipeline.errors import CorruptFileError, MixedSourceError, RejectedDataError
+from etf_pipeline.history.build import RULES_VERSION, Built, build
+from etf_pipeline.history.calendar import sessions
+from etf_pipeline.history.merge import Merge, empty_rows, merge_full, merge_window
+from etf_pipeline.history.quality import PENDING, QUARANTINED
+from etf_pipeline.store.batches import (
+    VALUE_COLUMNS,
+    Piece,
+    collected_at,
+    list_batch_ids,
+    open_batch,
+    partitions_with_batches,
+)
+from etf_pipeline.store.layout import Layout, decode_ticker
+from etf_pipeline.store.reader import FileInfo, file_info, read_table, to_frame
+from etf_pipeline.universe.instruments import Instrument
+
+
+@dataclass(frozen=True)
+class Known:
+    """Rows known of a ticker, and where they came from.
+
+    `torn` says that history and quarantine were not published together (a kill between the two),
+    or that the rules have changed since; `corrupt` carries the error of an unreadable file.
+    """
+
+    rows: pd.DataFrame
+    info: FileInfo | None
+    torn: bool = False
+    corrupt: str | None = None
+
+
+def read_known(layout: Layout, ticker: str) -> Known:
+    """Read a ticker's state; never raises for a damaged file, but says so."""
+    path = layout.history(ticker)
+    try:
+        info = file_info(path)
+        if not info.ours:
+            return Known(empty_rows(), info)
+        rows = to_frame(read_table(path, ["date", *VALUE_COLUMNS])).astype("float64")
+        held = _read_held_back(layout, ticker, info)
+    except FileNotFoundError:
+        return Known(empty_rows(), None)
+    except CorruptFileError as error:
+        return Known(empty_rows(), None, corrupt=str(error))
+    if held is None:
+        return Known(rows, info, torn=True)
+    if len(held):
+        rows = pd.concat([rows, held[~held.index.isin(rows.index)]]).sort_index()
+    return Known(rows, info, torn=info.meta.get("rules") != RULES_VERSION)
+
+
+def _read_held_back(layout: Layout, ticker: str, info: FileInfo) -> pd.DataFrame | None:
+    """Rows in quarantine, None when the file is not the one the history was published with."""
+    path = layout.quarantine(ticker)
+    try:
+        if file_info(path).content_hash != info.meta.get("quarantine_hash"):
+            return None
+        table = pq.read_table(path, filters=[("severity", "in", [QUARANTINED, PENDING])])
+    except (FileNotFoundError, CorruptFileError):
+        return None
+    frame = to_frame(table.select(["date", *VALUE_COLUMNS])).astype("float64")
+    return frame[~frame.index.duplicated()]
+
+
+def check_origin(pieces: Iterable[Piece], instrument: Instrument, known: Known) -> None:
+    """Refuse to mix sources or currencies in one history.
+
+    Raises:
+        MixedSourceError: naming both and the remedy.
+    """
+    sources = {p.source for p in pieces}
+    currencies = {p.info.currency for p in pieces}
+    if known.info is not None:
+        sources.add(known.info.source)
+        currencies.add(known.info.meta.get("currency", instrument.currency))
+    for what, values in (("source", sources), ("currency", currencies)):
+        if len(values) > 1:
+            raise MixedSourceError(
+                f"{instrument.ticker}: the history would mix {what} {' and '.join(sorted(values))};"
+                " use another data folder (--data-dir), or move the ticker's old files away"
+            )
+
+
+def read_pieces(
+    layout: Layout, instrument: Instrument, until: dt.datetime | None = None
+) -> list[Piece]:
+    """Every raw piece of a ticker (or its aliases), oldest first, collected no later than `until`.
+
+    Raises:
+        CorruptFileError: a raw batch is damaged.
+    """
+    pieces: list[Piece] = []
+    for folder in partitions_with_batches(layout):
+        partition = decode_ticker(folder.name)
+        for batch_id in list_batch_ids(layout, partition):
+            if until is not None and collected_at(batch_id) > until:
+                continue
+            pieces += pieces_of(layout, partition, batch_id, instrument)
+    return sorted(pieces, key=lambda p: p.batch_id)
+
+
+def pieces_of(layout: Layout, partition: str, batch_id: str, instrument: Instrument) -> list[Piece]:
+    """The pieces that one batch has of a ticker or its former names."""
+    batch = open_batch(layout, partition, batch_id)
+    names = [n for n in (instrument.ticker, *instrument.aliases) if n in batch.pieces]
+    if not names:
+        return []
+    with batch.opened() as reader:
+        return [reader.piece(n) for n in names]
+
+
+def fold(rows: pd.DataFrame, pieces: Iterable[Piece]) -> Merge:
+    """Merge pieces into rows, oldest first; the counts are totals over all of them."""
+    added = revised = removed = 0
+    notes: list[str] = []
+    for piece in pieces:
+        try:
+            merge = (merge_full if piece.info.full else merge_window)(rows, piece.rows)
+        except RejectedDataError as error:
+            notes.append(str(error))
+            continue
+        rows = merge.rows
+        added, revised, removed = (
+            added + merge.added,
+            revised + merge.revised,
+            removed + merge.removed,
+        )
+        if merge.note:
+            notes.append(merge.note)
+    return Merge(rows, added, revised, removed, "; ".join(notes) or None)
+
+
+def source_adjusted(pieces: list[Piece]) -> pd.Series | None:
+    """The source's own adjusted close, when the newest piece is a whole history."""
+    if not pieces or not pieces[-1].info.full:
+        return None
+    return pieces[-1].rows["adj_close_source"]
+
+
+def history_as_of(layout: Layout, instrument: Instrument, instant: dt.datetime) -> Built | None:
+    """The history exactly as it was known at `instant`, rebuilt from the raw batches.
+
+    Args:
+        layout: the store.
+        instrument: which ticker.
+        instant: an aware time; batches collected after it are ignored.
+
+    Returns:
+        None when nothing was known then.
+
+    Raises:
+        ValueError: `instant` has no time zone.
+        CorruptFileError: a raw batch is damaged.
+    """
+    if instant.tzinfo is None:
+        raise ValueError("instant must be aware, for example datetime(2025, 11, 1, tzinfo=UTC)")
+    pieces = read_pieces(layout, instrument, instant)
+    merged = fold(empty_rows(), pieces)
+    if merged.rows.empty:
+        return None
+    with contextlib.suppress(RejectedDataError):
+        return build(merged.rows, sessions(instrument.exchange))
+    return None

@@ -1,0 +1,267 @@
+"""Bringing histories up to date with the raw batches: the I/O around the pure functions."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from etf_pipeline.errors import (
+    CorruptFileError,
+    EtfError,
+    MixedSourceError,
+    RejectedDataError,
+)
+from etf_pipeline.history.build import RULES_VERSION, build, validate_history
+from etf_pipeline.history.calendar import sessions
+from etf_pipeline.history.merge import empty_rows
+from etf_pipeline.history.state import (
+    Known,
+    check_origin,
+    fold,
+    read_known,
+    read_pieces,
+    source_adjusted,
+)
+from etf_pipeline.schemas import HISTORY, QUARANTINE
+from etf_pipeline.store.batches import Batch, Piece, list_batch_ids, open_batch
+from etf_pipeline.store.catalog import date_range
+from etf_pipeline.store.hashing import content_hash
+from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.manifests import Outcome
+from etf_pipeline.store.reader import file_info
+from etf_pipeline.store.writer import locked, publish, write_text
+from etf_pipeline.universe.instruments import Instrument
+
+log = logging.getLogger(__name__)
+Progress = Callable[[Outcome], None]
+_ADJ_CLOSE_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class Applied:
+    """Which batch each ticker's history holds; saved per partition.
+
+    Losing the file costs time only: the histories are then rebuilt from the raw batches.
+    """
+
+    path: Path
+    last: dict[str, str]
+
+    @classmethod
+    def load(cls, path: Path) -> Applied:
+        """Read it; an absent or damaged file is an empty one."""
+        try:
+            return cls(path, {str(k): str(v) for k, v in json.loads(path.read_text()).items()})
+        except (OSError, ValueError, AttributeError):
+            return cls(path, {})
+
+    def save(self) -> None:
+        """Replace the file, if it would change."""
+        text = json.dumps(self.last, sort_keys=True, indent=0)
+        if not self.path.exists() or self.path.read_text() != text:
+            write_text(self.path, text)
+
+
+def update_histories(
+    layout: Layout,
+    partition: str,
+    instruments: Iterable[Instrument],
+    lock_timeout: float,
+    progress: Progress | None = None,
+) -> list[Outcome]:
+    """Apply every raw batch not yet applied; one ticker's failure never stops the others.
+
+    Memory holds one ticker at a time.
+
+    Raises:
+        LockTimeoutError: another process is updating this partition.
+        CorruptFileError: a raw batch that is still to be applied is damaged.
+    """
+    outcomes: list[Outcome] = []
+    with locked(layout.lock("history", partition), lock_timeout):
+        applied = Applied.load(layout.applied(partition))
+        chosen = list(instruments)
+        ids = list_batch_ids(layout, partition)
+        oldest = min((applied.last.get(i.ticker, "") for i in chosen), default="")
+        batches = [open_batch(layout, partition, b) for b in ids if b > oldest]
+        for instrument in chosen:
+            with locked(layout.lock("ticker", instrument.ticker), lock_timeout):
+                outcome = _update_one(layout, instrument, batches, applied)
+            outcomes.append(outcome)
+            if progress is not None:
+                progress(outcome)
+        applied.save()
+    return outcomes
+
+
+def _update_one(
+    layout: Layout,
+    instrument: Instrument,
+    batches: list[Batch],
+    applied: Applied,
+) -> Outcome:
+    ticker = instrument.ticker
+    try:
+        known = read_known(layout, ticker)
+        done = applied.last.get(ticker)
+        if done is None or known.torn or known.corrupt or known.info is None:
+            pieces = read_pieces(layout, instrument)
+            if known.corrupt:
+                pieces = _set_aside(layout, ticker, known, pieces)
+            outcome = _rebuild(layout, instrument, known, pieces)
+        else:
+            pieces = _pending(batches, instrument, done)
+            outcome = _advance(layout, instrument, known, pieces)
+        if pieces:
+            applied.last[ticker] = max(pieces[-1].batch_id, done or "")
+        return outcome
+    except (MixedSourceError, RejectedDataError) as error:
+        return Outcome(ticker, "rejected", reason=str(error))
+    except EtfError as error:
+        return Outcome(ticker, "failed", reason=str(error), failure_kind="transient")
+
+
+def _pending(batches: list[Batch], instrument: Instrument, done: str) -> list[Piece]:
+    pieces: list[Piece] = []
+    for batch in batches:
+        if batch.batch_id <= done:
+            continue
+        names = [n for n in (instrument.ticker, *instrument.aliases) if n in batch.pieces]
+        if names:
+            with batch.opened() as reader:
+                pieces += [reader.piece(n) for n in names]
+    return pieces
+
+
+def _set_aside(layout: Layout, ticker: str, known: Known, pieces: list[Piece]) -> list[Piece]:
+    """Move a damaged history out of the readers' way, if there is anything to rebuild it from."""
+    if not pieces:
+        raise RejectedDataError(str(known.corrupt))
+    path = layout.history(ticker)
+    path.replace(path.with_name(path.name + ".damaged"))
+    log.warning("%s; set aside as %s.damaged and rebuilt", known.corrupt, path.name)
+    return pieces
+
+
+def _rebuild(layout: Layout, instrument: Instrument, known: Known, pieces: list[Piece]) -> Outcome:
+    """History from all raw pieces, whatever the file holds now."""
+    if not pieces:
+        if known.info is not None and not known.info.ours:
+            raise RejectedDataError(
+                f"{known.info.path} was not written by this pipeline and has been left alone; "
+                "move it away to have the pipeline keep this ticker"
+            )
+        return Outcome(
+            instrument.ticker, "failed", reason="nothing has been downloaded yet",
+            failure_kind="transient",
+        )  # fmt: skip
+    check_origin(pieces, instrument, known)
+    merged = fold(empty_rows(), pieces)
+    added = int((~merged.rows.index.isin(known.rows.index)).sum())
+    note = merged.note
+    if known.corrupt:
+        note = "rebuilt from raw batches: the file was damaged" + (f"; {note}" if note else "")
+    is_new = known.info is None and not known.corrupt
+    outcome = _publish(layout, instrument, merged.rows, pieces, added, merged.revised, note, is_new)
+    _retire_aliases(layout, instrument)
+    return outcome
+
+
+def _retire_aliases(layout: Layout, instrument: Instrument) -> None:
+    """Remove the files of former names; the raw batches keep every row of them."""
+    for alias in instrument.aliases:
+        for path in (layout.history(alias), layout.quarantine(alias)):
+            try:
+                ours = file_info(path).ours
+            except (FileNotFoundError, CorruptFileError):
+                continue
+            if ours:
+                path.unlink()
+                log.info("%s was renamed to %s; removed %s", alias, instrument.ticker, path)
+
+
+def _advance(layout: Layout, instrument: Instrument, known: Known, pieces: list[Piece]) -> Outcome:
+    """History from what is known and the pieces that came since."""
+    if not pieces:
+        assert known.info is not None
+        first, last = date_range(known.info.path)
+        return Outcome(
+            instrument.ticker,
+            "unchanged",
+            first_date=first,
+            last_date=last,
+            content_hash=known.info.content_hash,
+            rows_quarantined=known.info.meta.get("quarantined", 0),
+            source=known.info.source,
+        )
+    check_origin(pieces, instrument, known)
+    merged = fold(known.rows, pieces)
+    return _publish(
+        layout, instrument, merged.rows, pieces, merged.added,
+        merged.revised + merged.removed, merged.note, False,
+    )  # fmt: skip
+
+
+def _publish(
+    layout: Layout,
+    instrument: Instrument,
+    rows: pd.DataFrame,
+    pieces: list[Piece],
+    added: int,
+    revised: int,
+    note: str | None,
+    is_new: bool,
+) -> Outcome:
+    built = build(rows, sessions(instrument.exchange), source_adjusted(pieces))
+    source = pieces[-1].source
+    common = {
+        "ticker": instrument.ticker,
+        "symbol": pieces[-1].info.symbol,
+        "exchange": instrument.exchange,
+        "currency": pieces[-1].info.currency,
+        "source": source,
+    }
+    quarantine_hash = content_hash(built.quarantine)
+    # Quarantine first: a history names the quarantine it belongs to, so a kill between the two
+    # shows as a mismatch and is mended from the raw batches.
+    publish(layout.quarantine(instrument.ticker), QUARANTINE, built.quarantine, common)
+    changed = publish(
+        layout.history(instrument.ticker),
+        HISTORY,
+        built.history,
+        common
+        | {
+            "quarantine_hash": quarantine_hash,
+            "quarantined": built.quarantined,
+            "rules": RULES_VERSION,
+        },
+        validate=validate_history,
+    )
+    if built.adj_close_gap is not None and built.adj_close_gap > _ADJ_CLOSE_TOLERANCE:
+        text = f"adjusted close differs from the source's by up to {built.adj_close_gap:.2e}"
+        note = f"{note}; {text}" if note else text
+    outcome = ("collected" if is_new else "updated") if changed else "unchanged"
+    return Outcome(
+        instrument.ticker,
+        outcome,
+        reason=note,
+        rows_added=added,
+        rows_revised=revised,
+        rows_quarantined=built.quarantined,
+        first_date=_day(built.history, 0),
+        last_date=_day(built.history, -1),
+        content_hash=content_hash(built.history),
+        batch_id=pieces[-1].batch_id,
+        source=source,
+    )
+
+
+def _day(table: pa.Table, position: int) -> dt.date:
+    return table.column("date")[position].as_py()

@@ -1,0 +1,77 @@
+"""The contract of a price source, and the two things it may answer."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import pandas as pd
+
+from etf_pipeline.store.batches import VALUE_COLUMNS
+from etf_pipeline.universe.instruments import Instrument
+
+Clock = Callable[[], dt.datetime]
+DOWNLOAD_COLUMNS = (*VALUE_COLUMNS, "adj_close_source")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One ticker's prices from `start` on, or all of them when `start` is None."""
+
+    instrument: Instrument
+    start: dt.date | None = None
+
+    @property
+    def full(self) -> bool:
+        """Whether the whole history is asked for."""
+        return self.start is None
+
+
+@dataclass(frozen=True)
+class Download:
+    """An answer: rows indexed by naive session date, columns of `DOWNLOAD_COLUMNS`.
+
+    `symbol`, `currency` and `granularity` are what the source itself says it sent.
+    """
+
+    request: Request
+    rows: pd.DataFrame
+    symbol: str
+    currency: str
+    granularity: str = "1d"
+
+
+@dataclass(frozen=True)
+class FetchFailure:
+    """No usable answer.
+
+    `kind` is `transient` (try again later), `missing` (the source knows no such symbol; never
+    final on one day), `permanent` or `rejected` (an answer to another question).
+    """
+
+    request: Request
+    kind: str
+    reason: str
+
+
+class PriceSource(Protocol):
+    """Where prices come from. One instance serves one run."""
+
+    @property
+    def name(self) -> str:
+        """`yahoo`, `files` or `simulated`: the label in every file."""
+        ...
+
+    def fetch(self, requests: Sequence[Request]) -> Iterator[Download | FetchFailure]:
+        """One answer per request, in request order, as they become available.
+
+        One ticker's failure is its own answer and never ends the others.
+        """
+        ...
+
+
+def utc_now() -> dt.datetime:
+    """The clock used unless a caller brings its own."""
+    return dt.datetime.now(dt.UTC)

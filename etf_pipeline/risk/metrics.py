@@ -1,0 +1,237 @@
+"""Risk metrics of one price series. A value that cannot be computed is None, with a reason.
+
+Throughout, P_0 … P_T are adjusted closes in date order, NaN where a session has no usable price;
+r are simple returns between consecutive usable prices, n of them; A is periods per year.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Days = npt.NDArray[np.datetime64]
+_FLAT = 1e-12  # a spread of returns no larger than this is rounding, not variance
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Metrics of one series; `reasons` says why a field is None."""
+
+    n_obs: int
+    start: dt.date | None
+    end: dt.date | None
+    mean_return: float | None = None
+    cagr: float | None = None
+    volatility: float | None = None
+    sharpe_ratio: float | None = None
+    sortino_ratio: float | None = None
+    max_drawdown: float | None = None
+    drawdown_peak: dt.date | None = None
+    drawdown_trough: dt.date | None = None
+    drawdown_recovery: dt.date | None = None
+    calmar_ratio: float | None = None
+    var_95: float | None = None
+    cvar_95: float | None = None
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Relative:
+    """Metrics against a benchmark, on the dates common to the pair."""
+
+    n_obs: int
+    beta: float | None = None
+    tracking_error: float | None = None
+    information_ratio: float | None = None
+    reasons: tuple[str, ...] = ()
+
+
+def compute_metrics(
+    prices: Floats, dates: Days, periods_per_year: int, risk_free_rate: float = 0.0
+) -> Metrics:
+    """Every metric of one series.
+
+    Args:
+        prices: shape (T+1,), positive, NaN where a session has no usable price.
+        dates: shape (T+1,), ascending.
+        periods_per_year: A; 252 for daily bars.
+        risk_free_rate: annual effective rate, a fraction.
+
+    Raises:
+        ValueError: a price is zero, negative or infinite.
+    """
+    usable = ~np.isnan(prices)
+    held = np.flatnonzero(usable)
+    p = prices[held]
+    if np.any(~(p > 0) | np.isinf(p)):
+        raise ValueError("prices must be positive and finite")
+    if len(p) < 2:
+        day = _day(dates[held[0]]) if len(p) else None
+        return Metrics(0, day, day, reasons=("fewer than two prices",))
+    r = p[1:] / p[:-1] - 1.0
+    steps = int(held[-1] - held[0])
+    reasons: list[str] = []
+    growth = cagr(p[-1] / p[0], steps, periods_per_year)
+    drawdown, peak, trough, recovery = max_drawdown(p)
+    d = dates[held]
+    return Metrics(
+        n_obs=len(r),
+        start=_day(d[0]),
+        end=_day(d[-1]),
+        mean_return=float(periods_per_year * r.mean()),
+        cagr=growth,
+        volatility=_keep(volatility(r, periods_per_year), "volatility needs two returns", reasons),
+        sharpe_ratio=_keep(
+            sharpe_ratio(r, periods_per_year, risk_free_rate), "returns do not vary", reasons
+        ),
+        sortino_ratio=_keep(
+            sortino_ratio(r, periods_per_year, risk_free_rate),
+            "no return is below the target",
+            reasons,
+        ),
+        max_drawdown=drawdown,
+        drawdown_peak=_day(d[peak]) if drawdown < 0 else None,
+        drawdown_trough=_day(d[trough]) if drawdown < 0 else None,
+        drawdown_recovery=_day(d[recovery]) if recovery is not None else None,
+        calmar_ratio=_keep(
+            growth / abs(drawdown) if drawdown < 0 else None, "there is no drawdown", reasons
+        ),
+        var_95=value_at_risk(r, 0.95),
+        cvar_95=conditional_value_at_risk(r, 0.95),
+        reasons=tuple(reasons),
+    )
+
+
+def cagr(total_growth: float, steps: int, periods_per_year: int) -> float:
+    """Compound annual growth rate, (P_T/P_0)^(A/steps) − 1, fraction a year.
+
+    `steps` counts sessions from the first price to the last, those without a usable price too, so
+    that a hole does not speed time up.
+    """
+    return float(total_growth ** (periods_per_year / steps) - 1.0)
+
+
+def volatility(returns: Floats, periods_per_year: int) -> float | None:
+    """√A · std(r, ddof=1), fraction a year; None for fewer than two returns."""
+    if len(returns) < 2:
+        return None
+    return float(math.sqrt(periods_per_year) * returns.std(ddof=1))
+
+
+def periodic_rate(annual_rate: float, periods_per_year: int) -> float:
+    """Annual effective rate as a rate per period, (1 + rf)^(1/A) − 1."""
+    return float((1.0 + annual_rate) ** (1.0 / periods_per_year) - 1.0)
+
+
+def sharpe_ratio(
+    returns: Floats, periods_per_year: int, risk_free_rate: float = 0.0
+) -> float | None:
+    """√A · mean(r − rf_d) / std(r − rf_d, ddof=1) (Sharpe, 1994, "The Sharpe Ratio").
+
+    None when the returns do not vary (a spread of at most 1e-12) or there are fewer than two.
+    """
+    if len(returns) < 2 or np.ptp(returns) <= _FLAT:
+        return None
+    excess = returns - periodic_rate(risk_free_rate, periods_per_year)
+    return float(math.sqrt(periods_per_year) * excess.mean() / excess.std(ddof=1))
+
+
+def sortino_ratio(returns: Floats, periods_per_year: int, target: float = 0.0) -> float | None:
+    """√A · mean(r − t_d) / √(Σ min(r − t_d, 0)² / n), over all n observations.
+
+    Sortino & Price, 1994, "Performance Measurement in a Downside Risk Framework". `target` is an
+    annual effective rate. None when no return is below it.
+    """
+    if len(returns) == 0:
+        return None
+    excess = returns - periodic_rate(target, periods_per_year)
+    downside = math.sqrt(float(np.mean(np.minimum(excess, 0.0) ** 2)))
+    if downside <= _FLAT:
+        return None
+    return float(math.sqrt(periods_per_year) * excess.mean() / downside)
+
+
+def max_drawdown(prices: Floats) -> tuple[float, int, int, int | None]:
+    """Worst fall from a running peak, min over t of P_t / max_{s≤t} P_s − 1 (P_0 included).
+
+    Returns:
+        The fall (≤ 0) and the positions of its peak, its trough, and the first price back at the
+        peak (None when there is none yet).
+    """
+    peaks = np.maximum.accumulate(prices)
+    falls = prices / peaks - 1.0
+    trough = int(np.argmin(falls))
+    peak = int(np.argmax(prices[: trough + 1]))
+    back = np.flatnonzero(prices[trough:] >= prices[peak])
+    recovery = trough + int(back[0]) if len(back) and falls[trough] < 0 else None
+    return float(falls[trough]), peak, trough, recovery
+
+
+def _tail_size(n: int, level: float) -> float:
+    """(1 − level) · n observations, free of the rounding of 1 − level."""
+    return round((1.0 - level) * n, 9)
+
+
+def value_at_risk(returns: Floats, level: float) -> float | None:
+    """Historical value at risk of one period, a positive loss fraction.
+
+    The upper quantile of the discrete distribution: the smallest loss exceeded with probability
+    below 1 − level (Rockafellar & Uryasev, 2002).
+    """
+    if len(returns) == 0:
+        return None
+    losses = np.sort(-returns)[::-1]
+    return float(losses[max(0, math.ceil(_tail_size(len(losses), level)) - 1)])
+
+
+def conditional_value_at_risk(returns: Floats, level: float) -> float | None:
+    """Mean of the worst (1 − level) of the distribution, a positive loss fraction.
+
+    The discrete definition, which splits the observation at the quantile (Rockafellar & Uryasev,
+    2002, "Conditional value-at-risk for general loss distributions", Prop. 8).
+    """
+    if len(returns) == 0:
+        return None
+    losses = np.sort(-returns)[::-1]
+    tail = _tail_size(len(losses), level)
+    whole = int(tail)
+    total = losses[:whole].sum()
+    if whole < len(losses):
+        total += (tail - whole) * losses[whole]
+    return float(total / tail)
+
+
+def relative_metrics(returns: Floats, benchmark: Floats, periods_per_year: int) -> Relative:
+    """Beta, tracking error and information ratio (Grinold & Kahn, "Active Portfolio Management").
+
+    beta = cov(r, b) / var(b); tracking error = √A · std(r − b, ddof=1); information ratio =
+    √A · mean(r − b) / std(r − b, ddof=1). Both series are on the same dates, shape (n,).
+    """
+    n = len(returns)
+    if n < 2:
+        return Relative(n, reasons=("fewer than two returns in common with the benchmark",))
+    if np.ptp(benchmark) <= _FLAT:
+        return Relative(n, reasons=("the benchmark does not vary",))
+    beta = float(np.cov(returns, benchmark, ddof=1)[0, 1] / benchmark.var(ddof=1))
+    active = returns - benchmark
+    if np.ptp(active) <= _FLAT:
+        return Relative(n, beta, 0.0, reasons=("it does not differ from the benchmark",))
+    error = float(math.sqrt(periods_per_year) * active.std(ddof=1))
+    ratio = float(math.sqrt(periods_per_year) * active.mean() / active.std(ddof=1))
+    return Relative(n, beta, error, ratio)
+
+
+def _keep(value: float | None, reason: str, reasons: list[str]) -> float | None:
+    if value is None or not math.isfinite(value):
+        reasons.append(reason)
+        return None
+    return value
+
+
+def _day(value: np.datetime64) -> dt.date:
+    return value.astype("datetime64[D]").item()

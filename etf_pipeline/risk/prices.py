@@ -1,0 +1,148 @@
+"""Adjusted closes out of the store, with the holes that quarantine left in them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow.parquet as pq
+
+from etf_pipeline.errors import CorruptFileError, InsufficientDataError
+from etf_pipeline.history.spacing import PERIODS_PER_YEAR, bar_spacing
+from etf_pipeline.store.catalog import available_tickers, unknown_ticker
+from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.reader import file_info, read_history
+
+Days = npt.NDArray[np.datetime64]
+
+
+@dataclass(frozen=True)
+class PriceSeries:
+    """One ticker's adjusted closes.
+
+    `prices` holds usable prices only, by session date; `holes` are sessions in between that have
+    none (`excluded`: quarantined, or missing at the source).
+    """
+
+    ticker: str
+    prices: pd.Series
+    holes: Days
+    excluded: Days
+    source: str
+    currency: str | None
+
+    @property
+    def periods_per_year(self) -> int:
+        """252, 52 or 12 by the spacing of the bars.
+
+        Raises:
+            InsufficientDataError: the spacing cannot be told.
+        """
+        days = self.prices.index.to_numpy().astype("datetime64[D]")
+        spacing = bar_spacing(days)
+        if spacing is None:
+            raise InsufficientDataError(
+                f"{self.ticker}: {len(days)} bars are too few, or too irregular, to annualise"
+            )
+        return PERIODS_PER_YEAR[spacing]
+
+    @property
+    def end(self) -> dt.date:
+        """Date of the newest price."""
+        return self.prices.index[-1].date()
+
+    def since(self, start: dt.date | None) -> PriceSeries:
+        """The part from `start` on."""
+        if start is None:
+            return self
+        day = np.datetime64(start)
+        return PriceSeries(
+            self.ticker,
+            self.prices[self.prices.index.to_numpy() >= day.astype("datetime64[s]")],
+            self.holes[self.holes >= day],
+            self.excluded[self.excluded >= day],
+            self.source,
+            self.currency,
+        )
+
+    def with_holes(self) -> tuple[npt.NDArray[np.float64], Days]:
+        """Prices and dates with a NaN at every hole between the first and the last price."""
+        days = self.prices.index.to_numpy().astype("datetime64[D]")
+        values = self.prices.to_numpy(dtype="float64")
+        inner = self.holes[(self.holes > days[0]) & (self.holes < days[-1])] if len(days) else days
+        if len(inner) == 0:
+            return values, days
+        order = np.argsort(np.r_[days, inner], kind="stable")
+        return np.r_[values, np.full(len(inner), np.nan)][order], np.r_[days, inner][order]
+
+
+def load_prices(layout: Layout, ticker: str) -> PriceSeries:
+    """One ticker's adjusted closes.
+
+    Raises:
+        UnknownTickerError: there is no history of it; names the nearest ones.
+        CorruptFileError: its file is damaged.
+    """
+    path = layout.find_history(ticker)
+    try:
+        info = file_info(path)
+    except FileNotFoundError:
+        raise unknown_ticker(
+            ticker, available_tickers(layout), str(layout.historical_dir)
+        ) from None
+    prices = read_history(path, ["adj_close"])["adj_close"]
+    excluded, missing = _holes(layout, ticker) if info.ours else (_NO_DAYS, _NO_DAYS)
+    held = prices.index.to_numpy().astype("datetime64[D]")
+    holes = np.setdiff1d(np.union1d(excluded, missing), held)
+    return PriceSeries(ticker, prices, holes, excluded, info.source, info.meta.get("currency"))
+
+
+_NO_DAYS: Days = np.array([], dtype="datetime64[D]")
+
+
+def _holes(layout: Layout, ticker: str) -> tuple[Days, Days]:
+    """Quarantined sessions and missing ones; a bar on a holiday leaves no hole."""
+    path = layout.quarantine(ticker)
+    try:
+        table = pq.read_table(path, columns=["date", "rule", "severity"])
+    except FileNotFoundError:
+        return _NO_DAYS, _NO_DAYS
+    except OSError as error:
+        raise CorruptFileError(f"{path} is not readable Parquet; run `etf run`") from error
+    frame = table.to_pandas(date_as_object=False)
+    days = frame["date"].to_numpy().astype("datetime64[D]")
+    severity, rule = frame["severity"].to_numpy(), frame["rule"].to_numpy()
+    no_session = days[rule == "holiday_bar"]
+    excluded = np.setdiff1d(days[severity == "quarantined"], no_session)
+    return excluded, days[severity == "missing"]
+
+
+def load_all(layout: Layout, tickers: Iterable[str]) -> list[PriceSeries]:
+    """Several tickers, in the order given."""
+    return [load_prices(layout, t) for t in tickers]
+
+
+def common_prices(series: list[PriceSeries], start: dt.date | None = None) -> pd.DataFrame:
+    """Prices on the dates that every series has (listwise), a column per ticker, ascending.
+
+    Raises:
+        InsufficientDataError: fewer than three common dates; names the ranges.
+    """
+    parts = [s.since(start).prices.rename(s.ticker) for s in series]
+    joined = pd.concat(parts, axis=1, join="inner").sort_index()
+    if len(joined) < 3:
+        ranges = "; ".join(
+            f"{p.name} {p.index[0]:%Y-%m-%d} to {p.index[-1]:%Y-%m-%d}" if len(p) else
+            f"{p.name} nothing" for p in parts
+        )  # fmt: skip
+        raise InsufficientDataError(f"{len(joined)} common dates are too few ({ranges})")
+    return joined
+
+
+def years_before(day: dt.date, years: int) -> dt.date:
+    """The same calendar day `years` earlier (28 February for 29 February)."""
+    return (pd.Timestamp(day) - pd.DateOffset(years=years)).date()

@@ -1,0 +1,140 @@
+"""The risk tables: metrics per ticker and window, correlations per pair and window."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from etf_pipeline.errors import InsufficientDataError
+from etf_pipeline.risk.metrics import Metrics, Relative, compute_metrics, relative_metrics
+from etf_pipeline.risk.prices import PriceSeries, common_prices, years_before
+from etf_pipeline.schemas import CORRELATIONS, RISK_METRICS
+
+WINDOWS: dict[str, int | None] = {"1y": 1, "3y": 3, "5y": 5, "10y": 10, "max": None}
+# A history that begins within this of a window's start covers it (holidays, weekends).
+_SLACK = dt.timedelta(days=10)
+_STALE = dt.timedelta(days=10)
+
+
+def risk_table(
+    series: Iterable[PriceSeries], risk_free_rate: float = 0.0, benchmark: PriceSeries | None = None
+) -> pa.Table:
+    """One row per ticker and window, by ticker. A ticker's row does not depend on the others.
+
+    A window that a history does not cover has null metrics and says how much there is; it is
+    never filled with a shorter one.
+    """
+    rows: list[dict[str, Any]] = []
+    for one in sorted(series, key=lambda s: s.ticker):
+        for window, years in WINDOWS.items():
+            rows.append(_row(one, window, years, risk_free_rate, benchmark))
+    return pa.Table.from_pylist(rows, schema=RISK_METRICS.arrow)
+
+
+def _row(
+    series: PriceSeries,
+    window: str,
+    years: int | None,
+    risk_free_rate: float,
+    benchmark: PriceSeries | None,
+) -> dict[str, Any]:
+    start = None if years is None else years_before(series.end, years)
+    part = series.since(start)
+    reasons: list[str] = []
+    periods: int | None = None
+    metrics = Metrics(0, None, None)
+    try:
+        if start is not None and series.prices.index[0].date() > start + _SLACK:
+            held = (series.end - series.prices.index[0].date()).days / 365.25
+            raise InsufficientDataError(f"history covers {held:.1f} of {years} years")
+        periods = series.periods_per_year
+        prices, days = part.with_holes()
+        metrics = compute_metrics(prices, days, periods, risk_free_rate)
+        reasons += metrics.reasons
+    except InsufficientDataError as error:
+        reasons.append(str(error).removeprefix(f"{series.ticker}: "))
+    relative = Relative(0)
+    if benchmark is not None and periods is not None and metrics.n_obs:
+        relative = _relative(part, benchmark.since(start), periods)
+        reasons += relative.reasons
+    first = series.prices.index[0].to_numpy().astype("datetime64[D]")
+    n_excluded = int((part.excluded >= first).sum()) if years else len(series.excluded)
+    if n_excluded:
+        reasons.append(f"{n_excluded} quarantined sessions left out")
+    names = set(RISK_METRICS.names)
+    row = {k: v for k, v in vars(metrics).items() if k in names}
+    row |= {k: v for k, v in vars(relative).items() if k in names and k != "n_obs"}
+    return row | {
+        "ticker": series.ticker,
+        "window": window,
+        "n_excluded": n_excluded,
+        "periods_per_year": periods,
+        "benchmark": benchmark.ticker if benchmark is not None else None,
+        "risk_free_rate": risk_free_rate,
+        "reason": "; ".join(reasons) or None,
+        "source": series.source,
+    }
+
+
+def _relative(part: PriceSeries, benchmark: PriceSeries, periods: int) -> Relative:
+    if part.ticker == benchmark.ticker:
+        return Relative(0, 1.0, 0.0, reasons=("it is the benchmark",))
+    try:
+        prices = common_prices([part, benchmark]).to_numpy()
+    except InsufficientDataError as error:
+        return Relative(0, reasons=(str(error),))
+    returns = prices[1:] / prices[:-1] - 1.0
+    return relative_metrics(returns[:, 0], returns[:, 1], periods)
+
+
+def correlation_table(series: Iterable[PriceSeries], as_of: dt.date) -> pa.Table:
+    """Correlations of simple returns, listwise per window: every pair on the same dates.
+
+    A window compares the tickers whose history covers it up to `as_of`, so each window's matrix
+    is positive semidefinite. Tickers that no longer trade, and the window `max`, are left out.
+    """
+    everyone = sorted(series, key=lambda s: s.ticker)
+    rows: list[dict[str, Any]] = []
+    for window, years in WINDOWS.items():
+        if years is None:
+            continue
+        start = years_before(as_of, years)
+        covering = [
+            s
+            for s in everyone
+            if s.prices.index[0].date() <= start + _SLACK and s.end >= as_of - _STALE
+        ]
+        if len(covering) >= 2:
+            rows += _correlations(covering, window, start)
+    rows.sort(key=lambda r: (r["ticker"], r["other"], r["window"]))
+    return pa.Table.from_pylist(rows, schema=CORRELATIONS.arrow)
+
+
+def _correlations(series: list[PriceSeries], window: str, start: dt.date) -> list[dict[str, Any]]:
+    prices = common_prices(series, start)
+    values = prices.to_numpy()
+    returns = values[1:] / values[:-1] - 1.0
+    varies = np.ptp(returns, axis=0) > 1e-12
+    matrix = np.full((len(series), len(series)), np.nan)
+    matrix[np.ix_(varies, varies)] = np.corrcoef(returns[:, varies], rowvar=False)
+    np.fill_diagonal(matrix, np.where(varies, 1.0, np.nan))
+    matrix = np.clip(matrix, -1.0, 1.0)
+    first, last = prices.index[0].date(), prices.index[-1].date()
+    return [
+        {
+            "ticker": a.ticker,
+            "other": b.ticker,
+            "window": window,
+            "correlation": None if np.isnan(matrix[i, j]) else float(matrix[i, j]),
+            "n_obs": len(returns),
+            "start": first,
+            "end": last,
+            "source": a.source if a.source == b.source else f"{a.source},{b.source}",
+        }
+        for i, a in enumerate(series)
+        for j, b in enumerate(series)
+    ]

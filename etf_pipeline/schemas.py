@@ -1,0 +1,243 @@
+"""Arrow schema, key and units of every table: the one source for writers, checks and docs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import pyarrow as pa
+
+SCHEMA_VERSION = "1"
+
+_F, _S, _I, _D, _B = pa.float64(), pa.string(), pa.int64(), pa.date32(), pa.bool_()
+_TS = pa.timestamp("us", tz="UTC")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: name, Arrow type, what it holds (with unit) and whether it may be null."""
+
+    name: str
+    type: pa.DataType
+    description: str
+    nullable: bool = True
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: its columns, its key and its sort order (the key)."""
+
+    name: str
+    description: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+
+    @cached_property
+    def arrow(self) -> pa.Schema:
+        """The exact schema of every file of this table."""
+        return pa.schema([pa.field(c.name, c.type, c.nullable) for c in self.columns])
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Column names, in file order."""
+        return [c.name for c in self.columns]
+
+
+_BAR = (
+    Column("open", _F, "first price of the session, currency per unit, split-adjusted"),
+    Column("high", _F, "highest price, currency per unit, split-adjusted"),
+    Column("low", _F, "lowest price, currency per unit, split-adjusted"),
+    Column("close", _F, "last price, currency per unit, split-adjusted"),
+    Column("volume", _I, "units traded"),
+)
+_EVENTS = (
+    Column("dividends", _F, "distribution with this ex-date, currency per unit"),
+    Column("stock_splits", _F, "split ratio effective this session, 0 when none"),
+    Column("capital_gains", _F, "capital-gains distribution, currency per unit"),
+)
+_DATE = Column("date", _D, "exchange session (a date, never an instant)", nullable=False)
+_TICKER = Column("ticker", _S, "ticker id of the universe", nullable=False)
+_SOURCE = Column("source", _S, "yahoo, files, simulated or user", nullable=False)
+
+RAW = Table(
+    "raw_prices",
+    "Immutable download batch: what a source answered, when.",
+    ("ticker", "date"),
+    (
+        _TICKER,
+        _DATE,
+        *_BAR,
+        Column("adj_close_source", _F, "the source's own adjusted close, never used in metrics"),
+        *_EVENTS,
+    ),
+)
+
+HISTORY = Table(
+    "price_history",
+    "Current daily history of one ticker; rows that failed a rule are in quarantine instead.",
+    ("date",),
+    (
+        _DATE,
+        *_BAR,
+        *_EVENTS,
+        Column("adj_close", _F, "close adjusted for distributions (CRSP), by us", nullable=False),
+        Column("flag", _S, "comma-joined rules this row was flagged by, null when none"),
+    ),
+)
+
+QUARANTINE = Table(
+    "quarantine",
+    "Every quality finding on one ticker, with the evidence and the bar as it was published.",
+    ("date", "rule"),
+    (
+        _DATE,
+        Column("rule", _S, "name of the quality rule", nullable=False),
+        Column(
+            "severity",
+            _S,
+            "quarantined (row removed from history), flagged (row kept), missing (no row) or "
+            "pending (an event without a price)",
+            nullable=False,
+        ),
+        Column("evidence", _S, "the numbers behind the finding", nullable=False),
+        *_BAR,
+        *_EVENTS,
+    ),
+)
+
+MANIFEST = Table(
+    "manifests",
+    "What a run did: a row per ticker or portfolio.",
+    ("asset", "subject"),
+    (
+        Column("run_id", _S, "Dagster run or command", nullable=False),
+        Column("asset", _S, "asset that was materialised", nullable=False),
+        Column("partition", _S, "partition, empty for unpartitioned assets", nullable=False),
+        Column("subject", _S, "ticker or portfolio", nullable=False),
+        Column("outcome", _S, "collected, updated, unchanged, rejected or failed", nullable=False),
+        Column("failure_kind", _S, "transient, permanent or missing; null unless failed"),
+        Column("rows_added", _I, "rows not known before", nullable=False),
+        Column("rows_revised", _I, "rows whose values changed", nullable=False),
+        Column("rows_quarantined", _I, "rows now held in quarantine", nullable=False),
+        Column("first_date", _D, "first session held"),
+        Column("last_date", _D, "last session held"),
+        Column("content_hash", _S, "SHA-256 of the content published"),
+        Column("reason", _S, "why, in words; null when there is nothing to say"),
+        Column("batch_id", _S, "immutable raw batch that holds the evidence"),
+        Column("source", _S, "yahoo, files or simulated", nullable=False),
+        Column("recorded_at", _TS, "when the row was recorded", nullable=False),
+    ),
+)
+
+RISK_METRICS = Table(
+    "risk_metrics",
+    "A row per ticker and window; a metric that cannot be computed is null and says why.",
+    ("ticker", "window"),
+    (
+        _TICKER,
+        Column("window", _S, "1y, 3y, 5y, 10y or max", nullable=False),
+        Column("start", _D, "date of the first price used"),
+        Column("end", _D, "date of the last price used"),
+        Column("n_obs", _I, "number of returns", nullable=False),
+        Column("n_excluded", _I, "quarantined rows inside the window, not used", nullable=False),
+        Column("periods_per_year", _I, "252 daily, 52 weekly, 12 monthly bars"),
+        Column("mean_return", _F, "A × mean of simple returns, fraction a year"),
+        Column("cagr", _F, "compound annual growth rate, fraction a year"),
+        Column("volatility", _F, "√A × standard deviation (ddof 1), fraction a year"),
+        Column("sharpe_ratio", _F, "annualised, Sharpe 1994"),
+        Column("sortino_ratio", _F, "annualised, Sortino & Price 1994"),
+        Column("max_drawdown", _F, "lowest wealth over its running peak, minus 1 (≤ 0)"),
+        Column("drawdown_peak", _D, "date of the peak before the worst drawdown"),
+        Column("drawdown_trough", _D, "date of its trough"),
+        Column("drawdown_recovery", _D, "first date back at the peak, null when not yet"),
+        Column("calmar_ratio", _F, "cagr over |max_drawdown|"),
+        Column("var_95", _F, "historical one-period value at risk, positive loss fraction"),
+        Column("cvar_95", _F, "mean loss beyond it, positive loss fraction"),
+        Column("benchmark", _S, "ticker compared with, null when none is set"),
+        Column("beta", _F, "against the benchmark on common dates"),
+        Column("tracking_error", _F, "against the benchmark, fraction a year"),
+        Column("information_ratio", _F, "against the benchmark, annualised"),
+        Column("risk_free_rate", _F, "annual effective rate used, fraction", nullable=False),
+        Column("reason", _S, "why values are null or rows were left out"),
+        _SOURCE,
+    ),
+)
+
+CORRELATIONS = Table(
+    "correlations",
+    "Correlation of simple returns on the pair's common dates, long form, both orders.",
+    ("ticker", "other", "window"),
+    (
+        _TICKER,
+        Column("other", _S, "the other ticker", nullable=False),
+        Column("window", _S, "1y, 3y, 5y, 10y or max", nullable=False),
+        Column("correlation", _F, "Pearson, −1 to 1; null when it cannot be computed"),
+        Column("n_obs", _I, "number of common returns", nullable=False),
+        Column("start", _D, "first common price date"),
+        Column("end", _D, "last common price date"),
+        _SOURCE,
+    ),
+)
+
+WEIGHTS = Table(
+    "weights",
+    "A row per portfolio and ticker; weights sum to 1.",
+    ("portfolio", "ticker"),
+    (
+        Column("portfolio", _S, "name in portfolios.yaml", nullable=False),
+        _TICKER,
+        Column("weight", _F, "fraction of the portfolio", nullable=False),
+        Column("expected_return", _F, "mean return of the ticker, fraction a year", nullable=False),
+        Column("volatility", _F, "volatility of the ticker, fraction a year", nullable=False),
+        _SOURCE,
+    ),
+)
+
+SUMMARY = Table(
+    "summary",
+    "A row per portfolio: what was asked, what was found, and how sure that is.",
+    ("portfolio",),
+    (
+        Column("portfolio", _S, "name in portfolios.yaml", nullable=False),
+        Column("objective", _S, "what was maximised or minimised", nullable=False),
+        Column("success", _B, "feasible and within 1e-6 of the optimum", nullable=False),
+        Column("message", _S, "in words", nullable=False),
+        Column("expected_return", _F, "fraction a year"),
+        Column("volatility", _F, "fraction a year"),
+        Column("sharpe_ratio", _F, "excess return over volatility"),
+        Column("optimality_gap", _F, "upper bound of the return still to be had"),
+        Column("risk_budget", _F, "ceiling on volatility asked for, fraction a year"),
+        Column("risk_budget_binding", _B, "whether the ceiling limits the answer"),
+        Column("risk_free_rate", _F, "annual effective rate used, fraction", nullable=False),
+        Column("n_obs", _I, "number of common returns", nullable=False),
+        Column("start", _D, "first common price date"),
+        Column("end", _D, "last common price date"),
+        _SOURCE,
+    ),
+)
+
+FRONTIER = Table(
+    "frontier",
+    "Efficient frontier of each portfolio's tickers under its bounds.",
+    ("portfolio", "point"),
+    (
+        Column("portfolio", _S, "name in portfolios.yaml", nullable=False),
+        Column("point", _I, "0 is minimum volatility, the last is maximum return", nullable=False),
+        Column("expected_return", _F, "fraction a year", nullable=False),
+        Column("volatility", _F, "fraction a year", nullable=False),
+        Column("sharpe_ratio", _F, "excess return over volatility"),
+        _SOURCE,
+    ),
+)
+
+TABLES = (
+    RAW,
+    HISTORY,
+    QUARANTINE,
+    MANIFEST,
+    RISK_METRICS,
+    CORRELATIONS,
+    WEIGHTS,
+    SUMMARY,
+    FRONTIER,
+)

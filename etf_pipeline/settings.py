@@ -1,0 +1,98 @@
+"""Typed settings, read from `ETF_…` environment variables.
+
+Every field is one row of the settings table in the README; a test keeps the two equal.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from etf_pipeline.errors import SettingsError
+
+PREFIX = "ETF_"
+
+
+class Settings(BaseSettings):
+    """Where things are and how hard to try. Immutable; build a new one to change a value."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    data_dir: Path = Field(Path("data/etf"), description="Root of the Parquet store.")
+    universe_file: Path = Field(Path("data/universe.csv"), description="Which ETFs there are.")
+    portfolios_file: Path = Field(
+        Path("data/portfolios.yaml"), description="Which model portfolios to optimise."
+    )
+    source: str = Field(
+        "yahoo", description="Where prices come from: `yahoo`, `files:DIR` or `simulated`."
+    )
+    yahoo_concurrency: int = Field(4, ge=1, le=16, description="Simultaneous Yahoo requests.")
+    yahoo_timeout_seconds: float = Field(20.0, gt=0, description="Deadline of one request.")
+    yahoo_attempts: int = Field(
+        5, ge=1, le=20, description="Tries per ticker before a transient failure is final."
+    )
+    yahoo_backoff_seconds: float = Field(
+        2.0, ge=0, description="First pause after a 429 or a fault; doubles, with jitter."
+    )
+    yahoo_backoff_max_seconds: float = Field(60.0, ge=0, description="Longest such pause.")
+    yahoo_url: str | None = Field(
+        None, description="Send Yahoo requests to this base URL instead (proxy or test server)."
+    )
+    run_deadline_seconds: float = Field(
+        1800.0, gt=0, description="A download run starts no request after this long."
+    )
+    overlap_days: int = Field(
+        30, ge=7, le=3650, description="Trailing days asked for again for a known ticker."
+    )
+    close_delay_minutes: int = Field(
+        45, ge=0, le=1440, description="A session's bar is final this long after the close."
+    )
+    lock_timeout_seconds: float = Field(
+        300.0, ge=0, description="How long to wait for another process that is writing."
+    )
+    risk_free_rate: float = Field(
+        0.0, gt=-1, lt=1, description="Annual effective risk-free rate, as a fraction."
+    )
+    benchmark: str | None = Field(
+        None, description="Ticker for beta, tracking error and information ratio."
+    )
+    lookback_years: int = Field(
+        5, ge=1, le=100, description="Years of returns behind a portfolio that names none."
+    )
+    executor: Literal["in_process", "multiprocess"] = Field(
+        "in_process", description="Dagster executor: `in_process` or `multiprocess`."
+    )
+
+    @field_validator("source")
+    @classmethod
+    def _known_source(cls, value: str) -> str:
+        if value in ("yahoo", "simulated") or (value.startswith("files:") and len(value) > 6):
+            return value
+        raise ValueError("must be yahoo, files:DIR or simulated")
+
+    @field_validator("yahoo_url")
+    @classmethod
+    def _http_url(cls, value: str | None) -> str | None:
+        if value is None or value.startswith(("http://", "https://")):
+            return value
+        raise ValueError("must start with http:// or https://")
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the environment; `overrides` win over it.
+
+    Raises:
+        SettingsError: one line that names every variable with a bad value.
+    """
+    try:
+        return Settings(**{k: v for k, v in overrides.items() if v is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{PREFIX}{str(e['loc'][0]).upper()}={e['input']!r}: "
+            f"{e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        )
+        raise SettingsError(f"bad setting: {problems}") from None

@@ -1,0 +1,75 @@
+"""What the store holds, told from file names and footers."""
+
+from __future__ import annotations
+
+import datetime as dt
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from etf_pipeline.errors import CorruptFileError, UnknownTickerError
+from etf_pipeline.store.layout import Layout, decode_ticker
+from etf_pipeline.store.reader import file_info
+
+
+@dataclass(frozen=True)
+class HistoryInfo:
+    """One ticker's history as its footer describes it; `error` when it cannot be read."""
+
+    ticker: str
+    path: Path
+    rows: int = 0
+    first_date: dt.date | None = None
+    last_date: dt.date | None = None
+    source: str = "user"
+    currency: str | None = None
+    error: str | None = None
+
+
+def available_tickers(layout: Layout) -> list[str]:
+    """Tickers with a history file, sorted."""
+    return sorted(decode_ticker(p.stem) for p in layout.historical_dir.glob("*.parquet"))
+
+
+def describe_histories(layout: Layout) -> list[HistoryInfo]:
+    """One entry per history file; a damaged one is listed with its error, not skipped."""
+    return [_describe(t, layout.find_history(t)) for t in available_tickers(layout)]
+
+
+def _describe(ticker: str, path: Path) -> HistoryInfo:
+    try:
+        info = file_info(path)
+        first, last = date_range(path) if info.ours else (None, None)
+    except CorruptFileError as error:
+        return HistoryInfo(ticker, path, error=str(error))
+    return HistoryInfo(
+        ticker, path, info.num_rows, first, last, info.source, info.meta.get("currency")
+    )
+
+
+def date_range(path: Path) -> tuple[dt.date | None, dt.date | None]:
+    """First and last `date` of a file of ours, from row-group statistics."""
+    footer = pq.read_metadata(path)
+    ranges: list[tuple[dt.date, dt.date]] = []
+    for i in range(footer.num_row_groups):
+        group = footer.row_group(i)
+        for j in range(group.num_columns):
+            column = group.column(j)
+            if column.path_in_schema == "date" and column.statistics is not None:
+                stats: Any = column.statistics
+                ranges.append((stats.min, stats.max))
+    if not ranges:
+        return None, None
+    return min(r[0] for r in ranges), max(r[1] for r in ranges)
+
+
+def unknown_ticker(ticker: str, known: Iterable[str], where: str) -> UnknownTickerError:
+    """An error that names the ticker and the nearest known ones."""
+    names = sorted(known)
+    near = difflib.get_close_matches(ticker.upper(), names, n=3, cutoff=0.5)
+    hint = f"did you mean {', '.join(near)}?" if near else f"there are {len(names)} there"
+    return UnknownTickerError(f"ticker {ticker!r} is not in {where}; {hint}")

@@ -1,0 +1,195 @@
+"""Atomic publication of Parquet files: the old file or the new one, never a part of one."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import secrets
+import shutil
+import socket
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+
+from etf_pipeline.errors import LockTimeoutError, StoreError
+from etf_pipeline.schemas import SCHEMA_VERSION, Table
+from etf_pipeline.store.hashing import content_hash
+
+_HOST = f"{zlib.crc32(socket.gethostname().encode()):08x}"
+_FOREIGN_TEMP_SECONDS = 86_400
+META_KEY = b"etf_pipeline"
+
+
+def file_metadata(table: Table, digest: str, extra: Mapping[str, object]) -> dict[bytes, bytes]:
+    """Footer metadata of a file of `table`: schema version, content hash and `extra`."""
+    body = {"table": table.name, "schema_version": SCHEMA_VERSION, "content_hash": digest, **extra}
+    return {META_KEY: json.dumps(body, sort_keys=True).encode()}
+
+
+def publish(
+    path: Path,
+    table: Table,
+    data: pa.Table,
+    extra: Mapping[str, object] | None = None,
+    *,
+    validate: Callable[[pa.Table], None] | None = None,
+) -> bool:
+    """Validate `data`, then replace `path` with it in one step.
+
+    Args:
+        path: the file to replace.
+        table: its table; `data` must have exactly that schema.
+        data: the content.
+        extra: more footer metadata (source, currency, …).
+        validate: raises when the content may not be published.
+
+    Returns:
+        False when the file already holds this content and was left alone.
+
+    Raises:
+        StoreError: wrong schema, a full or read-only disk. The old file is untouched.
+    """
+    if data.schema.names != table.names or any(
+        a.type != b.type for a, b in zip(data.schema, table.arrow, strict=True)
+    ):
+        raise StoreError(f"{path}: columns {data.schema} are not those of {table.name}")
+    if validate is not None:
+        validate(data)
+    meta = file_metadata(table, content_hash(data), extra or {})
+    if _holds(path, meta):
+        return False
+    # `cast` also refuses nulls in columns that may not have any.
+    final = data.cast(table.arrow).replace_schema_metadata(meta)
+    with atomic_file(path) as handle:
+        pq.write_table(final, handle, compression="zstd", write_statistics=True)
+    return True
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """A binary file that becomes `path` when the block ends well, and vanishes otherwise.
+
+    Temp sibling (never matched by `*.parquet`), fsync, `os.replace`, fsync of the folder.
+    """
+    temp = path.with_name(f".{path.name}.{_HOST}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temp.open("wb") as handle:
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        temp.replace(path)
+        _fsync_dir(path.parent)
+    except OSError as error:
+        raise _explain(path, error) from error
+    finally:
+        # After a successful replace there is nothing to remove.
+        # On a read-only or vanished disk the original error says what is wrong.
+        with contextlib.suppress(OSError):
+            temp.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a small text file atomically."""
+    with atomic_file(path) as handle:
+        handle.write(text.encode())
+
+
+def sweep_temp_files(root: Path) -> int:
+    """Remove temp files that a killed process left below `root`; returns how many.
+
+    A file of a live process of this host stays, and so does a recent one of another host.
+    """
+    swept = 0
+    for temp in root.rglob(".*.tmp"):
+        host, _, rest = temp.name.rsplit(".", 2)[-2].partition("-")
+        pid = rest.partition("-")[0]
+        try:
+            if host == _HOST and pid.isdigit():
+                stale = not _alive(int(pid))
+            else:
+                stale = time.time() - temp.stat().st_mtime > _FOREIGN_TEMP_SECONDS
+            if stale:
+                temp.unlink()
+                swept += 1
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise _explain(temp, error) from error
+    return swept
+
+
+@contextmanager
+def locked(path: Path, timeout: float) -> Iterator[None]:
+    """Hold the inter-process lock at `path`.
+
+    Raises:
+        LockTimeoutError: another process held it for `timeout` seconds.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path, timeout=timeout)
+        with lock:
+            yield
+    except Timeout:
+        raise LockTimeoutError(
+            f"another process has been writing {path.stem} for {timeout:g} s (lock {path}); "
+            "wait for it to end, or raise ETF_LOCK_TIMEOUT_SECONDS"
+        ) from None
+    except OSError as error:
+        raise _explain(path, error) from error
+
+
+def _holds(path: Path, meta: Mapping[bytes, bytes]) -> bool:
+    try:
+        existing = pq.read_metadata(path).metadata or {}
+    except (OSError, pa.ArrowException):
+        return False
+    return existing.get(META_KEY) == meta[META_KEY]
+
+
+def _fsync_dir(folder: Path) -> None:
+    if os.name == "nt":  # Windows has no handle for a folder
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _explain(path: Path, error: OSError) -> StoreError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        try:
+            free = f"{shutil.disk_usage(path.parent).free / 2**20:.1f} MiB free"
+        except OSError:
+            free = "free space unknown"
+        return StoreError(
+            f"disk full while writing {path} ({free}): free some space and run again; "
+            "the previous file is untouched"
+        )
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return StoreError(
+            f"cannot write {path}: {error.strerror}; make the folder writable "
+            "or set ETF_DATA_DIR to one that is"
+        )
+    return StoreError(f"cannot write {path}: {error.strerror or error}; the old file is untouched")
