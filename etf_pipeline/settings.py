@@ -62,6 +62,12 @@ class Settings(BaseSettings):
     lookback_years: int = Field(
         5, ge=1, le=100, description="Years of returns behind a portfolio that names none."
     )
+    retry_delay_seconds: float = Field(
+        60.0, ge=0, description="Pause before Dagster retries a download that failed as a whole."
+    )
+    schedules_enabled: bool = Field(
+        False, description="Whether the download schedules start switched on."
+    )
     executor: Literal["in_process", "multiprocess"] = Field(
         "in_process", description="Dagster executor: `in_process` or `multiprocess`."
     )

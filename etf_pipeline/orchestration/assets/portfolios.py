@@ -1,0 +1,83 @@
+"""`optimised_portfolios`: weights, summary and frontier of every model portfolio."""
+
+import datetime as dt
+
+import dagster as dg
+
+from etf_pipeline.orchestration.assets.risk import newest_date, publish_table
+from etf_pipeline.orchestration.automation import WHEN_INPUTS_CHANGE
+from etf_pipeline.orchestration.metadata import (
+    bar_chart,
+    column_lineage,
+    data_version,
+    table_schema,
+)
+from etf_pipeline.orchestration.resources import Pipeline
+from etf_pipeline.portfolio.tables import portfolio_tables
+from etf_pipeline.schemas import FRONTIER, SUMMARY, WEIGHTS
+from etf_pipeline.store.hashing import content_hash
+from etf_pipeline.store.manifests import Outcome, write_manifest
+
+_PRICES = [("price_history", "adj_close"), ("price_history", "date")]
+
+
+@dg.asset(
+    description="Optimal weights of every model portfolio, with a proof of how optimal they are.",
+    deps=["price_history", "risk_metrics", "correlations"],
+    group_name="portfolios",
+    kinds={"parquet"},
+    automation_condition=WHEN_INPUTS_CHANGE,
+    metadata={
+        "dagster/column_schema": table_schema(WEIGHTS),
+        "dagster/column_lineage": column_lineage(
+            dict.fromkeys(("weight", "expected_return", "volatility"), _PRICES)
+        ),
+    },
+)
+def optimised_portfolios(
+    context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]
+) -> dg.MaterializeResult:
+    """Optimise, publish three tables, and say which portfolios failed."""
+    series, _ = pipeline.load_series()
+    as_of, settings = newest_date(series), pipeline.settings
+    tables = portfolio_tables(
+        pipeline.portfolios(), series, settings.lookback_years, settings.risk_free_rate
+    )
+    sources = {s.source for s in series.values()}
+    summary = publish_table(pipeline, "portfolios", SUMMARY, tables.summary, as_of, sources)
+    publish_table(pipeline, "portfolios", FRONTIER, tables.frontier, as_of, sources)
+    metadata = publish_table(pipeline, "portfolios", WEIGHTS, tables.weights, as_of, sources)
+    rows = tables.summary.to_pylist()
+    digest = content_hash(tables.weights)
+    changed = summary["changed"] or metadata["changed"]
+    outcomes = [
+        Outcome(
+            r["portfolio"],
+            ("updated" if changed else "unchanged") if r["success"] else "failed",
+            reason=r["message"],
+            failure_kind=None if r["success"] else "permanent",
+            content_hash=digest,
+            first_date=r["start"],
+            last_date=r["end"],
+            source=r["source"],
+        )
+        for r in rows
+    ]
+    write_manifest(
+        pipeline.layout, "optimised_portfolios", context.run_id, "", outcomes,
+        dt.datetime.now(dt.UTC), metadata["source"],
+    )  # fmt: skip
+    for name in sorted({r["portfolio"] for r in tables.weights.to_pylist()}):
+        held = {
+            r["ticker"]: r["weight"]
+            for r in tables.weights.to_pylist()
+            if r["portfolio"] == name and r["weight"] > 0
+        }
+        metadata[f"weights_{name}"] = bar_chart(held, name)
+    metadata["portfolios_ok"] = sum(r["success"] for r in rows)
+    metadata["portfolios_not_ok"] = dg.MetadataValue.json(
+        {r["portfolio"]: r["message"] for r in rows if not r["success"]}
+    )
+    return dg.MaterializeResult(
+        metadata=metadata, data_version=data_version([digest, content_hash(tables.summary)])
+    )

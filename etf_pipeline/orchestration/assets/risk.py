@@ -1,0 +1,130 @@
+"""`risk_metrics` and `correlations`: tables over every history."""
+
+import datetime as dt
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+
+from etf_pipeline.errors import InsufficientDataError
+from etf_pipeline.orchestration.automation import WHEN_INPUTS_CHANGE
+from etf_pipeline.orchestration.metadata import (
+    bar_chart,
+    column_lineage,
+    data_version,
+    table_schema,
+)
+from etf_pipeline.orchestration.resources import Pipeline
+from etf_pipeline.risk.prices import PriceSeries, load_prices
+from etf_pipeline.risk.tables import correlation_table, risk_table
+from etf_pipeline.schemas import CORRELATIONS, RISK_METRICS, Table
+from etf_pipeline.store.hashing import content_hash
+from etf_pipeline.store.manifests import Outcome, write_manifest
+from etf_pipeline.store.writer import publish
+
+_PRICES = [("price_history", "adj_close"), ("price_history", "date")]
+
+
+def newest_date(series: dict[str, PriceSeries]) -> dt.date:
+    """The as-of date of a derived table: the newest session that any ticker has.
+
+    Raises:
+        InsufficientDataError: there is no history at all.
+    """
+    if not series:
+        raise InsufficientDataError("there is no price history yet; run `etf run` first")
+    return max(s.end for s in series.values())
+
+
+def publish_table(
+    pipeline: Pipeline, group: str, table: Table, data: pa.Table, as_of: dt.date, sources: set[str]
+) -> dict[str, Any]:
+    """Publish one `as_of` partition of a table; returns the metadata that says so."""
+    path = pipeline.layout.table(group, table.name, as_of)
+    changed = publish(path, table, data, {"source": ",".join(sorted(sources))})
+    return {
+        "dagster/row_count": data.num_rows,
+        "dagster/uri": path.resolve().as_uri(),
+        "as_of": str(as_of),
+        "changed": changed,
+        "source": ",".join(sorted(sources)),
+    }
+
+
+def table_outcomes(
+    subjects: list[str], changed: bool, digest: str, errors: dict[str, str], as_of: dt.date
+) -> list[Outcome]:
+    """Manifest rows of a derived table."""
+    good = "updated" if changed else "unchanged"
+    return [Outcome(s, good, content_hash=digest, last_date=as_of) for s in subjects] + [
+        Outcome(s, "failed", reason=r, failure_kind="transient") for s, r in errors.items()
+    ]
+
+
+@dg.asset(
+    description=RISK_METRICS.description,
+    deps=["price_history"],
+    group_name="risk",
+    kinds={"parquet"},
+    automation_condition=WHEN_INPUTS_CHANGE,
+    metadata={
+        "dagster/column_schema": table_schema(RISK_METRICS),
+        "dagster/column_lineage": column_lineage(
+            {c.name: _PRICES for c in RISK_METRICS.columns if c.name not in ("ticker", "window")}
+        ),
+    },
+)
+def risk_metrics(
+    context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]
+) -> dg.MaterializeResult:
+    """Compute and publish the metrics of every ticker that has a history."""
+    series, errors = pipeline.load_series()
+    as_of = newest_date(series)
+    settings = pipeline.settings
+    benchmark = load_prices(pipeline.layout, settings.benchmark) if settings.benchmark else None
+    table = risk_table(series.values(), settings.risk_free_rate, benchmark)
+    sources = {s.source for s in series.values()}
+    metadata = publish_table(pipeline, "risk", RISK_METRICS, table, as_of, sources)
+    digest = content_hash(table)
+    write_manifest(
+        pipeline.layout, "risk_metrics", context.run_id, "",
+        table_outcomes(sorted(series), metadata["changed"], digest, errors, as_of),
+        dt.datetime.now(dt.UTC), metadata["source"],
+    )  # fmt: skip
+    year = {
+        r["ticker"]: r["volatility"]
+        for r in table.to_pylist()
+        if r["window"] == "1y" and r["volatility"] is not None
+    }
+    metadata["volatility_1y"] = bar_chart(year, "Volatility, last year")
+    metadata["damaged"] = dg.MetadataValue.json(errors)
+    return dg.MaterializeResult(metadata=metadata, data_version=data_version([digest]))
+
+
+@dg.asset(
+    description=CORRELATIONS.description,
+    deps=["price_history"],
+    group_name="risk",
+    kinds={"parquet"},
+    automation_condition=WHEN_INPUTS_CHANGE,
+    metadata={
+        "dagster/column_schema": table_schema(CORRELATIONS),
+        "dagster/column_lineage": column_lineage({"correlation": _PRICES, "n_obs": _PRICES}),
+    },
+)
+def correlations(
+    context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]
+) -> dg.MaterializeResult:
+    """Compute and publish the correlations of every window."""
+    series, errors = pipeline.load_series()
+    as_of = newest_date(series)
+    table = correlation_table(series.values(), as_of)
+    sources = {s.source for s in series.values()}
+    metadata = publish_table(pipeline, "risk", CORRELATIONS, table, as_of, sources)
+    digest = content_hash(table)
+    write_manifest(
+        pipeline.layout, "correlations", context.run_id, "",
+        table_outcomes(sorted(series), metadata["changed"], digest, errors, as_of),
+        dt.datetime.now(dt.UTC), metadata["source"],
+    )  # fmt: skip
+    return dg.MaterializeResult(metadata=metadata, data_version=data_version([digest]))

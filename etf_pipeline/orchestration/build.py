@@ -1,0 +1,57 @@
+"""Fresh Dagster definitions from settings."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import dagster as dg
+
+from etf_pipeline.orchestration.assets.history import price_history_asset
+from etf_pipeline.orchestration.assets.portfolios import optimised_portfolios
+from etf_pipeline.orchestration.assets.raw import raw_prices_asset
+from etf_pipeline.orchestration.assets.risk import correlations, risk_metrics
+from etf_pipeline.orchestration.automation import automation_sensor, exchange_schedules
+from etf_pipeline.orchestration.checks import TABLE_CHECKS
+from etf_pipeline.orchestration.partitions import exchange_partitions
+from etf_pipeline.orchestration.resources import Pipeline
+from etf_pipeline.settings import Settings
+
+
+def build_definitions(settings: Settings, pipeline: Pipeline | None = None) -> dg.Definitions:
+    """Everything Dagster is to know.
+
+    Args:
+        settings: of this code location.
+        pipeline: replaces the resource (another clock, source or progress display).
+    """
+    pipeline = pipeline or Pipeline(settings)
+    partitions = exchange_partitions(pipeline.universe)
+    ingest = dg.define_asset_job(
+        "ingest",
+        selection=dg.AssetSelection.groups("ingest", "history"),
+        partitions_def=partitions,
+        description="Download an exchange and bring its histories up to date.",
+    )
+    derive = dg.define_asset_job(
+        "derive",
+        selection=dg.AssetSelection.groups("risk", "portfolios"),
+        description="Risk tables and portfolios from the histories there are.",
+    )
+    delay = dt.timedelta(minutes=settings.close_delay_minutes)
+    return dg.Definitions(
+        assets=[
+            raw_prices_asset(partitions, settings.retry_delay_seconds),
+            price_history_asset(partitions),
+            risk_metrics,
+            correlations,
+            optimised_portfolios,
+        ],
+        asset_checks=TABLE_CHECKS,
+        jobs=[ingest, derive],
+        schedules=exchange_schedules(pipeline.universe, delay, ingest, settings.schedules_enabled),
+        sensors=[automation_sensor()],
+        resources={"pipeline": pipeline},
+        executor=dg.in_process_executor
+        if settings.executor == "in_process"
+        else dg.multiprocess_executor,
+    )

@@ -1,0 +1,64 @@
+"""The Dagster instance that the command line and the UI share."""
+
+from __future__ import annotations
+
+import os
+from importlib import resources
+from pathlib import Path
+
+import dagster as dg
+
+from etf_pipeline.errors import SettingsError
+from etf_pipeline.store.writer import write_text
+
+_POSTGRES = """
+storage:
+  postgres:
+    postgres_url:
+      env: DAGSTER_POSTGRES_URL
+"""
+
+
+def dagster_home() -> Path:
+    """DAGSTER_HOME, or `.dagster` in the working folder."""
+    return Path(os.environ.get("DAGSTER_HOME") or ".dagster").absolute()
+
+
+def prepare_home() -> Path:
+    """Make the home folder, put `dagster.yaml` into it unless there is one, and name it.
+
+    Raises:
+        SettingsError: DAGSTER_HOME is not a folder and cannot be made one.
+    """
+    home = dagster_home()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if not (home / "dagster.yaml").exists():
+            postgres = _POSTGRES if os.environ.get("DAGSTER_POSTGRES_URL") else ""
+            write_text(home / "dagster.yaml", default_text("dagster.yaml") + postgres)
+    except OSError as error:
+        raise SettingsError(
+            f"DAGSTER_HOME={home}: {error.strerror}; set it to a folder that can be written"
+        ) from None
+    os.environ["DAGSTER_HOME"] = str(home)
+    return home
+
+
+def open_instance() -> dg.DagsterInstance:
+    """The instance in `dagster_home()`, prepared."""
+    prepare_home()
+    return dg.DagsterInstance.get()
+
+
+def default_text(name: str) -> str:
+    """A default file that ships with the package (or lies beside it in a checkout)."""
+    shipped = resources.files("etf_pipeline") / "_defaults" / name
+    if shipped.is_file():
+        return shipped.read_text(encoding="utf-8")
+    root = Path(__file__).parents[2]
+    path = root / name if name == "dagster.yaml" else root / "data" / name
+    return path.read_text(encoding="utf-8")
+
+
+if __name__ == "__main__":
+    print(prepare_home())

@@ -1,0 +1,15 @@
+"""Partitions: exchanges, split into shards only where the universe says so."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from etf_pipeline.universe import Universe
+
+
+def exchange_partitions(universe: Universe) -> dg.StaticPartitionsDefinition:
+    """One partition per exchange, or per shard of one.
+
+    Tickers are not partitions: each would cost Dagster tens of milliseconds and kilobytes.
+    """
+    return dg.StaticPartitionsDefinition(universe.partitions())

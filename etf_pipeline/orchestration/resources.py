@@ -1,0 +1,89 @@
+"""The one resource: what every asset needs to know about where and how."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from etf_pipeline.errors import CorruptFileError, SettingsError
+from etf_pipeline.ingest.source import Clock, PriceSource, utc_now
+from etf_pipeline.portfolio.specification import PortfolioSpec, load_portfolios
+from etf_pipeline.risk.prices import PriceSeries, load_prices
+from etf_pipeline.settings import Settings
+from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.manifests import Outcome
+from etf_pipeline.universe import Universe, load_universe
+
+Progress = Callable[[str, Outcome], None]
+
+
+def source_for(name: str, settings: Settings, clock: Clock) -> PriceSource:
+    """The price source that a setting names; never another one.
+
+    Raises:
+        SettingsError: no such source.
+    """
+    if name == "yahoo":
+        from etf_pipeline.ingest.yahoo import YahooSource
+
+        return YahooSource(settings)
+    if name.startswith("files:"):
+        from etf_pipeline.ingest.files import FilesSource
+
+        return FilesSource(Path(name.removeprefix("files:")))
+    if name == "simulated":
+        from etf_pipeline.ingest.simulated import SimulatedSource
+
+        return SimulatedSource(clock, dt.timedelta(minutes=settings.close_delay_minutes))
+    raise SettingsError(f"source {name!r}: must be yahoo, files:DIR or simulated")
+
+
+@dataclass
+class Pipeline:
+    """Settings, store, universe and clock of one code location."""
+
+    settings: Settings
+    clock: Clock = utc_now
+    progress: Progress | None = None
+    source: Callable[[str, Settings, Clock], PriceSource] = field(default=source_for)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Paths of the store."""
+        return Layout(self.settings.data_dir)
+
+    @cached_property
+    def universe(self) -> Universe:
+        """Which ETFs there are."""
+        return load_universe(self.settings.universe_file)
+
+    def portfolios(self) -> list[PortfolioSpec]:
+        """The model portfolios, read afresh."""
+        return load_portfolios(self.settings.portfolios_file, self.universe)
+
+    def open_source(self, name: str | None) -> PriceSource:
+        """The price source of this run."""
+        return self.source(name or self.settings.source, self.settings, self.clock)
+
+    def report(self, asset: str) -> Callable[[Outcome], None] | None:
+        """A callback that tells the progress display of one outcome."""
+        progress = self.progress
+        if progress is None:
+            return None
+        return lambda outcome: progress(asset, outcome)
+
+    def load_series(self) -> tuple[dict[str, PriceSeries], dict[str, str]]:
+        """Prices of every ticker of the universe that has any, and the errors of damaged ones."""
+        series: dict[str, PriceSeries] = {}
+        errors: dict[str, str] = {}
+        for instrument in self.universe:
+            if not self.layout.find_history(instrument.ticker).exists():
+                continue
+            try:
+                series[instrument.ticker] = load_prices(self.layout, instrument.ticker)
+            except CorruptFileError as error:
+                errors[instrument.ticker] = str(error)
+        return series, errors

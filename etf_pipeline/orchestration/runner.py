@@ -1,0 +1,123 @@
+"""Running the whole graph from the command line, through Dagster, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+
+from etf_pipeline.orchestration.build import build_definitions
+from etf_pipeline.orchestration.resources import Pipeline
+from etf_pipeline.store.manifests import Outcome, read_manifest
+
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass
+class RunReport:
+    """What a run did: per-ticker outcomes, per-portfolio outcomes, and what failed as a whole."""
+
+    tickers: dict[str, Outcome] = field(default_factory=dict)
+    portfolios: dict[str, Outcome] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+
+    def exit_code(self, chosen: bool) -> int:
+        """0 all good, 1 failed, 3 partial.
+
+        Args:
+            chosen: only some tickers were asked for; portfolios that lack others do not count.
+        """
+        good = [o for o in self.tickers.values() if o.good]
+        if self.errors or not good:
+            return 1
+        lacking = [
+            o
+            for o in self.portfolios.values()
+            if not o.good and not (chosen and (o.reason or "").startswith("no history of"))
+        ]
+        return 3 if lacking or len(good) < len(self.tickers) else 0
+
+
+def run_graph(
+    pipeline: Pipeline,
+    instance: dg.DagsterInstance,
+    *,
+    tickers: Sequence[str] = (),
+    partitions: Sequence[str] = (),
+    source: str = "",
+    full_refresh: bool = False,
+) -> RunReport:
+    """Download, update histories, then derive tables and portfolios.
+
+    A partition that fails does not stop the others, nor the tables of what is there.
+    """
+    defs = build_definitions(pipeline.settings, pipeline)
+    repository = defs.get_repository_def()
+    report = RunReport()
+    chosen = [pipeline.universe.get(t).ticker for t in tickers]
+    wanted = list(partitions) or pipeline.universe.partitions()
+    for partition in wanted:
+        if not pipeline.universe.in_partition(partition, chosen or None):
+            continue
+        ingest = {"tickers": chosen, "source": source, "full_refresh": full_refresh}
+        config: dict[str, Any] = _QUIET | {
+            "ops": {
+                "raw_prices": {"config": ingest},
+                "price_history": {"config": {"tickers": chosen}},
+            }
+        }
+        result = repository.get_job("ingest").execute_in_process(
+            run_config=config, instance=instance, partition_key=partition, raise_on_error=False
+        )
+        _read_outcomes(pipeline, report, result.run_id, partition)
+        report.errors += _failures(result)
+    if pipeline.layout.historical_dir.exists():
+        result = repository.get_job("derive").execute_in_process(
+            run_config=_QUIET, instance=instance, raise_on_error=False
+        )
+        report.errors += _failures(result)
+        path = pipeline.layout.manifest("optimised_portfolios", result.run_id, "")
+        if path.exists():
+            report.portfolios = {o.subject: o for o in read_manifest(path)}
+    return report
+
+
+def _read_outcomes(pipeline: Pipeline, report: RunReport, run_id: str, partition: str) -> None:
+    """One outcome per ticker: the download's, unless the history step has worse news."""
+    for asset in ("raw_prices", "price_history"):
+        path = pipeline.layout.manifest(asset, run_id, partition)
+        if not path.exists():
+            continue
+        for outcome in read_manifest(path):
+            earlier = report.tickers.get(outcome.subject)
+            if earlier is None or earlier.good:
+                report.tickers[outcome.subject] = _joined(earlier, outcome)
+
+
+def _joined(earlier: Outcome | None, later: Outcome) -> Outcome:
+    """The history's outcome, with the download's word for what it did."""
+    if earlier is None or not later.good:
+        return later
+    reasons = [r for r in (earlier.reason, later.reason) if r]
+    values = vars(later) | {"reason": "; ".join(dict.fromkeys(reasons)) or None}
+    return Outcome(**values)
+
+
+def _failures(result: dg.ExecuteInProcessResult) -> list[str]:
+    messages = []
+    for event in result.all_events:
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+            user = event.step_failure_data.user_failure_data
+            if user is not None and user.description:
+                messages.append(user.description)
+                continue
+            while error is not None and error.cause is not None:
+                error = error.cause
+            text = error.message.strip() if error is not None else "unknown failure"
+            # "package.module.ErrorName: message" as Dagster serialises it
+            name, _, rest = text.partition(": ")
+            messages.append(rest if "." in name and " " not in name else text)
+    return messages
