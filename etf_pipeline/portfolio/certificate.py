@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from etf_pipeline.portfolio.problem import Floats, Problem
@@ -36,36 +38,45 @@ def best_linear(problem: Problem, gradient: Floats) -> Floats:
 def gap_max_return(problem: Problem, weights: Floats, budget: float) -> float:
     """How much more return any feasible portfolio within `budget` could have, at most.
 
-    With η from least squares of μ = γ + ηΣw on the assets between their bounds and g = μ − ηΣw,
-    weak duality bounds the return of every feasible x by g'x + η(w'Σw + b²)/2 − … ; the gap is
-    max g'x − g'w + (η/2)(b² − w'Σw).
+    For any η ≥ 0 and g = μ − ηΣw, weak duality bounds it by
+    max g'x − g'w + (η/2)(b² − w'Σw); η comes from least squares of μ = γ + ηΣw on the assets
+    between their bounds, or, where these are too few, is the best one.
     """
     marginal = problem.covariance @ weights
-    eta = _multiplier(problem, weights, marginal)
-    gradient = problem.means - eta * marginal
-    best = best_linear(problem, gradient)
-    slack = budget**2 - float(weights @ marginal)
-    return float(gradient @ (best - weights) + eta / 2.0 * max(slack, 0.0))
+    slack = max(budget**2 - float(weights @ marginal), 0.0)
+
+    def gap(eta: float) -> float:
+        gradient = problem.means - eta * marginal
+        best = best_linear(problem, gradient)
+        return float(gradient @ (best - weights)) + eta / 2.0 * slack
+
+    eta = _least_squares(problem, weights, marginal, problem.means)
+    return gap(eta) if eta is not None else _least(gap, problem.means, marginal)
 
 
 def gap_min_variance(problem: Problem, weights: Floats, floor_return: float | None = None) -> float:
     """How much lower the volatility could be, at most.
 
-    For the variance f = w'Σw/2 and the multiplier ν of the return floor, convexity gives
+    For the variance f = w'Σw/2 and any multiplier ν ≥ 0 of the return floor, convexity gives
     f(w) − f(x) ≤ max (νμ − Σw)'x − (νμ − Σw)'w + ν(μ'w − floor) for every feasible x.
     """
     marginal = problem.covariance @ weights
-    nu, slack = 0.0, 0.0
-    if floor_return is not None:
-        eta = _multiplier(problem, weights, marginal)
-        nu = 1.0 / eta if eta > 0 else 0.0
-        slack = nu * max(float(problem.means @ weights) - floor_return, 0.0)
-    gradient = nu * problem.means - marginal
-    best = best_linear(problem, gradient)
     variance = float(weights @ marginal)
     if variance <= 0:
         return 0.0
-    return float((gradient @ (best - weights) + slack) / np.sqrt(variance))
+    slack = 0.0
+    if floor_return is not None:
+        slack = max(float(problem.means @ weights) - floor_return, 0.0)
+
+    def gap(nu: float) -> float:
+        gradient = nu * problem.means - marginal
+        best = best_linear(problem, gradient)
+        return float((gradient @ (best - weights) + nu * slack) / np.sqrt(variance))
+
+    if floor_return is None:
+        return gap(0.0)
+    nu = _least_squares(problem, weights, problem.means, marginal)
+    return gap(nu) if nu is not None else _least(gap, marginal, problem.means)
 
 
 def gap_max_sharpe(problem: Problem, weights: Floats) -> float:
@@ -81,28 +92,33 @@ def gap_max_sharpe(problem: Problem, weights: Floats) -> float:
     return float(gradient @ (best_linear(problem, gradient) - weights))
 
 
-def _multiplier(problem: Problem, weights: Floats, marginal: Floats) -> float:
-    """η ≥ 0 of μ = γ + ηΣw by least squares over the assets strictly between their bounds."""
+def _least_squares(problem: Problem, weights: Floats, x: Floats, y: Floats) -> float | None:
+    """Slope ≥ 0 of y = γ + slope·x over the assets strictly between their bounds."""
     inside = (weights > problem.lower + _ON_BOUND) & (weights < problem.upper - _ON_BOUND)
     if inside.sum() < 2:
-        return _vertex_multiplier(problem, marginal, weights)
-    x = marginal[inside] - marginal[inside].mean()
-    y = problem.means[inside] - problem.means[inside].mean()
-    spread = float(x @ x)
-    if spread <= 1e-24 * max(1.0, float(marginal @ marginal)):
-        return _vertex_multiplier(problem, marginal, weights)
-    return max(0.0, float(x @ y) / spread)
+        return None
+    centred = x[inside] - x[inside].mean()
+    spread = float(centred @ centred)
+    if spread <= 1e-24 * max(1.0, float(x @ x)):
+        return None
+    return max(0.0, float(centred @ (y[inside] - y[inside].mean())) / spread)
 
 
-def _vertex_multiplier(problem: Problem, marginal: Floats, weights: Floats) -> float:
-    """At a vertex any η in an interval may do; take the one with the smallest gap on a grid."""
-    differences_m = problem.means[:, None] - problem.means[None, :]
-    differences_s = marginal[:, None] - marginal[None, :]
+def _least(gap: Callable[[float], float], numerator: Floats, denominator: Floats) -> float:
+    """Least of a gap that is convex and piecewise linear in its multiplier.
+
+    Its corners are where two assets change places, so a binary search over them finds it.
+    """
+    top = numerator[:, None] - numerator[None, :]
+    bottom = denominator[:, None] - denominator[None, :]
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = differences_m / differences_s
-    candidates = np.unique(np.r_[0.0, ratios[np.isfinite(ratios) & (ratios > 0)]])
-    gaps = []
-    for eta in candidates:
-        gradient = problem.means - eta * marginal
-        gaps.append(float(gradient @ (best_linear(problem, gradient) - weights)))
-    return float(candidates[int(np.argmin(gaps))])
+        ratios = (top / bottom).ravel()
+    corners = np.unique(np.r_[0.0, ratios[np.isfinite(ratios) & (ratios > 0)]])
+    low, high = 0, len(corners) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if gap(float(corners[middle])) <= gap(float(corners[middle + 1])):
+            high = middle
+        else:
+            low = middle + 1
+    return gap(float(corners[low]))

@@ -1,0 +1,145 @@
+"""Builders that the tests share. Values are made here by plain arithmetic."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from etf_pipeline.history.calendar import sessions
+from etf_pipeline.history.update import update_histories
+from etf_pipeline.ingest.collect import collect
+from etf_pipeline.ingest.yahoo import YahooSource
+from etf_pipeline.settings import Settings
+from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.manifests import Outcome, write_manifest
+from etf_pipeline.store.reader import read_history, read_table
+from etf_pipeline.universe.instruments import Instrument
+from etf_pipeline_tests.yahoo_standin import Series, StandIn
+
+UTC = dt.UTC
+
+
+def instrument(ticker: str = "VAS", **changes: Any) -> Instrument:
+    """An ASX instrument."""
+    values: dict[str, Any] = {
+        "ticker": ticker, "symbol": f"{ticker}.AX", "exchange": "XASX", "name": ticker,
+        "asset_class": "australian_equity", "issuer": "Vanguard", "currency": "AUD",
+    }  # fmt: skip
+    return Instrument(**(values | changes))
+
+
+def asx_days(start: str, n: int) -> np.ndarray[Any, np.dtype[np.datetime64]]:
+    """The first `n` ASX sessions from `start` on."""
+    all_days = sessions("XASX")
+    return all_days[all_days >= np.datetime64(start)][:n]
+
+
+def walk(n: int, seed: int = 0, start: float = 100.0) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """A positive random walk with ordinary daily moves, to four decimals."""
+    moves = np.random.default_rng(seed).normal(0.0003, 0.008, n)
+    return np.round(start * np.cumprod(1 + moves), 4)
+
+
+def bars(days: Sequence[Any] | np.ndarray[Any, Any], closes: Any, **columns: Any) -> pd.DataFrame:
+    """Rows as the domain has them: index `date`, columns of a bar and its events."""
+    closes = np.asarray(closes, dtype="float64")
+    frame = pd.DataFrame(
+        {
+            "open": closes, "high": closes * 1.01, "low": closes * 0.99, "close": closes,
+            "volume": 1000.0, "dividends": 0.0, "stock_splits": 0.0, "capital_gains": 0.0,
+        },
+        index=pd.DatetimeIndex(np.asarray(days, dtype="datetime64[s]"), name="date"),
+    )  # fmt: skip
+    for name, values in columns.items():
+        frame[name] = values
+    return frame
+
+
+def yahoo_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """Domain rows as the stand-in serves them."""
+    out = rows.rename(
+        columns={
+            "open": "Open", "high": "High", "low": "Low", "close": "Close", "volume": "Volume",
+            "dividends": "Dividends", "stock_splits": "Stock Splits",
+            "capital_gains": "Capital Gains",
+        }
+    )  # fmt: skip
+    out["Adj Close"] = out["Close"]
+    return out.rename_axis("Date")
+
+
+@dataclass
+class World:
+    """A store fed by the stand-in through the real yfinance, at a time the test sets."""
+
+    root: Path
+    yahoo: StandIn
+    now: dt.datetime = dt.datetime(2025, 11, 12, 12, 0, tzinfo=UTC)
+    settings: Settings = field(init=False)
+    runs: int = 0
+
+    def __post_init__(self) -> None:
+        self.settings = self.configured()
+
+    def configured(self, **changes: Any) -> Settings:
+        """Settings for quick tests: no long pauses."""
+        values: dict[str, Any] = {
+            "data_dir": self.root, "yahoo_url": self.yahoo.url, "yahoo_backoff_seconds": 0.01,
+            "yahoo_backoff_max_seconds": 0.05, "yahoo_attempts": 3, "yahoo_timeout_seconds": 5.0,
+            "lock_timeout_seconds": 10.0,
+        }  # fmt: skip
+        return Settings(**(values | changes))
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.root)
+
+    def serve(self, ticker: str, rows: pd.DataFrame, **changes: Any) -> None:
+        """Have the stand-in serve these rows."""
+        self.yahoo.series[f"{ticker}.AX"] = Series(yahoo_rows(rows), **changes)
+
+    def download(self, *instruments: Instrument, full: bool = False) -> dict[str, Outcome]:
+        """The download step, with its manifest."""
+        self.runs += 1
+        run_id = f"run{self.runs:05d}"
+        found = collect(
+            self.layout, YahooSource(self.settings), "XASX", instruments, self.settings, run_id,
+            full=full, clock=lambda: self.now,
+        )  # fmt: skip
+        write_manifest(self.layout, "raw_prices", run_id, "XASX", found.outcomes, self.now, "yahoo")
+        self.now += dt.timedelta(seconds=1)
+        return {o.subject: o for o in found.outcomes}
+
+    def update(self, *instruments: Instrument) -> dict[str, Outcome]:
+        """The history step."""
+        return {
+            o.subject: o for o in update_histories(self.layout, "XASX", list(instruments), 10.0)
+        }
+
+    def run(self, *instruments: Instrument, full: bool = False) -> dict[str, Outcome]:
+        """Both steps; the download's outcomes."""
+        outcomes = self.download(*instruments, full=full)
+        self.update(*instruments)
+        return outcomes
+
+    def history(self, ticker: str = "VAS") -> pd.DataFrame:
+        return read_history(self.layout.history(ticker))
+
+    def findings(self, ticker: str = "VAS") -> dict[tuple[str, str], str]:
+        """Severity by (date, rule)."""
+        table = read_table(self.layout.quarantine(ticker)).to_pylist()
+        return {(str(r["date"]), r["rule"]): r["severity"] for r in table}
+
+    def bytes_on_disk(self, *folders: str) -> dict[str, bytes]:
+        """Every published file below these folders of the store."""
+        return {
+            str(p.relative_to(self.root)): p.read_bytes()
+            for folder in folders or ("historical", "quarantine")
+            for p in sorted((self.root / folder).rglob("*.parquet"))
+        }

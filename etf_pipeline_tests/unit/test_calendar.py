@@ -1,0 +1,63 @@
+import datetime as dt
+
+import numpy as np
+import pytest
+
+from etf_pipeline.history.calendar import (
+    close_time,
+    has_calendar,
+    last_final_session,
+    sessions,
+    time_zone,
+)
+
+DELAY = dt.timedelta(minutes=45)
+
+
+def sydney(*args):
+    from zoneinfo import ZoneInfo
+
+    return dt.datetime(*args, tzinfo=ZoneInfo("Australia/Sydney"))
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        (sydney(2025, 11, 12, 12, 0), "2025-11-11"),  # noon: the session is still open
+        (sydney(2025, 11, 12, 16, 44), "2025-11-11"),  # closed, but within the delay
+        (sydney(2025, 11, 12, 16, 45), "2025-11-12"),
+        (sydney(2025, 11, 16, 9, 0), "2025-11-14"),  # a Sunday
+        (sydney(2024, 12, 24, 14, 55), "2024-12-24"),  # an early close at 14:10
+        (sydney(2025, 12, 29, 9, 0), "2025-12-24"),  # Christmas and Boxing Day behind
+    ],
+)
+def test_last_final_session(now, expected):
+    assert str(last_final_session("XASX", now, DELAY)) == expected
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/Los_Angeles", "Australia/Perth"])
+def test_the_host_zone_does_not_matter(zone):
+    from zoneinfo import ZoneInfo
+
+    now = sydney(2025, 11, 12, 17, 0).astimezone(ZoneInfo(zone))
+    assert str(last_final_session("XASX", now, DELAY)) == "2025-11-12"
+
+
+def test_a_naive_time_is_refused_with_the_remedy():
+    with pytest.raises(ValueError, match=r"datetime\.now\(UTC\)"):
+        last_final_session("XASX", dt.datetime(2025, 11, 12), DELAY)  # noqa: DTZ001
+
+
+def test_asx_sessions():
+    days = sessions("XASX")
+    assert np.datetime64("2025-10-24") in days
+    assert np.datetime64("2015-12-28") not in days
+    assert days[0] <= np.datetime64("1990-01-02")
+    assert time_zone("XASX") == "Australia/Sydney"
+    assert close_time("XASX") == dt.time(16, 0)
+
+
+def test_only_exchanges_with_rules_count():
+    assert has_calendar("XNYS")
+    assert not has_calendar("ASX")
+    assert not has_calendar("ASEX")  # listed by the calendar library, without its rules

@@ -1,0 +1,148 @@
+"""Golden cases with the derivation in the comment."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from etf_pipeline.portfolio import Problem, efficient_frontier, optimise
+
+DIAGONAL = np.diag([0.01, 0.09])
+MEANS = np.array([0.10, 0.20])
+
+
+def problem(means=MEANS, covariance=DIAGONAL, **changes):
+    names = tuple("abcdefgh"[: len(means)])
+    return Problem(np.asarray(means), np.asarray(covariance), names, **changes)
+
+
+@pytest.mark.parametrize("scale", [1e4, 1.0, 1 / 252, 1 / 3024])
+def test_least_volatility_is_inverse_variance_whatever_the_unit(scale):
+    answer = optimise(problem(covariance=DIAGONAL * scale))
+    assert answer.success
+    assert answer.weights == pytest.approx([0.9, 0.1], abs=1e-7)
+    assert answer.volatility == pytest.approx(0.0948683298 * math.sqrt(scale), rel=1e-7)
+
+
+def test_a_binding_budget():
+    """w² 0.01 + (1 − w)² 0.09 = 0.15², the larger root of the return."""
+    answer = optimise(problem(objective="max_return", risk_budget=0.15))
+    assert answer.success
+    assert answer.risk_budget_binding
+    assert answer.weights == pytest.approx([0.532577, 0.467423], abs=1e-6)
+    assert answer.expected_return == pytest.approx(0.1467423461, abs=1e-9)
+    assert answer.volatility == pytest.approx(0.15, abs=1e-9)
+
+
+def test_a_slack_budget():
+    answer = optimise(problem(objective="max_return", risk_budget=0.50))
+    assert answer.success
+    assert answer.risk_budget_binding is False
+    assert answer.weights == pytest.approx([0, 1])
+    assert answer.volatility == pytest.approx(0.30)
+
+
+def test_the_best_sharpe_ratio():
+    """Σ⁻¹(μ − rf) = (8, 2), normalised."""
+    answer = optimise(problem(objective="max_sharpe", risk_free_rate=0.02))
+    assert answer.success
+    assert answer.weights == pytest.approx([0.8, 0.2], abs=1e-7)
+    assert answer.sharpe_ratio == pytest.approx(1.0, abs=1e-9)
+
+
+def test_a_budget_below_the_attainable_quotes_the_long_only_minimum():
+    """[1, 0] has 0.20; 0.1763 would need a short position."""
+    answer = optimise(
+        problem([0.05, 0.08], [[0.04, 0.054], [0.054, 0.09]], objective="max_return",
+                risk_budget=0.19)
+    )  # fmt: skip
+    assert not answer.success
+    assert answer.weights is None
+    assert "0.2 " in answer.message
+    assert "0.1763" not in answer.message
+
+
+NEGATIVE = [-0.654099, -1.011251, -1.016013]
+NEGATIVE_COV = [
+    [0.447307, 0.467077, 0.487518],
+    [0.467077, 0.756588, 0.623595],
+    [0.487518, 0.623595, 0.803425],
+]
+
+
+def test_no_mean_above_the_risk_free_rate():
+    answer = optimise(problem(NEGATIVE, NEGATIVE_COV, objective="max_sharpe"))
+    assert not answer.success
+    assert "risk-free rate" in answer.message
+    lowest = optimise(problem(NEGATIVE, NEGATIVE_COV))
+    assert lowest.weights == pytest.approx([1, 0, 0], abs=1e-7)
+    assert lowest.volatility == pytest.approx(0.6688101375, abs=1e-9)
+
+
+def test_an_unreachable_target_quotes_what_is_reachable():
+    answer = optimise(problem(objective="target_return", target_return=0.25))
+    assert not answer.success
+    assert "at most 0.2" in answer.message
+
+
+def test_a_target_below_the_least_risky_return_does_not_bind():
+    answer = optimise(problem(objective="target_return", target_return=0.05))
+    assert answer.weights == pytest.approx([0.9, 0.1], abs=1e-7)
+
+
+INDEFINITE = [
+    [1.28992571, 0.05675357, 0.23213086, 0.04030597],
+    [0.05675357, 0.39647776, 0.3670981, 0.09351321],
+    [0.23213086, 0.3670981, 0.37204403, 0.19053016],
+    [0.04030597, 0.09351321, 0.19053016, 0.17553035],
+]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"covariance": INDEFINITE, "means": np.zeros(4)}, "least eigenvalue is -0.0303369"),
+        ({"covariance": [[1, 0.5], [0.4, 1]]}, "not symmetric"),
+        ({"means": [0.1, np.nan]}, "not finite"),
+        ({"lower": [0.6, 0.6]}, "sums from 1.2"),
+        ({"upper": [0.4, 0.4]}, "sums from 0 to 0.8"),
+        ({"lower": [0.5, 0], "upper": [0.2, 1]}, "above greatest weight for a"),
+        ({"objective": "target_return"}, "target_return"),
+        ({"risk_budget": 0.1}, "max_return"),
+        ({"means": [0.1]}, "shape"),
+    ],
+)
+def test_bad_problems_are_refused_by_name(changes, words):
+    values = {"means": MEANS, "covariance": DIAGONAL} | changes
+    with pytest.raises(ValueError) as caught:
+        Problem(names=tuple("abcd"[: len(np.asarray(values["covariance"]))]), **values)
+    assert words in str(caught.value)
+
+
+def test_duplicates_are_refused_by_name():
+    with pytest.raises(ValueError, match="asked for twice: VAS"):
+        Problem(MEANS, DIAGONAL, ("VAS", "VAS"))
+
+
+def test_the_frontier_rises_and_each_point_is_proven():
+    rng = np.random.default_rng(5)
+    returns = rng.normal(0.0004, 0.01, (500, 6))
+    points = efficient_frontier(
+        problem(returns.mean(0) * 252, np.cov(returns, rowvar=False) * 252), 15
+    )
+    assert len(points) == 15
+    assert all(p.success for p in points)
+    for a, b in itertools.pairwise(points):
+        assert a.volatility <= b.volatility + 1e-9
+        assert a.expected_return < b.expected_return
+
+
+def test_a_certificate_rejects_weights_that_are_not_optimal():
+    from etf_pipeline.portfolio import certificate
+
+    stated = problem(objective="max_return", risk_budget=0.15)
+    worse = np.array([0.7, 0.3])
+    gap = certificate.gap_max_return(stated, worse, 0.15)
+    best = 0.1467423461
+    assert gap >= best - float(MEANS @ worse) - 1e-9  # a bound on what is left

@@ -1,0 +1,71 @@
+from pathlib import Path
+
+import pytest
+
+from etf_pipeline.errors import PortfolioFileError
+from etf_pipeline.portfolio.specification import load_portfolios
+from etf_pipeline.universe.instruments import Universe
+from etf_pipeline_tests.support import instrument
+
+UNIVERSE = Universe(
+    (*tuple(instrument(t) for t in ("VAS", "VGS")), instrument("VAF", aliases=("OLD",)))
+)
+HEAD = "portfolios:\n  - name: a\n    tickers: [VAS, VGS]\n"
+
+
+def load(tmp_path, text):
+    path = tmp_path / "portfolios.yaml"
+    path.write_text(text)
+    return load_portfolios(path, UNIVERSE)
+
+
+def test_a_good_file(tmp_path):
+    (spec,) = load(
+        tmp_path,
+        HEAD + "    objective: max_return\n    risk_budget: 0.1\n    max_weight: 0.8\n"
+        "    bounds:\n      VAS: [0.2, 0.5]\n",
+    )
+    assert spec.limits("VAS") == (0.2, 0.5)
+    assert spec.limits("VGS") == (0.0, 0.8)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        (HEAD + "    objective: max_shape\n", 4, "objective"),
+        (HEAD + "    objective: max_return\n    risk_budget: lots\n", 5, "risk_budget"),
+        (HEAD + "    objective: max_return\n    risk_bugdet: 0.1\n", 5, "risk_bugdet"),
+        (HEAD + "    objective: min_volatility\n    risk_budget: 0.1\n", 2, "max_return"),
+        (HEAD + "    objective: target_return\n", 2, "target_return"),
+        (HEAD + "    objective: max_sharpe\n    max_weight: 0.3\n", 2, "cannot sum to 1"),
+        ("portfolios:\n  - name: a\n    tickers:\n    - VAS\n    - VGX\n"
+         "    objective: max_sharpe\n", 5, "did you mean VGS"),
+        ("portfolios:\n  - name: a\n    tickers: [VAS, VAS]\n    objective: max_sharpe\n", 3,
+         "VAS is listed twice"),
+        (HEAD + "    objective: max_sharpe\n" + HEAD.partition("\n")[2]
+         + "    objective: max_sharpe\n", 5, "already on line 2"),
+        ("portfolios:\n  - name: [\n", 3, "not YAML"),
+        ("portfolio:\n", 1, "list `portfolios:`"),
+        ("", 1, "list `portfolios:`"),
+    ],
+)  # fmt: skip
+def test_a_problem_is_quoted_by_line(tmp_path, text, line, words):
+    with pytest.raises(PortfolioFileError) as caught:
+        load(tmp_path, text)
+    assert f"line {line}" in str(caught.value)
+    assert words in str(caught.value)
+
+
+def test_an_alias_becomes_the_ticker(tmp_path):
+    text = "portfolios:\n  - name: a\n    tickers: [VAS, OLD]\n    objective: max_sharpe\n"
+    assert load(tmp_path, text)[0].tickers == ["VAS", "VAF"]
+
+
+def test_the_committed_portfolios_are_valid():
+    from etf_pipeline.universe import load_universe
+
+    data = Path(__file__).parents[2] / "data"
+    specs = load_portfolios(data / "portfolios.yaml", load_universe(data / "universe.csv"))
+    assert len(specs) >= 4
+    core = next(s for s in specs if set(s.tickers) == {"VAS", "VGS", "VTS", "VAF"})
+    assert core.risk_budget is not None

@@ -1,0 +1,143 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from etf_pipeline.history.calendar import sessions
+from etf_pipeline.history.quality import assess
+from etf_pipeline_tests.support import asx_days, bars, walk
+
+SESSIONS = sessions("XASX")
+DAYS = asx_days("2024-01-02", 300)
+PRICES = ("open", "high", "low", "close")
+
+
+def clean():
+    return bars(DAYS, walk(300, seed=3))
+
+
+def found(rows):
+    return {(str(f.date), f.rule): f for f in assess(rows, SESSIONS)}
+
+
+def rules(rows):
+    return {f.rule for f in assess(rows, SESSIONS)}
+
+
+def scaled(rows, part, factor):
+    rows = rows.copy()
+    rows.loc[rows.index[part], list(PRICES)] *= factor
+    return rows
+
+
+def test_clean_rows_have_no_finding():
+    assert assess(clean(), SESSIONS) == []
+
+
+@pytest.mark.parametrize("factor", [10, 15, 1 / 10, 1 / 15, 7])
+def test_a_segment_on_another_level_is_found_whole(factor):
+    shifted = found(scaled(clean(), slice(0, 80), factor))
+    assert {d for d, r in shifted if r == "level_shift"} == {str(d) for d in DAYS[:80]}
+    assert all("no split explains it" in f.evidence for f in shifted.values())
+
+
+def test_pence_and_pounds_are_a_unit_change():
+    """609.6 then 5.85: the new row is on the other unit, not a fall of 99 %."""
+    rows = clean()
+    rows.loc[rows.index[-1], list(PRICES)] /= 100
+    one = found(rows)
+    assert list(one) == [(str(DAYS[-1]), "unit_change")]
+    assert one[(str(DAYS[-1]), "unit_change")].severity == "quarantined"
+
+
+def test_a_split_not_applied_to_old_rows_quotes_the_split():
+    rows = scaled(clean(), slice(0, 100), 10)
+    rows.loc[rows.index[200], "stock_splits"] = 10.0
+    shifted = found(rows)
+    assert "split of 10" in shifted[(str(DAYS[0]), "level_shift")].evidence
+    assert (str(DAYS[200]), "inverted_split") not in shifted
+
+
+def test_a_split_stored_upside_down_is_flagged():
+    rows = scaled(clean(), slice(0, 100), 10)
+    rows.loc[rows.index[200], "stock_splits"] = 0.1
+    flag = found(rows)[(str(DAYS[200]), "inverted_split")]
+    assert flag.severity == "flagged"
+    assert "the ratio is 10" in flag.evidence
+
+
+def test_levels_that_flip_back_and_forth():
+    rows = clean()
+    bad = np.random.default_rng(1).choice(np.arange(5, 150), 40, replace=False)
+    rows.iloc[bad, :4] *= 10
+    assert {d for d, r in found(rows) if r == "level_shift"} == {str(DAYS[i]) for i in bad}
+
+
+def test_a_small_factor_that_is_undone_is_a_fault_and_a_lasting_one_is_kept():
+    undone = scaled(clean(), slice(100, 103), 2)
+    assert {d for d, r in found(undone) if r == "level_shift"} == {str(d) for d in DAYS[100:103]}
+    lasting = found(scaled(clean(), slice(100, None), 0.45))
+    assert {r for _, r in lasting} == {"large_move"}
+    assert next(iter(lasting.values())).severity == "flagged"
+
+
+def test_a_crash_and_a_recovery_of_markets_are_no_fault():
+    rows = scaled(scaled(clean(), slice(100, None), 0.7), slice(110, None), 1.25)
+    assert rules(rows) == set()
+
+
+def test_a_zero_open():
+    rows = clean()
+    rows.iloc[7, 0] = 0.0
+    assert found(rows)[(str(DAYS[7]), "zero_open")].severity == "quarantined"
+
+
+def test_a_close_outside_its_range():
+    rows = clean()
+    rows.iloc[7, 1] = rows.iloc[7, 3] * 0.999
+    assert rules(rows) == {"close_out_of_range"}
+
+
+def test_impossible_prices():
+    rows = clean()
+    rows.iloc[7, 3] = -1.0
+    rows.iloc[9, 1], rows.iloc[9, 2] = rows.iloc[9, 2], rows.iloc[9, 1]
+    assert (str(DAYS[7]), "impossible_price") in found(rows)
+    assert (str(DAYS[9]), "high_below_low") in found(rows)
+
+
+def test_a_bar_on_a_holiday_is_removed_only_when_nobody_traded():
+    rows = pd.concat([clean(), bars(["2024-12-25"], [100.0])]).sort_index()
+    assert found(rows)[("2024-12-25", "unscheduled_session")].severity == "flagged"
+    rows.loc["2024-12-25", "volume"] = 0.0
+    assert found(rows)[("2024-12-25", "holiday_bar")].severity == "quarantined"
+
+
+def test_a_missing_session_is_recorded():
+    rows = clean().drop(pd.Timestamp(DAYS[50]))
+    assert found(rows)[(str(DAYS[50]), "missing_session")].severity == "missing"
+
+
+def test_a_flat_run_is_only_flagged():
+    rows = clean()
+    rows.iloc[20:26, :4] = rows.iloc[20, :4].to_numpy()
+    flag = found(rows)[(str(DAYS[20]), "stale_run")]
+    assert flag.severity == "flagged"
+    assert "on 6 sessions" in flag.evidence
+
+
+def test_weekly_bars_are_not_full_of_missing_sessions():
+    assert rules(clean()[::5]) == set()
+
+
+def test_an_event_without_a_price_is_pending():
+    rows = clean()
+    rows.iloc[-1, :5] = np.nan
+    rows.iloc[-1, 5] = 0.395
+    pending = found(rows)[(str(DAYS[-1]), "event_without_price")]
+    assert pending.severity == "pending"
+    assert "dividends 0.395" in pending.evidence
+
+
+def test_rows_do_not_need_to_be_many():
+    assert assess(clean()[:1], SESSIONS) == []
+    assert assess(clean()[:0], SESSIONS) == []

@@ -1,0 +1,105 @@
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from etf_pipeline.errors import UniverseError, UnknownTickerError
+from etf_pipeline.universe import load_universe
+
+HEADER = "ticker,symbol,exchange,name,asset_class,issuer,currency,management_fee"
+GOOD = "VAS,VAS.AX,XASX,Vanguard Australian Shares,australian_equity,Vanguard,AUD,0.07"
+ROOT = Path(__file__).parents[2]
+
+
+def write(path, *lines, header=HEADER):
+    file = path / "universe.csv"
+    file.write_text("\n".join([header, *lines]) + "\n")
+    return file
+
+
+def test_a_good_file(tmp_path):
+    universe = load_universe(write(tmp_path, "# a comment", GOOD))
+    vas = universe.get("VAS")
+    assert (vas.symbol, vas.exchange, vas.management_fee) == ("VAS.AX", "XASX", 0.07)
+    assert universe.partitions() == ["XASX"]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (GOOD.replace("XASX", "ASX"), "exchange 'ASX' is not an ISO 10383 MIC"),
+        (GOOD.replace("XASX", "ASEX"), "exchange 'ASEX'"),
+        (GOOD.replace("AUD", "aud"), "currency 'aud'"),
+        (GOOD.replace("0.07", "cheap"), "management_fee 'cheap'"),
+        (GOOD.replace("0.07", "70"), "between 0 and 20"),
+        (GOOD.replace("VAS.AX", ""), "symbol is empty"),
+        (GOOD + ",extra", "9 cells where the header has 8"),
+        (GOOD.replace("VAS.AX", "OTHER.AX"), "ticker 'VAS' is already on line 2"),
+        (GOOD.replace("VAS,", "VA2,"), "symbol 'VAS.AX' is already on line 2"),
+    ],
+)
+def test_one_bad_line_is_quoted_by_number(tmp_path, line, words):
+    file = write(tmp_path, GOOD, "# comments count as lines", line)
+    with pytest.raises(UniverseError) as caught:
+        load_universe(file)
+    assert "line 4" in str(caught.value)
+    assert words in str(caught.value)
+    assert str(file) in str(caught.value)
+
+
+def test_every_bad_line_is_reported_at_once(tmp_path):
+    bad = GOOD.replace("XASX", "NOPE")
+    with pytest.raises(UniverseError, match=r"line 2.*line 3"):
+        load_universe(write(tmp_path, bad, bad))
+
+
+def test_a_misspelt_column_gets_a_hint(tmp_path):
+    with pytest.raises(UniverseError, match=r"unknown column 'tiker' \(did you mean ticker\?\)"):
+        load_universe(write(tmp_path, header=HEADER.replace("ticker", "tiker")))
+
+
+@pytest.mark.parametrize("lines", [(), ("# nothing but comments",)])
+def test_a_shrink_to_nothing_is_refused(tmp_path, lines):
+    with pytest.raises(UniverseError, match="no instruments"):
+        load_universe(write(tmp_path, *lines))
+
+
+def test_an_absent_file_names_the_remedy(tmp_path):
+    with pytest.raises(UniverseError, match="ETF_UNIVERSE_FILE"):
+        load_universe(tmp_path / "none.csv")
+
+
+def test_aliases_are_looked_up_and_may_not_collide(tmp_path):
+    header = HEADER + ",aliases"
+    universe = load_universe(write(tmp_path, GOOD + ",OLD;OLDER", header=header))
+    assert universe.get("OLDER").ticker == "VAS"
+    clash = GOOD.replace("VAS", "OLD") + ","
+    with pytest.raises(UniverseError, match="ticker 'OLD' is already on line 2"):
+        load_universe(write(tmp_path, GOOD + ",OLD", clash, header=header))
+
+
+def test_an_unknown_ticker_is_named_with_the_nearest(tmp_path):
+    universe = load_universe(write(tmp_path, GOOD))
+    with pytest.raises(UnknownTickerError, match=r"'VSA'.*did you mean VAS\?"):
+        universe.get("VSA")
+
+
+def test_shards_split_an_exchange_by_a_stable_hash(tmp_path):
+    header = HEADER + ",shards"
+    lines = [GOOD.replace("VAS", f"V{i:02d}") + ",3" for i in range(30)]
+    universe = load_universe(write(tmp_path, *lines, header=header))
+    keys = universe.partitions()
+    assert keys == ["XASX-00", "XASX-01", "XASX-02"]
+    spread = [len(universe.in_partition(k)) for k in keys]
+    assert sum(spread) == 30
+    assert min(spread) > 0
+    mixed = [lines[0], lines[1].replace(",3", ",2")]
+    with pytest.raises(UniverseError, match="2 shards here and 3 on line 2"):
+        load_universe(write(tmp_path, *mixed, header=header))
+
+
+def test_the_committed_universe_is_valid():
+    universe = load_universe(ROOT / "data" / "universe.csv")
+    assert {"VAS", "VGS", "VTS", "VAF"} <= {i.ticker for i in universe}
+    assert universe.get("EINC").last_session == dt.date(2025, 1, 29)
+    assert all(i.symbol == f"{i.ticker}.AX" and i.exchange == "XASX" for i in universe)
