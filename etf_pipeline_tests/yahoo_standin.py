@@ -215,9 +215,7 @@ def _selected(series: Series, query: dict[str, str]) -> pd.DataFrame:
     rows = series.rows
     if "period1" in query:
         stamps = _stamps(rows.index, series.time_zone)
-        # Yahoo selects by day: a bar whose session has begun before period2 is included.
-        start = int(query["period1"]) - 86_400 + 1
-        rows = rows[(stamps > start) & (stamps < int(query["period2"]))]
+        rows = rows[(stamps >= int(query["period1"])) & (stamps < int(query["period2"]))]
     elif query.get("range") == "1d":
         rows = rows.iloc[-1:]
     return rows

@@ -1,0 +1,247 @@
+"""The real yfinance client against the stand-in: every fault, and that nothing is lost to it."""
+
+import datetime as dt
+import itertools
+import time
+
+import pytest
+
+from etf_pipeline.ingest.source import Download, FetchFailure, Request
+from etf_pipeline.ingest.yahoo import YahooSource
+from etf_pipeline_tests.support import World, asx_days, bars, instrument, walk
+
+DAYS = asx_days("2024-09-02", 300)
+ROWS = bars(DAYS, walk(300))
+ROWS.loc[ROWS.index[250], "dividends"] = 1.25
+NOON = dt.datetime(2025, 11, 12, 12, 0, tzinfo=dt.UTC)
+
+
+@pytest.fixture
+def vas(world: World):
+    world.serve("VAS", ROWS)
+    return instrument("VAS")
+
+
+def fetch(world, *requests):
+    return list(YahooSource(world.settings).fetch(requests))
+
+
+def test_a_full_download(world, vas):
+    (answer,) = fetch(world, Request(vas))
+    assert isinstance(answer, Download)
+    assert (answer.symbol, answer.currency, answer.granularity) == ("VAS.AX", "AUD", "1d")
+    assert list(answer.rows.index) == list(ROWS.index)
+    assert answer.rows["close"].tolist() == ROWS["close"].tolist()
+    assert answer.rows["dividends"].sum() == 1.25
+    assert world.yahoo.seen["VAS.AX"] == 1  # the time zone is not asked for separately
+
+
+def test_a_window_starts_where_it_was_asked_to(world, vas):
+    start = ROWS.index[280].date()
+    (answer,) = fetch(world, Request(vas, start))
+    assert list(answer.rows.index) == list(ROWS.index[280:])
+
+
+@pytest.mark.parametrize("kind", ["500", "html", "truncated"])
+def test_a_passing_fault_is_overcome(world, vas, kind):
+    world.yahoo.fault("VAS.AX", kind, times=2)
+    (answer,) = fetch(world, Request(vas))
+    assert isinstance(answer, Download)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [("500", "not JSON"), ("html", "not JSON"), ("truncated", "not JSON"), ("429", "429"),
+     ("empty", "no price")],
+)  # fmt: skip
+def test_a_lasting_fault_is_told_and_keeps_the_old_files(world, vas, kind, words):
+    world.run(vas)
+    before = world.bytes_on_disk()
+    world.yahoo.fault("VAS.AX", kind)
+    outcome = world.run(vas)["VAS"]
+    assert outcome.outcome == "failed"
+    assert outcome.failure_kind in ("transient", "missing")
+    assert words in outcome.reason
+    assert world.bytes_on_disk() == before
+
+
+def test_a_hanging_server_is_left_at_the_request_deadline(world, vas):
+    world.settings = world.configured(yahoo_timeout_seconds=0.5, yahoo_attempts=2)
+    world.yahoo.fault("VAS.AX", "hang")
+    started = time.monotonic()
+    (answer,) = fetch(world, Request(vas))
+    assert isinstance(answer, FetchFailure)
+    assert answer.kind == "transient"
+    assert time.monotonic() - started < 20
+
+
+def test_a_run_deadline_ends_the_run_with_what_there_is(world, vas):
+    world.settings = world.configured(
+        run_deadline_seconds=1.0, yahoo_attempts=20, yahoo_backoff_seconds=5.0,
+        yahoo_backoff_max_seconds=5.0, yahoo_concurrency=1,
+    )  # fmt: skip
+    other = instrument("VGS")
+    world.serve("VGS", ROWS)
+    world.yahoo.fault("VGS.AX", "429")
+    outcomes = world.download(vas, other)
+    assert outcomes["VAS"].outcome == "collected"
+    assert outcomes["VGS"].outcome == "failed"
+    assert "run deadline of 1 s" in outcomes["VGS"].reason
+
+
+def test_no_network_at_all(world, vas):
+    world.run(vas)
+    before = world.bytes_on_disk()
+    world.settings = world.configured(yahoo_url="http://127.0.0.1:9")  # the discard port
+    outcome = world.run(vas)["VAS"]
+    assert (outcome.outcome, outcome.failure_kind) == ("failed", "transient")
+    assert "127.0.0.1" in outcome.reason
+    assert world.bytes_on_disk() == before
+
+
+def test_null_rows_are_gaps_that_are_asked_for_again(world, vas):
+    hole = str(ROWS.index[290].date())
+    world.yahoo.fault("VAS.AX", "null_rows", arg=[hole])
+    world.run(vas)
+    assert len(world.history()) == 299
+    assert world.findings()[(hole, "missing_session")] == "missing"
+    world.yahoo.faults.clear()
+    assert world.run(vas)["VAS"].rows_added == 1
+    assert len(world.history()) == 300
+    assert (hole, "missing_session") not in world.findings()
+
+
+def test_another_symbol_is_refused(world, vas):
+    world.yahoo.fault("VAS.AX", "wrong_symbol", arg="IVV.AX")
+    outcome = world.run(vas)["VAS"]
+    assert outcome.outcome == "rejected"
+    assert "asked for VAS.AX, got IVV.AX" in outcome.reason
+    assert not world.layout.history("VAS").exists()
+
+
+def test_a_rename_is_refused_with_the_remedy_and_then_keeps_the_history(world, vas):
+    world.run(vas)
+    world.yahoo.fault("VAS.AX", "rename", arg="NEW.AX")
+    assert "change its symbol in the universe" in world.run(vas)["VAS"].reason
+    world.yahoo.faults.clear()
+    world.serve("NEW", ROWS[100:])  # the new listing shows less
+    renamed = instrument("NEW", aliases=("VAS",))
+    world.run(renamed)
+    assert len(world.history("NEW")) == 300
+    assert not world.layout.history("VAS").exists()
+
+
+@pytest.mark.parametrize("arg", [None, "lies"])
+def test_monthly_bars_are_refused_by_label_and_by_spacing(world, vas, arg):
+    world.yahoo.fault("VAS.AX", "monthly", arg=arg)
+    outcome = world.run(vas)["VAS"]
+    assert outcome.outcome == "rejected"
+    assert "asked for daily bars, got" in outcome.reason
+
+
+def test_another_currency_is_refused(world, vas):
+    world.run(vas)
+    before = world.bytes_on_disk()
+    world.yahoo.fault("VAS.AX", "currency", arg="USD")
+    outcome = world.run(vas)["VAS"]
+    assert "prices are in USD, the universe says AUD" in outcome.reason
+    assert world.bytes_on_disk() == before
+
+
+def test_a_duplicate_live_bar_is_one_session(world, vas):
+    world.yahoo.fault("VAS.AX", "duplicate_live")
+    world.run(vas)
+    assert world.history().index.is_unique
+    assert len(world.history()) == 300
+
+
+def test_a_dividend_after_the_last_bar_is_kept_without_a_price(world, vas):
+    ex_date, before = ROWS.index[-1], ROWS.index[-2]
+    world.serve("VAS", ROWS[:-1])
+    world.yahoo.fault("VAS.AX", "dividend_after_last", arg=(ex_date, 0.395))
+    world.now = dt.datetime.combine(ex_date.date(), dt.time(0, 30), dt.UTC)
+    world.run(vas)
+    history = world.history()
+    assert history["close"].notna().all()
+    assert history.index[-1] == before
+    assert history["adj_close"].iloc[-1] == history["close"].iloc[-1]
+    assert world.findings()[(str(ex_date.date()), "event_without_price")] == "pending"
+    # the bar arrives a day later, and the dividend adjusts what came before
+    world.yahoo.faults.clear()
+    later = ROWS.copy()
+    later.loc[ex_date, "dividends"] = 0.395
+    world.serve("VAS", later)
+    world.now += dt.timedelta(days=1)
+    world.run(vas)
+    after = world.history()
+    assert after.loc[ex_date, "dividends"] == 0.395
+    assert after.loc[before, "adj_close"] == pytest.approx(after.loc[before, "close"] - 0.395)
+
+
+def test_a_burst_of_429_makes_every_worker_back_off_once(world):
+    """Twenty symbols are answered, eighty are refused once; all hundred end up stored."""
+    instruments = [instrument(f"T{i:03d}") for i in range(100)]
+    for i, one in enumerate(instruments):
+        world.serve(one.ticker, ROWS[-40:])
+        if i >= 20:
+            # yfinance itself asks twice before it reports a 429
+            world.yahoo.fault(one.symbol, "429", times=2)
+    world.settings = world.configured(
+        yahoo_attempts=20, yahoo_backoff_seconds=0.2, yahoo_backoff_max_seconds=0.4
+    )
+    outcomes = world.download(*instruments)
+    assert {o.outcome for o in outcomes.values()} == {"collected"}
+    starts = sorted(t for t, _ in world.yahoo.started)
+    pauses = [b - a for a, b in itertools.pairwise(starts) if b - a > 0.09]
+    assert pauses, "no shared pause was seen"
+
+
+def test_eighty_of_a_hundred_refused_for_good_leave_a_partial_run(world):
+    instruments = [instrument(f"T{i:03d}") for i in range(10)]
+    for _i, one in enumerate(instruments):
+        world.serve(one.ticker, ROWS[:-5])
+    world.run(*instruments)
+    before = world.bytes_on_disk("historical")
+    for one in instruments:
+        world.serve(one.ticker, ROWS)
+        if one.ticker >= "T002":
+            world.yahoo.fault(one.symbol, "429")
+    outcomes = world.run(*instruments)
+    good = sorted(t for t, o in outcomes.items() if o.good)
+    assert good == ["T000", "T001"]
+    after = world.bytes_on_disk("historical")
+    assert {k for k in after if after[k] != before[k]} == {
+        "historical/T000.parquet", "historical/T001.parquet",
+    }  # fmt: skip
+
+
+def test_one_missing_answer_never_delists(world, vas):
+    """Final only after three separate days on which its peers were answered."""
+    peer = instrument("VGS")
+    world.serve("VGS", ROWS)
+    world.run(vas, peer)
+    world.yahoo.fault("VAS.AX", "not_found")
+    kinds = []
+    for _ in range(4):
+        world.now += dt.timedelta(days=1)
+        kinds.append(world.run(vas, peer)["VAS"].failure_kind)
+    assert kinds == ["missing", "missing", "permanent", "permanent"]
+    assert len(world.history()) == 300  # nothing was removed
+    world.yahoo.faults.clear()
+    assert world.run(vas, peer)["VAS"].good
+
+
+def test_a_retry_is_not_answered_from_the_clients_cache(world, vas):
+    world.yahoo.fault("VAS.AX", "html", times=1)
+    (answer,) = fetch(world, Request(vas, ROWS.index[200].date()))
+    assert isinstance(answer, Download)
+    assert world.yahoo.seen["VAS.AX"] == 2
+
+
+def test_answers_come_in_request_order_and_one_fetch_per_symbol(world):
+    instruments = [instrument(f"T{i:02d}") for i in range(30)]
+    for one in instruments:
+        world.serve(one.ticker, ROWS[-30:])
+    answers = fetch(world, *[Request(i) for i in instruments])
+    assert [a.request.instrument.ticker for a in answers] == [i.ticker for i in instruments]
+    assert set(world.yahoo.seen.values()) == {1}
