@@ -94,7 +94,7 @@ def simulate(instrument: Instrument, last: dt.date) -> pd.DataFrame:
         dividends=dividends, stock_splits=0.0, capital_gains=0.0, adj_close_source=np.nan
     )
     rows = _with_split(rows, days) if seed % 5 == 0 else rows
-    if seed % 7 == 0 and len(rows):
+    if seed % 3 == 0 and len(rows):
         # The newest close is provisional; the next session's download corrects it.
         middle = (rows["low"].iloc[-1] + rows["high"].iloc[-1]) / 2
         rows.loc[rows.index[-1], "close"] = round(middle, 3)

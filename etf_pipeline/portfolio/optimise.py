@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from etf_pipeline.portfolio import certificate, conic
+from etf_pipeline.portfolio import certificate, conic, frontier
+from etf_pipeline.portfolio.critical_line import Corners, corner_portfolios
 from etf_pipeline.portfolio.problem import Floats, Problem
 
 _DUST = 1e-8
@@ -32,115 +34,140 @@ class Answer:
 
 
 def optimise(problem: Problem) -> Answer:
-    """Solve a problem; the impossible is answered with what is possible."""
+    """Solve a problem; the impossible is answered with what is possible.
+
+    The critical line answers first. Where rounding defeats it, so that its answer cannot be
+    proven, a cone solver is asked as well, and the better proven answer is given.
+    """
+    corners = corner_portfolios(problem)
     if problem.objective == "min_volatility":
-        return _min_volatility(problem)
+        return _min_volatility(problem, corners)
     if problem.objective == "max_sharpe":
-        return _max_sharpe(problem)
+        return _max_sharpe(problem, corners)
     if problem.objective == "target_return":
-        return _target_return(problem)
-    return _max_return(problem)
+        return _target_return(problem, corners, problem.target_return or 0.0)
+    return _max_return(problem, corners)
 
 
-def _min_volatility(problem: Problem) -> Answer:
-    weights = conic.min_variance(problem)
-    if weights is None:
-        return Answer(False, "the solver found no weights")
-    weights = _settled(problem, weights)
-    return _answer(problem, weights, certificate.gap_min_variance(problem, weights))
+def _first_proven(
+    problem: Problem,
+    tries: Iterable[Callable[[], Floats | None]],
+    gap: Callable[[Floats], float],
+    binding: bool | None = None,
+) -> Answer:
+    """The first answer that is proven, else the one nearest to it."""
+    best: Answer | None = None
+    for attempt in tries:
+        weights = attempt()
+        if weights is None:
+            continue
+        weights = _settled(problem, weights)
+        answer = _answer(problem, weights, gap(weights), binding)
+        if answer.success:
+            return answer
+        if best is None or (answer.optimality_gap or 0.0) < (best.optimality_gap or 0.0):
+            best = answer
+    return best or Answer(False, "no solver found weights")
 
 
-def _max_sharpe(problem: Problem) -> Answer:
+def _min_volatility(problem: Problem, corners: Corners | None) -> Answer:
+    return _first_proven(
+        problem,
+        (
+            lambda: corners.weights[-1] if corners else None,
+            lambda: conic.min_variance(problem),
+        ),
+        lambda w: certificate.gap_min_variance(problem, w),
+    )
+
+
+def _max_sharpe(problem: Problem, corners: Corners | None) -> Answer:
     best = float(problem.means @ certificate.best_linear(problem, problem.means))
-    if best <= problem.risk_free_rate:
+    rate = problem.risk_free_rate
+    if best <= rate:
         return Answer(
             False,
             f"no portfolio is expected to earn more than the risk-free rate: at most {best:.6g}, "
-            f"against {problem.risk_free_rate:.6g}; minimise volatility instead",
+            f"against {rate:.6g}; minimise volatility instead",
         )
-    weights = conic.max_sharpe(problem)
-    if weights is None:
-        return Answer(False, "the solver found no weights")
-    weights = _settled(problem, weights)
-    if float(weights @ problem.covariance @ weights) <= 0:
+    lowest = _min_volatility(problem, corners)
+    if not lowest.volatility and (lowest.expected_return or 0.0) > rate:
         return Answer(False, "a portfolio without risk earns more than the risk-free rate")
-    return _answer(problem, weights, certificate.gap_max_sharpe(problem, weights))
+    return _first_proven(
+        problem,
+        (
+            lambda: (
+                frontier.best_sharpe(corners, problem.means, problem.covariance, rate)
+                if corners
+                else None
+            ),
+            lambda: conic.max_sharpe(problem),
+        ),
+        lambda w: certificate.gap_max_sharpe(problem, w),
+    )
 
 
-def _target_return(problem: Problem) -> Answer:
-    target = problem.target_return
-    assert target is not None
+def _target_return(problem: Problem, corners: Corners | None, target: float) -> Answer:
     top = certificate.best_linear(problem, problem.means)
     most = float(problem.means @ top)
-    if target > most + 1e-12:
+    if target > most + 1e-12 * max(1.0, abs(most)):
         return Answer(
             False,
             f"target return {target:.6g} is out of reach: the bounds allow at most {most:.6g} "
             f"({_leader(problem, top)})",
         )
-    weights = conic.min_variance(problem, target)
-    if weights is None:
-        weights = top
-    weights = _settled(problem, weights)
-    lowest = conic.min_variance(problem)
-    if lowest is not None:
-        # A floor below what least volatility earns anyway does not bind.
-        lowest = _settled(problem, lowest)
-        if float(problem.means @ lowest) >= target:
-            weights = lowest
-            return _answer(problem, weights, certificate.gap_min_variance(problem, weights))
-    return _answer(problem, weights, certificate.gap_min_variance(problem, weights, target))
+    lowest = _min_volatility(problem, corners)
+    if lowest.expected_return is not None and lowest.expected_return >= target:
+        return lowest  # a floor below what least volatility earns anyway does not bind
+    return _first_proven(
+        problem,
+        (
+            lambda: frontier.at_return(corners, problem.means, target) if corners else None,
+            lambda: conic.min_variance(problem, target),
+            lambda: top,
+        ),
+        lambda w: certificate.gap_min_variance(problem, w, target),
+    )
 
 
-def _max_return(problem: Problem) -> Answer:
-    top = certificate.best_linear(problem, problem.means)
+def _max_return(problem: Problem, corners: Corners | None) -> Answer:
+    most = float(problem.means @ certificate.best_linear(problem, problem.means))
+    # Of several portfolios with the greatest return, the least volatile one.
+    top = _target_return(problem, corners, most)
     budget = problem.risk_budget
-    if budget is None or _volatility(problem, top) <= budget:
-        # Ties between means are broken towards less risk by the volatility minimum among them.
-        top = _least_risky_of_best(problem, top)
-        return _answer(problem, top, 0.0, binding=False if budget is not None else None)
-    lowest = _min_volatility(problem)
-    assert lowest.volatility is not None
-    if budget < lowest.volatility * (1 - 1e-12):
+    if budget is None or (top.volatility is not None and top.volatility <= budget):
+        binding = None if budget is None else False
+        message = top.message if binding is None else "optimal; the risk budget does not bind"
+        return replace(top, risk_budget_binding=binding, message=message)
+    lowest = _min_volatility(problem, corners)
+    if lowest.volatility is not None and budget < lowest.volatility * (1 - 1e-12):
         return Answer(
             False,
             f"risk budget {budget:.6g} is below the least attainable volatility "
             f"{lowest.volatility:.6g} under these bounds; raise it to at least that",
         )
-    weights = conic.max_return(problem, budget)
-    if weights is None:
-        return Answer(False, "the solver found no weights")
-    weights = _settled(problem, weights)
-    return _answer(
-        problem, weights, certificate.gap_max_return(problem, weights, budget), binding=True
+    return _first_proven(
+        problem,
+        (
+            lambda: (
+                frontier.at_volatility(corners, problem.covariance, budget) if corners else None
+            ),
+            lambda: conic.max_return(problem, budget),
+        ),
+        lambda w: certificate.gap_max_return(problem, w, budget),
+        binding=True,
     )
-
-
-def _least_risky_of_best(problem: Problem, top: Floats) -> Floats:
-    most = float(problem.means @ top)
-    found = conic.min_variance(problem, most)
-    if found is None:
-        return top
-    found = _settled(problem, found)
-    close = abs(float(problem.means @ found) - most) <= 1e-10 * max(1.0, abs(most))
-    return found if close and _volatility(problem, found) < _volatility(problem, top) else top
 
 
 def efficient_frontier(problem: Problem, points: int = 25) -> list[Answer]:
     """Portfolios from least volatility to greatest return, evenly spaced in return."""
-    lowest = _min_volatility(problem)
-    top = certificate.best_linear(problem, problem.means)
-    assert lowest.expected_return is not None
-    assert lowest.weights is not None
-    targets = np.linspace(lowest.expected_return, float(problem.means @ top), points)
-    answers = [lowest]
-    for target in targets[1:]:
-        weights = conic.min_variance(problem, float(target))
-        if weights is not None:
-            weights = _settled(problem, weights)
-            gap = certificate.gap_min_variance(problem, weights, float(target))
-            answers.append(_answer(problem, weights, gap))
-    return answers
+    corners = corner_portfolios(problem)
+    lowest = _min_volatility(problem, corners)
+    if lowest.expected_return is None:
+        return []
+    most = float(problem.means @ certificate.best_linear(problem, problem.means))
+    targets = np.linspace(lowest.expected_return, most, points)[1:]
+    return [lowest, *(_target_return(problem, corners, float(t)) for t in targets)]
 
 
 def _settled(problem: Problem, weights: Floats) -> Floats:
@@ -162,8 +189,6 @@ def _answer(problem: Problem, weights: Floats, gap: float, binding: bool | None 
     mean = float(problem.means @ weights)
     ok = certificate.feasible(problem, weights) and gap <= certificate.TOLERANCE
     message = "optimal" if ok else f"not proven optimal: up to {gap:.3g} may be left"
-    if binding is False:
-        message = "optimal; the risk budget does not bind"
     return Answer(
         ok,
         message,

@@ -1,0 +1,69 @@
+"""Reading single portfolios off the exact frontier."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from etf_pipeline.portfolio.critical_line import Corners
+from etf_pipeline.portfolio.problem import Floats
+
+
+def at_volatility(corners: Corners, covariance: Floats, budget: float) -> Floats:
+    """The frontier portfolio with this volatility (which must be between its ends)."""
+    vols = np.sqrt(np.maximum(np.einsum("ki,ij,kj->k", corners.weights, covariance,
+                                        corners.weights), 0.0))  # fmt: skip
+    if len(vols) == 1:
+        return corners.weights[0]
+    # Volatility falls along the corners; the segment is the last one that starts above budget.
+    k = int(np.searchsorted(-vols, -budget, side="right")) - 1
+    k = min(max(k, 0), len(vols) - 2)
+    a, step = corners.weights[k], corners.weights[k + 1] - corners.weights[k]
+    quadratic = float(step @ covariance @ step)
+    linear = float(a @ covariance @ step)
+    constant = float(a @ covariance @ a) - budget**2
+    if quadratic <= 0:
+        return a
+    root = math.sqrt(max(linear**2 - quadratic * constant, 0.0))
+    # linear < 0: the smaller root, written without cancellation
+    t = constant / (-linear + root) if -linear + root > 0 else 0.0
+    return a + min(max(t, 0.0), 1.0) * step
+
+
+def at_return(corners: Corners, means: Floats, target: float) -> Floats:
+    """The frontier portfolio with this expected return (which must be between its ends)."""
+    returns = corners.weights @ means
+    if len(returns) == 1:
+        return corners.weights[0]
+    k = int(np.searchsorted(-returns, -target, side="right")) - 1
+    k = min(max(k, 0), len(returns) - 2)
+    fall = returns[k] - returns[k + 1]
+    t = (returns[k] - target) / fall if fall > 0 else 0.0
+    return corners.weights[k] + min(max(t, 0.0), 1.0) * (
+        corners.weights[k + 1] - corners.weights[k]
+    )
+
+
+def best_sharpe(corners: Corners, means: Floats, covariance: Floats, rate: float) -> Floats:
+    """The frontier portfolio with the greatest (μ − rf)'w/σ, in closed form on each segment."""
+
+    def ratio(w: Floats) -> float:
+        variance = float(w @ covariance @ w)
+        return float((means - rate) @ w) / math.sqrt(variance) if variance > 0 else -math.inf
+
+    ratios = [ratio(w) for w in corners.weights]
+    k = int(np.argmax(ratios))
+    best, best_ratio = corners.weights[k], ratios[k]
+    for i in (k - 1, k):
+        if not 0 <= i < len(ratios) - 1:
+            continue
+        a, step = corners.weights[i], corners.weights[i + 1] - corners.weights[i]
+        p, q = float((means - rate) @ a), float((means - rate) @ step)
+        aa, ab, bb = (float(x @ covariance @ y) for x, y in ((a, a), (a, step), (step, step)))
+        bottom = q * ab - p * bb
+        if bottom != 0 and 0 < (t := (p * ab - q * aa) / bottom) < 1:
+            w = a + t * step
+            if (found := ratio(w)) > best_ratio:
+                best, best_ratio = w, found
+    return best

@@ -1,0 +1,106 @@
+"""Merging in any order and any split of batches equals one full download."""
+
+import datetime as dt
+
+import numpy as np
+import pandas as pd
+from hypothesis import given
+from hypothesis import strategies as st
+
+from etf_pipeline.history.build import build
+from etf_pipeline.history.calendar import sessions
+from etf_pipeline.history.merge import empty_rows, merge_full, merge_window, needs_full, tidy
+from etf_pipeline.history.state import fold
+from etf_pipeline.store.batches import Piece, PieceInfo, collected_at, new_batch_id
+from etf_pipeline.store.hashing import content_hash
+from etf_pipeline_tests.support import asx_days, bars, walk
+
+N = 80
+DAYS = asx_days("2024-03-01", N)
+SESSIONS = sessions("XASX")
+
+
+@st.composite
+def downloads(draw):
+    """Rows of one full download: a walk with dividends, faults and null days."""
+    rows = bars(DAYS, walk(N, seed=draw(st.integers(0, 10_000))))
+    for i in draw(st.sets(st.integers(1, N - 1), max_size=5)):
+        rows.iloc[i, 5] = draw(st.floats(0.01, 3).map(lambda v: round(v, 4)))
+    for i in draw(st.sets(st.integers(0, N - 1), max_size=4)):
+        rows.iloc[i, :4] *= draw(st.sampled_from([10.0, 0.1, 100.0]))
+    for i in draw(st.sets(st.integers(0, N - 1), max_size=4)):
+        rows.iloc[i, 0] = 0.0
+    for i in draw(st.sets(st.integers(0, N - 1), max_size=4)):
+        rows.iloc[i, :5] = np.nan
+    return rows
+
+
+slices = st.lists(
+    st.tuples(st.integers(0, N - 1), st.integers(1, N)).map(lambda s: slice(s[0], s[0] + s[1])),
+    max_size=8,
+)
+
+
+@given(downloads(), slices, st.randoms(use_true_random=False))
+def test_any_split_in_any_order_equals_one_download(rows, parts, random):
+    parts = [*parts, slice(0, 37), slice(30, N)]
+    random.shuffle(parts)
+    known = empty_rows()
+    for part in parts:
+        known = merge_window(known, rows[part]).rows
+    whole = merge_full(empty_rows(), rows).rows
+    pd.testing.assert_frame_equal(known, whole, check_exact=True)
+    one, two = build(known, SESSIONS), build(whole, SESSIONS)
+    assert content_hash(one.history) == content_hash(two.history)
+    assert content_hash(one.quarantine) == content_hash(two.quarantine)
+
+
+@given(downloads(), slices)
+def test_merging_again_changes_nothing(rows, parts):
+    known = merge_full(empty_rows(), rows).rows
+    for part in parts:
+        merge = merge_window(known, rows[part])
+        assert not merge.changed
+        assert merge.rows is known or merge.rows.equals(known)
+        if rows[part]["close"].notna().any():
+            assert needs_full(known, rows[part]) is None or len(tidy(rows[part])) == 0
+
+
+@given(downloads())
+def test_history_and_quarantine_hold_every_row_between_them(rows):
+    """Nothing is lost: the two files together are the rows that came in."""
+    known = tidy(rows)
+    built = build(known, SESSIONS)
+    kept = set(built.history.column("date").to_pylist())
+    held = {
+        r["date"]
+        for r in built.quarantine.to_pylist()
+        if r["severity"] in ("quarantined", "pending")
+    }
+    assert kept | held == {d.date() for d in known.index}
+    assert not kept & held
+
+
+@given(downloads(), st.integers(5, N - 5), st.floats(1.05, 20))
+def test_a_restatement_is_one_version(rows, cut, ratio):
+    """Old rows never survive beside rows on another level."""
+    rows = rows.dropna(subset=["close"])
+    known = merge_full(empty_rows(), rows[:cut]).rows
+    restated = rows.assign(**{c: rows[c] / ratio for c in ("open", "high", "low", "close")})
+    assert needs_full(known, restated[max(0, cut - 15) :]) is not None
+    merge = merge_full(known, restated)
+    assert merge.rows["close"].tolist() == restated["close"].tolist()
+
+
+@given(downloads(), slices)
+def test_folding_pieces_is_the_same_as_merging_one_after_another(rows, parts):
+    start = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
+    pieces, known = [], empty_rows()
+    for i, part in enumerate([slice(0, 20), *parts]):
+        info = PieceInfo("VAS", "VAS.AX", "XASX", "AUD", i == 0, 0)
+        batch_id = new_batch_id(start + dt.timedelta(seconds=i), f"run-{i}")
+        pieces.append(Piece(info, batch_id, "yahoo", rows[part]))
+        known = (merge_full if i == 0 else merge_window)(known, rows[part]).rows
+    assert fold(empty_rows(), pieces).rows.equals(known)
+    assert [p.batch_id for p in pieces] == sorted(p.batch_id for p in pieces)
+    assert collected_at(pieces[-1].batch_id) == start + dt.timedelta(seconds=len(pieces) - 1)
