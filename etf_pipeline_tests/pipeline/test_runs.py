@@ -1,0 +1,240 @@
+"""Runs of the graph on a real Dagster instance: what is recorded, retried and held back."""
+
+import dagster as dg
+import pytest
+
+from etf_pipeline.orchestration.build import build_definitions
+from etf_pipeline.orchestration.resources import Pipeline
+from etf_pipeline.orchestration.runner import run_graph
+from etf_pipeline.store.manifests import read_manifest
+from etf_pipeline.store.reader import file_info, read_table
+from etf_pipeline_tests.pipeline.support import NOW, execute, make_pipeline
+from etf_pipeline_tests.support import asx_days, bars, walk, yahoo_rows
+from etf_pipeline_tests.yahoo_standin import Series
+
+
+@pytest.fixture
+def instance():
+    with dg.instance_for_test() as instance:
+        yield instance
+
+
+def test_the_whole_graph(tmp_path, instance):
+    pipeline = make_pipeline(tmp_path)
+    report = run_graph(pipeline, instance)
+    assert report.errors == []
+    assert report.exit_code(chosen=False) == 0
+    assert {t: o.outcome for t, o in report.tickers.items()} == dict.fromkeys(
+        ("VAS", "VGS", "VAF"), "collected"
+    )
+    layout = pipeline.layout
+    day = read_table(layout.history("VAS"), ["date"]).column("date")[-1].as_py()
+    for group, table in (("risk", "risk_metrics"), ("risk", "correlations"),
+                         ("portfolios", "weights"), ("portfolios", "summary"),
+                         ("portfolios", "frontier")):  # fmt: skip
+        path = layout.table(group, table, day)
+        rows = read_table(path)
+        assert rows.num_rows > 0
+        # simulated data say so in every row and in every file
+        assert set(rows.column("source").to_pylist()) == {"simulated"}
+        assert file_info(path).source == "simulated"
+    assert file_info(layout.history("VAS")).source == "simulated"
+
+
+def test_a_second_run_with_nothing_new_changes_no_byte(tmp_path, instance):
+    pipeline = make_pipeline(tmp_path)
+    run_graph(pipeline, instance)
+    folders = ("raw", "historical", "quarantine", "risk", "portfolios")
+
+    def snapshot():
+        return {
+            p: (p.read_bytes(), p.stat().st_mtime_ns)
+            for f in folders
+            for p in (pipeline.layout.root / f).rglob("*.parquet")
+        }
+
+    before = snapshot()
+    report = run_graph(pipeline, instance)
+    assert {o.outcome for o in report.tickers.values()} == {"unchanged"}
+    assert snapshot() == before
+
+
+def test_what_a_materialisation_says(tmp_path, instance):
+    pipeline = make_pipeline(tmp_path)
+    execute(pipeline, instance, "ingest", "XASX")
+    execute(pipeline, instance, "derive")
+    event = instance.get_latest_materialization_event(dg.AssetKey("price_history"))
+    metadata = event.asset_materialization.metadata
+    assert metadata["tickers_ok"].value == 3
+    assert metadata["tickers_not_ok"].value == 0
+    assert metadata["first_date"].value == "2014-01-02"
+    assert "| VAS | collected |" in metadata["tickers"].value
+    assert metadata["dagster/uri"].value.startswith("file://")
+    manifest = read_manifest(pipeline.layout.manifest("price_history", event.run_id, "XASX"))
+    assert [o.subject for o in manifest] == ["VAF", "VAS", "VGS"]
+    tags = event.asset_materialization.tags
+    assert tags["dagster/data_version"]
+    weights = instance.get_latest_materialization_event(dg.AssetKey("optimised_portfolios"))
+    assert "image/svg+xml" in weights.asset_materialization.metadata["weights_calm"].value
+
+
+def test_equal_content_gives_an_equal_data_version(tmp_path, instance):
+    pipeline = make_pipeline(tmp_path)
+    versions = []
+    for _ in range(2):
+        execute(pipeline, instance, "ingest", "XASX")
+        event = instance.get_latest_materialization_event(dg.AssetKey("price_history"))
+        versions.append(event.asset_materialization.tags["dagster/data_version"])
+    assert versions[0] == versions[1]
+
+
+def served(yahoo, *tickers, n=800):
+    for i, ticker in enumerate(tickers):
+        rows = bars(asx_days("2022-09-01", n), walk(n, seed=i))
+        yahoo.series[f"{ticker}.AX"] = Series(yahoo_rows(rows))
+
+
+def test_one_ticker_of_many_fails_and_the_others_are_published(tmp_path, instance, yahoo):
+    served(yahoo, "VAS", "VGS")  # VAF is not there
+    pipeline = make_pipeline(tmp_path, source="yahoo", yahoo_url=yahoo.url)
+    report = run_graph(pipeline, instance)
+    assert report.tickers["VAS"].outcome == "collected"
+    assert report.tickers["VAF"].outcome == "failed"
+    assert "no prices" in report.tickers["VAF"].reason
+    assert report.exit_code(chosen=False) == 3
+    assert report.portfolios["pair"].good
+    assert "no history of VAF" in report.portfolios["calm"].reason
+    checks = instance.event_log_storage.get_latest_asset_check_execution_by_key(
+        [dg.AssetCheckKey(dg.AssetKey("raw_prices"), "every_ticker_answered")]
+    )
+    (record,) = checks.values()
+    evaluation = record.event.dagster_event.asset_check_evaluation_data
+    assert not evaluation.passed
+    assert "VAF" in evaluation.description
+
+
+def test_all_failing_for_a_passing_reason_is_retried_and_then_a_failure(tmp_path, instance, yahoo):
+    served(yahoo, "VAS", "VGS", "VAF")
+    yahoo.fault("*", "500")
+    pipeline = make_pipeline(tmp_path, source="yahoo", yahoo_url=yahoo.url)
+    report = run_graph(pipeline, instance)
+    assert report.exit_code(chosen=False) == 1
+    assert "none of 3 tickers succeeded" in report.errors[0]
+    run = instance.get_runs()[0]
+    retried = [
+        e for e in instance.all_logs(run.run_id) if e.is_dagster_event
+        and e.dagster_event.event_type_value == "STEP_RESTARTED"
+    ]  # fmt: skip
+    assert len(retried) == 2
+
+
+def test_what_cannot_pass_is_not_retried(tmp_path, instance, yahoo):
+    served(yahoo, "VAS", "VGS", "VAF")
+    yahoo.fault("*", "currency", arg="USD")
+    pipeline = make_pipeline(tmp_path, source="yahoo", yahoo_url=yahoo.url)
+    result = execute(pipeline, instance, "ingest", "XASX")
+    assert not result.success
+    kinds = [e.dagster_event.event_type_value for e in instance.all_logs(result.run_id)
+             if e.is_dagster_event]  # fmt: skip
+    assert "STEP_RESTARTED" not in kinds
+    assert set(yahoo.seen.values()) == {1}
+
+
+def test_a_transient_failure_is_overcome_by_the_retry(tmp_path, instance, yahoo):
+    served(yahoo, "VAS", "VGS", "VAF")
+    # two tries of two requests for each of three tickers fail, the step's second try works
+    yahoo.fault("*", "500", times=12)
+    pipeline = make_pipeline(tmp_path, source="yahoo", yahoo_url=yahoo.url, yahoo_concurrency=1)
+    assert execute(pipeline, instance, "ingest", "XASX").success
+    assert pipeline.layout.history("VAS").exists()
+
+
+def test_the_main_job_never_falls_back_to_another_source(tmp_path, instance):
+    pipeline = make_pipeline(tmp_path, source="yahoo", yahoo_url="http://127.0.0.1:9")
+    report = run_graph(pipeline, instance)
+    assert report.exit_code(chosen=False) == 1
+    assert list(pipeline.layout.root.rglob("historical/*.parquet")) == []
+    assert list(pipeline.layout.root.rglob("risk/**/*.parquet")) == []
+
+
+def test_a_failed_blocking_check_holds_back_what_depends_on_it(tmp_path, instance):
+    """A damaged history that nothing can rebuild must not reach the tables by automation."""
+    folder = tmp_path / "prices"
+    folder.mkdir()
+    for i, ticker in enumerate(("VAS", "VGS", "VAF")):
+        rows = bars(asx_days("2022-09-01", 800), walk(800, seed=i))
+        yahoo_rows(rows).to_parquet(folder / f"{ticker}.parquet")
+    pipeline = make_pipeline(tmp_path, source=f"files:{folder}")
+    defs = build_definitions(pipeline.settings, pipeline)
+    before = dg.evaluate_automation_conditions(defs=defs, instance=instance)
+    execute(pipeline, instance, "ingest", "XASX")
+    (folder / "VGS.parquet").unlink()
+    for batch in pipeline.layout.raw_dir.rglob("*.parquet"):
+        batch.unlink()
+    path = pipeline.layout.history("VGS")
+    path.write_bytes(path.read_bytes()[:-100])
+    result = execute(pipeline, instance, "ingest", "XASX")
+    evaluations = {e.check_name: e for e in result.get_asset_check_evaluations()}
+    assert evaluations["histories_valid"].passed is False
+    assert "VGS.parquet is not readable" in evaluations["histories_valid"].description
+    assert path.exists()  # the damaged file is still there to be looked at
+    after = dg.evaluate_automation_conditions(defs=defs, instance=instance, cursor=before.cursor)
+    assert after.total_requested == 0
+
+
+def test_derived_assets_follow_new_histories(tmp_path, instance):
+    """Tables when histories have passed their checks, portfolios when the tables have."""
+    pipeline = make_pipeline(tmp_path)
+    defs = build_definitions(pipeline.settings, pipeline)
+
+    def tick(cursor=None):
+        return dg.evaluate_automation_conditions(defs=defs, instance=instance, cursor=cursor)
+
+    def requested(tick):
+        names = ("risk_metrics", "correlations", "optimised_portfolios")
+        return {n for n in names if tick.get_num_requested(dg.AssetKey(n))}
+
+    first = tick()
+    assert requested(first) == set()
+    execute(pipeline, instance, "ingest", "XASX")
+    second = tick(first.cursor)
+    assert requested(second) == {"risk_metrics", "correlations"}
+    job = defs.get_repository_def().get_implicit_global_asset_job_def()
+    tables = [dg.AssetKey("risk_metrics"), dg.AssetKey("correlations")]
+    assert job.execute_in_process(asset_selection=tables, instance=instance).success
+    third = tick(second.cursor)
+    assert requested(third) == {"optimised_portfolios"}
+    last = [dg.AssetKey("optimised_portfolios")]
+    assert job.execute_in_process(asset_selection=last, instance=instance).success
+    assert requested(tick(third.cursor)) == set()
+
+
+def test_an_exchange_not_downloaded_yet_does_not_hold_back_the_others(tmp_path, instance):
+    tickers = {"VAS": "XASX", "VGS": "XASX", "VAF": "XASX", "SPY": "XNYS"}
+    pipeline = make_pipeline(tmp_path, tickers)
+    defs = build_definitions(pipeline.settings, pipeline)
+    before = dg.evaluate_automation_conditions(defs=defs, instance=instance)
+    execute(pipeline, instance, "ingest", "XASX")
+    after = dg.evaluate_automation_conditions(defs=defs, instance=instance, cursor=before.cursor)
+    assert after.get_num_requested(dg.AssetKey("risk_metrics")) == 1
+
+
+def test_run_configuration_chooses_tickers_and_source(tmp_path, instance, yahoo):
+    served(yahoo, "VAS", "VGS", "VAF")
+    pipeline = make_pipeline(tmp_path, yahoo_url=yahoo.url)
+    result = execute(
+        pipeline, instance, "ingest", "XASX", tickers=["VAS"], source="yahoo", full_refresh=True
+    )
+    assert result.success
+    assert file_info(pipeline.layout.history("VAS")).source == "yahoo"
+    assert set(yahoo.seen) == {"VAS.AX"}
+
+
+def test_a_bad_portfolio_file_fails_that_asset_with_its_line(tmp_path, instance):
+    pipeline = make_pipeline(tmp_path)
+    run_graph(pipeline, instance)
+    pipeline.settings.portfolios_file.write_text("portfolios:\n  - name: a\n    tickers: [NOPE]\n"
+                                                 "    objective: max_sharpe\n")  # fmt: skip
+    report = run_graph(Pipeline(pipeline.settings, clock=lambda: NOW), instance)
+    assert any("line 3" in e and "NOPE" in e for e in report.errors)
+    assert report.exit_code(chosen=False) == 1
