@@ -142,25 +142,25 @@ def _run(
 
     if window not in WINDOWS:
         raise SettingsError(f"--window {window!r}: must be one of {', '.join(WINDOWS)}")
+    from etf_pipeline.orchestration.resources import Pipeline
+
+    # What can be wrong with the request is told before Dagster is imported, which takes seconds.
+    pipeline = Pipeline(settings)
+    partitions = pipeline.universe.partitions()
+    if partition is not None and partition not in partitions:
+        raise SettingsError(f"--partition {partition!r}: must be one of {', '.join(partitions)}")
+    pipeline.portfolios()
+    chosen = [pipeline.universe.get(t).ticker for t in tickers]
+    wanted = [partition] if partition else partitions
+    total = sum(len(pipeline.universe.in_partition(p, chosen or None)) for p in wanted)
+    if total == 0:
+        raise SettingsError(f"no ticker of {', '.join(chosen)} is in partition {partition}")
     with console.status("starting"):
+        pipeline.open_source(None)
         from etf_pipeline.console import progress_display
         from etf_pipeline.orchestration.instance import open_instance
-        from etf_pipeline.orchestration.resources import Pipeline
         from etf_pipeline.orchestration.runner import run_graph
 
-        pipeline = Pipeline(settings)
-        partitions = pipeline.universe.partitions()
-        if partition is not None and partition not in partitions:
-            raise SettingsError(
-                f"--partition {partition!r}: must be one of {', '.join(partitions)}"
-            )
-        pipeline.portfolios()  # a bad file is better told before an hour's download
-        pipeline.open_source(None)
-        chosen = [pipeline.universe.get(t).ticker for t in tickers]
-        wanted = [partition] if partition else partitions
-        total = sum(len(pipeline.universe.in_partition(p, chosen or None)) for p in wanted)
-        if total == 0:
-            raise SettingsError(f"no ticker of {', '.join(chosen)} is in partition {partition}")
         instance = open_instance()
     with instance, progress_display(console, total) as report_progress:
         pipeline.progress = report_progress

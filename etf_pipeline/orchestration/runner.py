@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
+from dagster_shared.error import SerializableErrorInfo
 
+from etf_pipeline.errors import EtfError
 from etf_pipeline.orchestration.build import build_definitions
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.store.manifests import Outcome, read_manifest
@@ -106,18 +108,29 @@ def _joined(earlier: Outcome | None, later: Outcome) -> Outcome:
 
 
 def _failures(result: dg.ExecuteInProcessResult) -> list[str]:
+    """One message per failed step: ours where there is one, else the innermost cause."""
     messages = []
     for event in result.all_events:
         if event.is_step_failure:
-            error = event.step_failure_data.error
-            user = event.step_failure_data.user_failure_data
-            if user is not None and user.description:
-                messages.append(user.description)
-                continue
-            while error is not None and error.cause is not None:
-                error = error.cause
-            text = error.message.strip() if error is not None else "unknown failure"
-            # "package.module.ErrorName: message" as Dagster serialises it
-            name, _, rest = text.partition(": ")
-            messages.append(rest if "." in name and " " not in name else text)
+            failure = event.step_failure_data
+            if failure.user_failure_data is not None and failure.user_failure_data.description:
+                messages.append(failure.user_failure_data.description)
+            elif failure.error is not None:
+                messages.append(_message(failure.error))
     return messages
+
+
+def _message(error: SerializableErrorInfo) -> str:
+    chain = [error]
+    while (cause := chain[-1].cause) is not None:
+        chain.append(cause)
+    ours = {c.__name__ for c in _subclasses(EtfError)}
+    chosen = next((e for e in chain if e.cls_name in ours), chain[-1])
+    text = chosen.message.strip()
+    # "package.module.ErrorName: message", as Dagster writes it
+    name, _, rest = text.partition(": ")
+    return rest if name.rpartition(".")[2] == chosen.cls_name and rest else text
+
+
+def _subclasses(kind: type[EtfError]) -> list[type[EtfError]]:
+    return [kind, *(s for c in kind.__subclasses__() for s in _subclasses(c))]
