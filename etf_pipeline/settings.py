@@ -29,7 +29,9 @@ class Settings(BaseSettings):
     source: str = Field(
         "yahoo", description="Where prices come from: `yahoo`, `files:DIR` or `simulated`."
     )
-    yahoo_concurrency: int = Field(4, ge=1, le=16, description="Simultaneous Yahoo requests.")
+    yahoo_concurrency: int = Field(
+        2, ge=1, le=16, description="Simultaneous Yahoo requests; Yahoo refuses eager clients."
+    )
     yahoo_timeout_seconds: float = Field(20.0, gt=0, description="Deadline of one request.")
     yahoo_attempts: int = Field(
         5, ge=1, le=20, description="Tries per ticker before a transient failure is final."

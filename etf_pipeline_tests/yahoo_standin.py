@@ -121,6 +121,9 @@ def from_parquet(path: Path) -> pd.DataFrame:
 class _Handler(BaseHTTPRequestHandler):
     state: StandIn
     protocol_version = "HTTP/1.1"
+    # One segment per answer: head and body apart would each wait for a delayed acknowledgement.
+    wbufsize = -1
+    disable_nagle_algorithm = True
 
     def log_message(self, *args: object) -> None:
         pass

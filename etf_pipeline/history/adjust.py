@@ -36,18 +36,21 @@ def adjusted_close(closes: pd.Series, paid: pd.Series) -> Floats:
     """
     prices = closes.to_numpy(dtype="float64")
     factors = np.ones(len(prices) + 1)
-    events = paid[paid > 0]
-    positions = np.searchsorted(closes.index.to_numpy(), events.index.to_numpy(), side="left")
-    for position, (date, amount) in zip(positions, events.items(), strict=True):
-        if position == 0 or position == len(prices):
-            continue
-        previous = prices[position - 1]
-        if amount >= previous:
-            raise ValueError(
-                f"distribution {amount:g} of {date:%Y-%m-%d} is not below the close {previous:g} "
-                "before it"
-            )
-        factors[position] *= 1.0 - amount / previous
+    amounts, ex_dates = paid.to_numpy(dtype="float64"), paid.index.to_numpy()
+    some = amounts > 0
+    amounts, ex_dates = amounts[some], ex_dates[some]
+    positions = np.searchsorted(closes.index.to_numpy(), ex_dates, side="left")
+    inside = (positions > 0) & (positions < len(prices))
+    amounts, ex_dates, positions = amounts[inside], ex_dates[inside], positions[inside]
+    previous = prices[positions - 1]
+    if np.any(amounts >= previous):
+        k = int(np.argmax(amounts >= previous))
+        raise ValueError(
+            f"distribution {amounts[k]:g} of {ex_dates[k].astype('datetime64[D]')} is not below "
+            f"the close {previous[k]:g} before it"
+        )
+    # Two events may fall before the same price, when a session between them is missing.
+    np.multiply.at(factors, positions, 1.0 - amounts / previous)
     # The factor of an ex-date applies to every row before it.
     cumulative = np.cumprod(factors[::-1])[::-1]
     return prices * cumulative[1:]

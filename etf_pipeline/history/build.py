@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ from etf_pipeline.errors import RejectedDataError
 from etf_pipeline.history.adjust import adjusted_close, distributions
 from etf_pipeline.history.quality import FLAGGED, Finding, assess, quarantined_dates
 from etf_pipeline.schemas import HISTORY, QUARANTINE
-from etf_pipeline.store.batches import VALUE_COLUMNS, frame_to_arrow
+from etf_pipeline.store.batches import to_arrow
 
 # Raise when a rule changes, so that every history is assessed again at its next update.
 RULES_VERSION = 1
@@ -43,25 +44,26 @@ def build(
         RejectedDataError: nothing usable is left, or a distribution exceeds its price.
     """
     findings = assess(rows, sessions)
-    held_back = np.isin(rows.index.to_numpy().astype("datetime64[D]"), quarantined_dates(findings))
-    clean = rows[~held_back]
+    dates, values = rows.index.to_numpy(), rows.to_numpy()
+    held_back = np.isin(dates.astype("datetime64[D]"), quarantined_dates(findings))
+    clean = rows[~held_back] if held_back.any() else rows
     if clean.empty:
         rules = sorted({f.rule for f in findings})
         raise RejectedDataError(f"no usable row is left of {len(rows)} ({', '.join(rules)})")
-    paid = pd.Series(
-        distributions(rows["dividends"].to_numpy(), rows["capital_gains"].to_numpy()), rows.index
-    )
+    column = {name: i for i, name in enumerate(rows.columns)}
+    paid = distributions(values[:, column["dividends"]], values[:, column["capital_gains"]])
     try:
-        adjusted = adjusted_close(clean["close"], paid)
+        adjusted = adjusted_close(clean["close"], pd.Series(paid, rows.index))
     except ValueError as error:
         raise RejectedDataError(str(error)) from None
-    frame = clean.assign(adj_close=adjusted, flag=_flags(clean.index, findings))
-    gap = _gap(clean.index, adjusted, source_adj)
+    kept = values[~held_back]
+    columns: dict[str, Any] = {name: kept[:, i] for name, i in column.items()}
+    columns |= {"adj_close": adjusted, "flag": _flags(clean.index, findings)}
     return Built(
-        frame_to_arrow(frame, HISTORY.arrow),
+        to_arrow(dates[~held_back], columns, HISTORY.arrow),
         _quarantine_table(rows, findings),
         int(held_back.sum()),
-        gap,
+        _gap(clean.index, adjusted, source_adj),
     )
 
 
@@ -93,14 +95,18 @@ def _flags(index: pd.Index, findings: list[Finding]) -> npt.NDArray[np.object_]:
 
 
 def _quarantine_table(rows: pd.DataFrame, findings: list[Finding]) -> pa.Table:
-    index = pd.DatetimeIndex(np.array([f.date for f in findings], dtype="datetime64[s]"))
-    bars = rows.reindex(index)[list(VALUE_COLUMNS)]
-    frame = bars.assign(
-        rule=[f.rule for f in findings],
-        severity=[f.severity for f in findings],
-        evidence=[f.evidence for f in findings],
-    )
-    return frame_to_arrow(frame, QUARANTINE.arrow)
+    if not findings:
+        return QUARANTINE.arrow.empty_table()
+    days = np.array([f.date for f in findings], dtype="datetime64[s]")
+    positions = rows.index.get_indexer(pd.DatetimeIndex(days))
+    there = positions >= 0
+    values = np.full((len(days), len(rows.columns)), np.nan)
+    values[there] = rows.to_numpy()[positions[there]]
+    columns: dict[str, Any] = {name: values[:, i] for i, name in enumerate(rows.columns)}
+    columns["rule"] = [f.rule for f in findings]
+    columns["severity"] = [f.severity for f in findings]
+    columns["evidence"] = [f.evidence for f in findings]
+    return to_arrow(days, columns, QUARANTINE.arrow)
 
 
 def _gap(

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 Days = npt.NDArray[np.datetime64]
 Shift = tuple[np.datetime64, str, str, str]
@@ -24,20 +23,20 @@ _UNDONE_WITHIN = 30  # bars
 _PENCE = 100.0
 
 
-def level_shifts(bars: pd.DataFrame, days: Days) -> list[Shift]:
+def level_shifts(close: Floats, splits: Floats, days: Days) -> list[Shift]:
     """Rows on a price level that is not the history's own, and splits stored upside down.
 
     The history's own level is the one that most rows are on (the newest, in a tie).
 
     Args:
-        bars: ascending rows with positive or bad closes and `stock_splits`.
-        days: their dates.
+        close: closes, good or bad, shape (n,).
+        splits: split ratios of the same sessions, 0 where there is none.
+        days: their dates, ascending.
 
     Returns:
         `(date, rule, severity, evidence)` tuples of the rules `level_shift`, `unit_change`,
         `inverted_split` and `large_move`.
     """
-    close = bars["close"].to_numpy()
     usable = np.flatnonzero(np.isfinite(close) & (close > 0))
     if len(usable) < 2:
         return []
@@ -45,7 +44,6 @@ def level_shifts(bars: pd.DataFrame, days: Days) -> list[Shift]:
     candidates = np.flatnonzero(np.abs(jumps) > _LARGE)
     if len(candidates) == 0:
         return []
-    splits = bars["stock_splits"].to_numpy()
     recorded = [
         (days[i], float(splits[i]), np.log(splits[i])) for i in np.flatnonzero(splits > 0)
         if splits[i] != 1

@@ -20,6 +20,13 @@ _MIN_OVERLAP = 3
 _STARTS_LATER = np.timedelta64(7, "D")
 
 Floats = npt.NDArray[np.float64]
+_COLUMNS = pd.Index(VALUE_COLUMNS)
+_CLOSE = VALUE_COLUMNS.index("close")
+_EMPTY = pd.DataFrame(
+    np.empty((0, len(VALUE_COLUMNS))),
+    index=pd.DatetimeIndex(np.array([], dtype="datetime64[s]"), name="date"),
+    columns=_COLUMNS,
+)
 
 
 @dataclass(frozen=True)
@@ -40,8 +47,12 @@ class Merge:
 
 def empty_rows() -> pd.DataFrame:
     """No rows, with the columns and index that every other function here expects."""
-    index = pd.DatetimeIndex(np.array([], dtype="datetime64[s]"), name="date")
-    return pd.DataFrame({c: np.array([], dtype="float64") for c in VALUE_COLUMNS}, index=index)
+    return _EMPTY
+
+
+def framed(values: Floats, index: pd.Index) -> pd.DataFrame:
+    """Values of shape (n, len(VALUE_COLUMNS)) as rows."""
+    return pd.DataFrame(values, index=index, columns=_COLUMNS, copy=False)
 
 
 def tidy(rows: pd.DataFrame) -> pd.DataFrame:
@@ -49,11 +60,15 @@ def tidy(rows: pd.DataFrame) -> pd.DataFrame:
 
     A null day carries no information and is left out, so it can be asked for again.
     """
-    rows = rows[list(VALUE_COLUMNS)].astype("float64")
-    events = rows[list(EVENT_COLUMNS)].fillna(0.0)
-    rows = rows.assign(**{c: events[c] for c in EVENT_COLUMNS})
-    keep = rows["close"].notna().to_numpy() | (events.to_numpy() != 0).any(axis=1)
-    return rows[keep].sort_index()
+    values = np.column_stack([rows[c].to_numpy(dtype="float64") for c in VALUE_COLUMNS])
+    events = values[:, len(BAR_COLUMNS) :]
+    events[np.isnan(events)] = 0.0
+    keep = ~np.isnan(values[:, _CLOSE]) | (events != 0).any(axis=1)
+    index = rows.index
+    if not keep.all():
+        values, index = values[keep], index[keep]
+    tidied = framed(values, index)
+    return tidied if index.is_monotonic_increasing else tidied.sort_index()
 
 
 def needs_full(known: pd.DataFrame, window: pd.DataFrame) -> str | None:
@@ -69,11 +84,11 @@ def needs_full(known: pd.DataFrame, window: pd.DataFrame) -> str | None:
     changed = np.abs(ratio - 1.0) > _RESCALED
     if changed.any() and (len(old) < _MIN_OVERLAP or changed.sum() * 2 >= len(old)):
         return f"known closes are {np.median(ratio[changed]):.6g} times the new ones"
-    last = known.index[known["close"].notna()][-1]
-    fresh = window[(window.index > last) & (window["stock_splits"] != 0)]
+    dates, splits = window.index.to_numpy(), window["stock_splits"].to_numpy(dtype="float64")
+    last = known.index.to_numpy()[~np.isnan(known["close"].to_numpy())][-1]
+    fresh = np.flatnonzero((dates > last) & (np.nan_to_num(splits) != 0))
     if len(fresh):
-        first = fresh.iloc[0]
-        return f"split of {first['stock_splits']:g} on {fresh.index[0]:%Y-%m-%d}"
+        return f"split of {splits[fresh[0]]:g} on {dates[fresh[0]].astype('datetime64[D]')}"
     return None
 
 
@@ -120,16 +135,22 @@ def _union(known: pd.DataFrame, new: pd.DataFrame) -> Merge:
     after = new.to_numpy()[exists].copy()
     # A day that has lost its price keeps the one we know; its events are still taken.
     bars = len(BAR_COLUMNS)
-    lost = np.isnan(after[:, BAR_COLUMNS.index("close")])
+    lost = np.isnan(after[:, _CLOSE])
     after[lost, :bars] = before[lost, :bars]
     changed = _differs(before, after).any(axis=1)
+    if not len(new) or (exists.all() and not changed.any()):
+        return Merge(known)
     values = known.to_numpy(copy=True)
     values[positions[exists][changed]] = after[changed]
-    rows = pd.DataFrame(values, index=known.index, columns=list(VALUE_COLUMNS))
     fresh = new[~exists]
     if len(fresh):
-        rows = pd.concat([rows, fresh]).sort_index()
-    return Merge(rows, added=len(fresh), revised=int(changed.sum()))
+        dates = np.concatenate([known.index.to_numpy(), fresh.index.to_numpy()])
+        order = np.argsort(dates, kind="stable")
+        values = np.concatenate([values, fresh.to_numpy()])[order]
+        index = pd.DatetimeIndex(dates[order], name="date")
+    else:
+        index = pd.DatetimeIndex(known.index)
+    return Merge(framed(values, index), added=len(fresh), revised=int(changed.sum()))
 
 
 def _differs(

@@ -14,13 +14,14 @@ import pandas as pd
 
 from etf_pipeline.history.levels import level_shifts
 from etf_pipeline.history.spacing import bar_spacing
-from etf_pipeline.store.batches import EVENT_COLUMNS
+from etf_pipeline.store.batches import EVENT_COLUMNS, VALUE_COLUMNS
 
 QUARANTINED, FLAGGED, MISSING, PENDING = "quarantined", "flagged", "missing", "pending"
 _STALE_RUN = 5
 _RANGE_TOLERANCE = 1e-5
 Mask = npt.NDArray[np.bool_]
 Days = npt.NDArray[np.datetime64]
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,19 @@ class Finding:
     rule: str
     severity: str
     evidence: str
+
+
+@dataclass(frozen=True)
+class _Bars:
+    """Priced rows as arrays."""
+
+    days: Days
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+    stock_splits: Floats
 
 
 def assess(rows: pd.DataFrame, sessions: Days) -> list[Finding]:
@@ -46,15 +60,17 @@ def assess(rows: pd.DataFrame, sessions: Days) -> list[Finding]:
         Findings by date, then rule.
     """
     days = rows.index.to_numpy().astype("datetime64[D]")
-    priced = rows["close"].notna().to_numpy()
-    found = _pending_events(rows, days, priced)
-    bars = rows[priced]
-    bar_days = days[priced]
-    if len(bars):
+    columns = {name: rows[name].to_numpy() for name in VALUE_COLUMNS}
+    priced = ~np.isnan(columns["close"])
+    found = _pending_events(columns, days, priced)
+    if priced.any():
+        names = ("open", "high", "low", "close", "volume", "stock_splits")
+        bars = _Bars(days[priced], *(columns[n][priced] for n in names))
         for rule in (_impossible_prices, _zero_open, _close_out_of_range, _stale_runs):
-            found += rule(bars, bar_days)
-        found += _off_calendar(bars, bar_days, sessions)
-        found += [Finding(*shift) for shift in level_shifts(bars, bar_days)]
+            found += rule(bars)
+        found += _off_calendar(bars, sessions)
+        shifts = level_shifts(bars.close, bars.stock_splits, bars.days)
+        found += [Finding(*shift) for shift in shifts]
     return sorted(set(found), key=lambda f: (f.date, f.rule))
 
 
@@ -64,83 +80,101 @@ def quarantined_dates(findings: list[Finding]) -> Days:
     return np.array(sorted(dates), dtype="datetime64[D]")
 
 
-def _pending_events(rows: pd.DataFrame, days: Days, priced: Mask) -> list[Finding]:
+def _pending_events(columns: dict[str, Floats], days: Days, priced: Mask) -> list[Finding]:
     out = []
     for i in np.flatnonzero(~priced):
-        events = {c: rows[c].iloc[i] for c in EVENT_COLUMNS if rows[c].iloc[i] != 0}
+        events = {c: columns[c][i] for c in EVENT_COLUMNS if columns[c][i] != 0}
         text = ", ".join(f"{name} {amount:g}" for name, amount in events.items())
         out.append(Finding(days[i], "event_without_price", PENDING, text))
     return out
 
 
-def _impossible_prices(bars: pd.DataFrame, days: Days) -> list[Finding]:
-    close, high, low = (bars[c].to_numpy() for c in ("close", "high", "low"))
-    bad_close = ~(np.isfinite(close) & (close > 0))
-    crossed = high < low * (1 - _RANGE_TOLERANCE)
+def _impossible_prices(bars: _Bars) -> list[Finding]:
+    bad_close = ~(np.isfinite(bars.close) & (bars.close > 0))
+    crossed = bars.high < bars.low * (1 - _RANGE_TOLERANCE)
     return [
-        Finding(days[i], "impossible_price", QUARANTINED, f"close {close[i]:g}")
+        Finding(bars.days[i], "impossible_price", QUARANTINED, f"close {bars.close[i]:g}")
         for i in np.flatnonzero(bad_close)
     ] + [
-        Finding(days[i], "high_below_low", QUARANTINED, f"high {high[i]:g}, low {low[i]:g}")
+        Finding(
+            bars.days[i],
+            "high_below_low",
+            QUARANTINED,
+            f"high {bars.high[i]:g}, low {bars.low[i]:g}",
+        )
         for i in np.flatnonzero(crossed)
     ]
 
 
-def _zero_open(bars: pd.DataFrame, days: Days) -> list[Finding]:
-    opens, volume = bars["open"].to_numpy(), bars["volume"].to_numpy()
-    return [
-        Finding(days[i], "zero_open", QUARANTINED, f"open {opens[i]:g}, volume {volume[i]:.0f}")
-        for i in np.flatnonzero(opens <= 0)
-    ]
-
-
-def _close_out_of_range(bars: pd.DataFrame, days: Days) -> list[Finding]:
-    close, high, low = (bars[c].to_numpy() for c in ("close", "high", "low"))
-    outside = (close > high * (1 + _RANGE_TOLERANCE)) | (close < low * (1 - _RANGE_TOLERANCE))
+def _zero_open(bars: _Bars) -> list[Finding]:
     return [
         Finding(
-            days[i],
-            "close_out_of_range",
+            bars.days[i],
+            "zero_open",
             QUARANTINED,
-            f"close {close[i]:g} outside [{low[i]:g}, {high[i]:g}]",
+            f"open {bars.open[i]:g}, volume {bars.volume[i]:.0f}",
         )
-        for i in np.flatnonzero(outside)
+        for i in np.flatnonzero(bars.open <= 0)
     ]
 
 
-def _stale_runs(bars: pd.DataFrame, days: Days) -> list[Finding]:
+def _close_out_of_range(bars: _Bars) -> list[Finding]:
+    above = bars.close > bars.high * (1 + _RANGE_TOLERANCE)
+    below = bars.close < bars.low * (1 - _RANGE_TOLERANCE)
+    return [
+        Finding(
+            bars.days[i],
+            "close_out_of_range",
+            QUARANTINED,
+            f"close {bars.close[i]:g} outside [{bars.low[i]:g}, {bars.high[i]:g}]",
+        )
+        for i in np.flatnonzero(above | below)
+    ]
+
+
+def _stale_runs(bars: _Bars) -> list[Finding]:
     """Runs of equal closes. A flag only: a cash fund is rightly flat for weeks."""
-    close, volume = bars["close"].to_numpy(), np.nan_to_num(bars["volume"].to_numpy())
+    close = bars.close
     starts = np.flatnonzero(np.r_[True, close[1:] != close[:-1]])
     ends = np.r_[starts[1:], len(close)]
+    long = ends - starts >= _STALE_RUN
     out = []
-    for start, end in zip(starts, ends, strict=True):
-        if end - start >= _STALE_RUN:
-            text = (
-                f"close {close[start]:g} on {end - start} sessions to {days[end - 1]}, "
-                f"volume {volume[start:end].sum():.0f}"
-            )
-            out.append(Finding(days[start], "stale_run", FLAGGED, text))
+    for start, end in zip(starts[long], ends[long], strict=True):
+        volume = np.nan_to_num(bars.volume[start:end]).sum()
+        text = (
+            f"close {close[start]:g} on {end - start} sessions to {bars.days[end - 1]}, "
+            f"volume {volume:.0f}"
+        )
+        out.append(Finding(bars.days[start], "stale_run", FLAGGED, text))
     return out
 
 
-def _off_calendar(bars: pd.DataFrame, days: Days, sessions: Days) -> list[Finding]:
+def _off_calendar(bars: _Bars, sessions: Days) -> list[Finding]:
     """Bars on days without a session, and sessions without a bar."""
+    days = bars.days
     if len(sessions) == 0 or bar_spacing(days) not in (None, "daily"):
         return []
+    first, last = np.searchsorted(sessions, (days[0], days[-1] + np.timedelta64(1, "D")))
+    expected = sessions[first:last]
+    if len(expected) == len(days) and np.array_equal(expected, days):
+        return []
     covered = (days >= sessions[0]) & (days <= sessions[-1])
-    odd = covered & ~np.isin(days, sessions)
-    volume = np.nan_to_num(bars["volume"].to_numpy())
     out = []
-    for i in np.flatnonzero(odd):
-        if volume[i] == 0:
-            text = f"no session on this day; volume 0, close {bars['close'].iloc[i]:g}"
+    for i in np.flatnonzero(covered & ~_among(days, sessions)):
+        volume = np.nan_to_num(bars.volume[i])
+        if volume == 0:
+            text = f"no session on this day; volume 0, close {bars.close[i]:g}"
             out.append(Finding(days[i], "holiday_bar", QUARANTINED, text))
         else:
             # Somebody traded: the calendar may be the one that is wrong.
-            text = f"no session on this day, yet volume {volume[i]:.0f}"
+            text = f"no session on this day, yet volume {volume:.0f}"
             out.append(Finding(days[i], "unscheduled_session", FLAGGED, text))
-    expected = sessions[(sessions >= days[0]) & (sessions <= days[-1])]
-    for day in np.setdiff1d(expected, days, assume_unique=True):
+    for day in expected[~_among(expected, days)]:
         out.append(Finding(day, "missing_session", MISSING, "a session without a bar"))
     return out
+
+
+def _among(days: Days, ordered: Days) -> Mask:
+    """Which `days` are in `ordered` (ascending)."""
+    positions = np.minimum(np.searchsorted(ordered, days), len(ordered) - 1)
+    return np.asarray(ordered[positions] == days, dtype=np.bool_)

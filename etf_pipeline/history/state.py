@@ -7,24 +7,26 @@ import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from etf_pipeline.errors import CorruptFileError, MixedSourceError, RejectedDataError
 from etf_pipeline.history.build import RULES_VERSION, Built, build
 from etf_pipeline.history.calendar import sessions
-from etf_pipeline.history.merge import Merge, empty_rows, merge_full, merge_window
+from etf_pipeline.history.merge import Merge, empty_rows, framed, merge_full, merge_window
 from etf_pipeline.history.quality import PENDING, QUARANTINED
 from etf_pipeline.store.batches import (
     VALUE_COLUMNS,
+    BatchReader,
     Piece,
     collected_at,
     list_batch_ids,
-    open_batch,
     partitions_with_batches,
 )
 from etf_pipeline.store.layout import Layout, decode_ticker
-from etf_pipeline.store.reader import FileInfo, file_info, read_table, to_frame
+from etf_pipeline.store.reader import FileInfo, file_info, read_table
 from etf_pipeline.universe.instruments import Instrument
 
 
@@ -49,7 +51,7 @@ def read_known(layout: Layout, ticker: str) -> Known:
         info = file_info(path)
         if not info.ours:
             return Known(empty_rows(), info)
-        rows = to_frame(read_table(path, ["date", *VALUE_COLUMNS])).astype("float64")
+        rows = _rows(read_table(path, ["date", *VALUE_COLUMNS]))
         held = _read_held_back(layout, ticker, info)
     except FileNotFoundError:
         return Known(empty_rows(), None)
@@ -62,17 +64,40 @@ def read_known(layout: Layout, ticker: str) -> Known:
     return Known(rows, info, torn=info.meta.get("rules") != RULES_VERSION)
 
 
+def healthy(layout: Layout, ticker: str) -> FileInfo | None:
+    """The history's footer, if it is ours and goes with its quarantine and today's rules."""
+    try:
+        info = file_info(layout.history(ticker))
+        theirs = file_info(layout.quarantine(ticker)).content_hash
+    except (FileNotFoundError, CorruptFileError):
+        return None
+    same = theirs == info.meta.get("quarantine_hash") and info.meta.get("rules") == RULES_VERSION
+    return info if info.ours and same else None
+
+
 def _read_held_back(layout: Layout, ticker: str, info: FileInfo) -> pd.DataFrame | None:
     """Rows in quarantine, None when the file is not the one the history was published with."""
     path = layout.quarantine(ticker)
     try:
         if file_info(path).content_hash != info.meta.get("quarantine_hash"):
             return None
-        table = pq.read_table(path, filters=[("severity", "in", [QUARANTINED, PENDING])])
+        if info.meta.get("quarantined") == 0:
+            return empty_rows()
+        table = read_table(path, ["date", "severity", *VALUE_COLUMNS])
     except (FileNotFoundError, CorruptFileError):
         return None
-    frame = to_frame(table.select(["date", *VALUE_COLUMNS])).astype("float64")
+    kept = pc.is_in(table.column("severity"), pa.array([QUARANTINED, PENDING]))
+    frame = _rows(table.filter(kept).drop_columns(["severity"]))
     return frame[~frame.index.duplicated()]
+
+
+def _rows(table: pa.Table) -> pd.DataFrame:
+    """A table with `date` and `VALUE_COLUMNS` as rows for merging."""
+    dates = table.column("date").to_numpy().astype("datetime64[s]")
+    values = np.column_stack(
+        [table.column(c).to_numpy().astype("float64", copy=False) for c in VALUE_COLUMNS]
+    )
+    return framed(values, pd.DatetimeIndex(dates, name="date"))
 
 
 def check_origin(pieces: Iterable[Piece], instrument: Instrument, known: Known) -> None:
@@ -95,7 +120,10 @@ def check_origin(pieces: Iterable[Piece], instrument: Instrument, known: Known) 
 
 
 def read_pieces(
-    layout: Layout, instrument: Instrument, until: dt.datetime | None = None
+    layout: Layout,
+    reader: BatchReader,
+    instrument: Instrument,
+    until: dt.datetime | None = None,
 ) -> list[Piece]:
     """Every raw piece of a ticker (or its aliases), oldest first, collected no later than `until`.
 
@@ -106,20 +134,9 @@ def read_pieces(
     for folder in partitions_with_batches(layout):
         partition = decode_ticker(folder.name)
         for batch_id in list_batch_ids(layout, partition):
-            if until is not None and collected_at(batch_id) > until:
-                continue
-            pieces += pieces_of(layout, partition, batch_id, instrument)
+            if until is None or collected_at(batch_id) <= until:
+                pieces += reader.pieces(partition, batch_id, instrument.names)
     return sorted(pieces, key=lambda p: p.batch_id)
-
-
-def pieces_of(layout: Layout, partition: str, batch_id: str, instrument: Instrument) -> list[Piece]:
-    """The pieces that one batch has of a ticker or its former names."""
-    batch = open_batch(layout, partition, batch_id)
-    names = [n for n in (instrument.ticker, *instrument.aliases) if n in batch.pieces]
-    if not names:
-        return []
-    with batch.opened() as reader:
-        return [reader.piece(n) for n in names]
 
 
 def fold(rows: pd.DataFrame, pieces: Iterable[Piece]) -> Merge:
@@ -167,7 +184,8 @@ def history_as_of(layout: Layout, instrument: Instrument, instant: dt.datetime) 
     """
     if instant.tzinfo is None:
         raise ValueError("instant must be aware, for example datetime(2025, 11, 1, tzinfo=UTC)")
-    pieces = read_pieces(layout, instrument, instant)
+    with BatchReader(layout) as reader:
+        pieces = read_pieces(layout, reader, instrument, instant)
     merged = fold(empty_rows(), pieces)
     if merged.rows.empty:
         return None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -25,17 +26,18 @@ from etf_pipeline.history.state import (
     Known,
     check_origin,
     fold,
+    healthy,
     read_known,
     read_pieces,
     source_adjusted,
 )
 from etf_pipeline.schemas import HISTORY, QUARANTINE
-from etf_pipeline.store.batches import Batch, Piece, list_batch_ids, open_batch
+from etf_pipeline.store.batches import BatchReader, Piece, list_batch_ids
 from etf_pipeline.store.catalog import date_range
 from etf_pipeline.store.hashing import content_hash
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifests import Outcome
-from etf_pipeline.store.reader import file_info
+from etf_pipeline.store.reader import FileInfo, file_info
 from etf_pipeline.store.writer import locked, publish, write_text
 from etf_pipeline.universe.instruments import Instrument
 
@@ -82,19 +84,19 @@ def update_histories(
 
     Raises:
         LockTimeoutError: another process is updating this partition.
-        CorruptFileError: a raw batch that is still to be applied is damaged.
     """
     outcomes: list[Outcome] = []
-    with locked(layout.lock("history", partition), lock_timeout):
+    with locked(layout.lock("history", partition), lock_timeout), BatchReader(layout) as reader:
         applied = Applied.load(layout.applied(partition))
         chosen = list(instruments)
-        ids = list_batch_ids(layout, partition)
         oldest = min((applied.last.get(i.ticker, "") for i in chosen), default="")
-        batches = [open_batch(layout, partition, b) for b in ids if b > oldest]
+        fresh = [b for b in list_batch_ids(layout, partition) if b > oldest]
+        work = partial(_update_one, layout, reader, partition, fresh, applied.last, lock_timeout)
         for instrument in chosen:
-            with locked(layout.lock("ticker", instrument.ticker), lock_timeout):
-                outcome = _update_one(layout, instrument, batches, applied)
+            outcome, newest = work(instrument)
             outcomes.append(outcome)
+            if newest is not None:
+                applied.last[outcome.subject] = newest
             if progress is not None:
                 progress(outcome)
         applied.save()
@@ -103,41 +105,41 @@ def update_histories(
 
 def _update_one(
     layout: Layout,
+    reader: BatchReader,
+    partition: str,
+    fresh: list[str],
+    applied: Mapping[str, str],
+    lock_timeout: float,
     instrument: Instrument,
-    batches: list[Batch],
-    applied: Applied,
-) -> Outcome:
+) -> tuple[Outcome, str | None]:
+    """One ticker's outcome, and the newest batch that its history now holds."""
     ticker = instrument.ticker
     try:
-        known = read_known(layout, ticker)
-        done = applied.last.get(ticker)
-        if done is None or known.torn or known.corrupt or known.info is None:
-            pieces = read_pieces(layout, instrument)
-            if known.corrupt:
-                pieces = _set_aside(layout, ticker, known, pieces)
-            outcome = _rebuild(layout, instrument, known, pieces)
-        else:
-            pieces = _pending(batches, instrument, done)
-            outcome = _advance(layout, instrument, known, pieces)
-        if pieces:
-            applied.last[ticker] = max(pieces[-1].batch_id, done or "")
-        return outcome
+        with locked(layout.lock("ticker", ticker), lock_timeout):
+            done = applied.get(ticker)
+            info = healthy(layout, ticker) if done is not None else None
+            if info is not None:
+                pieces = [
+                    piece
+                    for batch_id in fresh
+                    if batch_id > (done or "")
+                    for piece in reader.pieces(partition, batch_id, instrument.names)
+                ]
+                if not pieces:
+                    return _unchanged(ticker, info), None
+            known = read_known(layout, ticker)
+            if info is not None and known.corrupt is None:
+                outcome = _advance(layout, instrument, known, pieces)
+            else:
+                pieces = read_pieces(layout, reader, instrument)
+                if known.corrupt:
+                    pieces = _set_aside(layout, ticker, known, pieces)
+                outcome = _rebuild(layout, instrument, known, pieces)
+        return outcome, max(pieces[-1].batch_id, done or "") if pieces else None
     except (MixedSourceError, RejectedDataError) as error:
-        return Outcome(ticker, "rejected", reason=str(error))
+        return Outcome(ticker, "rejected", reason=str(error)), None
     except EtfError as error:
-        return Outcome(ticker, "failed", reason=str(error), failure_kind="transient")
-
-
-def _pending(batches: list[Batch], instrument: Instrument, done: str) -> list[Piece]:
-    pieces: list[Piece] = []
-    for batch in batches:
-        if batch.batch_id <= done:
-            continue
-        names = [n for n in (instrument.ticker, *instrument.aliases) if n in batch.pieces]
-        if names:
-            with batch.opened() as reader:
-                pieces += [reader.piece(n) for n in names]
-    return pieces
+        return Outcome(ticker, "failed", reason=str(error), failure_kind="transient"), None
 
 
 def _set_aside(layout: Layout, ticker: str, known: Known, pieces: list[Piece]) -> list[Piece]:
@@ -187,20 +189,21 @@ def _retire_aliases(layout: Layout, instrument: Instrument) -> None:
                 log.info("%s was renamed to %s; removed %s", alias, instrument.ticker, path)
 
 
+def _unchanged(ticker: str, info: FileInfo) -> Outcome:
+    first, last = date_range(info.path)
+    return Outcome(
+        ticker,
+        "unchanged",
+        first_date=first,
+        last_date=last,
+        content_hash=info.content_hash,
+        rows_quarantined=info.meta.get("quarantined", 0),
+        source=info.source,
+    )
+
+
 def _advance(layout: Layout, instrument: Instrument, known: Known, pieces: list[Piece]) -> Outcome:
     """History from what is known and the pieces that came since."""
-    if not pieces:
-        assert known.info is not None
-        first, last = date_range(known.info.path)
-        return Outcome(
-            instrument.ticker,
-            "unchanged",
-            first_date=first,
-            last_date=last,
-            content_hash=known.info.content_hash,
-            rows_quarantined=known.info.meta.get("quarantined", 0),
-            source=known.info.source,
-        )
     check_origin(pieces, instrument, known)
     merged = fold(known.rows, pieces)
     return _publish(
@@ -228,10 +231,13 @@ def _publish(
         "currency": pieces[-1].info.currency,
         "source": source,
     }
-    quarantine_hash = content_hash(built.quarantine)
+    quarantine_hash, history_hash = content_hash(built.quarantine), content_hash(built.history)
     # Quarantine first: a history names the quarantine it belongs to, so a kill between the two
     # shows as a mismatch and is mended from the raw batches.
-    publish(layout.quarantine(instrument.ticker), QUARANTINE, built.quarantine, common)
+    publish(
+        layout.quarantine(instrument.ticker), QUARANTINE, built.quarantine, common,
+        digest=quarantine_hash,
+    )  # fmt: skip
     changed = publish(
         layout.history(instrument.ticker),
         HISTORY,
@@ -243,6 +249,7 @@ def _publish(
             "rules": RULES_VERSION,
         },
         validate=validate_history,
+        digest=history_hash,
     )
     if built.adj_close_gap is not None and built.adj_close_gap > _ADJ_CLOSE_TOLERANCE:
         text = f"adjusted close differs from the source's by up to {built.adj_close_gap:.2e}"
@@ -257,7 +264,7 @@ def _publish(
         rows_quarantined=built.quarantined,
         first_date=_day(built.history, 0),
         last_date=_day(built.history, -1),
-        content_hash=content_hash(built.history),
+        content_hash=history_hash,
         batch_id=pieces[-1].batch_id,
         source=source,
     )

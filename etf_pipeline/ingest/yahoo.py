@@ -21,6 +21,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+import numpy as np
 import pandas as pd
 
 from etf_pipeline.history.calendar import time_zone
@@ -29,16 +30,16 @@ from etf_pipeline.ingest.source import DOWNLOAD_COLUMNS, Download, FetchFailure,
 from etf_pipeline.settings import Settings
 
 log = logging.getLogger(__name__)
-_COLUMNS = {
-    "Open": "open",
-    "High": "high",
-    "Low": "low",
-    "Close": "close",
-    "Adj Close": "adj_close_source",
-    "Volume": "volume",
-    "Dividends": "dividends",
-    "Stock Splits": "stock_splits",
-    "Capital Gains": "capital_gains",
+_YAHOO_NAMES = {
+    "open": "Open",
+    "high": "High",
+    "low": "Low",
+    "close": "Close",
+    "volume": "Volume",
+    "dividends": "Dividends",
+    "stock_splits": "Stock Splits",
+    "capital_gains": "Capital Gains",
+    "adj_close_source": "Adj Close",
 }
 _MISSING_WORDS = ("delisted", "not found", "no data found", "no price data found")
 
@@ -126,16 +127,20 @@ class YahooSource:
 
 
 def _normalised(frame: pd.DataFrame) -> pd.DataFrame:
-    rows = frame.rename(columns=_COLUMNS)
-    index = rows.index
-    if isinstance(index, pd.DatetimeIndex) and index.tz is not None:
+    index = pd.DatetimeIndex(frame.index)
+    if index.tz is not None:
         # The bar's date at the exchange is the session, whatever the host's zone.
         index = index.tz_localize(None)
-    rows.index = pd.DatetimeIndex(index).normalize().astype("datetime64[s]").rename("date")
-    for name in ("dividends", "stock_splits", "capital_gains"):
-        if name not in rows:
-            rows[name] = 0.0  # only funds have capital gains
-    return rows[list(DOWNLOAD_COLUMNS)].astype("float64").sort_index()
+    dates = index.to_numpy().astype("datetime64[D]").astype("datetime64[s]")
+    values = np.zeros((len(frame), len(DOWNLOAD_COLUMNS)))
+    for i, name in enumerate(DOWNLOAD_COLUMNS):
+        column = _YAHOO_NAMES[name]
+        if column in frame:  # only funds have capital gains
+            values[:, i] = frame[column].to_numpy(dtype="float64")
+    rows = pd.DataFrame(
+        values, pd.DatetimeIndex(dates, name="date"), list(DOWNLOAD_COLUMNS), copy=False
+    )
+    return rows if rows.index.is_monotonic_increasing else rows.sort_index()
 
 
 def _classify(error: Exception) -> tuple[str, str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,12 @@ import pyarrow.parquet as pq
 from etf_pipeline.errors import CorruptFileError
 from etf_pipeline.schemas import RAW, SCHEMA_VERSION
 from etf_pipeline.store.layout import Layout, encode_ticker, slug
-from etf_pipeline.store.reader import to_frame
-from etf_pipeline.store.writer import META_KEY, atomic_file
+from etf_pipeline.store.writer import META_KEY, atomic_file, parquet_options
 
 BAR_COLUMNS = ("open", "high", "low", "close", "volume")
 EVENT_COLUMNS = ("dividends", "stock_splits", "capital_gains")
 VALUE_COLUMNS = (*BAR_COLUMNS, *EVENT_COLUMNS)
+_OPEN_FILES = 8
 _STAMP = "%Y%m%dT%H%M%S%fZ"
 
 
@@ -99,9 +100,12 @@ class BatchWriter:
         """Append one ticker's rows as a row group of their own."""
         if self._writer is None:
             handle = self._stack.enter_context(atomic_file(self._path))
-            self._writer = pq.ParquetWriter(handle, RAW.arrow, compression="zstd")
+            self._writer = pq.ParquetWriter(handle, RAW.arrow, **parquet_options(RAW.arrow))
         info = PieceInfo(ticker, symbol, exchange, currency, full, len(self._pieces))
-        table = frame_to_arrow(rows.assign(ticker=ticker), RAW.arrow)
+        values = rows.to_numpy()
+        columns: dict[str, Any] = {name: values[:, i] for i, name in enumerate(rows.columns)}
+        columns["ticker"] = pa.array([ticker], pa.string()).take(pa.array([0] * len(rows)))
+        table = to_arrow(rows.index.to_numpy(), columns, RAW.arrow)
         self._writer.write_table(table, row_group_size=max(1, len(rows)))
         self._pieces.append(info)
 
@@ -109,24 +113,29 @@ class BatchWriter:
         return len(self._pieces)
 
 
-def frame_to_arrow(rows: pd.DataFrame, schema: pa.Schema) -> pa.Table:
-    """A frame indexed by session date as an Arrow table of `schema`; NaN becomes null."""
-    columns: list[Any] = []
+def to_arrow(dates: Any, columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
+    """Columns as an Arrow table of `schema`; NaN and None become null.
+
+    Args:
+        dates: datetime64 array of the `date` column, shape (n,).
+        columns: by name; float arrays, or sequences of text for text columns.
+        schema: of the result.
+    """
+    arrays: list[Any] = []
     for field in schema:
         if field.name == "date":
-            array = pa.array(rows.index.to_numpy().astype("datetime64[D]"))
+            arrays.append(pa.array(dates.astype("datetime64[D]")))
+            continue
+        values = columns[field.name]
+        if pa.types.is_string(field.type):
+            arrays.append(pa.array(values, pa.string()))
+        elif pa.types.is_integer(field.type):
+            missing = np.isnan(values)
+            clean = np.where(missing, 0, values).astype("int64")
+            arrays.append(pa.array(clean, mask=missing))
         else:
-            values = rows[field.name].to_numpy()
-            if pa.types.is_integer(field.type):
-                missing = np.isnan(values.astype("float64"))
-                clean = np.where(missing, 0, values).astype("int64")
-                array = pa.array(clean, mask=missing)
-            elif pa.types.is_string(field.type):
-                array = pa.array(values.tolist(), pa.string(), from_pandas=True)
-            else:
-                array = pa.array(values, field.type, from_pandas=True)
-        columns.append(array)
-    return pa.table(columns, schema=schema)
+            arrays.append(pa.array(np.ascontiguousarray(values), field.type, from_pandas=True))
+    return pa.table(arrays, schema=schema)
 
 
 @dataclass(frozen=True)
@@ -138,29 +147,62 @@ class Batch:
     source: str
     pieces: dict[str, PieceInfo]
 
-    @contextmanager
-    def opened(self) -> Iterator[BatchReader]:
-        """Keep the file open while reading several pieces of it."""
-        with pq.ParquetFile(self.path) as handle:
-            yield BatchReader(self, handle)
 
-
-@dataclass(frozen=True)
 class BatchReader:
-    """Reads pieces of an open batch."""
+    """Reads batches, keeping the last few open: tickers follow each other in a batch."""
 
-    batch: Batch
-    handle: pq.ParquetFile
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._batches: dict[tuple[str, str], Batch] = {}
+        self._open: OrderedDict[Path, pq.ParquetFile] = OrderedDict()
 
-    def piece(self, ticker: str) -> Piece:
-        """One ticker's rows; `KeyError` when the batch has none."""
-        info = self.batch.pieces[ticker]
+    def __enter__(self) -> BatchReader:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for handle in self._open.values():
+            handle.close()
+        self._open.clear()
+
+    def batch(self, partition: str, batch_id: str) -> Batch:
+        """One batch's footer, read once."""
+        key = (partition, batch_id)
+        if key not in self._batches:
+            self._batches[key] = open_batch(self._layout, partition, batch_id)
+        return self._batches[key]
+
+    def pieces(self, partition: str, batch_id: str, names: Iterable[str]) -> list[Piece]:
+        """The pieces that one batch has under any of these names.
+
+        Raises:
+            CorruptFileError: the batch is damaged.
+        """
+        batch = self.batch(partition, batch_id)
+        return [self._piece(batch, batch.pieces[n]) for n in names if n in batch.pieces]
+
+    def _piece(self, batch: Batch, info: PieceInfo) -> Piece:
         try:
-            table = self.handle.read_row_group(info.row_group)
+            table = self._handle(batch.path).read_row_group(
+                info.row_group, columns=["date", *VALUE_COLUMNS, "adj_close_source"]
+            )
         except (OSError, pa.ArrowException) as error:
-            raise _corrupt(self.batch.path) from error
-        rows = to_frame(table.drop_columns(["ticker"])).astype("float64")
-        return Piece(info, self.batch.batch_id, self.batch.source, rows)
+            raise _corrupt(batch.path) from error
+        names = [*VALUE_COLUMNS, "adj_close_source"]
+        values = np.column_stack(
+            [table.column(n).to_numpy().astype("float64", copy=False) for n in names]
+        )
+        dates = table.column("date").to_numpy().astype("datetime64[s]")
+        rows = pd.DataFrame(values, pd.DatetimeIndex(dates, name="date"), names, copy=False)
+        return Piece(info, batch.batch_id, batch.source, rows)
+
+    def _handle(self, path: Path) -> pq.ParquetFile:
+        if path in self._open:
+            self._open.move_to_end(path)
+        else:
+            self._open[path] = pq.ParquetFile(path)
+            if len(self._open) > _OPEN_FILES:
+                self._open.popitem(last=False)[1].close()
+        return self._open[path]
 
 
 def list_batch_ids(layout: Layout, partition: str) -> list[str]:

@@ -27,6 +27,11 @@ class Instrument:
     shards: int = 1
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The ticker and its former ones."""
+        return (self.ticker, *self.aliases)
+
+    @property
     def partition(self) -> str:
         """Dagster partition: the exchange, or a shard of it by a stable hash of the ticker."""
         if self.shards == 1:
