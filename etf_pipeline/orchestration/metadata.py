@@ -74,26 +74,27 @@ def outcome_metadata(outcomes: Sequence[Outcome], manifest: Path) -> dict[str, A
     }
 
 
-def bar_chart(values: Mapping[str, float], title: str, unit: str = "%") -> dg.MetadataValue[Any]:
-    """A small horizontal bar chart (SVG in markdown); `values` are fractions."""
+def bar_chart(values: Mapping[str, float], title: str) -> dg.MetadataValue[Any]:
+    """A small bar chart of fractions, as SVG in markdown.
+
+    Terse on purpose: the UI shows markdown in place only while it is short.
+    """
     if not values:
         return dg.MetadataValue.md("nothing to draw")
     widest = max(abs(v) for v in values.values()) or 1.0
-    height = 18 * len(values) + 26
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="520" height="{height}" '
-        'font-family="sans-serif" font-size="11">',
-        f'<text x="4" y="14" font-weight="bold" fill="#888">{title}</text>',
-    ]
-    for i, (name, value) in enumerate(values.items()):
-        y = 22 + 18 * i
-        length = 300 * abs(value) / widest
-        colour = "#3b82f6" if value >= 0 else "#ef4444"
-        parts.append(
-            f'<text x="4" y="{y + 11}" fill="#888">{name}</text>'
-            f'<rect x="110" y="{y}" width="{length:.1f}" height="13" fill="{colour}"/>'
-            f'<text x="{115 + length:.1f}" y="{y + 11}" fill="#888">{value * 100:.1f}{unit}</text>'
-        )
-    parts.append("</svg>")
-    encoded = base64.b64encode("".join(parts).encode()).decode()
-    return dg.MetadataValue.md(f"![{title}](data:image/svg+xml;base64,{encoded})")
+    bars = "".join(
+        f"M72 {14 * i + 3}h{180 * abs(v) / widest:.0f}v10h-{180 * abs(v) / widest:.0f}z"
+        for i, v in enumerate(values.values())
+    )
+    names = "".join(
+        f'<text y="{14 * i + 12}">{name}<tspan x="{77 + 180 * abs(v) / widest:.0f}">'
+        f"{v * 100:.1f}</tspan></text>"
+        for i, (name, v) in enumerate(values.items())
+    )
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="300" height="{14 * len(values) + 4}">'
+        f'<path fill="#3b82f6" d="{bars}"/>'
+        f'<g fill="#888" font-family="sans-serif" font-size="11">{names}</g></svg>'
+    )
+    encoded = base64.b64encode(svg.encode()).decode()
+    return dg.MetadataValue.md(f"![{title}, per cent](data:image/svg+xml;base64,{encoded})")
