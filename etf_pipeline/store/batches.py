@@ -97,7 +97,13 @@ class BatchWriter:
     def add(
         self, ticker: str, symbol: str, exchange: str, currency: str, full: bool, rows: pd.DataFrame
     ) -> None:
-        """Append one ticker's rows as a row group of their own."""
+        """Append one ticker's rows as a row group of their own.
+
+        Raises:
+            ValueError: there are no rows; an empty row group would not be written.
+        """
+        if rows.empty:
+            raise ValueError(f"no rows of {ticker} to put into a batch")
         if self._writer is None:
             handle = self._stack.enter_context(atomic_file(self._path))
             self._writer = pq.ParquetWriter(handle, RAW.arrow, **parquet_options(RAW.arrow))
