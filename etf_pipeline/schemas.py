@@ -206,6 +206,7 @@ SUMMARY = Table(
         Column("volatility", _F, "fraction a year"),
         Column("sharpe_ratio", _F, "excess return over volatility"),
         Column("optimality_gap", _F, "upper bound of the return still to be had"),
+        Column("cvar", _F, "CVaR of the portfolio, positive loss per period; null unless asked"),
         Column("risk_budget", _F, "ceiling on volatility asked for, fraction a year"),
         Column("risk_budget_binding", _B, "whether the ceiling limits the answer"),
         Column("risk_free_rate", _F, "annual effective rate used, fraction", nullable=False),
@@ -230,6 +231,35 @@ FRONTIER = Table(
     ),
 )
 
+BACKTESTS = Table(
+    "backtests",
+    "Walk-forward value of each portfolio, a row per session: decided on the past alone.",
+    ("portfolio", "date"),
+    (
+        Column("portfolio", _S, "name in portfolios.yaml", nullable=False),
+        _DATE,
+        Column("wealth", _F, "value of 1 invested at the first rebalance", nullable=False),
+        Column("drawdown", _F, "wealth over its running peak, minus 1 (≤ 0)", nullable=False),
+        Column("benchmark_wealth", _F, "the benchmark's value, null when none is set"),
+        Column("turnover", _F, "Σ|w − held|/2 on a rebalance, null on other sessions"),
+        Column("cost", _F, "fraction of wealth paid for trading, null on other sessions"),
+        _SOURCE,
+    ),
+)
+
+BACKTEST_WEIGHTS = Table(
+    "backtest_weights",
+    "Weights bought at each rebalance of each walk-forward backtest.",
+    ("portfolio", "date", "ticker"),
+    (
+        Column("portfolio", _S, "name in portfolios.yaml", nullable=False),
+        _DATE,
+        _TICKER,
+        Column("weight", _F, "fraction of the portfolio after trading", nullable=False),
+        _SOURCE,
+    ),
+)
+
 TABLES = (
     RAW,
     HISTORY,
@@ -240,4 +270,6 @@ TABLES = (
     WEIGHTS,
     SUMMARY,
     FRONTIER,
+    BACKTESTS,
+    BACKTEST_WEIGHTS,
 )

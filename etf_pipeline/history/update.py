@@ -246,6 +246,7 @@ def _publish(
         | {
             "quarantine_hash": quarantine_hash,
             "quarantined": built.quarantined,
+            "findings": built.quarantine.num_rows,
             "rules": RULES_VERSION,
         },
         validate=validate_history,

@@ -7,7 +7,7 @@ import datetime as dt
 import dagster as dg
 
 from etf_pipeline.orchestration.assets.history import price_history_asset
-from etf_pipeline.orchestration.assets.portfolios import optimised_portfolios
+from etf_pipeline.orchestration.assets.portfolios import backtests, optimised_portfolios
 from etf_pipeline.orchestration.assets.raw import raw_prices_asset
 from etf_pipeline.orchestration.assets.risk import correlations, risk_metrics
 from etf_pipeline.orchestration.automation import automation_sensor, exchange_schedules
@@ -45,6 +45,7 @@ def build_definitions(settings: Settings, pipeline: Pipeline | None = None) -> d
             risk_metrics,
             correlations,
             optimised_portfolios,
+            backtests,
         ],
         asset_checks=TABLE_CHECKS,
         jobs=[ingest, derive],

@@ -1,6 +1,6 @@
 """Mean-variance portfolios: `Problem` states what is wanted, `optimise` answers and proves it."""
 
 from etf_pipeline.portfolio.optimise import Answer, efficient_frontier, optimise
-from etf_pipeline.portfolio.problem import Problem
+from etf_pipeline.portfolio.problem import GroupLimit, Problem
 
-__all__ = ["Answer", "Problem", "efficient_frontier", "optimise"]
+__all__ = ["Answer", "GroupLimit", "Problem", "efficient_frontier", "optimise"]

@@ -1,4 +1,9 @@
-"""Proof that weights are optimal, whatever solver made them."""
+"""Proof that weights are optimal, whatever solver made them.
+
+Each gap is an upper bound, by weak duality, of what any allowed portfolio could still gain; it
+needs one maximum of a linear function over the allowed portfolios, and a multiplier, which may be
+any non-negative number: a poor one makes the bound larger, never wrong.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +11,33 @@ from collections.abc import Callable
 
 import numpy as np
 
+from etf_pipeline.portfolio.polyhedron import allowed, maximise, polyhedron
 from etf_pipeline.portfolio.problem import Floats, Problem
 
 TOLERANCE = 1e-6
 FEASIBLE = 1e-9
 _ON_BOUND = 1e-7
+_GOOD = 1e-8
 
 
 def feasible(problem: Problem, weights: Floats) -> bool:
-    """Whether weights are within their bounds and sum to 1, within 1e-9."""
-    return bool(
-        abs(weights.sum() - 1.0) <= FEASIBLE
-        and np.all(weights >= problem.lower - FEASIBLE)
-        and np.all(weights <= problem.upper + FEASIBLE)
-    )
+    """Whether weights meet every limit and sum to 1, within 1e-9."""
+    return allowed(problem, weights, FEASIBLE)
 
 
-def best_linear(problem: Problem, gradient: Floats) -> Floats:
-    """The feasible weights with the greatest `gradient`'x: fill the best assets first."""
+def best_linear(problem: Problem, gradient: Floats, cost_weight: float = 1.0) -> Floats:
+    """Allowed weights with the greatest gradient'x − cost_weight · cost of trading.
+
+    With bounds alone, the best assets are filled first; otherwise a linear program is solved.
+
+    Raises:
+        ValueError: no weights are allowed.
+    """
+    if not problem.simple:
+        found = maximise(problem, gradient, cost_weight)
+        if found is None:
+            raise ValueError("no portfolio meets all limits at once")
+        return found
     weights = problem.lower.copy()
     left = 1.0 - weights.sum()
     for i in np.argsort(-gradient, kind="stable"):
@@ -35,30 +49,34 @@ def best_linear(problem: Problem, gradient: Floats) -> Floats:
     return weights
 
 
-def gap_max_return(problem: Problem, weights: Floats, budget: float) -> float:
-    """How much more return any feasible portfolio within `budget` could have, at most.
+def _regret(problem: Problem, weights: Floats, gradient: Floats, cost_weight: float) -> float:
+    """How much better than `weights` the best allowed portfolio does on a linear function."""
+    best = best_linear(problem, gradient, cost_weight)
+    cost = cost_weight * problem.cost_rate
+    trades = problem.trades(best) - problem.trades(weights)
+    return float(gradient @ (best - weights)) - cost * trades
 
-    For any η ≥ 0 and g = μ − ηΣw, weak duality bounds it by
-    max g'x − g'w + (η/2)(b² − w'Σw); η comes from least squares of μ = γ + ηΣw on the assets
-    between their bounds, or, where these are too few, is the best one.
+
+def gap_max_return(problem: Problem, weights: Floats, budget: float) -> float:
+    """How much more net return any allowed portfolio within `budget` could have, at most.
+
+    For any η ≥ 0 and g = μ − ηΣw it is max g'x − g'w + (η/2)(b² − w'Σw), trading costs included.
     """
     marginal = problem.covariance @ weights
     slack = max(budget**2 - float(weights @ marginal), 0.0)
 
     def gap(eta: float) -> float:
-        gradient = problem.means - eta * marginal
-        best = best_linear(problem, gradient)
-        return float(gradient @ (best - weights)) + eta / 2.0 * slack
+        regret = _regret(problem, weights, problem.means - eta * marginal, 1.0)
+        return regret + eta / 2.0 * slack
 
-    eta = _least_squares(problem, weights, marginal, problem.means)
-    return gap(eta) if eta is not None else _least(gap, problem.means, marginal)
+    return _smallest(gap, problem, weights, marginal, problem.means, 1.0)
 
 
 def gap_min_variance(problem: Problem, weights: Floats, floor_return: float | None = None) -> float:
     """How much lower the volatility could be, at most.
 
     For the variance f = w'Σw/2 and any multiplier ν ≥ 0 of the return floor, convexity gives
-    f(w) − f(x) ≤ max (νμ − Σw)'x − (νμ − Σw)'w + ν(μ'w − floor) for every feasible x.
+    f(w) − f(x) ≤ max (νμ − Σw)'x − (νμ − Σw)'w + ν(net return of w − floor), costs included.
     """
     marginal = problem.covariance @ weights
     variance = float(weights @ marginal)
@@ -66,45 +84,82 @@ def gap_min_variance(problem: Problem, weights: Floats, floor_return: float | No
         return 0.0
     slack = 0.0
     if floor_return is not None:
-        slack = max(float(problem.means @ weights) - floor_return, 0.0)
+        slack = max(problem.net_return(weights) - floor_return, 0.0)
 
     def gap(nu: float) -> float:
-        gradient = nu * problem.means - marginal
-        best = best_linear(problem, gradient)
-        return float((gradient @ (best - weights) + nu * slack) / np.sqrt(variance))
+        regret = _regret(problem, weights, nu * problem.means - marginal, nu)
+        return (regret + nu * slack) / float(np.sqrt(variance))
 
     if floor_return is None:
         return gap(0.0)
-    nu = _least_squares(problem, weights, problem.means, marginal)
-    return gap(nu) if nu is not None else _least(gap, marginal, problem.means)
+    return _smallest(gap, problem, weights, problem.means, marginal, -1.0)
 
 
 def gap_max_sharpe(problem: Problem, weights: Floats) -> float:
-    """How much more excess return any portfolio of the same risk could have, at most.
+    """How much more net excess return any portfolio of the same risk could have, at most.
 
-    With η = (μ − rf)'w / w'Σw, Cauchy-Schwarz gives (μ − rf)'x ≤ S σ_x + max g'x for
+    With η = (net return − rf) / w'Σw, Cauchy-Schwarz gives net excess(x) ≤ S σ_x + max g'x for
     g = (μ − rf) − ηΣw, where S is the Sharpe ratio of w.
     """
-    excess = problem.means - problem.risk_free_rate
     marginal = problem.covariance @ weights
-    eta = float(excess @ weights) / float(weights @ marginal)
-    gradient = excess - eta * marginal
-    return float(gradient @ (best_linear(problem, gradient) - weights))
+    eta = (problem.net_return(weights) - problem.risk_free_rate) / float(weights @ marginal)
+    gradient = problem.means - problem.risk_free_rate - eta * marginal
+    return _regret(problem, weights, gradient, 1.0)
 
 
-def _least_squares(problem: Problem, weights: Floats, x: Floats, y: Floats) -> float | None:
-    """Slope ≥ 0 of y = γ + slope·x over the assets strictly between their bounds."""
+def _smallest(
+    gap: Callable[[float], float],
+    problem: Problem,
+    weights: Floats,
+    x: Floats,
+    y: Floats,
+    cost_sign: float,
+) -> float:
+    """The gap at the multiplier that the optimality conditions suggest, or at a better one."""
+    guess = _least_squares(problem, weights, x, y, cost_sign)
+    found = gap(guess) if guess is not None else np.inf
+    if found <= _GOOD:
+        return float(found)
+    if problem.simple:
+        return min(float(found), _least_at_corners(gap, y, x)) if guess is None else float(found)
+    return min(float(found), _least_by_search(gap, guess))
+
+
+def _least_squares(
+    problem: Problem, weights: Floats, x: Floats, y: Floats, cost_sign: float
+) -> float | None:
+    """Slope ≥ 0 of y = γ + slope·x (+ active limits) over assets strictly between their bounds.
+
+    With trading costs the return side also pays or saves `cost_rate`, by the direction of trade.
+    """
     inside = (weights > problem.lower + _ON_BOUND) & (weights < problem.upper - _ON_BOUND)
-    if inside.sum() < 2:
+    columns = [np.ones(len(weights)), x]
+    if not problem.simple:
+        direction = np.zeros(len(weights))
+        if problem.holdings is not None:
+            moved = weights - problem.holdings
+            inside &= np.abs(moved) > _ON_BOUND
+            direction = np.sign(moved)
+            if cost_sign > 0:
+                y = y - problem.cost_rate * direction
+            else:
+                columns[1] = x - problem.cost_rate * direction
+            if problem.max_turnover is not None:
+                columns.append(direction)
+        space = polyhedron(problem)
+        for row, limit, label in zip(space.matrix, space.limits, space.labels, strict=True):
+            if label.startswith("group") and row[: space.n] @ weights >= limit - _ON_BOUND:
+                columns.append(row[: space.n])
+    design = np.column_stack(columns)[inside]
+    if len(design) < 2 or float(np.ptp(columns[1][inside])) <= 1e-14 * float(np.abs(x).max() or 1):
         return None
-    centred = x[inside] - x[inside].mean()
-    spread = float(centred @ centred)
-    if spread <= 1e-24 * max(1.0, float(x @ x)):
-        return None
-    return max(0.0, float(centred @ (y[inside] - y[inside].mean())) / spread)
+    solved = np.linalg.lstsq(design, y[inside], rcond=None)[0]
+    return max(0.0, float(solved[1]))
 
 
-def _least(gap: Callable[[float], float], numerator: Floats, denominator: Floats) -> float:
+def _least_at_corners(
+    gap: Callable[[float], float], numerator: Floats, denominator: Floats
+) -> float:
     """Least of a gap that is convex and piecewise linear in its multiplier.
 
     Its corners are where two assets change places, so a binary search over them finds it.
@@ -122,3 +177,19 @@ def _least(gap: Callable[[float], float], numerator: Floats, denominator: Floats
         else:
             low = middle + 1
     return gap(float(corners[low]))
+
+
+def _least_by_search(gap: Callable[[float], float], guess: float | None) -> float:
+    """Least of a convex gap by a bracketing search on a logarithmic scale."""
+    from scipy.optimize import minimize_scalar
+
+    centre = np.log(guess) if guess else 0.0
+    grid = np.r_[centre + np.linspace(-12, 12, 25)]
+    values = [gap(float(np.exp(g))) for g in grid]
+    k = int(np.argmin(values))
+    low, high = grid[max(k - 1, 0)], grid[min(k + 1, len(grid) - 1)]
+    found = minimize_scalar(
+        lambda g: gap(float(np.exp(g))), bounds=(low, high), method="bounded",
+        options={"xatol": 1e-12, "maxiter": 80},
+    )  # fmt: skip
+    return min(float(found.fun), min(values), gap(0.0))

@@ -1,16 +1,20 @@
 """The problems as cone programs for clarabel. Scaled so that units do not matter.
 
-Clarabel's own status is not trusted here: the caller proves the answer with a certificate.
+Clarabel's own status is not trusted: the caller proves the answer with a certificate.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from etf_pipeline.portfolio.polyhedron import Polyhedron, polyhedron
 from etf_pipeline.portfolio.problem import Floats, Problem
+
+_BISECTIONS = 60
 
 
 def factor(covariance: Floats) -> Floats:
@@ -20,85 +24,147 @@ def factor(covariance: Floats) -> Floats:
 
 
 def min_variance(problem: Problem, floor_return: float | None = None) -> Floats | None:
-    """Weights of least variance, with an expected return of at least `floor_return`."""
-    n = len(problem.names)
-    scale = _scale(problem.covariance)
-    rows, rhs = _box(problem)
+    """Weights of least variance, with a net expected return of at least `floor_return`."""
+    space = polyhedron(problem)
+    rows, rhs = [], []
     if floor_return is not None:
         spread = float(np.ptp(problem.means)) or 1.0
-        rows.append(-problem.means[None, :] / spread)
-        rhs.append(np.array([-floor_return / spread]))
-    return _solve(problem.covariance / scale, np.zeros(n), rows, rhs, n)
+        rows = [-_net(problem, space) / spread]
+        rhs = [-floor_return / spread]
+    quadratic = _padded(problem.covariance / _scale(problem.covariance), space)
+    return _solve(space, quadratic, np.zeros(space.size), rows, rhs)
+
+
+def max_utility(problem: Problem, aversion: float) -> Floats | None:
+    """Weights of greatest net return − (aversion/2) · variance."""
+    space = polyhedron(problem)
+    scale = max(aversion * _scale(problem.covariance), float(np.ptp(problem.means)), 1e-300)
+    quadratic = _padded(problem.covariance * (aversion / scale), space)
+    return _solve(space, quadratic, -_centred(problem, space) / scale, [], [])
 
 
 def max_return(problem: Problem, budget: float) -> Floats | None:
-    """Weights of greatest expected return with a volatility of at most `budget`."""
-    n = len(problem.names)
+    """Weights of greatest net return with a volatility of at most `budget`."""
+    space = polyhedron(problem)
     spread = float(np.ptp(problem.means)) or 1.0
-    rows, rhs = _box(problem)
-    cone = np.vstack([np.zeros(n), -factor(problem.covariance) / budget])
-    offset = np.r_[1.0, np.zeros(n)]
-    centred = (problem.means - problem.means.mean()) / spread
-    return _solve(np.zeros((n, n)), -centred, rows, rhs, n, (cone, offset))
+    root = factor(problem.covariance) / budget
+    cone = np.vstack(
+        [np.zeros(space.size), np.hstack([-root, np.zeros((len(root), space.size - space.n))])]
+    )
+    offset = np.r_[1.0, np.zeros(len(root))]
+    zero = np.zeros((space.size, space.size))
+    return _solve(space, zero, -_centred(problem, space) / spread, [], [], (cone, offset))
+
+
+def max_return_by_bisection(problem: Problem, budget: float) -> Floats | None:
+    """The same by a search for the risk aversion that spends the budget: slower, more exact."""
+    spread = float(np.ptp(problem.means)) or 1.0
+    variance = _scale(problem.covariance)
+    low, high = 1e-6 * spread / variance, 1e8 * spread / variance
+    best: Floats | None = None
+    for _ in range(_BISECTIONS):
+        middle = math.sqrt(low * high)
+        weights = max_utility(problem, middle)
+        if weights is None:
+            return best
+        if float(weights @ problem.covariance @ weights) <= budget**2:
+            best, high = weights, middle
+        else:
+            low = middle
+    return best
 
 
 def max_sharpe(problem: Problem) -> Floats | None:
-    """Weights of greatest Sharpe ratio, for a problem in which some excess return is positive.
+    """Weights of greatest net Sharpe ratio, where some net excess return is positive.
 
-    The usual homogenisation: y = w/κ with (μ − rf)'y = 1, minimising y'Σy.
+    The usual homogenisation: x = (w, u)/κ with net excess return 1, minimising variance.
     """
-    n = len(problem.names)
-    excess = problem.means - problem.risk_free_rate
+    space = polyhedron(problem)
+    excess = _net(problem, space)
+    excess[: space.n] -= problem.risk_free_rate
     excess = excess / np.abs(excess).max()
-    scale = _scale(problem.covariance)
-    quadratic = np.zeros((n + 1, n + 1))
-    quadratic[:n, :n] = problem.covariance / scale
-    eye = np.eye(n)
-    rows = [
-        np.r_[excess, 0.0][None, :],
-        np.r_[np.ones(n), -1.0][None, :],
-        np.hstack([-eye, problem.lower[:, None]]),
-        np.hstack([eye, -problem.upper[:, None]]),
-        np.r_[np.zeros(n), -1.0][None, :],
+    size = space.size
+    quadratic = np.zeros((size + 1, size + 1))
+    quadratic[:size, :size] = _padded(problem.covariance / _scale(problem.covariance), space)
+    finite = np.isfinite(space.high)
+    eye = np.eye(size)
+    equalities = [np.r_[excess, 0.0], np.r_[space.budget, -1.0]]
+    inequalities = [
+        np.hstack([-eye, space.low[:, None]]),
+        np.hstack([eye[finite], -space.high[finite][:, None]]),
+        np.r_[np.zeros(size), -1.0][None, :],
     ]
-    rhs = [np.array([1.0]), np.array([0.0]), np.zeros(n), np.zeros(n), np.array([0.0])]
-    found = _solve(quadratic, np.zeros(n + 1), rows, rhs, n + 1, equalities=2)
-    if found is None or found[n] <= 0:
+    if len(space.matrix):
+        inequalities.append(np.hstack([space.matrix, -space.limits[:, None]]))
+    lower = np.vstack(inequalities)
+    found = _clarabel(
+        quadratic, np.zeros(size + 1), np.vstack(equalities), np.array([1.0, 0.0]), lower,
+        np.zeros(len(lower)),
+    )  # fmt: skip
+    if found is None or found[size] <= 0:
         return None
-    return found[:n] / found[n]
+    return found[: space.n] / found[size]
+
+
+def _net(problem: Problem, space: Polyhedron) -> Floats:
+    """Net expected return as a row over (w, u)."""
+    return np.r_[problem.means, np.full(space.size - space.n, -problem.cost_rate)]
+
+
+def _centred(problem: Problem, space: Polyhedron) -> Floats:
+    """The same up to a constant: Σ w = 1, so a shift of the means changes nothing."""
+    row = _net(problem, space)
+    row[: space.n] -= problem.means.mean()
+    return row
+
+
+def _padded(covariance: Floats, space: Polyhedron) -> Floats:
+    padded = np.zeros((space.size, space.size))
+    padded[: space.n, : space.n] = covariance
+    return padded
 
 
 def _scale(covariance: Floats) -> float:
     return float(np.mean(np.diag(covariance))) or 1.0
 
 
-def _box(problem: Problem) -> tuple[list[Floats], list[Floats]]:
-    """Full investment, then lower and upper bounds, as A x + s = b."""
-    n = len(problem.names)
-    eye = np.eye(n)
-    return [np.ones((1, n)), -eye, eye], [np.array([1.0]), -problem.lower, problem.upper]
-
-
 def _solve(
+    space: Polyhedron,
     quadratic: Floats,
     linear: Floats,
     rows: list[Floats],
-    rhs: list[Floats],
-    n: int,
+    rhs: list[float],
     cone: tuple[Floats, Floats] | None = None,
-    equalities: int = 1,
+) -> Floats | None:
+    eye = np.eye(space.size)
+    lower = np.vstack([-eye, eye, space.matrix, *[r[None, :] for r in rows]])
+    limits = np.r_[-space.low, space.high, space.limits, np.array(rhs)]
+    found = _clarabel(
+        quadratic, linear, space.budget[None, :], np.array([1.0]), lower, limits, cone
+    )
+    return None if found is None else found[: space.n]
+
+
+def _clarabel(
+    quadratic: Floats,
+    linear: Floats,
+    equal: Floats,
+    equal_rhs: Floats,
+    lower: Floats,
+    limits: Floats,
+    cone: tuple[Floats, Floats] | None = None,
 ) -> Floats | None:
     import clarabel
     from scipy import sparse
 
-    matrix, vector = np.vstack(rows), np.concatenate(rhs)
+    matrix, vector = np.vstack([equal, lower]), np.r_[equal_rhs, limits]
     cones: list[Any] = [
-        clarabel.ZeroConeT(equalities),
-        clarabel.NonnegativeConeT(len(vector) - equalities),
+        clarabel.ZeroConeT(len(equal_rhs)),
+        clarabel.NonnegativeConeT(len(limits)),
     ]
     if cone is not None:
         matrix, vector = np.vstack([matrix, cone[0]]), np.r_[vector, cone[1]]
-        cones.append(clarabel.SecondOrderConeT(n + 1))
+        cones.append(clarabel.SecondOrderConeT(len(cone[1])))
     settings = clarabel.DefaultSettings()
     settings.verbose = False
     settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = 1e-12
@@ -107,5 +173,5 @@ def _solve(
         settings,
     ).solve()  # fmt: skip
     answer: npt.NDArray[np.float64] = np.array(solution.x, dtype="float64")
-    return answer if np.all(np.isfinite(answer)) and "Infeasible" not in str(solution.status) \
-        else None  # fmt: skip
+    usable = np.all(np.isfinite(answer)) and "Infeasible" not in str(solution.status)
+    return answer if usable else None

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from etf_pipeline.portfolio import certificate, conic, frontier
+from etf_pipeline.portfolio import certificate, conic, cvar, frontier, parity
 from etf_pipeline.portfolio.critical_line import Corners, corner_portfolios
+from etf_pipeline.portfolio.polyhedron import binding, conflict
 from etf_pipeline.portfolio.problem import Floats, Problem
 
 _DUST = 1e-8
@@ -20,7 +21,9 @@ class Answer:
     """Weights and their proof, or None and the reason.
 
     `success` means feasible and within 1e-6 of the optimum by the certificate; a solver's own
-    flag is never copied. `optimality_gap` is that bound, in return (or volatility) units.
+    flag is never copied. `optimality_gap` is that bound: in units of return, of volatility, of
+    CVaR, or (risk parity) of the largest error of a risk contribution. `expected_return` is net of
+    trading costs.
     """
 
     success: bool
@@ -31,22 +34,34 @@ class Answer:
     sharpe_ratio: float | None = None
     optimality_gap: float | None = None
     risk_budget_binding: bool | None = None
+    cvar: float | None = None
 
 
 def optimise(problem: Problem) -> Answer:
     """Solve a problem; the impossible is answered with what is possible.
 
-    The critical line answers first. Where rounding defeats it, so that its answer cannot be
-    proven, a cone solver is asked as well, and the better proven answer is given.
+    Bounds alone are solved by the critical line, and by a cone solver only where rounding defeats
+    it; groups, turnover and costs by the cone solver; CVaR by linear programming.
     """
-    corners = corner_portfolios(problem)
-    if problem.objective == "min_volatility":
-        return _min_volatility(problem, corners)
-    if problem.objective == "max_sharpe":
-        return _max_sharpe(problem, corners)
-    if problem.objective == "target_return":
-        return _target_return(problem, corners, problem.target_return or 0.0)
-    return _max_return(problem, corners)
+    if not problem.simple and (reason := conflict(problem)) is not None:
+        return Answer(False, reason)
+    solvers: dict[str, Callable[[Problem, Corners | None], Answer]] = {
+        "min_volatility": _min_volatility,
+        "max_sharpe": _max_sharpe,
+        "target_return": _target_and_budget,
+        "max_return": _max_return,
+    }
+    if problem.objective in ("risk_parity", "hrp"):
+        return _from_risk_alone(problem)
+    if problem.objective == "min_cvar":
+        return _min_cvar(problem)
+    if problem.cvar_budget is not None:
+        return _max_return_within_cvar(problem)
+    return solvers[problem.objective](problem, _corners(problem))
+
+
+def _corners(problem: Problem) -> Corners | None:
+    return corner_portfolios(problem) if problem.simple else None
 
 
 def _first_proven(
@@ -81,8 +96,14 @@ def _min_volatility(problem: Problem, corners: Corners | None) -> Answer:
     )
 
 
+def _most(problem: Problem) -> tuple[float, Floats]:
+    """The greatest net return there is, and where."""
+    top = certificate.best_linear(problem, problem.means)
+    return problem.net_return(top), top
+
+
 def _max_sharpe(problem: Problem, corners: Corners | None) -> Answer:
-    best = float(problem.means @ certificate.best_linear(problem, problem.means))
+    best, _ = _most(problem)
     rate = problem.risk_free_rate
     if best <= rate:
         return Answer(
@@ -107,14 +128,35 @@ def _max_sharpe(problem: Problem, corners: Corners | None) -> Answer:
     )
 
 
+def _target_and_budget(problem: Problem, corners: Corners | None) -> Answer:
+    """Least volatility that reaches the target; with a risk budget, only if it is within it."""
+    assert problem.target_return is not None
+    answer = _target_return(problem, corners, problem.target_return)
+    budget = problem.risk_budget
+    if budget is None or answer.volatility is None:
+        return answer
+    if answer.volatility <= budget * (1 + 1e-9):
+        return replace(answer, risk_budget_binding=answer.volatility >= budget * (1 - 1e-6))
+    within = _within_budget(problem, corners, budget)
+    could = (
+        f"{budget:.6g} allows a return of at most {within.expected_return:.6g}"
+        if within.expected_return is not None
+        else within.message
+    )
+    return Answer(
+        False,
+        f"target return {problem.target_return:.6g} needs a volatility of at least "
+        f"{answer.volatility:.6g}, above the risk budget; {could}",
+    )
+
+
 def _target_return(problem: Problem, corners: Corners | None, target: float) -> Answer:
-    top = certificate.best_linear(problem, problem.means)
-    most = float(problem.means @ top)
+    most, top = _most(problem)
     if target > most + 1e-12 * max(1.0, abs(most)):
         return Answer(
             False,
-            f"target return {target:.6g} is out of reach: the bounds allow at most {most:.6g} "
-            f"({_leader(problem, top)})",
+            f"target return {target:.6g} is out of reach: at most {most:.6g}"
+            f"{_under(problem, top)} ({_leader(problem, top)})",
         )
     lowest = _min_volatility(problem, corners)
     if lowest.expected_return is not None and lowest.expected_return >= target:
@@ -131,20 +173,26 @@ def _target_return(problem: Problem, corners: Corners | None, target: float) -> 
 
 
 def _max_return(problem: Problem, corners: Corners | None) -> Answer:
-    most = float(problem.means @ certificate.best_linear(problem, problem.means))
     # Of several portfolios with the greatest return, the least volatile one.
-    top = _target_return(problem, corners, most)
+    top = _target_return(problem, corners, _most(problem)[0])
     budget = problem.risk_budget
-    if budget is None or (top.volatility is not None and top.volatility <= budget):
-        binding = None if budget is None else False
-        message = top.message if binding is None else "optimal; the risk budget does not bind"
-        return replace(top, risk_budget_binding=binding, message=message)
+    if budget is None:
+        return top
+    if top.volatility is not None and top.volatility <= budget:
+        message = "optimal; the risk budget does not bind"
+        return replace(top, risk_budget_binding=False, message=message)
+    return _within_budget(problem, corners, budget)
+
+
+def _within_budget(problem: Problem, corners: Corners | None, budget: float) -> Answer:
+    """Greatest return whose volatility is the budget, for a budget that binds."""
     lowest = _min_volatility(problem, corners)
     if lowest.volatility is not None and budget < lowest.volatility * (1 - 1e-12):
+        assert lowest.weights is not None
         return Answer(
             False,
             f"risk budget {budget:.6g} is below the least attainable volatility "
-            f"{lowest.volatility:.6g} under these bounds; raise it to at least that",
+            f"{lowest.volatility:.6g}{_under(problem, lowest.weights)}; raise it to at least that",
         )
     return _first_proven(
         problem,
@@ -153,29 +201,82 @@ def _max_return(problem: Problem, corners: Corners | None) -> Answer:
                 frontier.at_volatility(corners, problem.covariance, budget) if corners else None
             ),
             lambda: conic.max_return(problem, budget),
+            lambda: conic.max_return_by_bisection(problem, budget),
         ),
         lambda w: certificate.gap_max_return(problem, w, budget),
         binding=True,
     )
 
 
+def _min_cvar(problem: Problem) -> Answer:
+    target = problem.target_return
+    if target is not None:
+        most, top = _most(problem)
+        if target > most + 1e-12 * max(1.0, abs(most)):
+            return Answer(
+                False,
+                f"target return {target:.6g} is out of reach: at most {most:.6g}"
+                f"{_under(problem, top)}",
+            )
+    found = cvar.min_cvar(problem)
+    if found is None:
+        return Answer(False, "no solver found weights")
+    weights = _settled(problem, found[0])
+    loss = cvar.portfolio_cvar(problem, weights)
+    return replace(_answer(problem, weights, loss - found[1]), cvar=loss)
+
+
+def _max_return_within_cvar(problem: Problem) -> Answer:
+    assert problem.cvar_budget is not None
+    if problem.risk_budget is not None:
+        return Answer(False, "give risk_budget or cvar_budget, not both")
+    least = cvar.min_cvar(problem)
+    if least is not None and least[1] > problem.cvar_budget * (1 + 1e-12):
+        return Answer(
+            False,
+            f"CVaR budget {problem.cvar_budget:.6g} is below the least attainable CVaR "
+            f"{least[1]:.6g}{_under(problem, least[0])}; raise it to at least that",
+        )
+    found = cvar.max_return(problem)
+    if found is None:
+        return Answer(False, "no solver found weights")
+    weights = _settled(problem, found[0])
+    answer = _answer(problem, weights, found[1] - problem.net_return(weights))
+    return replace(answer, cvar=cvar.portfolio_cvar(problem, weights))
+
+
+def _from_risk_alone(problem: Problem) -> Answer:
+    try:
+        if problem.objective == "hrp":
+            weights = parity.hierarchical_risk_parity(problem.covariance, problem.names)
+            answer = _answer(problem, weights, 0.0)
+            return replace(answer, message="by rule: hierarchical risk parity", optimality_gap=None)
+        weights = parity.equal_risk_contribution(problem.covariance)
+    except ValueError as error:
+        return Answer(False, str(error))
+    shares = parity.risk_contributions(weights, problem.covariance)
+    return _answer(problem, weights, float(np.abs(shares - 1.0 / len(shares)).max()))
+
+
 def efficient_frontier(problem: Problem, points: int = 25) -> list[Answer]:
     """Portfolios from least volatility to greatest return, evenly spaced in return."""
-    corners = corner_portfolios(problem)
+    if not problem.simple and conflict(problem) is not None:
+        return []
+    corners = _corners(problem)
     lowest = _min_volatility(problem, corners)
     if lowest.expected_return is None:
         return []
-    most = float(problem.means @ certificate.best_linear(problem, problem.means))
-    targets = np.linspace(lowest.expected_return, most, points)[1:]
+    targets = np.linspace(lowest.expected_return, _most(problem)[0], points)[1:]
     return [lowest, *(_target_return(problem, corners, float(t)) for t in targets)]
 
 
 def _settled(problem: Problem, weights: Floats) -> Floats:
     """Remove the solver's rounding: dust to its bound, and a sum of 1 from the assets between."""
     lower, upper = problem.lower, problem.upper
+    dust = _DUST if problem.simple else _DUST / 1000
     weights = np.clip(weights, lower, upper)
-    weights = np.where(weights - lower < _DUST, lower, weights)
-    weights = np.where(upper - weights < _DUST, upper, weights)
+    weights = np.where(weights - lower < dust, lower, weights)
+    weights = np.where(upper - weights < dust, upper, weights)
     inside = (weights > lower) & (weights < upper)
     off = 1.0 - weights.sum()
     movable = inside if inside.any() else (weights < upper if off > 0 else weights > lower)
@@ -185,13 +286,12 @@ def _settled(problem: Problem, weights: Floats) -> Floats:
 
 
 def _answer(problem: Problem, weights: Floats, gap: float, binding: bool | None = None) -> Answer:
-    vol = _volatility(problem, weights)
-    mean = float(problem.means @ weights)
+    vol = math.sqrt(max(float(weights @ problem.covariance @ weights), 0.0))
+    mean = problem.net_return(weights)
     ok = certificate.feasible(problem, weights) and gap <= certificate.TOLERANCE
-    message = "optimal" if ok else f"not proven optimal: up to {gap:.3g} may be left"
     return Answer(
         ok,
-        message,
+        "optimal" if ok else f"not proven optimal: up to {gap:.3g} may be left",
         weights,
         mean,
         vol,
@@ -201,8 +301,10 @@ def _answer(problem: Problem, weights: Floats, gap: float, binding: bool | None 
     )
 
 
-def _volatility(problem: Problem, weights: Floats) -> float:
-    return math.sqrt(max(float(weights @ problem.covariance @ weights), 0.0))
+def _under(problem: Problem, weights: Floats) -> str:
+    """The limits that stand in the way, for a message."""
+    names = binding(problem, weights)
+    return f" under these limits: {', '.join(names)}" if names else " under these bounds"
 
 
 def _leader(problem: Problem, weights: Floats) -> str:

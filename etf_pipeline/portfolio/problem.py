@@ -10,8 +10,20 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
-Objective = Literal["min_volatility", "max_sharpe", "max_return", "target_return"]
+Objective = Literal[
+    "min_volatility", "max_sharpe", "max_return", "target_return", "min_cvar", "risk_parity", "hrp"
+]
 _PSD = 1e-10
+
+
+@dataclass(frozen=True)
+class GroupLimit:
+    """Least and greatest total weight of some assets, for example of one asset class."""
+
+    name: str
+    members: tuple[str, ...]
+    lower: float = 0.0
+    upper: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -22,13 +34,23 @@ class Problem:
         means: expected returns, shape (N,), any unit of time.
         covariance: shape (N, N), the same unit.
         names: N distinct names.
-        objective: `min_volatility`, `max_sharpe`, `max_return` (under `risk_budget`, if given) or
-            `target_return` (least volatility that reaches it).
-        risk_budget: ceiling on volatility, for `max_return`.
-        target_return: floor on expected return, for `target_return`.
+        objective: `min_volatility`, `max_sharpe`, `max_return` (under `risk_budget` and
+            `cvar_budget`, if given), `target_return` (least volatility that reaches it),
+            `min_cvar`, `risk_parity` (equal risk contributions) or `hrp` (hierarchical risk
+            parity). The last two take no bounds, groups or turnover.
+        risk_budget: ceiling on volatility, for `max_return` and `target_return`.
+        target_return: floor on expected return, for `target_return` and `min_cvar`.
         lower: least weights, shape (N,); 0 by default.
         upper: greatest weights, shape (N,); 1 by default.
         risk_free_rate: in the unit of `means`, for `max_sharpe` and the Sharpe ratio.
+        groups: limits on total weights of groups.
+        holdings: current weights, shape (N,), for `max_turnover` and `cost_rate`.
+        max_turnover: ceiling on Σ|w − holdings|/2, the part of the portfolio that changes hands.
+        cost_rate: cost of trading one unit of weight; expected returns are net of
+            cost_rate · Σ|w − holdings|.
+        scenarios: returns of shape (T, N), for `min_cvar` and `cvar_budget`.
+        cvar_level: of the CVaR, 0.95 by default.
+        cvar_budget: ceiling on the scenarios' CVaR (a loss per period), for `max_return`.
 
     Raises:
         ValueError: names twice, shapes that do not fit, values that are not finite, a covariance
@@ -44,6 +66,26 @@ class Problem:
     lower: Floats = field(default_factory=lambda: np.empty(0))
     upper: Floats = field(default_factory=lambda: np.empty(0))
     risk_free_rate: float = 0.0
+    groups: tuple[GroupLimit, ...] = ()
+    holdings: Floats | None = None
+    max_turnover: float | None = None
+    cost_rate: float = 0.0
+    scenarios: Floats | None = None
+    cvar_level: float = 0.95
+    cvar_budget: float | None = None
+
+    @property
+    def simple(self) -> bool:
+        """Whether bounds and full investment are the only constraints, and trading is free."""
+        return not self.groups and self.max_turnover is None and self.cost_rate == 0.0
+
+    def trades(self, weights: Floats) -> float:
+        """Σ|w − holdings|, 0 without holdings."""
+        return 0.0 if self.holdings is None else float(np.abs(weights - self.holdings).sum())
+
+    def net_return(self, weights: Floats) -> float:
+        """Expected return of `weights` after the cost of getting there."""
+        return float(self.means @ weights) - self.cost_rate * self.trades(weights)
 
     def __post_init__(self) -> None:
         n = len(self.names)
@@ -57,10 +99,51 @@ class Problem:
         self._check_shapes(n)
         self._check_covariance()
         self._check_bounds()
-        if (self.objective == "target_return") != (self.target_return is not None):
-            raise ValueError("target_return is the objective's level: give both or neither")
-        if self.risk_budget is not None and self.objective != "max_return":
-            raise ValueError("risk_budget goes with the objective max_return")
+        self._check_objective()
+        self._check_trading()
+
+    def _check_objective(self) -> None:
+        if self.objective == "target_return" and self.target_return is None:
+            raise ValueError("the objective target_return needs a target_return")
+        allowed = {
+            "target_return": ("target_return", "min_cvar"),
+            "risk_budget": ("max_return", "target_return"),
+            "cvar_budget": ("max_return",),
+        }
+        for name, objectives in allowed.items():
+            if getattr(self, name) is not None and self.objective not in objectives:
+                raise ValueError(f"{name} goes with the objective {' or '.join(objectives)}")
+        if self.objective == "min_cvar" or self.cvar_budget is not None:
+            if self.scenarios is None:
+                raise ValueError("CVaR needs scenarios: returns of shape (T, N)")
+            scenarios = np.asarray(self.scenarios, dtype="float64")
+            if scenarios.ndim != 2 or scenarios.shape[1] != len(self.names) or not len(scenarios):
+                raise ValueError(f"scenarios need shape (T, {len(self.names)})")
+            if not np.all(np.isfinite(scenarios)) or not 0 < self.cvar_level < 1:
+                raise ValueError("scenarios must be finite and cvar_level between 0 and 1")
+            object.__setattr__(self, "scenarios", scenarios)
+        limited = np.any(self.lower > 0) or np.any(self.upper < 1) or not self.simple
+        if self.objective in ("risk_parity", "hrp") and limited:
+            raise ValueError(f"{self.objective} takes no bounds, groups, turnover or costs")
+
+    def _check_trading(self) -> None:
+        known = set(self.names)
+        for group in self.groups:
+            strangers = [m for m in group.members if m not in known]
+            if strangers:
+                raise ValueError(f"group {group.name}: {', '.join(strangers)} is not in the names")
+            if not group.members or not 0 <= group.lower <= group.upper:
+                raise ValueError(f"group {group.name}: needs members and 0 ≤ lower ≤ upper")
+        if self.max_turnover is None and self.cost_rate == 0.0:
+            return
+        if self.holdings is None:
+            raise ValueError("max_turnover and cost_rate need holdings, the current weights")
+        holdings = np.asarray(self.holdings, dtype="float64")
+        if holdings.shape != (len(self.names),) or not np.all(np.isfinite(holdings)):
+            raise ValueError(f"holdings need shape ({len(self.names)},) and finite values")
+        object.__setattr__(self, "holdings", holdings)
+        if self.cost_rate < 0 or (self.max_turnover is not None and self.max_turnover < 0):
+            raise ValueError("max_turnover and cost_rate must not be negative")
 
     def _check_shapes(self, n: int) -> None:
         twice = sorted(name for name, count in Counter(self.names).items() if count > 1)

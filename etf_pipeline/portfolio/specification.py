@@ -10,9 +10,16 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from etf_pipeline.errors import PortfolioFileError
-from etf_pipeline.universe.instruments import Universe
+from etf_pipeline.portfolio.problem import Objective
+from etf_pipeline.universe.instruments import Instrument, Universe
 
 Line = int
+GroupColumn = Literal["asset_class", "issuer", "currency", "exchange"]
+_GOES_WITH = {
+    "risk_budget": ("max_return", "target_return"),
+    "target_return": ("target_return", "min_cvar"),
+    "cvar_budget": ("max_return",),
+}
 
 
 class PortfolioSpec(BaseModel):
@@ -22,7 +29,7 @@ class PortfolioSpec(BaseModel):
 
     name: str = Field(min_length=1, max_length=80)
     tickers: list[str] = Field(min_length=1)
-    objective: Literal["max_return", "min_volatility", "max_sharpe", "target_return"]
+    objective: Objective
     description: str = ""
     risk_budget: float | None = Field(None, gt=0, lt=5)
     target_return: float | None = Field(None, gt=-1, lt=5)
@@ -30,6 +37,16 @@ class PortfolioSpec(BaseModel):
     min_weight: float = Field(0.0, ge=0, le=1)
     max_weight: float = Field(1.0, gt=0, le=1)
     bounds: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    groups: dict[GroupColumn, dict[str, tuple[float, float]]] = Field(default_factory=dict)
+    holdings: dict[str, float] = Field(default_factory=dict)
+    max_turnover: float | None = Field(None, ge=0, le=1)
+    cost_rate: float = Field(0.0, ge=0, lt=1)
+    cvar_level: float = Field(0.95, gt=0, lt=1)
+    cvar_budget: float | None = Field(None, gt=0, lt=1)
+    estimator: Literal["sample", "ledoit_wolf", "ewma"] = "sample"
+    halflife: float = Field(63.0, gt=0, le=10_000)
+    rebalance: Literal["monthly", "quarterly", "yearly"] = "quarterly"
+    trading_cost: float = Field(0.0, ge=0, lt=0.1)
 
     @field_validator("tickers")
     @classmethod
@@ -41,13 +58,28 @@ class PortfolioSpec(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> PortfolioSpec:
-        if self.risk_budget is not None and self.objective != "max_return":
-            raise ValueError("risk_budget goes with objective: max_return")
-        if (self.target_return is not None) != (self.objective == "target_return"):
-            raise ValueError("target_return goes with objective: target_return")
-        strangers = sorted(set(self.bounds) - set(self.tickers))
-        if strangers:
-            raise ValueError(f"bounds name {', '.join(strangers)}, which is not in tickers")
+        for name, objectives in _GOES_WITH.items():
+            if getattr(self, name) is not None and self.objective not in objectives:
+                raise ValueError(f"{name} goes with objective: {' or '.join(objectives)}")
+        if self.objective == "target_return" and self.target_return is None:
+            raise ValueError("objective: target_return needs a target_return")
+        if self.risk_budget is not None and self.cvar_budget is not None:
+            raise ValueError("give risk_budget or cvar_budget, not both")
+        if (self.max_turnover is not None or self.cost_rate) and not self.holdings:
+            raise ValueError("max_turnover and cost_rate need holdings, the current weights")
+        limited = bool(self.bounds or self.groups or self.min_weight or self.max_weight < 1)
+        if self.objective in ("risk_parity", "hrp") and (limited or self.holdings):
+            raise ValueError(f"objective: {self.objective} takes no bounds, groups or holdings")
+        for what, names in (("bounds", self.bounds), ("holdings", self.holdings)):
+            strangers = sorted(set(names) - set(self.tickers))
+            if strangers:
+                raise ValueError(f"{what} name {', '.join(strangers)}, which is not in tickers")
+        for column, values in self.groups.items():
+            for value, (low, high) in values.items():
+                if not 0 <= low <= high <= 1:
+                    raise ValueError(
+                        f"groups.{column}.{value}: {low:g} to {high:g} is not within 0 to 1"
+                    )
         for ticker in self.tickers:
             low, high = self.limits(ticker)
             if not 0 <= low <= high <= 1:
@@ -137,7 +169,26 @@ def _one(node: yaml.Node, universe: Universe, problems: list[str]) -> PortfolioS
         return None
     names = [universe.get(t).ticker for t in spec.tickers]
     bounds = {universe.get(t).ticker: b for t, b in spec.bounds.items()}
-    return spec.model_copy(update={"tickers": names, "bounds": bounds})
+    holdings = {universe.get(t).ticker: w for t, w in spec.holdings.items()}
+    problems += _group_problems(spec, [universe.get(t) for t in spec.tickers], node)
+    return spec.model_copy(update={"tickers": names, "bounds": bounds, "holdings": holdings})
+
+
+def _group_problems(
+    spec: PortfolioSpec, instruments: list[Instrument], node: yaml.Node
+) -> list[str]:
+    """Groups that none of the portfolio's tickers belongs to."""
+    problems = []
+    for column, values in spec.groups.items():
+        there = sorted({str(getattr(i, column)) for i in instruments})
+        for value in values:
+            if value not in there:
+                line = _line(_find(node, ("groups", column, value)))
+                problems.append(
+                    f"line {line}: groups.{column}: no ticker has {value!r}; there are "
+                    f"{', '.join(there)}"
+                )
+    return problems
 
 
 def _find(node: yaml.Node, loc: tuple[Any, ...]) -> yaml.Node:

@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from etf_pipeline.errors import EtfError, InsufficientDataError
 from etf_pipeline.portfolio.optimise import Answer, efficient_frontier, optimise
-from etf_pipeline.portfolio.problem import Problem
+from etf_pipeline.portfolio.problem import GroupLimit, Problem
 from etf_pipeline.portfolio.specification import PortfolioSpec
-from etf_pipeline.risk.prices import PriceSeries, common_prices, years_before
+from etf_pipeline.risk.estimates import Estimates, estimate
+from etf_pipeline.risk.prices import PriceSeries
 from etf_pipeline.schemas import FRONTIER, SUMMARY, WEIGHTS
-
-_FEWEST_RETURNS = 60
 
 
 @dataclass(frozen=True)
@@ -29,52 +27,26 @@ class PortfolioTables:
     frontier: pa.Table
 
 
-@dataclass(frozen=True)
-class Estimates:
-    """Annualised sample estimates of simple returns on common dates.
+def problem_of(
+    spec: PortfolioSpec,
+    estimates: Estimates,
+    risk_free_rate: float,
+    columns: Mapping[str, Mapping[str, str]] | None = None,
+) -> Problem:
+    """The optimiser's problem that a specification and estimates make.
 
-    `means` is A · mean(r), shape (N,); `covariance` is A · cov(r, ddof=1), shape (N, N)
-    (Markowitz, 1952).
-    """
-
-    prices: pd.DataFrame
-    means: np.ndarray[Any, np.dtype[np.float64]]
-    covariance: np.ndarray[Any, np.dtype[np.float64]]
-
-    @property
-    def n_obs(self) -> int:
-        """Number of common returns."""
-        return len(self.prices) - 1
-
-
-def estimate(series: list[PriceSeries], lookback_years: int) -> Estimates:
-    """Sample means and covariance over the last `lookback_years` common to all `series`.
-
-    The window ends at the last common date; a shorter common history is used as it is and shows
-    in its `start`.
+    Args:
+        spec: the portfolio.
+        estimates: over its tickers, in its order.
+        risk_free_rate: annual effective rate.
+        columns: universe columns by name, each a value per ticker, for the groups.
 
     Raises:
-        InsufficientDataError: fewer than 60 common returns, or bars of different spacing.
+        ValueError: the specification asks for what cannot be.
     """
-    periods = {s.periods_per_year for s in series}
-    if len(periods) > 1:
-        raise InsufficientDataError("the tickers' bars are spaced differently (daily, weekly …)")
-    end = min(s.end for s in series)
-    prices = common_prices(series, years_before(end, lookback_years))
-    if len(prices) - 1 < _FEWEST_RETURNS:
-        raise InsufficientDataError(
-            f"{len(prices) - 1} common returns are fewer than {_FEWEST_RETURNS}"
-        )
-    values = prices.to_numpy()
-    returns = values[1:] / values[:-1] - 1.0
-    annual = periods.pop()
-    covariance = np.atleast_2d(np.cov(returns, rowvar=False, ddof=1)) * annual
-    return Estimates(prices, returns.mean(axis=0) * annual, covariance)
-
-
-def problem_of(spec: PortfolioSpec, estimates: Estimates, risk_free_rate: float) -> Problem:
-    """The optimiser's problem that a specification and estimates make."""
     limits = np.array([spec.limits(t) for t in spec.tickers])
+    holdings = np.array([spec.holdings.get(t, 0.0) for t in spec.tickers])
+    needs_scenarios = spec.objective == "min_cvar" or spec.cvar_budget is not None
     return Problem(
         estimates.means,
         estimates.covariance,
@@ -85,7 +57,29 @@ def problem_of(spec: PortfolioSpec, estimates: Estimates, risk_free_rate: float)
         limits[:, 0],
         limits[:, 1],
         risk_free_rate,
+        groups=group_limits(spec, columns or {}),
+        holdings=holdings if spec.holdings else None,
+        max_turnover=spec.max_turnover,
+        cost_rate=spec.cost_rate,
+        scenarios=estimates.returns if needs_scenarios else None,
+        cvar_level=spec.cvar_level,
+        cvar_budget=spec.cvar_budget,
     )
+
+
+def group_limits(
+    spec: PortfolioSpec, columns: Mapping[str, Mapping[str, str]]
+) -> tuple[GroupLimit, ...]:
+    """The limits of a specification's groups, by universe column and value."""
+    limits = []
+    for column, values in spec.groups.items():
+        by_ticker = columns.get(column, {})
+        for value, (low, high) in values.items():
+            members = tuple(t for t in spec.tickers if by_ticker.get(t) == value)
+            if not members:
+                raise ValueError(f"groups: no ticker of {spec.name} has {column} {value!r}")
+            limits.append(GroupLimit(f"{column} {value}", members, low, high))
+    return tuple(limits)
 
 
 def portfolio_tables(
@@ -93,6 +87,7 @@ def portfolio_tables(
     series: Mapping[str, PriceSeries],
     lookback_years: int,
     risk_free_rate: float,
+    columns: Mapping[str, Mapping[str, str]] | None = None,
 ) -> PortfolioTables:
     """Optimise every portfolio; one that cannot be is a summary row that says why.
 
@@ -101,6 +96,7 @@ def portfolio_tables(
         series: prices by ticker; a ticker without any makes its portfolios fail, by name.
         lookback_years: for specifications that name none.
         risk_free_rate: annual effective rate.
+        columns: universe columns for the groups, each a value per ticker.
     """
     weights: list[dict[str, Any]] = []
     summary: list[dict[str, Any]] = []
@@ -114,10 +110,11 @@ def portfolio_tables(
             absent = [t for t in spec.tickers if t not in series]
             if absent:
                 raise InsufficientDataError(f"no history of {', '.join(absent)}; run `etf run`")
-            estimates = estimate(held, spec.lookback_years or lookback_years)
-            problem = problem_of(spec, estimates, risk_free_rate)
+            years = spec.lookback_years or lookback_years
+            estimates = estimate(held, years, spec.estimator, spec.halflife)
+            problem = problem_of(spec, estimates, risk_free_rate, columns)
             answer = optimise(problem)
-            curve = efficient_frontier(problem)
+            curve = efficient_frontier(problem) if answer.weights is not None else []
         except (EtfError, ValueError) as error:
             answer, curve = Answer(False, str(error)), []
         summary.append(base | _summary(spec, answer, estimates, risk_free_rate))
@@ -153,6 +150,7 @@ def _summary(
         "volatility": answer.volatility,
         "sharpe_ratio": answer.sharpe_ratio,
         "optimality_gap": answer.optimality_gap,
+        "cvar": answer.cvar,
         "risk_budget": spec.risk_budget,
         "risk_budget_binding": answer.risk_budget_binding,
         "risk_free_rate": risk_free_rate,

@@ -95,9 +95,11 @@ def load_prices(layout: Layout, ticker: str) -> PriceSeries:
             ticker, available_tickers(layout), str(layout.historical_dir)
         ) from None
     prices = read_history(path, ["adj_close"])["adj_close"]
-    excluded, missing = _holes(layout, ticker) if info.ours else (_NO_DAYS, _NO_DAYS)
-    held = prices.index.to_numpy().astype("datetime64[D]")
-    holes = np.setdiff1d(np.union1d(excluded, missing), held)
+    excluded = missing = holes = _NO_DAYS
+    if info.ours and info.meta.get("findings") != 0:
+        excluded, missing = _holes(layout, ticker)
+        held = prices.index.to_numpy().astype("datetime64[D]")
+        holes = np.setdiff1d(np.union1d(excluded, missing), held)
     return PriceSeries(ticker, prices, holes, excluded, info.source, info.meta.get("currency"))
 
 

@@ -31,17 +31,18 @@ def risk_table(
     rows: list[dict[str, Any]] = []
     for one in sorted(series, key=lambda s: s.ticker):
         for window, years in WINDOWS.items():
-            rows.append(_row(one, window, years, risk_free_rate, benchmark))
+            row = metrics_row(one, years, risk_free_rate, benchmark)
+            rows.append(row | {"window": window})
     return pa.Table.from_pylist(rows, schema=RISK_METRICS.arrow)
 
 
-def _row(
+def metrics_row(
     series: PriceSeries,
-    window: str,
     years: int | None,
-    risk_free_rate: float,
-    benchmark: PriceSeries | None,
+    risk_free_rate: float = 0.0,
+    benchmark: PriceSeries | None = None,
 ) -> dict[str, Any]:
+    """One ticker's metrics over the last `years` (None: all), by the table's column names."""
     start = None if years is None else years_before(series.end, years)
     part = series.since(start)
     reasons: list[str] = []
@@ -70,7 +71,6 @@ def _row(
     row |= {k: v for k, v in vars(relative).items() if k in names and k != "n_obs"}
     return row | {
         "ticker": series.ticker,
-        "window": window,
         "n_excluded": n_excluded,
         "periods_per_year": periods,
         "benchmark": benchmark.ticker if benchmark is not None else None,

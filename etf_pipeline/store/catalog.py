@@ -37,15 +37,19 @@ def available_tickers(layout: Layout) -> list[str]:
 
 def describe_histories(layout: Layout) -> list[HistoryInfo]:
     """One entry per history file; a damaged one is listed with its error, not skipped."""
-    return [_describe(t, layout.find_history(t)) for t in available_tickers(layout)]
+    return [describe(layout, t) for t in available_tickers(layout)]
 
 
-def _describe(ticker: str, path: Path) -> HistoryInfo:
+def describe(layout: Layout, ticker: str) -> HistoryInfo:
+    """One ticker's entry; an absent history is an entry of no rows, with an error."""
+    path = layout.find_history(ticker)
     try:
         info = file_info(path)
         first, last = date_range(path) if info.ours else (None, None)
     except CorruptFileError as error:
         return HistoryInfo(ticker, path, error=str(error))
+    except FileNotFoundError:
+        return HistoryInfo(ticker, path, source="", error="no history")
     return HistoryInfo(
         ticker, path, info.num_rows, first, last, info.source, info.meta.get("currency")
     )

@@ -72,6 +72,11 @@ class Universe:
         except KeyError:
             raise unknown_ticker(ticker, self._by_name, self.origin) from None
 
+    def columns(self) -> dict[str, dict[str, str]]:
+        """The columns that portfolios may group by, each a value per ticker."""
+        names = ("asset_class", "issuer", "currency", "exchange")
+        return {n: {i.ticker: getattr(i, n) for i in self.instruments} for n in names}
+
     def partitions(self) -> list[str]:
         """Partition keys, sorted; an exchange gives one, or as many as it has shards."""
         return sorted({key for i in self.instruments for key in shard_keys(i.exchange, i.shards)})

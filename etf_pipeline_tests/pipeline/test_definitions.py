@@ -30,6 +30,7 @@ def test_assets_and_what_they_depend_on(repository):
         "optimised_portfolios": (
             "portfolios", ["correlations", "price_history", "risk_metrics"]
         ),
+        "backtests": ("portfolios", ["correlations", "price_history", "risk_metrics"]),
     }  # fmt: skip
 
 

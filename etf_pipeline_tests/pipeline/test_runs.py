@@ -31,7 +31,8 @@ def test_the_whole_graph(tmp_path, instance):
     day = read_table(layout.history("VAS"), ["date"]).column("date")[-1].as_py()
     for group, table in (("risk", "risk_metrics"), ("risk", "correlations"),
                          ("portfolios", "weights"), ("portfolios", "summary"),
-                         ("portfolios", "frontier")):  # fmt: skip
+                         ("portfolios", "frontier"), ("portfolios", "backtests"),
+                         ("portfolios", "backtest_weights")):  # fmt: skip
         path = layout.table(group, table, day)
         rows = read_table(path)
         assert rows.num_rows > 0
@@ -191,7 +192,7 @@ def test_derived_assets_follow_new_histories(tmp_path, instance):
         return dg.evaluate_automation_conditions(defs=defs, instance=instance, cursor=cursor)
 
     def requested(tick):
-        names = ("risk_metrics", "correlations", "optimised_portfolios")
+        names = ("risk_metrics", "correlations", "optimised_portfolios", "backtests")
         return {n for n in names if tick.get_num_requested(dg.AssetKey(n))}
 
     first = tick()
@@ -203,8 +204,8 @@ def test_derived_assets_follow_new_histories(tmp_path, instance):
     tables = [dg.AssetKey("risk_metrics"), dg.AssetKey("correlations")]
     assert job.execute_in_process(asset_selection=tables, instance=instance).success
     third = tick(second.cursor)
-    assert requested(third) == {"optimised_portfolios"}
-    last = [dg.AssetKey("optimised_portfolios")]
+    assert requested(third) == {"optimised_portfolios", "backtests"}
+    last = [dg.AssetKey("optimised_portfolios"), dg.AssetKey("backtests")]
     assert job.execute_in_process(asset_selection=last, instance=instance).success
     assert requested(tick(third.cursor)) == set()
 

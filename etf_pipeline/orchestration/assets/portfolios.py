@@ -1,4 +1,4 @@
-"""`optimised_portfolios`: weights, summary and frontier of every model portfolio."""
+"""`optimised_portfolios` and `backtests`: every model portfolio, now and walked forward."""
 
 import datetime as dt
 
@@ -13,8 +13,9 @@ from etf_pipeline.orchestration.metadata import (
     table_schema,
 )
 from etf_pipeline.orchestration.resources import Pipeline
+from etf_pipeline.portfolio.backtest_tables import backtest_tables
 from etf_pipeline.portfolio.tables import portfolio_tables
-from etf_pipeline.schemas import FRONTIER, SUMMARY, WEIGHTS
+from etf_pipeline.schemas import BACKTEST_WEIGHTS, BACKTESTS, FRONTIER, SUMMARY, WEIGHTS
 from etf_pipeline.store.hashing import content_hash
 from etf_pipeline.store.manifests import Outcome, write_manifest
 
@@ -41,8 +42,9 @@ def optimised_portfolios(
     series, _ = pipeline.load_series()
     as_of, settings = newest_date(series), pipeline.settings
     tables = portfolio_tables(
-        pipeline.portfolios(), series, settings.lookback_years, settings.risk_free_rate
-    )
+        pipeline.portfolios(), series, settings.lookback_years, settings.risk_free_rate,
+        pipeline.universe.columns(),
+    )  # fmt: skip
     sources = {s.source for s in series.values()}
     summary = publish_table(pipeline, "portfolios", SUMMARY, tables.summary, as_of, sources)
     publish_table(pipeline, "portfolios", FRONTIER, tables.frontier, as_of, sources)
@@ -81,3 +83,46 @@ def optimised_portfolios(
     return dg.MaterializeResult(
         metadata=metadata, data_version=data_version([digest, content_hash(tables.summary)])
     )
+
+
+@dg.asset(
+    description=BACKTESTS.description,
+    deps=["price_history", "risk_metrics", "correlations"],
+    group_name="portfolios",
+    kinds={"parquet"},
+    automation_condition=WHEN_INPUTS_CHANGE,
+    metadata={
+        "dagster/column_schema": table_schema(BACKTESTS),
+        "dagster/column_lineage": column_lineage({"wealth": _PRICES, "drawdown": _PRICES}),
+    },
+)
+def backtests(
+    context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]
+) -> dg.MaterializeResult:
+    """Walk every model portfolio forward, and publish courses and weights."""
+    series, _ = pipeline.load_series()
+    as_of, settings = newest_date(series), pipeline.settings
+    specs = pipeline.portfolios()
+    tables = backtest_tables(
+        specs, series, settings.lookback_years, settings.risk_free_rate,
+        pipeline.universe.columns(), series.get(settings.benchmark or ""),
+    )  # fmt: skip
+    sources = {s.source for s in series.values()}
+    publish_table(pipeline, "portfolios", BACKTEST_WEIGHTS, tables.weights, as_of, sources)
+    metadata = publish_table(pipeline, "portfolios", BACKTESTS, tables.courses, as_of, sources)
+    digest = content_hash(tables.courses)
+    done = "updated" if metadata["changed"] else "unchanged"
+    outcomes = [
+        Outcome(s.name, "failed", tables.failures[s.name], "permanent")
+        if s.name in tables.failures
+        else Outcome(s.name, done, content_hash=digest, last_date=as_of)
+        for s in specs
+    ]
+    write_manifest(
+        pipeline.layout, "backtests", context.run_id, "", outcomes,
+        dt.datetime.now(dt.UTC), metadata["source"],
+    )  # fmt: skip
+    final = {r["portfolio"]: r["wealth"] - 1.0 for r in tables.courses.to_pylist()}
+    metadata["total_return"] = bar_chart(final, "total return")
+    metadata["not_backtested"] = dg.MetadataValue.json(tables.failures)
+    return dg.MaterializeResult(metadata=metadata, data_version=data_version([digest]))

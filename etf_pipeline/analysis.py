@@ -1,0 +1,133 @@
+"""What the provider computes, as functions of prices and estimates. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from etf_pipeline.portfolio.optimise import Answer, efficient_frontier
+from etf_pipeline.portfolio.problem import Problem
+from etf_pipeline.risk.correlation import listwise, pairwise
+from etf_pipeline.risk.estimates import Estimates
+from etf_pipeline.risk.prices import PriceSeries, years_before
+from etf_pipeline.risk.tables import metrics_row
+
+_METRIC_KEYS = (
+    "mean_return", "cagr", "volatility", "sharpe_ratio", "sortino_ratio", "max_drawdown",
+    "drawdown_peak", "drawdown_trough", "drawdown_recovery", "calmar_ratio", "var_95", "cvar_95",
+    "beta", "tracking_error", "information_ratio", "n_obs", "start", "end", "periods_per_year",
+    "n_excluded", "risk_free_rate", "benchmark", "reason", "source",
+)  # fmt: skip
+
+
+def risk_metrics(
+    series: PriceSeries,
+    lookback_years: int | None,
+    risk_free_rate: float,
+    benchmark: PriceSeries | None = None,
+) -> dict[str, Any]:
+    """One ticker's metrics as the risk table has them, for any window."""
+    row = metrics_row(series, lookback_years, risk_free_rate, benchmark)
+    return {key: row.get(key) for key in _METRIC_KEYS}
+
+
+def correlation_matrix(
+    series: list[PriceSeries], lookback_years: int | None, method: str
+) -> pd.DataFrame:
+    """Correlations of simple returns; see `ETFDataProvider.calculate_correlation_matrix`."""
+    if method not in ("listwise", "pairwise"):
+        raise ValueError(f"method {method!r}: must be listwise or pairwise")
+    end = min(s.end for s in series)
+    start = None if lookback_years is None else years_before(end, lookback_years)
+    names = [s.ticker for s in series]
+    prices = pd.concat([s.since(start).prices.rename(s.ticker) for s in series], axis=1)
+    prices = prices.sort_index()
+    if method == "listwise":
+        # common prices first, so that every return spans the same days for every ticker
+        found = listwise(_returns(prices.dropna()))
+    else:
+        found = pairwise(_pair_returns(prices))
+    frame = pd.DataFrame(found.matrix, index=names, columns=names)
+    frame.attrs["n_obs"] = found.n_obs
+    frame.attrs["least_eigenvalue"] = found.least_eigenvalue
+    return frame
+
+
+def _returns(prices: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.float64]]:
+    values = prices.to_numpy(dtype="float64")
+    return values[1:] / values[:-1] - 1.0
+
+
+def _pair_returns(prices: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Each ticker's returns between its own consecutive prices, on the union of dates."""
+    own = prices.apply(lambda column: column.dropna().pct_change())
+    return own.to_numpy(dtype="float64")
+
+
+def problem_from(
+    found: Estimates,
+    tickers: Sequence[str],
+    objective: str,
+    risk_free_rate: float,
+    *,
+    min_weight: float = 0.0,
+    max_weight: float = 1.0,
+    bounds: Mapping[str, tuple[float, float]] | None = None,
+    holdings: Mapping[str, float] | None = None,
+    **more: Any,
+) -> Problem:
+    """A problem over estimates, with limits by ticker.
+
+    Raises:
+        ValueError: a limit names a ticker that was not asked for, or cannot be met.
+    """
+    for what, named in (("bounds", bounds), ("holdings", holdings)):
+        strangers = sorted(set(named or {}) - set(tickers))
+        if strangers:
+            raise ValueError(f"{what}: {', '.join(strangers)} was not asked for")
+    limits = np.array([(bounds or {}).get(t, (min_weight, max_weight)) for t in tickers])
+    held = np.array([holdings.get(t, 0.0) for t in tickers]) if holdings is not None else None
+    return Problem(
+        found.means, found.covariance, tuple(tickers), objective,  # type: ignore[arg-type]
+        lower=limits[:, 0], upper=limits[:, 1], risk_free_rate=risk_free_rate, holdings=held,
+        **more,
+    )  # fmt: skip
+
+
+def answer_dict(answer: Answer, found: Estimates) -> dict[str, Any]:
+    """An answer by the names that the provider documents."""
+    names = list(found.prices.columns)
+    weights = answer.weights
+    return {
+        "optimal_weights": None
+        if weights is None
+        else {n: float(w) for n, w in zip(names, weights, strict=True)},
+        "expected_return": answer.expected_return,
+        "volatility": answer.volatility,
+        "sharpe_ratio": answer.sharpe_ratio,
+        "optimization_success": answer.success,
+        "optimization_message": answer.message,
+        "optimality_gap": answer.optimality_gap,
+        "risk_budget_binding": answer.risk_budget_binding,
+        "n_obs": found.n_obs,
+        "start": found.prices.index[0].date(),
+        "end": found.prices.index[-1].date(),
+    }
+
+
+def frontier_table(problem: Problem, points: int) -> pd.DataFrame:
+    """The efficient frontier, a row per point."""
+    rows = [
+        {
+            "expected_return": a.expected_return,
+            "volatility": a.volatility,
+            "sharpe_ratio": a.sharpe_ratio,
+            **dict(zip(problem.names, a.weights, strict=True)),
+        }
+        for a in efficient_frontier(problem, points)
+        if a.weights is not None
+    ]
+    return pd.DataFrame(rows).rename_axis("point")

@@ -1,0 +1,140 @@
+"""The backtest tables: every model portfolio, walked forward over its common history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from etf_pipeline.errors import EtfError, InsufficientDataError
+from etf_pipeline.portfolio.backtest import Backtest, walk_forward
+from etf_pipeline.portfolio.optimise import optimise
+from etf_pipeline.portfolio.problem import Floats
+from etf_pipeline.portfolio.specification import PortfolioSpec
+from etf_pipeline.portfolio.tables import problem_of
+from etf_pipeline.risk.estimates import estimate
+from etf_pipeline.risk.prices import PriceSeries, common_prices
+from etf_pipeline.schemas import BACKTEST_WEIGHTS, BACKTESTS
+
+_NO_DAYS = np.array([], dtype="datetime64[D]")
+
+
+@dataclass(frozen=True)
+class BacktestTables:
+    """Courses and weights, and per portfolio why it has none."""
+
+    courses: pa.Table
+    weights: pa.Table
+    failures: dict[str, str]
+
+
+def backtest_tables(
+    specs: Iterable[PortfolioSpec],
+    series: Mapping[str, PriceSeries],
+    lookback_years: int,
+    risk_free_rate: float,
+    columns: Mapping[str, Mapping[str, str]] | None = None,
+    benchmark: PriceSeries | None = None,
+) -> BacktestTables:
+    """Walk every portfolio forward; one that cannot be is a failure that says why."""
+    courses: list[dict[str, Any]] = []
+    weights: list[dict[str, Any]] = []
+    failures: dict[str, str] = {}
+    for spec in sorted(specs, key=lambda s: s.name):
+        try:
+            absent = [t for t in spec.tickers if t not in series]
+            if absent:
+                raise InsufficientDataError(f"no history of {', '.join(absent)}; run `etf run`")
+            held = [series[t] for t in spec.tickers]
+            years = spec.lookback_years or lookback_years
+            done = backtest_portfolio(spec, held, years, risk_free_rate, columns)
+        except (EtfError, ValueError) as error:
+            failures[spec.name] = str(error)
+            continue
+        source = ",".join(sorted({s.source for s in held}))
+        base = {"portfolio": spec.name, "source": source}
+        courses += [base | row for row in _course_rows(done, benchmark)]
+        weights += [
+            base | {"date": date.date(), "ticker": ticker, "weight": float(weight)}
+            for date, row in zip(
+                pd.DatetimeIndex(done.weights.index), done.weights.to_dict("records"), strict=True
+            )
+            for ticker, weight in sorted(row.items())
+        ]
+    return BacktestTables(
+        pa.Table.from_pylist(courses, schema=BACKTESTS.arrow),
+        pa.Table.from_pylist(weights, schema=BACKTEST_WEIGHTS.arrow),
+        failures,
+    )
+
+
+def backtest_portfolio(
+    spec: PortfolioSpec,
+    series: list[PriceSeries],
+    lookback_years: int,
+    risk_free_rate: float,
+    columns: Mapping[str, Mapping[str, str]] | None = None,
+) -> Backtest:
+    """One portfolio, decided anew at each rebalance from the `lookback_years` before it.
+
+    It starts when there are `lookback_years` of common history. Limits on turnover are against
+    what is held then.
+
+    Raises:
+        InsufficientDataError: the common history is too short.
+    """
+    prices = common_prices(series)
+    first = prices.index[0] + pd.DateOffset(years=lookback_years) - pd.Timedelta(days=10)
+
+    def decide(past: pd.DataFrame, held: Floats | None) -> Floats | None:
+        if past.index[-1] < first:
+            return None
+        parts = [
+            replace(s, prices=past[s.ticker], holes=_NO_DAYS, excluded=_NO_DAYS) for s in series
+        ]
+        estimates = estimate(parts, lookback_years, spec.estimator, spec.halflife)
+        now = spec.model_copy(update=_holdings(spec, held))
+        return optimise(problem_of(now, estimates, risk_free_rate, columns)).weights
+
+    return walk_forward(prices, decide, spec.rebalance, spec.trading_cost)
+
+
+def _holdings(spec: PortfolioSpec, held: Floats | None) -> dict[str, Any]:
+    """Turnover and costs are against what is held; before the first purchase nothing is."""
+    if spec.max_turnover is None and spec.cost_rate == 0.0:
+        return {}
+    if held is None:
+        return {"max_turnover": None, "cost_rate": 0.0, "holdings": {}}
+    return {"holdings": dict(zip(spec.tickers, held.tolist(), strict=True))}
+
+
+def _course_rows(done: Backtest, benchmark: PriceSeries | None) -> list[dict[str, Any]]:
+    wealth = done.wealth
+    fall = wealth / wealth.cummax() - 1.0
+    other: pd.Series | None = None
+    if benchmark is not None:
+        prices = benchmark.prices.reindex(wealth.index)
+        known = prices.dropna()
+        other = prices / known.iloc[0] if len(known) else None
+    return [
+        {
+            "date": date.date(),
+            "wealth": float(value),
+            "drawdown": float(fall.iloc[i]),
+            "benchmark_wealth": _number(other, date),
+            "turnover": _number(done.turnover, date),
+            "cost": _number(done.cost, date),
+        }
+        for i, (date, value) in enumerate(zip(pd.DatetimeIndex(wealth.index), wealth, strict=True))
+    ]
+
+
+def _number(values: pd.Series | None, date: Any) -> float | None:
+    if values is None or date not in values.index:
+        return None
+    value = float(values.loc[date])
+    return None if np.isnan(value) else value

@@ -1,0 +1,170 @@
+"""The set of allowed portfolios as linear constraints, and linear programs over it (HiGHS).
+
+Variables are the weights w and, where trading is limited or costs, trades u ≥ |w − holdings|.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from etf_pipeline.portfolio.problem import Floats, Problem
+
+_TIGHT = 1e-7
+
+
+@dataclass(frozen=True)
+class Polyhedron:
+    """A x ≤ b over x = (w, u), Σ w = 1, and bounds; `labels` name the rows of A that are limits."""
+
+    matrix: Floats
+    limits: Floats
+    labels: tuple[str, ...]
+    low: Floats
+    high: Floats
+    n: int
+
+    @property
+    def size(self) -> int:
+        """Number of variables."""
+        return len(self.low)
+
+    @property
+    def budget(self) -> Floats:
+        """The row of full investment."""
+        return np.r_[np.ones(self.n), np.zeros(self.size - self.n)]
+
+
+def polyhedron(problem: Problem) -> Polyhedron:
+    """Constraints of a problem other than its objective's own."""
+    n = len(problem.names)
+    trading = problem.max_turnover is not None or problem.cost_rate > 0
+    size = 2 * n if trading else n
+    rows: list[Floats] = []
+    limits: list[float] = []
+    labels: list[str] = []
+
+    def add(row: Floats, limit: float, label: str) -> None:
+        rows.append(np.r_[row, np.zeros(size - len(row))])
+        limits.append(limit)
+        labels.append(label)
+
+    for group in problem.groups:
+        members = np.array([1.0 if name in group.members else 0.0 for name in problem.names])
+        if group.upper < 1:
+            add(members, group.upper, f"group {group.name} at most {group.upper:.4g}")
+        if group.lower > 0:
+            add(-members, -group.lower, f"group {group.name} at least {group.lower:.4g}")
+    if trading:
+        assert problem.holdings is not None
+        eye = np.eye(n)
+        for i in range(n):
+            add(np.r_[eye[i], -eye[i]], float(problem.holdings[i]), "")
+            add(np.r_[-eye[i], -eye[i]], -float(problem.holdings[i]), "")
+        if problem.max_turnover is not None:
+            label = f"turnover at most {problem.max_turnover:.4g}"
+            add(np.r_[np.zeros(n), np.ones(n)], 2 * problem.max_turnover, label)
+    return Polyhedron(
+        np.array(rows).reshape(len(rows), size),
+        np.array(limits),
+        tuple(labels),
+        np.r_[problem.lower, np.zeros(size - n)],
+        np.r_[problem.upper, np.full(size - n, 2.0)],
+        n,
+    )
+
+
+def maximise(problem: Problem, gradient: Floats, cost_weight: float = 1.0) -> Floats | None:
+    """Allowed weights with the greatest gradient'w − cost_weight · cost_rate · Σ|w − holdings|.
+
+    None when no weights are allowed.
+    """
+    space = polyhedron(problem)
+    scale = float(np.abs(gradient).max()) or 1.0
+    costs = np.full(space.size - space.n, cost_weight * problem.cost_rate)
+    found = _linear_program(np.r_[-gradient, costs] / scale, space)
+    return None if found is None else found[: space.n]
+
+
+def _linear_program(objective: Floats, space: Polyhedron) -> Floats | None:
+    import scipy.optimize
+
+    linprog: Any = scipy.optimize.linprog  # its stubs do not allow None for no rows
+    solution = linprog(
+        objective,
+        A_ub=space.matrix if len(space.matrix) else None,
+        b_ub=space.limits if len(space.matrix) else None,
+        A_eq=space.budget[None, :],
+        b_eq=[1.0],
+        bounds=np.column_stack([space.low, space.high]),
+        method="highs",
+    )
+    return None if solution.x is None else np.asarray(solution.x, dtype="float64")
+
+
+def conflict(problem: Problem) -> str | None:
+    """Which constraints cannot all be met, or None when they can.
+
+    The least total violation (an elastic linear program) shows which give way.
+    """
+    space = polyhedron(problem)
+    if _linear_program(np.zeros(space.size), space) is not None:
+        return None
+    named = [i for i, label in enumerate(space.labels) if label]
+    slack = np.zeros((len(space.matrix), len(named)))
+    slack[named, np.arange(len(named))] = -1.0
+    elastic = Polyhedron(
+        np.hstack([space.matrix, slack]),
+        space.limits,
+        space.labels,
+        np.r_[space.low, np.zeros(len(named))],
+        np.r_[space.high, np.full(len(named), 10.0)],
+        space.n,
+    )
+    found = _linear_program(np.r_[np.zeros(space.size), np.ones(len(named))], elastic)
+    if found is None:
+        return "the bounds allow no full investment"
+    over = found[space.size :]
+    tight = [
+        space.labels[named[k]] + f" (short by {over[k]:.4g})" for k in np.flatnonzero(over > 1e-9)
+    ]
+    return "no portfolio meets all limits at once: " + ", ".join(tight)
+
+
+def binding(problem: Problem, weights: Floats) -> list[str]:
+    """Names of the limits that `weights` press against, plain 0-to-1 bounds left out."""
+    names = []
+    for name, weight, low, high in zip(
+        problem.names, weights, problem.lower, problem.upper, strict=True
+    ):
+        if low > 0 and weight <= low + _TIGHT:
+            names.append(f"{name} at least {low:.4g}")
+        if high < 1 and weight >= high - _TIGHT:
+            names.append(f"{name} at most {high:.4g}")
+    space = polyhedron(problem)
+    x = weights
+    if space.size > space.n:
+        assert problem.holdings is not None
+        x = np.r_[weights, np.abs(weights - problem.holdings)]
+    for row, limit, label in zip(space.matrix, space.limits, space.labels, strict=True):
+        if label and float(row @ x) >= limit - _TIGHT:
+            names.append(label)
+    return names
+
+
+def allowed(problem: Problem, weights: Floats, tolerance: float) -> bool:
+    """Whether weights meet every limit within `tolerance`."""
+    space = polyhedron(problem)
+    x = weights
+    if space.size > space.n:
+        assert problem.holdings is not None
+        x = np.r_[weights, np.abs(weights - problem.holdings)]
+    inside = not len(space.matrix) or bool(np.all(space.matrix @ x <= space.limits + tolerance))
+    return bool(
+        inside
+        and abs(weights.sum() - 1.0) <= tolerance
+        and np.all(weights >= problem.lower - tolerance)
+        and np.all(weights <= problem.upper + tolerance)
+    )

@@ -1,0 +1,72 @@
+"""Correlation matrices: listwise (always positive semidefinite) or pairwise, on request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from etf_pipeline.errors import InsufficientDataError
+
+Floats = npt.NDArray[np.float64]
+_FLAT = 1e-12
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """A matrix, the observations behind each pair, and its least eigenvalue.
+
+    `matrix` and `n_obs` have shape (N, N); a pair that cannot be computed (no variance, fewer
+    than two common observations) is NaN. `least_eigenvalue` is None when any pair is NaN; below
+    0, the matrix is no correlation matrix and must not be optimised with.
+    """
+
+    matrix: Floats
+    n_obs: npt.NDArray[np.int64]
+    least_eigenvalue: float | None
+
+
+def listwise(returns: Floats) -> Correlation:
+    """Every pair on the rows without any NaN.
+
+    Args:
+        returns: shape (T, N), NaN where missing.
+
+    Raises:
+        InsufficientDataError: fewer than two complete rows.
+    """
+    complete = returns[~np.isnan(returns).any(axis=1)]
+    if len(complete) < 2:
+        raise InsufficientDataError(
+            f"{len(complete)} of {len(returns)} rows have every ticker; listwise correlation "
+            "needs two: leave out a ticker, or ask for pairwise"
+        )
+    varies = np.ptp(complete, axis=0) > _FLAT
+    n = returns.shape[1]
+    matrix = np.full((n, n), np.nan)
+    if varies.any():
+        found = np.atleast_2d(np.corrcoef(complete[:, varies], rowvar=False))
+        matrix[np.ix_(varies, varies)] = np.clip(found, -1.0, 1.0)
+    matrix[np.diag_indices(n)] = np.where(varies, 1.0, np.nan)
+    return Correlation(matrix, np.full((n, n), len(complete)), _least(matrix))
+
+
+def pairwise(returns: Floats) -> Correlation:
+    """Each pair on its own common rows; the result need not be positive semidefinite."""
+    n = returns.shape[1]
+    there = ~np.isnan(returns)
+    n_obs = there.astype("int64").T @ there.astype("int64")
+    matrix = np.full((n, n), np.nan)
+    for i in range(n):
+        for j in range(i, n):
+            both = there[:, i] & there[:, j]
+            a, b = returns[both, i], returns[both, j]
+            if len(a) >= 2 and np.ptp(a) > _FLAT and np.ptp(b) > _FLAT:
+                value = 1.0 if i == j else float(np.clip(np.corrcoef(a, b)[0, 1], -1.0, 1.0))
+                matrix[i, j] = matrix[j, i] = value
+    return Correlation(matrix, n_obs, _least(matrix))
+
+
+def _least(matrix: Floats) -> float | None:
+    return None if np.isnan(matrix).any() else float(np.linalg.eigvalsh(matrix)[0])

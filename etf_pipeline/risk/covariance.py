@@ -1,0 +1,78 @@
+"""Covariance estimators. Input: returns of shape (T, N); output (N, N) per period, ddof 1 scale."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from etf_pipeline.errors import InsufficientDataError
+
+Floats = npt.NDArray[np.float64]
+ESTIMATORS = ("sample", "ledoit_wolf", "ewma")
+
+
+def covariance(returns: Floats, estimator: str = "sample", halflife: float = 63.0) -> Floats:
+    """Covariance by name: `sample`, `ledoit_wolf` or `ewma`.
+
+    Raises:
+        InsufficientDataError: fewer than two observations.
+        ValueError: no such estimator.
+    """
+    if len(returns) < 2:
+        raise InsufficientDataError(f"{len(returns)} returns are too few for a covariance")
+    if estimator == "sample":
+        return sample_covariance(returns)
+    if estimator == "ledoit_wolf":
+        return ledoit_wolf(returns)
+    if estimator == "ewma":
+        return ewma_covariance(returns, halflife)
+    raise ValueError(f"estimator {estimator!r}: must be one of {', '.join(ESTIMATORS)}")
+
+
+def sample_covariance(returns: Floats) -> Floats:
+    """(1/(T − 1)) Σ (r_t − r̄)(r_t − r̄)'."""
+    return np.atleast_2d(np.cov(returns, rowvar=False, ddof=1))
+
+
+def ledoit_wolf(returns: Floats) -> Floats:
+    """Shrinkage towards a multiple of the identity, with the optimal intensity.
+
+    Ledoit & Wolf, 2004, "A well-conditioned estimator for large-dimensional covariance matrices".
+    The paper's estimator has the scale 1/T; it is multiplied by T/(T − 1), so that its trace is
+    the sample covariance's.
+    """
+    t, n = returns.shape
+    x = returns - returns.mean(axis=0)
+    sample = x.T @ x / t
+    target = float(np.trace(sample)) / n
+    distance = float(((sample - target * np.eye(n)) ** 2).sum()) / n
+    # Σ_t ‖x_t x_t' − S‖² = Σ_t (x_t'x_t)² − T ‖S‖²
+    spread = float(((x**2).sum(axis=1) ** 2).sum()) / t**2 - float((sample**2).sum()) / t
+    intensity = min(spread / n / distance, 1.0) if distance > 0 else 1.0
+    shrunk = (1.0 - intensity) * sample + intensity * target * np.eye(n)
+    return shrunk * t / (t - 1)
+
+
+def ewma_covariance(returns: Floats, halflife: float = 63.0) -> Floats:
+    """Exponentially weighted, weight ½ for an observation `halflife` periods ago.
+
+    Weighted means are taken out, and Σ w = 1 is corrected by 1/(1 − Σ w²), as for reliability
+    weights, so that equal weights give the sample covariance.
+    """
+    if halflife <= 0:
+        raise ValueError(f"halflife {halflife:g} must be positive")
+    weights = 0.5 ** (np.arange(len(returns))[::-1] / halflife)
+    weights = weights / weights.sum()
+    x = returns - weights @ returns
+    return np.atleast_2d((x * weights[:, None]).T @ x) / (1.0 - float(weights @ weights))
+
+
+def nearest_psd(matrix: Floats) -> Floats:
+    """The positive semidefinite matrix nearest in the Frobenius norm: eigenvalues below 0 to 0.
+
+    Higham, 1988, "Computing a nearest symmetric positive semidefinite matrix". Only ever applied
+    when asked for.
+    """
+    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2.0)
+    repaired = (vectors * np.clip(values, 0.0, None)) @ vectors.T
+    return (repaired + repaired.T) / 2.0

@@ -1,0 +1,61 @@
+"""Risk through time: rolling volatility, drawdowns, and the table of drawdowns."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+
+def simple_returns(prices: pd.Series) -> pd.Series:
+    """P_t/P_{t−1} − 1, one row shorter than `prices`."""
+    return (prices / prices.shift(1) - 1.0).iloc[1:]
+
+
+def rolling_volatility(prices: pd.Series, window: int, periods_per_year: int) -> pd.Series:
+    """√A · standard deviation (ddof 1) of the last `window` returns, fraction a year.
+
+    The first value is at the `window`-th return; there is none before.
+    """
+    if window < 2:
+        raise ValueError(f"window {window} must be at least 2 returns")
+    rolled = simple_returns(prices).rolling(window).std(ddof=1)
+    return (rolled * math.sqrt(periods_per_year)).dropna().rename("volatility")
+
+
+def drawdowns(prices: pd.Series) -> pd.Series:
+    """P_t / max_{s≤t} P_s − 1 (≤ 0) on every date of `prices`."""
+    return (prices / prices.cummax() - 1.0).rename("drawdown")
+
+
+def drawdown_table(prices: pd.Series, count: int | None = None) -> pd.DataFrame:
+    """Every fall from a peak, worst first.
+
+    Columns: `peak`, `trough` and `recovery` (dates; NaT while not recovered), `drawdown` (≤ 0),
+    `length` (sessions from peak to recovery, or to the end), `to_trough` (sessions from peak to
+    trough).
+    """
+    values = prices.to_numpy(dtype="float64")
+    below = values < np.maximum.accumulate(values)
+    edges = np.flatnonzero(np.diff(np.r_[False, below, False].astype("int8")))
+    rows = []
+    for start, end in zip(edges[::2], edges[1::2], strict=True):
+        peak = start - 1
+        trough = start + int(np.argmin(values[start:end]))
+        recovered = end < len(values)
+        rows.append(
+            {
+                "peak": prices.index[peak],
+                "trough": prices.index[trough],
+                "recovery": prices.index[end] if recovered else pd.NaT,
+                "drawdown": values[trough] / values[peak] - 1.0,
+                "length": int((end if recovered else len(values) - 1) - peak),
+                "to_trough": int(trough - peak),
+            }
+        )
+    columns = ["peak", "trough", "recovery", "drawdown", "length", "to_trough"]
+    table = pd.DataFrame(rows, columns=columns).sort_values("drawdown", kind="stable")
+    return (
+        table.reset_index(drop=True) if count is None else table.head(count).reset_index(drop=True)
+    )
