@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from etf_pipeline.portfolio.optimise import Answer, efficient_frontier
+from etf_pipeline.portfolio.answer import Answer
+from etf_pipeline.portfolio.optimise import efficient_frontier
 from etf_pipeline.portfolio.problem import Problem
 from etf_pipeline.risk.correlation import listwise, pairwise
 from etf_pipeline.risk.estimates import Estimates

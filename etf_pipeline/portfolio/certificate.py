@@ -102,7 +102,10 @@ def gap_max_sharpe(problem: Problem, weights: Floats) -> float:
     g = (μ − rf) − ηΣw, where S is the Sharpe ratio of w.
     """
     marginal = problem.covariance @ weights
-    eta = (problem.net_return(weights) - problem.risk_free_rate) / float(weights @ marginal)
+    variance = float(weights @ marginal)
+    if variance <= 0:
+        return float("inf")
+    eta = (problem.net_return(weights) - problem.risk_free_rate) / variance
     gradient = problem.means - problem.risk_free_rate - eta * marginal
     return _regret(problem, weights, gradient, 1.0)
 
@@ -121,7 +124,7 @@ def _smallest(
     if found <= _GOOD:
         return float(found)
     if problem.simple:
-        return min(float(found), _least_at_corners(gap, y, x)) if guess is None else float(found)
+        return min(float(found), _least_at_corners(gap, y, x))
     return min(float(found), _least_by_search(gap, guess))
 
 

@@ -2,39 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from etf_pipeline.portfolio import certificate, conic, cvar, frontier, parity
+from etf_pipeline.portfolio.answer import Answer, judged, leader, settled, under
 from etf_pipeline.portfolio.critical_line import Corners, corner_portfolios
-from etf_pipeline.portfolio.polyhedron import binding, conflict
+from etf_pipeline.portfolio.polyhedron import conflict, riskless
 from etf_pipeline.portfolio.problem import Floats, Problem
-
-_DUST = 1e-8
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Weights and their proof, or None and the reason.
-
-    `success` means feasible and within 1e-6 of the optimum by the certificate; a solver's own
-    flag is never copied. `optimality_gap` is that bound: in units of return, of volatility, of
-    CVaR, or (risk parity) of the largest error of a risk contribution. `expected_return` is net of
-    trading costs.
-    """
-
-    success: bool
-    message: str
-    weights: Floats | None = None
-    expected_return: float | None = None
-    volatility: float | None = None
-    sharpe_ratio: float | None = None
-    optimality_gap: float | None = None
-    risk_budget_binding: bool | None = None
-    cvar: float | None = None
 
 
 def optimise(problem: Problem) -> Answer:
@@ -76,8 +53,8 @@ def _first_proven(
         weights = attempt()
         if weights is None:
             continue
-        weights = _settled(problem, weights)
-        answer = _answer(problem, weights, gap(weights), binding)
+        weights = settled(problem, weights)
+        answer = judged(problem, weights, gap(weights), binding)
         if answer.success:
             return answer
         if best is None or (answer.optimality_gap or 0.0) < (best.optimality_gap or 0.0):
@@ -91,6 +68,7 @@ def _min_volatility(problem: Problem, corners: Corners | None) -> Answer:
         (
             lambda: corners.weights[-1] if corners else None,
             lambda: conic.min_variance(problem),
+            lambda: riskless(problem, np.zeros(len(problem.names))),
         ),
         lambda w: certificate.gap_min_variance(problem, w),
     )
@@ -111,10 +89,7 @@ def _max_sharpe(problem: Problem, corners: Corners | None) -> Answer:
             f"no portfolio is expected to earn more than the risk-free rate: at most {best:.6g}, "
             f"against {rate:.6g}; minimise volatility instead",
         )
-    lowest = _min_volatility(problem, corners)
-    if not lowest.volatility and (lowest.expected_return or 0.0) > rate:
-        return Answer(False, "a portfolio without risk earns more than the risk-free rate")
-    return _first_proven(
+    answer = _first_proven(
         problem,
         (
             lambda: (
@@ -126,6 +101,16 @@ def _max_sharpe(problem: Problem, corners: Corners | None) -> Answer:
         ),
         lambda w: certificate.gap_max_sharpe(problem, w),
     )
+    if answer.success:
+        return answer
+    free = riskless(problem, problem.means)
+    if free is not None and problem.net_return(free) > rate:
+        return Answer(
+            False,
+            "a portfolio without risk earns more than the risk-free rate, so no Sharpe ratio is "
+            "the greatest: the covariance is singular (fewer returns than tickers?); shrink it",
+        )
+    return answer
 
 
 def _target_and_budget(problem: Problem, corners: Corners | None) -> Answer:
@@ -156,7 +141,7 @@ def _target_return(problem: Problem, corners: Corners | None, target: float) -> 
         return Answer(
             False,
             f"target return {target:.6g} is out of reach: at most {most:.6g}"
-            f"{_under(problem, top)} ({_leader(problem, top)})",
+            f"{under(problem, top)} ({leader(problem, top)})",
         )
     lowest = _min_volatility(problem, corners)
     if lowest.expected_return is not None and lowest.expected_return >= target:
@@ -192,7 +177,7 @@ def _within_budget(problem: Problem, corners: Corners | None, budget: float) -> 
         return Answer(
             False,
             f"risk budget {budget:.6g} is below the least attainable volatility "
-            f"{lowest.volatility:.6g}{_under(problem, lowest.weights)}; raise it to at least that",
+            f"{lowest.volatility:.6g}{under(problem, lowest.weights)}; raise it to at least that",
         )
     return _first_proven(
         problem,
@@ -216,14 +201,14 @@ def _min_cvar(problem: Problem) -> Answer:
             return Answer(
                 False,
                 f"target return {target:.6g} is out of reach: at most {most:.6g}"
-                f"{_under(problem, top)}",
+                f"{under(problem, top)}",
             )
     found = cvar.min_cvar(problem)
     if found is None:
         return Answer(False, "no solver found weights")
-    weights = _settled(problem, found[0])
+    weights = settled(problem, found[0])
     loss = cvar.portfolio_cvar(problem, weights)
-    return replace(_answer(problem, weights, loss - found[1]), cvar=loss)
+    return replace(judged(problem, weights, loss - found[1]), cvar=loss)
 
 
 def _max_return_within_cvar(problem: Problem) -> Answer:
@@ -235,13 +220,13 @@ def _max_return_within_cvar(problem: Problem) -> Answer:
         return Answer(
             False,
             f"CVaR budget {problem.cvar_budget:.6g} is below the least attainable CVaR "
-            f"{least[1]:.6g}{_under(problem, least[0])}; raise it to at least that",
+            f"{least[1]:.6g}{under(problem, least[0])}; raise it to at least that",
         )
     found = cvar.max_return(problem)
     if found is None:
         return Answer(False, "no solver found weights")
-    weights = _settled(problem, found[0])
-    answer = _answer(problem, weights, found[1] - problem.net_return(weights))
+    weights = settled(problem, found[0])
+    answer = judged(problem, weights, found[1] - problem.net_return(weights))
     return replace(answer, cvar=cvar.portfolio_cvar(problem, weights))
 
 
@@ -249,13 +234,13 @@ def _from_risk_alone(problem: Problem) -> Answer:
     try:
         if problem.objective == "hrp":
             weights = parity.hierarchical_risk_parity(problem.covariance, problem.names)
-            answer = _answer(problem, weights, 0.0)
+            answer = judged(problem, weights, 0.0)
             return replace(answer, message="by rule: hierarchical risk parity", optimality_gap=None)
         weights = parity.equal_risk_contribution(problem.covariance)
     except ValueError as error:
         return Answer(False, str(error))
     shares = parity.risk_contributions(weights, problem.covariance)
-    return _answer(problem, weights, float(np.abs(shares - 1.0 / len(shares)).max()))
+    return judged(problem, weights, float(np.abs(shares - 1.0 / len(shares)).max()))
 
 
 def efficient_frontier(problem: Problem, points: int = 25) -> list[Answer]:
@@ -268,45 +253,3 @@ def efficient_frontier(problem: Problem, points: int = 25) -> list[Answer]:
         return []
     targets = np.linspace(lowest.expected_return, _most(problem)[0], points)[1:]
     return [lowest, *(_target_return(problem, corners, float(t)) for t in targets)]
-
-
-def _settled(problem: Problem, weights: Floats) -> Floats:
-    """Remove the solver's rounding: dust to its bound, and a sum of 1 from the assets between."""
-    lower, upper = problem.lower, problem.upper
-    dust = _DUST if problem.simple else _DUST / 1000
-    weights = np.clip(weights, lower, upper)
-    weights = np.where(weights - lower < dust, lower, weights)
-    weights = np.where(upper - weights < dust, upper, weights)
-    inside = (weights > lower) & (weights < upper)
-    off = 1.0 - weights.sum()
-    movable = inside if inside.any() else (weights < upper if off > 0 else weights > lower)
-    if movable.any():
-        weights = np.where(movable, weights + off / movable.sum(), weights)
-    return np.clip(weights, lower, upper)
-
-
-def _answer(problem: Problem, weights: Floats, gap: float, binding: bool | None = None) -> Answer:
-    vol = math.sqrt(max(float(weights @ problem.covariance @ weights), 0.0))
-    mean = problem.net_return(weights)
-    ok = certificate.feasible(problem, weights) and gap <= certificate.TOLERANCE
-    return Answer(
-        ok,
-        "optimal" if ok else f"not proven optimal: up to {gap:.3g} may be left",
-        weights,
-        mean,
-        vol,
-        (mean - problem.risk_free_rate) / vol if vol > 0 else None,
-        max(gap, 0.0),
-        binding,
-    )
-
-
-def _under(problem: Problem, weights: Floats) -> str:
-    """The limits that stand in the way, for a message."""
-    names = binding(problem, weights)
-    return f" under these limits: {', '.join(names)}" if names else " under these bounds"
-
-
-def _leader(problem: Problem, weights: Floats) -> str:
-    leader = int(np.argmax(weights))
-    return f"{problem.names[leader]} at {weights[leader]:.0%}"

@@ -104,6 +104,33 @@ def _linear_program(objective: Floats, space: Polyhedron) -> Floats | None:
     return None if solution.x is None else np.asarray(solution.x, dtype="float64")
 
 
+def riskless(problem: Problem, gradient: Floats) -> Floats | None:
+    """Allowed weights without any variance, with the greatest gradient'w; None without such.
+
+    Only a singular covariance has them. Found by a linear program on the null space, as solvers
+    of the variance stop at about 1e-12, which is a volatility of 1e-6.
+    """
+    import scipy.optimize
+
+    values, vectors = np.linalg.eigh(problem.covariance)
+    risky = values > 1e-12 * max(float(values[-1]), 0.0)
+    if risky.all():
+        return None
+    space = polyhedron(problem)
+    rows = np.hstack([vectors[:, risky].T, np.zeros((int(risky.sum()), space.size - space.n))])
+    linprog: Any = scipy.optimize.linprog
+    solution = linprog(
+        np.r_[-gradient, np.full(space.size - space.n, problem.cost_rate)],
+        A_ub=space.matrix if len(space.matrix) else None,
+        b_ub=space.limits if len(space.matrix) else None,
+        A_eq=np.vstack([space.budget, rows]),
+        b_eq=np.r_[1.0, np.zeros(len(rows))],
+        bounds=np.column_stack([space.low, space.high]),
+        method="highs",
+    )
+    return None if solution.x is None else np.asarray(solution.x[: space.n], dtype="float64")
+
+
 def conflict(problem: Problem) -> str | None:
     """Which constraints cannot all be met, or None when they can.
 

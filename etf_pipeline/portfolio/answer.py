@@ -1,0 +1,81 @@
+"""What an optimiser answers, and how weights become an answer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from etf_pipeline.portfolio import certificate
+from etf_pipeline.portfolio.polyhedron import binding
+from etf_pipeline.portfolio.problem import Floats, Problem
+
+_DUST = 1e-8
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Weights and their proof, or None and the reason.
+
+    `success` means feasible and within 1e-6 of the optimum by the certificate; a solver's own
+    flag is never copied. `optimality_gap` is that bound: in units of return, of volatility, of
+    CVaR, or (risk parity) of the largest error of a risk contribution. `expected_return` is net of
+    trading costs.
+    """
+
+    success: bool
+    message: str
+    weights: Floats | None = None
+    expected_return: float | None = None
+    volatility: float | None = None
+    sharpe_ratio: float | None = None
+    optimality_gap: float | None = None
+    risk_budget_binding: bool | None = None
+    cvar: float | None = None
+
+
+def settled(problem: Problem, weights: Floats) -> Floats:
+    """Remove the solver's rounding: dust to its bound, and a sum of 1 from the assets between."""
+    lower, upper = problem.lower, problem.upper
+    dust = _DUST if problem.simple else _DUST / 1000
+    weights = np.clip(weights, lower, upper)
+    weights = np.where(weights - lower < dust, lower, weights)
+    weights = np.where(upper - weights < dust, upper, weights)
+    inside = (weights > lower) & (weights < upper)
+    off = 1.0 - weights.sum()
+    movable = inside if inside.any() else (weights < upper if off > 0 else weights > lower)
+    if movable.any():
+        weights = np.where(movable, weights + off / movable.sum(), weights)
+    return np.clip(weights, lower, upper)
+
+
+def judged(
+    problem: Problem, weights: Floats, gap: float, budget_binds: bool | None = None
+) -> Answer:
+    """Weights with their figures, and success where the certificate allows it."""
+    vol = math.sqrt(max(float(weights @ problem.covariance @ weights), 0.0))
+    mean = problem.net_return(weights)
+    ok = certificate.feasible(problem, weights) and gap <= certificate.TOLERANCE
+    return Answer(
+        ok,
+        "optimal" if ok else f"not proven optimal: up to {gap:.3g} may be left",
+        weights,
+        mean,
+        vol,
+        (mean - problem.risk_free_rate) / vol if vol > 0 else None,
+        max(gap, 0.0),
+        budget_binds,
+    )
+
+
+def under(problem: Problem, weights: Floats) -> str:
+    """The limits that stand in the way, for a message."""
+    names = binding(problem, weights)
+    return f" under these limits: {', '.join(names)}" if names else " under these bounds"
+
+
+def leader(problem: Problem, weights: Floats) -> str:
+    """The largest holding, for a message."""
+    largest = int(np.argmax(weights))
+    return f"{problem.names[largest]} at {weights[largest]:.0%}"
