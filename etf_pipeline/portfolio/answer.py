@@ -18,10 +18,10 @@ _DUST = 1e-8
 class Answer:
     """Weights and their proof, or None and the reason.
 
-    `success` means feasible and within 1e-6 of the optimum by the certificate; a solver's own
-    flag is never copied. `optimality_gap` is that bound: in units of return, of volatility, of
-    CVaR, or (risk parity) of the largest error of a risk contribution. `expected_return` is net of
-    trading costs.
+    `success` means feasible and within 1e-6 of the optimum by the certificate, relative to the
+    problem's own scale; a solver's own flag is never copied. `optimality_gap` is that bound: in
+    units of return, of volatility, of CVaR, or (risk parity) of the largest error of a risk
+    contribution. `expected_return` is net of trading costs.
     """
 
     success: bool
@@ -51,12 +51,16 @@ def settled(problem: Problem, weights: Floats) -> Floats:
 
 
 def judged(
-    problem: Problem, weights: Floats, gap: float, budget_binds: bool | None = None
+    problem: Problem, weights: Floats, gap: float, unit: float, budget_binds: bool | None = None
 ) -> Answer:
-    """Weights with their figures, and success where the certificate allows it."""
+    """Weights with their figures, and success where the certificate allows it.
+
+    `unit` is what the gap is small against (see `return_unit`), so that success does not depend
+    on whether returns are daily, annual or in per cent.
+    """
     vol = math.sqrt(max(float(weights @ problem.covariance @ weights), 0.0))
     mean = problem.net_return(weights)
-    ok = certificate.feasible(problem, weights) and gap <= certificate.TOLERANCE
+    ok = certificate.feasible(problem, weights) and gap <= certificate.TOLERANCE * unit
     return Answer(
         ok,
         "optimal" if ok else f"not proven optimal: up to {gap:.3g} may be left",
@@ -67,6 +71,21 @@ def judged(
         max(gap, 0.0),
         budget_binds,
     )
+
+
+def return_unit(problem: Problem) -> float:
+    """The spread of the means, what a gap in returns is measured against; 1 if there is none."""
+    return float(np.ptp(problem.means)) or float(np.abs(problem.means).max()) or 1.0
+
+
+def risk_unit(problem: Problem) -> float:
+    """A typical asset's volatility, what a gap in volatility is measured against."""
+    return math.sqrt(float(np.mean(np.diag(problem.covariance)))) or 1.0
+
+
+def cvar_unit(problem: Problem) -> float:
+    """A typical scenario's size, what a gap in CVaR is measured against."""
+    return 1.0 if problem.scenarios is None else float(problem.scenarios.std()) or 1.0
 
 
 def under(problem: Problem, weights: Floats) -> str:

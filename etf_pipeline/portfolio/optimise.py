@@ -8,8 +8,21 @@ from dataclasses import replace
 import numpy as np
 
 from etf_pipeline.portfolio import certificate, conic, cvar, frontier, parity
-from etf_pipeline.portfolio.answer import Answer, judged, leader, settled, under
-from etf_pipeline.portfolio.critical_line import Corners, corner_portfolios
+from etf_pipeline.portfolio.answer import (
+    Answer,
+    cvar_unit,
+    judged,
+    leader,
+    return_unit,
+    risk_unit,
+    settled,
+    under,
+)
+from etf_pipeline.portfolio.critical_line import (
+    Corners,
+    corner_portfolios,
+    means_with_order,
+)
 from etf_pipeline.portfolio.polyhedron import conflict, riskless
 from etf_pipeline.portfolio.problem import Floats, Problem
 
@@ -45,6 +58,7 @@ def _first_proven(
     problem: Problem,
     tries: Iterable[Callable[[], Floats | None]],
     gap: Callable[[Floats], float],
+    unit: float,
     binding: bool | None = None,
 ) -> Answer:
     """The first answer that is proven, else the one nearest to it."""
@@ -54,7 +68,7 @@ def _first_proven(
         if weights is None:
             continue
         weights = settled(problem, weights)
-        answer = judged(problem, weights, gap(weights), binding)
+        answer = judged(problem, weights, gap(weights), unit, binding)
         if answer.success:
             return answer
         if best is None or (answer.optimality_gap or 0.0) < (best.optimality_gap or 0.0):
@@ -66,11 +80,13 @@ def _min_volatility(problem: Problem, corners: Corners | None) -> Answer:
     return _first_proven(
         problem,
         (
+            # Of several portfolios without variance, the one with the greatest return.
+            lambda: riskless(problem, means_with_order(problem)),
             lambda: corners.weights[-1] if corners else None,
             lambda: conic.min_variance(problem),
-            lambda: riskless(problem, np.zeros(len(problem.names))),
         ),
         lambda w: certificate.gap_min_variance(problem, w),
+        risk_unit(problem),
     )
 
 
@@ -100,6 +116,7 @@ def _max_sharpe(problem: Problem, corners: Corners | None) -> Answer:
             lambda: conic.max_sharpe(problem),
         ),
         lambda w: certificate.gap_max_sharpe(problem, w),
+        return_unit(problem),
     )
     if answer.success:
         return answer
@@ -154,6 +171,7 @@ def _target_return(problem: Problem, corners: Corners | None, target: float) -> 
             lambda: top,
         ),
         lambda w: certificate.gap_min_variance(problem, w, target),
+        risk_unit(problem),
     )
 
 
@@ -189,6 +207,7 @@ def _within_budget(problem: Problem, corners: Corners | None, budget: float) -> 
             lambda: conic.max_return_by_bisection(problem, budget),
         ),
         lambda w: certificate.gap_max_return(problem, w, budget),
+        return_unit(problem),
         binding=True,
     )
 
@@ -208,7 +227,7 @@ def _min_cvar(problem: Problem) -> Answer:
         return Answer(False, "no solver found weights")
     weights = settled(problem, found[0])
     loss = cvar.portfolio_cvar(problem, weights)
-    return replace(judged(problem, weights, loss - found[1]), cvar=loss)
+    return replace(judged(problem, weights, loss - found[1], cvar_unit(problem)), cvar=loss)
 
 
 def _max_return_within_cvar(problem: Problem) -> Answer:
@@ -226,7 +245,7 @@ def _max_return_within_cvar(problem: Problem) -> Answer:
     if found is None:
         return Answer(False, "no solver found weights")
     weights = settled(problem, found[0])
-    answer = judged(problem, weights, found[1] - problem.net_return(weights))
+    answer = judged(problem, weights, found[1] - problem.net_return(weights), return_unit(problem))
     return replace(answer, cvar=cvar.portfolio_cvar(problem, weights))
 
 
@@ -234,13 +253,13 @@ def _from_risk_alone(problem: Problem) -> Answer:
     try:
         if problem.objective == "hrp":
             weights = parity.hierarchical_risk_parity(problem.covariance, problem.names)
-            answer = judged(problem, weights, 0.0)
+            answer = judged(problem, weights, 0.0, 1.0)
             return replace(answer, message="by rule: hierarchical risk parity", optimality_gap=None)
         weights = parity.equal_risk_contribution(problem.covariance)
     except ValueError as error:
         return Answer(False, str(error))
     shares = parity.risk_contributions(weights, problem.covariance)
-    return judged(problem, weights, float(np.abs(shares - 1.0 / len(shares)).max()))
+    return judged(problem, weights, float(np.abs(shares - 1.0 / len(shares)).max()), 1.0)
 
 
 def efficient_frontier(problem: Problem, points: int = 25) -> list[Answer]:

@@ -112,10 +112,10 @@ def riskless(problem: Problem, gradient: Floats) -> Floats | None:
     """
     import scipy.optimize
 
+    if not problem.singular:
+        return None
     values, vectors = np.linalg.eigh(problem.covariance)
     risky = values > 1e-12 * max(float(values[-1]), 0.0)
-    if risky.all():
-        return None
     space = polyhedron(problem)
     rows = np.hstack([vectors[:, risky].T, np.zeros((int(risky.sum()), space.size - space.n))])
     linprog: Any = scipy.optimize.linprog

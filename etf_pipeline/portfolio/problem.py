@@ -14,6 +14,7 @@ Objective = Literal[
     "min_volatility", "max_sharpe", "max_return", "target_return", "min_cvar", "risk_parity", "hrp"
 ]
 _PSD = 1e-10
+_NULL = 1e-12
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Problem:
             cost_rate · Σ|w − holdings|.
         scenarios: returns of shape (T, N), for `min_cvar` and `cvar_budget`.
         cvar_level: of the CVaR, 0.95 by default.
+        singular: set here; whether some combination of assets has no variance at all.
         cvar_budget: ceiling on the scenarios' CVaR (a loss per period), for `max_return`.
 
     Raises:
@@ -73,6 +75,7 @@ class Problem:
     scenarios: Floats | None = None
     cvar_level: float = 0.95
     cvar_budget: float | None = None
+    singular: bool = field(init=False, default=False)
 
     @property
     def simple(self) -> bool:
@@ -164,7 +167,9 @@ class Problem:
         scale = float(np.abs(self.covariance).max()) or 1.0
         if np.abs(self.covariance - self.covariance.T).max() > _PSD * scale:
             raise ValueError("covariance is not symmetric")
-        least = float(np.linalg.eigvalsh(self.covariance)[0])
+        values = np.linalg.eigvalsh(self.covariance)
+        least = float(values[0])
+        object.__setattr__(self, "singular", least <= _NULL * float(values[-1]))
         if least < -_PSD * scale:
             raise ValueError(
                 f"covariance is not positive semidefinite: its least eigenvalue is {least:.7g}; "

@@ -1,0 +1,107 @@
+"""Differential tests against other libraries; where definitions differ, the test says how."""
+
+import empyrical
+import numpy as np
+import pandas as pd
+import pytest
+from pypfopt import EfficientFrontier, risk_models
+from pypfopt.hierarchical_portfolio import HRPOpt
+from skfolio.optimization import RiskBudgeting
+
+from etf_pipeline.portfolio import Problem, optimise
+from etf_pipeline.risk import metrics as m
+from etf_pipeline.risk.covariance import ledoit_wolf
+
+RNG = np.random.default_rng(2)
+RETURNS = RNG.normal(0.0004, 0.01, (1000, 8)) + RNG.normal(0, 0.007, (1000, 1))
+NAMES = tuple(f"T{i}" for i in range(8))
+MEANS, COVARIANCE = RETURNS.mean(0) * 252, np.cov(RETURNS, rowvar=False) * 252
+ONE, BENCHMARK = RETURNS[:, 0], RETURNS[:, 1]
+
+
+def frontier():
+    return EfficientFrontier(pd.Series(MEANS, NAMES), pd.DataFrame(COVARIANCE, NAMES, NAMES))
+
+
+def weights(cleaned):
+    return np.array([cleaned[n] for n in NAMES])
+
+
+def test_empyrical_agrees_on_what_it_defines_alike():
+    prices = np.r_[1.0, np.cumprod(1 + ONE)]
+    assert m.volatility(ONE, 252) == pytest.approx(empyrical.annual_volatility(ONE))
+    assert m.sharpe_ratio(ONE, 252) == pytest.approx(empyrical.sharpe_ratio(ONE))
+    assert m.sortino_ratio(ONE, 252) == pytest.approx(empyrical.sortino_ratio(ONE))
+    assert m.max_drawdown(prices)[0] == pytest.approx(empyrical.max_drawdown(ONE))
+    assert m.cagr(prices[-1], len(ONE), 252) == pytest.approx(empyrical.annual_return(ONE))
+    assert m.relative_metrics(ONE, BENCHMARK, 252).beta == pytest.approx(
+        empyrical.beta(pd.Series(ONE), pd.Series(BENCHMARK))
+    )
+
+
+def test_empyrical_takes_the_risk_free_rate_per_period():
+    """quantopian/empyrical#108: an annual rate passed there is subtracted from each day."""
+    daily = m.periodic_rate(0.04, 252)
+    assert m.sharpe_ratio(ONE, 252, 0.04) == pytest.approx(empyrical.sharpe_ratio(ONE, daily))
+    assert abs(empyrical.sharpe_ratio(ONE, 0.04)) > 10
+
+
+def test_empyrical_interpolates_its_quantile():
+    """Its VaR is numpy's interpolated percentile; ours is an observed loss, never smaller."""
+    ours = m.value_at_risk(ONE, 0.95)
+    theirs = -empyrical.value_at_risk(ONE, 0.05)
+    assert ours in -ONE
+    assert ours == pytest.approx(theirs, rel=0.05)
+
+
+def test_pyportfolioopt_agrees_on_least_volatility_and_best_sharpe_ratio():
+    theirs = frontier()
+    found = weights(theirs.min_volatility())
+    ours = optimise(Problem(MEANS, COVARIANCE, NAMES))
+    assert ours.weights == pytest.approx(found, abs=1e-4)
+    theirs = frontier()
+    found = weights(theirs.max_sharpe(risk_free_rate=0.02))
+    ours = optimise(Problem(MEANS, COVARIANCE, NAMES, "max_sharpe", risk_free_rate=0.02))
+    their_ratio = (MEANS @ found - 0.02) / np.sqrt(found @ COVARIANCE @ found)
+    assert ours.sharpe_ratio >= their_ratio - 1e-9
+    assert ours.sharpe_ratio == pytest.approx(their_ratio, rel=1e-5)
+
+
+def test_pyportfolioopt_agrees_on_a_risk_budget():
+    theirs = frontier()
+    found = weights(theirs.efficient_risk(0.16))
+    ours = optimise(Problem(MEANS, COVARIANCE, NAMES, "max_return", risk_budget=0.16))
+    assert ours.expected_return == pytest.approx(MEANS @ found, rel=1e-5)
+
+
+def test_pyportfolioopt_quotes_a_minimum_that_needs_short_positions():
+    """PyPortfolioOpt#569: its message quotes the unconstrained 0.176; long only it is 0.20."""
+    means, covariance = [0.05, 0.08], np.array([[0.04, 0.054], [0.054, 0.09]])
+    theirs = EfficientFrontier(np.array(means), covariance)
+    with pytest.raises(ValueError, match=r"0\.17"):
+        theirs.efficient_risk(0.15)
+    ours = optimise(Problem(means, covariance, ("a", "b"), "max_return", risk_budget=0.15))
+    assert "0.2 " in ours.message
+
+
+def test_pyportfolioopts_ledoit_wolf_has_the_scale_of_its_estimator():
+    """It annualises scikit-learn's 1/T estimate; ours is T/(T − 1) times it."""
+    prices = pd.DataFrame(np.vstack([np.ones(8), np.cumprod(1 + RETURNS, axis=0)]))
+    theirs = risk_models.CovarianceShrinkage(prices).ledoit_wolf().to_numpy()
+    assert ledoit_wolf(RETURNS) * 252 == pytest.approx(theirs * 1000 / 999, rel=1e-6)
+
+
+def test_skfolio_agrees_on_risk_parity():
+    theirs = RiskBudgeting().fit(RETURNS).weights_
+    ours = optimise(Problem(MEANS, COVARIANCE, NAMES, "risk_parity"))
+    assert ours.weights == pytest.approx(theirs, abs=1e-4)
+
+
+def test_pyportfolioopts_hrp_skips_the_papers_distance_of_distances():
+    """It clusters on √((1 − ρ)/2) itself; the paper (and ours) on Euclidean distances between
+    the columns of that matrix. With two assets the two are the same."""
+    two = pd.DataFrame(RETURNS[:, :2], columns=["a", "b"])
+    theirs = HRPOpt(two).optimize()
+    covariance = np.cov(RETURNS[:, :2], rowvar=False)
+    ours = optimise(Problem([0.1, 0.1], covariance, ("a", "b"), "hrp"))
+    assert ours.weights == pytest.approx([theirs["a"], theirs["b"]], rel=1e-9)
