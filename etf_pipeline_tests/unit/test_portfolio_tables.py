@@ -1,0 +1,125 @@
+"""`portfolios.yaml` reaches every objective and limit of the optimiser."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from etf_pipeline.errors import PortfolioFileError
+from etf_pipeline.portfolio.backtest_tables import backtest_tables
+from etf_pipeline.portfolio.specification import load_portfolios
+from etf_pipeline.portfolio.tables import portfolio_tables
+from etf_pipeline.risk.prices import PriceSeries
+from etf_pipeline.universe.instruments import Universe
+from etf_pipeline_tests.support import asx_days, instrument, walk
+
+TICKERS = ("VAS", "VGS", "VAF", "VGB")
+UNIVERSE = Universe(
+    tuple(
+        instrument(t, asset_class="fixed_income" if t in ("VAF", "VGB") else "australian_equity")
+        for t in TICKERS
+    )
+)
+HEAD = "portfolios:\n  - name: p\n    tickers: [VAS, VGS, VAF, VGB]\n    lookback_years: 2\n"
+EMPTY = np.array([], dtype="datetime64[D]")
+DAYS = pd.DatetimeIndex(asx_days("2021-01-04", 900).astype("datetime64[s]"), name="date")
+SERIES = {
+    t: PriceSeries(t, pd.Series(walk(900, seed=i + 20), DAYS), EMPTY, EMPTY, "files", "AUD")
+    for i, t in enumerate(TICKERS)
+}
+
+
+def specs(tmp_path, text):
+    path = tmp_path / "portfolios.yaml"
+    path.write_text(HEAD + text)
+    return load_portfolios(path, UNIVERSE)
+
+
+def solve(tmp_path, text):
+    tables = portfolio_tables(specs(tmp_path, text), SERIES, 5, 0.0, UNIVERSE.columns())
+    weights = {r["ticker"]: r["weight"] for r in tables.weights.to_pylist()}
+    return tables.summary.to_pylist()[0], weights
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "    objective: max_return\n",
+        "    objective: max_return\n    risk_budget: 0.09\n",
+        "    objective: max_return\n    cvar_budget: 0.02\n",
+        "    objective: min_volatility\n    estimator: ewma\n    halflife: 40\n",
+        "    objective: max_sharpe\n    estimator: ledoit_wolf\n    max_weight: 0.4\n",
+        "    objective: target_return\n    target_return: 0.02\n",
+        "    objective: target_return\n    target_return: 0.02\n    risk_budget: 0.5\n",
+        "    objective: min_cvar\n    cvar_level: 0.9\n",
+        "    objective: min_cvar\n    target_return: 0.01\n    min_weight: 0.05\n",
+        "    objective: risk_parity\n",
+        "    objective: hrp\n",
+    ],
+)
+def test_every_objective(tmp_path, text):
+    summary, weights = solve(tmp_path, text)
+    assert summary["success"], summary["message"]
+    assert sum(weights.values()) == pytest.approx(1.0, abs=1e-9)
+    assert (summary["cvar"] is not None) == ("cvar" in text)
+
+
+def test_groups_by_a_column_of_the_universe(tmp_path):
+    text = "    objective: min_volatility\n    groups:\n      asset_class:\n"
+    summary, weights = solve(tmp_path, text + "        fixed_income: [0.0, 0.25]\n")
+    assert summary["success"]
+    assert weights["VAF"] + weights["VGB"] <= 0.25 + 1e-9
+    with pytest.raises(PortfolioFileError, match=r"line 8: .*no ticker has 'property'"):
+        specs(tmp_path, text + "        property: [0.0, 0.25]\n")
+
+
+def test_turnover_against_holdings(tmp_path):
+    text = (
+        "    objective: max_return\n    holdings: {VAS: 0.5, VAF: 0.5}\n    max_turnover: 0.05\n"
+        "    cost_rate: 0.001\n"
+    )
+    summary, weights = solve(tmp_path, text)
+    assert summary["success"]
+    held = {"VAS": 0.5, "VAF": 0.5, "VGS": 0.0, "VGB": 0.0}
+    assert sum(abs(weights[t] - held[t]) for t in TICKERS) / 2 <= 0.05 + 1e-8
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("    objective: hrp\n    max_weight: 0.5\n", "takes no bounds"),
+        ("    objective: max_return\n    max_turnover: 0.1\n", "need holdings"),
+        ("    objective: max_return\n    risk_budget: 0.1\n    cvar_budget: 0.1\n", "not both"),
+        ("    objective: max_sharpe\n    cvar_budget: 0.1\n", "goes with objective: max_return"),
+        ("    objective: max_sharpe\n    groups: {color: {red: [0, 1]}}\n", "line 6"),
+        ("    objective: max_sharpe\n    holdings: {IVV: 1}\n", "IVV, which is not in tickers"),
+    ],
+)
+def test_nonsense_is_refused_with_its_line(tmp_path, text, words):
+    with pytest.raises(PortfolioFileError) as caught:
+        specs(tmp_path, text)
+    assert words in str(caught.value)
+    assert "line " in str(caught.value)
+
+
+def test_backtests_of_the_file(tmp_path):
+    text = "    objective: min_volatility\n    trading_cost: 0.001\n    rebalance: monthly\n"
+    tables = backtest_tables(
+        specs(tmp_path, text), SERIES, 5, 0.0, UNIVERSE.columns(), SERIES["VAS"]
+    )
+    rows = tables.courses.to_pylist()
+    assert tables.failures == {}
+    assert rows[0]["wealth"] == pytest.approx(1 - 0.001)
+    assert rows[0]["cost"] == pytest.approx(0.001)
+    last, first = rows[-1], rows[0]
+    prices = SERIES["VAS"].prices
+    expected = prices.loc[pd.Timestamp(last["date"])] / prices.loc[pd.Timestamp(first["date"])]
+    assert last["benchmark_wealth"] == pytest.approx(expected)
+    weights = tables.weights.to_pandas().groupby("date")["weight"].sum()
+    assert np.allclose(weights, 1.0)
+
+
+def test_a_backtest_without_enough_history_says_so(tmp_path):
+    short = {t: s.since(DAYS[-200].date()) for t, s in SERIES.items()}
+    tables = backtest_tables(specs(tmp_path, "    objective: max_sharpe\n"), short, 5, 0.0)
+    assert "enough history" in tables.failures["p"]
+    assert tables.courses.num_rows == 0
