@@ -58,7 +58,7 @@ def judged(
     `unit` is what the gap is small against (see `return_unit`), so that success does not depend
     on whether returns are daily, annual or in per cent.
     """
-    vol = math.sqrt(max(float(weights @ problem.covariance @ weights), 0.0))
+    vol = volatility(problem, weights)
     mean = problem.net_return(weights)
     ok = certificate.feasible(problem, weights) and gap <= certificate.TOLERANCE * unit
     return Answer(
@@ -71,6 +71,11 @@ def judged(
         max(gap, 0.0),
         budget_binds,
     )
+
+
+def volatility(problem: Problem, weights: Floats) -> float:
+    """√(w'Σw)."""
+    return math.sqrt(max(float(weights @ problem.covariance @ weights), 0.0))
 
 
 def return_unit(problem: Problem) -> float:

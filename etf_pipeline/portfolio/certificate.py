@@ -38,10 +38,15 @@ def best_linear(problem: Problem, gradient: Floats, cost_weight: float = 1.0) ->
         if found is None:
             raise ValueError("no portfolio meets all limits at once")
         return found
-    weights = problem.lower.copy()
+    return filled(problem.lower, problem.upper, gradient)
+
+
+def filled(lower: Floats, upper: Floats, gradient: Floats) -> Floats:
+    """Full investment within bounds that gives the best assets as much as they may have."""
+    weights = lower.copy()
     left = 1.0 - weights.sum()
     for i in np.argsort(-gradient, kind="stable"):
-        step = min(problem.upper[i] - weights[i], left)
+        step = min(upper[i] - weights[i], left)
         weights[i] += step
         left -= step
         if left <= 0:

@@ -16,14 +16,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from etf_pipeline.portfolio.certificate import best_linear
+from etf_pipeline.portfolio.certificate import filled
 from etf_pipeline.portfolio.problem import Floats, Problem
+from etf_pipeline.portfolio.tableau import trace
 
 _TIE_BREAK = 1e-9  # of the spread of the means: equal means need an order
 _RIDGE = 1e-10  # of the mean variance: singular covariances need a unique answer
 _REFACTOR = 40  # steps between fresh inverses
 _REFINEMENTS = 3
 _SAME = 1e-13
+_FRAGILE = 1e-5  # pivots, of a mean variance of 1, below which inverses are refined
+_LARGE = 200  # assets: above, inverses of the free set alone are smaller than the tableau
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,16 @@ class Corners:
     multipliers: Floats
 
 
-def corner_portfolios(problem: Problem) -> Corners | None:
-    """Trace the frontier; None when rounding defeats it (the caller then asks a cone solver)."""
+def corner_portfolios(problem: Problem, careful: bool = False) -> Corners | None:
+    """Trace the frontier; None when rounding defeats it.
+
+    The fast trace is tried unless `careful`; its answers are proven or refused by the caller, who
+    may then ask for the careful one.
+    """
+    if not careful and len(problem.names) <= _LARGE:
+        found = trace(problem, means_with_order(problem))
+        if found is not None:
+            return Corners(*found)
     try:
         return _Trace(problem).run()
     except (np.linalg.LinAlgError, FloatingPointError):
@@ -65,15 +76,13 @@ class _Trace:
         self.mean_scale = float(np.ptp(means)) or 1.0
         self.means = (means - means.mean()) / self.mean_scale
         self.scale = scale
-        start = Problem(
-            self.means, problem.covariance, problem.names, lower=self.lower, upper=self.upper
-        )
-        self.weights = best_linear(start, self.means)
+        self.weights = filled(self.lower, self.upper, self.means)
         self.free = [self._first_free()]
         self.inverse = np.array([[1.0 / self.sigma[self.free[0], self.free[0]]]])
         self.is_free = np.zeros(n, dtype=np.bool_)
         self.is_free[self.free] = True
         self.steps = 0
+        self.fragile = False
 
     def _first_free(self) -> int:
         """The asset that the fill stopped at: the least attractive one above its lower bound."""
@@ -117,7 +126,8 @@ class _Trace:
         """Free weights α + λβ, and gradients base + λ·slope of every asset."""
         free = self.free
         fixed = np.where(self.is_free, 0.0, self.weights)
-        pull = self.sigma @ fixed
+        some = np.flatnonzero(fixed)  # often none: at a lower bound of 0
+        pull = fixed[some] @ self.sigma[some]
         right = np.column_stack([np.ones(len(free)), self.means[free], pull[free]])
         ones, by_mean, by_pull = self._solve(right).T
         total = float(ones.sum())
@@ -127,9 +137,10 @@ class _Trace:
         gamma_slope = float(by_mean.sum()) / total
         alpha = -by_pull - gamma_base * ones
         beta = by_mean - gamma_slope * ones
-        columns = self.sigma[:, free]
-        base = pull + columns @ alpha + gamma_base
-        slope = columns @ beta - self.means + gamma_slope
+        rows = self.sigma[free]  # symmetric, and rows are gathered faster than columns
+        both = np.vstack([alpha, beta]) @ rows
+        base = pull + both[0] + gamma_base
+        slope = both[1] - self.means + gamma_slope
         return alpha, beta, base, slope
 
     def _summing(self, weights: Floats, free: Floats) -> Floats:
@@ -142,8 +153,10 @@ class _Trace:
 
     def _solve(self, right: Floats) -> Floats:
         """Σ_FF⁻¹ times `right`, refined until the updates of the inverse leave no trace."""
-        matrix = self.sigma[np.ix_(self.free, self.free)]
         solved: Floats = self.inverse @ right
+        if not self.fragile:
+            return solved
+        matrix = self.sigma[np.ix_(self.free, self.free)]
         for _ in range(_REFINEMENTS):
             residual = right - matrix @ solved
             if np.abs(residual).max() <= _SAME * max(1.0, float(np.abs(right).max())):
@@ -207,6 +220,7 @@ class _Trace:
         pivot = float(self.sigma[asset, asset] - column @ solved)
         self.free = [*free, asset]
         self.is_free[asset] = True
+        self.fragile = self.fragile or pivot < _FRAGILE
         if pivot <= _SAME or self.steps % _REFACTOR == _REFACTOR - 1:
             self._refactor()
             return

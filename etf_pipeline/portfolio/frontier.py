@@ -12,8 +12,8 @@ from etf_pipeline.portfolio.problem import Floats
 
 def at_volatility(corners: Corners, covariance: Floats, budget: float) -> Floats:
     """The frontier portfolio with this volatility (which must be between its ends)."""
-    vols = np.sqrt(np.maximum(np.einsum("ki,ij,kj->k", corners.weights, covariance,
-                                        corners.weights), 0.0))  # fmt: skip
+    weights = corners.weights
+    vols = np.sqrt(np.maximum(((weights @ covariance) * weights).sum(axis=1), 0.0))
     if len(vols) == 1:
         return corners.weights[0]
     # Volatility falls along the corners; the segment is the last one that starts above budget.
@@ -47,14 +47,17 @@ def at_return(corners: Corners, means: Floats, target: float) -> Floats:
 
 def best_sharpe(corners: Corners, means: Floats, covariance: Floats, rate: float) -> Floats:
     """The frontier portfolio with the greatest (μ − rf)'w/σ, in closed form on each segment."""
+    variances = ((corners.weights @ covariance) * corners.weights).sum(axis=1)
+    excess = corners.weights @ (means - rate)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = np.where(variances > 0, excess / np.sqrt(np.maximum(variances, 0.0)), -math.inf)
 
     def ratio(w: Floats) -> float:
         variance = float(w @ covariance @ w)
         return float((means - rate) @ w) / math.sqrt(variance) if variance > 0 else -math.inf
 
-    ratios = [ratio(w) for w in corners.weights]
     k = int(np.argmax(ratios))
-    best, best_ratio = corners.weights[k], ratios[k]
+    best, best_ratio = corners.weights[k], float(ratios[k])
     for i in (k - 1, k):
         if not 0 <= i < len(ratios) - 1:
             continue

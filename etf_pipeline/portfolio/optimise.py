@@ -17,6 +17,7 @@ from etf_pipeline.portfolio.answer import (
     risk_unit,
     settled,
     under,
+    volatility,
 )
 from etf_pipeline.portfolio.critical_line import (
     Corners,
@@ -25,6 +26,8 @@ from etf_pipeline.portfolio.critical_line import (
 )
 from etf_pipeline.portfolio.polyhedron import conflict, riskless
 from etf_pipeline.portfolio.problem import Floats, Problem
+
+_TIED = 1e-9
 
 
 def optimise(problem: Problem) -> Answer:
@@ -47,11 +50,13 @@ def optimise(problem: Problem) -> Answer:
         return _min_cvar(problem)
     if problem.cvar_budget is not None:
         return _max_return_within_cvar(problem)
-    return solvers[problem.objective](problem, _corners(problem))
-
-
-def _corners(problem: Problem) -> Corners | None:
-    return corner_portfolios(problem) if problem.simple else None
+    if not problem.simple:
+        return solvers[problem.objective](problem, None)
+    answer = solvers[problem.objective](problem, corner_portfolios(problem))
+    if answer.weights is None or answer.success:
+        return answer
+    careful = solvers[problem.objective](problem, corner_portfolios(problem, careful=True))
+    return careful if careful.success else answer
 
 
 def _first_proven(
@@ -176,9 +181,19 @@ def _target_return(problem: Problem, corners: Corners | None, target: float) -> 
 
 
 def _max_return(problem: Problem, corners: Corners | None) -> Answer:
-    # Of several portfolios with the greatest return, the least volatile one.
-    top = _target_return(problem, corners, _most(problem)[0])
+    most, _ = _most(problem)
     budget = problem.risk_budget
+    if budget is not None and corners is not None:
+        ends = [volatility(problem, corners.weights[k]) for k in (0, -1)]
+        if ends[1] < budget < ends[0]:
+            answer = _spending(problem, corners, budget)
+            # Unless ties let the greatest return be had with less risk, the budget binds.
+            if answer.expected_return is not None and answer.expected_return < most - _TIED * abs(
+                most
+            ):
+                return answer
+    # Of several portfolios with the greatest return, the least volatile one.
+    top = _target_return(problem, corners, most)
     if budget is None:
         return top
     if top.volatility is not None and top.volatility <= budget:
@@ -197,6 +212,11 @@ def _within_budget(problem: Problem, corners: Corners | None, budget: float) -> 
             f"risk budget {budget:.6g} is below the least attainable volatility "
             f"{lowest.volatility:.6g}{under(problem, lowest.weights)}; raise it to at least that",
         )
+    return _spending(problem, corners, budget)
+
+
+def _spending(problem: Problem, corners: Corners | None, budget: float) -> Answer:
+    """Greatest return whose volatility is the budget."""
     return _first_proven(
         problem,
         (
@@ -266,7 +286,7 @@ def efficient_frontier(problem: Problem, points: int = 25) -> list[Answer]:
     """Portfolios from least volatility to greatest return, evenly spaced in return."""
     if not problem.simple and conflict(problem) is not None:
         return []
-    corners = _corners(problem)
+    corners = corner_portfolios(problem) if problem.simple else None
     lowest = _min_volatility(problem, corners)
     if lowest.expected_return is None:
         return []

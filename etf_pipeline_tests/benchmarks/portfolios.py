@@ -58,8 +58,13 @@ def compare(n: int) -> dict[str, Any]:
     for what, (ours, theirs) in asked.items():
         answer = ours()
         assert answer.success
-        theirs()
         times = REPEATS[n]
+        try:
+            theirs()
+        except Exception as error:  # its solver gives up at some sizes
+            found[what] = {"failed": f"{type(error).__name__}", "ours": best(ours, times),
+                           "gap": answer.optimality_gap}  # fmt: skip
+            continue
         found[what] = {
             "ours": best(ours, times), "theirs": best(theirs, times), "gap": answer.optimality_gap
         }  # fmt: skip
@@ -71,8 +76,13 @@ def report(folder: Path, child: Callable[..., dict[str, Any]], line: Callable[..
     for n in SIZES:
         for what, t in child("portfolios", str(n)).items():
             aim = ">= 15" if n == 500 else ">= 4"
+            if "failed" in t:
+                print(
+                    f"PyPortfolioOpt fails ({t['failed']}): {what}, N = {n}; ours {t['ours']:.4f} s"
+                )
+                continue
             line(f"PyPortfolioOpt / ours, {what}, N = {n}", t["theirs"] / t["ours"], "x", aim,
-                 f"{t['theirs'] * 1e3:.1f} ms / {t['ours'] * 1e3:.1f} ms, gap {t['gap']:.1e}")  # fmt: skip
+                 f"{t['theirs']:.4f} s / {t['ours']:.4f} s, gap {t['gap']:.1e}")  # fmt: skip
 
 
 if __name__ == "__main__":
