@@ -17,7 +17,10 @@ def bar_spacing(dates: npt.NDArray[np.datetime64]) -> str | None:
     """
     if len(dates) < 3:
         return None
-    gap = float(np.median(np.diff(dates.astype("datetime64[D]")).astype("int64")))
+    gaps = np.diff(dates.astype("datetime64[D]")).astype("int64")
+    if np.count_nonzero(gaps <= 4) * 2 > len(gaps):  # then the median is at most 4
+        return "daily"
+    gap = float(np.median(gaps))
     if gap <= 4:
         return "daily"
     if 5 <= gap <= 9:

@@ -65,29 +65,41 @@ def compute_metrics(
     Raises:
         ValueError: a price is zero, negative or infinite.
     """
-    usable = ~np.isnan(prices)
-    held = np.flatnonzero(usable)
-    p = prices[held]
-    if np.any(~(p > 0) | np.isinf(p)):
+    missing = np.isnan(prices)
+    steps = len(prices) - 1
+    p, d = prices, dates
+    if missing.any():
+        held = np.flatnonzero(~missing)
+        p, d = prices[held], dates[held]
+        steps = int(held[-1] - held[0]) if len(held) else 0
+    if len(p) and not (p.min() > 0 and p.max() < math.inf):
         raise ValueError("prices must be positive and finite")
     if len(p) < 2:
-        day = _day(dates[held[0]]) if len(p) else None
+        day = _day(d[0]) if len(p) else None
         return Metrics(0, day, day, reasons=("fewer than two prices",))
     r = p[1:] / p[:-1] - 1.0
-    steps = int(held[-1] - held[0])
     reasons: list[str] = []
     growth = cagr(p[-1] / p[0], steps, periods_per_year)
     drawdown, peak, trough, recovery = max_drawdown(p)
-    d = dates[held]
+    deviation = float(r.std(ddof=1)) if len(r) > 1 else None
+    mean = float(r.mean())
+    varies = deviation is not None and float(np.ptp(r)) > _FLAT
+    root = math.sqrt(periods_per_year)
+    excess = mean - periodic_rate(risk_free_rate, periods_per_year)
+    var_95, cvar_95 = tail_losses(r, 0.95)
     return Metrics(
         n_obs=len(r),
         start=_day(d[0]),
         end=_day(d[-1]),
-        mean_return=float(periods_per_year * r.mean()),
+        mean_return=periods_per_year * mean,
         cagr=growth,
-        volatility=_keep(volatility(r, periods_per_year), "volatility needs two returns", reasons),
+        volatility=_keep(
+            None if deviation is None else root * deviation, "volatility needs two returns", reasons
+        ),
         sharpe_ratio=_keep(
-            sharpe_ratio(r, periods_per_year, risk_free_rate), "returns do not vary", reasons
+            root * excess / deviation if varies and deviation else None,
+            "returns do not vary",
+            reasons,
         ),
         sortino_ratio=_keep(
             sortino_ratio(r, periods_per_year, risk_free_rate),
@@ -101,8 +113,8 @@ def compute_metrics(
         calmar_ratio=_keep(
             growth / abs(drawdown) if drawdown < 0 else None, "there is no drawdown", reasons
         ),
-        var_95=value_at_risk(r, 0.95),
-        cvar_95=conditional_value_at_risk(r, 0.95),
+        var_95=var_95,
+        cvar_95=cvar_95,
         reasons=tuple(reasons),
     )
 
@@ -183,10 +195,7 @@ def value_at_risk(returns: Floats, level: float) -> float | None:
     The upper quantile of the discrete distribution: the smallest loss exceeded with probability
     below 1 − level (Rockafellar & Uryasev, 2002).
     """
-    if len(returns) == 0:
-        return None
-    losses = np.sort(-returns)[::-1]
-    return float(losses[max(0, math.ceil(_tail_size(len(losses), level)) - 1)])
+    return tail_losses(returns, level)[0]
 
 
 def conditional_value_at_risk(returns: Floats, level: float) -> float | None:
@@ -195,15 +204,22 @@ def conditional_value_at_risk(returns: Floats, level: float) -> float | None:
     The discrete definition, which splits the observation at the quantile (Rockafellar & Uryasev,
     2002, "Conditional value-at-risk for general loss distributions", Prop. 8).
     """
-    if len(returns) == 0:
-        return None
-    losses = np.sort(-returns)[::-1]
-    tail = _tail_size(len(losses), level)
-    whole = int(tail)
-    total = losses[:whole].sum()
-    if whole < len(losses):
-        total += (tail - whole) * losses[whole]
-    return float(total / tail)
+    return tail_losses(returns, level)[1]
+
+
+def tail_losses(returns: Floats, level: float) -> tuple[float | None, float | None]:
+    """`value_at_risk` and `conditional_value_at_risk` in one pass."""
+    n = len(returns)
+    if n == 0:
+        return None, None
+    tail = _tail_size(n, level)
+    count = max(1, math.ceil(tail))
+    # The `count` lowest returns, the highest of them first: no full sort is needed.
+    lowest = np.partition(returns, count - 1)[:count]
+    at_quantile = float(lowest[count - 1])
+    beyond = float(lowest.sum()) - at_quantile
+    cvar = -(beyond + (tail - (count - 1)) * at_quantile) / tail
+    return -at_quantile, cvar
 
 
 def relative_metrics(returns: Floats, benchmark: Floats, periods_per_year: int) -> Relative:

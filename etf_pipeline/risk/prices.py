@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from etf_pipeline.errors import CorruptFileError, InsufficientDataError
 from etf_pipeline.history.spacing import PERIODS_PER_YEAR, bar_spacing
 from etf_pipeline.store.catalog import available_tickers, unknown_ticker
 from etf_pipeline.store.layout import Layout
-from etf_pipeline.store.reader import file_info, read_history
+from etf_pipeline.store.reader import read_adjusted
 
 Days = npt.NDArray[np.datetime64]
 
@@ -35,7 +36,7 @@ class PriceSeries:
     source: str
     currency: str | None
 
-    @property
+    @cached_property
     def periods_per_year(self) -> int:
         """252, 52 or 12 by the spacing of the bars.
 
@@ -89,12 +90,11 @@ def load_prices(layout: Layout, ticker: str) -> PriceSeries:
     """
     path = layout.find_history(ticker)
     try:
-        info = file_info(path)
+        prices, info = read_adjusted(path)
     except FileNotFoundError:
         raise unknown_ticker(
             ticker, available_tickers(layout), str(layout.historical_dir)
         ) from None
-    prices = read_history(path, ["adj_close"])["adj_close"]
     excluded = missing = holes = _NO_DAYS
     if info.ours and info.meta.get("findings") != 0:
         excluded, missing = _holes(layout, ticker)

@@ -107,6 +107,22 @@ def read_history(path: Path, columns: Sequence[str] | None = None) -> pd.DataFra
     return _user_frame(path, table.to_pandas(), wanted)
 
 
+def read_adjusted(path: Path) -> tuple[pd.Series, FileInfo]:
+    """One ticker's adjusted closes by session date, and the footer, from one opening."""
+    with _open(path) as handle:
+        info = FileInfo(path, _meta(handle.metadata), handle.metadata.num_rows)
+        try:
+            if info.ours:
+                table = handle.read(columns=["date", "adj_close"])
+                dates = table.column("date").to_numpy().astype("datetime64[s]")
+                index = pd.DatetimeIndex(dates, name="date", copy=False)
+                values = table.column("adj_close").to_numpy()
+                return pd.Series(values, index, name="adj_close", copy=False), info
+        except (OSError, pa.ArrowException) as error:
+            raise _corrupt(path, error) from error
+    return read_history(path, ["adj_close"])["adj_close"], info
+
+
 def to_frame(table: pa.Table) -> pd.DataFrame:
     """Arrow table with a `date` column as a frame indexed by naive session date."""
     index = pd.DatetimeIndex(table.column("date").to_numpy().astype("datetime64[s]"), name="date")
