@@ -51,14 +51,31 @@ def publish_table(
     }
 
 
-def table_outcomes(
-    subjects: list[str], changed: bool, digest: str, errors: dict[str, str], as_of: dt.date
-) -> list[Outcome]:
-    """Manifest rows of a derived table."""
-    good = "updated" if changed else "unchanged"
-    return [Outcome(s, good, content_hash=digest, last_date=as_of) for s in subjects] + [
+def publish_by_ticker(
+    context: dg.AssetExecutionContext,
+    pipeline: Pipeline,
+    table: Table,
+    data: pa.Table,
+    series: dict[str, PriceSeries],
+    errors: dict[str, str],
+) -> tuple[dict[str, Any], str]:
+    """Publish a table over all tickers with its manifest; returns metadata and content hash.
+
+    `errors` are the tickers whose files could not be read: failures of theirs alone.
+    """
+    as_of = newest_date(series)
+    sources = {s.source for s in series.values()}
+    metadata = publish_table(pipeline, "risk", table, data, as_of, sources)
+    digest = content_hash(data)
+    good = "updated" if metadata["changed"] else "unchanged"
+    outcomes = [Outcome(s, good, content_hash=digest, last_date=as_of) for s in sorted(series)] + [
         Outcome(s, "failed", reason=r, failure_kind="transient") for s, r in errors.items()
     ]
+    write_manifest(
+        pipeline.layout, table.name, context.run_id, "", outcomes, dt.datetime.now(dt.UTC),
+        metadata["source"],
+    )  # fmt: skip
+    return metadata | {"damaged": dg.MetadataValue.json(errors)}, digest
 
 
 @dg.asset(
@@ -79,25 +96,16 @@ def risk_metrics(
 ) -> dg.MaterializeResult:
     """Compute and publish the metrics of every ticker that has a history."""
     series, errors = pipeline.load_series()
-    as_of = newest_date(series)
     settings = pipeline.settings
     benchmark = load_prices(pipeline.layout, settings.benchmark) if settings.benchmark else None
     table = risk_table(series.values(), settings.risk_free_rate, benchmark)
-    sources = {s.source for s in series.values()}
-    metadata = publish_table(pipeline, "risk", RISK_METRICS, table, as_of, sources)
-    digest = content_hash(table)
-    write_manifest(
-        pipeline.layout, "risk_metrics", context.run_id, "",
-        table_outcomes(sorted(series), metadata["changed"], digest, errors, as_of),
-        dt.datetime.now(dt.UTC), metadata["source"],
-    )  # fmt: skip
+    metadata, digest = publish_by_ticker(context, pipeline, RISK_METRICS, table, series, errors)
     year = {
         r["ticker"]: r["volatility"]
         for r in table.to_pylist()
         if r["window"] == "1y" and r["volatility"] is not None
     }
-    metadata["volatility_1y"] = bar_chart(year, "Volatility, last year")
-    metadata["damaged"] = dg.MetadataValue.json(errors)
+    metadata["volatility_1y"] = bar_chart(year, "volatility, last year")
     return dg.MaterializeResult(metadata=metadata, data_version=data_version([digest]))
 
 
@@ -117,14 +125,6 @@ def correlations(
 ) -> dg.MaterializeResult:
     """Compute and publish the correlations of every window."""
     series, errors = pipeline.load_series()
-    as_of = newest_date(series)
-    table = correlation_table(series.values(), as_of)
-    sources = {s.source for s in series.values()}
-    metadata = publish_table(pipeline, "risk", CORRELATIONS, table, as_of, sources)
-    digest = content_hash(table)
-    write_manifest(
-        pipeline.layout, "correlations", context.run_id, "",
-        table_outcomes(sorted(series), metadata["changed"], digest, errors, as_of),
-        dt.datetime.now(dt.UTC), metadata["source"],
-    )  # fmt: skip
+    table = correlation_table(series.values(), newest_date(series))
+    metadata, digest = publish_by_ticker(context, pipeline, CORRELATIONS, table, series, errors)
     return dg.MaterializeResult(metadata=metadata, data_version=data_version([digest]))
