@@ -110,10 +110,10 @@ def riskless(problem: Problem, gradient: Floats) -> Floats | None:
     Only a singular covariance has them. Found by a linear program on the null space, as solvers
     of the variance stop at about 1e-12, which is a volatility of 1e-6.
     """
-    import scipy.optimize
-
     if not problem.singular:
         return None
+    import scipy.optimize  # slow to import, and seldom needed
+
     values, vectors = np.linalg.eigh(problem.covariance)
     risky = values > 1e-12 * max(float(values[-1]), 0.0)
     space = polyhedron(problem)
