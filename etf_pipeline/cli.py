@@ -101,7 +101,7 @@ def run(
 def demo(data_dir: DataDir = None, window: Window = "3y") -> None:
     """The whole pipeline on simulated prices: no network, a minute at most."""
     from etf_pipeline.orchestration.instance import default_text
-    from etf_pipeline.settings import Settings, load_settings
+    from etf_pipeline.settings import load_settings
     from etf_pipeline.store.writer import write_text
 
     root = data_dir or Path("data/demo")
@@ -116,7 +116,6 @@ def demo(data_dir: DataDir = None, window: Window = "3y") -> None:
         universe_file=files["universe.csv"],
         portfolios_file=files["portfolios.yaml"],
     )
-    assert isinstance(settings, Settings)
     from etf_pipeline.portfolio.specification import load_portfolios
     from etf_pipeline.universe import load_universe
 
@@ -173,6 +172,7 @@ def _run(
 
 def _show(console: Console, pipeline: Any, report: Any, window: str) -> None:
     from etf_pipeline.console import show_outcomes, show_portfolios, show_risk
+    from etf_pipeline.store.catalog import newest_partition
     from etf_pipeline.store.reader import read_table
 
     if report.tickers:
@@ -180,8 +180,8 @@ def _show(console: Console, pipeline: Any, report: Any, window: str) -> None:
     newest: dict[str, list[dict[str, Any]]] = {}
     for group, name in (("risk", "risk_metrics"), ("portfolios", "summary"),
                         ("portfolios", "weights")):  # fmt: skip
-        folders = sorted((pipeline.layout.root / group / name).glob("as_of=*/part.parquet"))
-        newest[name] = read_table(folders[-1]).to_pylist() if folders else []
+        path = newest_partition(pipeline.layout, group, name)
+        newest[name] = read_table(path).to_pylist() if path is not None else []
     if newest["risk_metrics"]:
         show_risk(console, newest["risk_metrics"], window)
     if newest["summary"]:

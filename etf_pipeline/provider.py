@@ -295,18 +295,9 @@ class ETFDataProvider:
         return estimate(self._series(tickers), lookback_years, estimator, halflife)
 
     def _series(self, tickers: Sequence[str]) -> list[PriceSeries]:
-        from etf_pipeline.risk.prices import load_prices
+        from etf_pipeline.risk.prices import cached_prices
 
-        found = []
-        for ticker in self._distinct(tickers):
-            path = self._layout.find_history(ticker)
-            series = self._cache.get("series", path) if path.exists() else None
-            if series is None:
-                stamp = self._cache.stamp(path) if path.exists() else (0, 0, 0)
-                series = load_prices(self._layout, ticker)
-                self._cache.put("series", path, stamp, series)
-            found.append(series)
-        return found
+        return [cached_prices(self._layout, t, self._cache) for t in self._distinct(tickers)]
 
     @staticmethod
     def _distinct(tickers: Sequence[str]) -> list[str]:

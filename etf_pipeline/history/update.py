@@ -7,7 +7,6 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -91,9 +90,10 @@ def update_histories(
         chosen = list(instruments)
         oldest = min((applied.last.get(i.ticker, "") for i in chosen), default="")
         fresh = [b for b in list_batch_ids(layout, partition) if b > oldest]
-        work = partial(_update_one, layout, reader, partition, fresh, applied.last, lock_timeout)
         for instrument in chosen:
-            outcome, newest = work(instrument)
+            outcome, newest = _update_one(
+                layout, reader, partition, instrument, fresh, applied.last, lock_timeout
+            )
             outcomes.append(outcome)
             if newest is not None:
                 applied.last[outcome.subject] = newest
@@ -107,10 +107,10 @@ def _update_one(
     layout: Layout,
     reader: BatchReader,
     partition: str,
+    instrument: Instrument,
     fresh: list[str],
     applied: Mapping[str, str],
     lock_timeout: float,
-    instrument: Instrument,
 ) -> tuple[Outcome, str | None]:
     """One ticker's outcome, and the newest batch that its history now holds."""
     ticker = instrument.ticker

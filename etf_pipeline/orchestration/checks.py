@@ -11,6 +11,7 @@ from etf_pipeline.errors import EtfError
 from etf_pipeline.history.build import validate_history
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.schemas import CORRELATIONS, QUARANTINE, RISK_METRICS, SUMMARY, WEIGHTS, Table
+from etf_pipeline.store.catalog import newest_partition
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifests import Outcome
 from etf_pipeline.store.reader import read_table
@@ -88,10 +89,10 @@ def _result(
 
 
 def _newest(pipeline: Pipeline, group: str, table: Table) -> pa.Table:
-    folders = sorted((pipeline.layout.root / group / table.name).glob("as_of=*"))
-    if not folders:
+    path = newest_partition(pipeline.layout, group, table.name)
+    if path is None:
         raise dg.Failure(f"{table.name} has not been published yet")
-    return read_table(folders[-1] / "part.parquet")
+    return read_table(path)
 
 
 @dg.asset_check(

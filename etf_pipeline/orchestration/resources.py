@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from etf_pipeline.errors import CorruptFileError, SettingsError, UnknownTickerError
+from etf_pipeline.errors import CorruptFileError, SettingsError
 from etf_pipeline.ingest.source import Clock, PriceSource, utc_now
 from etf_pipeline.portfolio.specification import PortfolioSpec, load_portfolios
-from etf_pipeline.risk.prices import PriceSeries, load_prices
+from etf_pipeline.risk.prices import PriceSeries, cached_prices
 from etf_pipeline.settings import Settings
+from etf_pipeline.store.cache import FileCache
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifests import Outcome
 from etf_pipeline.universe import Universe, load_universe
@@ -49,7 +50,7 @@ class Pipeline:
     clock: Clock = utc_now
     progress: Progress | None = None
     source: Callable[[str, Settings, Clock], PriceSource] = field(default=source_for)
-    _loaded: dict[str, tuple[object, PriceSeries]] = field(default_factory=dict, repr=False)
+    _cache: FileCache = field(default_factory=FileCache, repr=False)
 
     @cached_property
     def layout(self) -> Layout:
@@ -82,20 +83,11 @@ class Pipeline:
         errors: dict[str, str] = {}
         for instrument in self.universe:
             ticker = instrument.ticker
-            try:
-                # The assets of one run read the same files; a replaced file has another stamp.
-                stamp = tuple(
-                    (f.stat().st_mtime_ns, f.stat().st_ino, f.stat().st_size)
-                    for f in (self.layout.find_history(ticker), self.layout.quarantine(ticker))
-                    if f.exists()
-                )
-                if not stamp:
-                    continue
-                if self._loaded.get(ticker, (None,))[0] != stamp:
-                    self._loaded[ticker] = (stamp, load_prices(self.layout, ticker))
-                series[ticker] = self._loaded[ticker][1]
-            except UnknownTickerError:  # findings, but no history: nothing usable was left
+            if not self.layout.find_history(ticker).exists():
                 continue
+            try:
+                # the assets of one run read the same files
+                series[ticker] = cached_prices(self.layout, ticker, self._cache)
             except CorruptFileError as error:
-                errors[instrument.ticker] = str(error)
+                errors[ticker] = str(error)
         return series, errors

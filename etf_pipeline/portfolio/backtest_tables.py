@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from etf_pipeline.errors import EtfError, InsufficientDataError
+from etf_pipeline.errors import EtfError
 from etf_pipeline.portfolio.backtest import Backtest, walk_forward
 from etf_pipeline.portfolio.optimise import optimise
 from etf_pipeline.portfolio.problem import Floats
 from etf_pipeline.portfolio.specification import PortfolioSpec
-from etf_pipeline.portfolio.tables import problem_of
+from etf_pipeline.portfolio.tables import problem_of, series_of
 from etf_pipeline.risk.estimates import estimate
 from etf_pipeline.risk.prices import PriceSeries, common_prices
 from etf_pipeline.schemas import BACKTEST_WEIGHTS, BACKTESTS
@@ -46,10 +46,7 @@ def backtest_tables(
     failures: dict[str, str] = {}
     for spec in sorted(specs, key=lambda s: s.name):
         try:
-            absent = [t for t in spec.tickers if t not in series]
-            if absent:
-                raise InsufficientDataError(f"no history of {', '.join(absent)}; run `etf run`")
-            held = [series[t] for t in spec.tickers]
+            held = series_of(spec, series)
             years = spec.lookback_years or lookback_years
             done = backtest_portfolio(spec, held, years, risk_free_rate, columns)
         except (EtfError, ValueError) as error:

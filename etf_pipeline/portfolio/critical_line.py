@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from etf_pipeline.portfolio.certificate import filled
 from etf_pipeline.portfolio.problem import Floats, Problem
-from etf_pipeline.portfolio.tableau import trace
+from etf_pipeline.portfolio.tableau import first_free, trace
 
 _TIE_BREAK = 1e-9  # of the spread of the means: equal means need an order
 _RIDGE = 1e-10  # of the mean variance: singular covariances need a unique answer
@@ -77,19 +77,12 @@ class _Trace:
         self.means = (means - means.mean()) / self.mean_scale
         self.scale = scale
         self.weights = filled(self.lower, self.upper, self.means)
-        self.free = [self._first_free()]
+        self.free = [first_free(self.lower, self.weights, self.means)]
         self.inverse = np.array([[1.0 / self.sigma[self.free[0], self.free[0]]]])
         self.is_free = np.zeros(n, dtype=np.bool_)
         self.is_free[self.free] = True
         self.steps = 0
         self.fragile = False
-
-    def _first_free(self) -> int:
-        """The asset that the fill stopped at: the least attractive one above its lower bound."""
-        filled = np.flatnonzero(self.weights > self.lower + _SAME)
-        if len(filled) == 0:
-            return int(np.argmax(self.means))
-        return int(filled[np.argmin(self.means[filled])])
 
     def run(self) -> Corners:
         """Corners until λ = 0."""

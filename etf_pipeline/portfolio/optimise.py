@@ -165,7 +165,13 @@ def _target_return(problem: Problem, corners: Corners | None, target: float) -> 
             f"target return {target:.6g} is out of reach: at most {most:.6g}"
             f"{under(problem, top)} ({leader(problem, top)})",
         )
-    lowest = _min_volatility(problem, corners)
+    return _reaching(problem, corners, target, _min_volatility(problem, corners), top)
+
+
+def _reaching(
+    problem: Problem, corners: Corners | None, target: float, lowest: Answer, top: Floats
+) -> Answer:
+    """Least volatility that reaches an attainable target, given both ends of the frontier."""
     if lowest.expected_return is not None and lowest.expected_return >= target:
         return lowest  # a floor below what least volatility earns anyway does not bind
     return _first_proven(
@@ -290,5 +296,6 @@ def efficient_frontier(problem: Problem, points: int = 25) -> list[Answer]:
     lowest = _min_volatility(problem, corners)
     if lowest.expected_return is None:
         return []
-    targets = np.linspace(lowest.expected_return, _most(problem)[0], points)[1:]
-    return [lowest, *(_target_return(problem, corners, float(t)) for t in targets)]
+    most, top = _most(problem)
+    targets = np.linspace(lowest.expected_return, most, points)[1:]
+    return [lowest, *(_reaching(problem, corners, float(t), lowest, top) for t in targets)]

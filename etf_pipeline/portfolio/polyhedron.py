@@ -88,16 +88,22 @@ def maximise(problem: Problem, gradient: Floats, cost_weight: float = 1.0) -> Fl
     return None if found is None else found[: space.n]
 
 
-def _linear_program(objective: Floats, space: Polyhedron) -> Floats | None:
-    import scipy.optimize
+def _linear_program(
+    objective: Floats, space: Polyhedron, zero: Floats | None = None
+) -> Floats | None:
+    """Least objective·x over a polyhedron, with zero·x = 0 if given; None when it is empty."""
+    import scipy.optimize  # slow to import, and seldom needed
 
+    equal = space.budget[None, :]
+    if zero is not None:
+        equal = np.vstack([equal, zero])
     linprog: Any = scipy.optimize.linprog  # its stubs do not allow None for no rows
     solution = linprog(
         objective,
         A_ub=space.matrix if len(space.matrix) else None,
         b_ub=space.limits if len(space.matrix) else None,
-        A_eq=space.budget[None, :],
-        b_eq=[1.0],
+        A_eq=equal,
+        b_eq=np.r_[1.0, np.zeros(len(equal) - 1)],
         bounds=np.column_stack([space.low, space.high]),
         method="highs",
     )
@@ -112,23 +118,13 @@ def riskless(problem: Problem, gradient: Floats) -> Floats | None:
     """
     if not problem.singular:
         return None
-    import scipy.optimize  # slow to import, and seldom needed
-
     values, vectors = np.linalg.eigh(problem.covariance)
     risky = values > 1e-12 * max(float(values[-1]), 0.0)
     space = polyhedron(problem)
     rows = np.hstack([vectors[:, risky].T, np.zeros((int(risky.sum()), space.size - space.n))])
-    linprog: Any = scipy.optimize.linprog
-    solution = linprog(
-        np.r_[-gradient, np.full(space.size - space.n, problem.cost_rate)],
-        A_ub=space.matrix if len(space.matrix) else None,
-        b_ub=space.limits if len(space.matrix) else None,
-        A_eq=np.vstack([space.budget, rows]),
-        b_eq=np.r_[1.0, np.zeros(len(rows))],
-        bounds=np.column_stack([space.low, space.high]),
-        method="highs",
-    )
-    return None if solution.x is None else np.asarray(solution.x[: space.n], dtype="float64")
+    costs = np.full(space.size - space.n, problem.cost_rate)
+    found = _linear_program(np.r_[-gradient, costs], space, rows)
+    return None if found is None else found[: space.n]
 
 
 def conflict(problem: Problem) -> str | None:
@@ -160,6 +156,14 @@ def conflict(problem: Problem) -> str | None:
     return "no portfolio meets all limits at once: " + ", ".join(tight)
 
 
+def _point(problem: Problem, space: Polyhedron, weights: Floats) -> Floats:
+    """Weights, and their trades where the polyhedron has them, as its variables."""
+    if space.size == space.n:
+        return weights
+    assert problem.holdings is not None
+    return np.r_[weights, np.abs(weights - problem.holdings)]
+
+
 def binding(problem: Problem, weights: Floats) -> list[str]:
     """Names of the limits that `weights` press against, plain 0-to-1 bounds left out."""
     names = []
@@ -171,10 +175,7 @@ def binding(problem: Problem, weights: Floats) -> list[str]:
         if high < 1 and weight >= high - _TIGHT:
             names.append(f"{name} at most {high:.4g}")
     space = polyhedron(problem)
-    x = weights
-    if space.size > space.n:
-        assert problem.holdings is not None
-        x = np.r_[weights, np.abs(weights - problem.holdings)]
+    x = _point(problem, space, weights)
     for row, limit, label in zip(space.matrix, space.limits, space.labels, strict=True):
         if label and float(row @ x) >= limit - _TIGHT:
             names.append(label)
@@ -184,10 +185,7 @@ def binding(problem: Problem, weights: Floats) -> list[str]:
 def allowed(problem: Problem, weights: Floats, tolerance: float) -> bool:
     """Whether weights meet every limit within `tolerance`."""
     space = polyhedron(problem)
-    x = weights
-    if space.size > space.n:
-        assert problem.holdings is not None
-        x = np.r_[weights, np.abs(weights - problem.holdings)]
+    x = _point(problem, space, weights)
     inside = not len(space.matrix) or bool(np.all(space.matrix @ x <= space.limits + tolerance))
     return bool(
         inside

@@ -13,6 +13,11 @@ Floats = npt.NDArray[np.float64]
 Objective = Literal[
     "min_volatility", "max_sharpe", "max_return", "target_return", "min_cvar", "risk_parity", "hrp"
 ]
+GOES_WITH: dict[str, tuple[Objective, ...]] = {
+    "target_return": ("target_return", "min_cvar"),
+    "risk_budget": ("max_return", "target_return"),
+    "cvar_budget": ("max_return",),
+}
 _PSD = 1e-10
 _NULL = 1e-12
 
@@ -108,12 +113,7 @@ class Problem:
     def _check_objective(self) -> None:
         if self.objective == "target_return" and self.target_return is None:
             raise ValueError("the objective target_return needs a target_return")
-        allowed = {
-            "target_return": ("target_return", "min_cvar"),
-            "risk_budget": ("max_return", "target_return"),
-            "cvar_budget": ("max_return",),
-        }
-        for name, objectives in allowed.items():
+        for name, objectives in GOES_WITH.items():
             if getattr(self, name) is not None and self.objective not in objectives:
                 raise ValueError(f"{name} goes with the objective {' or '.join(objectives)}")
         if self.objective == "min_cvar" or self.cvar_budget is not None:

@@ -10,16 +10,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from etf_pipeline.errors import PortfolioFileError
-from etf_pipeline.portfolio.problem import Objective
+from etf_pipeline.portfolio.problem import GOES_WITH, Objective
 from etf_pipeline.universe.instruments import Instrument, Universe
 
 Line = int
 GroupColumn = Literal["asset_class", "issuer", "currency", "exchange"]
-_GOES_WITH = {
-    "risk_budget": ("max_return", "target_return"),
-    "target_return": ("target_return", "min_cvar"),
-    "cvar_budget": ("max_return",),
-}
 
 
 class PortfolioSpec(BaseModel):
@@ -58,7 +53,7 @@ class PortfolioSpec(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> PortfolioSpec:
-        for name, objectives in _GOES_WITH.items():
+        for name, objectives in GOES_WITH.items():
             if getattr(self, name) is not None and self.objective not in objectives:
                 raise ValueError(f"{name} goes with objective: {' or '.join(objectives)}")
         if self.objective == "target_return" and self.target_return is None:

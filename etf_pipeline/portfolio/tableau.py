@@ -35,7 +35,7 @@ def trace(problem: Problem, means: Floats) -> tuple[Floats, Floats] | None:
     spread = float(np.ptp(means)) or 1.0
     mu = (means - means.mean()) / spread
     start = filled(problem.lower, problem.upper, mu)
-    first = _first_free(problem, start, mu)
+    first = first_free(problem.lower, start, mu)
     state = _State(problem, problem.covariance / scale, mu, start)
     if not (state.exchange(first) and state.exchange(len(mu))):
         return None
@@ -92,8 +92,9 @@ class _State:
         return True
 
 
-def _first_free(problem: Problem, weights: Floats, mu: Floats) -> int:
-    filled = np.flatnonzero(weights > problem.lower + _SAME)
+def first_free(lower: Floats, weights: Floats, mu: Floats) -> int:
+    """The asset that the fill stopped at: the least attractive one above its lower bound."""
+    filled = np.flatnonzero(weights > lower + _SAME)
     return int(filled[np.argmin(mu[filled])]) if len(filled) else int(np.argmax(mu))
 
 

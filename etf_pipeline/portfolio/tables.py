@@ -28,6 +28,18 @@ class PortfolioTables:
     frontier: pa.Table
 
 
+def series_of(spec: PortfolioSpec, series: Mapping[str, PriceSeries]) -> list[PriceSeries]:
+    """The prices of a portfolio's tickers, in its order.
+
+    Raises:
+        InsufficientDataError: naming those without a history.
+    """
+    absent = [t for t in spec.tickers if t not in series]
+    if absent:
+        raise InsufficientDataError(f"no history of {', '.join(absent)}; run `etf run`")
+    return [series[t] for t in spec.tickers]
+
+
 def problem_of(
     spec: PortfolioSpec,
     estimates: Estimates,
@@ -108,9 +120,7 @@ def portfolio_tables(
         base = {"portfolio": spec.name, "source": source}
         estimates: Estimates | None = None
         try:
-            absent = [t for t in spec.tickers if t not in series]
-            if absent:
-                raise InsufficientDataError(f"no history of {', '.join(absent)}; run `etf run`")
+            held = series_of(spec, series)
             years = spec.lookback_years or lookback_years
             estimates = estimate(held, years, spec.estimator, spec.halflife)
             problem = problem_of(spec, estimates, risk_free_rate, columns)

@@ -81,25 +81,19 @@ def compute_metrics(
     reasons: list[str] = []
     growth = cagr(p[-1] / p[0], steps, periods_per_year)
     drawdown, peak, trough, recovery = max_drawdown(p)
-    deviation = float(r.std(ddof=1)) if len(r) > 1 else None
-    mean = float(r.mean())
-    varies = deviation is not None and float(np.ptp(r)) > _FLAT
-    root = math.sqrt(periods_per_year)
-    excess = mean - periodic_rate(risk_free_rate, periods_per_year)
+    moments = _moments(r)
     var_95, cvar_95 = tail_losses(r, 0.95)
     return Metrics(
         n_obs=len(r),
         start=_day(d[0]),
         end=_day(d[-1]),
-        mean_return=periods_per_year * mean,
+        mean_return=periods_per_year * moments.mean,
         cagr=growth,
         volatility=_keep(
-            None if deviation is None else root * deviation, "volatility needs two returns", reasons
+            _volatility(moments, periods_per_year), "volatility needs two returns", reasons
         ),
         sharpe_ratio=_keep(
-            root * excess / deviation if varies and deviation else None,
-            "returns do not vary",
-            reasons,
+            _sharpe_ratio(moments, periods_per_year, risk_free_rate), "returns do not vary", reasons
         ),
         sortino_ratio=_keep(
             sortino_ratio(r, periods_per_year, risk_free_rate),
@@ -128,11 +122,33 @@ def cagr(total_growth: float, steps: int, periods_per_year: int) -> float:
     return float(total_growth ** (periods_per_year / steps) - 1.0)
 
 
+@dataclass(frozen=True)
+class _Moments:
+    """Mean and deviation (ddof 1; None for fewer than two) of returns, and whether they vary."""
+
+    mean: float
+    deviation: float | None
+    varies: bool
+
+
+def _moments(returns: Floats) -> _Moments:
+    n = len(returns)
+    return _Moments(
+        float(returns.mean()) if n else 0.0,
+        float(returns.std(ddof=1)) if n > 1 else None,
+        n > 1 and float(np.ptp(returns)) > _FLAT,
+    )
+
+
 def volatility(returns: Floats, periods_per_year: int) -> float | None:
     """√A · std(r, ddof=1), fraction a year; None for fewer than two returns."""
-    if len(returns) < 2:
+    return _volatility(_moments(returns), periods_per_year)
+
+
+def _volatility(moments: _Moments, periods_per_year: int) -> float | None:
+    if moments.deviation is None:
         return None
-    return float(math.sqrt(periods_per_year) * returns.std(ddof=1))
+    return math.sqrt(periods_per_year) * moments.deviation
 
 
 def periodic_rate(annual_rate: float, periods_per_year: int) -> float:
@@ -147,10 +163,15 @@ def sharpe_ratio(
 
     None when the returns do not vary (a spread of at most 1e-12) or there are fewer than two.
     """
-    if len(returns) < 2 or np.ptp(returns) <= _FLAT:
+    return _sharpe_ratio(_moments(returns), periods_per_year, risk_free_rate)
+
+
+def _sharpe_ratio(moments: _Moments, periods_per_year: int, risk_free_rate: float) -> float | None:
+    if not moments.varies or not moments.deviation:
         return None
-    excess = returns - periodic_rate(risk_free_rate, periods_per_year)
-    return float(math.sqrt(periods_per_year) * excess.mean() / excess.std(ddof=1))
+    # the rate is a constant, so the deviation of the excess is that of the returns
+    excess = moments.mean - periodic_rate(risk_free_rate, periods_per_year)
+    return math.sqrt(periods_per_year) * excess / moments.deviation
 
 
 def sortino_ratio(returns: Floats, periods_per_year: int, target: float = 0.0) -> float | None:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow.parquet as pq
 
-from etf_pipeline.errors import CorruptFileError, InsufficientDataError
+from etf_pipeline.errors import InsufficientDataError
 from etf_pipeline.history.spacing import PERIODS_PER_YEAR, bar_spacing
+from etf_pipeline.store.cache import FileCache
 from etf_pipeline.store.catalog import available_tickers, unknown_ticker
 from etf_pipeline.store.layout import Layout
-from etf_pipeline.store.reader import read_adjusted
+from etf_pipeline.store.reader import read_adjusted, read_table
 
 Days = npt.NDArray[np.datetime64]
 
@@ -103,6 +102,22 @@ def load_prices(layout: Layout, ticker: str) -> PriceSeries:
     return PriceSeries(ticker, prices, holes, excluded, info.source, info.meta.get("currency"))
 
 
+def cached_prices(layout: Layout, ticker: str, cache: FileCache) -> PriceSeries:
+    """`load_prices`, from the cache while the history is the file that was read.
+
+    A history is replaced whenever its quarantine is, as it names it by hash.
+    """
+    path = layout.find_history(ticker)
+    if not path.exists():
+        return load_prices(layout, ticker)  # which says what is missing
+    found: PriceSeries | None = cache.get("series", path)
+    if found is None:
+        stamp = cache.stamp(path)
+        found = load_prices(layout, ticker)
+        cache.put("series", path, stamp, found)
+    return found
+
+
 _NO_DAYS: Days = np.array([], dtype="datetime64[D]")
 
 
@@ -110,22 +125,14 @@ def _holes(layout: Layout, ticker: str) -> tuple[Days, Days]:
     """Quarantined sessions and missing ones; a bar on a holiday leaves no hole."""
     path = layout.quarantine(ticker)
     try:
-        table = pq.read_table(path, columns=["date", "rule", "severity"])
+        table = read_table(path, ["date", "rule", "severity"])
     except FileNotFoundError:
         return _NO_DAYS, _NO_DAYS
-    except OSError as error:
-        raise CorruptFileError(f"{path} is not readable Parquet; run `etf run`") from error
-    frame = table.to_pandas(date_as_object=False)
-    days = frame["date"].to_numpy().astype("datetime64[D]")
-    severity, rule = frame["severity"].to_numpy(), frame["rule"].to_numpy()
+    days = table.column("date").to_numpy()
+    severity, rule = (np.array(table.column(c).to_pylist()) for c in ("severity", "rule"))
     no_session = days[rule == "holiday_bar"]
     excluded = np.setdiff1d(days[severity == "quarantined"], no_session)
     return excluded, days[severity == "missing"]
-
-
-def load_all(layout: Layout, tickers: Iterable[str]) -> list[PriceSeries]:
-    """Several tickers, in the order given."""
-    return [load_prices(layout, t) for t in tickers]
 
 
 def common_prices(series: list[PriceSeries], start: dt.date | None = None) -> pd.DataFrame:

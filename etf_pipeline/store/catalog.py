@@ -55,6 +55,11 @@ def describe(layout: Layout, ticker: str) -> HistoryInfo:
     )
 
 
+def newest_partition(layout: Layout, group: str, table: str) -> Path | None:
+    """File of the newest `as_of` partition of a derived table, None before the first."""
+    return max((layout.root / group / table).glob("as_of=*/part.parquet"), default=None)
+
+
 def date_range(path: Path) -> tuple[dt.date | None, dt.date | None]:
     """First and last `date` of a file of ours, from row-group statistics."""
     footer = pq.read_metadata(path)
