@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import logging
 import sys
@@ -13,9 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from etf_pipeline import cli_events
 from etf_pipeline._version import __version__
 from etf_pipeline.errors import (
     EtfError,
+    EventsOffError,
     PortfolioFileError,
     SettingsError,
     UniverseError,
@@ -26,7 +29,13 @@ if TYPE_CHECKING:
     from etf_pipeline.settings import Settings
 
 FAILED, USAGE, PARTIAL = 1, 2, 3
-_USAGE_ERRORS = (SettingsError, UniverseError, PortfolioFileError, UnknownTickerError)
+_USAGE_ERRORS = (
+    SettingsError,
+    UniverseError,
+    PortfolioFileError,
+    UnknownTickerError,
+    EventsOffError,
+)
 _DEMO_TICKERS = ("STW", "IOZ", "GOLD")
 
 app = typer.Typer(
@@ -36,6 +45,7 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(cli_events.app, name="events")
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Store to use (ETF_DATA_DIR).")]
 Window = Annotated[str, typer.Option(help="Window of the risk table: 1y, 3y, 5y, 10y or max.")]
 
@@ -158,11 +168,11 @@ def _run(
         pipeline.open_source(None)
         from etf_pipeline.console import progress_display
         from etf_pipeline.orchestration.instance import open_instance
-        from etf_pipeline.orchestration.runner import run_graph
+        from etf_pipeline.orchestration.runner import relayed, run_graph
 
         instance = open_instance()
-    with instance, progress_display(console, total) as report_progress:
-        pipeline.progress = report_progress
+    with instance, relayed(pipeline, instance), progress_display(console, total) as show:
+        pipeline.progress = show
         report = run_graph(pipeline, instance, tickers=chosen, partitions=wanted, full_refresh=full)
     _show(console, pipeline, report, window)
     for error in dict.fromkeys(report.errors):
@@ -195,23 +205,47 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """What the store holds, and how the last run of each ticker went."""
+    from etf_pipeline.events.report import events_line, events_status
     from etf_pipeline.settings import load_settings
     from etf_pipeline.status import store_status
 
     settings = load_settings(data_dir=data_dir)
     rows = store_status(settings)
+    events = events_status(settings.data_dir)
     if as_json:
-        typer.echo(json.dumps(rows, indent=1, default=str))
+        typer.echo(json.dumps({"tickers": rows, "events": events}, indent=1, default=str))
     else:
         from etf_pipeline.status import show_status
 
         show_status(Console(), rows)
+        if line := events_line(events, dt.datetime.now(dt.UTC)):
+            Console().print(line, soft_wrap=True, highlight=False)
         root = settings.data_dir.resolve()
         Console().print(f"Files: {root}", soft_wrap=True, highlight=False)
     if not rows:
         raise EtfError(f"there is no history in {settings.data_dir} yet; run `etf run`")
     if any(r["problem"] for r in rows):
         raise typer.Exit(PARTIAL)
+
+
+@app.command()
+def selftest(
+    data_dir: DataDir = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Try everything the library does on this store; a line for each, exit code 1 on a failure."""
+    from etf_pipeline.selftest import selftest as steps
+    from etf_pipeline.system import get_etf_system
+
+    done = []
+    for step in steps(lambda: get_etf_system(data_dir)):
+        done.append(step)
+        if not as_json:
+            typer.echo(f"{'pass' if step.ok else 'FAIL'} {step.name}: {step.detail}")
+    if as_json:
+        typer.echo(json.dumps([vars(s) for s in done], indent=1))
+    if not all(s.ok for s in done):
+        raise typer.Exit(FAILED)
 
 
 def _need_pipeline() -> None:

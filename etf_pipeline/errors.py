@@ -43,3 +43,23 @@ class InsufficientDataError(EtfError):
 
 class RejectedDataError(EtfError):
     """Downloaded data is not what was asked for and is refused."""
+
+
+class EventError(EtfError):
+    """Events cannot be recorded or read."""
+
+
+class EventFormatError(EventError):
+    """An event is not of a type, version or shape that is known here."""
+
+
+class EventsOffError(EventError):
+    """Events are not being recorded, so there is nothing to replay."""
+
+
+class TamperError(EventError):
+    """The event log is not what was written."""
+
+
+class ProofError(EventError):
+    """What was rebuilt is not what the events say it was."""

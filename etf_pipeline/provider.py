@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from etf_pipeline.store.cache import FileCache
-from etf_pipeline.store.catalog import available_tickers, unknown_ticker
-from etf_pipeline.store.layout import Layout
+from etf_pipeline.access import StoreAccess
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from etf_pipeline.portfolio.problem import Problem
     from etf_pipeline.risk.estimates import Estimates
-    from etf_pipeline.risk.prices import PriceSeries
     from etf_pipeline.universe.instruments import Instrument
 
 _PERIODS = {"daily": None, "weekly": "W", "monthly": "M", "quarterly": "Q", "yearly": "Y"}
 _LATEST = ("close", "adj_close", "volume")
 
 
-class ETFDataProvider:
-    """Reads one data folder; touches nothing else.
+class ETFDataProvider(StoreAccess):
+    """Reads one data folder; touches nothing else, but for recording its calls in event mode.
 
     Every number has its definition and source in `docs/metrics.md`. Requests that name a ticker
     twice, or one there is no history of, are refused by name. Nothing is ever filled in.
@@ -33,49 +29,26 @@ class ETFDataProvider:
         data_dir: root of the Parquet store.
         risk_free_rate: annual effective rate for calls that name none; the `ETF_RISK_FREE_RATE`
             setting (0 unless set) when None.
+        recorder: shares another object's event recorder; else the environment says whether calls
+            are recorded, see `docs/events.md`. A call that cannot be recorded fails.
     """
-
-    def __init__(
-        self, data_dir: str | Path = "data/etf", risk_free_rate: float | None = None
-    ) -> None:
-        self._layout = Layout(Path(data_dir))
-        self._risk_free_rate = risk_free_rate
-        self._cache = FileCache()
-
-    @property
-    def use_event_sourcing(self) -> bool:
-        """Whether calls are recorded as events; False in direct mode."""
-        return False
-
-    @property
-    def available_etfs(self) -> list[str]:
-        """Tickers with a history, sorted."""
-        return available_tickers(self._layout)
 
     def load_etf_data(self, ticker: str) -> pd.DataFrame:
         """One ticker's daily history, indexed by naive session date, ascending.
 
         Columns are those of `schemas.HISTORY`: prices per unit in the ticker's currency,
         split-adjusted, and `adj_close` adjusted for distributions. A user's own Yahoo-shaped
-        file in the folder loads the same way. The frame is the caller's to change.
+        file in the folder loads the same way. The frame is the caller's to change. In event mode
+        a history whose file is gone is rebuilt from the raw batches that events name, and proven.
 
         Raises:
             UnknownTickerError: naming the nearest tickers there are.
             CorruptFileError: the file is damaged.
+            ProofError: the file is gone, and what was rebuilt is not what it was.
         """
-        from etf_pipeline.store.reader import read_history
-
-        path = self._layout.find_history(ticker)
-        try:
-            frame = self._cache.get("frame", path)
-            if frame is None:
-                stamp = self._cache.stamp(path)
-                frame = read_history(path)
-                self._cache.put("frame", path, stamp, frame)
-        except FileNotFoundError:
-            where = str(self._layout.historical_dir)
-            raise unknown_ticker(ticker, self.available_etfs, where) from None
-        return frame.copy(deep=False)  # copy-on-write: the cached values cannot be changed
+        frame = self._load(ticker)
+        self._asked("load_etf_data", [ticker])
+        return frame
 
     def history_as_of(self, instrument: Instrument, instant: dt.datetime) -> pd.DataFrame | None:
         """One ticker's history as it was known at `instant` (aware); None when nothing was.
@@ -106,8 +79,9 @@ class ETFDataProvider:
 
         rows = {}
         for ticker in self._distinct(tickers):
-            last = self.load_etf_data(ticker).iloc[-1]
-            rows[ticker] = {"date": last.name, **{c: last[c] for c in _LATEST}}
+            last = self._load(ticker).iloc[-1:]
+            rows[ticker] = {"date": last.index[0], **{c: last[c].iloc[0] for c in _LATEST}}
+            self._asked("get_latest_prices", [ticker], last.index)
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("ticker")
 
     def get_returns(
@@ -141,6 +115,7 @@ class ETFDataProvider:
         if rule is not None:
             bins = pd.DatetimeIndex(prices.index).to_period(rule)
             prices = prices[~bins.duplicated(keep="last")]
+        self._asked("get_returns", list(prices.columns), prices.index)
         return (prices / prices.shift(1) - 1.0).iloc[1:]
 
     def calculate_expected_returns(
@@ -150,6 +125,7 @@ class ETFDataProvider:
         import pandas as pd
 
         found = self._estimates(tickers, lookback_years)
+        self._asked("calculate_expected_returns", tickers)
         return pd.Series(found.means, index=list(tickers), name="expected_return")
 
     def calculate_covariance_matrix(
@@ -166,6 +142,7 @@ class ETFDataProvider:
         import pandas as pd
 
         found = self._estimates(tickers, lookback_years, estimator, halflife)
+        self._asked("calculate_covariance_matrix", tickers)
         return pd.DataFrame(found.covariance, index=list(tickers), columns=list(tickers))
 
     def calculate_correlation_matrix(
@@ -178,7 +155,9 @@ class ETFDataProvider:
         """
         from etf_pipeline.analysis import correlation_matrix
 
-        return correlation_matrix(self._series(tickers), lookback_years, method)
+        found = correlation_matrix(self._series(tickers), lookback_years, method)
+        self._asked("calculate_correlation_matrix", list(found.columns))
+        return found
 
     def calculate_risk_metrics(
         self,
@@ -196,7 +175,16 @@ class ETFDataProvider:
 
         series = self._series([ticker])[0]
         other = self._series([benchmark])[0] if benchmark is not None else None
-        return risk_metrics(series, lookback_years, self._rate(risk_free_rate), other)
+        rate = self._rate(risk_free_rate)
+        found = risk_metrics(series, lookback_years, rate, other)
+        if self._calls is not None and self._calls.recording:
+            asked = {
+                "lookback_years": lookback_years,
+                "benchmark": benchmark,
+                "risk_free_rate": rate,
+            }
+            self._calls.risk(ticker, asked, found)
+        return found
 
     def get_efficient_frontier_data(
         self,
@@ -215,6 +203,7 @@ class ETFDataProvider:
 
         found = self._estimates(tickers, lookback_years)
         problem = self._problem(found, tickers, "min_volatility", risk_free_rate, **limits)
+        self._asked("get_efficient_frontier_data", list(tickers))
         return frontier_table(problem, n)
 
     def optimize_portfolio_mean_variance(
@@ -260,7 +249,13 @@ class ETFDataProvider:
             found, tickers, objective, risk_free_rate,
             target_return=target_return, risk_budget=risk_budget, **limits,
         )  # fmt: skip
-        return answer_dict(optimise(problem), found)
+        answer = answer_dict(optimise(problem), found)
+        if self._calls is not None and self._calls.recording:
+            asked = {"target_return": target_return, "risk_budget": risk_budget,
+                     "lookback_years": lookback_years, "estimator": estimator,
+                     "risk_free_rate": problem.risk_free_rate, **limits}  # fmt: skip
+            self._calls.portfolio(list(tickers), asked, answer)
+        return answer
 
     def _problem(
         self,
@@ -273,38 +268,3 @@ class ETFDataProvider:
         from etf_pipeline.analysis import problem_from
 
         return problem_from(found, tickers, objective, self._rate(risk_free_rate), **limits)
-
-    def _rate(self, risk_free_rate: float | None) -> float:
-        if risk_free_rate is not None:
-            return risk_free_rate
-        if self._risk_free_rate is None:
-            from etf_pipeline.settings import load_settings
-
-            self._risk_free_rate = load_settings().risk_free_rate
-        return self._risk_free_rate
-
-    def _estimates(
-        self,
-        tickers: Sequence[str],
-        lookback_years: int | None,
-        estimator: str = "sample",
-        halflife: float = 63.0,
-    ) -> Estimates:
-        from etf_pipeline.risk.estimates import estimate
-
-        return estimate(self._series(tickers), lookback_years, estimator, halflife)
-
-    def _series(self, tickers: Sequence[str]) -> list[PriceSeries]:
-        from etf_pipeline.risk.prices import cached_prices
-
-        return [cached_prices(self._layout, t, self._cache) for t in self._distinct(tickers)]
-
-    @staticmethod
-    def _distinct(tickers: Sequence[str]) -> list[str]:
-        if isinstance(tickers, str):
-            return [tickers]
-        names = list(tickers)
-        twice = sorted({t for t in names if names.count(t) > 1})
-        if twice or not names:
-            raise ValueError(f"asked for twice: {', '.join(twice)}" if twice else "no ticker given")
-        return names

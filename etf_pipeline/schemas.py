@@ -124,6 +124,8 @@ MANIFEST = Table(
         Column("content_hash", _S, "SHA-256 of the content published"),
         Column("reason", _S, "why, in words; null when there is nothing to say"),
         Column("batch_id", _S, "immutable raw batch that holds the evidence"),
+        Column("batch_hash", _S, "SHA-256 of that batch's file; null unless it was made here"),
+        Column("rules_version", _I, "version of the quality rules applied; null if none were"),
         Column("source", _S, "yahoo, files or simulated", nullable=False),
         Column("recorded_at", _TS, "when the row was recorded", nullable=False),
     ),
@@ -260,6 +262,25 @@ BACKTEST_WEIGHTS = Table(
     ),
 )
 
+EVENTS = Table(
+    "events",
+    "What happened, an event a row (CloudEvents 1.0); the archive of the event store.",
+    ("channel", "partition", "position"),
+    (
+        Column("id", _S, "UUIDv5 of what makes the event one of a kind", nullable=False),
+        Column("type", _S, "event type, see docs/events", nullable=False),
+        Column("version", _I, "version of the type", nullable=False),
+        Column("source", _S, "which store it is about", nullable=False),
+        Column("subject", _S, "ticker or portfolio", nullable=False),
+        Column("time", _TS, "when it happened", nullable=False),
+        Column("recorded", _TS, "when it was recorded", nullable=False),
+        Column("data", _S, "payload, JSON", nullable=False),
+        Column("channel", _S, "topic without its prefix", nullable=False),
+        Column("partition", _I, "partition of the topic, 0 in the embedded store", nullable=False),
+        Column("position", _I, "offset, or sequence number", nullable=False),
+    ),
+)
+
 TABLES = (
     RAW,
     HISTORY,
@@ -272,4 +293,5 @@ TABLES = (
     FRONTIER,
     BACKTESTS,
     BACKTEST_WEIGHTS,
+    EVENTS,
 )

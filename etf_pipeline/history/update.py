@@ -16,6 +16,7 @@ from etf_pipeline.errors import (
     CorruptFileError,
     EtfError,
     MixedSourceError,
+    ProofError,
     RejectedDataError,
 )
 from etf_pipeline.history.build import RULES_VERSION, build, validate_history
@@ -171,7 +172,9 @@ def _rebuild(layout: Layout, instrument: Instrument, known: Known, pieces: list[
     if known.corrupt:
         note = "rebuilt from raw batches: the file was damaged" + (f"; {note}" if note else "")
     is_new = known.info is None and not known.corrupt
-    outcome = _publish(layout, instrument, merged.rows, pieces, added, merged.revised, note, is_new)
+    outcome = publish_history(
+        layout, instrument, merged.rows, pieces, added, merged.revised, note, is_new
+    )
     _retire_aliases(layout, instrument)
     return outcome
 
@@ -206,13 +209,13 @@ def _advance(layout: Layout, instrument: Instrument, known: Known, pieces: list[
     """History from what is known and the pieces that came since."""
     check_origin(pieces, instrument, known)
     merged = fold(known.rows, pieces)
-    return _publish(
+    return publish_history(
         layout, instrument, merged.rows, pieces, merged.added,
         merged.revised + merged.removed, merged.note, False,
     )  # fmt: skip
 
 
-def _publish(
+def publish_history(
     layout: Layout,
     instrument: Instrument,
     rows: pd.DataFrame,
@@ -221,7 +224,15 @@ def _publish(
     revised: int,
     note: str | None,
     is_new: bool,
+    expected: str | None = None,
 ) -> Outcome:
+    """Assess rows and publish them as the ticker's quarantine and history.
+
+    Raises:
+        ProofError: the history is not the one with the content hash `expected`; nothing was
+            written.
+        RejectedDataError: nothing usable is left.
+    """
     built = build(rows, sessions(instrument.exchange), source_adjusted(pieces))
     source = pieces[-1].source
     common = {
@@ -232,6 +243,11 @@ def _publish(
         "source": source,
     }
     quarantine_hash, history_hash = content_hash(built.quarantine), content_hash(built.history)
+    if expected is not None and history_hash != expected:
+        raise ProofError(
+            f"{instrument.ticker}: rebuilt from its raw batches, the history has the hash "
+            f"{history_hash[:16]}…, the events say {expected[:16]}…"
+        )
     # Quarantine first: a history names the quarantine it belongs to, so a kill between the two
     # shows as a mismatch and is mended from the raw batches.
     publish(
@@ -267,6 +283,7 @@ def _publish(
         last_date=_day(built.history, -1),
         content_hash=history_hash,
         batch_id=pieces[-1].batch_id,
+        rules_version=RULES_VERSION,
         source=source,
     )
 

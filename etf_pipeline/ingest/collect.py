@@ -26,6 +26,7 @@ from etf_pipeline.ingest.planning import missing_is_final, plan
 from etf_pipeline.ingest.source import Clock, Download, FetchFailure, PriceSource, Request, utc_now
 from etf_pipeline.settings import Settings
 from etf_pipeline.store.batches import BatchWriter, new_batch_id
+from etf_pipeline.store.hashing import file_hash
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifests import Outcome
 from etf_pipeline.store.writer import locked
@@ -98,7 +99,11 @@ def collect(
             for outcome in _answers(run, list(run.again)):
                 _record(run, outcome, progress)
             written = batch_id if len(batch) else None
-    return Collected(written, [run.outcomes[i.ticker] for i in instruments])
+    outcomes = [run.outcomes[i.ticker] for i in instruments]
+    if written is not None:
+        digest = file_hash(layout.batch(partition, written))
+        outcomes = [replace(o, batch_hash=digest) if o.batch_id else o for o in outcomes]
+    return Collected(written, outcomes)
 
 
 def _record(run: _Run, outcome: Outcome, progress: Progress | None) -> None:

@@ -6,6 +6,7 @@ import datetime as dt
 
 import dagster as dg
 
+from etf_pipeline.events.settings import load_event_settings
 from etf_pipeline.orchestration.assets.history import price_history_asset
 from etf_pipeline.orchestration.assets.portfolios import backtests, optimised_portfolios
 from etf_pipeline.orchestration.assets.raw import raw_prices_asset
@@ -14,6 +15,7 @@ from etf_pipeline.orchestration.automation import automation_sensor, exchange_sc
 from etf_pipeline.orchestration.checks import TABLE_CHECKS
 from etf_pipeline.orchestration.partitions import exchange_partitions
 from etf_pipeline.orchestration.resources import Pipeline
+from etf_pipeline.orchestration.sensors import relay_sensor
 from etf_pipeline.settings import Settings
 
 
@@ -50,7 +52,7 @@ def build_definitions(settings: Settings, pipeline: Pipeline | None = None) -> d
         asset_checks=TABLE_CHECKS,
         jobs=[ingest, derive],
         schedules=exchange_schedules(pipeline.universe, delay, ingest, settings.schedules_enabled),
-        sensors=[automation_sensor()],
+        sensors=[automation_sensor(), relay_sensor(load_event_settings())],
         resources={"pipeline": pipeline},
         executor=dg.in_process_executor
         if settings.executor == "in_process"

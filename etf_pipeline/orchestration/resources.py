@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from etf_pipeline.errors import CorruptFileError, SettingsError
+from etf_pipeline.events.recorder import Recorder
 from etf_pipeline.ingest.source import Clock, PriceSource, utc_now
 from etf_pipeline.portfolio.specification import PortfolioSpec, load_portfolios
 from etf_pipeline.risk.prices import PriceSeries, cached_prices
@@ -56,6 +57,11 @@ class Pipeline:
     def layout(self) -> Layout:
         """Paths of the store."""
         return Layout(self.settings.data_dir)
+
+    @cached_property
+    def recorder(self) -> Recorder:
+        """Where the relay's events go; the relay itself sends them on."""
+        return Recorder(self.settings.data_dir, forward=False)
 
     @cached_property
     def universe(self) -> Universe:

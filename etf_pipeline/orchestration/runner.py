@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,10 +12,15 @@ import dagster as dg
 from dagster_shared.error import SerializableErrorInfo
 
 from etf_pipeline.errors import EtfError
+from etf_pipeline.events.relay import Relay
+from etf_pipeline.events.settings import load_event_settings
 from etf_pipeline.orchestration.build import build_definitions
+from etf_pipeline.orchestration.event_log import DagsterLog
 from etf_pipeline.orchestration.resources import Pipeline
+from etf_pipeline.orchestration.sensors import events_configured
 from etf_pipeline.store.manifests import Outcome, read_manifest
 
+log = logging.getLogger(__name__)
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -84,6 +91,26 @@ def run_graph(
         if path.exists():
             report.portfolios = {o.subject: o for o in read_manifest(path)}
     return report
+
+
+@contextmanager
+def relayed(pipeline: Pipeline, instance: dg.DagsterInstance) -> Iterator[None]:
+    """Relay what the block has Dagster record; does nothing while events are off.
+
+    The place to begin is taken before, so that the very first run is relayed too.
+    """
+    if not events_configured(load_event_settings()):
+        yield
+        return
+    relay = Relay(pipeline.layout, pipeline.recorder, DagsterLog(instance))
+    relay.cursor()
+    try:
+        yield
+    finally:
+        tick = relay.tick()
+        if tick.problem or tick.behind or tick.pending:
+            log.error("events: %s", tick.summary)
+        pipeline.recorder.close()
 
 
 def _read_outcomes(pipeline: Pipeline, report: RunReport, run_id: str, partition: str) -> None:

@@ -32,6 +32,8 @@ class Outcome:
     last_date: dt.date | None = None
     content_hash: str | None = None
     batch_id: str | None = None
+    batch_hash: str | None = None
+    rules_version: int | None = None
     source: str = ""
 
     @property

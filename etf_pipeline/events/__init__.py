@@ -1,0 +1,1 @@
+"""What happened, recorded so that nothing is lost: event model, stores, replay, archive."""

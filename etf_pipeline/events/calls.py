@@ -1,0 +1,156 @@
+"""What calls of the library are recorded as."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from etf_pipeline.errors import EventError
+from etf_pipeline.events.archive import Archive, read_all
+from etf_pipeline.events.envelope import make_event
+from etf_pipeline.events.model import (
+    DATA,
+    EventData,
+    PortfolioOptimized,
+    PriceDataQueried,
+    RiskMetricsCalculated,
+)
+from etf_pipeline.events.recorder import Recorder
+from etf_pipeline.events.state import SystemState
+from etf_pipeline.store.cache import FileCache
+from etf_pipeline.store.layout import Layout
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_PORTFOLIO_NAME = 200
+
+
+class CallLog:
+    """Records the calls made on one store."""
+
+    def __init__(self, recorder: Recorder, layout: Layout, cache: FileCache) -> None:
+        self._recorder = recorder
+        self._layout = layout
+        self._cache = cache
+
+    @property
+    def recording(self) -> bool:
+        """Whether calls are being recorded."""
+        return self._recorder.recording
+
+    def prices(self, operation: str, tickers: Sequence[str], index: pd.Index | None = None) -> None:
+        """Prices of these tickers were handed out: those of `index`, or their whole histories."""
+        call = uuid.uuid4().hex
+        self._record(call, {t: self._query(operation, t, call, index) for t in tickers})
+
+    def _query(
+        self, operation: str, ticker: str, call: str, index: pd.Index | None
+    ) -> PriceDataQueried:
+        rows, first, last, digest = self._facts(ticker)
+        if index is not None:
+            rows = len(index)
+            first, last = (index[0].date(), index[-1].date()) if rows else (None, None)
+        return PriceDataQueried(
+            ticker=ticker, run_id=call, operation=operation, rows=rows, first_date=first,
+            last_date=last, content_hash=digest,
+        )  # fmt: skip
+
+    def risk(self, ticker: str, parameters: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+        """Risk metrics were computed for a caller."""
+        call, years = uuid.uuid4().hex, parameters["lookback_years"]
+        window = "max" if years is None else f"{years}y"
+        values = {k: v.isoformat() if isinstance(v, dt.date) else v for k, v in found.items()}
+        end = found.get("end")
+        data = RiskMetricsCalculated(
+            ticker=ticker, origin="library", run_id=call,
+            as_of=end if isinstance(end, dt.date) else None, content_hash=self._facts(ticker)[3],
+            parameters=dict(parameters), metrics={window: values},
+        )  # fmt: skip
+        self._record(call, {ticker: data})
+
+    def portfolio(
+        self, tickers: Sequence[str], parameters: Mapping[str, Any], answer: Mapping[str, Any]
+    ) -> None:
+        """A portfolio was optimised for a caller."""
+        call = uuid.uuid4().hex
+        name = "+".join(sorted(tickers))[:_PORTFOLIO_NAME]
+        given = {k: v for k, v in parameters.items() if v is not None} | {"tickers": list(tickers)}
+        data = PortfolioOptimized(
+            portfolio=name, origin="library", run_id=call, as_of=answer["end"], content_hash=None,
+            parameters=_plain(given), success=answer["optimization_success"],
+            message=answer["optimization_message"], weights=answer["optimal_weights"],
+            expected_return=answer["expected_return"], volatility=answer["volatility"],
+            sharpe_ratio=answer["sharpe_ratio"], optimality_gap=answer["optimality_gap"],
+        )  # fmt: skip
+        self._record(call, {name: data})
+
+    def restore(self, ticker: str) -> bool:
+        """Put a history whose file is gone back from events; False when no event tells of it.
+
+        Raises:
+            ProofError: it cannot be proven to be what it was.
+        """
+        from etf_pipeline.events.rebuild import restore
+
+        state = SystemState()
+        recorder = self._recorder
+        store = recorder.kafka if recorder.mode == "kafka" else recorder.log
+        archive = Archive(self._layout.root / "events" / "archive")
+        for batch in read_all(store, archive, [DATA]):
+            state.apply(e for e in batch if e.subject == ticker)
+        state.apply(e for e in recorder.log.pending(2**31) if e.subject == ticker)
+        etf = state.etf(ticker)
+        if etf.updated is None:
+            return False
+        restore(self._layout, etf)
+        return True
+
+    def _facts(self, ticker: str) -> tuple[int, dt.date | None, dt.date | None, str | None]:
+        """Rows, range and content hash of a history, from its footer, kept until it changes."""
+        path = self._layout.find_history(ticker)
+        found: tuple[int, dt.date | None, dt.date | None, str | None] | None
+        found = self._cache.get("facts", path)
+        if found is None:
+            from etf_pipeline.store.catalog import describe
+            from etf_pipeline.store.reader import file_info
+
+            stamp = self._cache.stamp(path)
+            info = describe(self._layout, ticker)
+            found = (info.rows, info.first_date, info.last_date, file_info(path).content_hash)
+            self._cache.put("facts", path, stamp, found)
+        return found
+
+    def _record(self, call: str, payloads: Mapping[str, EventData]) -> None:
+        now = dt.datetime.now(dt.UTC)
+        instance = self._recorder.instance
+        self._recorder.record(
+            [make_event(d, subject, (call,), now, instance, now) for subject, d in payloads.items()]
+        )
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments as JSON has them: numpy numbers as numbers, anything strange as its text."""
+    text = json.dumps(values, default=lambda o: o.tolist() if hasattr(o, "tolist") else str(o))
+    return dict(json.loads(text))
+
+
+def call_log(recorder: Recorder | None, layout: Layout, cache: FileCache) -> CallLog:
+    """The log of calls for a provider; opens a recorder unless one is given.
+
+    Raises:
+        SettingsError: an event setting has a value that cannot be used.
+        EventError: the local event log cannot be opened.
+    """
+    if recorder is None:
+        recorder = Recorder(layout.root)
+        if recorder.recording:
+            try:
+                recorder.instance  # noqa: B018 a log that cannot be written shows now
+            except EventError:
+                recorder.close()
+                raise
+    return CallLog(recorder, layout, cache)

@@ -1,0 +1,108 @@
+"""SQLite files that survive forks, threads and several processes."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from etf_pipeline.errors import EventError
+
+BUSY_SECONDS = 30.0
+# A connection must not be used, nor closed, in the child of a fork: it is kept and forgotten.
+_LEFT_BEHIND: list[sqlite3.Connection] = []
+
+
+class Database:
+    """One connection per process to one file, in WAL mode. Safe under threads and forks.
+
+    Args:
+        path: the file; made with its folder when it is not there.
+        schema: statements that make the tables, each harmless when run again.
+        durable: whether a commit waits for the disk.
+    """
+
+    def __init__(self, path: Path, schema: str, *, durable: bool = True) -> None:
+        self.path = path
+        self._schema = schema
+        self._durable = durable
+        self._pid = -1
+        self._connection: sqlite3.Connection | None = None
+        self._lock = threading.RLock()
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """The connection, for statements that read."""
+        self._after_fork()
+        with self._lock, _explained(self.path):
+            yield self._open()
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """The connection inside a transaction, committed when the block ends well."""
+        self._after_fork()
+        with self._lock, _explained(self.path):
+            connection = self._open()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        """Close the connection; the next use opens another."""
+        self._after_fork()
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def _after_fork(self) -> None:
+        if self._pid not in (-1, os.getpid()):
+            if self._connection is not None:
+                _LEFT_BEHIND.append(self._connection)
+            self._connection = None
+            self._lock = threading.RLock()
+            self._pid = os.getpid()
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(
+                self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
+            connection.execute("PRAGMA foreign_keys=ON")
+            connection.executescript(self._schema)
+            self._connection = connection
+            self._pid = os.getpid()
+        return self._connection
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        text = str(error)
+        remedy = {
+            "full": "free some space and try again",
+            "locked": "another process is holding it; wait for it to end",
+            "readonly": "make the folder writable, or set ETF_DATA_DIR to one that is",
+            "unable to open": "make the folder writable, or set ETF_DATA_DIR to one that is",
+        }
+        hint = next((r for word, r in remedy.items() if word in text), "nothing was changed")
+        raise EventError(f"{path}: {text}; {hint}") from error
+    except (sqlite3.DatabaseError, OSError) as error:
+        if isinstance(error, sqlite3.IntegrityError):
+            raise
+        raise EventError(
+            f"{path} cannot be used ({error}): restore it from a backup, or move it away"
+        ) from error

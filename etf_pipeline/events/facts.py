@@ -1,0 +1,185 @@
+"""From what a run left behind (manifests, tables) to events: twice gives the same ids."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from etf_pipeline.errors import CorruptFileError
+from etf_pipeline.events.envelope import Event, make_event
+from etf_pipeline.events.model import (
+    ETFDataCollected,
+    ETFDataCollectionFailed,
+    ETFDataRejected,
+    ETFDataUpdated,
+    EventData,
+    PortfolioOptimized,
+    RiskMetricsCalculated,
+)
+from etf_pipeline.store.layout import Layout, slug
+from etf_pipeline.store.reader import file_info, read_table
+
+if TYPE_CHECKING:
+    from etf_pipeline.events.relay import LogRecord
+
+log = logging.getLogger(__name__)
+ASSETS = ("raw_prices", "price_history", "risk_metrics", "optimised_portfolios")
+_INGEST = ("raw_prices", "price_history")
+_ASKED = ("objective", "risk_budget", "risk_free_rate")
+_GOOD = ("collected", "updated")
+_LABELS = frozenset({"ticker", "window", "source", "benchmark"})
+Row = dict[str, Any]
+
+
+def events_of_record(layout: Layout, record: LogRecord, instance: str) -> list[Event]:
+    """Events of one log record: of a materialisation, or of a run that failed."""
+    if record.kind == "materialisation":
+        if record.asset not in ASSETS:
+            return []
+        path = layout.manifest(record.asset, record.run_id, record.partition)
+        if not path.exists():
+            log.error("%s: manifest %s is gone; its events cannot be told", record.asset, path)
+            return []
+        return events_of_manifest(layout, path, instance)
+    if record.kind in ("failure", "canceled"):
+        return _failed_run(layout, record, instance)
+    return []
+
+
+def _failed_run(layout: Layout, record: LogRecord, instance: str) -> list[Event]:
+    """What the run had come to before it failed, and that it failed."""
+    events: list[Event] = []
+    for asset in ASSETS:
+        folder = layout.root / "manifests" / asset
+        for path in sorted(folder.glob(f"{slug(record.run_id)}-*.parquet")):
+            events += events_of_manifest(layout, path, instance)
+    told = any(e.type.startswith("ETFData") for e in events)
+    if record.ingests and not told:
+        subject = record.partition or "ALL"
+        data = ETFDataCollectionFailed(
+            ticker=subject, run_id=record.run_id, partition=record.partition, source="",
+            asset="raw_prices", failure_kind="transient", whole_run=True,
+            reason=record.error or f"the run was {record.kind}",
+        )  # fmt: skip
+        identity = (record.run_id, "run", record.kind)
+        events.append(make_event(data, subject, identity, record.time, instance))
+    return events
+
+
+def events_of_manifest(layout: Layout, path: Path, instance: str) -> list[Event]:
+    """Events of one manifest; outcomes that changed nothing are none."""
+    rows: list[Row] = read_table(path).to_pylist()
+    if not rows:
+        return []
+    asset = rows[0]["asset"]
+    if asset in _INGEST:
+        payloads = {r["subject"]: _ingest(r) for r in rows}
+    elif asset == "risk_metrics":
+        payloads = _risk(layout, rows)
+    else:
+        payloads = _portfolios(layout, rows)
+    events = []
+    for row in rows:
+        data = payloads.get(row["subject"])
+        if data is not None:
+            content = row["content_hash"] or row["batch_id"] or row["reason"] or ""
+            identity = (row["run_id"], asset, row["partition"], row["outcome"], content)
+            events.append(make_event(data, row["subject"], identity, row["recorded_at"], instance))
+    return events
+
+
+def _ingest(row: Row) -> EventData | None:
+    common = {"ticker": row["subject"], **{k: row[k] for k in ("run_id", "partition", "source")}}
+    why = {"asset": row["asset"], "reason": row["reason"] or row["outcome"]}
+    if row["outcome"] == "rejected":
+        return ETFDataRejected(**common, **why)
+    if row["outcome"] == "failed":
+        return ETFDataCollectionFailed(**common, **why, failure_kind=row["failure_kind"])
+    if row["outcome"] not in _GOOD or row["batch_id"] is None:
+        return None
+    span = {k: row[k] for k in ("rows_added", "rows_revised", "first_date", "last_date", "reason",
+                                "batch_id")}  # fmt: skip
+    if row["asset"] == "raw_prices":
+        return ETFDataCollected(**common, **span, batch_hash=row.get("batch_hash"))
+    return ETFDataUpdated(
+        **common, **span, content_hash=row["content_hash"],
+        rules_version=row.get("rules_version"), rows_quarantined=row["rows_quarantined"],
+    )  # fmt: skip
+
+
+def _risk(layout: Layout, rows: list[Row]) -> dict[str, EventData | None]:
+    table = _table_with(layout, "risk", "risk_metrics", rows[0]["content_hash"])
+    metrics: dict[str, dict[str, dict[str, Any]]] = {}
+    parameters: dict[str, Any] = {}
+    for r in table.to_pylist() if table is not None else ():
+        values = {k: _plain(v) for k, v in r.items() if k not in _LABELS}
+        metrics.setdefault(r["ticker"], {})[r["window"]] = values
+        parameters = {"risk_free_rate": r["risk_free_rate"], "benchmark": r["benchmark"]}
+    return {
+        r["subject"]: RiskMetricsCalculated(
+            ticker=r["subject"], origin="pipeline", run_id=r["run_id"], as_of=r["last_date"],
+            content_hash=r["content_hash"], parameters=parameters,
+            metrics=metrics.get(r["subject"]),
+        )
+        for r in rows
+        if r["outcome"] != "failed"
+    }  # fmt: skip
+
+
+def _portfolios(layout: Layout, rows: list[Row]) -> dict[str, EventData | None]:
+    digest = rows[0]["content_hash"]
+    weights = _table_with(layout, "portfolios", "weights", digest)
+    held: dict[str, dict[str, float]] = {}
+    for r in weights.to_pylist() if weights is not None else ():
+        held.setdefault(r["portfolio"], {})[r["ticker"]] = r["weight"]
+    summary = _beside(layout, digest)
+    found: dict[str, EventData | None] = {}
+    for r in rows:
+        told = summary.get(r["subject"], {})
+        found[r["subject"]] = PortfolioOptimized(
+            portfolio=r["subject"], origin="pipeline", run_id=r["run_id"], as_of=r["last_date"],
+            content_hash=r["content_hash"],
+            parameters={k: told[k] for k in _ASKED if k in told},
+            success=r["outcome"] != "failed", message=r["reason"] or "",
+            weights=held.get(r["subject"]),
+            **{k: told.get(k) for k in ("expected_return", "volatility", "sharpe_ratio",
+                                        "optimality_gap")},
+        )  # fmt: skip
+    return found
+
+
+def _newest_with(layout: Layout, group: str, name: str, digest: str | None) -> Path | None:
+    """The table file that still holds this content, if the newest ones do."""
+    paths = sorted((layout.root / group / name).glob("as_of=*/part.parquet"), reverse=True)
+    for path in paths[:5]:
+        try:
+            if digest is not None and file_info(path).content_hash == digest:
+                return path
+        except (FileNotFoundError, CorruptFileError):
+            continue
+    return None
+
+
+def _table_with(layout: Layout, group: str, name: str, digest: str | None) -> pa.Table | None:
+    path = _newest_with(layout, group, name, digest)
+    return None if path is None else read_table(path)
+
+
+def _beside(layout: Layout, digest: str | None) -> dict[str, Row]:
+    """The summary that was published with these weights, by portfolio."""
+    path = _newest_with(layout, "portfolios", "weights", digest)
+    if path is None:
+        return {}
+    try:
+        table = read_table(layout.root / "portfolios" / "summary" / path.parent.name / path.name)
+    except (FileNotFoundError, CorruptFileError):
+        return {}
+    return {r["portfolio"]: r for r in table.to_pylist()}
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, dt.date) else value

@@ -1,0 +1,139 @@
+"""A projection worker: one of a consumer group that shares the partitions."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from etf_pipeline.errors import EventError
+from etf_pipeline.events.kafka import KafkaEventStore
+from etf_pipeline.events.kafka_reader import parse
+from etf_pipeline.events.model import CHANNELS
+from etf_pipeline.events.projections import Projections
+
+log = logging.getLogger(__name__)
+_BATCH = 1_000
+_WAIT_SECONDS = 0.2
+_LOST = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION)
+
+
+class Worker:
+    """Keeps read models up to date until it is stopped.
+
+    Positions come from the read models, not from the group, so that they are exactly as far as
+    the rows. A partition whose last event is no longer where it was is read again from its
+    beginning; event ids keep anything from counting twice.
+    """
+
+    def __init__(self, store: KafkaEventStore, projections: Projections, group: str) -> None:
+        self._store = store
+        self._projections = projections
+        self._group = group
+        self._stop = threading.Event()
+        self._eof: set[tuple[str, int]] = set()
+        self._names = {store.settings.topic(c): c for c in CHANNELS}
+        self._recheck = False
+        self.assigned: set[tuple[str, int]] = set()
+        self.taken = 0
+
+    def stop(self) -> None:
+        """Have `run` end after the batch under way."""
+        self._stop.set()
+
+    def run(self, once: bool = False) -> int:
+        """Take events in; with `once`, until every assigned partition is at its end.
+
+        Raises:
+            EventError: the brokers cannot be reached, or refuse this client.
+        """
+        self._store.ensure_topics()
+        consumer = self._store.reader.consumer(
+            **{
+                "group.id": self._group, "error_cb": self._on_error,
+                "session.timeout.ms": 10_000, "partition.assignment.strategy": "range",
+            }
+        )  # fmt: skip
+        consumer.subscribe(
+            list(self._names), on_assign=self._on_assign, on_revoke=self._on_revoke,
+            on_lost=self._on_revoke,
+        )  # fmt: skip
+        started = time.monotonic()
+        try:
+            while not self._stop.is_set():
+                self._take(consumer, consumer.consume(_BATCH, _WAIT_SECONDS))
+                if self._recheck:
+                    self._recheck = False
+                    self._seek(consumer, self.assigned)
+                if once and self.assigned and self._eof >= self.assigned:
+                    break
+                if once and not self.assigned and time.monotonic() - started > 60.0:
+                    raise EventError(f"group {self._group}: no partition was assigned within 60 s")
+        finally:
+            consumer.close()
+        return self.taken
+
+    def _take(self, consumer: Consumer, messages: list[Any]) -> None:
+        events = []
+        for message in messages:
+            key = (self._names[message.topic()], message.partition()) if message.topic() else None
+            error = message.error()
+            if error is None and key is not None:
+                events.append(parse(message, key[0]))
+                self._eof.discard(key)
+            elif (
+                error is not None and error.code() == KafkaError._PARTITION_EOF and key is not None
+            ):
+                self._eof.add(key)
+            elif error is not None and error.code() in _LOST and key is not None:
+                log.warning("%s[%d]: the broker lost events; reading it again", *key)
+                low = self._store.reader.ranges([key[0]])[key][0]
+                consumer.seek(TopicPartition(message.topic(), key[1], low))
+            elif error is not None and error.fatal():
+                raise EventError(f"Kafka: {error.str()}")
+        if events:
+            self.taken += self._projections.apply(events)
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self.assigned = {(self._names[p.topic], p.partition) for p in partitions}
+        self._eof.clear()
+        for place in partitions:
+            place.offset = self._begin(self._names[place.topic], place.partition)
+        consumer.assign(partitions)
+        log.info("group %s: reading %d partitions", self._group, len(partitions))
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self.assigned = set()
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.code() in (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT):
+            self._recheck = True
+
+    def _seek(self, consumer: Consumer, keys: set[tuple[str, int]]) -> None:
+        """After a lost connection: go on only where the broker is what it was."""
+        try:
+            for channel, partition in sorted(keys):
+                place = self._projections.place(channel, partition)
+                begin = self._begin(channel, partition)
+                if place is not None and begin < place.next:
+                    topic = self._store.settings.topic(channel)
+                    log.warning(
+                        "%s[%d]: the broker lost events; reading it again", topic, partition
+                    )
+                    consumer.seek(TopicPartition(topic, partition, begin))
+        except (EventError, KafkaException):
+            self._recheck = True  # not back yet
+
+    def _begin(self, channel: str, partition: int) -> int:
+        reader = self._store.reader
+        low, high = reader.ranges([channel]).get((channel, partition), (0, 0))
+        place = self._projections.place(channel, partition)
+        if place is None or place.next <= low:
+            return low
+        intact = (
+            place.next <= high and reader.id_at(channel, partition, place.next - 1) == place.last_id
+        )
+        return place.next if intact else low

@@ -1,0 +1,177 @@
+"""OpenLineage run events of what the orchestrator did, for Marquez, DataHub and their like.
+
+Spec: OpenLineage 2-0-2. A Dagster run is the parent of a run per asset it materialised.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent, RunState
+from openlineage.client.facet_v2 import (
+    column_lineage_dataset,
+    datasource_dataset,
+    error_message_run,
+    nominal_time_run,
+    output_statistics_output_dataset,
+    parent_run,
+    schema_dataset,
+)
+from openlineage.client.serde import Serde
+
+from etf_pipeline._version import __version__
+from etf_pipeline.events.envelope import Event, lineage_event, micros
+from etf_pipeline.schemas import (
+    BACKTESTS,
+    CORRELATIONS,
+    HISTORY,
+    RAW,
+    RISK_METRICS,
+    WEIGHTS,
+    Table,
+)
+from etf_pipeline.store.layout import Layout
+
+if TYPE_CHECKING:
+    from etf_pipeline.events.relay import LogRecord
+
+PRODUCER = f"urn:etf_pipeline:{__version__}"
+_NAMESPACE = uuid.UUID("5f6d8a3e-3a57-5d6b-9c53-6b1c7f0d9e11")
+# By asset: its table, its folder below the store, and the assets it reads.
+DATASETS: dict[str, tuple[Table, str, tuple[str, ...]]] = {
+    "raw_prices": (RAW, "raw", ()),
+    "price_history": (HISTORY, "historical", ("raw_prices",)),
+    "risk_metrics": (RISK_METRICS, "risk/risk_metrics", ("price_history",)),
+    "correlations": (CORRELATIONS, "risk/correlations", ("price_history",)),
+    "optimised_portfolios": (WEIGHTS, "portfolios/weights", ("price_history",)),
+    "backtests": (BACKTESTS, "portfolios/backtests", ("price_history",)),
+}
+_KEYS = frozenset({"ticker", "other", "window", "portfolio", "date", "source"})
+_STATES = {
+    "start": RunState.START,
+    "success": RunState.COMPLETE,
+    "failure": RunState.FAIL,
+    "canceled": RunState.ABORT,
+}
+
+
+def namespace() -> str:
+    """Namespace of jobs: OPENLINEAGE_NAMESPACE, or `etf_pipeline`."""
+    return os.environ.get("OPENLINEAGE_NAMESPACE", "").strip() or "etf_pipeline"
+
+
+def lineage_events(layout: Layout, record: LogRecord) -> list[Event]:
+    """Run events of one log record, ready to be recorded."""
+    made = _asset_events(layout, record) if record.kind == "materialisation" else _run(record)
+    return [
+        lineage_event(
+            (record.run_id, record.asset or "", record.partition, str(e.eventType)),
+            e.job.name,
+            micros(dt.datetime.fromisoformat(e.eventTime)),
+            json.dumps(json.loads(Serde.to_json(e)), separators=(",", ":")),
+        )
+        for e in made
+    ]
+
+
+def _run(record: LogRecord) -> list[RunEvent]:
+    facets: dict[str, Any] = _nominal(record)
+    if record.kind == "failure":
+        facets["errorMessage"] = error_message_run.ErrorMessageRunFacet(
+            message=record.error or "the run failed", programmingLanguage="python"
+        )
+    return [
+        RunEvent(
+            eventTime=record.time.isoformat(), producer=PRODUCER, eventType=_STATES[record.kind],
+            run=Run(_uuid(record.run_id), facets), job=Job(namespace(), record.job),
+        )
+    ]  # fmt: skip
+
+
+def _asset_events(layout: Layout, record: LogRecord) -> list[RunEvent]:
+    asset = record.asset or ""
+    if asset not in DATASETS:
+        return []
+    parent = parent_run.ParentRunFacet(
+        run=parent_run.Run(_uuid(record.run_id)), job=parent_run.Job(namespace(), record.job)
+    )
+    run_id = str(uuid.uuid5(_NAMESPACE, f"{record.run_id}|{asset}|{record.partition}"))
+    run = Run(run_id, {"parent": parent, **_nominal(record)})
+    job = Job(namespace(), f"etf_pipeline.{asset}")
+    inputs = [
+        InputDataset("file", _name(layout, source), facets=_facets(layout, source))
+        for source in DATASETS[asset][2]
+    ]
+    rows = record.metadata.get("dagster/row_count", record.metadata.get("rows_added"))
+    statistics = output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(
+        rowCount=int(rows) if rows is not None else None
+    )
+    output = OutputDataset(
+        "file", _name(layout, asset), {"outputStatistics": statistics},
+        facets=_facets(layout, asset) | _columns(layout, asset),
+    )  # fmt: skip
+    started = record.run_started or record.time
+    return [
+        RunEvent(eventTime=min(started, record.time).isoformat(), producer=PRODUCER,
+                 eventType=RunState.START, run=run, job=job),
+        RunEvent(eventTime=record.time.isoformat(), producer=PRODUCER,
+                 eventType=RunState.COMPLETE, run=run, job=job, inputs=inputs, outputs=[output]),
+    ]  # fmt: skip
+
+
+def _nominal(record: LogRecord) -> dict[str, Any]:
+    if record.nominal is None:
+        return {}
+    return {"nominalTime": nominal_time_run.NominalTimeRunFacet(nominalStartTime=record.nominal)}
+
+
+def _name(layout: Layout, asset: str) -> str:
+    return (layout.root.resolve() / DATASETS[asset][1]).as_posix()
+
+
+def _facets(layout: Layout, asset: str) -> dict[str, Any]:
+    table = DATASETS[asset][0]
+    fields = [
+        schema_dataset.SchemaDatasetFacetFields(c.name, str(c.type), c.description)
+        for c in table.columns
+    ]
+    root = layout.root.resolve()
+    return {
+        "schema": schema_dataset.SchemaDatasetFacet(fields=fields),
+        "dataSource": datasource_dataset.DatasourceDatasetFacet(root.name, root.as_uri()),
+    }
+
+
+def _columns(layout: Layout, asset: str) -> dict[str, Any]:
+    """Which input columns each output column comes from."""
+    table, _, sources = DATASETS[asset]
+    if not sources:
+        return {}
+    source = _name(layout, sources[0])
+
+    def inputs(column: str) -> list[str]:
+        if asset == "price_history":
+            if column == "adj_close":
+                return ["close", "dividends", "capital_gains"]
+            return [column] if column in RAW.names else ["close"]
+        return ["date"] if column in ("date", "start", "end") else ["adj_close", "date"]
+
+    fields = {
+        c.name: column_lineage_dataset.Fields(
+            [column_lineage_dataset.InputField("file", source, i) for i in inputs(c.name)]
+        )
+        for c in table.columns
+        if c.name not in _KEYS or asset == "price_history"
+    }
+    return {"columnLineage": column_lineage_dataset.ColumnLineageDatasetFacet(fields=fields)}
+
+
+def _uuid(run_id: str) -> str:
+    try:
+        return str(uuid.UUID(run_id))
+    except ValueError:
+        return str(uuid.uuid5(_NAMESPACE, run_id))

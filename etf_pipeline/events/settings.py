@@ -1,0 +1,132 @@
+"""Event settings from the environment: `EVENT_STORE_…`, `EVENT_RELAY_…` and `KAFKA_…`."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import os
+import re
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from etf_pipeline.errors import SettingsError
+
+StoreType = Literal["auto", "kafka", "embedded", "none"]
+_OURS = {
+    "KAFKA_BOOTSTRAP_SERVERS",
+    "KAFKA_TOPIC_PREFIX",
+    "KAFKA_TOPIC_PARTITIONS",
+    "KAFKA_REPLICATION_FACTOR",
+}
+# Set by container images and by Kubernetes for a service named kafka; not meant for clients.
+_FOREIGN = re.compile(
+    r"KAFKA_(PORT|SERVICE|HOME|OPTS|HEAP|JVM|LOG4J|VERSION|GC_|JMX|CFG_|ADVERTISED|LISTENER"
+    r"|BROKER_ID|NODE_ID|PROCESS_ROLES|CONTROLLER|ZOOKEEPER|UI_)"
+)
+# Ours to set: the guarantees rest on them.
+_FIXED = {"enable.idempotence", "acks", "message.timeout.ms", "enable.auto.commit"}
+_SECRET = re.compile(r"password|secret|key\.pem|keystore|token|oauthbearer\.config|jaas")
+
+
+class EventSettings(BaseSettings):
+    """Where events go. Immutable."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    event_store_type: StoreType = Field(
+        "auto",
+        description="`auto` (Kafka if it is set and answers, else none), `kafka`, `embedded` "
+        "(SQLite) or `none`.",
+    )
+    event_store_retention_days: int = Field(
+        -1, ge=-1, description="Days that brokers and the local log keep events; -1 is for ever."
+    )
+    event_relay_start: str = Field(
+        "now",
+        description="Where the relay begins on an instance it has not seen: `now`, `beginning` "
+        "or a time such as `2025-11-01T00:00:00+00:00`.",
+    )
+    kafka_bootstrap_servers: str | None = Field(
+        None, description="Brokers, `host:port` separated by commas."
+    )
+    kafka_topic_prefix: str = Field(
+        "etf", pattern=r"^[A-Za-z0-9._-]{1,100}$", description="First part of every topic name."
+    )
+    kafka_topic_partitions: int = Field(
+        6, ge=1, le=1000, description="Partitions of topics that are made here."
+    )
+    kafka_replication_factor: int = Field(
+        -1, ge=-1, description="Copies of topics that are made here; -1 is the broker's default."
+    )
+
+    @field_validator("kafka_bootstrap_servers")
+    @classmethod
+    def _some_server(cls, value: str | None) -> str | None:
+        text = (value or "").strip()
+        for part in filter(None, (p.strip() for p in text.split(","))):
+            host, _, port = part.rpartition(":")
+            if not host or not port.isdigit() or not 0 < int(port) < 65536:
+                raise ValueError("must be host:port, several separated by commas")
+        return text or None
+
+    @field_validator("event_relay_start")
+    @classmethod
+    def _a_place(cls, value: str) -> str:
+        if value.strip() in ("now", "beginning"):
+            return value.strip()
+        with contextlib.suppress(ValueError):
+            if dt.datetime.fromisoformat(value.strip()).tzinfo is not None:
+                return value.strip()
+        raise ValueError(
+            "must be now, beginning or a time with its zone, such as 2025-11-01T00:00:00+00:00"
+        )
+
+    def topic(self, channel: str) -> str:
+        """Topic of a channel, e.g. `etf.query-events`."""
+        return f"{self.kafka_topic_prefix}.{channel}"
+
+
+def load_event_settings(**overrides: object) -> EventSettings:
+    """Read the environment; `overrides` win over it.
+
+    Raises:
+        SettingsError: one line that names every variable with a bad value.
+    """
+    try:
+        settings = EventSettings(**{k: v for k, v in overrides.items() if v is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{str(e['loc'][0]).upper()}={e['input']!r}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        )
+        raise SettingsError(f"bad setting: {problems}") from None
+    if settings.event_store_type == "kafka" and settings.kafka_bootstrap_servers is None:
+        raise SettingsError(
+            "EVENT_STORE_TYPE=kafka needs KAFKA_BOOTSTRAP_SERVERS, for example localhost:9092"
+        )
+    return settings
+
+
+def client_config(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Librdkafka settings named by `KAFKA_…` variables: `KAFKA_SASL_USERNAME` is `sasl.username`.
+
+    Raises:
+        SettingsError: a variable sets what the delivery guarantees rest on.
+    """
+    found: dict[str, str] = {}
+    for name, value in (os.environ if environ is None else environ).items():
+        if not name.startswith("KAFKA_") or name in _OURS or _FOREIGN.match(name):
+            continue
+        key = name.removeprefix("KAFKA_").lower().replace("_", ".")
+        if key in _FIXED:
+            raise SettingsError(f"{name}: {key} is fixed, as nothing may be lost; unset it")
+        found[key] = value
+    return found
+
+
+def redacted(config: Mapping[str, object]) -> dict[str, object]:
+    """A client configuration that may be logged."""
+    return {k: "***" if _SECRET.search(k) else v for k, v in config.items()}

@@ -1,0 +1,318 @@
+"""The embedded event store: SQLite, append-only by trigger, with a hash chain over all events.
+
+In Kafka mode the same log is the outbox: an event is in it before anything is sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from etf_pipeline.errors import TamperError
+from etf_pipeline.events.database import Database
+from etf_pipeline.events.envelope import Event, now_micros
+from etf_pipeline.events.model import CHANNELS
+from etf_pipeline.events.store import Batches, Delivery
+
+GENESIS = b"\0" * 32
+_PAGE = 5_000
+_COLUMNS = "id, type, version, source, subject, time_us, recorded_us, data, channel"
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS events (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, type TEXT NOT NULL,
+  version INTEGER NOT NULL, source TEXT NOT NULL, subject TEXT NOT NULL,
+  time_us INTEGER NOT NULL, recorded_us INTEGER NOT NULL, data TEXT NOT NULL,
+  channel TEXT NOT NULL, hash BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS anchors (seq INTEGER PRIMARY KEY, hash BLOB NOT NULL, at_us INTEGER);
+CREATE TABLE IF NOT EXISTS deliveries (
+  seq INTEGER PRIMARY KEY, channel TEXT NOT NULL, partition INTEGER NOT NULL,
+  position INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS leases (name TEXT PRIMARY KEY, owner TEXT, until_us INTEGER);
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TRIGGER IF NOT EXISTS events_never_change BEFORE UPDATE ON events
+BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
+CREATE TRIGGER IF NOT EXISTS events_never_go BEFORE DELETE ON events
+WHEN OLD.seq > coalesce((SELECT max(seq) FROM anchors), 0)
+BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
+"""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A log that is whole: how many events, up to which, and the hash that vouches for them."""
+
+    events: int
+    last: int
+    head: str
+
+
+def chain(before: bytes, event: Sequence[object]) -> bytes:
+    """SHA-256 of the hash before and every field of the event (the columns of the log)."""
+    body = "\x1f".join(map(str, event[:9]))
+    return hashlib.sha256(before + body.encode()).digest()
+
+
+class SqliteEventStore:
+    """Append-only log in `events.sqlite`."""
+
+    name = "embedded"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._db = Database(path, _SCHEMA)
+        # What is known of the broker may be learnt again, so it need not wait for the disk.
+        self._notes = Database(path, _SCHEMA, durable=False)
+        self._sent_below = 0
+
+    @property
+    def instance(self) -> str:
+        """Id of this store: made once, part of every event id."""
+        found = self.fact("instance")
+        if found is None:
+            with self._db.writing() as db:
+                made = ("instance", str(uuid.uuid4()))
+                db.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", made)
+            found = self.fact("instance")
+            assert found is not None
+        return found
+
+    def fact(self, name: str) -> str | None:
+        """A small value kept beside the events."""
+        with self._db.reading() as db:
+            row = db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def append(
+        self, events: Sequence[Event], timeout: float = 15.0, facts: dict[str, str] | None = None
+    ) -> list[Delivery]:
+        """Record events (and `facts`) in one transaction, on disk when this returns.
+
+        An event whose id is there already is left as it is.
+        """
+        with self._db.writing() as db:
+            known = _known(db, [e.id for e in events])
+            fresh = list({e.id: e for e in events if e.id not in known}.values())
+            seq, head = _head(db)
+            rows = []
+            for event in fresh:
+                seq += 1
+                head = chain(head, event)
+                known[event.id] = seq
+                rows.append((seq, *event[:9], head))
+            db.executemany("INSERT INTO events VALUES (?,?,?,?,?,?,?,?,?,?,?)", rows)
+            if facts:
+                db.executemany("REPLACE INTO facts VALUES (?, ?)", list(facts.items()))
+        return [Delivery(0, known[e.id]) for e in events]
+
+    def read(
+        self,
+        channels: Sequence[str] = CHANNELS,
+        start: dict[tuple[str, int], int] | None = None,
+        from_us: int | None = None,
+    ) -> Batches:
+        """Events in order of recording, up to the last one there is now."""
+        wanted = {c: (start or {}).get((c, 0), 0) for c in channels}
+        position = min(wanted.values(), default=0) - 1
+        with self._db.reading() as db:
+            last = _head(db)[0]
+        marks = ",".join("?" * len(wanted))
+        query = (
+            f"SELECT {_COLUMNS}, 0, seq FROM events WHERE seq > ? AND seq <= ? "  # noqa: S608
+            f"AND channel IN ({marks}) AND time_us >= ? ORDER BY seq LIMIT {_PAGE}"
+        )
+        while position < last:
+            with self._db.reading() as db:
+                least = from_us if from_us is not None else -(2**62)
+                rows = db.execute(query, (position, last, *wanted, least)).fetchall()
+            if not rows:
+                return
+            position = rows[-1][10]
+            page = list(map(Event._make, rows))
+            yield [e for e in page if e.position >= wanted[e.channel]] if start else page
+
+    def verify(self) -> Verified:
+        """Recompute the hash chain.
+
+        Raises:
+            TamperError: naming the first event that is not what was written.
+        """
+        with self._db.reading() as db:
+            seq, head = _anchor(db)
+            ever = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
+        first, n = seq, 0
+        while True:
+            with self._db.reading() as db:
+                rows = db.execute(
+                    f"SELECT {_COLUMNS}, seq, hash FROM events WHERE seq > ? "  # noqa: S608
+                    f"ORDER BY seq LIMIT {_PAGE}", (seq,),
+                ).fetchall()  # fmt: skip
+            if not rows:
+                break
+            for row in rows:
+                if row[9] != seq + 1:
+                    raise TamperError(f"{self.path}: event {seq + 1} is missing")
+                seq, head = row[9], chain(head, row)
+                if head != row[10]:
+                    raise TamperError(
+                        f"{self.path}: event {seq} ({row[0]}) or one before it was changed"
+                    )
+                n += 1
+        if ever is not None and ever[0] > seq:
+            raise TamperError(f"{self.path}: events {seq + 1} to {ever[0]} are missing at the end")
+        assert first <= seq
+        return Verified(n, seq, head.hex())
+
+    def anchor(self) -> tuple[int, bytes]:
+        """The last event that was pruned, 0 for none, and the hash that the log builds on."""
+        with self._db.reading() as db:
+            return _anchor(db)
+
+    def last_recorded_before(self, moment_us: int) -> int:
+        """The last event of the log's beginning that was recorded before a time."""
+        with self._db.reading() as db:
+            row = db.execute(
+                "SELECT min(seq) FROM events WHERE recorded_us >= ?", (moment_us,)
+            ).fetchone()
+            return _head(db)[0] if row[0] is None else int(row[0]) - 1
+
+    def prune(self, upto: int) -> int:
+        """Let events up to `upto` go, keeping the hash that later ones build on."""
+        with self._db.writing() as db:
+            row = db.execute("SELECT hash FROM events WHERE seq = ?", (upto,)).fetchone()
+            if row is None:
+                return 0
+            db.execute(
+                "INSERT OR IGNORE INTO anchors VALUES (?, ?, ?)", (upto, row[0], now_micros())
+            )
+            gone = db.execute("DELETE FROM events WHERE seq <= ?", (upto,)).rowcount
+            db.execute("DELETE FROM deliveries WHERE seq <= ?", (upto,))
+        return gone
+
+    def counts(self) -> dict[str, int]:
+        """Events by type."""
+        with self._db.reading() as db:
+            return dict(db.execute("SELECT type, count(*) FROM events GROUP BY type ORDER BY type"))
+
+    def pending(self, limit: int = 2_000) -> list[Event]:
+        """The oldest events that no broker has confirmed, in order."""
+        with self._notes.reading() as db:
+            rows = db.execute(
+                f"SELECT {_COLUMNS}, 0, seq FROM events e WHERE seq > ? AND NOT EXISTS "  # noqa: S608
+                "(SELECT 1 FROM deliveries d WHERE d.seq = e.seq) ORDER BY seq LIMIT ?",
+                (self._sent_below, limit),
+            ).fetchall()
+            if rows:
+                self._sent_below = rows[0][10] - 1
+        return list(map(Event._make, rows))
+
+    def count_pending(self) -> int:
+        """How many events no broker has confirmed."""
+        with self._notes.reading() as db:
+            return int(
+                db.execute(
+                    "SELECT count(*) FROM events e WHERE seq > ? AND NOT EXISTS "
+                    "(SELECT 1 FROM deliveries d WHERE d.seq = e.seq)", (self._sent_below,),
+                ).fetchone()[0]
+            )  # fmt: skip
+
+    def all_delivered(self, ids: Iterable[str]) -> bool:
+        """Whether a broker has confirmed every one of these events."""
+        wanted = list(ids)
+        with self._notes.reading() as db:
+            known = _known(db, wanted)
+            found = {
+                s
+                for chunk in _chunks(list(known.values()))
+                for (s,) in db.execute(
+                    f"SELECT seq FROM deliveries WHERE seq IN ({','.join('?' * len(chunk))})",  # noqa: S608
+                    chunk,
+                )
+            }
+        return len(known) == len(set(wanted)) and found.issuperset(known.values())
+
+    def delivered(self, events: Sequence[Event], deliveries: Sequence[Delivery]) -> None:
+        """Note which events the broker confirmed, and where."""
+        rows = [
+            (e.position, e.channel, d.partition, d.position)
+            for e, d in zip(events, deliveries, strict=True)
+            if d.ok
+        ]
+        with self._notes.writing() as db:
+            db.executemany("REPLACE INTO deliveries VALUES (?, ?, ?, ?)", rows)
+
+    def tails(self) -> dict[tuple[str, int], tuple[int, str]]:
+        """By channel and partition: offset and id of the newest event a broker confirmed."""
+        with self._notes.reading() as db:
+            rows = db.execute(
+                "SELECT d.channel, partition, max(position), id FROM deliveries d "
+                "JOIN events USING (seq) GROUP BY d.channel, partition"
+            )
+            return {(c, p): (position, key) for c, p, position, key in rows}
+
+    def confirmed(self, channel: str, partition: int) -> list[tuple[int, str]]:
+        """Offset and id of every event a broker confirmed in one partition, oldest first."""
+        with self._notes.reading() as db:
+            return db.execute(
+                "SELECT position, id FROM deliveries d JOIN events USING (seq) "
+                "WHERE d.channel = ? AND partition = ? ORDER BY position", (channel, partition),
+            ).fetchall()  # fmt: skip
+
+    def forget_deliveries(self, channel: str, partition: int, from_position: int) -> int:
+        """Have events sent again that a broker confirmed and then lost."""
+        with self._notes.writing() as db:
+            gone = db.execute(
+                "DELETE FROM deliveries WHERE channel = ? AND partition = ? AND position >= ?",
+                (channel, partition, from_position),
+            ).rowcount
+        self._sent_below = 0
+        return gone
+
+    def lease(self, name: str, owner: str, seconds: float) -> bool:
+        """Take or keep a role that one process has at a time; False while another has it."""
+        now = now_micros()
+        with self._notes.writing() as db:
+            row = db.execute(
+                "SELECT owner, until_us FROM leases WHERE name = ?", (name,)
+            ).fetchone()
+            if row is not None and row[0] != owner and row[1] > now:
+                return False
+            until = now + int(seconds * 1e6)
+            db.execute("REPLACE INTO leases VALUES (?, ?, ?)", (name, owner, until))
+        return True
+
+    def release(self, name: str, owner: str) -> None:
+        """Give the role up."""
+        with self._notes.writing() as db:
+            db.execute("DELETE FROM leases WHERE name = ? AND owner = ?", (name, owner))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._db.close()
+        self._notes.close()
+
+
+def _known(db: sqlite3.Connection, ids: Sequence[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for chunk in _chunks(ids):
+        marks = ",".join("?" * len(chunk))
+        found.update(db.execute(f"SELECT id, seq FROM events WHERE id IN ({marks})", chunk))  # noqa: S608
+    return found
+
+
+def _chunks(values: Sequence[object], size: int = 500) -> Iterator[list[object]]:
+    for i in range(0, len(values), size):
+        yield list(values[i : i + size])
+
+
+def _anchor(db: sqlite3.Connection) -> tuple[int, bytes]:
+    row = db.execute("SELECT seq, hash FROM anchors ORDER BY seq DESC LIMIT 1").fetchone()
+    return (0, GENESIS) if row is None else (row[0], row[1])
+
+
+def _head(db: sqlite3.Connection) -> tuple[int, bytes]:
+    row = db.execute("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1").fetchone()
+    return _anchor(db) if row is None else (row[0], row[1])

@@ -1,0 +1,156 @@
+"""Dagster's event log, read for the relay."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import dagster as dg
+from dagster import DagsterEventType, EventLogRecord
+from dagster._core.storage.dagster_run import RunsFilter
+
+from etf_pipeline.events.lineage import DATASETS
+from etf_pipeline.events.relay import Kind, LogRecord
+
+_RUN_KINDS: dict[DagsterEventType, Kind] = {
+    DagsterEventType.RUN_START: "start",
+    DagsterEventType.RUN_SUCCESS: "success",
+    DagsterEventType.RUN_FAILURE: "failure",
+    DagsterEventType.RUN_CANCELED: "canceled",
+}
+_SCHEDULED = ".dagster/scheduled_execution_time"
+_PAGE = 500
+
+
+class DagsterLog:
+    """`relay.OrchestratorLog` over a Dagster instance."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self._instance = instance
+        self._runs: dict[str, Any] = {}
+
+    def head(self) -> int:
+        """The greatest id there is, 0 for an empty log."""
+        return self._instance.event_log_storage.get_maximum_record_id() or 0
+
+    def position_before(self, moment: dt.datetime) -> int:
+        """The id before the first record at or after `moment`; the head if there is none."""
+        # The filter excludes its bound.
+        after = moment.timestamp() - 1e-6
+        ids = [
+            record.storage_id
+            for kind in (*DATASETS, *_RUN_KINDS)
+            for record in self._fetch(kind, 1, timestamp=after)
+        ]
+        return min(ids) - 1 if ids else self.head()
+
+    def records(self, after: int, limit: int) -> list[LogRecord]:
+        """Records with greater ids, ascending, at most `limit` of each kind.
+
+        When one kind has more than `limit`, the others are cut at its last id, so that nothing is
+        passed over.
+        """
+        found: list[LogRecord] = []
+        complete_to: int | None = None
+        for kind in (*DATASETS, *_RUN_KINDS):
+            mine = self._fetch(kind, limit, after=after)
+            if len(mine) == limit:
+                complete_to = min(complete_to or mine[-1].storage_id, mine[-1].storage_id)
+            found += [self._record(kind, r) for r in mine]
+        found.sort(key=lambda r: r.storage_id)
+        self._runs.clear()
+        return [r for r in found if complete_to is None or r.storage_id <= complete_to]
+
+    def _fetch(
+        self,
+        kind: str | DagsterEventType,
+        limit: int,
+        after: int | None = None,
+        timestamp: float | None = None,
+    ) -> list[EventLogRecord]:
+        found: list[EventLogRecord] = []
+        cursor: str | None = None
+        while len(found) < limit:
+            page = min(_PAGE, limit - len(found))
+            if isinstance(kind, DagsterEventType):
+                result = self._instance.fetch_run_status_changes(
+                    dg.RunStatusChangeRecordsFilter(
+                        kind, after_storage_id=after, after_timestamp=timestamp  # type: ignore[arg-type]
+                    ), page, cursor, ascending=True,
+                )  # fmt: skip
+            else:
+                result = self._instance.fetch_materializations(
+                    dg.AssetRecordsFilter(
+                        dg.AssetKey(kind), after_storage_id=after, after_timestamp=timestamp
+                    ), page, cursor, ascending=True,
+                )  # fmt: skip
+            found += result.records
+            if not result.has_more or not result.records:
+                break
+            cursor = result.cursor
+        return found
+
+    def _record(self, kind: str | DagsterEventType, record: EventLogRecord) -> LogRecord:
+        entry = record.event_log_entry
+        run = self._run(entry.run_id)
+        common: dict[str, Any] = {
+            "storage_id": record.storage_id,
+            "run_id": entry.run_id,
+            "job": _job_name(run.dagster_run if run else None, entry.job_name),
+            "time": dt.datetime.fromtimestamp(entry.timestamp, dt.UTC),
+            "run_started": _moment(run.start_time) if run else None,
+            "nominal": run.dagster_run.tags.get(_SCHEDULED) if run else None,
+        }
+        if isinstance(kind, DagsterEventType):
+            tags = run.dagster_run.tags if run else {}
+            return LogRecord(
+                kind=_RUN_KINDS[kind], partition=tags.get("dagster/partition", ""),
+                error=_error(entry.dagster_event) if kind is DagsterEventType.RUN_FAILURE else None,
+                ingests=_ingests(run.dagster_run if run else None), **common,
+            )  # fmt: skip
+        made = entry.asset_materialization
+        assert made is not None
+        metadata = {k: getattr(v, "value", None) for k, v in made.metadata.items()}
+        return LogRecord(
+            kind="materialisation", asset=kind, partition=made.partition or "", metadata=metadata,
+            **common,
+        )  # fmt: skip
+
+    def _run(self, run_id: str) -> Any:
+        if run_id not in self._runs:
+            found = self._instance.get_run_records(RunsFilter(run_ids=[run_id]), limit=1)
+            self._runs[run_id] = found[0] if found else None
+        return self._runs[run_id]
+
+
+def _moment(timestamp: float | None) -> dt.datetime | None:
+    return None if timestamp is None else dt.datetime.fromtimestamp(timestamp, dt.UTC)
+
+
+def _job_name(run: dg.DagsterRun | None, fallback: str | None) -> str:
+    name = run.job_name if run is not None else fallback or "unknown"
+    return "materialize" if name.startswith("__ASSET_JOB") else name
+
+
+def _ingests(run: dg.DagsterRun | None) -> bool:
+    """Whether the run was to download."""
+    if run is None:
+        return False
+    chosen = run.asset_selection
+    return run.job_name == "ingest" or (chosen is not None and dg.AssetKey("raw_prices") in chosen)
+
+
+def _error(event: dg.DagsterEvent | None) -> str:
+    """The innermost message of a failed run."""
+    data: Any = event.event_specific_data if event is not None else None
+    step = getattr(data, "first_step_failure_event", None)
+    error = getattr(data, "error", None)
+    if step is not None:
+        failure = step.step_failure_data
+        if failure.user_failure_data is not None and failure.user_failure_data.description:
+            return str(failure.user_failure_data.description)
+        error = failure.error or error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    text = error.message.strip() if error is not None else ""
+    return text or (event.message if event is not None else None) or "the run failed"
