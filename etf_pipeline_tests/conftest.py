@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from etf_pipeline_tests.brokers import Broker, External, Noida
+from etf_pipeline_tests.brokers.apache import Apache
 from etf_pipeline_tests.support import World
 from etf_pipeline_tests.yahoo_standin import StandIn
 
@@ -18,13 +21,16 @@ settings.register_profile(
 settings.load_profile("default")
 
 ROOT = Path(__file__).parents[1]
+_AMBIENT = ("ETF_", "DAGSTER_", "EVENT_", "KAFKA_", "OPENLINEAGE_")
+_EXTERNAL = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+BROKERS = ("external",) if _EXTERNAL else ("noida-db", "apache")
 
 
 @pytest.fixture(autouse=True)
 def _no_ambient_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A developer's own ETF_… and DAGSTER_… variables must not reach the tests."""
     for name in list(os.environ):
-        if name.startswith(("ETF_", "DAGSTER_")) and name != "ETF_TEST_REAL_DATA":
+        if name.startswith(_AMBIENT) and name != "ETF_TEST_REAL_DATA":
             monkeypatch.delenv(name)
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster-home"))
 
@@ -36,6 +42,47 @@ def real_data() -> Path:
     if not (folder / "raw").is_dir():
         pytest.skip(f"the real prices are not in {folder} (set ETF_TEST_REAL_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def shared_brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Broker]]:
+    """Running brokers by name, one of each per session, for tests that do not disturb them."""
+    running: dict[str, Broker] = {}
+
+    def get(name: str) -> Broker:
+        if name not in running:
+            running[name] = new_broker(name, tmp_path_factory.mktemp(name)).start()
+        return running[name]
+
+    yield get
+    for made in running.values():
+        made.kill()
+
+
+@pytest.fixture(params=BROKERS)
+def broker(request: pytest.FixtureRequest, shared_brokers: Callable[[str], Broker]) -> Broker:
+    """A shared broker: each default in turn."""
+    return shared_brokers(request.param)
+
+
+@pytest.fixture(params=BROKERS)
+def own_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """A broker that the test may stop, pause and kill."""
+    if request.param == "external":
+        pytest.skip("an external broker is not ours to disturb")
+    made = new_broker(request.param, tmp_path / "broker")
+    with made:
+        yield made
+
+
+def new_broker(name: str, folder: Path) -> Broker:
+    """A broker by name, not started; skips plainly when it cannot be had here."""
+    if name == "external":
+        return External(_EXTERNAL or "")
+    kind = Noida if name == "noida-db" else Apache
+    if (why := kind.missing()) is not None:
+        pytest.skip(why)
+    return kind(folder)
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from etf_pipeline.errors import CorruptFileError, EventError, TamperError
 from etf_pipeline.events.envelope import Event, micros
 from etf_pipeline.events.model import CHANNELS, LINEAGE
-from etf_pipeline.events.sqlite import GENESIS, SqliteEventStore, chain
+from etf_pipeline.events.outbox import Outbox
+from etf_pipeline.events.sqlite import GENESIS, chain
 from etf_pipeline.events.store import Batches, EventStore
 from etf_pipeline.schemas import EVENTS
 from etf_pipeline.store.hashing import content_hash
@@ -174,7 +175,7 @@ def check_seam(store: EventStore, archive: Archive) -> dict[Key, int]:
     return found
 
 
-def prune_log(log: SqliteEventStore, archive: Archive, days: int, sent: bool) -> int:
+def prune_log(log: Outbox, archive: Archive, days: int, sent: bool) -> int:
     """Let events of the local log go that are older than `days`; returns how many.
 
     Only what the archive has goes, or, when the log is an outbox (`sent`), what Kafka confirmed.

@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from etf_pipeline.errors import EventError
 from etf_pipeline.events.archive import Archive, read_all
 from etf_pipeline.events.envelope import make_event
 from etf_pipeline.events.model import (
@@ -18,7 +17,7 @@ from etf_pipeline.events.model import (
     PriceDataQueried,
     RiskMetricsCalculated,
 )
-from etf_pipeline.events.recorder import Recorder
+from etf_pipeline.events.recorder import Recorder, shared_recorder
 from etf_pipeline.events.state import SystemState
 from etf_pipeline.store.cache import FileCache
 from etf_pipeline.store.layout import Layout
@@ -139,18 +138,14 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def call_log(recorder: Recorder | None, layout: Layout, cache: FileCache) -> CallLog:
-    """The log of calls for a provider; opens a recorder unless one is given.
+    """The log of calls for a provider; the process's recorder of the store unless one is given.
 
     Raises:
         SettingsError: an event setting has a value that cannot be used.
         EventError: the local event log cannot be opened.
     """
     if recorder is None:
-        recorder = Recorder(layout.root)
+        recorder = shared_recorder(layout.root)
         if recorder.recording:
-            try:
-                recorder.instance  # noqa: B018 a log that cannot be written shows now
-            except EventError:
-                recorder.close()
-                raise
+            recorder.log.verify_writable()
     return CallLog(recorder, layout, cache)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from etf_pipeline.errors import EtfError
 from etf_pipeline.events.mode import probe
-from etf_pipeline.events.sqlite import SqliteEventStore
+from etf_pipeline.events.outbox import Outbox
+from etf_pipeline.store.writer import HOST
 
 if TYPE_CHECKING:
     from etf_pipeline.events.kafka import KafkaEventStore
@@ -36,11 +37,11 @@ class Forwarder:
     there, and sends again from the first that is not.
     """
 
-    def __init__(self, log_store: SqliteEventStore, broker: KafkaEventStore, servers: str) -> None:
+    def __init__(self, log_store: Outbox, broker: KafkaEventStore, servers: str) -> None:
         self._log = log_store
         self._broker = broker
         self._servers = servers
-        self._owner = f"{os.getpid()}-{uuid.uuid4()}"
+        self._owner = f"{HOST}-{os.getpid()}-{uuid.uuid4()}"
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None

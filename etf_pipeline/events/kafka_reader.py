@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 STALL_SECONDS = 30.0
 _ASK_SECONDS = 10.0
 _BATCH = 5_000
+# `consume` waits for a full batch or this long, and the last one is never full.
+_WAIT_SECONDS = 0.03
 # Produce time is never long before event time; clocks of hosts may differ by this much.
 _CLOCKS_MS = 3_600_000
 _SILENT = logging.getLogger("etf_pipeline.librdkafka")
@@ -126,7 +128,7 @@ class KafkaReader:
         consumer.assign(places)
         heard, total = time.monotonic(), 0
         while ends:
-            messages = consumer.consume(_BATCH, timeout=0.5)
+            messages = consumer.consume(_BATCH, timeout=_WAIT_SECONDS)
             batch = []
             for message in messages:
                 key = (names[message.topic() or ""], message.partition() or 0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import logging
 import threading
-import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +12,8 @@ from typing import TYPE_CHECKING
 from etf_pipeline.errors import SettingsError
 from etf_pipeline.events.envelope import Event
 from etf_pipeline.events.mode import Mode, detect_mode, probe
+from etf_pipeline.events.outbox import Outbox
 from etf_pipeline.events.settings import EventSettings, load_event_settings
-from etf_pipeline.events.sqlite import SqliteEventStore
 
 if TYPE_CHECKING:
     from etf_pipeline.events.forwarder import Forwarder
@@ -42,7 +41,7 @@ class Recorder:
         self, data_dir: Path, settings: EventSettings | None = None, *, forward: bool = True
     ) -> None:
         self.settings = settings or load_event_settings()
-        self.log = SqliteEventStore(log_path(data_dir))
+        self.log = Outbox(log_path(data_dir))
         self._forward = forward
         self._forwarder: Forwarder | None = None
         self._kafka: KafkaEventStore | None = None
@@ -93,6 +92,11 @@ class Recorder:
         return self._forwarder
 
     @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed.is_set()
+
+    @property
     def recording(self) -> bool:
         """Whether events are being recorded."""
         return self.mode != "none"
@@ -131,7 +135,7 @@ class Recorder:
         attempt = 0
         while not self._closed.wait(_RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)]):
             attempt += 1
-            if probe(servers) is None:
+            if probe(servers, 1.0) is None:
                 log.warning("Kafka at %s answers; events are being recorded from now on", servers)
                 self._enter("kafka")
                 return
@@ -141,6 +145,7 @@ class Recorder:
         if self._closed.is_set():
             return
         self._closed.set()
+        _open.discard(self)
         self._check_fork()
         if self._forwarder is not None:
             if self._forwarder.problem is None:
@@ -151,7 +156,17 @@ class Recorder:
         self.log.close()
 
 
-_open: weakref.WeakSet[Recorder] = weakref.WeakSet()
+_open: set[Recorder] = set()
+_shared: dict[Path, Recorder] = {}
+
+
+def shared_recorder(data_dir: Path) -> Recorder:
+    """The recorder of this process for a store, set up from the environment on first use."""
+    key = data_dir.absolute()
+    found = _shared.get(key)
+    if found is None or found.closed:
+        found = _shared[key] = Recorder(key)
+    return found
 
 
 @atexit.register

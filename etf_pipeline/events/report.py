@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from etf_pipeline.events.mode import detect_mode
+from etf_pipeline.events.outbox import Outbox
 from etf_pipeline.events.recorder import log_path
 from etf_pipeline.events.relay import STATUS
 from etf_pipeline.events.settings import load_event_settings
-from etf_pipeline.events.sqlite import SqliteEventStore
 
 
 def events_status(data_dir: Path) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def events_status(data_dir: Path) -> dict[str, Any]:
     }
     path = log_path(data_dir)
     if path.exists():
-        log = SqliteEventStore(path)
+        log = Outbox(path)
         try:
             status["types"] = log.counts()
             status["events"] = sum(status["types"].values())

@@ -1,6 +1,6 @@
 """The embedded event store: SQLite, append-only by trigger, with a hash chain over all events.
 
-In Kafka mode the same log is the outbox: an event is in it before anything is sent.
+In Kafka mode the same log is the outbox (`outbox.py`): an event is in it before it is sent.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,18 +20,14 @@ from etf_pipeline.events.store import Batches, Delivery
 
 GENESIS = b"\0" * 32
 _PAGE = 5_000
-_COLUMNS = "id, type, version, source, subject, time_us, recorded_us, data, channel"
-_SCHEMA = """
+COLUMNS = "id, type, version, source, subject, time_us, recorded_us, data, channel"
+SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
   seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, type TEXT NOT NULL,
   version INTEGER NOT NULL, source TEXT NOT NULL, subject TEXT NOT NULL,
   time_us INTEGER NOT NULL, recorded_us INTEGER NOT NULL, data TEXT NOT NULL,
   channel TEXT NOT NULL, hash BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS anchors (seq INTEGER PRIMARY KEY, hash BLOB NOT NULL, at_us INTEGER);
-CREATE TABLE IF NOT EXISTS deliveries (
-  seq INTEGER PRIMARY KEY, channel TEXT NOT NULL, partition INTEGER NOT NULL,
-  position INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS leases (name TEXT PRIMARY KEY, owner TEXT, until_us INTEGER);
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TRIGGER IF NOT EXISTS events_never_change BEFORE UPDATE ON events
 BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
@@ -63,10 +59,7 @@ class SqliteEventStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._db = Database(path, _SCHEMA)
-        # What is known of the broker may be learnt again, so it need not wait for the disk.
-        self._notes = Database(path, _SCHEMA, durable=False)
-        self._sent_below = 0
+        self._db = Database(path, SCHEMA)
 
     @property
     def instance(self) -> str:
@@ -79,6 +72,14 @@ class SqliteEventStore:
             found = self.fact("instance")
             assert found is not None
         return found
+
+    def verify_writable(self) -> None:
+        """Show now, and not at the first event, that the log cannot be written.
+
+        Raises:
+            EventError: naming the file and the remedy.
+        """
+        self.append([], facts={"opened": str(now_micros())})
 
     def fact(self, name: str) -> str | None:
         """A small value kept beside the events."""
@@ -94,7 +95,7 @@ class SqliteEventStore:
         An event whose id is there already is left as it is.
         """
         with self._db.writing() as db:
-            known = _known(db, [e.id for e in events])
+            known = known_ids(db, [e.id for e in events])
             fresh = list({e.id: e for e in events if e.id not in known}.values())
             seq, head = _head(db)
             rows = []
@@ -121,7 +122,7 @@ class SqliteEventStore:
             last = _head(db)[0]
         marks = ",".join("?" * len(wanted))
         query = (
-            f"SELECT {_COLUMNS}, 0, seq FROM events WHERE seq > ? AND seq <= ? "  # noqa: S608
+            f"SELECT {COLUMNS}, 0, seq FROM events WHERE seq > ? AND seq <= ? "  # noqa: S608
             f"AND channel IN ({marks}) AND time_us >= ? ORDER BY seq LIMIT {_PAGE}"
         )
         while position < last:
@@ -147,7 +148,7 @@ class SqliteEventStore:
         while True:
             with self._db.reading() as db:
                 rows = db.execute(
-                    f"SELECT {_COLUMNS}, seq, hash FROM events WHERE seq > ? "  # noqa: S608
+                    f"SELECT {COLUMNS}, seq, hash FROM events WHERE seq > ? "  # noqa: S608
                     f"ORDER BY seq LIMIT {_PAGE}", (seq,),
                 ).fetchall()  # fmt: skip
             if not rows:
@@ -188,122 +189,29 @@ class SqliteEventStore:
             db.execute(
                 "INSERT OR IGNORE INTO anchors VALUES (?, ?, ?)", (upto, row[0], now_micros())
             )
-            gone = db.execute("DELETE FROM events WHERE seq <= ?", (upto,)).rowcount
-            db.execute("DELETE FROM deliveries WHERE seq <= ?", (upto,))
-        return gone
+            return db.execute("DELETE FROM events WHERE seq <= ?", (upto,)).rowcount
 
     def counts(self) -> dict[str, int]:
         """Events by type."""
         with self._db.reading() as db:
             return dict(db.execute("SELECT type, count(*) FROM events GROUP BY type ORDER BY type"))
 
-    def pending(self, limit: int = 2_000) -> list[Event]:
-        """The oldest events that no broker has confirmed, in order."""
-        with self._notes.reading() as db:
-            rows = db.execute(
-                f"SELECT {_COLUMNS}, 0, seq FROM events e WHERE seq > ? AND NOT EXISTS "  # noqa: S608
-                "(SELECT 1 FROM deliveries d WHERE d.seq = e.seq) ORDER BY seq LIMIT ?",
-                (self._sent_below, limit),
-            ).fetchall()
-            if rows:
-                self._sent_below = rows[0][10] - 1
-        return list(map(Event._make, rows))
-
-    def count_pending(self) -> int:
-        """How many events no broker has confirmed."""
-        with self._notes.reading() as db:
-            return int(
-                db.execute(
-                    "SELECT count(*) FROM events e WHERE seq > ? AND NOT EXISTS "
-                    "(SELECT 1 FROM deliveries d WHERE d.seq = e.seq)", (self._sent_below,),
-                ).fetchone()[0]
-            )  # fmt: skip
-
-    def all_delivered(self, ids: Iterable[str]) -> bool:
-        """Whether a broker has confirmed every one of these events."""
-        wanted = list(ids)
-        with self._notes.reading() as db:
-            known = _known(db, wanted)
-            found = {
-                s
-                for chunk in _chunks(list(known.values()))
-                for (s,) in db.execute(
-                    f"SELECT seq FROM deliveries WHERE seq IN ({','.join('?' * len(chunk))})",  # noqa: S608
-                    chunk,
-                )
-            }
-        return len(known) == len(set(wanted)) and found.issuperset(known.values())
-
-    def delivered(self, events: Sequence[Event], deliveries: Sequence[Delivery]) -> None:
-        """Note which events the broker confirmed, and where."""
-        rows = [
-            (e.position, e.channel, d.partition, d.position)
-            for e, d in zip(events, deliveries, strict=True)
-            if d.ok
-        ]
-        with self._notes.writing() as db:
-            db.executemany("REPLACE INTO deliveries VALUES (?, ?, ?, ?)", rows)
-
-    def tails(self) -> dict[tuple[str, int], tuple[int, str]]:
-        """By channel and partition: offset and id of the newest event a broker confirmed."""
-        with self._notes.reading() as db:
-            rows = db.execute(
-                "SELECT d.channel, partition, max(position), id FROM deliveries d "
-                "JOIN events USING (seq) GROUP BY d.channel, partition"
-            )
-            return {(c, p): (position, key) for c, p, position, key in rows}
-
-    def confirmed(self, channel: str, partition: int) -> list[tuple[int, str]]:
-        """Offset and id of every event a broker confirmed in one partition, oldest first."""
-        with self._notes.reading() as db:
-            return db.execute(
-                "SELECT position, id FROM deliveries d JOIN events USING (seq) "
-                "WHERE d.channel = ? AND partition = ? ORDER BY position", (channel, partition),
-            ).fetchall()  # fmt: skip
-
-    def forget_deliveries(self, channel: str, partition: int, from_position: int) -> int:
-        """Have events sent again that a broker confirmed and then lost."""
-        with self._notes.writing() as db:
-            gone = db.execute(
-                "DELETE FROM deliveries WHERE channel = ? AND partition = ? AND position >= ?",
-                (channel, partition, from_position),
-            ).rowcount
-        self._sent_below = 0
-        return gone
-
-    def lease(self, name: str, owner: str, seconds: float) -> bool:
-        """Take or keep a role that one process has at a time; False while another has it."""
-        now = now_micros()
-        with self._notes.writing() as db:
-            row = db.execute(
-                "SELECT owner, until_us FROM leases WHERE name = ?", (name,)
-            ).fetchone()
-            if row is not None and row[0] != owner and row[1] > now:
-                return False
-            until = now + int(seconds * 1e6)
-            db.execute("REPLACE INTO leases VALUES (?, ?, ?)", (name, owner, until))
-        return True
-
-    def release(self, name: str, owner: str) -> None:
-        """Give the role up."""
-        with self._notes.writing() as db:
-            db.execute("DELETE FROM leases WHERE name = ? AND owner = ?", (name, owner))
-
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connection."""
         self._db.close()
-        self._notes.close()
 
 
-def _known(db: sqlite3.Connection, ids: Sequence[str]) -> dict[str, int]:
+def known_ids(db: sqlite3.Connection, ids: Sequence[str]) -> dict[str, int]:
+    """Sequence number by id of those that are in the log."""
     found: dict[str, int] = {}
-    for chunk in _chunks(ids):
+    for chunk in chunks(ids):
         marks = ",".join("?" * len(chunk))
         found.update(db.execute(f"SELECT id, seq FROM events WHERE id IN ({marks})", chunk))  # noqa: S608
     return found
 
 
-def _chunks(values: Sequence[object], size: int = 500) -> Iterator[list[object]]:
+def chunks(values: Sequence[object], size: int = 500) -> Iterator[list[object]]:
+    """Values in pieces that fit the parameters of one statement."""
     for i in range(0, len(values), size):
         yield list(values[i : i + size])
 

@@ -24,7 +24,7 @@ from etf_pipeline.errors import LockTimeoutError, StoreError
 from etf_pipeline.schemas import SCHEMA_VERSION, Table
 from etf_pipeline.store.hashing import content_hash
 
-_HOST = f"{zlib.crc32(socket.gethostname().encode()):08x}"
+HOST = f"{zlib.crc32(socket.gethostname().encode()):08x}"
 _FOREIGN_TEMP_SECONDS = 86_400
 META_KEY = b"etf_pipeline"
 
@@ -91,7 +91,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
     Temp sibling (never matched by `*.parquet`), fsync, `os.replace`, fsync of the folder.
     """
-    temp = path.with_name(f".{path.name}.{_HOST}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temp = path.with_name(f".{path.name}.{HOST}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temp.open("wb") as handle:
@@ -125,8 +125,8 @@ def sweep_temp_files(root: Path) -> int:
         host, _, rest = temp.name.rsplit(".", 2)[-2].partition("-")
         pid = rest.partition("-")[0]
         try:
-            if host == _HOST and pid.isdigit():
-                stale = not _alive(int(pid))
+            if host == HOST and pid.isdigit():
+                stale = not process_alive(int(pid))
             else:
                 stale = time.time() - temp.stat().st_mtime > _FOREIGN_TEMP_SECONDS
             if stale:
@@ -178,7 +178,8 @@ def _fsync_dir(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _alive(pid: int) -> bool:
+def process_alive(pid: int) -> bool:
+    """Whether this host has a process of that number."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

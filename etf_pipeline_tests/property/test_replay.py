@@ -1,0 +1,142 @@
+"""Folding events: any order, any repetition, any split gives one state."""
+
+import datetime as dt
+import json
+import tempfile
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from etf_pipeline.events.archive import Archive, archive_events, read_all
+from etf_pipeline.events.projections import Projections
+from etf_pipeline.events.relay import OVERLAP, Cursor
+from etf_pipeline.events.sqlite import SqliteEventStore
+from etf_pipeline.events.state import SystemState, fold
+from etf_pipeline_tests.events_support import T0, collected, ids, optimised, query, updated
+
+moments = st.integers(0, 20).map(lambda s: T0 + dt.timedelta(seconds=s))
+tickers = st.sampled_from(["VAS", "VGS", "VAF"])
+events = st.one_of(
+    st.builds(query, st.integers(0, 30), tickers, moments),
+    st.builds(lambda t, n, m: collected(t, f"batch{n}", m), tickers, st.integers(0, 5), moments),
+    st.builds(lambda t, n, m: updated(t, f"{n:064x}", m), tickers, st.integers(0, 5), moments),
+    st.builds(lambda n, w, m: optimised(n, w / 8, m), st.sampled_from(["a", "b"]),
+              st.integers(0, 8), moments),
+)  # fmt: skip
+
+
+@st.composite
+def histories(draw):
+    """Events, each id with one content, as an append-only log has them."""
+    found = draw(st.lists(events, max_size=40))
+    return list({e.id: e for e in reversed(found)}.values())
+
+
+@given(histories(), st.randoms(), st.integers(1, 7))
+def test_order_repetition_and_batching_do_not_matter(log, random, size):
+    again = [*log, *random.sample(log, len(log) // 2)]
+    random.shuffle(again)
+    one = fold([log])
+    other = fold(again[i : i + size] for i in range(0, len(again), size))
+    assert one == other
+    assert one.query_counts == other.query_counts
+    assert one.audit_trail == other.audit_trail
+    assert one.etfs == other.etfs
+    assert one.portfolios == other.portfolios
+
+
+@given(histories())
+def test_the_state_is_what_a_plain_reading_gives(log):
+    state = fold([log])
+    asked = Counter(e.subject for e in log if e.type == "PriceDataQueried")
+    assert state.query_counts == dict(sorted(asked.items()))
+    for name, found in state.portfolios.items():
+        mine = [e for e in log if e.type == "PortfolioOptimized" and e.subject == name]
+        newest = max(mine, key=lambda e: (e.time, e.id))
+        assert found.weights == json.loads(newest.data)["weights"]
+    for ticker, etf in state.etfs.items():
+        mine = [e for e in log if e.type == "ETFDataCollected" and e.subject == ticker]
+        mine.sort(key=lambda e: (e.time, e.id))
+        assert [b.batch_id for b in etf.batches] == [json.loads(e.data)["batch_id"] for e in mine]
+    trail = [(e.time, e.id) for e in state.audit_trail]
+    assert trail == sorted((e.time, e.id) for e in log)
+
+
+@given(histories(), histories())
+def test_two_states_are_equal_only_if_their_events_are(one, other):
+    same = {(e.id, e.data) for e in one} == {(e.id, e.data) for e in other}
+    if fold([one]) == fold([other]):
+        assert {e.id for e in one} == {e.id for e in other}
+    elif {e.id for e in one} == {e.id for e in other}:
+        assert not same or {e.time for e in one} != {e.time for e in other} or one != other
+
+
+@settings(max_examples=25)
+@given(histories(), st.randoms(), st.integers(1, 9))
+def test_the_read_models_say_what_the_state_says(log, random, size):
+    again = [*log, *random.sample(log, len(log) // 2)]
+    random.shuffle(again)
+    with tempfile.TemporaryDirectory() as folder:
+        projections = Projections(Path(folder) / "p.sqlite")
+        new = 0
+        for i in range(0, len(again), size):
+            new += projections.apply(
+                [e._replace(partition=0, position=i) for e in again[i : i + size]]
+            )
+            if random.random() < 0.3:  # a worker that dies and another that goes on
+                projections.close()
+                projections = Projections(Path(folder) / "p.sqlite")
+        state = fold([log])
+        assert new == len(log)
+        assert projections.event_ids() == state.event_ids
+        assert projections.query_counts() == state.query_counts
+        latest = {n: p.model_dump(mode="json") for n, p in state.portfolios.items()}
+        assert projections.latest("PortfolioOptimized") == latest
+        projections.close()
+
+
+@settings(max_examples=25)
+@given(histories(), st.lists(st.integers(0, 40), max_size=3))
+def test_archive_and_store_together_have_every_event_once(log, cuts):
+    with tempfile.TemporaryDirectory() as folder:
+        store = SqliteEventStore(Path(folder) / "events.sqlite")
+        archive = Archive(Path(folder) / "archive")
+        edges = [0, *sorted(min(c, len(log)) for c in cuts), len(log)]
+        for n, (begin, end) in enumerate(pairwise(edges)):
+            store.append(log[begin:end])
+            archive_events(store, archive, T0 + dt.timedelta(days=n))
+            if n == 0:
+                store.prune(end)
+        found = ids(read_all(store, archive))
+        assert sorted(found) == sorted(e.id for e in log)
+        assert fold(read_all(store, archive)) == fold([log])
+        store.close()
+
+
+@given(st.lists(st.lists(st.integers(1, 400), unique=True, max_size=12), max_size=8))
+def test_the_cursor_passes_over_nothing_within_the_overlap(visible):
+    """Ids become visible in any order; each is relayed exactly once."""
+    cursor, relayed, there = Cursor(0, 0), [], set()
+    for fresh in visible:
+        there |= set(fresh)
+        after = max(0, cursor.position - OVERLAP)
+        wanted = [i for i in sorted(there) if i > after and cursor.wants(i)]
+        relayed += wanted
+        cursor = Cursor.load(cursor.after(wanted).dump())
+    assert sorted(relayed) == sorted(there)
+
+
+def test_a_cursor_of_another_make_is_none():
+    for text in (None, "", "17", "{}", '{"position": "x", "since": 1, "seen": []}', "null"):
+        assert Cursor.load(text) is None
+
+
+def test_states_of_different_events_differ():
+    one, other = SystemState(), SystemState()
+    one.apply([query(1)])
+    other.apply([query(2)])
+    assert one != other
+    assert one != "a state"
