@@ -33,7 +33,7 @@ class Check:
 
 def verify(system: ETFSystem) -> list[Check]:
     """Every check of a store's events, in order."""
-    checks = [_chain(system)]
+    checks = [_chain(system), _archive(system)]
     state = SystemState()
     bad: list[str] = []
     try:
@@ -44,7 +44,6 @@ def verify(system: ETFSystem) -> list[Check]:
         return [*checks, Check("events readable", False, str(error))]
     names = _first(bad) if bad else f"{len(state)} events, each once"
     checks.append(Check("events readable", not bad, names))
-    checks.append(_archive(system))
     checks.append(_sent(system))
     if system.mode == "kafka" and system.recorder.settings.event_store_retention_days > 0:
         checks.append(_archived_in_time(system))

@@ -1,0 +1,544 @@
+"""The system as a user has it: provider, replay, time travel, rebuilding, archive, verification."""
+
+import asyncio
+import datetime as dt
+import json
+import shutil
+import sqlite3
+import uuid
+
+import pytest
+
+from etf_pipeline import ETFDataProvider, get_etf_system
+from etf_pipeline.errors import EventError, EventsOffError, ProofError, SettingsError
+from etf_pipeline.events.archive import Archive, archive_events, read_all
+from etf_pipeline.events.envelope import event_id
+from etf_pipeline.events.facts import events_of_manifest
+from etf_pipeline.events.kafka import KafkaEventStore
+from etf_pipeline.events.projections import Projections, project_archive
+from etf_pipeline.events.recorder import Recorder
+from etf_pipeline.events.settings import client_config, load_event_settings, redacted
+from etf_pipeline.events.state import fold
+from etf_pipeline.events.verify import verify
+from etf_pipeline.selftest import selftest
+from etf_pipeline.settings import Settings
+from etf_pipeline.store.manifests import write_manifest
+from etf_pipeline.system import ETFSystem
+from etf_pipeline_tests.events_support import (
+    T0,
+    embedded_settings,
+    ids,
+    kafka_settings,
+    queries,
+)
+from etf_pipeline_tests.support import asx_days, bars, instrument, walk
+
+UTC = dt.UTC
+
+
+def relay(world, system, run_id, run_time):
+    """What the relay does with the manifests of one run, without an orchestrator."""
+    for asset in ("raw_prices", "price_history"):
+        path = world.layout.manifest(asset, run_id, "XASX")
+        events = events_of_manifest(world.layout, path, system.recorder.instance)
+        system.recorder.record(events)
+
+
+def run(world, system, *instruments):
+    """One run of both steps, with events; returns when it was over."""
+    world.download(*instruments)
+    run_id = f"run{world.runs:05d}"
+    outcomes = world.update(*instruments)
+    write_manifest(
+        world.layout, "price_history", run_id, "XASX", outcomes.values(), world.now, "yahoo"
+    )
+    relay(world, system, run_id, world.now)
+    over = world.now + dt.timedelta(seconds=1)
+    world.now += dt.timedelta(days=3)
+    return over
+
+
+def open_system(world, settings=None):
+    return ETFSystem(
+        Settings(data_dir=world.root, universe_file=world.root / "none.csv"),
+        settings or embedded_settings(),
+    )
+
+
+@pytest.fixture(params=["embedded", "noida-db"])
+def system(request, world):
+    settings = None
+    if request.param != "embedded":
+        servers = request.getfixturevalue("shared_brokers")(request.param).servers
+        settings = kafka_settings(servers)
+    made = open_system(world, settings)
+    yield made
+    made.close()
+
+
+def two_runs(world, system):
+    """A first download, and a later one that revises and extends it; times after each."""
+    days = asx_days("2024-01-02", 320)
+    closes = walk(320)
+    vas, vgs = instrument("VAS"), instrument("VGS")
+    for ticker in ("VAS", "VGS"):
+        world.serve(ticker, bars(days[:300], closes[:300]))
+    world.now = dt.datetime.combine(days[299].astype(object), dt.time(12), UTC)
+    first = run(world, system, vas, vgs)
+    revised = closes.copy()
+    revised[298] += 0.01
+    world.serve("VAS", bars(days, revised))
+    world.serve("VGS", bars(days, closes))
+    world.now = dt.datetime.combine(days[319].astype(object), dt.time(12), UTC)
+    second = run(world, system, vas, vgs)
+    return first, second
+
+
+def replay(system, *times):
+    return asyncio.run(system.replay_events(*times))
+
+
+def test_histories_are_rebuilt_as_they_were_and_proven(world, system, tmp_path):
+    from etf_pipeline.store.reader import file_info
+
+    days = asx_days("2024-01-02", 320)
+    vas = instrument("VAS")
+    world.serve("VAS", bars(days[:300], walk(320)[:300]))
+    world.now = dt.datetime.combine(days[299].astype(object), dt.time(12), UTC)
+    first = run(world, system, vas)
+    hash_then = file_info(world.layout.history("VAS")).content_hash
+    bytes_then = world.layout.history("VAS").read_bytes()
+    world.serve("VAS", bars(days, walk(320)))
+    world.now = dt.datetime.combine(days[319].astype(object), dt.time(12), UTC)
+    run(world, system, vas)
+    assert file_info(world.layout.history("VAS")).content_hash != hash_then
+    (found,) = asyncio.run(system.rebuild_history(first, tmp_path / "then"))
+    assert (found.status, found.content_hash, found.rows) == ("proved", hash_then, 300)
+    assert (tmp_path / "then/historical/VAS.parquet").read_bytes() == bytes_then
+    (now,) = asyncio.run(system.rebuild_history(world.now, tmp_path / "now"))
+    assert now.status == "proved"
+    assert (tmp_path / "now/historical/VAS.parquet").read_bytes() == (
+        world.layout.history("VAS").read_bytes()
+    )
+    early = dt.datetime(2020, 1, 1, tzinfo=UTC)
+    assert asyncio.run(system.rebuild_history(early, tmp_path / "early")) == []
+
+
+def test_replay_and_time_travel(world, system):
+    first, second = two_runs(world, system)
+    whole = replay(system)
+    assert len(whole) == 8
+    assert [len(e.batches) for e in whole.etfs.values()] == [2, 2]
+    then = asyncio.run(system.state_at(first))
+    assert [len(e.batches) for e in then.etfs.values()] == [1, 1]
+    assert whole.etfs["VAS"].updated.rows_revised == 1
+    assert replay(system, first) == replay(system, first, second)
+    assert len(replay(system, first)) == 4
+    assert len(replay(system, None, first)) == 4
+    assert replay(system, None, first) == then
+    # all were recorded today, long after they happened
+    assert len(asyncio.run(system.state_at(second, "record"))) == 0
+    assert asyncio.run(system.state_at(dt.datetime.now(UTC), "record")) == whole
+    assert len(replay(system, dt.datetime(2100, 1, 1, tzinfo=UTC))) == 0
+
+
+def test_equal_instants_of_any_zone_give_equal_states(world, system):
+    from zoneinfo import ZoneInfo
+
+    first, _ = two_runs(world, system)
+    there = [first.astimezone(ZoneInfo(z)) for z in ("Australia/Sydney", "America/New_York")]
+    assert replay(system, None, there[0]) == replay(system, None, there[1])
+
+
+def test_naive_times_are_refused(world, system):
+    naive = dt.datetime(2025, 1, 1)  # noqa: DTZ001
+    for call in (
+        system.replay_events(naive), system.replay_events(None, naive), system.state_at(naive),
+        system.rebuild_history(naive, "x"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="time zone"):
+            asyncio.run(call)
+
+
+def test_a_lost_file_is_rebuilt_by_loading_it(world, system, caplog):
+    two_runs(world, system)
+    before = system.provider.load_etf_data("VAS")
+    path = world.layout.history("VAS")
+    content = path.read_bytes()
+    path.unlink()
+    after = system.provider.load_etf_data("VAS")
+    assert after.equals(before)
+    assert path.read_bytes() == content
+    assert "VAS had no Parquet file: rebuilt from 2 raw batches" in caplog.text
+
+
+def test_a_lost_file_with_a_damaged_batch_is_an_error(world, system):
+    two_runs(world, system)
+    path = world.layout.history("VAS")
+    path.unlink()
+    batch = sorted(world.layout.raw_dir.rglob("*.parquet"))[0]
+    batch.write_bytes(batch.read_bytes()[:-1] + b"x")
+    with pytest.raises(ProofError, match="not the file that was collected"):
+        system.provider.load_etf_data("VAS")
+    assert not path.exists()
+
+
+def test_a_lost_file_that_comes_out_different_is_an_error(world, system, tmp_path):
+    two_runs(world, system)
+    path = world.layout.history("VGS")
+    path.unlink()
+    batches = sorted(world.layout.raw_dir.rglob("*.parquet"))
+    shutil.move(batches[0], tmp_path / "elsewhere.parquet")
+    with pytest.raises(ProofError, match="is gone"):
+        system.provider.load_etf_data("VGS")
+    found = asyncio.run(system.rebuild_history(world.now, tmp_path / "now"))
+    assert {r.status for r in found} == {"differs"}
+    assert not (tmp_path / "now" / "historical").exists()
+
+
+def test_provider_calls_are_recorded(world, system):
+    two_runs(world, system)
+    provider = system.provider
+    assert provider.use_event_sourcing
+    provider.load_etf_data("VAS")
+    provider.get_latest_prices(["VAS", "VGS"])
+    provider.get_returns(["VAS", "VGS"], start="2025-01-02")
+    metrics = provider.calculate_risk_metrics("VAS", lookback_years=1)
+    answer = provider.optimize_portfolio_mean_variance(["VAS", "VGS"], risk_budget=0.5,
+                                                       lookback_years=1)  # fmt: skip
+    state = replay(system)
+    assert state.query_counts == {"VAS": 3, "VGS": 2}
+    told = state.risk["VAS"]
+    assert told.origin == "library"
+    assert told.metrics["1y"]["volatility"] == metrics["volatility"]
+    assert told.metrics["1y"]["start"] == metrics["start"].isoformat()
+    found = state.portfolios["VAS+VGS"]
+    assert found.weights == answer["optimal_weights"]
+    assert found.parameters["risk_budget"] == 0.5
+    assert found.parameters["tickers"] == ["VAS", "VGS"]
+    (loaded,) = [e for b in system.events(["query-events"]) for e in b
+                 if json.loads(e.data)["operation"] == "load_etf_data"]  # fmt: skip
+    data = loaded.payload()
+    assert data.rows == len(provider.load_etf_data("VAS"))
+    assert len(data.content_hash) == 64
+
+
+def test_a_failed_optimisation_is_recorded_too(world, system):
+    two_runs(world, system)
+    answer = system.provider.optimize_portfolio_mean_variance(
+        ["VAS", "VGS"], risk_budget=1e-6, lookback_years=1
+    )
+    assert not answer["optimization_success"]
+    found = replay(system).portfolios["VAS+VGS"]
+    assert (found.success, found.weights) == (False, None)
+    assert found.message == answer["optimization_message"]
+
+
+def test_direct_mode_records_nothing_and_says_so(world):
+    days = asx_days("2024-01-02", 300)
+    world.serve("VAS", bars(days, walk(300)))
+    world.run(instrument("VAS"))
+    provider = ETFDataProvider(world.root)
+    assert not provider.use_event_sourcing
+    provider.load_etf_data("VAS")
+    assert not (world.root / "events").exists()
+    system = get_etf_system(world.root)
+    with pytest.raises(EventsOffError, match="EVENT_STORE_TYPE=embedded"):
+        replay(system)
+    system.close()
+
+
+def test_without_events_a_rebuilt_history_is_called_unproven(world, tmp_path):
+    days = asx_days("2024-01-02", 300)
+    world.serve("VAS", bars(days, walk(300)))
+    world.run(instrument("VAS"))
+    system = get_etf_system(world.root)
+    (found,) = asyncio.run(system.rebuild_history(world.now, tmp_path / "then"))
+    assert found.status == "unproven"
+    assert (tmp_path / "then/historical/VAS.parquet").read_bytes() == (
+        world.layout.history("VAS").read_bytes()
+    )
+    with pytest.raises(ValueError, match="another folder"):
+        asyncio.run(system.rebuild_history(world.now, world.root))
+    system.close()
+
+
+def test_the_environment_turns_events_on(world, monkeypatch):
+    days = asx_days("2024-01-02", 300)
+    world.serve("VAS", bars(days, walk(300)))
+    world.run(instrument("VAS"))
+    monkeypatch.setenv("EVENT_STORE_TYPE", "embedded")
+    provider = ETFDataProvider(world.root)
+    assert provider.use_event_sourcing
+    provider.load_etf_data("VAS")
+    assert ETFDataProvider(world.root)._calls._recorder is provider._calls._recorder
+    system = get_etf_system(world.root)
+    assert replay(system).query_counts == {"VAS": 1}
+    system.close()
+    provider._calls._recorder.close()
+
+
+def test_a_call_that_cannot_be_recorded_fails(world, system, monkeypatch):
+    two_runs(world, system)
+    before = len(replay(system))
+    log = system.recorder.log.path
+    system.provider.load_etf_data("VAS")
+    with sqlite3.connect(log) as other:
+        other.execute("CREATE TRIGGER full BEFORE INSERT ON events "
+                      "BEGIN SELECT RAISE(ABORT, 'disk full'); END")  # fmt: skip
+    with pytest.raises((EventError, sqlite3.IntegrityError), match="disk full"):
+        system.provider.load_etf_data("VAS")
+    with sqlite3.connect(log) as other:
+        other.execute("DROP TRIGGER full")
+    assert len(replay(system)) == before + 1
+
+
+# --- tampering -----------------------------------------------------------------------------------
+
+
+def checks(system):
+    return {c.name: c for c in verify(system)}
+
+
+def test_everything_verifies(world, system):
+    two_runs(world, system)
+    if system.mode == "kafka":
+        assert system.recorder.forwarder.drain(30) == 0
+    found = checks(system)
+    assert all(c.ok for c in found.values()), found
+
+
+def tamper(path, *statements):
+    with sqlite3.connect(path) as db:
+        for statement in statements:
+            db.execute(statement)
+
+
+@pytest.mark.parametrize(
+    ("statements", "told"),
+    [
+        (["DROP TRIGGER events_never_change",
+          "UPDATE events SET data = replace(data, '10', '11') WHERE seq = 4"], "event 4"),
+        (["DROP TRIGGER events_never_change",
+          "UPDATE events SET time_us = time_us - 1 WHERE seq = 2"], "event 2"),
+        (["DROP TRIGGER events_never_go", "DELETE FROM events WHERE seq = 5"], "event 5"),
+        (["DROP TRIGGER events_never_go", "DELETE FROM events WHERE seq > 7"], "8 to 10"),
+    ],
+)  # fmt: skip
+def test_tampering_with_the_log_shows(world, statements, told):
+    system = open_system(world)
+    system.recorder.record(queries(10))
+    tamper(system.recorder.log.path, *statements)
+    check = checks(system)["log untouched"]
+    assert not check.ok
+    assert told in check.detail
+    system.close()
+
+
+def test_the_log_refuses_changes(world):
+    system = open_system(world)
+    system.recorder.record(queries(3))
+    for statement in ("UPDATE events SET subject = 'X'", "DELETE FROM events"):
+        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+            tamper(system.recorder.log.path, statement)
+    assert system.recorder.log.verify().events == 3
+    system.close()
+
+
+def test_changed_files_of_the_store_show(world, system):
+    two_runs(world, system)
+    batch = sorted(world.layout.raw_dir.rglob("*.parquet"))[0]
+    content = batch.read_bytes()
+    batch.write_bytes(content[:-1] + b"x")
+    assert "was changed" in checks(system)["raw batches whole"].detail
+    batch.unlink()
+    assert "is gone" in checks(system)["raw batches whole"].detail
+    batch.write_bytes(content)
+    shutil.copy(world.layout.history("VGS"), world.layout.history("VAS"))
+    found = checks(system)
+    assert found["raw batches whole"].ok
+    assert "VAS" in found["histories as recorded"].detail
+
+
+# --- archive -------------------------------------------------------------------------------------
+
+
+def test_archive_prune_and_verify(world):
+    system = open_system(world, embedded_settings(event_store_retention_days=0))
+    system.recorder.record(queries(50))
+    before = replay(system)
+    archive_events(system.store, system.archive, T0)
+    system.recorder.log.prune(30)
+    system.recorder.record(queries(50, start=50))
+    assert len(replay(system)) == 100
+    assert replay(system).event_ids > before.event_ids
+    archive_events(system.store, system.archive, T0 + dt.timedelta(days=1))
+    system.recorder.log.prune(100)
+    assert len(ids(system.recorder.log.read())) == 0
+    assert len(replay(system)) == 100
+    found = checks(system)
+    assert all(c.ok for c in found.values()), found
+    file = system.archive.files()[0].path
+    content = file.read_bytes()
+    file.unlink()
+    assert "missing" in checks(system)["log untouched"].detail
+    file.write_bytes(content)
+    model = Projections(world.root / "p.sqlite")
+    assert project_archive(model, system.archive) == 100
+    assert project_archive(model, system.archive) == 0
+    model.close()
+    system.close()
+
+
+def test_an_archive_file_with_other_content_shows(world):
+    import pyarrow.parquet as pq
+
+    system = open_system(world)
+    system.recorder.record(queries(20))
+    archive_events(system.store, system.archive, T0)
+    path = system.archive.files()[0].path
+    table = pq.read_table(path)
+    changed = table.set_column(
+        4, table.schema.field(4), [["OTHER"] * table.num_rows]
+    ).replace_schema_metadata(table.schema.metadata)
+    pq.write_table(changed, path)
+    assert "was changed" in checks(system)["archive untouched"].detail
+    system.close()
+
+
+def test_archive_and_broker_without_gap_or_double(broker, tmp_path):
+    """Archived, then taken by retention, then more: a replay has each event once."""
+    from confluent_kafka import TopicPartition
+    from confluent_kafka.admin import AdminClient
+
+    settings = kafka_settings(broker.servers, kafka_topic_partitions=2)
+    store = KafkaEventStore(settings)
+    archive = Archive(tmp_path / "archive")
+    store.append(queries(60))
+    report = archive_events(store, archive, T0)
+    assert report.events == 60
+    store.append(queries(40, start=60))
+    assert sorted(ids(read_all(store, archive))) == sorted(e.id for e in queries(100))
+    admin = AdminClient({"bootstrap.servers": broker.servers})
+    topic = settings.topic("query-events")
+    try:
+        gone = [TopicPartition(topic, p, report.next[("query-events", p)]) for p in (0, 1)]
+        for future in admin.delete_records(gone).values():
+            future.result(10)
+    except Exception as error:
+        pytest.skip(f"this broker cannot delete records: {error}")
+    found = ids(read_all(store, archive))
+    assert sorted(found) == sorted(e.id for e in queries(100))
+    assert archive_events(store, archive, T0 + dt.timedelta(days=1)).events == 40
+    # retention that outruns the archive is told, not passed over
+    store.append(queries(40, start=100))
+    ends = store.reader.ranges(["query-events"])
+    gone = [TopicPartition(topic, p, ends[("query-events", p)][1]) for p in (0, 1)]
+    for future in admin.delete_records(gone).values():
+        future.result(10)
+    with pytest.raises(EventError, match="went by retention before they were archived"):
+        ids(read_all(store, archive))
+    with pytest.raises(EventError, match="went by retention"):
+        archive_events(store, archive, T0 + dt.timedelta(days=2))
+    store.close()
+
+
+def test_replay_of_a_dead_broker_is_an_error_not_an_empty_state(tmp_path, own_broker, monkeypatch):
+    import etf_pipeline.events.kafka_reader as reader
+
+    monkeypatch.setattr(reader, "_ASK_SECONDS", 1.0)
+    settings = kafka_settings(own_broker.servers)
+    system = ETFSystem(Settings(data_dir=tmp_path), settings)
+    system.recorder.record(queries(5))
+    assert system.recorder.forwarder.drain(30) == 0
+    own_broker.kill()
+    with pytest.raises(EventError, match="nothing was concluded"):
+        replay(system)
+    system.close()
+
+
+# --- self-test, modes, settings ------------------------------------------------------------------
+
+
+def test_selftest_passes_on_a_good_store(world, system):
+    two_runs(world, system)
+    world.serve("VAF", bars(asx_days("2024-01-02", 320), walk(320, seed=3)))
+    run(world, system, instrument("VAF"))
+    steps = list(selftest(lambda: system))
+    assert all(s.ok for s in steps), steps
+    assert steps[-1].name == "emit, replay and compare"
+
+
+def test_selftest_fails_on_an_empty_store(tmp_path):
+    steps = list(selftest(lambda: get_etf_system(tmp_path)))
+    assert not all(s.ok for s in steps)
+    assert "etf run" in next(s for s in steps if s.name == "load data").detail
+
+
+def test_moving_from_embedded_to_kafka_takes_the_events_along(world, broker):
+    system = open_system(world)
+    system.recorder.record(queries(25))
+    before = replay(system)
+    system.close()
+    moved = open_system(world, kafka_settings(broker.servers))
+    assert moved.recorder.forwarder.drain(30) == 0
+    assert fold(moved.recorder.kafka.read()) == before
+    moved.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("EVENT_STORE_TYPE", "sqlite", "EVENT_STORE_TYPE='sqlite'"),
+        ("EVENT_STORE_RETENTION_DAYS", "-2", "EVENT_STORE_RETENTION_DAYS='-2'"),
+        ("EVENT_RELAY_START", "2025-11-01", "with its zone"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "localhost", "host:port"),
+        ("KAFKA_TOPIC_PREFIX", "a b", "KAFKA_TOPIC_PREFIX"),
+    ],
+)
+def test_wrong_settings_are_named(monkeypatch, name, value, told):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=told):
+        load_event_settings()
+
+
+def test_kafka_without_servers_is_refused(monkeypatch):
+    monkeypatch.setenv("EVENT_STORE_TYPE", "kafka")
+    with pytest.raises(SettingsError, match="KAFKA_BOOTSTRAP_SERVERS"):
+        load_event_settings()
+
+
+def test_librdkafka_settings_by_environment():
+    found = client_config({
+        "KAFKA_SASL_USERNAME": "me", "KAFKA_SASL_PASSWORD": "secret", "KAFKA_LINGER_MS": "20",
+        "KAFKA_BOOTSTRAP_SERVERS": "x:1", "KAFKA_TOPIC_PREFIX": "p", "KAFKA_HOME": "/opt/kafka",
+        "KAFKA_SERVICE_HOST": "10.0.0.1", "KAFKA_PORT_9092_TCP": "tcp://10.0.0.1:9092",
+        "PATH": "/bin",
+    })  # fmt: skip
+    assert found == {"sasl.username": "me", "sasl.password": "secret", "linger.ms": "20"}
+    assert redacted(found) == {
+        "sasl.username": "me", "sasl.password": "***", "linger.ms": "20"
+    }  # fmt: skip
+    with pytest.raises(SettingsError, match=r"KAFKA_ACKS: acks is fixed"):
+        client_config({"KAFKA_ACKS": "0"})
+
+
+def test_an_unknown_librdkafka_setting_is_named(monkeypatch):
+    monkeypatch.setenv("KAFKA_SASL_PASSWORD", "hush-hush")
+    monkeypatch.setenv("KAFKA_NO_SUCH_THING", "1")
+    store = KafkaEventStore(kafka_settings("localhost:1"))
+    with pytest.raises(SettingsError, match=r"no\.such\.thing") as caught:
+        store.ensure_topics()
+    assert "hush-hush" not in str(caught.value)
+
+
+def test_an_unwritable_folder_is_told_at_once(tmp_path):
+    (tmp_path / "events").write_text("a file where a folder should be")
+    with pytest.raises(EventError, match="cannot be used"):
+        Recorder(tmp_path, embedded_settings()).log.verify_writable()
+
+
+def test_ids_are_the_same_in_every_process():
+    namespace = uuid.UUID("6d0f1c1e-6a3e-5b52-9a55-0a3b8a5f1f1d")
+    assert event_id("a", "b") == str(uuid.uuid5(namespace, "a\x1fb"))
+    assert event_id("a", "b") != event_id("ab")

@@ -1,0 +1,377 @@
+"""The relay on a real Dagster instance; numbers are those of the event case list."""
+
+import datetime as dt
+import json
+import time
+
+import dagster as dg
+import pytest
+
+from etf_pipeline.events.envelope import LINEAGE_TYPE
+from etf_pipeline.events.model import LINEAGE
+from etf_pipeline.events.recorder import Recorder
+from etf_pipeline.events.relay import Cursor, LogRecord, Relay
+from etf_pipeline.events.settings import load_event_settings
+from etf_pipeline.events.state import fold
+from etf_pipeline.orchestration.build import build_definitions
+from etf_pipeline.orchestration.event_log import DagsterLog
+from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.manifests import Outcome, write_manifest
+from etf_pipeline_tests.conftest import new_broker
+from etf_pipeline_tests.events_support import T0, embedded_settings, kafka_settings
+from etf_pipeline_tests.pipeline.support import execute, make_pipeline
+
+
+@pytest.fixture
+def instance(tmp_path):
+    (tmp_path / "home").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "home")) as made:
+        yield made
+
+
+@pytest.fixture
+def made_relay(tmp_path, instance):
+    recorders = []
+
+    def make(settings=None, log=None):
+        recorder = Recorder(
+            tmp_path / "store", settings or embedded_settings(event_relay_start="beginning"),
+            forward=False,
+        )  # fmt: skip
+        recorders.append(recorder)
+        return Relay(Layout(tmp_path / "store"), recorder, log or DagsterLog(instance)), recorder
+
+    yield make
+    for recorder in recorders:
+        recorder.close(0)
+
+
+def materialise(instance, layout, n, first=0):
+    """`n` runs of the download step, as Dagster records them; returns the tickers, in order."""
+    tickers = []
+    for i in range(first, first + n):
+        ticker, run_id = f"T{i:05d}", f"run{i:05d}"
+        outcome = Outcome(ticker, "collected", batch_id=f"batch{i}", batch_hash="ab" * 32)
+        write_manifest(layout, "raw_prices", run_id, "XASX", [outcome], T0, "yahoo")
+        instance.report_runless_asset_event(_materialisation(run_id))
+        tickers.append(ticker)
+    return tickers
+
+
+def _materialisation(run_id):
+    return dg.AssetMaterialization("raw_prices", partition="XASX", metadata={"run_id": run_id})
+
+
+class RunlessLog(DagsterLog):
+    """Runless events have no run of their own: these carry it in their metadata."""
+
+    def _record(self, kind, record):
+        found = super()._record(kind, record)
+        run_id = str(found.metadata.get("run_id", found.run_id))
+        return LogRecord(**(vars(found) | {"run_id": run_id}))
+
+
+def relayed_tickers(recorder):
+    return [e.subject for b in recorder.log.read() for e in b if e.type == "ETFDataCollected"]
+
+
+def test_a_whole_run_becomes_events(tmp_path, instance, made_relay):
+    pipeline = make_pipeline(tmp_path)
+    assert execute(pipeline, instance, "ingest", "XASX").success
+    assert execute(pipeline, instance, "derive").success
+    relay, recorder = made_relay()
+    tick = relay.tick()
+    assert (tick.behind, tick.problem) == (0, None)
+    state = fold(recorder.log.read())
+    assert state.types == {}
+    assert set(state.etfs) == {"VAS", "VGS", "VAF"}
+    layout = pipeline.layout
+    for ticker, etf in state.etfs.items():
+        (batch,) = etf.batches
+        assert layout.batch(batch.partition, batch.batch_id).exists()
+        assert len(batch.batch_hash) == 64
+        assert etf.updated.batch_id == batch.batch_id
+        from etf_pipeline.store.reader import file_info
+
+        assert etf.updated.content_hash == file_info(layout.history(ticker)).content_hash
+    assert set(state.risk) == {"VAS", "VGS", "VAF"}
+    from etf_pipeline.store.reader import read_table
+
+    table = read_table(next((layout.root / "risk/risk_metrics").glob("*/*.parquet"))).to_pylist()
+    for row in table:
+        told = state.risk[row["ticker"]].metrics[row["window"]]
+        assert told["volatility"] == row["volatility"]
+        assert told["n_obs"] == row["n_obs"]
+    weights = read_table(next((layout.root / "portfolios/weights").glob("*/*.parquet"))).to_pylist()
+    for name, found in state.portfolios.items():
+        assert found.success
+        mine = {r["ticker"]: r["weight"] for r in weights if r["portfolio"] == name}
+        assert found.weights == mine
+    assert set(state.portfolios) == {"pair", "calm"}
+    again = relay.tick()
+    assert again.relayed == 0
+    assert fold(recorder.log.read()) == state
+
+
+def test_18_every_materialisation_between_two_ticks(tmp_path, instance, made_relay):
+    layout = Layout(tmp_path / "store")
+    relay, recorder = made_relay(log=RunlessLog(instance))
+    relay.tick()
+    wanted = materialise(instance, layout, 7)
+    relay.tick()
+    assert relayed_tickers(recorder) == wanted
+    wanted += materialise(instance, layout, 5, first=7)
+    relay.tick()
+    relay.tick()
+    assert relayed_tickers(recorder) == wanted
+
+
+class Delayed(RunlessLog):
+    """A database on which some ids become visible late."""
+
+    hidden: frozenset[int] = frozenset()
+
+    def records(self, after, limit):
+        return [r for r in super().records(after, limit) if r.storage_id not in self.hidden]
+
+
+def test_19_an_id_that_becomes_visible_after_a_greater_one(tmp_path, instance, made_relay):
+    log = Delayed(instance)
+    relay, recorder = made_relay(log=log)
+    relay.tick()
+    wanted = materialise(instance, Layout(tmp_path / "store"), 8)
+    late = log.records(0, 100)[6].storage_id
+    log.hidden = frozenset({late})
+    relay.tick()
+    assert relayed_tickers(recorder) == wanted[:6] + wanted[7:]
+    log.hidden = frozenset()
+    relay.tick()
+    found = relayed_tickers(recorder)
+    assert sorted(found) == wanted
+    assert len(found) == len(set(found))
+
+
+def test_20_a_first_tick_starts_at_the_head(tmp_path, instance, made_relay):
+    layout = Layout(tmp_path / "store")
+    materialise(instance, layout, 50)
+    relay, recorder = made_relay(embedded_settings(), RunlessLog(instance))
+    tick = relay.tick()
+    assert tick.relayed == 0
+    head = Cursor.load(tick.cursor).position
+    assert head == DagsterLog(instance).head()
+    fresh = materialise(instance, layout, 3, first=50)
+    relay.tick(tick.cursor)
+    assert relayed_tickers(recorder) == fresh
+
+
+def test_20_a_first_tick_starts_at_a_chosen_time(tmp_path, instance, made_relay):
+    layout = Layout(tmp_path / "store")
+    materialise(instance, layout, 5)
+    time.sleep(0.01)
+    chosen = dt.datetime.now(dt.UTC).isoformat()
+    fresh = materialise(instance, layout, 5, first=5)
+    relay, recorder = made_relay(
+        embedded_settings(event_relay_start=chosen), RunlessLog(instance)
+    )  # fmt: skip
+    relay.tick()
+    assert relayed_tickers(recorder) == fresh
+
+
+def test_21_a_broker_that_hangs_during_a_tick(tmp_path, instance, made_relay):
+    """The tick ends in time, the cursor stays at what is confirmed, and nothing is lost."""
+    with new_broker("noida-db", tmp_path / "broker") as broker:
+        layout = Layout(tmp_path / "store")
+        settings = kafka_settings(broker.servers, event_relay_start="beginning")
+        relay, recorder = made_relay(settings, RunlessLog(instance))
+        wanted = materialise(instance, layout, 4)
+        first = relay.tick(seconds=10)
+        assert (first.records, first.pending) == (4, 0)
+        wanted += materialise(instance, layout, 4, first=4)
+        broker.pause()
+        started = time.monotonic()
+        stuck = relay.tick(first.cursor, seconds=3)
+        assert time.monotonic() - started < 20
+        assert Cursor.load(stuck.cursor).position == Cursor.load(first.cursor).position
+        assert stuck.behind == 4
+        assert stuck.problem
+        broker.resume()
+        done = relay.tick(stuck.cursor, seconds=15)
+        assert (done.behind, done.pending, done.problem) == (0, 0, None)
+        found = [e.subject for b in recorder.kafka.read() for e in b]
+        assert sorted(set(found)) == wanted
+        assert len(fold(recorder.kafka.read())) == 8
+
+
+def test_22_five_hundred_behind_drain_in_the_fewest_batches(tmp_path, instance, made_relay):
+    layout = Layout(tmp_path / "store")
+    relay, recorder = made_relay(log=RunlessLog(instance))
+    wanted = materialise(instance, layout, 500)
+    batches = []
+    record = recorder.record
+    recorder.record = lambda events, facts=None: (batches.append(len(events)), record(events))
+    tick = relay.tick()
+    assert relayed_tickers(recorder) == wanted
+    total = sum(batches)  # collected and lineage events
+    assert len(batches) == -(-total // 2000)
+    assert tick.behind == 0
+    status = json.loads(recorder.log.fact("relay_status"))
+    assert status["behind"] == 0
+
+
+def test_lag_is_told_when_time_runs_out(tmp_path, instance, made_relay):
+    relay, recorder = made_relay(log=RunlessLog(instance))
+    materialise(instance, Layout(tmp_path / "store"), 10)
+    tick = relay.tick(seconds=0.0)
+    assert tick.behind == 10
+    assert "10 behind" in tick.summary
+    assert json.loads(recorder.log.fact("relay_status"))["behind"] == 10
+
+
+def test_the_lower_of_two_cursors_counts(tmp_path, instance, made_relay):
+    """Reset in the UI, or lost with the event file: read again, nothing twice."""
+    relay, recorder = made_relay(log=RunlessLog(instance))
+    wanted = materialise(instance, Layout(tmp_path / "store"), 5)
+    relay.tick()
+    again = relay.tick(Cursor(0, 0).dump())
+    assert again.records == 5
+    assert relayed_tickers(recorder) == wanted
+
+
+def test_a_run_that_fails_as_a_whole_is_an_event(tmp_path, instance, made_relay):
+    pipeline = make_pipeline(tmp_path, source="files:" + str(tmp_path / "nothing"))
+    result = execute(pipeline, instance, "ingest", "XASX")
+    assert not result.success
+    relay, recorder = made_relay()
+    relay.tick()
+    state = fold(recorder.log.read())
+    failed = [e.failed for e in state.etfs.values() if e.failed is not None]
+    assert failed
+    assert all(f.run_id == result.run_id and f.reason for f in failed)
+
+
+def test_a_run_that_dies_before_any_outcome_names_its_partition(tmp_path, instance, made_relay):
+    def broken(*_):
+        raise RuntimeError("no such planet")
+
+    pipeline = make_pipeline(tmp_path)
+    pipeline.source = broken
+    result = execute(pipeline, instance, "ingest", "XASX")
+    assert not result.success
+    relay, recorder = made_relay()
+    relay.tick()
+    (failed,) = [e.failed for e in fold(recorder.log.read()).etfs.values()]
+    assert failed.whole_run
+    assert failed.ticker == failed.partition == "XASX"
+    assert "no such planet" in failed.reason
+    relay.tick(Cursor(0, 0).dump())
+    assert len(fold(recorder.log.read())) == 1
+
+
+def test_partial_failures_are_events_of_their_tickers(tmp_path, instance, made_relay, yahoo):
+    from etf_pipeline_tests.support import asx_days, bars, walk, yahoo_rows
+    from etf_pipeline_tests.yahoo_standin import Series
+
+    days = asx_days("2024-01-02", 300)
+    yahoo.series["VAS.AX"] = Series(yahoo_rows(bars(days, walk(300))))
+    yahoo.series["VGS.AX"] = Series(yahoo_rows(bars(days, walk(300))), currency="USD")
+    pipeline = make_pipeline(tmp_path, source="yahoo", yahoo_url=yahoo.url)
+    execute(pipeline, instance, "ingest", "XASX")
+    relay, recorder = made_relay()
+    relay.tick()
+    etfs = fold(recorder.log.read()).etfs
+    assert etfs["VAS"].updated is not None
+    assert "USD" in etfs["VGS"].rejected.reason
+    failures = [json.loads(e.data) for b in recorder.log.read() for e in b
+                if e.type == "ETFDataCollectionFailed"]  # fmt: skip
+    assert {(f["ticker"], f["asset"], f["failure_kind"]) for f in failures} == {
+        ("VAF", "raw_prices", "missing"), ("VAF", "price_history", "transient"),
+        ("VGS", "price_history", "transient"),
+    }  # fmt: skip
+
+
+def lineage(recorder):
+    return [json.loads(e.data) for b in recorder.log.read([LINEAGE]) for e in b]
+
+
+def test_openlineage_runs(tmp_path, instance, made_relay):
+    pipeline = make_pipeline(tmp_path)
+    run = execute(pipeline, instance, "ingest", "XASX")
+    derived = execute(pipeline, instance, "derive")
+    relay, recorder = made_relay()
+    relay.tick()
+    events = lineage(recorder)
+    by_job = {}
+    for e in events:
+        assert e["schemaURL"].startswith("https://openlineage.io/spec/")
+        by_job.setdefault(e["job"]["name"], []).append(e["eventType"])
+    assert by_job["ingest"] == ["START", "COMPLETE"]
+    assert by_job["derive"] == ["START", "COMPLETE"]
+    assets = ("raw_prices", "price_history", "risk_metrics", "correlations",
+              "optimised_portfolios", "backtests")  # fmt: skip
+    for asset in assets:
+        assert by_job[f"etf_pipeline.{asset}"] == ["START", "COMPLETE"]
+    (history,) = [e for e in events if e["job"]["name"] == "etf_pipeline.price_history"
+                  and e["eventType"] == "COMPLETE"]  # fmt: skip
+    assert history["run"]["facets"]["parent"]["run"]["runId"] == run.run_id
+    (source,), (output,) = history["inputs"], history["outputs"]
+    assert output["name"].endswith("/historical")
+    assert source["name"].endswith("/raw")
+    facets = output["facets"]
+    assert {f["name"] for f in facets["schema"]["fields"]} >= {"date", "close", "adj_close"}
+    assert facets["dataSource"]["uri"].startswith("file:///")
+    inputs = facets["columnLineage"]["fields"]["adj_close"]["inputFields"]
+    assert {i["field"] for i in inputs} == {"close", "dividends", "capital_gains"}
+    assert output["outputFacets"]["outputStatistics"]["rowCount"] > 0
+    assert derived.run_id in {e["run"]["runId"] for e in events}
+
+
+def test_openlineage_failure_carries_the_message(tmp_path, instance, made_relay):
+    pipeline = make_pipeline(tmp_path, source="files:" + str(tmp_path / "nothing"))
+    execute(pipeline, instance, "ingest", "XASX")
+    relay, recorder = made_relay()
+    relay.tick()
+    (failure,) = [e for e in lineage(recorder) if e["eventType"] == "FAIL"]
+    assert failure["run"]["facets"]["errorMessage"]["message"]
+
+
+def test_openlineage_has_its_own_switch(tmp_path, instance, made_relay, monkeypatch):
+    monkeypatch.setenv("OPENLINEAGE_DISABLED", "true")
+    execute(make_pipeline(tmp_path), instance, "ingest", "XASX")
+    relay, recorder = made_relay()
+    relay.tick()
+    assert lineage(recorder) == []
+    assert LINEAGE_TYPE not in recorder.log.counts()
+    assert len(fold(recorder.log.read())) == 6
+
+
+def sensor_tick(pipeline, instance, cursor=None):
+    repository = build_definitions(pipeline.settings, pipeline).get_repository_def()
+    sensor = repository.get_sensor_def("event_relay")
+    context = dg.build_sensor_context(
+        instance=instance, cursor=cursor, repository_def=repository,
+        resources={"pipeline": pipeline},
+    )  # fmt: skip
+    return sensor, sensor.evaluate_tick(context)
+
+
+def test_the_sensor_relays_and_tells_its_lag(tmp_path, instance, monkeypatch):
+    monkeypatch.setenv("EVENT_STORE_TYPE", "embedded")
+    pipeline = make_pipeline(tmp_path)
+    sensor, first = sensor_tick(pipeline, instance)
+    assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
+    assert Cursor.load(first.cursor).position == DagsterLog(instance).head()
+    execute(pipeline, instance, "ingest", "XASX")
+    _, second = sensor_tick(pipeline, instance, first.cursor)
+    assert "0 behind" in second.skip_message
+    assert len(fold(pipeline.recorder.log.read())) == 6
+    assert Cursor.load(second.cursor).position > Cursor.load(first.cursor).position
+    pipeline.recorder.close(0)
+
+
+def test_the_sensor_is_off_in_direct_mode(tmp_path, instance):
+    assert load_event_settings().event_store_type == "auto"
+    pipeline = make_pipeline(tmp_path)
+    sensor, tick = sensor_tick(pipeline, instance)
+    assert sensor.default_status is dg.DefaultSensorStatus.STOPPED
+    assert "EVENT_STORE_TYPE" in tick.skip_message
+    assert not (pipeline.layout.root / "events").exists()
