@@ -6,6 +6,7 @@ Spec: CloudEvents 1.0.2 with its Kafka protocol binding, and the extension `reco
 from __future__ import annotations
 
 import datetime as dt
+import json
 import re
 import uuid
 from typing import TYPE_CHECKING, NamedTuple
@@ -91,7 +92,7 @@ def now_micros() -> int:
 
 def event_id(*parts: str) -> str:
     """UUIDv5 (RFC 9562) of what makes an event one of a kind: equal parts give an equal id."""
-    return str(uuid.uuid5(_NAMESPACE, "\x1f".join(parts)))
+    return str(uuid.uuid5(_NAMESPACE, json.dumps(parts, separators=(",", ":"))))
 
 
 def make_event(
@@ -107,8 +108,8 @@ def make_event(
     Args:
         data: the payload.
         subject: ticker or portfolio; events of one subject keep their order.
-        identity: with the type and the subject, what makes the event one of a kind.
-        time: when it happened (aware).
+        identity: with type, subject and time, what makes the event one of a kind.
+        time: when it happened (aware); telling it again must give the same.
         instance: id of the store that the event is about.
         recorded: when it is being recorded; now by default.
 
@@ -121,7 +122,7 @@ def make_event(
     if len(body) > MAX_BYTES:
         raise EventError(f"{name} of {subject}: {len(body)} bytes are more than {MAX_BYTES}")
     return Event(
-        event_id(instance, *identity, name, subject),
+        event_id(instance, *identity, name, subject, str(micros(time))),
         name,
         version,
         f"/etf_pipeline/{instance}",
@@ -136,7 +137,8 @@ def make_event(
 def lineage_event(identity: tuple[str, ...], subject: str, time_us: int, body: str) -> Event:
     """An OpenLineage run event, carried like the others; its body is OpenLineage's own JSON."""
     return Event(
-        event_id("lineage", *identity), LINEAGE_TYPE, 2, "/etf_pipeline/openlineage", subject,
+        event_id("lineage", *identity, str(time_us)), LINEAGE_TYPE, 2,
+        "/etf_pipeline/openlineage", subject,
         time_us, now_micros(), body, LINEAGE,
     )  # fmt: skip
 

@@ -54,7 +54,8 @@ class Worker:
         consumer = self._store.reader.consumer(
             **{
                 "group.id": self._group, "error_cb": self._on_error,
-                "session.timeout.ms": 10_000, "partition.assignment.strategy": "range",
+                "session.timeout.ms": 6_000, "max.poll.interval.ms": 20_000,
+                "partition.assignment.strategy": "range",
             }
         )  # fmt: skip
         consumer.subscribe(

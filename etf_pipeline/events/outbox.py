@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from etf_pipeline.events.database import Database
 from etf_pipeline.events.envelope import Event, now_micros
-from etf_pipeline.events.sqlite import COLUMNS, SCHEMA, SqliteEventStore, chunks, known_ids
+from etf_pipeline.events.sqlite import COLUMNS, SCHEMA, SqliteEventStore, chunks, known_events
 from etf_pipeline.events.store import Delivery
 from etf_pipeline.store.writer import HOST, process_alive
 
@@ -62,11 +62,10 @@ class Outbox(SqliteEventStore):
                 ).fetchone()[0]
             )  # fmt: skip
 
-    def all_delivered(self, ids: Iterable[str]) -> bool:
+    def all_delivered(self, events: Sequence[Event]) -> bool:
         """Whether a broker has confirmed every one of these events."""
-        wanted = list(ids)
         with self._notes.reading() as db:
-            known = known_ids(db, wanted)
+            known = known_events(db, events)
             found = {
                 s
                 for chunk in chunks(list(known.values()))
@@ -75,7 +74,7 @@ class Outbox(SqliteEventStore):
                     chunk,
                 )
             }
-        return len(known) == len(set(wanted)) and found.issuperset(known.values())
+        return len(known) == len({e.id for e in events}) and found.issuperset(known.values())
 
     def delivered(self, events: Sequence[Event], deliveries: Sequence[Delivery]) -> None:
         """Note which events the broker confirmed, and where."""

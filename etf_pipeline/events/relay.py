@@ -216,7 +216,7 @@ class Relay:
     def _delivered(self, groups: list[list[Event]]) -> int:
         """How many records, from the first on, are wholly confirmed by the broker."""
         for i, events in enumerate(groups):
-            if not self._recorder.log.all_delivered(e.id for e in events):
+            if not self._recorder.log.all_delivered(events):
                 return i
         return len(groups)
 

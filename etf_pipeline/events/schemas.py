@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 from etf_pipeline.events.model import json_schemas
+from etf_pipeline.store.writer import write_text
 
 
 def write(folder: Path) -> None:
     """One file per version of each type."""
-    folder.mkdir(parents=True, exist_ok=True)
     for name, schema in json_schemas().items():
-        (folder / name).write_text(json.dumps(schema, indent=2, sort_keys=True) + "\n")
+        write_text(folder / name, json.dumps(schema, indent=2, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from etf_pipeline.errors import TamperError
 from etf_pipeline.events.database import Database
@@ -20,13 +21,15 @@ from etf_pipeline.events.store import Batches, Delivery
 
 GENESIS = b"\0" * 32
 _PAGE = 5_000
+T = TypeVar("T")
 COLUMNS = "id, type, version, source, subject, time_us, recorded_us, data, channel"
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
-  seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, type TEXT NOT NULL,
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, type TEXT NOT NULL,
   version INTEGER NOT NULL, source TEXT NOT NULL, subject TEXT NOT NULL,
   time_us INTEGER NOT NULL, recorded_us INTEGER NOT NULL, data TEXT NOT NULL,
-  channel TEXT NOT NULL, hash BLOB NOT NULL);
+  channel TEXT NOT NULL, hash BLOB NOT NULL,
+  UNIQUE (time_us, id)); -- an id says its time too; in this order the index grows at its end
 CREATE TABLE IF NOT EXISTS anchors (seq INTEGER PRIMARY KEY, hash BLOB NOT NULL, at_us INTEGER);
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TRIGGER IF NOT EXISTS events_never_change BEFORE UPDATE ON events
@@ -95,19 +98,10 @@ class SqliteEventStore:
         An event whose id is there already is left as it is.
         """
         with self._db.writing() as db:
-            known = known_ids(db, [e.id for e in events])
-            fresh = list({e.id: e for e in events if e.id not in known}.values())
-            seq, head = _head(db)
-            rows = []
-            for event in fresh:
-                seq += 1
-                head = chain(head, event)
-                known[event.id] = seq
-                rows.append((seq, *event[:9], head))
-            db.executemany("INSERT INTO events VALUES (?,?,?,?,?,?,?,?,?,?,?)", rows)
+            found = _insert(db, {e.id: e for e in events}.values())
             if facts:
                 db.executemany("REPLACE INTO facts VALUES (?, ?)", list(facts.items()))
-        return [Delivery(0, known[e.id]) for e in events]
+        return [Delivery(0, found[e.id]) for e in events]
 
     def read(
         self,
@@ -201,16 +195,45 @@ class SqliteEventStore:
         self._db.close()
 
 
-def known_ids(db: sqlite3.Connection, ids: Sequence[str]) -> dict[str, int]:
-    """Sequence number by id of those that are in the log."""
-    found: dict[str, int] = {}
-    for chunk in chunks(ids):
-        marks = ",".join("?" * len(chunk))
-        found.update(db.execute(f"SELECT id, seq FROM events WHERE id IN ({marks})", chunk))  # noqa: S608
+def _insert(db: sqlite3.Connection, events: Collection[Event]) -> dict[str, int]:
+    """Insert events with different ids; the sequence number of each, old or new.
+
+    Looking them up first would cost more than the insertion, and hardly any is ever there.
+    """
+    db.execute("SAVEPOINT fresh")
+    try:
+        found = _insert_new(db, events)
+    except sqlite3.IntegrityError:
+        db.execute("ROLLBACK TO fresh")
+        known = known_events(db, events)
+        found = known | _insert_new(db, [e for e in events if e.id not in known])
+    db.execute("RELEASE fresh")
     return found
 
 
-def chunks(values: Sequence[object], size: int = 500) -> Iterator[list[object]]:
+def _insert_new(db: sqlite3.Connection, events: Iterable[Event]) -> dict[str, int]:
+    seq, head = _head(db)
+    rows, found = [], {}
+    for event in events:
+        seq += 1
+        head = chain(head, event)
+        found[event.id] = seq
+        rows.append((seq, *event[:9], head))
+    db.executemany("INSERT INTO events VALUES (?,?,?,?,?,?,?,?,?,?,?)", rows)
+    return found
+
+
+def known_events(db: sqlite3.Connection, events: Iterable[Event]) -> dict[str, int]:
+    """Sequence number by id of those that are in the log."""
+    found: dict[str, int] = {}
+    for chunk in chunks(list(events)):
+        marks = ",".join(["(?,?)"] * len(chunk))
+        query = f"SELECT id, seq FROM events WHERE (time_us, id) IN (VALUES {marks})"  # noqa: S608
+        found.update(db.execute(query, [v for e in chunk for v in (e.time_us, e.id)]))
+    return found
+
+
+def chunks(values: Sequence[T], size: int = 500) -> Iterator[list[T]]:
     """Values in pieces that fit the parameters of one statement."""
     for i in range(0, len(values), size):
         yield list(values[i : i + size])

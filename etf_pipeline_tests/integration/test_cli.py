@@ -65,7 +65,7 @@ def test_a_run_and_a_status(etf, project):
     assert "unchanged" in again.stdout
     status = etf("status", "--json")
     assert status.returncode == 0
-    rows = {r["ticker"]: r for r in json.loads(status.stdout)}
+    rows = {r["ticker"]: r for r in json.loads(status.stdout)["tickers"]}
     assert rows["VAS"]["rows"] == 800
     assert rows["VAS"]["source"] == "yahoo"
     assert rows["VAS"]["outcome"] == "unchanged"

@@ -2,31 +2,74 @@
 
 import datetime as dt
 import doctest
+import re
+import shlex
 
 import pytest
+from typer.testing import CliRunner
 
+from etf_pipeline.cli import app
+from etf_pipeline.events.facts import events_of_manifest
+from etf_pipeline.events.recorder import Recorder
+from etf_pipeline.events.settings import load_event_settings
 from etf_pipeline.history.update import update_histories
 from etf_pipeline.ingest.collect import collect
 from etf_pipeline.ingest.simulated import SimulatedSource
 from etf_pipeline.settings import Settings
 from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.manifests import write_manifest
 from etf_pipeline_tests.conftest import ROOT
 from etf_pipeline_tests.support import instrument
 
 NOW = dt.datetime(2025, 11, 12, 12, tzinfo=dt.UTC)
 
 
-def test_the_examples_of_the_provider_page(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    layout = Layout(tmp_path / "data" / "demo")
+def simulated_store(root):
+    """Four simulated histories below `root`; the batch and the outcomes have their manifests."""
+    layout = Layout(root)
     kinds = {"VAS": "australian_equity", "VGS": "international_equity",
              "VTS": "international_equity", "VAF": "fixed_income"}  # fmt: skip
     instruments = [instrument(t, asset_class=k) for t, k in kinds.items()]
-    collect(
+    collected = collect(
         layout, SimulatedSource(lambda: NOW), "XASX", instruments, Settings(), "docs",
         clock=lambda: NOW,
     )  # fmt: skip
-    update_histories(layout, "XASX", instruments, 10)
+    updated = update_histories(layout, "XASX", instruments, 10)
+    for asset, outcomes in (("raw_prices", collected.outcomes), ("price_history", updated)):
+        write_manifest(layout, asset, "docs", "XASX", outcomes, NOW, "simulated")
+    return layout
+
+
+def commands(page):
+    """The `etf` commands of a page's console blocks, without their comments."""
+    for block in re.findall(r"```console\n(.*?)```", page.read_text(), re.S):
+        for line in block.splitlines():
+            if line.startswith("$ etf "):
+                yield line.removeprefix("$ etf ").partition("#")[0].strip()
+
+
+def test_the_commands_of_the_events_page(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EVENT_STORE_TYPE", "embedded")
+    layout = simulated_store(tmp_path / "data" / "etf")
+    recorder = Recorder(layout.root, load_event_settings())
+    for asset in ("raw_prices", "price_history"):
+        path = layout.manifest(asset, "docs", "XASX")
+        recorder.record(events_of_manifest(layout, path, recorder.instance))
+    recorder.close()
+    done = list(commands(ROOT / "docs" / "events.md"))
+    assert len(done) == 9
+    for command in done:
+        result = CliRunner().invoke(app, shlex.split(command), catch_exceptions=False)
+        assert result.exit_code == 0, (command, result.output)
+    assert (tmp_path / "rebuilt" / "historical" / "VAS.parquet").read_bytes() == (
+        layout.history("VAS").read_bytes()
+    )
+
+
+def test_the_examples_of_the_provider_page(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    simulated_store(tmp_path / "data" / "demo")
     # a fence would be taken for output
     text = (ROOT / "docs" / "provider.md").read_text().replace("```python", "").replace("```", "")
     examples = doctest.DocTestParser().get_doctest(text, {}, "provider.md", "provider.md", 0)
@@ -42,8 +85,6 @@ def test_the_examples_of_the_provider_page(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("page", [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"])
 def test_links_lead_somewhere(page):
-    import re
-
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), target

@@ -5,6 +5,7 @@ import gc
 import logging
 import os
 import resource
+import shutil
 import socket
 import subprocess
 import sys
@@ -190,10 +191,9 @@ def test_8_events_written_during_the_replay(broker):
     store.close()
 
 
-def test_9_broker_that_lost_what_it_had_confirmed(tmp_path, own_broker, recorders):
+def test_9_broker_that_lost_what_it_had_confirmed(tmp_path, own_broker, recorders, monkeypatch):
     """Killed after it confirmed and restarted with nothing; emitting goes on."""
-    import shutil
-
+    monkeypatch.setattr("etf_pipeline.events.forwarder._REPORT_SECONDS", 4.0)
     settings = kafka_settings(own_broker.servers)
     mine = recorder(recorders, tmp_path, settings)
     read_model = Projections(tmp_path / "p.sqlite")

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[2] / "etf_pipeline"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 ONLY = {
     "dagster": ("orchestration/",),
-    "confluent_kafka": ("events/kafka.py",),
+    "confluent_kafka": ("events/kafka",),
     "yfinance": ("ingest/yahoo.py",),
     "clarabel": ("portfolio/conic.py",),
     "exchange_calendars": ("history/calendar.py",),

@@ -142,17 +142,19 @@ def payload() -> PriceDataQueried:
 
 def test_ids_are_deterministic_uuid5():
     one = make_event(payload(), "VAS", ("run", "x"), T0, "instance")
-    two = make_event(payload(), "VAS", ("run", "x"), T0 + dt.timedelta(hours=1), "instance")
+    later = T0 + dt.timedelta(hours=1)
+    two = make_event(payload(), "VAS", ("run", "x"), T0, "instance", recorded=later)
     assert one.id == two.id
     assert UUID(one.id).version == 5
     others = [
         make_event(payload(), "VAS", ("run", "y"), T0, "instance"),
         make_event(payload(), "VGS", ("run", "x"), T0, "instance"),
         make_event(payload(), "VAS", ("run", "x"), T0, "another"),
+        make_event(payload(), "VAS", ("run", "x"), later, "instance"),
         # parts do not run into each other
         make_event(payload(), "VAS", ("run\x1fx",), T0, "instance"),
     ]
-    assert len({one.id, *(e.id for e in others[:3])}) == 4
+    assert len({one.id, *(e.id for e in others)}) == 6
 
 
 def test_a_naive_time_is_refused_with_the_remedy():  # case 12

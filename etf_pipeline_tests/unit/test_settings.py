@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from etf_pipeline.errors import SettingsError
+from etf_pipeline.events.settings import EventSettings
 from etf_pipeline.settings import Settings, load_settings
 
 README = Path(__file__).parents[2] / "README.md"
@@ -45,9 +46,13 @@ def test_a_wrong_value_gives_one_line_that_names_it(monkeypatch, name, value, wo
     assert words in message
 
 
-def test_every_setting_is_in_the_table_of_the_readme():
-    rows = dict(re.findall(r"^\| `(ETF_[A-Z_]+)` \| ([^|]*) \|", README.read_text(), re.M))
-    fields = {f"ETF_{n.upper()}": f for n, f in Settings.model_fields.items()}
+@pytest.mark.parametrize(
+    ("settings", "own", "prefix"),
+    [(Settings, "ETF_", "ETF_"), (EventSettings, "", "(?:EVENT|KAFKA)_")],
+)
+def test_every_setting_is_in_the_table_of_the_readme(settings, own, prefix):
+    rows = dict(re.findall(rf"^\| `({prefix}[A-Z_]+)` \| ([^|]*) \|", README.read_text(), re.M))
+    fields = {f"{own}{n.upper()}": f for n, f in settings.model_fields.items()}
     assert rows.keys() == fields.keys()
     for name, field in fields.items():
         shown = rows[name].strip().strip("`")
