@@ -169,9 +169,15 @@ def _run(
         from etf_pipeline.console import progress_display
         from etf_pipeline.orchestration.instance import open_instance
         from etf_pipeline.orchestration.runner import relayed, run_graph
+        from etf_pipeline.orchestration.slots import slots_kept_free
 
         instance = open_instance()
-    with instance, relayed(pipeline, instance), progress_display(console, total) as show:
+    with (
+        instance,
+        slots_kept_free(instance),
+        relayed(pipeline, instance),
+        progress_display(console, total) as show,
+    ):
         pipeline.progress = show
         report = run_graph(pipeline, instance, tickers=chosen, partitions=wanted, full_refresh=full)
     _show(console, pipeline, report, window)

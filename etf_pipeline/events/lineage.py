@@ -24,16 +24,9 @@ from openlineage.client.facet_v2 import (
 from openlineage.client.serde import Serde
 
 from etf_pipeline._version import __version__
+from etf_pipeline.events.datasets import DATASETS
 from etf_pipeline.events.envelope import Event, lineage_event, micros
-from etf_pipeline.schemas import (
-    BACKTESTS,
-    CORRELATIONS,
-    HISTORY,
-    RAW,
-    RISK_METRICS,
-    WEIGHTS,
-    Table,
-)
+from etf_pipeline.schemas import RAW
 from etf_pipeline.store.layout import Layout
 
 if TYPE_CHECKING:
@@ -41,15 +34,6 @@ if TYPE_CHECKING:
 
 PRODUCER = f"urn:etf_pipeline:{__version__}"
 _NAMESPACE = uuid.UUID("5f6d8a3e-3a57-5d6b-9c53-6b1c7f0d9e11")
-# By asset: its table, its folder below the store, and the assets it reads.
-DATASETS: dict[str, tuple[Table, str, tuple[str, ...]]] = {
-    "raw_prices": (RAW, "raw", ()),
-    "price_history": (HISTORY, "historical", ("raw_prices",)),
-    "risk_metrics": (RISK_METRICS, "risk/risk_metrics", ("price_history",)),
-    "correlations": (CORRELATIONS, "risk/correlations", ("price_history",)),
-    "optimised_portfolios": (WEIGHTS, "portfolios/weights", ("price_history",)),
-    "backtests": (BACKTESTS, "portfolios/backtests", ("price_history",)),
-}
 _KEYS = frozenset({"ticker", "other", "window", "portfolio", "date", "source"})
 _STATES = {
     "start": RunState.START,

@@ -17,7 +17,6 @@ from typing import Any, Literal, Protocol
 
 from etf_pipeline.events.envelope import Event
 from etf_pipeline.events.facts import events_of_record
-from etf_pipeline.events.lineage import lineage_events
 from etf_pipeline.events.mode import probe
 from etf_pipeline.events.recorder import Recorder
 from etf_pipeline.store.layout import Layout
@@ -206,6 +205,9 @@ class Relay:
         for record in records:
             events = events_of_record(self._layout, record, self._recorder.instance)
             if self._lineage:
+                # its client brings an HTTP library along
+                from etf_pipeline.events.lineage import lineage_events
+
                 events += lineage_events(self._layout, record)
             if groups and total + len(events) > _BATCH_EVENTS:
                 break

@@ -9,7 +9,7 @@ import dagster as dg
 from dagster import DagsterEventType, EventLogRecord
 from dagster._core.storage.dagster_run import RunsFilter
 
-from etf_pipeline.events.lineage import DATASETS
+from etf_pipeline.events.datasets import DATASETS
 from etf_pipeline.events.relay import Kind, LogRecord
 
 _RUN_KINDS: dict[DagsterEventType, Kind] = {

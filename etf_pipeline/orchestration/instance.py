@@ -9,7 +9,9 @@ from pathlib import Path
 import dagster as dg
 
 from etf_pipeline.errors import SettingsError
-from etf_pipeline.store.writer import write_text
+from etf_pipeline.store.writer import locked, write_text
+
+_OPENING_SECONDS = 60.0
 
 _POSTGRES = """
 storage:
@@ -45,9 +47,18 @@ def prepare_home() -> Path:
 
 
 def open_instance() -> dg.DagsterInstance:
-    """The instance in `dagster_home()`, prepared."""
-    prepare_home()
-    return dg.DagsterInstance.get()
+    """The instance in `dagster_home()`, prepared.
+
+    Two processes that make Dagster's tables at the same moment would fail on each other's, so the
+    first use is under a lock.
+    """
+    home = prepare_home()
+    with locked(home / ".opening.lock", _OPENING_SECONDS):
+        instance = dg.DagsterInstance.get()
+        instance.get_runs_count()
+        instance.event_log_storage.get_maximum_record_id()
+        instance.all_instigator_state()
+        return instance
 
 
 def default_text(name: str) -> str:

@@ -18,6 +18,7 @@ from etf_pipeline.orchestration.build import build_definitions
 from etf_pipeline.orchestration.event_log import DagsterLog
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.orchestration.sensors import events_configured
+from etf_pipeline.orchestration.slots import process_tags
 from etf_pipeline.store.manifests import Outcome, read_manifest
 
 log = logging.getLogger(__name__)
@@ -78,13 +79,14 @@ def run_graph(
             }
         }
         result = repository.get_job("ingest").execute_in_process(
-            run_config=config, instance=instance, partition_key=partition, raise_on_error=False
-        )
+            run_config=config, instance=instance, partition_key=partition, raise_on_error=False,
+            tags=process_tags(),
+        )  # fmt: skip
         _read_outcomes(pipeline, report, result.run_id, partition)
         report.errors += _failures(result)
     if pipeline.layout.historical_dir.exists():
         result = repository.get_job("derive").execute_in_process(
-            run_config=_QUIET, instance=instance, raise_on_error=False
+            run_config=_QUIET, instance=instance, raise_on_error=False, tags=process_tags()
         )
         report.errors += _failures(result)
         path = pipeline.layout.manifest("optimised_portfolios", result.run_id, "")

@@ -1,0 +1,67 @@
+"""Pool slots of processes that died: Dagster's daemon frees them, the command line has none."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from etf_pipeline.store.writer import HOST, process_alive
+
+log = logging.getLogger(__name__)
+PROCESS_TAG = "etf/process"
+_EVERY_SECONDS = 5.0
+
+
+def process_tags() -> dict[str, str]:
+    """Tags of a run that say which process it lives in."""
+    return {PROCESS_TAG: f"{HOST}-{os.getpid()}"}
+
+
+def free_dead_slots(instance: dg.DagsterInstance) -> int:
+    """Free the slots of runs that are over, or whose process is gone; returns of how many."""
+    storage = instance.event_log_storage
+    if not storage.supports_global_concurrency_limits:
+        return 0
+    freed = 0
+    for pool in storage.get_concurrency_keys():
+        info = storage.get_concurrency_info(pool)
+        for run_id in {s.run_id for s in info.claimed_slots} | info.pending_run_ids:
+            run = instance.get_run_by_id(run_id)
+            if run is None or run.is_finished or _died(run):
+                storage.free_concurrency_slots_for_run(run_id)
+                freed += 1
+                if run is not None and not run.is_finished:
+                    instance.report_run_failed(run, "the process of this run is gone")
+    return freed
+
+
+def _died(run: dg.DagsterRun) -> bool:
+    host, _, pid = run.tags.get(PROCESS_TAG, "").partition("-")
+    return host == HOST and pid.isdigit() and not process_alive(int(pid))
+
+
+@contextmanager
+def slots_kept_free(instance: dg.DagsterInstance) -> Iterator[None]:
+    """Free dead slots before the block, and every few seconds while it waits for one."""
+    free_dead_slots(instance)
+    done = threading.Event()
+
+    def keep() -> None:
+        while not done.wait(_EVERY_SECONDS):
+            try:
+                free_dead_slots(instance)
+            except Exception:
+                log.exception("freeing slots of dead runs failed; trying again")
+
+    thread = threading.Thread(target=keep, name="etf-slots", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(_EVERY_SECONDS)
