@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from etf_pipeline import cli_events
+from etf_pipeline import cli_events, cli_sql
 from etf_pipeline._version import __version__
 from etf_pipeline.errors import (
     EtfError,
     EventsOffError,
     PortfolioFileError,
+    QueryError,
     SettingsError,
     UniverseError,
     UnknownTickerError,
@@ -35,6 +36,7 @@ _USAGE_ERRORS = (
     PortfolioFileError,
     UnknownTickerError,
     EventsOffError,
+    QueryError,
 )
 _DEMO_TICKERS = ("STW", "IOZ", "GOLD")
 
@@ -46,6 +48,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(cli_events.app, name="events")
+app.command(name="sql")(cli_sql.sql)
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Store to use (ETF_DATA_DIR).")]
 Window = Annotated[str, typer.Option(help="Window of the risk table: 1y, 3y, 5y, 10y or max.")]
 

@@ -41,7 +41,7 @@ def progress_display(console: Console, total: int) -> Iterator[Callable[[str, Ou
         yield report
 
 
-def compact_table(title: str, left: Iterable[str], right: Iterable[str] = ()) -> RichTable:
+def compact_table(title: str | None, left: Iterable[str], right: Iterable[str] = ()) -> RichTable:
     """A table that fits 80 columns: text columns first, then numbers."""
     table = RichTable(
         title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD,

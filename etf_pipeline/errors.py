@@ -63,3 +63,7 @@ class TamperError(EventError):
 
 class ProofError(EventError):
     """What was rebuilt is not what the events say it was."""
+
+
+class QueryError(EtfError):
+    """A query may not be run, is wrong, or takes too much."""

@@ -1,0 +1,1 @@
+"""SQL over the store: the DuckDB catalogue, and queries that can do no harm."""

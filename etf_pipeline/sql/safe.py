@@ -1,0 +1,218 @@
+"""Queries that can do no harm: one SELECT-like statement, no reach outside the store, bounded.
+
+Two fences: what a statement may be is decided by its parsed type, and the connection is read-only,
+may open files of the store alone, and has its settings locked.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from etf_pipeline.errors import QueryError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_EXPLAIN = re.compile(
+    r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*explain\b(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*"
+    r"(?:analyze\b)?(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*(?:\([^()]*\))?",
+    re.IGNORECASE | re.DOTALL,
+)
+_NOT_HERE = re.compile(
+    r"cannot access (?:file|directory)|file system operations are disabled|does not exist!",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much a query may take."""
+
+    seconds: float = 60.0
+    memory: str = "2GB"
+    rows: int = 1_000_000
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Rows of a query: column names and DuckDB types; `cut` when there were more than the limit."""
+
+    columns: list[str]
+    types: list[str]
+    rows: list[tuple[Any, ...]]
+    cut: bool
+
+
+def checked(sql: str) -> str:
+    """The one statement of `sql`, if it may be run.
+
+    Raises:
+        QueryError: it is empty, not SQL, more than one statement, or changes anything.
+    """
+    try:
+        statements = duckdb.extract_statements(sql)
+    except duckdb.Error as error:
+        raise QueryError(_explained(error)) from None
+    if not statements:
+        raise QueryError("there is no statement; for example: SELECT * FROM latest_prices")
+    if len(statements) > 1:
+        raise QueryError(f"{len(statements)} statements; only one is run at a time")
+    statement = statements[0]
+    kind = str(statement.type).rpartition(".")[2]
+    if kind == "SELECT":
+        return str(statement.query)
+    if kind == "EXPLAIN":
+        match = _EXPLAIN.match(statement.query)
+        inner = statement.query[match.end() :] if match else ""
+        checked_inner = duckdb_types(inner)
+        if checked_inner == ["SELECT"]:
+            return str(statement.query)
+        kind = "EXPLAIN of " + (", ".join(checked_inner) or "something else")
+    hint = "; write it as SELECT * FROM (PIVOT … ON … IN (…) USING …)" if kind == "MULTI" else ""
+    raise QueryError(
+        f"{kind} statements are not run here, as they could change something: "
+        f"SELECT, WITH, FROM, VALUES, DESCRIBE, SHOW, SUMMARIZE and EXPLAIN are{hint}"
+    )
+
+
+def duckdb_types(sql: str) -> list[str]:
+    """Types of the statements in `sql`; none when it is not SQL."""
+    try:
+        return [str(s.type).rpartition(".")[2] for s in duckdb.extract_statements(sql)]
+    except duckdb.Error:
+        return []
+
+
+class SafeConnection:
+    """A read-only connection to a catalogue that reaches its store and nothing else.
+
+    Takes the connection over and locks its settings.
+    """
+
+    def __init__(
+        self, db: duckdb.DuckDBPyConnection, store: Path, limits: Limits | None = None
+    ) -> None:
+        self.limits = limits or Limits()
+        root = str(store.resolve()).replace("'", "''")
+        self._db = db
+        for setting in (
+            "TimeZone = 'UTC'",
+            f"memory_limit = '{self.limits.memory}'",
+            "max_temp_directory_size = '0KB'",
+            "enable_external_file_cache = false",  # files are replaced while we read
+            "autoinstall_known_extensions = false",
+            "autoload_known_extensions = false",
+            f"allowed_directories = ['{root}']",
+            "enable_external_access = false",
+            "lock_configuration = true",
+        ):
+            try:
+                self._db.execute(f"SET {setting}")
+            except duckdb.Error as error:
+                raise QueryError(
+                    f"{setting.partition(' ')[0]} cannot be set: {_explained(error)}"
+                ) from None
+
+    def __enter__(self) -> SafeConnection:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._db.close()
+
+    def query(self, sql: str) -> Answer:
+        """Run one statement.
+
+        Raises:
+            QueryError: it may not be run, is wrong, or takes more than the limits allow.
+        """
+        statement = checked(sql)
+        most = self.limits.rows
+        with self._watched(), _told(self.limits):
+            result = self._db.execute(statement)
+            described = result.description or []
+            rows = result.fetchmany(most + 1)
+        return Answer(
+            [str(d[0]) for d in described], [str(d[1]) for d in described], rows[:most],
+            len(rows) > most,
+        )  # fmt: skip
+
+    def arrow(self, sql: str) -> pa.Table:
+        """Run one statement; its rows as Arrow, at most as many as the limit."""
+        statement = checked(sql)
+        with self._watched(), _told(self.limits):
+            found: pa.Table = self._db.sql(statement).limit(self.limits.rows).to_arrow_table()
+        return found
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        timer = threading.Timer(self.limits.seconds, self._db.interrupt)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        except KeyboardInterrupt:
+            self._db.interrupt()
+            raise
+        finally:
+            timer.cancel()
+
+
+@contextmanager
+def _told(limits: Limits) -> Iterator[None]:
+    """DuckDB's errors in our words."""
+    try:
+        yield
+    except duckdb.InterruptException:
+        raise QueryError(
+            f"stopped after {limits.seconds:g} s; ask for less, or raise --timeout"
+        ) from None
+    except (duckdb.OutOfMemoryException, MemoryError):
+        raise QueryError(
+            f"needs more than {limits.memory} of memory; ask for less, or raise --memory"
+        ) from None
+    except (duckdb.Error, RuntimeError) as error:
+        raise QueryError(_explained(error)) from None
+
+
+def _explained(error: Exception) -> str:
+    text = str(error).strip()
+    if "Interrupted" in text or "INTERRUPT" in text:
+        return "stopped: it took too long; ask for less, or raise --timeout"
+    lines = [line for line in text.splitlines() if line.strip()]
+    first = lines[0] if lines else type(error).__name__
+    hint = next((line for line in lines[1:] if line.startswith("Did you mean")), "")
+    where = "; ".join(line.strip() for line in lines[1:] if line.startswith("LINE"))
+    if _NOT_HERE.search(first) and "file system" in first:
+        first = "files outside the store cannot be read here"
+    return "; ".join(part for part in (first, hint, where) if part)
+
+
+def limit_process_memory(limits: Limits) -> None:
+    """Bound the whole process, as text functions allocate past DuckDB's own limit. Linux only."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    used = 0
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return
+    for line in status.read_text().splitlines():
+        if line.startswith("VmData:"):
+            used = int(line.split()[1]) * 1024
+    factor = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]B)", limits.memory)
+    if match is None:
+        raise QueryError(f"--memory {limits.memory!r}: write a size such as 500MB or 2GB")
+    most = used + int(float(match[1]) * factor[match[2]] * 1.25) + 512 * 2**20
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    if hard == resource.RLIM_INFINITY or most < hard:
+        resource.setrlimit(resource.RLIMIT_DATA, (most, hard))

@@ -1,0 +1,169 @@
+"""The views of the catalogue: SQL, what each holds, and a comment for every column."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from etf_pipeline.schemas import (
+    BACKTESTS,
+    CORRELATIONS,
+    EVENTS,
+    FRONTIER,
+    HISTORY,
+    MANIFEST,
+    QUARANTINE,
+    RISK_METRICS,
+    SUMMARY,
+    WEIGHTS,
+    Table,
+)
+
+_TICKER = "ticker id of the universe"
+_AS_OF = "newest session the table was computed from"
+
+
+@dataclass(frozen=True)
+class View:
+    """One view; `{files}` in its SQL are those that `fresh.FILES` names."""
+
+    name: str
+    description: str
+    sql: str
+    comments: dict[str, str]
+
+
+def _comments(table: Table, **more: str) -> dict[str, str]:
+    return {c.name: c.description for c in table.columns} | more
+
+
+def _by_ticker(table: Table, name: str, description: str) -> View:
+    """A file per ticker, whose name is in the file's name."""
+    return View(
+        name, description,
+        "SELECT url_decode(parse_filename(filename, true)) AS ticker, * EXCLUDE (filename) "
+        "FROM read_parquet({files}, filename = true)",
+        _comments(table, ticker=_TICKER),
+    )  # fmt: skip
+
+
+def _partitioned(table: Table, name: str) -> View:
+    return View(
+        name, f"{table.description} Every as_of date.",
+        "SELECT * FROM read_parquet({files}, hive_partitioning = true, "
+        "hive_types = {{'as_of': DATE}})",
+        _comments(table, as_of=_AS_OF),
+    )  # fmt: skip
+
+
+def _newest(table: Table, name: str) -> View:
+    history = f"{name}_history"
+    return View(
+        name, f"{table.description} The newest as_of date.",
+        f"SELECT * FROM {history} WHERE as_of = (SELECT max(as_of) FROM {history})",
+        _comments(table, as_of=_AS_OF),
+    )  # fmt: skip
+
+
+_PRICE = {
+    "ticker": _TICKER,
+    "date": "exchange session",
+    "close": "last price, currency per unit, split-adjusted",
+    "adj_close": "close adjusted for distributions (CRSP)",
+    "volume": "units traded",
+}
+
+VIEWS: tuple[View, ...] = (
+    _by_ticker(HISTORY, "prices", "Daily prices of every ticker, checked."),
+    View(
+        "latest_prices", "The newest session of each ticker.",
+        "SELECT ticker, max(date) AS date, arg_max(close, date) AS close, "
+        "arg_max(adj_close, date) AS adj_close, arg_max(volume, date) AS volume "
+        "FROM prices GROUP BY ticker",
+        _PRICE,
+    ),
+    View(
+        "returns", "Simple total returns from one session of a ticker to the next.",
+        "SELECT ticker, date, adj_close, adj_close / lag(adj_close) OVER w - 1 AS return "
+        "FROM prices WINDOW w AS (PARTITION BY ticker ORDER BY date)",
+        _PRICE | {"return": "fraction since the session before; null on the first"},
+    ),
+    View(
+        "drawdowns", "Fall of each ticker from its highest value so far.",
+        "SELECT ticker, date, adj_close, max(adj_close) OVER w AS peak, "
+        "adj_close / max(adj_close) OVER w - 1 AS drawdown "
+        "FROM prices WINDOW w AS (PARTITION BY ticker ORDER BY date)",
+        _PRICE | {"peak": "highest adj_close so far", "drawdown": "adj_close over peak, minus 1"},
+    ),
+    _partitioned(RISK_METRICS, "risk_metrics_history"),
+    _newest(RISK_METRICS, "risk_metrics"),
+    _partitioned(CORRELATIONS, "correlations_history"),
+    _newest(CORRELATIONS, "correlations"),
+    _partitioned(WEIGHTS, "weights_history"),
+    _newest(WEIGHTS, "weights"),
+    _partitioned(SUMMARY, "portfolios_history"),
+    _newest(SUMMARY, "portfolios"),
+    _partitioned(FRONTIER, "frontier_history"),
+    _newest(FRONTIER, "frontier"),
+    _partitioned(BACKTESTS, "backtests_history"),
+    _newest(BACKTESTS, "backtests"),
+    _by_ticker(QUARANTINE, "quality", QUARANTINE.description),
+    View(
+        "runs", MANIFEST.description,
+        "SELECT * FROM read_parquet({files}, union_by_name = true)", _comments(MANIFEST),
+    ),
+    View(
+        "events", "What happened, each event once; see docs/events.md.",
+        "SELECT DISTINCT ON (id) * FROM read_parquet({files})", _comments(EVENTS),
+    ),
+    View(
+        "raw_answers", "Every row that a source ever answered, and when.",
+        "SELECT strptime(left(parse_filename(filename, true), 22), '%Y%m%dT%H%M%S%fZ') "
+        "AS collected_at, * EXCLUDE (filename) FROM read_parquet({files}, filename = true)",
+        {"collected_at": "when the batch was collected (UTC)", "ticker": _TICKER,
+         "date": "exchange session"},
+    ),
+)  # fmt: skip
+
+# By name: its SQL; `ts` is a TIMESTAMPTZ.
+MACROS = {
+    "prices_as_of": (
+        "CREATE MACRO prices_as_of(ts) AS TABLE "
+        "SELECT DISTINCT ON (ticker, date) ticker, date, open, high, low, close, volume, "
+        "dividends, stock_splits, capital_gains, collected_at FROM raw_answers "
+        "WHERE collected_at <= timezone('UTC', CAST(ts AS TIMESTAMPTZ)) AND close IS NOT NULL "
+        "ORDER BY ticker, date, collected_at DESC"
+    ),
+    "risk_metrics_as_of": (
+        "CREATE MACRO risk_metrics_as_of(ts) AS TABLE SELECT * FROM risk_metrics_history "
+        "WHERE as_of = (SELECT max(as_of) FROM risk_metrics_history WHERE as_of <= "
+        "CAST(ts AS DATE))"
+    ),
+    "weights_as_of": (
+        "CREATE MACRO weights_as_of(ts) AS TABLE SELECT * FROM weights_history WHERE as_of = "
+        "(SELECT max(as_of) FROM weights_history WHERE as_of <= CAST(ts AS DATE))"
+    ),
+}
+
+
+def empty_columns(view: View) -> str:
+    """The select list of a view whose files are not there yet: its columns, no row."""
+    types = {
+        "double": "DOUBLE", "string": "VARCHAR", "int64": "BIGINT", "date32[day]": "DATE",
+        "bool": "BOOLEAN", "timestamp[us, tz=UTC]": "TIMESTAMPTZ",
+    }  # fmt: skip
+    known = {
+        c.name: types[str(c.type)]
+        for table in (HISTORY, QUARANTINE, MANIFEST, EVENTS, RISK_METRICS, CORRELATIONS, WEIGHTS,
+                      SUMMARY, FRONTIER, BACKTESTS)
+        for c in table.columns
+    }  # fmt: skip
+    known |= {"as_of": "DATE", "ticker": "VARCHAR", "collected_at": "TIMESTAMP"}
+    names = list(view.comments)
+    if view.name == "raw_answers":
+        names += ["open", "high", "low", "close", "volume", "dividends", "stock_splits",
+                  "capital_gains"]  # fmt: skip
+    elif view.name in ("prices", "quality"):
+        names = ["ticker", *(n for n in names if n != "ticker")]
+    elif "as_of" in names:
+        names = [*(n for n in names if n != "as_of"), "as_of"]
+    return ", ".join(f'CAST(NULL AS {known[n]}) AS "{n}"' for n in names)
