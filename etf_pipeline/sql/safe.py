@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 
@@ -26,6 +26,14 @@ _EXPLAIN = re.compile(
     r"(?:analyze\b)?(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*(?:\([^()]*\))?",
     re.IGNORECASE | re.DOTALL,
 )
+_INTERRUPTED = re.compile("interrupt", re.IGNORECASE)
+_REPLACED = re.compile(
+    "bytes outside file|No magic bytes|Snappy|ZSTD|Invalid thrift|TProtocol|out of buffer"
+    "|Cannot read .* bytes|Could not read|changed on disk|corrupt",
+    re.IGNORECASE,
+)
+_ATTEMPTS = 25
+T = TypeVar("T")
 _NOT_HERE = re.compile(
     r"cannot access (?:file|directory)|file system operations are disabled|does not exist!",
     re.IGNORECASE,
@@ -133,12 +141,13 @@ class SafeConnection:
         Raises:
             QueryError: it may not be run, is wrong, or takes more than the limits allow.
         """
-        statement = checked(sql)
         most = self.limits.rows
-        with self._watched(), _told(self.limits):
+
+        def run(statement: str) -> tuple[list[Any], list[tuple[Any, ...]]]:
             result = self._db.execute(statement)
-            described = result.description or []
-            rows = result.fetchmany(most + 1)
+            return result.description or [], result.fetchmany(most + 1)
+
+        described, rows = self._run(checked(sql), run)
         return Answer(
             [str(d[0]) for d in described], [str(d[1]) for d in described], rows[:most],
             len(rows) > most,
@@ -146,49 +155,60 @@ class SafeConnection:
 
     def arrow(self, sql: str) -> pa.Table:
         """Run one statement; its rows as Arrow, at most as many as the limit."""
-        statement = checked(sql)
-        with self._watched(), _told(self.limits):
-            found: pa.Table = self._db.sql(statement).limit(self.limits.rows).to_arrow_table()
-        return found
 
-    @contextmanager
-    def _watched(self) -> Iterator[None]:
-        timer = threading.Timer(self.limits.seconds, self._db.interrupt)
+        def run(statement: str) -> pa.Table:
+            return self._db.sql(statement).limit(self.limits.rows).to_arrow_table()
+
+        return self._run(checked(sql), run)
+
+    def _run(self, statement: str, work: Callable[[str], T]) -> T:
+        """Do the work within the limits, with DuckDB's errors in our words."""
+        late = threading.Event()
+
+        def stop() -> None:
+            late.set()
+            self._db.interrupt()
+
+        timer = threading.Timer(self.limits.seconds, stop)
         timer.daemon = True
         timer.start()
         try:
-            yield
-        except KeyboardInterrupt:
-            self._db.interrupt()
-            raise
+            return self._whole(statement, work, late)
+        except (duckdb.InterruptException, RuntimeError) as error:
+            if late.is_set():
+                raise QueryError(
+                    f"stopped after {self.limits.seconds:g} s; ask for less, or raise --timeout"
+                ) from None
+            if _INTERRUPTED.search(str(error)):
+                raise KeyboardInterrupt from None
+            raise QueryError(_explained(error)) from None
+        except (duckdb.OutOfMemoryException, MemoryError):
+            raise QueryError(
+                f"needs more than {self.limits.memory} of memory; ask for less, or raise --memory"
+            ) from None
+        except duckdb.Error as error:
+            raise QueryError(_explained(error)) from None
         finally:
             timer.cancel()
 
-
-@contextmanager
-def _told(limits: Limits) -> Iterator[None]:
-    """DuckDB's errors in our words."""
-    try:
-        yield
-    except duckdb.InterruptException:
-        raise QueryError(
-            f"stopped after {limits.seconds:g} s; ask for less, or raise --timeout"
-        ) from None
-    except (duckdb.OutOfMemoryException, MemoryError):
-        raise QueryError(
-            f"needs more than {limits.memory} of memory; ask for less, or raise --memory"
-        ) from None
-    except (duckdb.Error, RuntimeError) as error:
-        raise QueryError(_explained(error)) from None
+    @staticmethod
+    def _whole(statement: str, work: Callable[[str], T], late: threading.Event) -> T:
+        """Again, when a file was replaced between DuckDB's look at its footer and at its rows."""
+        for left in range(_ATTEMPTS - 1, -1, -1):
+            try:
+                return work(statement)
+            except duckdb.Error as error:
+                if not left or late.is_set() or not _REPLACED.search(str(error)):
+                    raise
+                time.sleep(0.01)
+        raise AssertionError("unreachable")
 
 
 def _explained(error: Exception) -> str:
     text = str(error).strip()
-    if "Interrupted" in text or "INTERRUPT" in text:
-        return "stopped: it took too long; ask for less, or raise --timeout"
     lines = [line for line in text.splitlines() if line.strip()]
     first = lines[0] if lines else type(error).__name__
-    hint = next((line for line in lines[1:] if line.startswith("Did you mean")), "")
+    hint = next((line for line in lines[1:] if line.startswith(("Did you mean", "Candidate"))), "")
     where = "; ".join(line.strip() for line in lines[1:] if line.startswith("LINE"))
     if _NOT_HERE.search(first) and "file system" in first:
         first = "files outside the store cannot be read here"

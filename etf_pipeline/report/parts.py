@@ -1,0 +1,147 @@
+"""Sections that both kinds of report have: metrics, quality, provenance, calendar years."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from etf_pipeline._version import __version__
+from etf_pipeline.report.inputs import Inputs
+from etf_pipeline.schemas import RISK_METRICS
+
+METRICS = (
+    "mean_return", "cagr", "volatility", "sharpe_ratio", "sortino_ratio", "max_drawdown",
+    "calmar_ratio", "var_95", "cvar_95",
+)  # fmt: skip
+_RATIOS = frozenset({"sharpe_ratio", "sortino_ratio", "calmar_ratio"})
+_TITLES = {
+    "mean_return": "mean return", "cagr": "CAGR", "volatility": "volatility",
+    "sharpe_ratio": "Sharpe ratio", "sortino_ratio": "Sortino ratio",
+    "max_drawdown": "maximum drawdown", "calmar_ratio": "Calmar ratio",
+    "var_95": "VaR 95", "cvar_95": "CVaR 95",
+}  # fmt: skip
+_DASH = "–"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of a report; `numbers` are the columns that are right-aligned."""
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numbers: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, remarks, a chart with its caption, tables."""
+
+    title: str
+    texts: Sequence[str] = ()
+    chart: str | None = None
+    caption: str = ""
+    tables: Sequence[Grid] = field(default_factory=tuple)
+
+
+def percent(value: float | None, digits: int = 2) -> str:
+    """A fraction as per cent; a dash for what could not be computed."""
+    return _DASH if value is None else f"{value:.{digits}%}"
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A plain number; a dash for what could not be computed."""
+    return _DASH if value is None else f"{value:,.{digits}f}"
+
+
+def metric_section(rows: Mapping[str, Mapping[str, Any]], window: str) -> Section:
+    """Metrics of each ticker over a window, and what they mean."""
+    names = list(METRICS)
+    cells = [
+        [t, *(number(r[n]) if n in _RATIOS else percent(r[n]) for n in names), str(r["n_obs"])]
+        for t, r in rows.items()
+    ]
+    columns = ["ETF", *(_TITLES[n] for n in names), "returns"]
+    described = {c.name: c.description for c in RISK_METRICS.columns}
+    meanings = [[_TITLES[n], described[n]] for n in names]
+    reasons = [f"{t}: {r['reason']}" for t, r in rows.items() if r["reason"]]
+    return Section(
+        "Metrics",
+        reasons,
+        tables=[
+            Grid(f"Window {window}; a dash where a value cannot be computed", columns, cells,
+                 range(1, len(columns))),
+            Grid("Definitions", ["metric", "definition"], meanings),
+        ],
+    )  # fmt: skip
+
+
+def year_section(courses: Mapping[str, pd.Series]) -> Section:
+    """Return of every calendar year that a course touches."""
+    found = {name: calendar_years(values) for name, values in courses.items()}
+    years = sorted({y for f in found.values() for y in f})
+    rows = [[str(y), *(percent(f.get(y)) for f in found.values())] for y in years]
+    return Section(
+        "Calendar years",
+        ["The first and the last year may be parts of one."],
+        tables=[Grid("Total return", ["year", *found], rows, range(1, len(found) + 1))],
+    )
+
+
+def calendar_years(values: pd.Series) -> dict[int, float]:
+    """Return of each calendar year: from the last value of the year before, or the first of all."""
+    index = pd.DatetimeIndex(values.index)
+    last = values.groupby(index.year).last()
+    before = np.r_[values.iloc[0], last.to_numpy()[:-1]]
+    return {int(y): float(v / b - 1.0) for y, v, b in zip(last.index, last, before, strict=True)}
+
+
+def quality_section(inputs: Inputs, tickers: list[str]) -> Section:
+    """What was held back or flagged, and what is missing."""
+    rows = []
+    for ticker in tickers:
+        counts = Counter(f["severity"] for f in inputs.findings(ticker))
+        rules = sorted({f["rule"] for f in inputs.findings(ticker)})
+        if counts:
+            kinds = ("quarantined", "flagged", "missing", "pending")
+            rows.append([ticker, *(str(counts.get(k, 0)) for k in kinds), ", ".join(rules)])
+    if not rows:
+        return Section("Data quality", ["No finding on any of these ETFs."])
+    columns = ["ETF", "held back", "flagged", "missing", "pending", "rules"]
+    return Section(
+        "Data quality",
+        ["Sessions held back by a rule take no part in any number of this page."],
+        tables=[Grid("Findings, in sessions", columns, rows, range(1, 5))],
+    )
+
+
+def provenance_section(inputs: Inputs, tickers: list[str]) -> Section:
+    """Sources, last sessions and content hashes: enough to prove which data these were."""
+    footers = inputs.footers(tickers)
+    rows = [
+        [t, inputs.series[t].source, inputs.series[t].currency or _DASH,
+         str(inputs.series[t].prices.index[0].date()), str(inputs.series[t].end),
+         "#" + (footers[t].content_hash or "a user's file") if t in footers else _DASH]
+        for t in tickers if t in inputs.series
+    ]  # fmt: skip
+    tables = [[name, "#" + digest] for name, digest in sorted(inputs.hashes.items())]
+    return Section(
+        "Provenance",
+        [f"As of {inputs.as_of}; made on {inputs.made_at:%Y-%m-%d %H:%M} UTC by etf_pipeline "
+         f"{__version__}. Hashes are SHA-256 of the content; `etf events verify` and "
+         "`etf events rebuild` check them against the record."],
+        tables=[
+            Grid("Histories", ["ETF", "source", "currency", "from", "to", "content"], rows, (3, 4)),
+            Grid("Tables", ["table", "content"], tables),
+        ],
+    )  # fmt: skip
+
+
+def simulated(inputs: Inputs, tickers: list[str]) -> bool:
+    """Whether any of the prices is simulated."""
+    return any(inputs.series[t].source == "simulated" for t in tickers if t in inputs.series)

@@ -1,0 +1,449 @@
+"""SQL on the store: the catalogue, safety, formats, and reading while files are replaced."""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from etf_pipeline.errors import QueryError
+from etf_pipeline.sql.catalogue import ensure_catalogue, open_catalogue
+from etf_pipeline.sql.fresh import catalogue_path
+from etf_pipeline.sql.safe import Limits, checked
+from etf_pipeline.sql.views import MACROS, VIEWS
+from etf_pipeline_tests.events_support import embedded_settings
+from etf_pipeline_tests.integration.test_docs import NOW, simulated_store
+from etf_pipeline_tests.pipeline.support import execute, make_pipeline
+
+ETF = str(Path(sys.executable).with_name("etf"))
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A store with every table, made by the real graph."""
+    import dagster as dg
+
+    folder = tmp_path_factory.mktemp("sql")
+    pipeline = make_pipeline(folder)
+    (folder / "home").mkdir()
+    with dg.DagsterInstance.local_temp(str(folder / "home")) as instance:
+        assert execute(pipeline, instance, "ingest", "XASX").success
+        assert execute(pipeline, instance, "derive").success
+    return pipeline
+
+
+@pytest.fixture
+def store(built, tmp_path):
+    """A copy that the test may change; its root and universe."""
+    shutil.copytree(built.layout.root, tmp_path / "store")
+    return tmp_path / "store", built.settings.universe_file
+
+
+def ask(store, sql, **limits):
+    with open_catalogue(*store, Limits(**limits)) as connection:
+        return connection.query(sql)
+
+
+def hashes(root):
+    return {
+        p.relative_to(root).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(root.rglob("*"))
+        if p.is_file() and ".locks" not in p.parts
+    }
+
+
+def etf(store, *arguments, **options):
+    environ = os.environ | {"ETF_DATA_DIR": str(store[0]), "ETF_UNIVERSE_FILE": str(store[1])}
+    return subprocess.run(
+        [ETF, "sql", *arguments], env=environ, capture_output=True, timeout=120, check=False,
+        **options,
+    )  # fmt: skip
+
+
+def test_every_view_and_macro_answers(store):
+    for view in VIEWS:
+        assert ask(store, f"SELECT * FROM {view.name} LIMIT 3").columns, view.name
+    for macro in MACROS:
+        assert ask(store, f"SELECT count(*) FROM {macro}('2025-11-12 12:00:00+00')").rows[0][0] > 0
+    assert len(ask(store, "FROM universe").rows) == 3
+
+
+def test_every_column_has_a_comment(store):
+    rows = ask(store, "SELECT table_name, column_name, comment FROM duckdb_columns() "
+                      "WHERE NOT internal AND table_name NOT IN ('catalogue_info', 'raw_answers')"
+               ).rows  # fmt: skip
+    assert len(rows) > 150
+    assert [r for r in rows if not r[2]] == []
+    views = ask(store, "SELECT view_name, comment FROM duckdb_views() WHERE NOT internal").rows
+    assert all(comment for _, comment in views)
+
+
+def test_the_views_say_what_the_files_say(store):
+    frame = pq.read_table(store[0] / "historical/VAS.parquet").to_pandas()
+    (row,) = ask(store, "SELECT count(*), min(date), max(date), sum(close) FROM prices "
+                        "WHERE ticker = 'VAS'").rows  # fmt: skip
+    assert row[:3] == (len(frame), frame["date"].min(), frame["date"].max())
+    assert row[3] == pytest.approx(frame["close"].sum(), rel=1e-12)
+    (latest,) = ask(store, "SELECT date, close FROM latest_prices WHERE ticker = 'VAS'").rows
+    assert latest == (frame["date"].iloc[-1], frame["close"].iloc[-1])
+    returns = [r[0] for r in ask(store, "SELECT return FROM returns WHERE ticker = 'VAS' "
+                                        "ORDER BY date").rows]  # fmt: skip
+    expected = frame["adj_close"].pct_change()
+    assert returns[0] is None
+    assert np.allclose(returns[1:], expected.iloc[1:], rtol=1e-12)
+    (fall,) = ask(store, "SELECT min(drawdown) FROM drawdowns WHERE ticker = 'VAS'").rows[0]
+    assert fall == pytest.approx((frame["adj_close"] / frame["adj_close"].cummax() - 1).min())
+
+
+def test_the_newest_tables_are_the_newest(store):
+    for group, table, view in (("risk", "risk_metrics", "risk_metrics"),
+                               ("portfolios", "weights", "weights")):  # fmt: skip
+        folder = store[0] / group / table
+        newest = max(folder.glob("as_of=*"))
+        old = folder / "as_of=2001-01-01"
+        shutil.copytree(newest, old)
+        rows = ask(store, f"SELECT DISTINCT as_of FROM {view}").rows
+        assert [str(r[0]) for r in rows] == [newest.name.removeprefix("as_of=")]
+        assert len(ask(store, f"SELECT DISTINCT as_of FROM {view}_history").rows) == 2
+        (n,) = ask(store, f"SELECT count(DISTINCT as_of) FROM {view}_as_of('2005-01-01')").rows[0]
+        assert n == 1
+
+
+def test_a_moved_folder_is_mended(store, tmp_path):
+    ensure_catalogue(*store)
+    moved = tmp_path / "elsewhere" / "it's here"
+    moved.parent.mkdir()
+    shutil.move(store[0], moved)
+    assert ask((moved, store[1]), "SELECT count(*) FROM prices").rows[0][0] > 1000
+
+
+def test_any_client_opens_it(store):
+    path = ensure_catalogue(*store)
+    with duckdb.connect(str(path), read_only=True) as db:
+        assert db.execute("SELECT count(DISTINCT ticker) FROM prices").fetchone() == (3,)
+
+
+def test_a_store_without_tables_has_empty_views(tmp_path):
+    layout = simulated_store(tmp_path / "data")
+    store = (layout.root, tmp_path / "no-universe.csv")
+    for view in VIEWS:
+        assert ask(store, f"SELECT * FROM {view.name} LIMIT 1").columns, view.name
+    assert ask(store, "FROM weights").rows == []
+    assert len(ask(store, "FROM latest_prices").rows) == 4
+
+
+def test_a_new_ticker_and_a_new_table_appear(store):
+    ensure_catalogue(*store)
+    shutil.copy(store[0] / "historical/VAS.parquet", store[0] / "historical/%76as.parquet")
+    shutil.rmtree(store[0] / "portfolios/weights")
+    tickers = [r[0] for r in ask(store, "SELECT ticker FROM latest_prices ORDER BY 1").rows]
+    assert tickers == ["VAF", "VAS", "VGS", "vas"]
+    assert ask(store, "FROM weights").rows == []
+
+
+def test_a_users_own_files_are_among_the_prices(store):
+    days = pd.date_range("2024-01-02", periods=5, tz="Australia/Sydney", name="Date")
+    frame = pd.DataFrame({"Close": [1.0, 2, 3, 4, 5], "Volume": 7}, index=days)
+    frame.to_parquet(store[0] / "historical/MINE.parquet")
+    rows = ask(store, "SELECT date, close, adj_close, volume, dividends FROM prices "
+                      "WHERE ticker = 'MINE' ORDER BY date").rows  # fmt: skip
+    assert [str(r[0]) for r in rows] == [f"2024-01-0{i}" for i in range(2, 7)]  # not a day early
+    assert rows[0][1:] == (1.0, 1.0, 7, None)
+    assert ask(store, "SELECT count(DISTINCT ticker) FROM prices").rows == [(4,)]
+
+
+def test_events_are_there(store):
+    from etf_pipeline.events.archive import Archive, archive_events
+    from etf_pipeline.events.recorder import Recorder
+    from etf_pipeline_tests.events_support import queries
+
+    assert ask(store, "FROM events").rows == []
+    recorder = Recorder(store[0], embedded_settings())
+    recorder.record(queries(10))
+    sql = "SELECT count(*), count(DISTINCT id) FROM events"
+    assert ask(store, sql).rows == [(10, 10)]
+    archive_events(recorder.log, Archive(store[0] / "events/archive"), NOW)
+    recorder.record(queries(5, start=10))
+    assert ask(store, sql).rows == [(15, 15)]
+    asked = ask(store, "SELECT data->>'$.operation', count(*) FROM events GROUP BY ALL").rows
+    assert asked == [("load_etf_data", 15)]
+    recorder.close(0)
+
+
+def test_prices_as_of_are_what_was_known(world):
+    """Against `history_as_of`, which rebuilds from the same batches by the rules of merging."""
+    import datetime as dt
+
+    from etf_pipeline.history.state import history_as_of
+    from etf_pipeline_tests.support import asx_days, bars, instrument, walk
+
+    days, closes = asx_days("2024-01-02", 320), walk(320)
+    vas = instrument("VAS")
+    instants = []
+    for n, shift in ((300, 0.0), (310, 0.01), (320, 0.0)):
+        revised = closes.copy()
+        revised[295] += shift
+        world.serve("VAS", bars(days[:n], revised[:n]))
+        world.now = dt.datetime.combine(days[n - 1].astype(object), dt.time(12), dt.UTC)
+        world.run(vas)
+        instants.append(world.now)
+    store = (world.root, world.root / "none.csv")
+    for instant in instants:
+        expected = history_as_of(world.layout, vas, instant).history
+        found = ask(store, f"SELECT date, close FROM prices_as_of('{instant.isoformat()}') "
+                           "ORDER BY date").rows  # fmt: skip
+        assert found == list(zip(expected["date"].to_pylist(), expected["close"].to_pylist(),
+                                 strict=True))  # fmt: skip
+
+
+HOSTILE = [
+    "COPY (SELECT 1) TO '{root}/historical/VAS.parquet'",
+    "COPY prices TO '{root}/x.csv'",
+    "copy/**/(select 1) to '{root}/x.csv'",
+    "EXPLAIN ANALYZE COPY (SELECT 1) TO '{root}/historical/VAS.parquet'",
+    "explain /* select */ analyze copy (select 1) to '{root}/x.csv'",
+    "explain (analyze) copy (select 1) to '{root}/x.csv'",
+    "EXPLAIN ANALYZE CREATE TABLE t AS SELECT 1",
+    "EXPLAIN EXPLAIN ANALYZE COPY (SELECT 1) TO '{root}/x.csv'",
+    "SELECT * FROM read_csv('/etc/passwd')",
+    "SELECT * FROM read_csv_auto('/etc/passwd')",
+    "SELECT * FROM read_text('/etc/passwd')",
+    "SELECT * FROM read_blob('/proc/self/environ')",
+    "SELECT * FROM '/etc/passwd'",
+    "SELECT * FROM read_parquet('{root}/../outside.parquet')",
+    "SELECT * FROM read_json('/etc/hosts')",
+    "SELECT * FROM glob('/etc/*')",
+    "SELECT * FROM sniff_csv('/etc/passwd')",
+    "SELECT * FROM parquet_metadata('/tmp/x.parquet')",
+    "SELECT * FROM read_parquet('https://example.com/x.parquet')",
+    "SELECT * FROM read_csv('s3://bucket/x.csv')",
+    "ATTACH '{root}/other.db'",
+    "ATTACH ':memory:' AS m",
+    "DETACH etf",
+    "USE memory",
+    "INSTALL httpfs",
+    "LOAD httpfs",
+    "SET memory_limit = '100GB'",
+    "SET enable_external_access = true",
+    "RESET lock_configuration",
+    "PRAGMA enable_external_access",
+    "PRAGMA database_list",
+    "CALL pragma_version()",
+    "CHECKPOINT",
+    "SELECT 1; SELECT 2",
+    "SELECT 1; COPY (SELECT 1) TO '{root}/x.csv'",
+    "-- SELECT\nDROP VIEW prices",
+    "/* SELECT 1 */ DROP TABLE universe",
+    "DROP TABLE universe",
+    "INSERT INTO universe VALUES ('X')",
+    "WITH x AS (SELECT 'X' AS t) INSERT INTO universe SELECT t FROM x",
+    "UPDATE universe SET name = 'x'",
+    "DELETE FROM universe",
+    "TRUNCATE universe",
+    "CREATE TABLE t (a INT)",
+    "CREATE TEMP TABLE t AS SELECT 1",
+    "CREATE MACRO prices_as_of(ts) AS TABLE SELECT 1",
+    "CREATE OR REPLACE VIEW prices AS SELECT 1",
+    "COMMENT ON TABLE universe IS 'x'",
+    "ALTER TABLE universe ADD COLUMN x INT",
+    "EXPORT DATABASE '{root}/export'",
+    "IMPORT DATABASE '{root}/export'",
+    "VACUUM",
+    "BEGIN",
+    "PREPARE p AS SELECT 1",
+    "EXECUTE p",
+    "CREATE SECRET s (TYPE s3, KEY_ID 'x')",
+    "SELECT getenv('HOME')",
+    "SELECT * FROM query('COPY (SELECT 1) TO ''{root}/x.csv''')",
+    "SELECT * FROM query_table('/etc/passwd')",
+    "SELECT * FROM duckdb_secrets()",
+    "WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM t) SELECT count(*) FROM t",
+    "SELECT count(*) FROM range(10000000000) a, range(10000000000) b",
+    "SELECT list(a) FROM range(10000000000) t(a)",
+    "SELECT string_agg(repeat('x', 1000), '') FROM range(10000000)",
+    "SELECT * FROM prices a, prices b, prices c ORDER BY a.close + b.close + c.close",
+    "",
+    ";",
+    "not SQL at all",
+]
+
+
+def test_there_are_enough_hostile_statements():
+    assert len(HOSTILE) == len(set(HOSTILE)) >= 40
+
+
+@pytest.mark.parametrize("sql", HOSTILE)
+def test_hostile_statements_are_refused_or_bounded(store, sql):
+    root = ensure_catalogue(*store).parent
+    (root.parent / "outside.parquet").write_bytes(b"")
+    before = hashes(root)
+    with pytest.raises(QueryError) as caught:
+        ask(store, sql.format(root=root), seconds=1.5, memory="300MB", rows=1000)
+    assert len(str(caught.value)) < 700
+    assert hashes(root) == before
+
+
+def test_a_bomb_of_text_is_bounded_by_the_process(store):
+    """Text functions allocate past DuckDB's own limit."""
+    done = etf(store, "SELECT repeat('x', 3000000000) AS a", "--memory", "500MB", "--format", "csv")
+    assert done.returncode == 2
+    assert b"memory" in done.stderr
+    assert not done.stdout
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["SELECT 1", "WITH a AS (SELECT 1) SELECT * FROM a", "FROM prices LIMIT 1", "VALUES (1)",
+     "DESCRIBE prices", "SHOW TABLES", "SUMMARIZE prices", "EXPLAIN SELECT 1", "TABLE universe",
+     "explain analyze select 1", "-- a remark\nSELECT 1 -- ;", "SELECT ';' /* ; */;",
+     "SELECT * FROM query('SELECT 1')", "EXPLAIN (FORMAT json) SELECT 1",
+     "SELECT * FROM (PIVOT latest_prices ON ticker IN ('VAS', 'VGS') USING max(close))"],
+)  # fmt: skip
+def test_reading_is_allowed(store, sql):
+    assert ask(store, sql).columns
+    assert checked(sql)
+
+
+def test_errors_name_the_column_and_a_near_one(store):
+    with pytest.raises(QueryError, match="clos"):
+        ask(store, "SELECT clse FROM prices")
+    with pytest.raises(QueryError, match="Did you mean"):
+        ask(store, "SELECT * FROM price")
+
+
+def test_rows_are_limited_and_it_says_so(store):
+    answer = ask(store, "FROM prices", rows=10)
+    assert (len(answer.rows), answer.cut) == (10, True)
+    done = etf(store, "FROM prices", "--max-rows", "10", "--format", "csv")
+    assert done.stdout.count(b"\n") == 11
+    assert b"only the first 10 rows" in done.stderr
+
+
+def test_formats(store, tmp_path):
+    sql = "SELECT ticker, date, close FROM latest_prices ORDER BY ticker"
+    expected = ask(store, sql).rows
+    rows = list(csv.DictReader(io.StringIO(etf(store, sql, "--format", "csv").stdout.decode())))
+    assert [(r["ticker"], r["date"], float(r["close"])) for r in rows] == [
+        (t, str(d), c) for t, d, c in expected
+    ]
+    rows = json.loads(etf(store, sql, "--json").stdout)
+    assert [(r["ticker"], r["date"], r["close"]) for r in rows] == [
+        (t, str(d), c) for t, d, c in expected
+    ]
+    lines = etf(store, sql, "--format", "markdown").stdout.decode().splitlines()
+    assert lines[:2] == ["| ticker | date | close |", "| --- | --- | --: |"]
+    assert len(lines) == 2 + len(expected)
+    out = tmp_path / "out.parquet"
+    assert etf(store, sql, "--format", "parquet", "-o", str(out)).returncode == 0
+    assert pq.read_table(out).to_pylist() == [
+        dict(zip(("ticker", "date", "close"), r, strict=True)) for r in expected
+    ]
+    piped = etf(store, sql, "--format", "parquet").stdout
+    assert pq.read_table(io.BytesIO(piped)).num_rows == len(expected)
+    text = etf(store, sql).stdout.decode()
+    assert "VAS" in text
+    assert "3 rows" in text
+
+
+def test_a_file_and_standard_input(store, tmp_path):
+    query = tmp_path / "q.sql"
+    query.write_text("SELECT count(*) AS n FROM latest_prices")
+    assert etf(store, "--file", str(query), "--format", "csv").stdout == b"n\n3\n"
+    done = etf(store, "--format", "csv", input=b"SELECT 42 AS n")
+    assert done.stdout == b"n\n42\n"
+    assert etf(store, "--file", str(tmp_path / "none.sql")).returncode == 2
+    assert etf(store, "SELECT 1", "--format", "xls").returncode == 2
+
+
+def test_ctrl_c_stops_a_query(store):
+    environ = os.environ | {"ETF_DATA_DIR": str(store[0]), "ETF_UNIVERSE_FILE": str(store[1])}
+    ensure_catalogue(*store)
+    sql = "SELECT count(*) FROM range(10000000000) a, range(10000000000) b"
+    process = subprocess.Popen([ETF, "sql", sql], env=environ, stderr=subprocess.PIPE)
+    time.sleep(2.0)  # nothing tells that it has begun; too early an interrupt ends it as well
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert b"Traceback" not in errors
+
+
+def test_a_prompt_answers_and_ends(store):
+    pexpect = pytest.importorskip("pexpect", reason="needs a pseudo-terminal library")
+    environ = os.environ | {"ETF_DATA_DIR": str(store[0]), "ETF_UNIVERSE_FILE": str(store[1]),
+                            "TERM": "dumb", "HOME": str(store[0].parent)}  # fmt: skip
+    child = pexpect.spawn(ETF, ["sql"], env=environ, timeout=30, encoding="utf-8")
+    child.expect("etf> ")
+    child.sendline("SELECT count(*) AS n FROM latest_prices;")
+    child.expect("1 row")
+    child.sendline("DROP TABLE universe;")
+    child.expect("error: DROP")
+    child.sendline(".quit")
+    child.expect(pexpect.EOF)
+
+
+def test_no_reader_fails_while_files_are_replaced(store):
+    """Each file is replaced by a longer one again and again; a query sees whole versions."""
+    root = store[0]
+    ensure_catalogue(*store)
+    long = pq.read_table(root / "historical/VAS.parquet")
+    short = long.slice(0, 1000)
+    stop, swaps = threading.Event(), 0
+
+    def replace():
+        nonlocal swaps
+        while not stop.is_set():
+            for table in (short, long):
+                for ticker in ("VAS", "VGS"):
+                    temp = root / "historical" / f".{ticker}.tmp"
+                    pq.write_table(table, temp)
+                    temp.replace(root / "historical" / f"{ticker}.parquet")
+                    swaps += 1
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    try:
+        whole = {
+            (n, t.column("date").to_pylist()[-1], sum(t.column("close").to_pylist()))
+            for n, t in ((long.num_rows, long), (1000, short))
+        }
+        deadline = time.monotonic() + 6
+        seen = set()
+        while time.monotonic() < deadline:
+            with open_catalogue(*store) as connection:
+                for _ in range(5):
+                    rows = connection.query(
+                        "SELECT ticker, count(*), max(date), sum(close) FROM prices "
+                        "WHERE ticker IN ('VAS', 'VGS') GROUP BY 1"
+                    ).rows
+                    assert len(rows) == 2
+                    for _, n, last, total in rows:
+                        match = [w for w in whole if w[0] == n]
+                        assert match
+                        assert last == match[0][1]
+                        assert total == pytest.approx(match[0][2], rel=1e-9)
+                        seen.add(n)
+        assert seen == {1000, long.num_rows}
+        assert swaps > 50
+    finally:
+        stop.set()
+        writer.join()
+
+
+def test_no_store_is_told(tmp_path):
+    done = etf((tmp_path / "none", tmp_path / "u.csv"), "SELECT 1")
+    assert done.returncode == 1
+    assert b"etf run" in done.stderr
+    assert not catalogue_path(tmp_path / "none").exists()
