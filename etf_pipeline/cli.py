@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from etf_pipeline import cli_events, cli_sql
+from etf_pipeline import cli_events, cli_library, cli_sql
 from etf_pipeline._version import __version__
 from etf_pipeline.errors import (
     EtfError,
@@ -49,6 +49,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_events.app, name="events")
 app.command(name="sql")(cli_sql.sql)
+cli_library.register(app)
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Store to use (ETF_DATA_DIR).")]
 Window = Annotated[str, typer.Option(help="Window of the risk table: 1y, 3y, 5y, 10y or max.")]
 

@@ -61,7 +61,7 @@ def automation_sensor() -> dg.AutomationConditionSensorDefinition:
     """Evaluates the automation conditions; on from the start, as it costs nothing when idle."""
     return dg.AutomationConditionSensorDefinition(
         "derived_tables",
-        target=dg.AssetSelection.groups("risk", "portfolios"),
+        target=dg.AssetSelection.groups("risk", "portfolios", "serving"),
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=30,
     )

@@ -11,6 +11,7 @@ from etf_pipeline.orchestration.assets.history import price_history_asset
 from etf_pipeline.orchestration.assets.portfolios import backtests, optimised_portfolios
 from etf_pipeline.orchestration.assets.raw import raw_prices_asset
 from etf_pipeline.orchestration.assets.risk import correlations, risk_metrics
+from etf_pipeline.orchestration.assets.serving import reports, sql_catalog
 from etf_pipeline.orchestration.automation import automation_sensor, exchange_schedules
 from etf_pipeline.orchestration.checks import TABLE_CHECKS
 from etf_pipeline.orchestration.partitions import exchange_partitions
@@ -36,8 +37,8 @@ def build_definitions(settings: Settings, pipeline: Pipeline | None = None) -> d
     )
     derive = dg.define_asset_job(
         "derive",
-        selection=dg.AssetSelection.groups("risk", "portfolios"),
-        description="Risk tables and portfolios from the histories there are.",
+        selection=dg.AssetSelection.groups("risk", "portfolios", "serving"),
+        description="Tables, portfolios, SQL catalogue and reports from the histories there are.",
     )
     delay = dt.timedelta(minutes=settings.close_delay_minutes)
     return dg.Definitions(
@@ -48,6 +49,8 @@ def build_definitions(settings: Settings, pipeline: Pipeline | None = None) -> d
             correlations,
             optimised_portfolios,
             backtests,
+            sql_catalog,
+            reports,
         ],
         asset_checks=TABLE_CHECKS,
         jobs=[ingest, derive],

@@ -103,7 +103,7 @@ def test_the_wheel_loads_its_dagster_definitions(wheel, tmp_path):
         [sys.executable, "-P", "-c", code, str(site)], cwd=tmp_path, capture_output=True, text=True,
         check=False, env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
     )  # fmt: skip
-    assert out.stdout.strip() == "6", out.stderr
+    assert out.stdout.strip() == "8", out.stderr
 
 
 def validate(folder: Path, n: int) -> float:

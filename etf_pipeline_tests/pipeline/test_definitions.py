@@ -6,6 +6,8 @@ import pytest
 from etf_pipeline.orchestration.build import build_definitions
 from etf_pipeline_tests.pipeline.support import make_pipeline
 
+TABLES = ["backtests", "correlations", "optimised_portfolios", "price_history", "risk_metrics"]
+
 
 @pytest.fixture
 def repository(tmp_path):
@@ -31,6 +33,8 @@ def test_assets_and_what_they_depend_on(repository):
             "portfolios", ["correlations", "price_history", "risk_metrics"]
         ),
         "backtests": ("portfolios", ["correlations", "price_history", "risk_metrics"]),
+        "sql_catalog": ("serving", TABLES),
+        "reports": ("serving", TABLES),
     }  # fmt: skip
 
 

@@ -1,0 +1,242 @@
+"""The commands that ask the library: risk, optimise, frontier, compare, report, doctor."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from etf_pipeline.errors import SettingsError
+
+if TYPE_CHECKING:
+    from etf_pipeline.provider import ETFDataProvider
+
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Store to use (ETF_DATA_DIR).")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Years = Annotated[int, typer.Option(min=0, help="Years of history; 0 is all of it.")]
+Tickers = Annotated[list[str], typer.Argument(help="Tickers, such as VAS VGS.")]
+Weight = Annotated[float, typer.Option(min=0.0, max=1.0, help="Of every ticker, a fraction.")]
+_SHOWN = ("mean_return", "cagr", "volatility", "sharpe_ratio", "sortino_ratio", "max_drawdown",
+          "calmar_ratio", "var_95", "cvar_95", "n_obs")  # fmt: skip
+
+
+def _provider(data_dir: Path | None) -> ETFDataProvider:
+    from etf_pipeline.provider import ETFDataProvider
+    from etf_pipeline.settings import load_settings
+
+    return ETFDataProvider(load_settings(data_dir=data_dir).data_dir)
+
+
+def _names(tickers: Sequence[str]) -> list[str]:
+    return [t.strip() for text in tickers for t in text.split(",") if t.strip()]
+
+
+def _echo(body: Any, as_json: bool, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    if as_json:
+        from etf_pipeline.sql.output import plain
+
+        typer.echo(json.dumps(plain(body), indent=1))
+        return
+    from rich.console import Console
+
+    from etf_pipeline.console import compact_table
+    from etf_pipeline.sql.output import cell
+
+    table = compact_table(None, columns[:1], columns[1:])
+    for row in rows:
+        table.add_row(*(cell(v) for v in row))
+    console = Console()
+    if not console.is_terminal:
+        console.width = 10_000
+    console.print(table)
+
+
+def risk(
+    tickers: Tickers,
+    years: Years = 5,
+    benchmark: Annotated[str | None, typer.Option(help="Ticker to compare with.")] = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Risk metrics of some tickers, as docs/metrics.md defines them.
+
+    Example: etf risk VAS VGS --years 3 --benchmark A200
+    """
+    provider = _provider(data_dir)
+    found = {
+        t: provider.calculate_risk_metrics(t, years or None, benchmark) for t in _names(tickers)
+    }
+    rows = [[name, *(f[name] for f in found.values())] for name in _SHOWN]
+    if benchmark is not None:
+        rows += [[n, *(f[n] for f in found.values())]
+                 for n in ("beta", "tracking_error", "information_ratio")]  # fmt: skip
+    _echo(found, as_json, ["metric", *found], rows)
+    for ticker, metrics in found.items():
+        if metrics["reason"] and not as_json:
+            typer.echo(f"  {ticker}: {metrics['reason']}")
+
+
+def optimise(
+    tickers: Tickers,
+    risk_budget: Annotated[float | None, typer.Option(help="Ceiling on annual volatility.")] = None,
+    target_return: Annotated[float | None, typer.Option(help="Annual return to reach.")] = None,
+    years: Years = 5,
+    min_weight: Weight = 0.0,
+    max_weight: Weight = 1.0,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """An optimal portfolio of some tickers, and how sure that is. Exit code 1 if there is none.
+
+    Example: etf optimise VAS VGS VTS VAF --risk-budget 0.09 --max-weight 0.6
+    """
+    found = _provider(data_dir).optimize_portfolio_mean_variance(
+        _names(tickers), target_return, risk_budget, years or None, min_weight=min_weight,
+        max_weight=max_weight,
+    )  # fmt: skip
+    weights = found["optimal_weights"] or {}
+    _echo(found, as_json, ["ticker", "weight"], [[t, f"{w:.2%}"] for t, w in weights.items()])
+    if not as_json:
+        typer.echo(found["optimization_message"])
+        if found["optimization_success"]:
+            typer.echo(
+                f"return {found['expected_return']:.2%}, volatility {found['volatility']:.2%}, "
+                f"Sharpe ratio {found['sharpe_ratio']:.2f}; {found['start']} to {found['end']}"
+            )
+    if not found["optimization_success"]:
+        raise typer.Exit(1)
+
+
+def frontier(
+    tickers: Tickers,
+    points: Annotated[int, typer.Option(min=2, max=1000, help="How many portfolios.")] = 11,
+    years: Years = 5,
+    min_weight: Weight = 0.0,
+    max_weight: Weight = 1.0,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """The efficient frontier of some tickers, from least volatility to greatest return.
+
+    Example: etf frontier VAS VGS VAF --points 5
+    """
+    frame = _provider(data_dir).get_efficient_frontier_data(
+        _names(tickers), points, years or None, min_weight=min_weight, max_weight=max_weight
+    )
+    rows = [
+        [int(str(i)), *map(float, r)] for i, r in zip(frame.index, frame.to_numpy(), strict=True)
+    ]
+    body = [dict(zip(["point", *frame.columns], r, strict=True)) for r in rows]
+    _echo(body, as_json, ["point", *frame.columns], rows)
+
+
+def compare(
+    tickers: Tickers,
+    years: Years = 5,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Tickers side by side on the dates they have in common: growth, risk, correlation.
+
+    Example: etf compare VAS VGS VTS --years 3
+    """
+    names = _names(tickers)
+    provider = _provider(data_dir)
+    returns = provider.get_returns(names)
+    if years:
+        from etf_pipeline.risk.prices import years_before
+
+        first = years_before(returns.index[-1].date(), years)
+        returns = returns.loc[returns.index > f"{first}"]
+    growth = (1.0 + returns).prod() * 10_000
+    annual = (1.0 + returns).prod() ** (252 / len(returns)) - 1.0
+    correlation = returns.corr()
+    body = {
+        t: {
+            "growth_of_10000": float(growth[t]),
+            "cagr": float(annual[t]),
+            "volatility": float(returns[t].std() * 252**0.5),
+            "worst_day": float(returns[t].min()),
+            "correlation": {o: float(correlation.loc[t, o]) for o in names},
+        }
+        for t in names
+    }
+    rows = [
+        [t, *(v for k, v in b.items() if k != "correlation"), *b["correlation"].values()]  # type: ignore[attr-defined]
+        for t, b in body.items()
+    ]
+    columns = ["ticker", "growth of 10,000", "CAGR", "volatility", "worst day",
+               *(f"ρ {t}" for t in names)]  # fmt: skip
+    _echo(body, as_json, columns, rows)
+    if not as_json:
+        typer.echo(f"{len(returns)} common returns, to {returns.index[-1]:%Y-%m-%d}")
+
+
+def report(
+    portfolio: Annotated[
+        str | None, typer.Argument(help="Only this portfolio; all and the universe by default.")
+    ] = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Write reports: one self-contained HTML file per portfolio, and one for the universe.
+
+    Example: etf report balanced
+    """
+    from etf_pipeline.settings import load_settings
+
+    settings = load_settings(data_dir=data_dir)
+    try:
+        from etf_pipeline.report.inputs import Inputs
+        from etf_pipeline.report.publish import publish_reports
+    except ImportError as error:
+        raise SettingsError(
+            f"this command needs {error.name}: pip install 'etf_pipeline[pipeline]'"
+        ) from None
+    from etf_pipeline.portfolio.specification import load_portfolios
+    from etf_pipeline.risk.prices import load_prices
+    from etf_pipeline.store.catalog import available_tickers
+    from etf_pipeline.store.layout import Layout
+    from etf_pipeline.universe import load_universe
+
+    layout, universe = Layout(settings.data_dir), load_universe(settings.universe_file)
+    inputs = Inputs(
+        layout, {t: load_prices(layout, t) for t in available_tickers(layout)},
+        {s.name: s for s in load_portfolios(settings.portfolios_file, universe)},
+        {i.ticker: i.name for i in universe}, settings.lookback_years, settings.risk_free_rate,
+        dt.datetime.now(dt.UTC),
+    )  # fmt: skip
+    paths = publish_reports(inputs, None if portfolio is None else [portfolio])
+    body = {name: str(path) for name, path in paths.items()}
+    if as_json:
+        typer.echo(json.dumps(body, indent=1))
+    else:
+        for path in body.values():
+            typer.echo(path)
+
+
+def doctor(data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Look for what would go wrong: settings, files, disk, brokers. Exit code 1 if anything would.
+
+    Example: etf doctor
+    """
+    from etf_pipeline.doctor import examine
+
+    checks = list(examine(data_dir))
+    if as_json:
+        typer.echo(json.dumps([vars(c) for c in checks], indent=1))
+    else:
+        for check in checks:
+            typer.echo(f"{'ok  ' if check.ok else 'FAIL'} {check.name}: {check.detail}")
+    if not all(c.ok for c in checks):
+        raise typer.Exit(1)
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to `etf`."""
+    for command in (risk, optimise, frontier, compare, report, doctor):
+        app.command()(command)

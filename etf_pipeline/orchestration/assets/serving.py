@@ -1,0 +1,75 @@
+"""`sql_catalog` and `reports`: what people open."""
+
+import dagster as dg
+
+from etf_pipeline.orchestration.automation import WHEN_INPUTS_CHANGE
+from etf_pipeline.orchestration.resources import Pipeline
+from etf_pipeline.report.inputs import Inputs
+from etf_pipeline.report.publish import publish_reports
+from etf_pipeline.sql.catalogue import ensure_catalogue
+from etf_pipeline.sql.views import VIEWS
+
+_TABLES = ["price_history", "risk_metrics", "correlations", "optimised_portfolios", "backtests"]
+
+
+@dg.asset(
+    description="`etf.duckdb`: views over every table, for `etf sql` and any DuckDB client.",
+    deps=_TABLES,
+    group_name="serving",
+    kinds={"duckdb"},
+    automation_condition=WHEN_INPUTS_CHANGE,
+    metadata={
+        "dagster/column_schema": dg.TableSchema(
+            columns=[dg.TableColumn(v.name, "view", v.description) for v in VIEWS]
+        )
+    },
+)
+def sql_catalog(pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult:
+    """Make the views anew where they have to be."""
+    settings = pipeline.settings
+    path = ensure_catalogue(
+        settings.data_dir, settings.universe_file, settings.lock_timeout_seconds
+    )
+    views = "\n".join(["| view | what |", "|---|---|", *(f"| {v.name} | {v.description} |"
+                                                       for v in VIEWS)])  # fmt: skip
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/uri": path.resolve().as_uri(),
+            "views": dg.MetadataValue.md(views),
+            "try": 'etf sql "FROM latest_prices"',
+        }
+    )
+
+
+@dg.asset(
+    description="One self-contained HTML file per portfolio, and one for the universe.",
+    deps=_TABLES,
+    group_name="serving",
+    kinds={"html"},
+    automation_condition=WHEN_INPUTS_CHANGE,
+    metadata={
+        "dagster/column_schema": dg.TableSchema(
+            columns=[dg.TableColumn("file", "html", "a report: no request leaves the page")]
+        )
+    },
+)
+def reports(pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult:
+    """Draw and write every report."""
+    inputs = report_inputs(pipeline)
+    paths = publish_reports(inputs)
+    links = {f"report_{n}": dg.MetadataValue.url(p.resolve().as_uri()) for n, p in paths.items()}
+    folder = next(iter(paths.values())).parent.resolve().as_uri()
+    return dg.MaterializeResult(
+        metadata={"dagster/uri": folder, "as_of": str(inputs.as_of), **links}
+    )
+
+
+def report_inputs(pipeline: Pipeline) -> Inputs:
+    """What the reports of this pipeline's store are made from."""
+    series, _ = pipeline.load_series()
+    settings = pipeline.settings
+    return Inputs(
+        pipeline.layout, series, {s.name: s for s in pipeline.portfolios()},
+        {i.ticker: i.name for i in pipeline.universe}, settings.lookback_years,
+        settings.risk_free_rate, pipeline.clock(),
+    )  # fmt: skip
