@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -51,6 +53,7 @@ app.add_typer(cli_events.app, name="events")
 app.command(name="sql")(cli_sql.sql)
 cli_library.register(app)
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Store to use (ETF_DATA_DIR).")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Window = Annotated[str, typer.Option(help="Window of the risk table: 1y, 3y, 5y, 10y or max.")]
 
 
@@ -65,9 +68,13 @@ def main() -> None:
         _fail(str(error), FAILED)
     except KeyboardInterrupt:
         _fail("interrupted; what was published is whole, and a new run goes on from there", FAILED)
+    except Exception as error:
+        _fail(f"unexpected {type(error).__name__}: {error}; ETF_TRACEBACK=1 shows where", FAILED)
 
 
 def _fail(message: str, code: int) -> None:
+    if os.environ.get("ETF_TRACEBACK", "") not in ("", "0"):
+        traceback.print_exc()
     Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"error: {message}")
     sys.exit(code)
 
@@ -97,6 +104,7 @@ def run(
     data_dir: DataDir = None,
     full: Annotated[bool, typer.Option("--full", help="Ask for whole histories again.")] = False,
     window: Window = "3y",
+    as_json: Json = False,
 ) -> None:
     """Download, update histories, risk tables and portfolios.
 
@@ -108,11 +116,11 @@ def run(
     names = [t.strip() for t in (tickers or "").split(",") if t.strip()]
     if tickers is not None and not names:
         raise SettingsError("--tickers names no ticker; give some, such as VAS,VGS")
-    raise typer.Exit(_run(settings, names, partition, full, window))
+    raise typer.Exit(_run(settings, names, partition, full, window, as_json))
 
 
 @app.command()
-def demo(data_dir: DataDir = None, window: Window = "3y") -> None:
+def demo(data_dir: DataDir = None, window: Window = "3y", as_json: Json = False) -> None:
     """The whole pipeline on simulated prices: no network, a minute at most."""
     from etf_pipeline.orchestration.instance import default_text
     from etf_pipeline.settings import load_settings
@@ -136,9 +144,10 @@ def demo(data_dir: DataDir = None, window: Window = "3y") -> None:
     universe = load_universe(settings.universe_file)
     specs = load_portfolios(settings.portfolios_file, universe)
     chosen = sorted({t for s in specs for t in s.tickers} | set(_DEMO_TICKERS))
-    Console().print("[bold yellow]Simulated prices[/]: nothing below is real market data.\n")
-    code = _run(settings, chosen, None, False, window)
-    if code == 0:
+    if not as_json:
+        Console().print("[bold yellow]Simulated prices[/]: nothing below is real market data.\n")
+    code = _run(settings, chosen, None, False, window, as_json)
+    if code == 0 and not as_json:
         Console().print(
             "\nNext: [bold]etf run[/] downloads real prices; [bold]make dev[/] opens the same "
             "graph in the Dagster UI."
@@ -147,10 +156,15 @@ def demo(data_dir: DataDir = None, window: Window = "3y") -> None:
 
 
 def _run(
-    settings: Settings, tickers: Sequence[str], partition: str | None, full: bool, window: str
+    settings: Settings,
+    tickers: Sequence[str],
+    partition: str | None,
+    full: bool,
+    window: str,
+    as_json: bool,
 ) -> int:
     _need_pipeline()
-    console = Console()
+    console = Console(stderr=as_json, quiet=as_json)
     from etf_pipeline.risk.tables import WINDOWS
 
     if window not in WINDOWS:
@@ -184,10 +198,21 @@ def _run(
     ):
         pipeline.progress = show
         report = run_graph(pipeline, instance, tickers=chosen, partitions=wanted, full_refresh=full)
+    code = int(report.exit_code(bool(tickers)))
+    if as_json:
+        body = {
+            "exit_code": code,
+            "tickers": {t: vars(o) for t, o in report.tickers.items()},
+            "portfolios": {p: vars(o) for p, o in report.portfolios.items()},
+            "errors": report.errors,
+            "files": str(pipeline.layout.root.resolve()),
+        }
+        typer.echo(json.dumps(body, indent=1, default=str))
+        return code
     _show(console, pipeline, report, window)
     for error in dict.fromkeys(report.errors):
         Console(stderr=True, soft_wrap=True, markup=False).print(f"error: {error}")
-    return report.exit_code(bool(tickers))
+    return code
 
 
 def _show(console: Console, pipeline: Any, report: Any, window: str) -> None:
@@ -212,7 +237,7 @@ def _show(console: Console, pipeline: Any, report: Any, window: str) -> None:
 @app.command()
 def status(
     data_dir: DataDir = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """What the store holds, and how the last run of each ticker went."""
     from etf_pipeline.events.report import events_line, events_status
@@ -241,7 +266,7 @@ def status(
 @app.command()
 def selftest(
     data_dir: DataDir = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Try everything the library does on this store; a line for each, exit code 1 on a failure."""
     from etf_pipeline.selftest import selftest as steps

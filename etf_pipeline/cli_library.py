@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from etf_pipeline.errors import SettingsError
+from etf_pipeline.errors import InsufficientDataError, SettingsError
 
 if TYPE_CHECKING:
     from etf_pipeline.provider import ETFDataProvider
@@ -32,7 +33,20 @@ def _provider(data_dir: Path | None) -> ETFDataProvider:
 
 
 def _names(tickers: Sequence[str]) -> list[str]:
-    return [t.strip() for text in tickers for t in text.split(",") if t.strip()]
+    names = [t.strip() for text in tickers for t in text.split(",") if t.strip()]
+    twice = sorted({t for t in names if names.count(t) > 1})
+    if twice:
+        raise SettingsError(f"asked for twice: {', '.join(twice)}")
+    return names
+
+
+@contextmanager
+def _usage() -> Iterator[None]:
+    """What the library says of an argument, as an error of usage."""
+    try:
+        yield
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
 
 
 def _echo(body: Any, as_json: bool, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -94,10 +108,11 @@ def optimise(
 
     Example: etf optimise VAS VGS VTS VAF --risk-budget 0.09 --max-weight 0.6
     """
-    found = _provider(data_dir).optimize_portfolio_mean_variance(
-        _names(tickers), target_return, risk_budget, years or None, min_weight=min_weight,
-        max_weight=max_weight,
-    )  # fmt: skip
+    with _usage():
+        found = _provider(data_dir).optimize_portfolio_mean_variance(
+            _names(tickers), target_return, risk_budget, years or None, min_weight=min_weight,
+            max_weight=max_weight,
+        )  # fmt: skip
     weights = found["optimal_weights"] or {}
     _echo(found, as_json, ["ticker", "weight"], [[t, f"{w:.2%}"] for t, w in weights.items()])
     if not as_json:
@@ -124,12 +139,11 @@ def frontier(
 
     Example: etf frontier VAS VGS VAF --points 5
     """
-    frame = _provider(data_dir).get_efficient_frontier_data(
-        _names(tickers), points, years or None, min_weight=min_weight, max_weight=max_weight
-    )
-    rows = [
-        [int(str(i)), *map(float, r)] for i, r in zip(frame.index, frame.to_numpy(), strict=True)
-    ]
+    with _usage():
+        frame = _provider(data_dir).get_efficient_frontier_data(
+            _names(tickers), points, years or None, min_weight=min_weight, max_weight=max_weight
+        )
+    rows = [[i, *values] for i, values in enumerate(frame.to_numpy(dtype="float64").tolist())]
     body = [dict(zip(["point", *frame.columns], r, strict=True)) for r in rows]
     _echo(body, as_json, ["point", *frame.columns], rows)
 
@@ -153,14 +167,13 @@ def compare(
         first = years_before(returns.index[-1].date(), years)
         returns = returns.loc[returns.index > f"{first}"]
     growth = (1.0 + returns).prod() * 10_000
-    annual = (1.0 + returns).prod() ** (252 / len(returns)) - 1.0
-    correlation = returns.corr()
+    correlation, annual = returns.corr(), _periods(returns)
     body = {
         t: {
             "growth_of_10000": float(growth[t]),
-            "cagr": float(annual[t]),
-            "volatility": float(returns[t].std() * 252**0.5),
-            "worst_day": float(returns[t].min()),
+            "cagr": float((growth[t] / 10_000) ** (annual / len(returns)) - 1.0),
+            "volatility": float(returns[t].std() * annual**0.5),
+            "worst_return": float(returns[t].min()),
             "correlation": {o: float(correlation.loc[t, o]) for o in names},
         }
         for t in names
@@ -169,11 +182,21 @@ def compare(
         [t, *(v for k, v in b.items() if k != "correlation"), *b["correlation"].values()]  # type: ignore[attr-defined]
         for t, b in body.items()
     ]
-    columns = ["ticker", "growth of 10,000", "CAGR", "volatility", "worst day",
+    columns = ["ticker", "growth of 10,000", "CAGR", "volatility", "worst return",
                *(f"ρ {t}" for t in names)]  # fmt: skip
     _echo(body, as_json, columns, rows)
     if not as_json:
         typer.echo(f"{len(returns)} common returns, to {returns.index[-1]:%Y-%m-%d}")
+
+
+def _periods(returns: Any) -> int:
+    """252, 52 or 12, by the spacing of the returns' dates."""
+    from etf_pipeline.history.spacing import PERIODS_PER_YEAR, bar_spacing
+
+    spacing = bar_spacing(returns.index.to_numpy().astype("datetime64[D]"))
+    if spacing is None:
+        raise InsufficientDataError(f"{len(returns)} common returns are too few to annualise")
+    return PERIODS_PER_YEAR[spacing]
 
 
 def report(
