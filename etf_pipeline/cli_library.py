@@ -173,7 +173,7 @@ def compare(
             "growth_of_10000": float(growth[t]),
             "cagr": float((growth[t] / 10_000) ** (annual / len(returns)) - 1.0),
             "volatility": float(returns[t].std() * annual**0.5),
-            "worst_return": float(returns[t].min()),
+            "worst_return": float(returns[t].to_numpy().min()),
             "correlation": {o: float(correlation.loc[t, o]) for o in names},
         }
         for t in names

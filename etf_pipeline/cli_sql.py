@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from etf_pipeline.errors import SettingsError
+
+if TYPE_CHECKING:
+    from etf_pipeline.sql.safe import Limits
 
 
 def sql(
@@ -37,7 +40,7 @@ def sql(
     try:
         from etf_pipeline.sql.fresh import open_fresh, places
         from etf_pipeline.sql.output import FORMATS, write, write_parquet
-        from etf_pipeline.sql.safe import Limits, SafeConnection, limit_process_memory
+        from etf_pipeline.sql.safe import Limits, SafeConnection
     except ImportError as error:
         raise SettingsError(
             f"this command needs {error.name}: pip install 'etf_pipeline[pipeline]'"
@@ -61,7 +64,7 @@ def sql(
 
             interact(connection, Path.home() / ".local" / "state" / "etf" / "sql_history")
             return
-        limit_process_memory(limits)
+        limit_memory(limits)
         if kind == "parquet":
             write_parquet(connection.arrow(text), output)
             return
@@ -69,6 +72,13 @@ def sql(
     write(answer, kind, output)
     if answer.cut:
         typer.echo(f"only the first {max_rows} rows; raise --max-rows for more", err=True)
+
+
+def limit_memory(limits: Limits) -> None:
+    """Bound this process, which is ours alone on the command line."""
+    from etf_pipeline.sql.safe import limit_process_memory
+
+    limit_process_memory(limits)
 
 
 def _statement(statement: str | None, file: Path | None) -> str | None:

@@ -43,19 +43,16 @@ def write_parquet(table: pa.Table, target: Path | None) -> None:
     Raises:
         SettingsError: it would go to a terminal.
     """
-    import pyarrow.parquet as pq
+    from etf_pipeline.store.writer import atomic_file, parquet_bytes
 
-    if target is not None:
-        from etf_pipeline.store.writer import atomic_file
-
-        with atomic_file(target) as handle:
-            pq.write_table(table, handle, compression="zstd")
-    elif sys.stdout.isatty():
+    if target is None and sys.stdout.isatty():
         raise SettingsError("--format parquet needs --output FILE, or a pipe")
+    content = parquet_bytes(table)
+    if target is None:
+        sys.stdout.buffer.write(content)
     else:
-        buffer = io.BytesIO()
-        pq.write_table(table, buffer, compression="zstd")
-        sys.stdout.buffer.write(buffer.getvalue())
+        with atomic_file(target) as handle:
+            handle.write(content)
 
 
 def _csv(answer: Answer) -> str:

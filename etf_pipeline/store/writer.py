@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import os
 import secrets
@@ -107,6 +108,13 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         # On a read-only or vanished disk the original error says what is wrong.
         with contextlib.suppress(OSError):
             temp.unlink(missing_ok=True)
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """A table as the bytes of a Parquet file, for a pipe."""
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, **parquet_options(table.schema))
+    return buffer.getvalue()
 
 
 def write_text(path: Path, text: str) -> None:

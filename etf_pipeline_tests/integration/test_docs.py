@@ -5,6 +5,7 @@ import doctest
 import re
 import shlex
 
+import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
@@ -16,9 +17,11 @@ from etf_pipeline.history.update import update_histories
 from etf_pipeline.ingest.collect import collect
 from etf_pipeline.ingest.simulated import SimulatedSource
 from etf_pipeline.settings import Settings
+from etf_pipeline.sql.catalogue import open_catalogue
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifests import write_manifest
 from etf_pipeline_tests.conftest import ROOT
+from etf_pipeline_tests.pipeline.support import execute, make_pipeline
 from etf_pipeline_tests.support import instrument
 
 NOW = dt.datetime(2025, 11, 12, 12, tzinfo=dt.UTC)
@@ -46,6 +49,61 @@ def commands(page):
         for line in block.splitlines():
             if line.startswith("$ etf "):
                 yield line.removeprefix("$ etf ").partition("#")[0].strip()
+
+
+@pytest.fixture(scope="module")
+def whole_store(tmp_path_factory):
+    """Every table, made by the real graph on simulated prices."""
+    folder = tmp_path_factory.mktemp("docs")
+    pipeline = make_pipeline(folder)
+    (folder / "home").mkdir()
+    with dg.DagsterInstance.local_temp(str(folder / "home")) as instance:
+        assert execute(pipeline, instance, "ingest", "XASX").success
+        assert execute(pipeline, instance, "derive").success
+    return pipeline.settings
+
+
+def at(settings, monkeypatch):
+    for name in ("data_dir", "universe_file", "portfolios_file"):
+        monkeypatch.setenv(f"ETF_{name.upper()}", str(getattr(settings, name)))
+    monkeypatch.setenv("ETF_SOURCE", "simulated")
+
+
+QUESTIONS = re.findall(r"```sql\n(.*?)```", (ROOT / "docs" / "sql.md").read_text(), re.S)
+MAY_BE_EMPTY = ("quarantined", "days_behind", "'failed'", "known_then")
+
+
+def test_there_are_twenty_questions():
+    assert len(QUESTIONS) == 20
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=range(len(QUESTIONS)))
+def test_every_question_has_an_answer(whole_store, question):
+    with open_catalogue(whole_store.data_dir, whole_store.universe_file) as connection:
+        answer = connection.query(question)
+    assert answer.columns
+    assert answer.rows or any(word in question for word in MAY_BE_EMPTY)
+
+
+@pytest.mark.parametrize("page", ["sql.md", "operations.md"])
+def test_the_commands_of_a_page(whole_store, monkeypatch, tmp_path, page):
+    at(whole_store, monkeypatch)
+    monkeypatch.setenv("EVENT_STORE_TYPE", "embedded")
+    done = list(commands(ROOT / "docs" / page))
+    assert len(done) >= 4
+    monkeypatch.setattr("etf_pipeline.cli_sql.limit_memory", lambda limits: None)
+    for command in done:
+        result = CliRunner().invoke(app, shlex.split(command), catch_exceptions=False)
+        assert result.exit_code == 0, (command, result.output)
+
+
+@pytest.mark.parametrize("name", sorted(c.name or c.callback.__name__
+                                        for c in app.registered_commands))  # fmt: skip
+def test_every_command_has_an_example_and_json(name):
+    text = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200"}).output
+    assert "--json" in text
+    if name not in ("status", "demo", "selftest"):
+        assert "Example: etf " in text
 
 
 def test_the_commands_of_the_events_page(tmp_path, monkeypatch):

@@ -1,0 +1,189 @@
+"""Reports: right numbers, nothing loaded, readable, and honest about what they are."""
+
+import datetime as dt
+import html
+import re
+from html.parser import HTMLParser
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+import pytest
+
+from etf_pipeline.errors import InsufficientDataError
+from etf_pipeline.orchestration.assets.serving import report_inputs
+from etf_pipeline.report.charts import clustered
+from etf_pipeline.report.html import portfolio_report, universe_report
+from etf_pipeline.report.parts import calendar_years
+from etf_pipeline.report.publish import publish_reports, report_path
+from etf_pipeline.store.layout import Layout
+from etf_pipeline_tests.pipeline.support import PORTFOLIOS, execute, make_pipeline
+
+HARD = (
+    PORTFOLIOS
+    + """  - name: impossible
+    tickers: [VAS, VGS]
+    objective: max_return
+    risk_budget: 0.0001
+  - name: "<script>alert(1)</script> & co"
+    tickers: [VAS, VAF]
+    objective: risk_parity
+"""
+)
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reports")
+    made = make_pipeline(folder, portfolios=HARD)
+    (folder / "home").mkdir()
+    with dg.DagsterInstance.local_temp(str(folder / "home")) as instance:
+        assert execute(made, instance, "ingest", "XASX").success
+        assert execute(made, instance, "derive").success
+    return made
+
+
+@pytest.fixture(scope="module")
+def inputs(pipeline):
+    return report_inputs(pipeline)
+
+
+class Page(HTMLParser):
+    """Tags, their attributes, and text, in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.texts, self._open = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+def pages(inputs):
+    names = [r["portfolio"] for r in inputs.rows("summary")]
+    return {"universe": universe_report(inputs), **{n: portfolio_report(inputs, n) for n in names}}
+
+
+def test_the_asset_wrote_every_report(pipeline):
+    files = {p.name for p in (pipeline.layout.root / "reports").glob("*.html")}
+    assert {"universe.html", "portfolio-pair.html", "portfolio-calm.html"} <= files
+    assert len(files) == 5
+
+
+def test_nothing_is_loaded_and_nothing_runs(inputs):
+    for name, text in pages(inputs).items():
+        page = Page(text)
+        assert len(text) < 2_000_000
+        kinds = {tag for tag, _ in page.tags}
+        assert not kinds & {"script", "iframe", "object", "embed", "form", "base"}, name
+        for tag, attributes in page.tags:
+            for key in ("src", "href", "xlink:href", "action", "srcset", "data"):
+                value = attributes.get(key)
+                assert value is None or value.startswith(("#", "data:")), (name, tag, value)
+        assert not re.search(r"url\((?!#)", text)
+        assert "@import" not in text
+
+
+def test_they_are_accessible(inputs):
+    for text in pages(inputs).values():
+        page = Page(text)
+        assert ("html", {"lang": "en"}) in page.tags
+        assert [t for t, _ in page.tags].count("h1") == 1
+        ids = [a["id"] for _, a in page.tags if a.get("id")]
+        assert len(ids) == len(set(ids))
+        for tag, attributes in page.tags:
+            if tag == "svg":
+                assert attributes["role"] == "img"
+                assert set(attributes["aria-labelledby"].split()) <= set(ids)
+            if tag == "th":
+                assert attributes.get("scope") in ("col", "row")
+        assert [t for t, _ in page.tags].count("caption") == [t for t, _ in page.tags].count(
+            "table"
+        )
+
+
+def test_simulated_prices_are_called_so_at_both_ends(inputs):
+    for text in pages(inputs).values():
+        assert "Simulated prices: nothing on this page is real market data." in text
+        assert text.rstrip().endswith("Simulated prices.</p></footer>\n</body>\n</html>")
+
+
+def test_names_are_escaped(inputs):
+    name = "<script>alert(1)</script> & co"
+    text = portfolio_report(inputs, name)
+    assert "<script>" not in text
+    assert html.escape(name, quote=False) in text
+
+
+def test_a_portfolio_that_failed_says_why_and_shows_no_number_of_it(inputs):
+    text = portfolio_report(inputs, "impossible")
+    assert "Not optimised: risk budget 0.0001 is below" in text
+    assert "<dl" not in text
+    assert "this portfolio</text>" not in text
+
+
+def test_an_unknown_portfolio_names_those_there_are(inputs):
+    with pytest.raises(InsufficientDataError, match="pair"):
+        portfolio_report(inputs, "nothing")
+
+
+def test_weights_and_risk_shares_are_right(inputs, pipeline):
+    from etf_pipeline.provider import ETFDataProvider
+
+    provider = ETFDataProvider(pipeline.layout.root)
+    weights = {r["ticker"]: r["weight"] for r in inputs.rows("weights", portfolio="calm")}
+    tickers = ["VAS", "VGS", "VAF"]
+    matrix = provider.calculate_covariance_matrix(tickers).to_numpy()
+    w = np.array([weights[t] for t in tickers])
+    shares = w * (matrix @ w) / (w @ matrix @ w)
+    text = portfolio_report(inputs, "calm")
+    rows = dict(
+        re.findall(r'<th scope="row">(V\w+)</th><td>V\w+</td>(<td class="n">.*?)</tr>', text)
+    )
+    for ticker, weight, share in zip(tickers, w, shares, strict=True):
+        assert re.findall(r">([\d.-]+%)<", rows[ticker]) == [f"{weight:.2%}", f"{share:.2%}"]
+
+
+def test_calendar_years_link_up():
+    days = pd.to_datetime(["2023-12-29", "2024-01-02", "2024-12-31", "2025-06-30"])
+    found = calendar_years(pd.Series([100.0, 101.0, 110.0, 121.0], days))
+    assert found == {2023: 0.0, 2024: pytest.approx(0.10), 2025: pytest.approx(0.10)}
+
+
+def test_similar_assets_become_neighbours():
+    matrix = np.array(
+        [[1, 0.1, 0.9, 0.1], [0.1, 1, 0.1, 0.8], [0.9, 0.1, 1, 0.1], [0.1, 0.8, 0.1, 1]]
+    )
+    order = clustered(matrix)
+    assert sorted(order) == [0, 1, 2, 3]
+    assert {frozenset(order[:2]), frozenset(order[2:])} == {frozenset({0, 2}), frozenset({1, 3})}
+    assert clustered(np.eye(2)) == [0, 1]
+
+
+def test_the_same_inputs_give_the_same_file(inputs):
+    assert portfolio_report(inputs, "pair") == portfolio_report(inputs, "pair")
+
+
+def test_provenance_names_the_hashes(inputs, pipeline):
+    from etf_pipeline.store.reader import file_info
+
+    digest = file_info(pipeline.layout.history("VAS")).content_hash
+    assert f"<code>{digest}</code>" in portfolio_report(inputs, "pair")
+
+
+def test_only_one_on_request(inputs, tmp_path):
+    moved = inputs.layout
+    inputs.layout = Layout(tmp_path)
+    try:
+        assert publish_reports(inputs, ["pair"]) == {"pair": report_path(Layout(tmp_path), "pair")}
+    finally:
+        inputs.layout = moved
+
+
+def test_made_at_is_told(inputs):
+    assert f"made on {inputs.made_at:%Y-%m-%d}" in universe_report(inputs)
+    assert inputs.made_at.tzinfo is dt.UTC
