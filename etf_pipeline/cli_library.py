@@ -166,20 +166,21 @@ def compare(
 
         first = years_before(returns.index[-1].date(), years)
         returns = returns.loc[returns.index > f"{first}"]
-    growth = (1.0 + returns).prod() * 10_000
+    products = (1.0 + returns.to_numpy(dtype="float64")).prod(axis=0) * 10_000
+    growth = dict(zip(names, products.tolist(), strict=True))
     correlation, annual = returns.corr(), _periods(returns)
     body = {
         t: {
-            "growth_of_10000": float(growth[t]),
-            "cagr": float((growth[t] / 10_000) ** (annual / len(returns)) - 1.0),
+            "growth_of_10000": growth[t],
+            "cagr": (growth[t] / 10_000) ** (annual / len(returns)) - 1.0,
             "volatility": float(returns[t].std() * annual**0.5),
             "worst_return": float(returns[t].to_numpy().min()),
-            "correlation": {o: float(correlation.loc[t, o]) for o in names},
+            "correlation": dict(zip(names, correlation[t].tolist(), strict=True)),
         }
         for t in names
     }
     rows = [
-        [t, *(v for k, v in b.items() if k != "correlation"), *b["correlation"].values()]  # type: ignore[attr-defined]
+        [t, *(v for k, v in b.items() if k != "correlation"), *b["correlation"].values()]
         for t, b in body.items()
     ]
     columns = ["ticker", "growth of 10,000", "CAGR", "volatility", "worst return",

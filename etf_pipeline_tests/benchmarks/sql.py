@@ -1,0 +1,119 @@
+"""Ten questions in SQL against the same in pandas from Parquet; starting `etf sql`; reports."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+TICKERS, ROWS = 1000, 5000
+SQL = [
+    "SELECT ticker, max(date), arg_max(close, date) FROM prices GROUP BY ticker",
+    "SELECT ticker, count(*) FROM prices GROUP BY ticker",
+    "SELECT ticker, avg(volume) FROM prices WHERE date >= DATE '2024-01-01' GROUP BY ticker",
+    "SELECT ticker, max(high) FROM prices GROUP BY ticker",
+    "SELECT year(date), avg(close) FROM prices GROUP BY 1 ORDER BY 1",
+    "SELECT ticker, sum(dividends) FROM prices GROUP BY ticker HAVING sum(dividends) > 0",
+    "SELECT date, avg(adj_close) FROM prices WHERE date >= DATE '2025-01-01' GROUP BY date",
+    "SELECT ticker, arg_max(adj_close, date) / arg_min(adj_close, date) FROM prices GROUP BY 1",
+    'SELECT ticker, stddev_samp("return") FROM returns GROUP BY ticker',
+    "SELECT ticker, min(drawdown) FROM drawdowns GROUP BY ticker",
+]
+
+
+def _pandas(folder: Path) -> list[Callable[[], Any]]:
+    import pandas as pd
+
+    def load(*columns: str) -> Any:
+        parts = []
+        for path in sorted((folder / "historical").glob("*.parquet")):
+            part = pd.read_parquet(path, columns=list(columns))
+            part["ticker"] = path.stem
+            parts.append(part)
+        return pd.concat(parts)
+
+    def since(frame: Any, day: str) -> Any:
+        return frame[pd.to_datetime(frame["date"]) >= day]
+
+    return [
+        lambda: load("date", "close").sort_values("date").groupby("ticker").last(),
+        lambda: load("date").groupby("ticker").size(),
+        lambda: since(load("date", "volume"), "2024-01-01").groupby("ticker")["volume"].mean(),
+        lambda: load("high").groupby("ticker")["high"].max(),
+        lambda: (f := load("date", "close")).groupby(pd.to_datetime(f["date"]).dt.year)[
+            "close"].mean(),
+        lambda: load("dividends").groupby("ticker")["dividends"].sum().loc[lambda s: s > 0],
+        lambda: since(load("date", "adj_close"), "2025-01-01").groupby("date")["adj_close"].mean(),
+        lambda: load("adj_close").groupby("ticker")["adj_close"].agg(
+            lambda s: s.iloc[-1] / s.iloc[0]),
+        lambda: (f := load("adj_close")).groupby("ticker")["adj_close"].pct_change().groupby(
+            f["ticker"].to_numpy()).std(),
+        lambda: (f := load("adj_close"))["adj_close"].div(
+            f.groupby("ticker")["adj_close"].cummax()).sub(1).groupby(f["ticker"].to_numpy()).min(),
+    ]  # fmt: skip
+
+
+def _measure(kind: str, folder: Path) -> dict[str, Any]:
+    if kind == "sql":
+        from etf_pipeline.sql.catalogue import open_catalogue
+
+        connection = open_catalogue(folder, folder / "none.csv")
+        work: list[Callable[[], Any]] = [lambda q=q: connection.query(q) for q in SQL]  # type: ignore[misc]
+    else:
+        work = _pandas(folder)
+    took = []
+    for ask in work:
+        started = time.perf_counter()
+        ask()
+        took.append(time.perf_counter() - started)
+    return {"took": took, "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
+
+
+def _build(folder: Path) -> dict[str, Any]:
+    from etf_pipeline.schemas import HISTORY
+    from etf_pipeline.store.writer import publish
+    from etf_pipeline_tests.benchmarks.store import _table
+
+    table = _table(ROWS)
+    for i in range(TICKERS):
+        path = folder / "historical" / f"T{i:04d}.parquet"
+        publish(path, HISTORY, table, {"source": "simulated", "currency": "AUD"}, digest=f"{i}")
+    return {}
+
+
+def report(folder: Path, child: Callable[..., dict[str, Any]], line: Callable[..., None]) -> None:
+    """Print the ratios."""
+    folder.mkdir(parents=True, exist_ok=True)
+    child("sql", "build", str(folder))
+    ours, theirs = child("sql", "sql", str(folder)), child("sql", "pandas", str(folder))
+    ratios = np.array(theirs["took"]) / np.array(ours["took"])
+    line("pandas / SQL, ten questions, 1,000 x 5,000", float(np.exp(np.log(ratios).mean())), "x",
+         ">= 5", f"least {ratios.min():.1f}, most {ratios.max():.1f}")  # fmt: skip
+    line("memory, SQL / pandas", ours["memory"] / theirs["memory"], "x", "<= 0.33",
+         f"{ours['memory']:.2f} GiB against {theirs['memory']:.2f} GiB")  # fmt: skip
+    base = [sys.executable, "-c", "import duckdb, typer, rich.console"]
+    etf = [str(Path(sys.executable).with_name("etf")), "sql", "select 1", "--data-dir", str(folder)]
+
+    def seconds(command: list[str]) -> float:
+        best = 9e9
+        for _ in range(7):
+            started = time.perf_counter()
+            subprocess.run(command, check=True, capture_output=True)
+            best = min(best, time.perf_counter() - started)
+        return best
+
+    bare, start = seconds(base), seconds(etf)
+    line('etf sql "select 1" / importing its libraries', start / bare, "x", "<= 1.5",
+         f"{start:.2f} s against {bare:.2f} s")  # fmt: skip
+
+
+if __name__ == "__main__":
+    where = Path(sys.argv[2])
+    print(json.dumps(_build(where) if sys.argv[1] == "build" else _measure(sys.argv[1], where)))

@@ -1,0 +1,149 @@
+"""A real headless Chromium on the real Dagster UI and on the reports."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from etf_pipeline_tests.brokers import free_port
+from etf_pipeline_tests.conftest import ROOT
+from etf_pipeline_tests.pipeline.support import PORTFOLIOS, write_universe
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
+if CHROMIUM is None:
+    pytest.skip("Chromium is not installed", allow_module_level=True)
+sync_api = pytest.importorskip("playwright.sync_api")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+         "--disable-background-networking", "--disable-component-update",
+         "--disable-sync"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def ui(tmp_path_factory):
+    """`dagster dev`, as `make dev` starts it, on simulated prices; its address and store."""
+    folder = tmp_path_factory.mktemp("ui")
+    universe = write_universe(folder, dict.fromkeys(("VAS", "VGS", "VAF"), "XASX"))
+    (folder / "portfolios.yaml").write_text(PORTFOLIOS)
+    port = free_port()
+    environ = os.environ | {
+        "DAGSTER_HOME": str(folder / "home"), "ETF_DATA_DIR": str(folder / "store"),
+        "ETF_UNIVERSE_FILE": str(universe), "ETF_SOURCE": "simulated",
+        "ETF_PORTFOLIOS_FILE": str(folder / "portfolios.yaml"), "EVENT_STORE_TYPE": "embedded",
+    }  # fmt: skip
+    prepare = [sys.executable, "-m", "etf_pipeline.orchestration.instance"]
+    subprocess.run(prepare, env=environ, check=True, capture_output=True)
+    program = str(Path(sys.executable).with_name("dagster"))
+    log = (folder / "dev.log").open("wb")
+    process = subprocess.Popen(
+        [program, "dev", "-w", str(ROOT / "workspace.yaml"), "-p", str(port)], env=environ,
+        cwd=folder, stdout=log, stderr=log, start_new_session=True,
+    )  # fmt: skip
+    address = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + 90
+    while True:
+        try:
+            urllib.request.urlopen(f"{address}/server_info", timeout=2).read()
+            break
+        except OSError:
+            assert process.poll() is None
+            assert time.monotonic() < deadline, (folder / "dev.log").read_text()[-2000:]
+            time.sleep(0.3)
+    yield address, folder / "store"
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def watched(chromium, **options):
+    """A page, with what it complained of and what it asked of others."""
+    page = chromium.new_page(**options)
+    errors, outside = [], []
+    page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda e: errors.append(str(e)))
+    page.on("request", lambda r: outside.append(r.url)
+            if not r.url.startswith(("http://127.0.0.1", "file:", "data:", "blob:"))
+            else None)  # fmt: skip
+    return page, errors, outside
+
+
+def picture(page, name):
+    """A screenshot, kept where ETF_TEST_PICTURES says."""
+    folder = os.environ.get("ETF_TEST_PICTURES")
+    if folder:
+        page.screenshot(path=str(Path(folder) / f"{name}.png"))
+
+
+def test_materialise_everything_and_look_at_it(chromium, ui):
+    address, store = ui
+    page, _, _ = watched(chromium, viewport={"width": 1440, "height": 900})
+    page.goto(f"{address}/asset-groups")
+    page.get_by_role("button", name="Materialize all").click(timeout=60_000)
+    launch = page.get_by_role("button", name=re.compile("^Launch"))
+    page.get_by_role("button", name="All", exact=True).click(timeout=30_000)
+    launch.click(timeout=30_000)
+    deadline = time.monotonic() + 150
+    while not (store / "reports" / "universe.html").exists():
+        assert time.monotonic() < deadline, "the reports were not made"
+        page.wait_for_timeout(500)
+    page.goto(f"{address}/runs")
+    page.get_by_text("Success").first.wait_for(timeout=60_000)
+    page.goto(f"{address}/asset-groups")
+    page.get_by_text("serving").first.wait_for(timeout=30_000)
+    page.wait_for_timeout(2_000)  # for the picture alone
+    picture(page, "lineage")
+    page.goto(f"{address}/assets/optimised_portfolios")
+    page.get_by_text("weights_pair").first.wait_for(timeout=30_000)
+    assert page.locator("img[src^='data:image/svg+xml']").count() >= 1
+    picture(page, "asset")
+    page.goto(f"{address}/assets/optimised_portfolios?view=checks")
+    page.get_by_text("weights_add_up").first.wait_for(timeout=30_000)
+    page.goto(f"{address}/assets/reports")
+    page.get_by_text("report_universe").first.wait_for(timeout=30_000)
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_reports_at_every_width_and_in_both_schemes(chromium, ui, tmp_path, width, scheme):
+    _, store = ui
+    files = sorted((store / "reports").glob("*.html"))
+    assert len(files) == 3
+    for file in files:
+        page, errors, outside = watched(
+            chromium, viewport={"width": width, "height": 900}, color_scheme=scheme
+        )
+        page.goto(file.as_uri())
+        assert errors == []
+        assert outside == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        drawn = page.locator("figure svg")
+        assert drawn.count() >= 4
+        for i in range(drawn.count()):
+            box = drawn.nth(i).bounding_box()
+            assert box["width"] > 0.8 * min(width, 820) - 40
+            assert box["height"] > 60
+        style = "getComputedStyle(document.body)"
+        ink, paper = page.evaluate(f"[{style}.color, {style}.backgroundColor]")
+        assert ink != paper
+        pdf = tmp_path / "report.pdf"
+        page.pdf(path=str(pdf))
+        assert pdf.read_bytes().startswith(b"%PDF")
+        assert pdf.stat().st_size > 20_000
+        picture(page, f"{file.stem}-{width}-{scheme}")
+        page.close()
