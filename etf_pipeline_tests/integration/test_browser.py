@@ -20,6 +20,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.w
 if CHROMIUM is None:
     pytest.skip("Chromium is not installed", allow_module_level=True)
 sync_api = pytest.importorskip("playwright.sync_api")
+PICTURES = os.environ.get("ETF_TEST_PICTURES")  # read before the tests' own environment is cleared
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update",
          "--disable-sync"]  # fmt: skip
@@ -85,9 +86,8 @@ def watched(chromium, **options):
 
 def picture(page, name):
     """A screenshot, kept where ETF_TEST_PICTURES says."""
-    folder = os.environ.get("ETF_TEST_PICTURES")
-    if folder:
-        page.screenshot(path=str(Path(folder) / f"{name}.png"))
+    if PICTURES:
+        page.screenshot(path=str(Path(PICTURES) / f"{name}.png"))
 
 
 def test_materialise_everything_and_look_at_it(chromium, ui):
