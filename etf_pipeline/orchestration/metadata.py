@@ -14,6 +14,8 @@ import dagster as dg
 from etf_pipeline.schemas import Table
 from etf_pipeline.store.manifests import Outcome
 
+OWNERS = ["team:etf_pipeline"]
+
 
 def table_schema(table: Table) -> dg.TableSchema:
     """A table's columns with types, descriptions and constraints."""

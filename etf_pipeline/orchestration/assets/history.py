@@ -9,6 +9,7 @@ from etf_pipeline.orchestration.assets.config import HistoryConfig
 from etf_pipeline.orchestration.checks import HISTORY_CHECKS, history_check_results
 from etf_pipeline.orchestration.failures import raise_if_nothing_good
 from etf_pipeline.orchestration.metadata import (
+    OWNERS,
     column_lineage,
     data_version,
     outcome_metadata,
@@ -41,6 +42,7 @@ def price_history_asset(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDe
         partitions_def=partitions,
         group_name="history",
         kinds={"parquet"},
+        owners=OWNERS,
         check_specs=HISTORY_CHECKS,
         freshness_policy=FRESHNESS,
         metadata={

@@ -7,6 +7,7 @@ import dagster as dg
 from etf_pipeline.orchestration.assets.risk import newest_date, publish_table
 from etf_pipeline.orchestration.automation import WHEN_INPUTS_CHANGE
 from etf_pipeline.orchestration.metadata import (
+    OWNERS,
     bar_chart,
     column_lineage,
     data_version,
@@ -27,6 +28,7 @@ _PRICES = [("price_history", "adj_close"), ("price_history", "date")]
     deps=["price_history", "risk_metrics", "correlations"],
     group_name="portfolios",
     kinds={"parquet"},
+    owners=OWNERS,
     automation_condition=WHEN_INPUTS_CHANGE,
     metadata={
         "dagster/column_schema": table_schema(WEIGHTS),
@@ -90,6 +92,7 @@ def optimised_portfolios(
     deps=["price_history", "risk_metrics", "correlations"],
     group_name="portfolios",
     kinds={"parquet"},
+    owners=OWNERS,
     automation_condition=WHEN_INPUTS_CHANGE,
     metadata={
         "dagster/column_schema": table_schema(BACKTESTS),

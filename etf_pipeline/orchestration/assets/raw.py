@@ -7,7 +7,7 @@ import dagster as dg
 from etf_pipeline.ingest.collect import collect
 from etf_pipeline.orchestration.assets.config import IngestConfig
 from etf_pipeline.orchestration.failures import raise_if_nothing_good
-from etf_pipeline.orchestration.metadata import data_version, outcome_metadata, table_schema
+from etf_pipeline.orchestration.metadata import OWNERS, data_version, outcome_metadata, table_schema
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.schemas import RAW
 from etf_pipeline.store.manifests import write_manifest
@@ -31,6 +31,7 @@ def raw_prices_asset(
         partitions_def=partitions,
         group_name="ingest",
         kinds={"parquet"},
+        owners=OWNERS,
         pool="yahoo",
         check_specs=[ANSWERED],
         metadata={"dagster/column_schema": table_schema(RAW)},

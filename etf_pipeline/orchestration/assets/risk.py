@@ -9,6 +9,7 @@ import pyarrow as pa
 from etf_pipeline.errors import InsufficientDataError
 from etf_pipeline.orchestration.automation import WHEN_INPUTS_CHANGE
 from etf_pipeline.orchestration.metadata import (
+    OWNERS,
     bar_chart,
     column_lineage,
     data_version,
@@ -83,6 +84,7 @@ def publish_by_ticker(
     deps=["price_history"],
     group_name="risk",
     kinds={"parquet"},
+    owners=OWNERS,
     automation_condition=WHEN_INPUTS_CHANGE,
     metadata={
         "dagster/column_schema": table_schema(RISK_METRICS),
@@ -114,6 +116,7 @@ def risk_metrics(
     deps=["price_history"],
     group_name="risk",
     kinds={"parquet"},
+    owners=OWNERS,
     automation_condition=WHEN_INPUTS_CHANGE,
     metadata={
         "dagster/column_schema": table_schema(CORRELATIONS),

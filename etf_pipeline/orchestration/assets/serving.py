@@ -3,6 +3,7 @@
 import dagster as dg
 
 from etf_pipeline.orchestration.automation import WHEN_INPUTS_CHANGE
+from etf_pipeline.orchestration.metadata import OWNERS
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.report.inputs import Inputs
 from etf_pipeline.report.publish import publish_reports
@@ -17,6 +18,7 @@ _TABLES = ["price_history", "risk_metrics", "correlations", "optimised_portfolio
     deps=_TABLES,
     group_name="serving",
     kinds={"duckdb"},
+    owners=OWNERS,
     automation_condition=WHEN_INPUTS_CHANGE,
     metadata={
         "dagster/column_schema": dg.TableSchema(
@@ -46,6 +48,7 @@ def sql_catalog(pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult:
     deps=_TABLES,
     group_name="serving",
     kinds={"html"},
+    owners=OWNERS,
     automation_condition=WHEN_INPUTS_CHANGE,
     metadata={
         "dagster/column_schema": dg.TableSchema(
