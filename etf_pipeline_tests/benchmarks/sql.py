@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,13 +62,15 @@ def _pandas(folder: Path) -> list[Callable[[], Any]]:
 
 
 def _measure(kind: str, folder: Path) -> dict[str, Any]:
-    if kind == "sql":
-        from etf_pipeline.sql.catalogue import open_catalogue
+    if kind == "pandas":
+        return _timed(_pandas(folder))
+    from etf_pipeline.sql.catalogue import open_catalogue
 
-        connection = open_catalogue(folder, folder / "none.csv")
-        work: list[Callable[[], Any]] = [lambda q=q: connection.query(q) for q in SQL]  # type: ignore[misc]
-    else:
-        work = _pandas(folder)
+    with open_catalogue(folder, folder / "none.csv") as connection:
+        return _timed([partial(connection.query, q) for q in SQL])
+
+
+def _timed(work: list[Callable[[], Any]]) -> dict[str, Any]:
     took = []
     for ask in work:
         started = time.perf_counter()
