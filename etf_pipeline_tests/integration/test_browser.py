@@ -110,7 +110,7 @@ def test_materialise_everything_and_look_at_it(chromium, ui):
     picture(page, "lineage")
     page.goto(f"{address}/assets/optimised_portfolios")
     page.get_by_text("weights_pair").first.wait_for(timeout=30_000)
-    assert page.locator("img[src^='data:image/svg+xml']").count() >= 1
+    page.locator("img[src^='data:image/svg+xml']").first.wait_for(timeout=30_000)
     picture(page, "asset")
     page.goto(f"{address}/assets/optimised_portfolios?view=checks")
     page.get_by_text("weights_add_up").first.wait_for(timeout=30_000)
