@@ -48,6 +48,19 @@ def _system(data_dir: Path | None) -> Iterator[ETFSystem]:
         system.close()
 
 
+@contextmanager
+def _recording(data_dir: Path | None) -> Iterator[ETFSystem]:
+    """The system, if it records events.
+
+    Raises:
+        EventsOffError: it does not.
+    """
+    with _system(data_dir) as system:
+        if system.mode == "none":
+            raise EventsOffError("events are off: set EVENT_STORE_TYPE or KAFKA_BOOTSTRAP_SERVERS")
+        yield system
+
+
 def parse_instant(text: str | None, option: str = "--at") -> dt.datetime:
     """A time given on the command line.
 
@@ -94,9 +107,7 @@ def verify(data_dir: DataDir = None, as_json: Json = False) -> None:
     """
     from etf_pipeline.events.verify import verify as run_checks
 
-    with _system(data_dir) as system:
-        if system.mode == "none":
-            raise EventsOffError("events are off: set EVENT_STORE_TYPE or KAFKA_BOOTSTRAP_SERVERS")
+    with _recording(data_dir) as system:
         checks = run_checks(system)
     marks = [f"{'ok  ' if c.ok else 'FAIL'} {c.name}: {c.detail}" for c in checks]
     _print(as_json, [asdict(c) for c in checks], marks)
@@ -212,9 +223,7 @@ def project(
         projections_path,
     )
 
-    with _system(data_dir) as system:
-        if system.mode == "none":
-            raise EventsOffError("events are off: set EVENT_STORE_TYPE or KAFKA_BOOTSTRAP_SERVERS")
+    with _recording(data_dir) as system:
         projections = Projections(database or projections_path(system.layout.root))
         taken = project_archive(projections, system.archive)
         stopped: list[int] = []
@@ -254,9 +263,7 @@ def archive(
     """
     from etf_pipeline.events.archive import archive_events, prune_log
 
-    with _system(data_dir) as system:
-        if system.mode == "none":
-            raise EventsOffError("events are off: set EVENT_STORE_TYPE or KAFKA_BOOTSTRAP_SERVERS")
+    with _recording(data_dir) as system:
         with Console(stderr=True).status("archiving"):
             done = archive_events(system.store, system.archive, dt.datetime.now(dt.UTC))
         days = system.recorder.settings.event_store_retention_days

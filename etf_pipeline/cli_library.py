@@ -228,12 +228,9 @@ def report(
     from etf_pipeline.universe import load_universe
 
     layout, universe = Layout(settings.data_dir), load_universe(settings.universe_file)
-    inputs = Inputs(
-        layout, {t: load_prices(layout, t) for t in available_tickers(layout)},
-        {s.name: s for s in load_portfolios(settings.portfolios_file, universe)},
-        {i.ticker: i.name for i in universe}, settings.lookback_years, settings.risk_free_rate,
-        dt.datetime.now(dt.UTC),
-    )  # fmt: skip
+    series = {t: load_prices(layout, t) for t in available_tickers(layout)}
+    specs = load_portfolios(settings.portfolios_file, universe)
+    inputs = Inputs.of(settings, universe, series, specs, dt.datetime.now(dt.UTC))
     paths = publish_reports(inputs, None if portfolio is None else [portfolio])
     body = {name: str(path) for name, path in paths.items()}
     if as_json:

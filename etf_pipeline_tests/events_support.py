@@ -6,7 +6,6 @@ import datetime as dt
 import itertools
 import os
 import uuid
-from pathlib import Path
 from typing import Any
 
 from etf_pipeline.events.envelope import Event, make_event
@@ -84,11 +83,3 @@ def optimised(name: str, weight: float, time: dt.datetime = T0) -> Event:
 def ids(batches: Any) -> list[str]:
     """Event ids in order of reading."""
     return [e.id for batch in batches for e in batch]
-
-
-def append_sum(path: Path, text: str) -> None:
-    """Append a line to a file, on disk when this returns."""
-    with path.open("a") as handle:
-        handle.write(text + "\n")
-        handle.flush()
-        os.fsync(handle.fileno())

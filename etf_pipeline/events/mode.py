@@ -7,7 +7,6 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Literal
@@ -102,9 +101,3 @@ def _api_versions(connection: socket.socket) -> str | None:
     if struct.unpack(">ii", head)[1] != _CORRELATION:
         return "does not speak the Kafka protocol"
     return None
-
-
-def describe(config: Mapping[str, object]) -> str:
-    """How brokers are reached, without secrets."""
-    security = config.get("security.protocol", "plaintext")
-    return f"{config.get('bootstrap.servers')} ({security})"

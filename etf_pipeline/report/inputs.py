@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,9 +11,11 @@ from typing import Any
 from etf_pipeline.errors import CorruptFileError, InsufficientDataError
 from etf_pipeline.portfolio.specification import PortfolioSpec
 from etf_pipeline.risk.prices import PriceSeries
+from etf_pipeline.settings import Settings
 from etf_pipeline.store.catalog import newest_partition
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.reader import FileInfo, file_info, read_table
+from etf_pipeline.universe import Universe
 
 Row = dict[str, Any]
 _TABLES = (
@@ -35,6 +37,22 @@ class Inputs:
     made_at: dt.datetime
     _tables: dict[str, list[Row]] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        universe: Universe,
+        series: Mapping[str, PriceSeries],
+        specs: Iterable[PortfolioSpec],
+        made_at: dt.datetime,
+    ) -> Inputs:
+        """The inputs of the store that `settings` name."""
+        return cls(
+            Layout(settings.data_dir), series, {s.name: s for s in specs},
+            {i.ticker: i.name for i in universe}, settings.lookback_years,
+            settings.risk_free_rate, made_at,
+        )  # fmt: skip
 
     def __post_init__(self) -> None:
         for group, name in _TABLES:

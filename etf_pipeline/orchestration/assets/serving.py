@@ -70,9 +70,6 @@ def reports(pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult:
 def report_inputs(pipeline: Pipeline) -> Inputs:
     """What the reports of this pipeline's store are made from."""
     series, _ = pipeline.load_series()
-    settings = pipeline.settings
-    return Inputs(
-        pipeline.layout, series, {s.name: s for s in pipeline.portfolios()},
-        {i.ticker: i.name for i in pipeline.universe}, settings.lookback_years,
-        settings.risk_free_rate, pipeline.clock(),
-    )  # fmt: skip
+    return Inputs.of(
+        pipeline.settings, pipeline.universe, series, pipeline.portfolios(), pipeline.clock()
+    )
