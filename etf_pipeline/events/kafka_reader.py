@@ -128,7 +128,7 @@ class KafkaReader:
         consumer.assign(places)
         heard, total = time.monotonic(), 0
         while ends:
-            messages = consumer.consume(_BATCH, timeout=_WAIT_SECONDS)
+            messages = consume(consumer, _BATCH, _WAIT_SECONDS)
             batch = []
             for message in messages:
                 key = (names[message.topic() or ""], message.partition() or 0)
@@ -201,6 +201,19 @@ class KafkaReader:
             f"Kafka at {self.settings.kafka_bootstrap_servers} does not answer as it should "
             f"({what}); nothing was concluded from what had been read. Try again when it is back"
         )
+
+
+def consume(consumer: Consumer, most: int, seconds: float) -> list[Message]:
+    """Up to `most` messages, waiting no longer than this.
+
+    Raises:
+        KeyboardInterrupt: a signal's handler raised while a callback was served; confluent-kafka
+            loses what it raised and gives a SystemError in its place.
+    """
+    try:
+        return consumer.consume(most, timeout=seconds)
+    except SystemError:
+        raise KeyboardInterrupt from None
 
 
 def parse(message: Message, channel: str) -> Event:

@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from etf_pipeline.errors import EventError
 from etf_pipeline.events.kafka import KafkaEventStore
-from etf_pipeline.events.kafka_reader import parse
+from etf_pipeline.events.kafka_reader import consume, parse
 from etf_pipeline.events.model import CHANNELS
 from etf_pipeline.events.projections import Projections
 
@@ -65,7 +65,7 @@ class Worker:
         started = time.monotonic()
         try:
             while not self._stop.is_set():
-                self._take(consumer, consumer.consume(_BATCH, _WAIT_SECONDS))
+                self._take(consumer, consume(consumer, _BATCH, _WAIT_SECONDS))
                 if self._recheck:
                     self._recheck = False
                     self._seek(consumer, self.assigned)

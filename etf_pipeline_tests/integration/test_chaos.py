@@ -29,10 +29,21 @@ from etf_pipeline.events.projections import Projections
 from etf_pipeline.events.settings import EventSettings
 settings = EventSettings(event_store_type="kafka", kafka_bootstrap_servers=sys.argv[1],
                          kafka_topic_prefix=sys.argv[2], kafka_topic_partitions=3)
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-while True:
+projections, workers, stopped = Projections(Path(sys.argv[3])), [], []
+
+
+def stop(*_):
+    stopped.append(True)
+    for worker in workers:
+        worker.stop()
+
+
+signal.signal(signal.SIGTERM, stop)
+while not stopped:
     try:
-        Worker(KafkaEventStore(settings), Projections(Path(sys.argv[3])), "readers").run()
+        workers[:] = [Worker(KafkaEventStore(settings), projections, "readers")]
+        if not stopped:
+            workers[0].run()
     except Exception as error:
         print(error, file=sys.stderr)
 """

@@ -6,6 +6,7 @@ import logging
 import os
 import resource
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -391,6 +392,32 @@ def test_16_an_exception_in_a_callback_is_contained(broker):
     wait_until(lambda: store.callback_errors == 1, 10)
     assert all(d.ok for d in store.append([query()]))
     store.close()
+
+
+INTERRUPTED = """
+from confluent_kafka import Consumer
+from etf_pipeline.events.kafka_reader import consume
+consumer = Consumer({"bootstrap.servers": "127.0.0.1:1", "group.id": "g", "log_level": 0,
+                     "reconnect.backoff.ms": 1, "reconnect.backoff.max.ms": 2,
+                     "error_cb": lambda error: print("called back", flush=True)})
+consumer.subscribe(["t"])
+try:
+    while True:
+        consume(consumer, 1_000, 0.2)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_an_interrupt_within_a_callback_is_not_lost():
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=30)
+    assert (output.splitlines()[-1], process.returncode) == ("interrupted", 0), errors
 
 
 def test_17_old_events_in_a_topic_that_keeps_seven_days(broker):
