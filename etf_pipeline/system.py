@@ -92,9 +92,8 @@ class ETFSystem:
         """
         if self.mode == "none":
             raise EventsOffError(_OFF)
-        yield from read_all(self.store, self.archive, channels, from_us)
-        if self.mode == "kafka":
-            yield [e for e in self.recorder.log.pending(2**31) if e.channel in channels]
+        outbox = self.recorder.log if self.mode == "kafka" else None
+        yield from read_all(self.store, self.archive, channels, from_us, outbox)
 
     async def replay_events(
         self, from_timestamp: dt.datetime | None = None, to_timestamp: dt.datetime | None = None

@@ -213,14 +213,20 @@ def read_all(
     archive: Archive,
     channels: Sequence[str] = CHANNELS,
     from_us: int | None = None,
+    outbox: Outbox | None = None,
 ) -> Iterator[list[Event]]:
-    """Archive, then what the store holds beyond it. Duplicates may come; gaps may not."""
-    if not archive.root.is_dir():
-        yield from store.read(channels, None, from_us)
-        return
-    start = check_seam(store, archive)
-    yield from archive.read(channels)
+    """Archive, what the store holds beyond it, and what still waits in an outbox.
+
+    Duplicates may come; gaps may not.
+    """
+    # Looked at first: what the store takes in while it is read would be in neither otherwise.
+    waiting = [] if outbox is None else outbox.pending(2**31)
+    start = None
+    if archive.root.is_dir():
+        start = check_seam(store, archive)
+        yield from archive.read(channels)
     yield from store.read(channels, start, from_us)
+    yield [e for e in waiting if e.channel in channels]
 
 
 def to_table(events: Sequence[Event]) -> pa.Table:

@@ -97,11 +97,11 @@ class CallLog:
 
         state = SystemState()
         recorder = self._recorder
-        store = recorder.kafka if recorder.mode == "kafka" else recorder.log
+        kafka = recorder.mode == "kafka"
+        store, outbox = (recorder.kafka, recorder.log) if kafka else (recorder.log, None)
         archive = Archive(self._layout.root / "events" / "archive")
-        for batch in read_all(store, archive, [DATA]):
+        for batch in read_all(store, archive, [DATA], outbox=outbox):
             state.apply(e for e in batch if e.subject == ticker)
-        state.apply(e for e in recorder.log.pending(2**31) if e.subject == ticker)
         etf = state.etf(ticker)
         if etf.updated is None:
             return False

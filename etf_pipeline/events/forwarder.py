@@ -9,14 +9,17 @@ import time
 import uuid
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from etf_pipeline.errors import EtfError
 from etf_pipeline.events.mode import probe
 from etf_pipeline.events.outbox import Outbox
+from etf_pipeline.events.store import Delivery
 from etf_pipeline.store.writer import HOST
 
 if TYPE_CHECKING:
+    from etf_pipeline.events.envelope import Event
     from etf_pipeline.events.kafka import KafkaEventStore
 
 log = logging.getLogger(__name__)
@@ -34,7 +37,8 @@ class Forwarder:
 
     One process has the lease; the others stand by and take over within seconds of its death.
     After every reconnection it asks the broker whether the last confirmed events are still
-    there, and sends again from the first that is not.
+    there, and sends again from the first that is not. What is confirmed while the connection was
+    lost, or out of turn, is read back before it counts.
     """
 
     def __init__(self, log_store: Outbox, broker: KafkaEventStore, servers: str) -> None:
@@ -49,6 +53,9 @@ class Forwarder:
         self._failures = 0
         self._not_before = 0.0
         self._checked = False
+        self._era = -1
+        self._seen = (0, 0)
+        self._ends: dict[tuple[str, int], Confirmed] = {}
         self.problem: str | None = None
         self.sent = 0
 
@@ -98,7 +105,7 @@ class Forwarder:
             return False
         try:
             events = self._log.pending(_BATCH)
-            if not events and self._checked:
+            if not events and self._checked and self._seen == self._broker.connection():
                 return False
             if not self._log.lease("forwarder", self._owner, _LEASE_SECONDS + _REPORT_SECONDS):
                 return False
@@ -114,18 +121,22 @@ class Forwarder:
             self._checked = False
             self._failed(f"Kafka at {self._servers} {why}")
             return False
-        if not self._checked or self._broker.disconnected:
-            try:
+        try:
+            seen, self._seen = self._seen, self._broker.connection()
+            if seen != self._seen or self._era != self._log.era():
+                self._checked = False
+            if not self._checked:
                 self._check_tails()
-            except EtfError as error:
-                self._failed(str(error))
+            events = self._log.pending(_BATCH)
+            if not events:
                 return False
-        events = self._log.pending(_BATCH)
-        if not events:
+            wait = min(_REPORT_SECONDS, max(0.5, deadline - time.monotonic()))
+            deliveries = self._broker.append(events, wait)
+            deliveries = self._note(events, deliveries)
+        except EtfError as error:
+            self._checked = False
+            self._failed(str(error))
             return False
-        wait = min(_REPORT_SECONDS, max(0.5, deadline - time.monotonic()))
-        deliveries = self._broker.append(events, wait)
-        self._log.delivered(events, deliveries)
         good = sum(d.ok for d in deliveries)
         self.sent += good
         bad = next((d.error for d in deliveries if not d.ok), None)
@@ -138,30 +149,76 @@ class Forwarder:
         self._failures, self._not_before, self.problem = 0, 0.0, None
         return True
 
+    def _note(self, events: Sequence[Event], deliveries: list[Delivery]) -> list[Delivery]:
+        """Note what the broker confirmed and, where a loss can have come in between, still has."""
+        found: dict[tuple[str, int], list[Confirmed]] = {}
+        for event, delivery in zip(events, deliveries, strict=True):
+            if delivery.ok:
+                places = found.setdefault((event.channel, delivery.partition), [])
+                places.append((delivery.position, event.id))
+        lost = self._broker.connection() != self._seen
+        if lost or not all(self._follows(k, c) for k, c in found.items()):
+            self._checked = False
+            deliveries = self._read_back(events, deliveries, found)
+            self._era = self._log.begin_era()
+        self._ends.update({k: c[-1] for k, c in found.items()})
+        if not self._log.delivered(events, deliveries, self._era):
+            self._checked = False  # another process took over; what it finds missing it sends
+        return deliveries
+
+    def _follows(self, key: tuple[str, int], new: list[Confirmed]) -> bool:
+        """Whether these were appended to all that was confirmed before in this era."""
+        before = self._ends.get(key)
+        if any(b[0] <= a[0] for a, b in pairwise([*([before] if before else []), *new])):
+            return False
+        if before is None or new[0][0] == before[0] + 1:
+            return True
+        # Others write to this partition too, or it was cut and has grown past where it was.
+        return self._broker.reader.id_at(*key, before[0]) == before[1]
+
+    def _read_back(
+        self,
+        events: Sequence[Event],
+        deliveries: list[Delivery],
+        found: dict[tuple[str, int], list[Confirmed]],
+    ) -> list[Delivery]:
+        """Those deliveries of which the broker has the event in its place now."""
+        there = {
+            (*key, offset): name
+            for key, new in found.items()
+            for offset, name in self._broker.reader.ids_between(
+                *key, min(new)[0], max(new)[0]
+            ).items()
+        }  # fmt: skip
+        return [
+            d if not d.ok or there.get((e.channel, d.partition, d.position)) == e.id
+            else Delivery(-1, -1, "the broker lost it after it had confirmed it")
+            for e, d in zip(events, deliveries, strict=True)
+        ]  # fmt: skip
+
     def _check_tails(self) -> None:
         """Find what the broker confirmed and no longer has, and have it sent again."""
         reader = self._broker.reader
         tails = self._log.tails()
-        ranges = reader.ranges(sorted({channel for channel, _ in tails})) if tails else {}
-        for (channel, partition), newest in tails.items():
-            low, high = ranges.get((channel, partition), (0, 0))
+        ranges = reader.ranges(sorted({place.channel for place in tails})) if tails else {}
+        for place, newest in tails.items():
+            key = (place.channel, place.partition)
+            low, high = ranges.get(key, (0, 0))
 
-            def in_place(
-                c: Confirmed, where: tuple[str, int, int] = (channel, partition, high)
-            ) -> bool:
-                return c[0] < where[2] and reader.id_at(where[0], where[1], c[0]) == c[1]
+            def in_place(c: Confirmed, key: tuple[str, int] = key, high: int = high) -> bool:
+                return c[0] < high and reader.id_at(*key, c[0]) == c[1]
 
             if newest[0] < low or in_place(newest):
                 continue  # gone by retention, or there: and then all before it are too
-            lost = first_lost(
-                [c for c in self._log.confirmed(channel, partition) if c[0] >= low], in_place
-            )
+            lost = first_lost([c for c in self._log.confirmed(place) if c[0] >= low], in_place)
             if lost is not None:
-                n = self._log.forget_deliveries(channel, partition, lost)
+                n = self._log.forget_deliveries(place, lost)
                 log.warning(
                     "%s[%d]: the broker lost %d events it had confirmed, from offset %d on; "
-                    "sending them again", channel, partition, n, lost,
+                    "sending them again", *key, n, lost,
                 )  # fmt: skip
+        self._era = self._log.begin_era(checked=True)
+        self._ends = {}
         self._checked = True
 
     def _failed(self, why: str) -> None:

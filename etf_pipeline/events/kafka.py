@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import threading
@@ -57,7 +58,8 @@ class _Warm:
         self.users = 0
         self.pid = os.getpid()
         self.broken = False
-        self.disconnected = False
+        self.number = next(_numbers)
+        self.losses = 0
         self.callback_errors = 0
         self._stop = threading.Event()
         settings = {**config, **_PRODUCER, "error_cb": self._on_error}
@@ -78,7 +80,7 @@ class _Warm:
         if error.fatal():
             self.broken = True
         if error.code() in (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT):
-            self.disconnected = True
+            self.losses += 1
 
     def discard(self) -> None:
         """Drop everything unsent and end; whatever the broker has of it is a prefix."""
@@ -96,6 +98,7 @@ _SILENT.addHandler(logging.NullHandler())
 _SILENT.propagate = False
 _warm: dict[tuple[tuple[str, str], ...], _Warm] = {}
 _guard = threading.Lock()
+_numbers = itertools.count(1)
 
 
 def _forget_parents() -> None:
@@ -193,14 +196,10 @@ class KafkaEventStore:
                 self._mine = warm
             return warm
 
-    @property
-    def disconnected(self) -> bool:
-        """Whether the connection was lost since this was last asked."""
-        warm = self._mine
-        lost = warm is None or warm.disconnected or warm.broken
-        if warm is not None:
-            warm.disconnected = False
-        return lost
+    def connection(self) -> tuple[int, int]:
+        """Which producer there is and how often it lost a broker; equal while nothing was lost."""
+        warm = self._producer()
+        return warm.number, warm.losses
 
     @property
     def callback_errors(self) -> int:

@@ -177,6 +177,20 @@ class KafkaReader:
         message = self._message_at(channel, partition, offset)
         return None if message is None else parse(message, channel)
 
+    def ids_between(self, channel: str, partition: int, first: int, last: int) -> dict[int, str]:
+        """By offset, the ids of the events from `first` to `last` that are there now."""
+        consumer, key = self.consumer(), (channel, partition)
+        try:
+            low, high = self._ranges(consumer, [channel]).get(key, (0, 0))
+            begin, end = max(first, low), min(last + 1, high)
+            if begin >= end:
+                return {}
+            names = {self.settings.topic(channel): channel}
+            batches = self._drain(consumer, names, {key: begin}, {key: end})
+            return {e.position: e.id for batch in batches for e in batch}
+        finally:
+            consumer.close()
+
     def _message_at(self, channel: str, partition: int, offset: int) -> Message | None:
         consumer = self.consumer()
         topic = self.settings.topic(channel)

@@ -18,6 +18,14 @@ from etf_pipeline.events.projections import Projections
 log = logging.getLogger(__name__)
 _BATCH = 1_000
 _WAIT_SECONDS = 0.2
+# How soon partitions are found that were made, or made anew, after the group had formed.
+_METADATA_MS = 5_000
+_REFUSED = (
+    KafkaError._AUTHENTICATION,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+)
 _LOST = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION)
 
 
@@ -56,6 +64,7 @@ class Worker:
                 "group.id": self._group, "error_cb": self._on_error,
                 "session.timeout.ms": 6_000, "max.poll.interval.ms": 20_000,
                 "partition.assignment.strategy": "range",
+                "topic.metadata.refresh.interval.ms": _METADATA_MS,
             }
         )  # fmt: skip
         consumer.subscribe(
@@ -93,8 +102,10 @@ class Worker:
                 log.warning("%s[%d]: the broker lost events; reading it again", *key)
                 low = self._store.reader.ranges([key[0]])[key][0]
                 consumer.seek(TopicPartition(message.topic(), key[1], low))
-            elif error is not None and error.fatal():
+            elif error is not None and (error.fatal() or error.code() in _REFUSED):
                 raise EventError(f"Kafka: {error.str()}")
+            elif error is not None:
+                log.info("Kafka: %s; going on", error.str())
         if events:
             self.taken += self._projections.apply(events)
 

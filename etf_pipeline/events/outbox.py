@@ -1,9 +1,16 @@
-"""The local log as an outbox: what Kafka confirmed, what still waits, and who sends it."""
+"""The local log as an outbox: what Kafka confirmed, what still waits, and who sends it.
+
+A broker that loses data loses the end of a partition, and may then fill the same offsets with other
+events. So confirmations are noted by era, in which no loss can have gone unnoticed: of the notes of
+one era, those that still hold are always the ones of lowest offset.
+"""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from etf_pipeline.events.database import Database
 from etf_pipeline.events.envelope import Event, now_micros
@@ -14,9 +21,22 @@ from etf_pipeline.store.writer import HOST, process_alive
 _TABLES = """
 CREATE TABLE IF NOT EXISTS deliveries (
   seq INTEGER PRIMARY KEY, channel TEXT NOT NULL, partition INTEGER NOT NULL,
-  position INTEGER NOT NULL);
+  position INTEGER NOT NULL, era INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS leases (name TEXT PRIMARY KEY, owner TEXT, until_us INTEGER);
 """
+# Eras that were checked together count as one.
+_SPAN = (
+    "CASE WHEN d.era <= (SELECT coalesce(max(CAST(value AS INTEGER)), 0) FROM facts "
+    "WHERE name = 'checked_era') THEN 0 ELSE d.era END"
+)
+
+
+class Place(NamedTuple):
+    """Notes whose truth one look can tell: of a partition, in an era."""
+
+    channel: str
+    partition: int
+    span: int
 
 
 class Outbox(SqliteEventStore):
@@ -26,7 +46,7 @@ class Outbox(SqliteEventStore):
         super().__init__(path)
         # What is known of the broker may be learnt again, so it need not wait for the disk.
         self._notes = Database(path, SCHEMA + _TABLES, durable=False)
-        self._sent_below = 0
+        self._sent_below = (0, 0)  # in which era, and the number
 
     def prune(self, upto: int) -> int:
         """Let events up to `upto` go, and what was noted of them."""
@@ -43,13 +63,14 @@ class Outbox(SqliteEventStore):
     def pending(self, limit: int = 2_000) -> list[Event]:
         """The oldest events that no broker has confirmed, in order."""
         with self._notes.reading() as db:
+            era, below = self._start(db)
             rows = db.execute(
                 f"SELECT {COLUMNS}, 0, seq FROM events e WHERE seq > ? AND NOT EXISTS "  # noqa: S608
                 "(SELECT 1 FROM deliveries d WHERE d.seq = e.seq) ORDER BY seq LIMIT ?",
-                (self._sent_below, limit),
+                (below, limit),
             ).fetchall()
             if rows:
-                self._sent_below = rows[0][10] - 1
+                self._sent_below = (era, rows[0][10] - 1)
         return list(map(Event._make, rows))
 
     def count_pending(self) -> int:
@@ -58,9 +79,14 @@ class Outbox(SqliteEventStore):
             return int(
                 db.execute(
                     "SELECT count(*) FROM events e WHERE seq > ? AND NOT EXISTS "
-                    "(SELECT 1 FROM deliveries d WHERE d.seq = e.seq)", (self._sent_below,),
+                    "(SELECT 1 FROM deliveries d WHERE d.seq = e.seq)", self._start(db)[1:],
                 ).fetchone()[0]
             )  # fmt: skip
+
+    def _start(self, db: sqlite3.Connection) -> tuple[int, int]:
+        """This era, and the number up to which every event was confirmed in it."""
+        era = _era(db)
+        return self._sent_below if self._sent_below[0] == era else (era, 0)
 
     def all_delivered(self, events: Sequence[Event]) -> bool:
         """Whether a broker has confirmed every one of these events."""
@@ -76,42 +102,65 @@ class Outbox(SqliteEventStore):
             }
         return len(known) == len({e.id for e in events}) and found.issuperset(known.values())
 
-    def delivered(self, events: Sequence[Event], deliveries: Sequence[Delivery]) -> None:
-        """Note which events the broker confirmed, and where."""
+    def era(self) -> int:
+        """The newest era."""
+        with self._notes.reading() as db:
+            return _era(db)
+
+    def begin_era(self, *, checked: bool = False) -> int:
+        """A new era; with `checked`, all notes up to now are known to be true."""
+        with self._notes.writing() as db:
+            return _begin_era(db, checked)
+
+    def delivered(self, events: Sequence[Event], deliveries: Sequence[Delivery], era: int) -> bool:
+        """Note which events the broker confirmed, and where.
+
+        False, and nothing is noted, when another process has begun an era since.
+        """
         rows = [
-            (e.position, e.channel, d.partition, d.position)
+            (e.position, e.channel, d.partition, d.position, era)
             for e, d in zip(events, deliveries, strict=True)
             if d.ok
         ]
         with self._notes.writing() as db:
-            db.executemany("REPLACE INTO deliveries VALUES (?, ?, ?, ?)", rows)
+            if _era(db) != era:
+                return False
+            db.executemany("REPLACE INTO deliveries VALUES (?, ?, ?, ?, ?)", rows)
+        return True
 
-    def tails(self) -> dict[tuple[str, int], tuple[int, str]]:
-        """By channel and partition: offset and id of the newest event a broker confirmed."""
+    def tails(self) -> dict[Place, tuple[int, str]]:
+        """Offset and id of the newest event that a broker confirmed in each place."""
         with self._notes.reading() as db:
             rows = db.execute(
-                "SELECT d.channel, partition, max(position), id FROM deliveries d "
-                "JOIN events USING (seq) GROUP BY d.channel, partition"
+                f"SELECT d.channel, partition, {_SPAN}, max(position), id FROM deliveries d "  # noqa: S608
+                "JOIN events USING (seq) GROUP BY 1, 2, 3"
             )
-            return {(c, p): (position, key) for c, p, position, key in rows}
+            return {Place(*r[:3]): (r[3], r[4]) for r in rows}
 
-    def confirmed(self, channel: str, partition: int) -> list[tuple[int, str]]:
-        """Offset and id of every event a broker confirmed in one partition, oldest first."""
+    def confirmed(self, place: Place) -> list[tuple[int, str]]:
+        """Offset and id of every event that a broker confirmed in a place, lowest first."""
         with self._notes.reading() as db:
             return db.execute(
-                "SELECT position, id FROM deliveries d JOIN events USING (seq) "
-                "WHERE d.channel = ? AND partition = ? ORDER BY position", (channel, partition),
+                "SELECT position, id FROM deliveries d JOIN events USING (seq) "  # noqa: S608
+                f"WHERE d.channel = ? AND partition = ? AND {_SPAN} = ? ORDER BY position", place,
             ).fetchall()  # fmt: skip
 
-    def forget_deliveries(self, channel: str, partition: int, from_position: int) -> int:
-        """Have events sent again that a broker confirmed and then lost."""
+    def forget_deliveries(self, place: Place, from_position: int) -> int:
+        """Have events sent again that a broker confirmed and then lost; returns how many.
+
+        Later events of the partition go again too, so that in the end each key's are in order.
+        """
         with self._notes.writing() as db:
-            gone = db.execute(
-                "DELETE FROM deliveries WHERE channel = ? AND partition = ? AND position >= ?",
-                (channel, partition, from_position),
-            ).rowcount
-        self._sent_below = 0
-        return gone
+            first, lost = db.execute(
+                "SELECT min(seq), count(*) FROM deliveries d WHERE channel = ? AND partition = ? "  # noqa: S608
+                f"AND {_SPAN} = ? AND position >= ?", (*place, from_position),
+            ).fetchone()  # fmt: skip
+            db.execute(
+                "DELETE FROM deliveries WHERE channel = ? AND partition = ? AND seq >= ?",
+                (place.channel, place.partition, first),
+            )
+            _begin_era(db, checked=False)  # other processes look from the beginning again too
+        return int(lost)
 
     def lease(self, name: str, owner: str, seconds: float) -> bool:
         """Take or keep a role that one process has at a time; False while another has it.
@@ -133,6 +182,18 @@ class Outbox(SqliteEventStore):
         """Give the role up."""
         with self._notes.writing() as db:
             db.execute("DELETE FROM leases WHERE name = ? AND owner = ?", (name, owner))
+
+
+def _era(db: sqlite3.Connection) -> int:
+    row = db.execute("SELECT value FROM facts WHERE name = 'era'").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _begin_era(db: sqlite3.Connection, checked: bool) -> int:
+    era = _era(db)
+    facts = {"era": str(era + 1)} | ({"checked_era": str(era)} if checked else {})
+    db.executemany("REPLACE INTO facts VALUES (?, ?)", list(facts.items()))
+    return era + 1
 
 
 def _dead(owner: str) -> bool:

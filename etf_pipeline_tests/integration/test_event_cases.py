@@ -22,6 +22,8 @@ from etf_pipeline.events.projections import Projections
 from etf_pipeline.events.recorder import Recorder
 from etf_pipeline.events.sqlite import SqliteEventStore
 from etf_pipeline.events.state import fold
+from etf_pipeline.settings import Settings
+from etf_pipeline.system import ETFSystem
 from etf_pipeline_tests.brokers import free_port
 from etf_pipeline_tests.events_support import T0, ids, kafka_settings, queries, query
 
@@ -209,20 +211,51 @@ def test_9_broker_that_lost_what_it_had_confirmed(tmp_path, own_broker, recorder
     mine.record(later)
     own_broker.start()
     wait_until(lambda: mine.log.count_pending() == 0 and mine.forwarder.problem is None, 60)
-    # the loss is noticed at the latest by a forwarder that starts anew
-    Forwarder(mine.log, mine.kafka, own_broker.servers).drain(30)
     wanted = {e.id for e in [*first, *later]}
 
-    def all_there():
-        mine.forwarder.drain(5)
-        return set(ids(mine.kafka.read())) == wanted
-
-    wait_until(all_there, 60)
+    wait_until(lambda: set(ids(mine.kafka.read())) == wanted, 60)
     for batch in mine.kafka.read():
         read_model.apply(batch)
     assert read_model.event_ids() == wanted
     assert sum(read_model.query_counts().values()) == 70
     read_model.close()
+
+
+class LosesAll(KafkaEventStore):
+    """The real store; the broker's disk is lost just before it takes in the batches of `when`."""
+
+    def __init__(self, settings, broker, when):
+        super().__init__(settings)
+        self.broker, self.when, self.calls = broker, when, 0
+
+    def append(self, events, timeout=15.0):
+        self.calls += 1
+        if self.calls in self.when:
+            self.drop_producer()
+            self.broker.kill()
+            shutil.rmtree(self.broker.folder / "data")
+            self.broker.start()
+            timeout += 30.0
+        return super().append(events, timeout)
+
+
+@pytest.mark.parametrize("when", [{2}, {3}, {2, 3}])
+def test_9_broker_that_loses_everything_once_it_was_checked(tmp_path, own_broker, recorders, when):
+    """It confirms new events at offsets that it had given before: both confirmations stand."""
+    settings = kafka_settings(own_broker.servers)
+    mine = recorder(recorders, tmp_path, settings, forward=False)
+    store, events = LosesAll(settings, own_broker, when), queries(120)
+    forwarder = Forwarder(mine.log, store, own_broker.servers)
+    for part in (events[:60], events[60:80], events[80:90], events[90:]):
+        mine.record(part)
+        forwarder.drain(60)
+    wait_until(lambda: forwarder.drain(20) == 0, 60)
+    found = [e for batch in store.read() for e in batch]
+    assert {e.id for e in found} == {e.id for e in events}
+    for ticker in {e.subject for e in events}:  # what the new broker took in first came again
+        order = list(dict.fromkeys(e.id for e in reversed(found) if e.subject == ticker))
+        assert order[::-1] == [e.id for e in events if e.subject == ticker]
+    store.close()
 
 
 @pytest.mark.parametrize("lost_from", [0, 1, 7, 49, 50])
@@ -291,6 +324,19 @@ def test_10_kafka_that_comes_up_later_is_used_without_a_restart(tmp_path, own_br
     mine.record([query()])
     wait_until(lambda: mine.log.count_pending() == 0)
     assert len(ids(mine.kafka.read())) == 1
+
+
+def test_events_that_are_sent_while_they_are_read_are_not_missed(tmp_path, broker, recorders):
+    mine = recorder(recorders, tmp_path, kafka_settings(broker.servers), forward=False)
+    system = ETFSystem(Settings(data_dir=tmp_path), recorder=mine)
+    mine.record(queries(20))
+    assert mine.forwarder.drain(30) == 0
+    mine.record(queries(20, start=20))
+    reading = system.events()
+    found = [e.id for e in next(batch for batch in reading if batch)]
+    assert mine.forwarder.drain(30) == 0
+    found += ids(reading)
+    assert set(found) == {e.id for e in queries(40)}
 
 
 def test_14_paused_broker_and_duplicates(tmp_path, own_broker, recorders):
