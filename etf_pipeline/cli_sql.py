@@ -38,9 +38,9 @@ def sql(
     Example: etf sql "SELECT ticker, volatility FROM risk_metrics WHERE window = '3y' ORDER BY 2"
     """
     try:
-        from etf_pipeline.sql.fresh import open_fresh, places
+        from etf_pipeline.sql.fresh import open_catalogue, places
         from etf_pipeline.sql.output import FORMATS, write, write_parquet
-        from etf_pipeline.sql.safe import Limits, SafeConnection
+        from etf_pipeline.sql.safe import Limits
     except ImportError as error:
         raise SettingsError(
             f"this command needs {error.name}: pip install 'etf_pipeline[pipeline]'"
@@ -51,14 +51,7 @@ def sql(
     text = _statement(statement, file)
     limits = Limits(timeout, memory, max_rows)
     root, universe_file = places(data_dir)
-    db = open_fresh(root, universe_file)
-    if db is None:
-        from etf_pipeline.sql.catalogue import open_catalogue
-
-        opened = open_catalogue(root, universe_file, limits)
-    else:
-        opened = SafeConnection(db, root, limits)
-    with opened as connection:
+    with open_catalogue(root, universe_file, limits) as connection:
         if text is None:
             from etf_pipeline.sql.prompt import interact
 

@@ -15,24 +15,18 @@ import duckdb
 import pyarrow.parquet as pq
 
 from etf_pipeline.errors import CorruptFileError, StoreError, UniverseError
-from etf_pipeline.events.archive import to_table
-from etf_pipeline.events.recorder import log_path
-from etf_pipeline.events.sqlite import SqliteEventStore
-from etf_pipeline.schemas import EVENTS
 from etf_pipeline.sql.fresh import (
     FILES,
     catalogue_path,
     filled,
-    logged,
     open_fresh,
     signature,
-    snapshotted,
 )
-from etf_pipeline.sql.safe import Limits, SafeConnection
+from etf_pipeline.sql.record import copy_log
 from etf_pipeline.sql.views import MACROS, VIEWS, View, empty_columns
 from etf_pipeline.store.layout import Layout, decode_ticker
 from etf_pipeline.store.reader import file_info
-from etf_pipeline.store.writer import locked, publish, write_text
+from etf_pipeline.store.writer import locked
 from etf_pipeline.universe import load_universe
 
 _USER_COLUMNS = ("open", "high", "low", "close", "volume", "dividends", "stock_splits",
@@ -49,35 +43,13 @@ def ensure_catalogue(root: Path, universe_file: Path, lock_timeout: float = 300.
     if not root.is_dir():
         raise StoreError(f"there is no store in {root} yet; run `etf run` first")
     with locked(layout.lock("catalogue", "etf.duckdb"), lock_timeout):
-        if logged(root) != snapshotted(root):
-            snapshot_events(layout)
+        copy_log(layout)
         db = open_fresh(root, universe_file)
         if db is None:
             _build(universe_file, layout, path, signature(root, universe_file))
         else:
             db.close()
     return path
-
-
-def open_catalogue(root: Path, universe_file: Path, limits: Limits | None = None) -> SafeConnection:
-    """A safe connection to the store's catalogue, made or mended first where it has to be."""
-    db = open_fresh(root, universe_file)
-    if db is None:
-        db = duckdb.connect(str(ensure_catalogue(root, universe_file)), read_only=True)
-    return SafeConnection(db, root, limits)
-
-
-def snapshot_events(layout: Layout) -> None:
-    """Bring `events/log.parquet` up to date with the local log, which DuckDB cannot read."""
-    newest = logged(layout.root)
-    log = SqliteEventStore(log_path(layout.root))
-    try:
-        events = [e for batch in log.read() for e in batch]
-    finally:
-        log.close()
-    publish(layout.root / "events" / "log.parquet", EVENTS, to_table(events))
-    upto = max((e.position for e in events), default=0)
-    write_text(layout.root / "events" / "log.seq", str(max(upto, newest)))
 
 
 def _build(universe_file: Path, layout: Layout, path: Path, signed: str) -> None:
@@ -96,6 +68,8 @@ def _build(universe_file: Path, layout: Layout, path: Path, signed: str) -> None
 
 
 def _fill(db: duckdb.DuckDBPyConnection, universe_file: Path, layout: Layout) -> None:
+    tickers = sorted(decode_ticker(p.stem) for p in layout.historical_dir.glob("*.parquet"))
+    db.execute(f"CREATE TYPE known_ticker AS ENUM ({', '.join(map(_quoted, tickers))})")
     for view in VIEWS:
         sql = view.sql
         there = filled(layout.root, view.name) if view.name in FILES else []

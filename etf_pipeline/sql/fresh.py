@@ -11,7 +11,9 @@ from pathlib import Path
 
 import duckdb
 
-VERSION = 1
+from etf_pipeline.sql.safe import Limits, SafeConnection
+
+VERSION = 2
 # By view: the files it reads, as globs below the store.
 FILES: dict[str, tuple[str, ...]] = {
     "prices": ("historical/*.parquet",),
@@ -23,7 +25,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "backtests_history": ("portfolios/backtests/as_of=*/*.parquet",),
     "quality": ("quarantine/*.parquet",),
     "runs": ("manifests/*/*.parquet",),
-    "events": ("events/archive/*/*/*.parquet", "events/log.parquet"),
+    "events": ("events/archive/*/*/*.parquet", "events/log/*.parquet"),
     "raw_answers": ("raw/*/*.parquet",),
 }
 
@@ -66,30 +68,37 @@ def signature_of(db: duckdb.DuckDBPyConnection) -> str | None:
     return None if row is None else str(row[0])
 
 
-def logged(root: Path) -> int:
-    """Sequence number of the newest event in the local log, 0 without a log."""
+def logged(root: Path) -> str:
+    """Number and hash of the newest event in the local log, empty without one."""
     path = root / "events" / "events.sqlite"
     if not path.exists():
-        return 0
+        return ""
     with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
         try:
-            row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
+            newest = "SELECT seq || ' ' || hex(hash) FROM events ORDER BY seq DESC LIMIT 1"
+            row = db.execute(newest).fetchone()
         except sqlite3.Error:
-            return 0
-    return int(row[0]) if row else 0
+            return ""
+    return str(row[0]) if row else ""
 
 
-def snapshotted(root: Path) -> int:
-    """Up to which event `events/log.parquet` goes."""
-    with contextlib.suppress(OSError, ValueError):
-        return int((root / "events" / "log.seq").read_text())
-    return 0
+def copied(root: Path) -> str:
+    """The same of the newest event that is copied to `events/log/`."""
+    try:
+        return copied_path(root).read_text()
+    except OSError:
+        return ""
+
+
+def copied_path(root: Path) -> Path:
+    """Where it is noted."""
+    return root / "events" / "log.copied"
 
 
 def open_fresh(root: Path, universe_file: Path) -> duckdb.DuckDBPyConnection | None:
     """The catalogue, opened for reading, if it may be used as it is."""
     path = catalogue_path(root)
-    if not path.exists() or logged(root) != snapshotted(root):
+    if not path.exists() or logged(root) != copied(root):
         return None
     try:
         db = duckdb.connect(str(path), read_only=True)
@@ -99,6 +108,20 @@ def open_fresh(root: Path, universe_file: Path) -> duckdb.DuckDBPyConnection | N
         return db
     db.close()
     return None
+
+
+def open_catalogue(root: Path, universe_file: Path, limits: Limits | None = None) -> SafeConnection:
+    """A safe connection to the store's catalogue, made or mended first where it has to be.
+
+    Raises:
+        StoreError: there is no store, or its folder cannot be written.
+    """
+    db = open_fresh(root, universe_file)
+    if db is None:
+        from etf_pipeline.sql.catalogue import ensure_catalogue
+
+        db = duckdb.connect(str(ensure_catalogue(root, universe_file)), read_only=True)
+    return SafeConnection(db, root, limits)
 
 
 def places(data_dir: Path | None) -> tuple[Path, Path]:

@@ -29,7 +29,7 @@ _EXPLAIN = re.compile(
 _INTERRUPTED = re.compile("interrupt", re.IGNORECASE)
 _REPLACED = re.compile(
     "bytes outside file|No magic bytes|Snappy|ZSTD|Invalid thrift|TProtocol|out of buffer"
-    "|Cannot read .* bytes|Could not read|changed on disk|corrupt",
+    "|Cannot read .* bytes|Could not read|changed on disk|corrupt|No such file or directory",
     re.IGNORECASE,
 )
 _ATTEMPTS = 25
@@ -59,14 +59,15 @@ class Answer:
     cut: bool
 
 
-def checked(sql: str) -> str:
-    """The one statement of `sql`, if it may be run.
+def checked(sql: str, db: duckdb.DuckDBPyConnection | None = None) -> str:
+    """The one statement of `sql`, if it may be run; parsed by `db`, or a connection of its own.
 
     Raises:
         QueryError: it is empty, not SQL, more than one statement, or changes anything.
     """
+    parser = db or duckdb.default_connection()
     try:
-        statements = duckdb.extract_statements(sql)
+        statements = parser.extract_statements(sql)
     except duckdb.Error as error:
         raise QueryError(_explained(error)) from None
     if not statements:
@@ -80,7 +81,7 @@ def checked(sql: str) -> str:
     if kind == "EXPLAIN":
         match = _EXPLAIN.match(statement.query)
         inner = statement.query[match.end() :] if match else ""
-        checked_inner = duckdb_types(inner)
+        checked_inner = _types(inner, parser)
         if checked_inner == ["SELECT"]:
             return str(statement.query)
         kind = "EXPLAIN of " + (", ".join(checked_inner) or "something else")
@@ -91,10 +92,10 @@ def checked(sql: str) -> str:
     )
 
 
-def duckdb_types(sql: str) -> list[str]:
+def _types(sql: str, parser: duckdb.DuckDBPyConnection) -> list[str]:
     """Types of the statements in `sql`; none when it is not SQL."""
     try:
-        return [str(s.type).rpartition(".")[2] for s in duckdb.extract_statements(sql)]
+        return [str(s.type).rpartition(".")[2] for s in parser.extract_statements(sql)]
     except duckdb.Error:
         return []
 
@@ -147,7 +148,7 @@ class SafeConnection:
             result = self._db.execute(statement)
             return result.description or [], result.fetchmany(most + 1)
 
-        described, rows = self._run(checked(sql), run)
+        described, rows = self._run(checked(sql, self._db), run)
         return Answer(
             [str(d[0]) for d in described], [str(d[1]) for d in described], rows[:most],
             len(rows) > most,
@@ -159,7 +160,7 @@ class SafeConnection:
         def run(statement: str) -> pa.Table:
             return self._db.sql(statement).limit(self.limits.rows).to_arrow_table()
 
-        return self._run(checked(sql), run)
+        return self._run(checked(sql, self._db), run)
 
     def _run(self, statement: str, work: Callable[[str], T]) -> T:
         """Do the work within the limits, with DuckDB's errors in our words."""

@@ -17,7 +17,7 @@ from etf_pipeline.history.update import update_histories
 from etf_pipeline.ingest.collect import collect
 from etf_pipeline.ingest.simulated import SimulatedSource
 from etf_pipeline.settings import Settings
-from etf_pipeline.sql.catalogue import open_catalogue
+from etf_pipeline.sql.fresh import open_catalogue
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifests import write_manifest
 from etf_pipeline_tests.conftest import ROOT

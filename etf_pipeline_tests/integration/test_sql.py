@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from etf_pipeline.errors import QueryError
-from etf_pipeline.sql.catalogue import ensure_catalogue, open_catalogue
-from etf_pipeline.sql.fresh import catalogue_path
+from etf_pipeline.sql.catalogue import ensure_catalogue
+from etf_pipeline.sql.fresh import catalogue_path, open_catalogue
 from etf_pipeline.sql.safe import Limits, checked
 from etf_pipeline.sql.views import MACROS, VIEWS
 from etf_pipeline_tests.events_support import embedded_settings
@@ -136,6 +136,25 @@ def test_any_client_opens_it(store):
         assert db.execute("SELECT count(DISTINCT ticker) FROM prices").fetchone() == (3,)
 
 
+@pytest.mark.parametrize("view", ["returns", "drawdowns"])
+def test_a_ticker_newer_than_the_catalogue_is_there_for_any_client(store, view):
+    path = ensure_catalogue(*store)
+    known = {r[0] for r in ask(store, "SELECT DISTINCT ticker FROM prices").rows}
+    shutil.copy(store[0] / "historical/VAS.parquet", store[0] / "historical/NEW.parquet")
+    with duckdb.connect(str(path), read_only=True) as db:
+
+        def rows(ticker):
+            return db.execute(
+                f"SELECT * EXCLUDE ticker FROM {view} WHERE ticker = ? ORDER BY date", [ticker]
+            ).fetchall()
+
+        assert rows("NEW") == rows("VAS") != []
+        counted = "SELECT ticker, count(*) FROM {} GROUP BY ticker ORDER BY ticker"
+        counts = db.execute(counted.format(view)).fetchall()
+        assert counts == db.execute(counted.format("prices")).fetchall()
+        assert {c[0] for c in counts} == known | {"NEW"}
+
+
 def test_a_store_without_tables_has_empty_views(tmp_path):
     layout = simulated_store(tmp_path / "data")
     store = (layout.root, tmp_path / "no-universe.csv")
@@ -180,6 +199,54 @@ def test_events_are_there(store):
     assert ask(store, sql).rows == [(15, 15)]
     asked = ask(store, "SELECT data->>'$.operation', count(*) FROM events GROUP BY ALL").rows
     assert asked == [("load_etf_data", 15)]
+    recorder.close(0)
+
+
+def test_the_copied_log_follows_the_log(store, monkeypatch):
+    """Whole files stay as they are; pruned, replaced and lost logs show."""
+    from etf_pipeline.events.archive import Archive, archive_events, prune_log
+    from etf_pipeline.events.recorder import Recorder, log_path
+    from etf_pipeline_tests.events_support import queries
+
+    monkeypatch.setattr("etf_pipeline.sql.record.EVENTS_PER_FILE", 100)
+    folder = store[0] / "events" / "log"
+    recorder = Recorder(store[0], embedded_settings())
+
+    def there():
+        return {r[0] for r in ask(store, "SELECT id FROM events").rows}
+
+    def files():
+        return {p.name: p.stat().st_mtime_ns for p in folder.glob("*.parquet")}
+
+    events = queries(437)
+    for upto in (1, 98, 99, 100, 250, 437):
+        recorder.record(events[:upto])
+        before = files()
+        assert there() == {e.id for e in events[:upto]}
+        changed = [n for n, t in files().items() if before.get(n, t) != t]
+        assert len(changed) <= 1
+    assert len(files()) == 437 // 100 + 1
+    before = files()
+    assert len(there()) == 437
+    assert files() == before
+
+    archive = Archive(store[0] / "events/archive")
+    archive_events(recorder.log, archive, NOW)
+    assert prune_log(recorder.log, archive, 0, sent=False) == 437
+    assert there() == {e.id for e in events}
+    assert files() == {}
+    recorder.record(queries(3, start=1000))
+    assert len(there()) == 440
+    assert len(files()) == 1
+
+    recorder.close(0)
+    for path in log_path(store[0]).parent.glob("events.sqlite*"):
+        path.unlink()
+    shutil.rmtree(archive.root)
+    assert there() == set()
+    recorder = Recorder(store[0], embedded_settings())
+    recorder.record(queries(460, start=2000))  # as if an older copy had been put back
+    assert there() == {e.id for e in queries(460, start=2000)}
     recorder.close(0)
 
 
