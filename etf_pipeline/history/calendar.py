@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 from functools import lru_cache
+from statistics import mode
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,7 +51,7 @@ def has_calendar(mic: str) -> bool:
         return False
     try:
         return len(sessions(mic)) > 0
-    except NotImplementedError:  # a name that the calendar library lists without its rules
+    except (NotImplementedError, ValueError):  # listed by the library, without rules that work
         return False
 
 
@@ -77,6 +78,10 @@ def last_final_session(mic: str, now: dt.datetime, delay: dt.timedelta) -> dt.da
 
 def close_time(mic: str) -> dt.time:
     """The usual close of an exchange, in its own time zone."""
-    calendar = exchange_calendar(mic)
-    last = calendar.sessions[-1]
-    return calendar.session_close(last).tz_convert(calendar.tz).time()
+    return usual_close(exchange_calendar(mic))
+
+
+def usual_close(calendar: ExchangeCalendar) -> dt.time:
+    """The local time at which most of a calendar's last 250 sessions close; some close early."""
+    closes = calendar.schedule["close"].iloc[-250:].dt.tz_convert(calendar.tz)
+    return mode(closes.dt.time)

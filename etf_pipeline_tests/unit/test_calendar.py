@@ -1,5 +1,6 @@
 import datetime as dt
 
+import exchange_calendars
 import numpy as np
 import pytest
 
@@ -9,6 +10,7 @@ from etf_pipeline.history.calendar import (
     last_final_session,
     sessions,
     time_zone,
+    usual_close,
 )
 
 DELAY = dt.timedelta(minutes=45)
@@ -57,7 +59,24 @@ def test_asx_sessions():
     assert close_time("XASX") == dt.time(16, 0)
 
 
+@pytest.mark.parametrize(
+    ("mic", "end", "close"),
+    [
+        ("XNYS", "2027-11-26", dt.time(16, 0)),  # the day after Thanksgiving: 13:00
+        ("XASX", "2026-12-24", dt.time(16, 0)),  # Christmas Eve: 14:10
+        ("XLON", "2026-12-31", dt.time(16, 30)),  # New Year's Eve: 12:30
+        ("XHKG", "2026-12-31", dt.time(16, 0)),  # New Year's Eve: 12:00
+    ],
+)
+def test_an_early_close_is_not_the_usual_one(mic, end, close):
+    calendar = exchange_calendars.get_calendar(mic, start="2020-01-01", end=end)
+    last = calendar.session_close(calendar.sessions[-1]).tz_convert(calendar.tz).time()
+    assert last < close
+    assert usual_close(calendar) == close
+
+
 def test_only_exchanges_with_rules_count():
     assert has_calendar("XNYS")
     assert not has_calendar("ASX")
-    assert not has_calendar("ASEX")  # listed by the calendar library, without its rules
+    for mic in ("ASEX", "XTAE"):  # listed by the calendar library, without rules that work
+        assert not has_calendar(mic)
