@@ -21,7 +21,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from etf_pipeline.errors import EventError, SettingsError
 from etf_pipeline.events.envelope import LINEAGE_TYPE, Event, to_kafka
-from etf_pipeline.events.kafka_reader import KafkaReader
+from etf_pipeline.events.kafka_reader import SILENT, KafkaReader
 from etf_pipeline.events.model import CHANNELS, LINEAGE
 from etf_pipeline.events.settings import EventSettings, client_config, redacted
 from etf_pipeline.events.store import Batches, Delivery
@@ -64,7 +64,7 @@ class _Warm:
         self._stop = threading.Event()
         settings = {**config, **_PRODUCER, "error_cb": self._on_error}
         with explained_config(config):
-            self.producer = Producer(settings, logger=_SILENT)
+            self.producer = Producer(settings, logger=SILENT)
         self._poller = threading.Thread(target=self._poll, name="etf-kafka-poller", daemon=True)
         self._poller.start()
 
@@ -93,9 +93,6 @@ class _Warm:
             self.producer.close()
 
 
-_SILENT = logging.getLogger("etf_pipeline.librdkafka")
-_SILENT.addHandler(logging.NullHandler())
-_SILENT.propagate = False
 _warm: dict[tuple[tuple[str, str], ...], _Warm] = {}
 _guard = threading.Lock()
 _numbers = itertools.count(1)
@@ -224,7 +221,7 @@ class KafkaEventStore:
         if self._topics_ready:
             return
         with explained_config(self.config):
-            admin = AdminClient(self.config, logger=_SILENT)
+            admin = AdminClient(self.config, logger=SILENT)
         wanted = [self.settings.topic(c) for c in (*CHANNELS, LINEAGE)]
         days = self.settings.event_store_retention_days
         retention = "-1" if days < 0 else str(days * _MS_PER_DAY)

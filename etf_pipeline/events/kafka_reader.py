@@ -23,7 +23,10 @@ _BATCH = 5_000
 _WAIT_SECONDS = 0.03
 # Produce time is never long before event time; clocks of hosts may differ by this much.
 _CLOCKS_MS = 3_600_000
-_SILENT = logging.getLogger("etf_pipeline.librdkafka")
+# librdkafka's own lines; what matters comes as errors.
+SILENT = logging.getLogger("etf_pipeline.librdkafka")
+SILENT.addHandler(logging.NullHandler())
+SILENT.propagate = False
 _NOTHING_THERE = (
     KafkaError._PARTITION_EOF,
     KafkaError._AUTO_OFFSET_RESET,
@@ -46,7 +49,7 @@ class KafkaReader:
             "enable.auto.commit": False, "enable.partition.eof": True,
             "auto.offset.reset": "error", "fetch.wait.max.ms": 50, **changes,
         }  # fmt: skip
-        return Consumer(config, logger=_SILENT)
+        return Consumer(config, logger=SILENT)
 
     def ranges(self, channels: Sequence[str]) -> dict[tuple[str, int], Range]:
         """Low and high offset of every partition of these channels, now.

@@ -8,10 +8,12 @@ import time
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
 
-from etf_pipeline.errors import EventError
+from etf_pipeline.errors import EventError, SettingsError
 from etf_pipeline.events.kafka import KafkaEventStore
-from etf_pipeline.events.kafka_reader import consume, parse
+from etf_pipeline.events.kafka_group import left_out
+from etf_pipeline.events.kafka_reader import SILENT, consume, parse
 from etf_pipeline.events.model import CHANNELS
 from etf_pipeline.events.projections import Projections
 
@@ -19,13 +21,14 @@ log = logging.getLogger(__name__)
 _BATCH = 1_000
 _WAIT_SECONDS = 0.2
 # How soon partitions are found that were made, or made anew, after the group had formed.
-_METADATA_MS = 5_000
+_LOOK_SECONDS = 5.0
 _REFUSED = (
     KafkaError._AUTHENTICATION,
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
 )
+_PAUSE_SECONDS = 2.0
 _LOST = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION)
 
 
@@ -45,6 +48,7 @@ class Worker:
         self._eof: set[tuple[str, int]] = set()
         self._names = {store.settings.topic(c): c for c in CHANNELS}
         self._recheck = False
+        self._admin = AdminClient(store.config, logger=SILENT)
         self.assigned: set[tuple[str, int]] = set()
         self.taken = 0
 
@@ -55,36 +59,73 @@ class Worker:
     def run(self, once: bool = False) -> int:
         """Take events in; with `once`, until every assigned partition is at its end.
 
+        Without `once` it goes on after any trouble of the brokers.
+
         Raises:
-            EventError: the brokers cannot be reached, or refuse this client.
+            EventError: the brokers cannot be reached at the start, or ever with `once`.
+            SettingsError: they refuse this client.
         """
         self._store.ensure_topics()
+        while not self._stop.is_set():
+            try:
+                self._consume(once)
+                break
+            except (EventError, KafkaException) as error:
+                if once:
+                    raise EventError(str(error)) from None
+                log.warning("%s; trying again in %g s", error, _PAUSE_SECONDS)
+                self._stop.wait(_PAUSE_SECONDS)
+        return self.taken
+
+    def _consume(self, once: bool) -> None:
         consumer = self._store.reader.consumer(
             **{
                 "group.id": self._group, "error_cb": self._on_error,
                 "session.timeout.ms": 6_000, "max.poll.interval.ms": 20_000,
                 "partition.assignment.strategy": "range",
-                "topic.metadata.refresh.interval.ms": _METADATA_MS,
+                "topic.metadata.refresh.interval.ms": int(_LOOK_SECONDS * 1000),
             }
         )  # fmt: skip
         consumer.subscribe(
             list(self._names), on_assign=self._on_assign, on_revoke=self._on_revoke,
             on_lost=self._on_revoke,
         )  # fmt: skip
-        started = time.monotonic()
+        started = looked = time.monotonic()
+        left = False
         try:
             while not self._stop.is_set():
                 self._take(consumer, consume(consumer, _BATCH, _WAIT_SECONDS))
                 if self._recheck:
                     self._recheck = False
                     self._seek(consumer, self.assigned)
+                if not once and time.monotonic() - looked > _LOOK_SECONDS:
+                    left, looked = self._look_for_unread(left), time.monotonic()
                 if once and self.assigned and self._eof >= self.assigned:
                     break
                 if once and not self.assigned and time.monotonic() - started > 60.0:
                     raise EventError(f"group {self._group}: no partition was assigned within 60 s")
         finally:
+            self.assigned = set()
             consumer.close()
-        return self.taken
+
+    def _look_for_unread(self, before: bool) -> bool:
+        """Whether the group leaves partitions unread; at the second time it is joined anew.
+
+        Raises:
+            EventError: it does, and did `before`.
+        """
+        try:
+            left = left_out(self._admin, self._group, self._names)
+        except KafkaException as error:
+            log.debug("group %s cannot be described: %s", self._group, error)
+            return False
+        if left and before:
+            topic, partition = min(left)
+            raise EventError(
+                f"group {self._group}: {len(left)} partitions are read by no worker, such as "
+                f"{topic}[{partition}]; joining it anew"
+            )
+        return bool(left)
 
     def _take(self, consumer: Consumer, messages: list[Any]) -> None:
         events = []
@@ -100,9 +141,15 @@ class Worker:
                 self._eof.add(key)
             elif error is not None and error.code() in _LOST and key is not None:
                 log.warning("%s[%d]: the broker lost events; reading it again", *key)
-                low = self._store.reader.ranges([key[0]])[key][0]
+                low = self._store.reader.ranges([key[0]]).get(key, (0, 0))[0]
                 consumer.seek(TopicPartition(message.topic(), key[1], low))
-            elif error is not None and (error.fatal() or error.code() in _REFUSED):
+            elif error is not None and error.code() in _REFUSED:
+                raise SettingsError(
+                    f"Kafka refuses this client: {error.str()}; it must be allowed to read the "
+                    f"topics {self._store.settings.kafka_topic_prefix}.* and the group "
+                    f"{self._group}"
+                )
+            elif error is not None and error.fatal():
                 raise EventError(f"Kafka: {error.str()}")
             elif error is not None:
                 log.info("Kafka: %s; going on", error.str())

@@ -17,6 +17,7 @@ import pytest
 
 from etf_pipeline.events.forwarder import Forwarder, first_lost
 from etf_pipeline.events.kafka import KafkaEventStore
+from etf_pipeline.events.kafka_worker import Worker
 from etf_pipeline.events.mode import detect_mode, probe
 from etf_pipeline.events.projections import Projections
 from etf_pipeline.events.recorder import Recorder
@@ -324,6 +325,34 @@ def test_10_kafka_that_comes_up_later_is_used_without_a_restart(tmp_path, own_br
     mine.record([query()])
     wait_until(lambda: mine.log.count_pending() == 0)
     assert len(ids(mine.kafka.read())) == 1
+
+
+def test_a_worker_outlives_its_broker_and_its_topics(tmp_path, own_broker):
+    settings = kafka_settings(own_broker.servers)
+    store, read_model = KafkaEventStore(settings), Projections(tmp_path / "p.sqlite")
+    worker = Worker(KafkaEventStore(settings), read_model, "readers")
+    events, done = queries(60), []
+    store.append(events[:20])
+    thread = threading.Thread(target=lambda: done.append(worker.run()), daemon=True)
+    thread.start()
+    wait_until(lambda: len(read_model.event_ids()) == 20)
+    own_broker.kill()
+    own_broker.start()
+    store.drop_producer()
+    assert all(d.ok for d in store.append(events[20:40], 60))
+    wait_until(lambda: len(read_model.event_ids()) == 40, 60)
+    own_broker.kill()
+    shutil.rmtree(own_broker.folder / "data")
+    own_broker.start()
+    wait_until(lambda: not worker.assigned, 60)  # the group has formed without topics
+    store.drop_producer()
+    assert all(d.ok for d in store.append(events[40:], 60))
+    wait_until(lambda: read_model.event_ids() == {e.id for e in events}, 60)
+    worker.stop()
+    thread.join(30)
+    assert done == [60]
+    read_model.close()
+    store.close()
 
 
 def test_events_that_are_sent_while_they_are_read_are_not_missed(tmp_path, broker, recorders):
