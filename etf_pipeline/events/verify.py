@@ -36,6 +36,7 @@ def verify(system: ETFSystem) -> list[Check]:
     checks = [_chain(system), _archive(system)]
     state = SystemState()
     bad: list[str] = []
+    upto = system.recorder.log.last_recorded_before(2**62)
     try:
         for batch in system.events():
             state.apply(batch)
@@ -44,7 +45,7 @@ def verify(system: ETFSystem) -> list[Check]:
         return [*checks, Check("events readable", False, str(error))]
     names = _first(bad) if bad else f"{len(state)} events, each once"
     checks.append(Check("events readable", not bad, names))
-    checks.append(_sent(system))
+    checks.append(_sent(system, state, upto))
     if system.mode == "kafka" and system.recorder.settings.event_store_retention_days > 0:
         checks.append(_archived_in_time(system))
     checks += [_batches(system, state), _histories(system, state)]
@@ -79,12 +80,23 @@ def _archive(system: ETFSystem) -> Check:
     return Check("archive untouched", True, f"{n} events in {len(files)} files")
 
 
-def _sent(system: ETFSystem) -> Check:
+def _sent(system: ETFSystem, state: SystemState, upto: int) -> Check:
+    """Whether all that was recorded here up to number `upto` is among what was read."""
     if system.mode != "kafka":
         return Check("all sent", True, "nothing is to be sent in this mode")
+    there = state.event_ids
+    gone = [
+        e.id
+        for batch in system.recorder.log.read()
+        for e in batch
+        if e.position <= upto and e.id not in there
+    ]
+    if gone:
+        text = f"Kafka confirmed {len(gone)} events and has them no longer; they are sent again"
+        return Check("all sent", False, f"{text} while any process that records is open")
     waiting = system.recorder.log.count_pending()
     if not waiting:
-        return Check("all sent", True, "every event of this machine is in Kafka")
+        return Check("all sent", True, "every event of this machine is in Kafka or the archive")
     return Check("all sent", False, f"{waiting} events wait for Kafka; none is lost")
 
 

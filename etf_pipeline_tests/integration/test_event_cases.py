@@ -23,6 +23,7 @@ from etf_pipeline.events.projections import Projections
 from etf_pipeline.events.recorder import Recorder
 from etf_pipeline.events.sqlite import SqliteEventStore
 from etf_pipeline.events.state import fold
+from etf_pipeline.events.verify import verify
 from etf_pipeline.settings import Settings
 from etf_pipeline.system import ETFSystem
 from etf_pipeline_tests.brokers import free_port
@@ -257,6 +258,30 @@ def test_9_broker_that_loses_everything_once_it_was_checked(tmp_path, own_broker
         order = list(dict.fromkeys(e.id for e in reversed(found) if e.subject == ticker))
         assert order[::-1] == [e.id for e in events if e.subject == ticker]
     store.close()
+
+
+def test_9_what_a_broker_lost_does_not_verify_until_it_is_sent_again(
+    tmp_path, own_broker, recorders
+):
+    mine = recorder(recorders, tmp_path, kafka_settings(own_broker.servers), forward=False)
+    system = ETFSystem(Settings(data_dir=tmp_path), recorder=mine)
+
+    def sent():
+        """The check; the last one, while the broker is not quite there."""
+        checks = verify(system)
+        return next((c for c in checks if c.name == "all sent"), checks[-1])
+
+    mine.record(queries(20))
+    assert not sent().ok
+    assert mine.forwarder.drain(30) == 0
+    assert sent().ok
+    own_broker.kill()
+    shutil.rmtree(own_broker.folder / "data")
+    own_broker.start()
+    wait_until(lambda: "confirmed 20 events and has them no longer" in sent().detail)
+    assert not sent().ok
+    mine.forwarder.start()  # with nothing new to send
+    wait_until(lambda: sent().ok, 60)
 
 
 @pytest.mark.parametrize("lost_from", [0, 1, 7, 49, 50])
