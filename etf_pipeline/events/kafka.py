@@ -212,13 +212,15 @@ class KafkaEventStore:
         if warm is not None:
             warm.discard()
 
-    def ensure_topics(self, timeout: float = _ADMIN_SECONDS) -> None:
+    def ensure_topics(self, timeout: float = _ADMIN_SECONDS, *, again: bool = False) -> None:
         """Make the topics that are not there, with partitions and retention as set.
+
+        Asks once only, unless `again`.
 
         Raises:
             EventError: the brokers cannot be reached, or refuse.
         """
-        if self._topics_ready:
+        if self._topics_ready and not again:
             return
         with explained_config(self.config):
             admin = AdminClient(self.config, logger=SILENT)
@@ -242,7 +244,8 @@ class KafkaEventStore:
                 except KafkaException as error:
                     if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                         raise
-            _warn_of_retention(admin, [t for t in wanted if t in there], retention, timeout)
+            if not again:
+                _warn_of_retention(admin, [t for t in wanted if t in there], retention, timeout)
         except (KafkaException, TimeoutError) as error:
             raise EventError(f"Kafka at {self._where()}: {_text(error)}") from None
         self._topics_ready = True

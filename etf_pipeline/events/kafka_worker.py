@@ -8,27 +8,32 @@ import time
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from etf_pipeline.errors import EventError, SettingsError
 from etf_pipeline.events.kafka import KafkaEventStore
-from etf_pipeline.events.kafka_group import left_out
-from etf_pipeline.events.kafka_reader import SILENT, consume, parse
+from etf_pipeline.events.kafka_reader import consume, parse
 from etf_pipeline.events.model import CHANNELS
 from etf_pipeline.events.projections import Projections
 
 log = logging.getLogger(__name__)
 _BATCH = 1_000
 _WAIT_SECONDS = 0.2
-# How soon partitions are found that were made, or made anew, after the group had formed.
-_LOOK_SECONDS = 5.0
+# How soon partitions are found that were added.
+_METADATA_MS = 5_000
+_JOIN = "the brokers or a topic were gone; joining it anew"
 _REFUSED = (
     KafkaError._AUTHENTICATION,
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
 )
-_PAUSE_SECONDS = 2.0
+_UNKNOWN = (
+    KafkaError._UNKNOWN_TOPIC,
+    KafkaError._UNKNOWN_PARTITION,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.UNKNOWN_TOPIC_ID,
+)
+_PAUSE_SECONDS = 1.0
 _LOST = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION)
 
 
@@ -48,7 +53,7 @@ class Worker:
         self._eof: set[tuple[str, int]] = set()
         self._names = {store.settings.topic(c): c for c in CHANNELS}
         self._recheck = False
-        self._admin = AdminClient(store.config, logger=SILENT)
+        self._gone = False
         self.assigned: set[tuple[str, int]] = set()
         self.taken = 0
 
@@ -74,8 +79,22 @@ class Worker:
                 if once:
                     raise EventError(str(error)) from None
                 log.warning("%s; trying again in %g s", error, _PAUSE_SECONDS)
-                self._stop.wait(_PAUSE_SECONDS)
+            self._await_topics()
         return self.taken
+
+    def _await_topics(self) -> None:
+        """Until the topics are there.
+
+        librdkafka compares the topics that it finds with those of its last assignment. Topics
+        that went and came back are equal, though the group was formed without them in between.
+        So every worker joins the group again, once they are there.
+        """
+        while not self._stop.wait(_PAUSE_SECONDS):
+            try:
+                self._store.ensure_topics(again=True)
+                return
+            except EventError as error:
+                log.info("%s", error)
 
     def _consume(self, once: bool) -> None:
         consumer = self._store.reader.consumer(
@@ -83,23 +102,23 @@ class Worker:
                 "group.id": self._group, "error_cb": self._on_error,
                 "session.timeout.ms": 6_000, "max.poll.interval.ms": 20_000,
                 "partition.assignment.strategy": "range",
-                "topic.metadata.refresh.interval.ms": int(_LOOK_SECONDS * 1000),
+                "topic.metadata.refresh.interval.ms": _METADATA_MS,
             }
         )  # fmt: skip
         consumer.subscribe(
             list(self._names), on_assign=self._on_assign, on_revoke=self._on_revoke,
             on_lost=self._on_revoke,
         )  # fmt: skip
-        started = looked = time.monotonic()
-        left = False
+        started = time.monotonic()
         try:
             while not self._stop.is_set():
                 self._take(consumer, consume(consumer, _BATCH, _WAIT_SECONDS))
                 if self._recheck:
                     self._recheck = False
                     self._seek(consumer, self.assigned)
-                if not once and time.monotonic() - looked > _LOOK_SECONDS:
-                    left, looked = self._look_for_unread(left), time.monotonic()
+                if self._gone and not once:
+                    self._gone = False
+                    raise EventError(f"group {self._group}: {_JOIN}")
                 if once and self.assigned and self._eof >= self.assigned:
                     break
                 if once and not self.assigned and time.monotonic() - started > 60.0:
@@ -107,25 +126,6 @@ class Worker:
         finally:
             self.assigned = set()
             consumer.close()
-
-    def _look_for_unread(self, before: bool) -> bool:
-        """Whether the group leaves partitions unread; at the second time it is joined anew.
-
-        Raises:
-            EventError: it does, and did `before`.
-        """
-        try:
-            left = left_out(self._admin, self._group, self._names)
-        except KafkaException as error:
-            log.debug("group %s cannot be described: %s", self._group, error)
-            return False
-        if left and before:
-            topic, partition = min(left)
-            raise EventError(
-                f"group {self._group}: {len(left)} partitions are read by no worker, such as "
-                f"{topic}[{partition}]; joining it anew"
-            )
-        return bool(left)
 
     def _take(self, consumer: Consumer, messages: list[Any]) -> None:
         events = []
@@ -153,6 +153,7 @@ class Worker:
                 raise EventError(f"Kafka: {error.str()}")
             elif error is not None:
                 log.info("Kafka: %s; going on", error.str())
+                self._gone |= error.code() in _UNKNOWN
         if events:
             self.taken += self._projections.apply(events)
 
@@ -170,6 +171,8 @@ class Worker:
     def _on_error(self, error: KafkaError) -> None:
         if error.code() in (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT):
             self._recheck = True
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self._gone = True
 
     def _seek(self, consumer: Consumer, keys: set[tuple[str, int]]) -> None:
         """After a lost connection: go on only where the broker is what it was."""
