@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import logging
 import signal
 import time
 from collections.abc import Coroutine, Iterator
@@ -232,6 +233,8 @@ def project(
 
             name = group or system.recorder.settings.topic("projections")
             worker = Worker(system.recorder.kafka, projections, name)
+            # It may run for months: what it rides out is worth a line.
+            logging.getLogger("etf_pipeline").setLevel(logging.WARNING)
             signal.signal(signal.SIGTERM, lambda *_: worker.stop())
             signal.signal(signal.SIGINT, lambda *_: worker.stop())
             taken += worker.run(once)

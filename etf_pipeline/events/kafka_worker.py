@@ -110,6 +110,7 @@ class Worker:
             on_lost=self._on_revoke,
         )  # fmt: skip
         started = time.monotonic()
+        self._gone = self._recheck = False
         try:
             while not self._stop.is_set():
                 self._take(consumer, consume(consumer, _BATCH, _WAIT_SECONDS))
@@ -117,7 +118,6 @@ class Worker:
                     self._recheck = False
                     self._seek(consumer, self.assigned)
                 if self._gone and not once:
-                    self._gone = False
                     raise EventError(f"group {self._group}: {_JOIN}")
                 if once and self.assigned and self._eof >= self.assigned:
                     break
@@ -152,7 +152,7 @@ class Worker:
             elif error is not None and error.fatal():
                 raise EventError(f"Kafka: {error.str()}")
             elif error is not None:
-                log.info("Kafka: %s; going on", error.str())
+                log.warning("Kafka: %s; going on", error.str())
                 self._gone |= error.code() in _UNKNOWN
         if events:
             self.taken += self._projections.apply(events)

@@ -52,11 +52,11 @@ def _copy(source: Path, folder: Path, done: int) -> None:
                 pending.append(event)
         if pending:
             _publish(folder, pending)
-        oldest = next((b[0].position for b in log.read() if b), 0)
+        pruned = log.anchor()[0]
     finally:
         log.close()
     # What was pruned is in the archive, which the view reads too.
-    _remove(p for p in folder.glob("*.parquet") if int(p.stem) + EVENTS_PER_FILE <= oldest)
+    _remove(p for p in folder.glob("*.parquet") if int(p.stem) + EVENTS_PER_FILE <= pruned + 1)
 
 
 def _file(event: Event) -> int:
