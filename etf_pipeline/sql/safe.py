@@ -26,7 +26,6 @@ _EXPLAIN = re.compile(
     r"(?:analyze\b)?(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*(?:\([^()]*\))?",
     re.IGNORECASE | re.DOTALL,
 )
-_INTERRUPTED = re.compile("interrupt", re.IGNORECASE)
 _REPLACED = re.compile(
     "bytes outside file|No magic bytes|Snappy|ZSTD|Invalid thrift|TProtocol|out of buffer"
     "|Cannot read .* bytes|Could not read|changed on disk|corrupt|No such file or directory",
@@ -164,33 +163,44 @@ class SafeConnection:
 
     def _run(self, statement: str, work: Callable[[str], T]) -> T:
         """Do the work within the limits, with DuckDB's errors in our words."""
-        late = threading.Event()
+        late, done = threading.Event(), threading.Event()
+        found: list[T] = []
+        failed: list[Exception] = []
 
-        def stop() -> None:
-            late.set()
-            self._db.interrupt()
+        def run() -> None:
+            try:
+                found.append(self._whole(statement, work, late))
+            except Exception as error:
+                failed.append(error)
+            finally:
+                done.set()
 
-        timer = threading.Timer(self.limits.seconds, stop)
-        timer.daemon = True
-        timer.start()
+        # DuckDB does not look for signals while it computes; a thread that waits does. It waits for
+        # an event, as a `join` that is interrupted takes the thread for ended.
+        threading.Thread(target=run, name="etf-sql", daemon=True).start()
         try:
-            return self._whole(statement, work, late)
-        except (duckdb.InterruptException, RuntimeError) as error:
-            if late.is_set():
-                raise QueryError(
-                    f"stopped after {self.limits.seconds:g} s; ask for less, or raise --timeout"
-                ) from None
-            if _INTERRUPTED.search(str(error)):
-                raise KeyboardInterrupt from None
-            raise QueryError(_explained(error)) from None
-        except (duckdb.OutOfMemoryException, MemoryError):
-            raise QueryError(
-                f"needs more than {self.limits.memory} of memory; ask for less, or raise --memory"
-            ) from None
-        except duckdb.Error as error:
-            raise QueryError(_explained(error)) from None
+            done.wait(self.limits.seconds)
         finally:
-            timer.cancel()
+            while not done.is_set():  # too late, or interrupted
+                late.set()
+                self._db.interrupt()
+                done.wait(0.05)
+        if late.is_set():
+            raise QueryError(
+                f"stopped after {self.limits.seconds:g} s; ask for less, or raise --timeout"
+            )
+        if failed:
+            raise self._in_our_words(failed[0]) from None
+        return found[0]
+
+    def _in_our_words(self, error: Exception) -> Exception:
+        if isinstance(error, duckdb.OutOfMemoryException | MemoryError):
+            return QueryError(
+                f"needs more than {self.limits.memory} of memory; ask for less, or raise --memory"
+            )
+        if isinstance(error, duckdb.Error | RuntimeError):
+            return QueryError(_explained(error))
+        return error
 
     @staticmethod
     def _whole(statement: str, work: Callable[[str], T], late: threading.Event) -> T:

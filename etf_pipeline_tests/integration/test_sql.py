@@ -435,12 +435,29 @@ def test_a_file_and_standard_input(store, tmp_path):
     assert etf(store, "SELECT 1", "--format", "xls").returncode == 2
 
 
+FOR_HOURS = "SELECT sum(hash(range)) FROM range(1000000000000)"  # in little memory
+
+
+def wait_for_cpu(pid, seconds):
+    """Until a process has computed for so long."""
+    deadline = time.monotonic() + 60
+    while cpu_seconds(pid) < seconds:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def cpu_seconds(pid):
+    """User time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
 def test_ctrl_c_stops_a_query(store):
     environ = os.environ | {"ETF_DATA_DIR": str(store[0]), "ETF_UNIVERSE_FILE": str(store[1])}
     ensure_catalogue(*store)
-    sql = "SELECT count(*) FROM range(10000000000) a, range(10000000000) b"
-    process = subprocess.Popen([ETF, "sql", sql], env=environ, stderr=subprocess.PIPE)
-    time.sleep(2.0)  # nothing tells that it has begun; too early an interrupt ends it as well
+    process = subprocess.Popen([ETF, "sql", FOR_HOURS], env=environ, stderr=subprocess.PIPE)
+    wait_for_cpu(process.pid, 5.0)  # imports take a second or so; more than that is the query
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 130
@@ -455,6 +472,11 @@ def test_a_prompt_answers_and_ends(store):
     child.expect("etf> ")
     child.sendline("SELECT count(*) AS n FROM latest_prices;")
     child.expect("1 row")
+    if Path("/proc/self/stat").exists():
+        child.sendline(f"{FOR_HOURS};")
+        wait_for_cpu(child.pid, cpu_seconds(child.pid) + 2.0)
+        child.sendintr()
+        child.expect("stopped")
     child.sendline("DROP TABLE universe;")
     child.expect("error: DROP")
     child.sendline(".quit")
