@@ -1,4 +1,4 @@
-"""The command `etf`. Exit codes: 0 all good, 1 failed, 2 bad usage, 3 partial."""
+"""The command `etf`. Exit codes: 0 all good, 1 failed, 2 bad usage, 3 partial, 130 Ctrl-C."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -31,7 +31,7 @@ from etf_pipeline.errors import (
 if TYPE_CHECKING:
     from etf_pipeline.settings import Settings
 
-FAILED, USAGE, PARTIAL = 1, 2, 3
+FAILED, USAGE, PARTIAL, INTERRUPTED = 1, 2, 3, 130
 _USAGE_ERRORS = (
     SettingsError,
     UniverseError,
@@ -40,6 +40,7 @@ _USAGE_ERRORS = (
     EventsOffError,
     QueryError,
 )
+_WHOLE = "interrupted; what was published is whole, and a new run goes on from there"
 _DEMO_TICKERS = ("STW", "IOZ", "GOLD")
 
 app = typer.Typer(
@@ -67,16 +68,20 @@ def main() -> None:
     except EtfError as error:
         _fail(str(error), FAILED)
     except KeyboardInterrupt:
-        _fail("interrupted; what was published is whole, and a new run goes on from there", FAILED)
+        _fail(_WHOLE, INTERRUPTED)
     except Exception as error:
         _fail(f"unexpected {type(error).__name__}: {error}; ETF_TRACEBACK=1 shows where", FAILED)
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int) -> NoReturn:
     if os.environ.get("ETF_TRACEBACK", "") not in ("", "0"):
         traceback.print_exc()
-    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"error: {message}")
+    _say(message)
     sys.exit(code)
+
+
+def _say(message: str) -> None:
+    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"error: {message}")
 
 
 def _version(value: bool) -> None:
@@ -190,14 +195,21 @@ def _run(
         from etf_pipeline.orchestration.slots import slots_kept_free
 
         instance = open_instance()
-    with (
-        instance,
-        slots_kept_free(instance),
-        relayed(pipeline, instance),
-        progress_display(console, total) as show,
-    ):
-        pipeline.progress = show
-        report = run_graph(pipeline, instance, tickers=chosen, partitions=wanted, full_refresh=full)
+    try:
+        with (
+            instance,
+            slots_kept_free(instance),
+            relayed(pipeline, instance),
+            progress_display(console, total) as show,
+        ):
+            pipeline.progress = show
+            report = run_graph(
+                pipeline, instance, tickers=chosen, partitions=wanted, full_refresh=full
+            )
+    except KeyboardInterrupt:
+        _say(_WHOLE)
+        # Everything is closed; only threads are left that wait for an answer of the source.
+        os._exit(INTERRUPTED)
     code = int(report.exit_code(bool(tickers)))
     if as_json:
         body = {

@@ -55,27 +55,32 @@ class YahooSource:
             settings.yahoo_backoff_seconds, settings.yahoo_backoff_max_seconds
         )
         self._deadline = time.monotonic() + settings.run_deadline_seconds
+        self._left = False
         _configure(settings.yahoo_url)
 
     def fetch(self, requests: Sequence[Request]) -> Iterator[Download | FetchFailure]:
         """See `PriceSource.fetch`. Memory holds a few answers at a time."""
         workers = self._settings.yahoo_concurrency
         pending: deque[Future[Download | FetchFailure]] = deque()
-        with ThreadPoolExecutor(workers, thread_name_prefix="yahoo") as pool:
-            try:
-                for request in requests:
-                    pending.append(pool.submit(self._fetch_one, request))
-                    if len(pending) >= 2 * workers:
-                        yield pending.popleft().result()
-                while pending:
+        pool, done = ThreadPoolExecutor(workers, thread_name_prefix="yahoo"), False
+        try:
+            for request in requests:
+                pending.append(pool.submit(self._fetch_one, request))
+                if len(pending) >= 2 * workers:
                     yield pending.popleft().result()
-            finally:
-                for future in pending:
-                    future.cancel()
+            while pending:
+                yield pending.popleft().result()
+            done = True
+        finally:
+            # Left early, by Ctrl-C say: what is asked already is not waited for, nor asked again.
+            self._left |= not done
+            pool.shutdown(wait=done, cancel_futures=True)
 
     def _fetch_one(self, request: Request) -> Download | FetchFailure:
         reason = "not tried"
         for attempt in range(self._settings.yahoo_attempts):
+            if self._left:
+                break
             if not self._backoff.wait(self._deadline):
                 limit = self._settings.run_deadline_seconds
                 text = f"run deadline of {limit:g} s reached ({reason})"

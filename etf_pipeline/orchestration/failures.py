@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import dagster as dg
 
 from etf_pipeline.store.manifests import Outcome
+
+INTERRUPTED = "interrupted; what was published is whole"
+
+
+@contextmanager
+def not_retried_when_interrupted() -> Iterator[None]:
+    """Whoever stops a run does not want the step again after a pause, as its retry policy has it.
+
+    Raises:
+        dagster.Failure: the block was interrupted, by Ctrl-C, SIGTERM or the UI.
+    """
+    try:
+        yield
+    except dg.DagsterExecutionInterruptedError as error:
+        raise dg.Failure(INTERRUPTED, allow_retries=False) from error
 
 
 def raise_if_nothing_good(outcomes: Sequence[Outcome], asset: str) -> None:

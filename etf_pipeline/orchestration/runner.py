@@ -16,6 +16,7 @@ from etf_pipeline.events.relay import Relay
 from etf_pipeline.events.settings import load_event_settings
 from etf_pipeline.orchestration.build import build_definitions
 from etf_pipeline.orchestration.event_log import DagsterLog
+from etf_pipeline.orchestration.failures import INTERRUPTED
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.orchestration.sensors import events_configured
 from etf_pipeline.orchestration.slots import process_tags
@@ -62,6 +63,9 @@ def run_graph(
     """Download, update histories, then derive tables and portfolios.
 
     A partition that fails does not stop the others, nor the tables of what is there.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted; what was published is whole.
     """
     defs = build_definitions(pipeline.settings, pipeline)
     repository = defs.get_repository_def()
@@ -137,13 +141,21 @@ def _joined(earlier: Outcome | None, later: Outcome) -> Outcome:
 
 
 def _failures(result: dg.ExecuteInProcessResult) -> list[str]:
-    """One message per failed step: ours where there is one, else the innermost cause."""
+    """One message per failed step: ours where there is one, else the innermost cause.
+
+    Raises:
+        KeyboardInterrupt: a step ended by Ctrl-C or SIGTERM, which Dagster keeps to itself.
+    """
     messages = []
     for event in result.all_events:
         if event.is_step_failure:
             failure = event.step_failure_data
-            if failure.user_failure_data is not None and failure.user_failure_data.description:
-                messages.append(failure.user_failure_data.description)
+            ours = failure.user_failure_data.description if failure.user_failure_data else None
+            other = failure.error.cls_name if failure.error else None
+            if ours == INTERRUPTED or other == dg.DagsterExecutionInterruptedError.__name__:
+                raise KeyboardInterrupt
+            if ours:
+                messages.append(ours)
             elif failure.error is not None:
                 messages.append(_message(failure.error))
     return messages

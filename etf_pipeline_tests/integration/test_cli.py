@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -157,6 +159,32 @@ def test_sources_are_not_mixed_in_one_store(etf):
     run = etf("run", "--source", "simulated", "--full")
     assert run.returncode == 1
     assert "would mix source simulated and yahoo" in run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_ends_there(etf, project, yahoo, number):
+    """And does not go on with the next step, as after a failure."""
+    assert etf("run").returncode == 0
+    manifests = sorted((project / "data/etf/manifests/optimised_portfolios").iterdir())
+    yahoo.fault("*", "hang")
+    asked = yahoo.seen.total()
+    process = subprocess.Popen(
+        [str(ETF), "run"], cwd=project, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
+        text=True, env=os.environ | {
+            "ETF_YAHOO_URL": yahoo.url, "DAGSTER_HOME": str(project / "home"),
+            "ETF_YAHOO_TIMEOUT_SECONDS": "5", "ETF_YAHOO_ATTEMPTS": "1",
+        },
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while yahoo.seen.total() == asked:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "interrupted; what was published is whole" in one_line(errors)
+    found = sorted((project / "data/etf/manifests/optimised_portfolios").iterdir())
+    assert found == manifests
 
 
 def test_two_runs_at_once_both_end_well(etf, project, yahoo):

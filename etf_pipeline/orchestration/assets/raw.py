@@ -6,7 +6,7 @@ import dagster as dg
 
 from etf_pipeline.ingest.collect import collect
 from etf_pipeline.orchestration.assets.config import IngestConfig
-from etf_pipeline.orchestration.failures import raise_if_nothing_good
+from etf_pipeline.orchestration.failures import not_retried_when_interrupted, raise_if_nothing_good
 from etf_pipeline.orchestration.metadata import OWNERS, data_version, outcome_metadata, table_schema
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.schemas import RAW
@@ -51,10 +51,12 @@ def raw_prices_asset(
         sweep_temp_files(layout.root)
         instruments = pipeline.universe.in_partition(partition, config.tickers or None)
         source = pipeline.open_source(config.source)
-        found = collect(
-            layout, source, partition, instruments, pipeline.settings, context.run_id,
-            full=config.full_refresh, clock=pipeline.clock, progress=pipeline.report("raw_prices"),
-        )  # fmt: skip
+        progress = pipeline.report("raw_prices")
+        with not_retried_when_interrupted():
+            found = collect(
+                layout, source, partition, instruments, pipeline.settings, context.run_id,
+                full=config.full_refresh, clock=pipeline.clock, progress=progress,
+            )  # fmt: skip
         manifest = write_manifest(
             layout, "raw_prices", context.run_id, partition, found.outcomes,
             dt.datetime.now(dt.UTC), source.name,
