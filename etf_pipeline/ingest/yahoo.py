@@ -55,17 +55,17 @@ class YahooSource:
             settings.yahoo_backoff_seconds, settings.yahoo_backoff_max_seconds
         )
         self._deadline = time.monotonic() + settings.run_deadline_seconds
-        self._left = False
         _configure(settings.yahoo_url)
 
     def fetch(self, requests: Sequence[Request]) -> Iterator[Download | FetchFailure]:
         """See `PriceSource.fetch`. Memory holds a few answers at a time."""
         workers = self._settings.yahoo_concurrency
         pending: deque[Future[Download | FetchFailure]] = deque()
-        pool, done = ThreadPoolExecutor(workers, thread_name_prefix="yahoo"), False
+        pool, left = ThreadPoolExecutor(workers, thread_name_prefix="yahoo"), threading.Event()
+        done = False
         try:
             for request in requests:
-                pending.append(pool.submit(self._fetch_one, request))
+                pending.append(pool.submit(self._fetch_one, request, left))
                 if len(pending) >= 2 * workers:
                     yield pending.popleft().result()
             while pending:
@@ -73,13 +73,13 @@ class YahooSource:
             done = True
         finally:
             # Left early, by Ctrl-C say: what is asked already is not waited for, nor asked again.
-            self._left |= not done
+            left.set()
             pool.shutdown(wait=done, cancel_futures=True)
 
-    def _fetch_one(self, request: Request) -> Download | FetchFailure:
+    def _fetch_one(self, request: Request, left: threading.Event) -> Download | FetchFailure:
         reason = "not tried"
         for attempt in range(self._settings.yahoo_attempts):
-            if self._left:
+            if left.is_set():
                 break
             if not self._backoff.wait(self._deadline):
                 limit = self._settings.run_deadline_seconds
