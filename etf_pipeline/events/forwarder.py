@@ -129,6 +129,7 @@ class Forwarder:
                 self._check_tails()
             events = self._log.pending(_BATCH)
             if not events:
+                self._answered()
                 return False
             wait = min(_REPORT_SECONDS, max(0.5, deadline - time.monotonic()))
             deliveries = self._broker.append(events, wait)
@@ -144,9 +145,7 @@ class Forwarder:
             self._checked = False
             self._failed(f"Kafka at {self._servers}: {bad}")
             return good > 0
-        if self.problem is not None:
-            log.warning("Kafka at %s answers again", self._servers)
-        self._failures, self._not_before, self.problem = 0, 0.0, None
+        self._answered()
         return True
 
     def _note(self, events: Sequence[Event], deliveries: list[Delivery]) -> list[Delivery]:
@@ -220,6 +219,11 @@ class Forwarder:
         self._era = self._log.begin_era(checked=True)
         self._ends = {}
         self._checked = True
+
+    def _answered(self) -> None:
+        if self.problem is not None:
+            log.warning("Kafka at %s answers again", self._servers)
+        self._failures, self._not_before, self.problem = 0, 0.0, None
 
     def _failed(self, why: str) -> None:
         if self.problem is None:
