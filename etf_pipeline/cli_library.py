@@ -221,16 +221,7 @@ def report(
         raise SettingsError(
             f"this command needs {error.name}: pip install 'etf_pipeline[pipeline]'"
         ) from None
-    from etf_pipeline.portfolio.specification import load_portfolios
-    from etf_pipeline.risk.prices import load_prices
-    from etf_pipeline.store.catalog import available_tickers
-    from etf_pipeline.store.layout import Layout
-    from etf_pipeline.universe import load_universe
-
-    layout, universe = Layout(settings.data_dir), load_universe(settings.universe_file)
-    series = {t: load_prices(layout, t) for t in available_tickers(layout)}
-    specs = load_portfolios(settings.portfolios_file, universe)
-    inputs = Inputs.of(settings, universe, series, specs, dt.datetime.now(dt.UTC))
+    inputs = Inputs.of_store(settings, dt.datetime.now(dt.UTC))
     paths = publish_reports(inputs, None if portfolio is None else [portfolio])
     body = {name: str(path) for name, path in paths.items()}
     if as_json:

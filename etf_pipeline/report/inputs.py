@@ -9,13 +9,13 @@ from functools import cached_property
 from typing import Any
 
 from etf_pipeline.errors import CorruptFileError, InsufficientDataError
-from etf_pipeline.portfolio.specification import PortfolioSpec
-from etf_pipeline.risk.prices import PriceSeries
+from etf_pipeline.portfolio.specification import PortfolioSpec, load_portfolios
+from etf_pipeline.risk.prices import PriceSeries, load_prices
 from etf_pipeline.settings import Settings
-from etf_pipeline.store.catalog import newest_partition
+from etf_pipeline.store.catalog import available_tickers, newest_partition
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.reader import FileInfo, file_info, read_table
-from etf_pipeline.universe import Universe
+from etf_pipeline.universe import Universe, load_universe
 
 Row = dict[str, Any]
 _TABLES = (
@@ -53,6 +53,14 @@ class Inputs:
             {i.ticker: i.name for i in universe}, settings.lookback_years,
             settings.risk_free_rate, made_at,
         )  # fmt: skip
+
+    @classmethod
+    def of_store(cls, settings: Settings, made_at: dt.datetime) -> Inputs:
+        """The same, with universe, prices and specifications read from where `settings` say."""
+        layout, universe = Layout(settings.data_dir), load_universe(settings.universe_file)
+        series = {t: load_prices(layout, t) for t in available_tickers(layout)}
+        specs = load_portfolios(settings.portfolios_file, universe)
+        return cls.of(settings, universe, series, specs, made_at)
 
     def __post_init__(self) -> None:
         for group, name in _TABLES:

@@ -26,11 +26,11 @@ EVENTS_PER_FILE = 20_000
 def copy_log(layout: Layout) -> None:
     """Bring the copy up to date, if it is not; the caller holds the catalogue's lock."""
     root = layout.root
-    newest = logged(root)
-    if newest == copied(root):
+    newest, before = logged(root), copied(root)
+    if newest == before:
         return
     folder = copied_path(root).with_suffix("")
-    done = _still_there(log_path(root), copied(root)) if newest else 0
+    done = _still_there(log_path(root), before) if newest else 0
     if done == 0:  # none, or another log than the one that was copied
         _remove(folder.glob("*.parquet"))
     if newest:

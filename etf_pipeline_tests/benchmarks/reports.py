@@ -43,20 +43,11 @@ def _settings(folder: Path) -> dict[str, str]:
 
 
 def _inputs(folder: Path) -> Any:
-    from etf_pipeline.portfolio.specification import load_portfolios
     from etf_pipeline.report.inputs import Inputs
-    from etf_pipeline.risk.prices import load_prices
     from etf_pipeline.settings import load_settings
-    from etf_pipeline.store.catalog import available_tickers
-    from etf_pipeline.store.layout import Layout
-    from etf_pipeline.universe import load_universe
 
     os.environ |= _settings(folder)
-    settings = load_settings()
-    universe, layout = load_universe(settings.universe_file), Layout(settings.data_dir)
-    series = {t: load_prices(layout, t) for t in available_tickers(layout)}
-    specs = load_portfolios(settings.portfolios_file, universe)
-    return Inputs.of(settings, universe, series, specs, dt.datetime.now(dt.UTC))
+    return Inputs.of_store(load_settings(), dt.datetime.now(dt.UTC))
 
 
 def _ours(folder: Path) -> dict[str, Any]:

@@ -75,12 +75,12 @@ def _measure(kind: str, folder: Path) -> dict[str, Any]:
     if kind == "pandas":
         return _timed(_pandas(folder))
     if kind == "footers":
-        return _best(partial(_footers, folder))
+        return {"took": [_best(partial(_footers, folder))]}
     from etf_pipeline.sql.fresh import open_catalogue
 
     with open_catalogue(folder, folder / "none.csv") as connection:
         if kind == "latest":
-            return _best(partial(connection.query, "SELECT * FROM latest_prices"))
+            return {"took": [_best(partial(connection.query, "SELECT * FROM latest_prices"))]}
         return _timed([partial(connection.query, q) for q in SQL])
 
 
@@ -91,8 +91,8 @@ def _footers(folder: Path) -> None:
         pq.read_metadata(path)
 
 
-def _best(work: Callable[[], Any]) -> dict[str, Any]:
-    return {"took": [min(_timed([work])["took"][0] for _ in range(5))]}
+def _best(work: Callable[[], Any], times: int = 5) -> float:
+    return float(min(_timed([work])["took"][0] for _ in range(times)))
 
 
 def _timed(work: list[Callable[[], Any]]) -> dict[str, Any]:
@@ -134,18 +134,12 @@ def report(folder: Path, child: Callable[..., dict[str, Any]], line: Callable[..
     least = [sys.executable, "-c", LEAST, "select 1", "--data-dir", str(folder)]
     etf = [str(Path(sys.executable).with_name("etf")), "sql", "select 1", "--data-dir", str(folder)]
     imports = [sys.executable, "-c", "import duckdb, typer, rich.console"]
-    start, bare, imported = (_start(command) for command in (etf, least, imports))
+    start, bare, imported = (
+        _best(partial(subprocess.run, command, check=True, capture_output=True), 7)
+        for command in (etf, least, imports)
+    )
     line('etf sql "select 1" / least typer program', start / bare, "x", "<= 1.5",
          f"{start:.2f} s against {bare:.2f} s; imports alone {imported:.2f} s")  # fmt: skip
-
-
-def _start(command: list[str]) -> float:
-    best = float("inf")
-    for _ in range(7):
-        started = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True)
-        best = min(best, time.perf_counter() - started)
-    return best
 
 
 if __name__ == "__main__":
