@@ -17,11 +17,31 @@ from etf_pipeline.risk.prices import PriceSeries, years_before
 from etf_pipeline.risk.tables import metrics_row
 
 _METRIC_KEYS = (
-    "mean_return", "cagr", "volatility", "sharpe_ratio", "sortino_ratio", "max_drawdown",
-    "drawdown_peak", "drawdown_trough", "drawdown_recovery", "calmar_ratio", "var_95", "cvar_95",
-    "beta", "tracking_error", "information_ratio", "n_obs", "start", "end", "periods_per_year",
-    "n_excluded", "risk_free_rate", "benchmark", "reason", "source",
-)  # fmt: skip
+    "mean_return",
+    "cagr",
+    "volatility",
+    "sharpe_ratio",
+    "sortino_ratio",
+    "max_drawdown",
+    "drawdown_peak",
+    "drawdown_trough",
+    "drawdown_recovery",
+    "calmar_ratio",
+    "var_95",
+    "cvar_95",
+    "beta",
+    "tracking_error",
+    "information_ratio",
+    "n_obs",
+    "start",
+    "end",
+    "periods_per_year",
+    "n_excluded",
+    "risk_free_rate",
+    "benchmark",
+    "reason",
+    "source",
+)
 
 
 def risk_metrics(
@@ -92,10 +112,16 @@ def problem_from(
     limits = np.array([(bounds or {}).get(t, (min_weight, max_weight)) for t in tickers])
     held = np.array([holdings.get(t, 0.0) for t in tickers]) if holdings is not None else None
     return Problem(
-        found.means, found.covariance, tuple(tickers), objective,  # type: ignore[arg-type]
-        lower=limits[:, 0], upper=limits[:, 1], risk_free_rate=risk_free_rate, holdings=held,
+        found.means,
+        found.covariance,
+        tuple(tickers),
+        objective,  # type: ignore[arg-type]
+        lower=limits[:, 0],
+        upper=limits[:, 1],
+        risk_free_rate=risk_free_rate,
+        holdings=held,
         **more,
-    )  # fmt: skip
+    )
 
 
 def answer_dict(answer: Answer, found: Estimates) -> dict[str, Any]:

@@ -235,8 +235,11 @@ def _show(console: Console, pipeline: Any, report: Any, window: str) -> None:
     if report.tickers:
         show_outcomes(console, report.tickers.values())
     newest: dict[str, list[dict[str, Any]]] = {}
-    for group, name in (("risk", "risk_metrics"), ("portfolios", "summary"),
-                        ("portfolios", "weights")):  # fmt: skip
+    for group, name in (
+        ("risk", "risk_metrics"),
+        ("portfolios", "summary"),
+        ("portfolios", "weights"),
+    ):
         path = newest_partition(pipeline.layout, group, name)
         newest[name] = read_table(path).to_pylist() if path is not None else []
     if newest["risk_metrics"]:

@@ -171,13 +171,15 @@ def _show_state(found: SystemState, as_json: bool) -> None:
     }
     lines = [f"{len(found)} events, digest {found.digest()}"]
     lines += [
-        f"  {t}: to {e['last_date']}, {len(e['batches'])} batches" for t, e in body["etfs"].items()  # type: ignore[attr-defined]
-    ]  # fmt: skip
+        f"  {t}: to {e['last_date']}, {len(e['batches'])} batches"
+        for t, e in body["etfs"].items()  # type: ignore[attr-defined]
+    ]
     lines += [
-        f"  {name}: " + ("" if p.success else f"failed: {p.message}; ")
+        f"  {name}: "
+        + ("" if p.success else f"failed: {p.message}; ")
         + ", ".join(f"{t} {w:.2%}" for t, w in (p.weights or {}).items() if w > 0)
         for name, p in found.portfolios.items()
-    ]  # fmt: skip
+    ]
     lines += [f"  {t}: asked for {n} times" for t, n in found.query_counts.items()]
     _print(as_json, body, lines)
 
@@ -300,15 +302,27 @@ def list_events(
             e.id: e
             for e in heapq.nlargest(
                 limit,
-                (e for batch in system.events() for e in batch
-                 if (subject is None or e.subject == subject) and (kind is None or e.type == kind)),
+                (
+                    e
+                    for batch in system.events()
+                    for e in batch
+                    if (subject is None or e.subject == subject)
+                    and (kind is None or e.type == kind)
+                ),
                 key=lambda e: (e.time_us, e.id),
             )
-        }  # fmt: skip
+        }
     rows = [
-        {"time": e.time, "recorded": e.recorded, "type": e.type, "version": e.version,
-         "subject": e.subject, "id": e.id, "data": json.loads(e.data)}
+        {
+            "time": e.time,
+            "recorded": e.recorded,
+            "type": e.type,
+            "version": e.version,
+            "subject": e.subject,
+            "id": e.id,
+            "data": json.loads(e.data),
+        }
         for e in chosen.values()
-    ]  # fmt: skip
+    ]
     lines = [f"{r['time']:%Y-%m-%d %H:%M:%S} UTC  {r['type']:<24} {r['subject']}" for r in rows]
     _print(as_json, rows, lines or ["no such event"])

@@ -21,8 +21,18 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Years = Annotated[int, typer.Option(min=0, help="Years of history; 0 is all of it.")]
 Tickers = Annotated[list[str], typer.Argument(help="Tickers, such as VAS VGS.")]
 Weight = Annotated[float, typer.Option(min=0.0, max=1.0, help="Of every ticker, a fraction.")]
-_SHOWN = ("mean_return", "cagr", "volatility", "sharpe_ratio", "sortino_ratio", "max_drawdown",
-          "calmar_ratio", "var_95", "cvar_95", "n_obs")  # fmt: skip
+_SHOWN = (
+    "mean_return",
+    "cagr",
+    "volatility",
+    "sharpe_ratio",
+    "sortino_ratio",
+    "max_drawdown",
+    "calmar_ratio",
+    "var_95",
+    "cvar_95",
+    "n_obs",
+)
 
 
 def _provider(data_dir: Path | None) -> ETFDataProvider:
@@ -86,8 +96,10 @@ def risk(
     }
     rows = [[name, *(f[name] for f in found.values())] for name in _SHOWN]
     if benchmark is not None:
-        rows += [[n, *(f[n] for f in found.values())]
-                 for n in ("beta", "tracking_error", "information_ratio")]  # fmt: skip
+        rows += [
+            [n, *(f[n] for f in found.values())]
+            for n in ("beta", "tracking_error", "information_ratio")
+        ]
     _echo(found, as_json, ["metric", *found], rows)
     for ticker, metrics in found.items():
         if metrics["reason"] and not as_json:
@@ -110,9 +122,13 @@ def optimise(
     """
     with _usage():
         found = _provider(data_dir).optimize_portfolio_mean_variance(
-            _names(tickers), target_return, risk_budget, years or None, min_weight=min_weight,
+            _names(tickers),
+            target_return,
+            risk_budget,
+            years or None,
+            min_weight=min_weight,
             max_weight=max_weight,
-        )  # fmt: skip
+        )
     weights = found["optimal_weights"] or {}
     _echo(found, as_json, ["ticker", "weight"], [[t, f"{w:.2%}"] for t, w in weights.items()])
     if not as_json:
@@ -183,8 +199,14 @@ def compare(
         [t, *(v for k, v in b.items() if k != "correlation"), *b["correlation"].values()]
         for t, b in body.items()
     ]
-    columns = ["ticker", "growth of 10,000", "CAGR", "volatility", "worst return",
-               *(f"ρ {t}" for t in names)]  # fmt: skip
+    columns = [
+        "ticker",
+        "growth of 10,000",
+        "CAGR",
+        "volatility",
+        "worst return",
+        *(f"ρ {t}" for t in names),
+    ]
     _echo(body, as_json, columns, rows)
     if not as_json:
         typer.echo(f"{len(returns)} common returns, to {returns.index[-1]:%Y-%m-%d}")

@@ -18,8 +18,12 @@ if TYPE_CHECKING:
     from etf_pipeline.store.manifests import Outcome
 
 _COLOURS = {
-    "collected": "green", "updated": "green", "unchanged": "dim", "rejected": "red", "failed": "red"
-}  # fmt: skip
+    "collected": "green",
+    "updated": "green",
+    "unchanged": "dim",
+    "rejected": "red",
+    "failed": "red",
+}
 _STAGES = {"raw_prices": "downloading", "price_history": "updating histories"}
 
 
@@ -27,9 +31,13 @@ _STAGES = {"raw_prices": "downloading", "price_history": "updating histories"}
 def progress_display(console: Console, total: int) -> Iterator[Callable[[str, Outcome], None]]:
     """A bar per stage; yields the callback that moves them."""
     with Progress(
-        TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(),
-        TimeElapsedColumn(), TextColumn("{task.fields[ticker]}"), console=console,
-    ) as progress:  # fmt: skip
+        TextColumn("[bold]{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[ticker]}"),
+        console=console,
+    ) as progress:
         tasks: dict[str, Any] = {}
 
         def report(asset: str, outcome: Outcome) -> None:
@@ -44,9 +52,14 @@ def progress_display(console: Console, total: int) -> Iterator[Callable[[str, Ou
 def compact_table(title: str | None, left: Iterable[str], right: Iterable[str] = ()) -> RichTable:
     """A table that fits 80 columns: text columns first, then numbers."""
     table = RichTable(
-        title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD,
-        padding=(0, 1), collapse_padding=True, pad_edge=False,
-    )  # fmt: skip
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        padding=(0, 1),
+        collapse_padding=True,
+        pad_edge=False,
+    )
     for name in left:
         table.add_column(name, no_wrap=True)
     for name in right:
@@ -70,10 +83,14 @@ def show_outcomes(console: Console, outcomes: Iterable[Outcome]) -> None:
         colour = _COLOURS.get(o.outcome, "")
         what = f"{o.outcome} ({o.failure_kind})" if o.failure_kind else o.outcome
         table.add_row(
-            o.subject, f"[{colour}]{what}[/]" if colour else what, str(o.rows_added),
-            str(o.rows_revised), str(o.rows_quarantined), str(o.first_date or ""),
+            o.subject,
+            f"[{colour}]{what}[/]" if colour else what,
+            str(o.rows_added),
+            str(o.rows_revised),
+            str(o.rows_quarantined),
+            str(o.first_date or ""),
             str(o.last_date or ""),
-        )  # fmt: skip
+        )
     console.print(table)
     show_notes(console, {o.subject: o.reason for o in rows})
 
@@ -87,10 +104,16 @@ def show_risk(console: Console, rows: Iterable[Mapping[str, Any]], window: str) 
     table = compact_table(title, ("ticker",), numbers)
     for r in chosen:
         table.add_row(
-            r["ticker"], str(r["end"] or ""), str(r["n_obs"] or ""), percent(r["mean_return"]),
-            percent(r["cagr"]), percent(r["volatility"]), number(r["sharpe_ratio"]),
-            percent(r["max_drawdown"]), percent(r["var_95"]),
-        )  # fmt: skip
+            r["ticker"],
+            str(r["end"] or ""),
+            str(r["n_obs"] or ""),
+            percent(r["mean_return"]),
+            percent(r["cagr"]),
+            percent(r["volatility"]),
+            number(r["sharpe_ratio"]),
+            percent(r["max_drawdown"]),
+            percent(r["var_95"]),
+        )
     console.print(table)
     show_notes(console, {r["ticker"]: r["reason"] for r in chosen})
 
@@ -108,10 +131,13 @@ def show_portfolios(
     rows = list(summary)
     for s in rows:
         table.add_row(
-            f"{'' if s['success'] else '[red]'}{s['portfolio']}", s["objective"],
-            percent(s["expected_return"]), percent(s["volatility"]), number(s["sharpe_ratio"]),
+            f"{'' if s['success'] else '[red]'}{s['portfolio']}",
+            s["objective"],
+            percent(s["expected_return"]),
+            percent(s["volatility"]),
+            number(s["sharpe_ratio"]),
             str(s["n_obs"] or ""),
-        )  # fmt: skip
+        )
     console.print(table)
     show_notes(
         console,

@@ -40,9 +40,13 @@ def examine(data_dir: Path | None) -> Iterator[Finding]:
         return
     yield Finding("settings", True, f"source {settings.source}, store {settings.data_dir}")
     checks: tuple[tuple[str, Callable[[Settings], str]], ...] = (
-        ("universe", _universe), ("portfolios", _portfolios), ("store writable", _writable),
-        ("disk", _disk), ("histories", _histories), ("events", _events),
-    )  # fmt: skip
+        ("universe", _universe),
+        ("portfolios", _portfolios),
+        ("store writable", _writable),
+        ("disk", _disk),
+        ("histories", _histories),
+        ("events", _events),
+    )
     for name, check in checks:
         try:
             yield Finding(name, True, check(settings))

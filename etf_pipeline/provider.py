@@ -241,19 +241,31 @@ class ETFDataProvider(StoreAccess):
         from etf_pipeline.analysis import answer_dict
         from etf_pipeline.portfolio import optimise
 
-        objective = "max_sharpe" if target_return is None and risk_budget is None else (
-            "max_return" if target_return is None else "target_return"
-        )  # fmt: skip
+        objective = (
+            "max_sharpe"
+            if target_return is None and risk_budget is None
+            else ("max_return" if target_return is None else "target_return")
+        )
         found = self._estimates(tickers, lookback_years, estimator)
         problem = self._problem(
-            found, tickers, objective, risk_free_rate,
-            target_return=target_return, risk_budget=risk_budget, **limits,
-        )  # fmt: skip
+            found,
+            tickers,
+            objective,
+            risk_free_rate,
+            target_return=target_return,
+            risk_budget=risk_budget,
+            **limits,
+        )
         answer = answer_dict(optimise(problem), found)
         if self._calls is not None and self._calls.recording:
-            asked = {"target_return": target_return, "risk_budget": risk_budget,
-                     "lookback_years": lookback_years, "estimator": estimator,
-                     "risk_free_rate": problem.risk_free_rate, **limits}  # fmt: skip
+            asked = {
+                "target_return": target_return,
+                "risk_budget": risk_budget,
+                "lookback_years": lookback_years,
+                "estimator": estimator,
+                "risk_free_rate": problem.risk_free_rate,
+                **limits,
+            }
             self._calls.portfolio(list(tickers), asked, answer)
         return answer
 

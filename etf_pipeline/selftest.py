@@ -94,9 +94,12 @@ def _steps(
         return f"{tickers[0]}: {found['close'].iloc[0]:g} on {found['date'].iloc[0]:%Y-%m-%d}"
 
     yield from (
-        ("load data", load), ("compute risk", risk), ("optimise", optimise),
-        ("correlate", correlate), ("latest prices", latest),
-    )  # fmt: skip
+        ("load data", load),
+        ("compute risk", risk),
+        ("optimise", optimise),
+        ("correlate", correlate),
+        ("latest prices", latest),
+    )
     if system.mode != "none":
         yield "emit, replay and compare", lambda: _events(system, _first(tickers))
 

@@ -74,8 +74,13 @@ def show_status(console: Console, rows: list[dict[str, Any]]) -> None:
     table = compact_table("Store", ("ticker", "source", "last run"), numbers)
     for r in rows:
         table.add_row(
-            f"{'[red]' if r['problem'] else ''}{r['ticker']}", r["source"], r["outcome"] or "",
-            str(r["rows"]), str(r["first"] or ""), str(r["last"] or ""), str(r["quarantined"]),
-        )  # fmt: skip
+            f"{'[red]' if r['problem'] else ''}{r['ticker']}",
+            r["source"],
+            r["outcome"] or "",
+            str(r["rows"]),
+            str(r["first"] or ""),
+            str(r["last"] or ""),
+            str(r["quarantined"]),
+        )
     console.print(table)
     show_notes(console, {r["ticker"]: r["problem"] for r in rows})

@@ -133,9 +133,10 @@ class ETFSystem:
         known = 2**62 if recorded is None else recorded
         for batch in self.events(from_us=first):
             state.apply(
-                batch if whole
+                batch
+                if whole
                 else [e for e in batch if low <= e.time_us <= high and e.recorded_us <= known]
-            )  # fmt: skip
+            )
         return state
 
     async def rebuild_history(self, instant: dt.datetime, into: str | Path) -> list[Rebuilt]:

@@ -24,9 +24,11 @@ _numbers = itertools.count()
 def kafka_settings(servers: str, **changes: Any) -> EventSettings:
     """Settings with topics of their own."""
     values: dict[str, Any] = {
-        "event_store_type": "kafka", "kafka_bootstrap_servers": servers,
-        "kafka_topic_prefix": f"t{uuid.uuid4().hex[:10]}", "kafka_topic_partitions": 3,
-    }  # fmt: skip
+        "event_store_type": "kafka",
+        "kafka_bootstrap_servers": servers,
+        "kafka_topic_prefix": f"t{uuid.uuid4().hex[:10]}",
+        "kafka_topic_partitions": 3,
+    }
     return EventSettings(**(values | changes))
 
 
@@ -38,9 +40,14 @@ def query(i: int | None = None, ticker: str = "VAS", time: dt.datetime | None = 
     """A query event, one of a kind for each `i` of this process."""
     number = f"{os.getpid()}-{next(_numbers)}" if i is None else str(i)
     data = PriceDataQueried(
-        ticker=ticker, run_id=f"call{number}", operation="load_etf_data", rows=10,
-        first_date=dt.date(2025, 1, 2), last_date=dt.date(2025, 1, 15), content_hash="ab" * 32,
-    )  # fmt: skip
+        ticker=ticker,
+        run_id=f"call{number}",
+        operation="load_etf_data",
+        rows=10,
+        first_date=dt.date(2025, 1, 2),
+        last_date=dt.date(2025, 1, 15),
+        content_hash="ab" * 32,
+    )
     when = time or T0
     return make_event(data, ticker, (f"call{number}",), when, "instance", when)
 
@@ -54,29 +61,54 @@ def queries(n: int, tickers: int = 5, start: int = 0) -> list[Event]:
 
 def collected(ticker: str, batch: str, time: dt.datetime = T0) -> Event:
     data = ETFDataCollected(
-        ticker=ticker, run_id="run", partition="XASX", source="yahoo", batch_id=batch,
-        batch_hash="cd" * 32, rows_added=3, rows_revised=0, first_date=dt.date(2025, 1, 2),
+        ticker=ticker,
+        run_id="run",
+        partition="XASX",
+        source="yahoo",
+        batch_id=batch,
+        batch_hash="cd" * 32,
+        rows_added=3,
+        rows_revised=0,
+        first_date=dt.date(2025, 1, 2),
         last_date=dt.date(2025, 1, 6),
-    )  # fmt: skip
+    )
     return make_event(data, ticker, ("run", batch), time, "instance", time)
 
 
 def updated(ticker: str, digest: str, time: dt.datetime = T0) -> Event:
     data = ETFDataUpdated(
-        ticker=ticker, run_id="run", partition="XASX", source="yahoo", content_hash=digest,
-        batch_id="b", rules_version=1, rows_added=3, rows_revised=0, rows_quarantined=0,
-        first_date=dt.date(2025, 1, 2), last_date=dt.date(2025, 1, 6),
-    )  # fmt: skip
+        ticker=ticker,
+        run_id="run",
+        partition="XASX",
+        source="yahoo",
+        content_hash=digest,
+        batch_id="b",
+        rules_version=1,
+        rows_added=3,
+        rows_revised=0,
+        rows_quarantined=0,
+        first_date=dt.date(2025, 1, 2),
+        last_date=dt.date(2025, 1, 6),
+    )
     return make_event(data, ticker, ("run", digest), time, "instance", time)
 
 
 def optimised(name: str, weight: float, time: dt.datetime = T0) -> Event:
     data = PortfolioOptimized(
-        portfolio=name, origin="pipeline", run_id="run", as_of=dt.date(2025, 11, 11),
-        content_hash="ef" * 32, parameters={"objective": "max_return"}, success=True,
-        message="optimal", weights={"VAS": weight, "VGS": 1 - weight}, expected_return=0.08,
-        volatility=0.1, sharpe_ratio=0.8, optimality_gap=1e-12,
-    )  # fmt: skip
+        portfolio=name,
+        origin="pipeline",
+        run_id="run",
+        as_of=dt.date(2025, 11, 11),
+        content_hash="ef" * 32,
+        parameters={"objective": "max_return"},
+        success=True,
+        message="optimal",
+        weights={"VAS": weight, "VGS": 1 - weight},
+        expected_return=0.08,
+        volatility=0.1,
+        sharpe_ratio=0.8,
+        optimality_gap=1e-12,
+    )
     return make_event(data, name, ("run", repr(weight)), time, "instance", time)
 
 

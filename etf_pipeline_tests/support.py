@@ -28,9 +28,14 @@ UTC = dt.UTC
 def instrument(ticker: str = "VAS", **changes: Any) -> Instrument:
     """An ASX instrument."""
     values: dict[str, Any] = {
-        "ticker": ticker, "symbol": f"{ticker}.AX", "exchange": "XASX", "name": ticker,
-        "asset_class": "australian_equity", "issuer": "Vanguard", "currency": "AUD",
-    }  # fmt: skip
+        "ticker": ticker,
+        "symbol": f"{ticker}.AX",
+        "exchange": "XASX",
+        "name": ticker,
+        "asset_class": "australian_equity",
+        "issuer": "Vanguard",
+        "currency": "AUD",
+    }
     return Instrument(**(values | changes))
 
 
@@ -51,11 +56,17 @@ def bars(days: Sequence[Any] | np.ndarray[Any, Any], closes: Any, **columns: Any
     closes = np.asarray(closes, dtype="float64")
     frame = pd.DataFrame(
         {
-            "open": closes, "high": closes * 1.01, "low": closes * 0.99, "close": closes,
-            "volume": 1000.0, "dividends": 0.0, "stock_splits": 0.0, "capital_gains": 0.0,
+            "open": closes,
+            "high": closes * 1.01,
+            "low": closes * 0.99,
+            "close": closes,
+            "volume": 1000.0,
+            "dividends": 0.0,
+            "stock_splits": 0.0,
+            "capital_gains": 0.0,
         },
         index=pd.DatetimeIndex(np.asarray(days, dtype="datetime64[s]"), name="date"),
-    )  # fmt: skip
+    )
     for name, values in columns.items():
         frame[name] = values
     return frame
@@ -65,11 +76,16 @@ def yahoo_rows(rows: pd.DataFrame) -> pd.DataFrame:
     """Domain rows as the stand-in serves them."""
     out = rows.rename(
         columns={
-            "open": "Open", "high": "High", "low": "Low", "close": "Close", "volume": "Volume",
-            "dividends": "Dividends", "stock_splits": "Stock Splits",
+            "open": "Open",
+            "high": "High",
+            "low": "Low",
+            "close": "Close",
+            "volume": "Volume",
+            "dividends": "Dividends",
+            "stock_splits": "Stock Splits",
             "capital_gains": "Capital Gains",
         }
-    )  # fmt: skip
+    )
     out["Adj Close"] = out["Close"]
     return out.rename_axis("Date")
 
@@ -90,10 +106,14 @@ class World:
     def configured(self, **changes: Any) -> Settings:
         """Settings for quick tests: no long pauses."""
         values: dict[str, Any] = {
-            "data_dir": self.root, "yahoo_url": self.yahoo.url, "yahoo_backoff_seconds": 0.01,
-            "yahoo_backoff_max_seconds": 0.05, "yahoo_attempts": 3, "yahoo_timeout_seconds": 5.0,
+            "data_dir": self.root,
+            "yahoo_url": self.yahoo.url,
+            "yahoo_backoff_seconds": 0.01,
+            "yahoo_backoff_max_seconds": 0.05,
+            "yahoo_attempts": 3,
+            "yahoo_timeout_seconds": 5.0,
             "lock_timeout_seconds": 10.0,
-        }  # fmt: skip
+        }
         return Settings(**(values | changes))
 
     @property
@@ -109,9 +129,15 @@ class World:
         self.runs += 1
         run_id = f"run{self.runs:05d}"
         found = collect(
-            self.layout, YahooSource(self.settings), "XASX", instruments, self.settings, run_id,
-            full=full, clock=lambda: self.now,
-        )  # fmt: skip
+            self.layout,
+            YahooSource(self.settings),
+            "XASX",
+            instruments,
+            self.settings,
+            run_id,
+            full=full,
+            clock=lambda: self.now,
+        )
         write_manifest(self.layout, "raw_prices", run_id, "XASX", found.outcomes, self.now, "yahoo")
         self.now += dt.timedelta(seconds=1)
         return {o.subject: o for o in found.outcomes}

@@ -24,10 +24,23 @@ import pandas as pd
 
 FAULTS = frozenset(
     {
-        "429", "500", "html", "truncated", "hang", "empty", "null_rows", "wrong_symbol", "monthly",
-        "duplicate_live", "dividend_after_last", "currency", "rename", "not_found", "drop_day",
+        "429",
+        "500",
+        "html",
+        "truncated",
+        "hang",
+        "empty",
+        "null_rows",
+        "wrong_symbol",
+        "monthly",
+        "duplicate_live",
+        "dividend_after_last",
+        "currency",
+        "rename",
+        "not_found",
+        "drop_day",
     }
-)  # fmt: skip
+)
 
 
 @dataclass
@@ -263,9 +276,11 @@ def _events(rows: pd.DataFrame, stamps: Any) -> dict[str, Any]:
             ratio = float(rows["Stock Splits"].iloc[i])
             numerator, denominator = (ratio, 1.0) if ratio >= 1 else (1.0, 1 / ratio)
             events["splits"][str(stamps[i])] = {
-                "date": int(stamps[i]), "numerator": numerator, "denominator": denominator,
+                "date": int(stamps[i]),
+                "numerator": numerator,
+                "denominator": denominator,
                 "splitRatio": f"{numerator:g}:{denominator:g}",
-            }  # fmt: skip
+            }
     return events
 
 

@@ -114,8 +114,12 @@ class Archive:
                 span[1] = event.position + 1
                 last_ids[event.partition] = event.id
             table = to_table(group)
-            publish(path, EVENTS, table, {"channel": channel, "ranges": ranges,
-                                          "last_ids": last_ids, "store": store})  # fmt: skip
+            publish(
+                path,
+                EVENTS,
+                table,
+                {"channel": channel, "ranges": ranges, "last_ids": last_ids, "store": store},
+            )
             if read_file(path) != group:
                 raise TamperError(f"{path}: read back, it differs from what was written")
             made.append(path)
@@ -232,14 +236,28 @@ def read_all(
 def to_table(events: Sequence[Event]) -> pa.Table:
     """Events as the table `schemas.EVENTS`."""
     columns = list(zip(*events, strict=True))
-    names = ["id", "type", "version", "source", "subject", "time", "recorded", "data", "channel",
-             "partition", "position"]  # fmt: skip
+    names = [
+        "id",
+        "type",
+        "version",
+        "source",
+        "subject",
+        "time",
+        "recorded",
+        "data",
+        "channel",
+        "partition",
+        "position",
+    ]
     return pa.table(
-        [pa.array(c, pa.int64()).cast(f.type) if pa.types.is_timestamp(f.type)
-         else pa.array(c, f.type)
-         for c, f in zip(columns, (EVENTS.arrow.field(n) for n in names), strict=True)],
+        [
+            pa.array(c, pa.int64()).cast(f.type)
+            if pa.types.is_timestamp(f.type)
+            else pa.array(c, f.type)
+            for c, f in zip(columns, (EVENTS.arrow.field(n) for n in names), strict=True)
+        ],
         schema=EVENTS.arrow,
-    )  # fmt: skip
+    )
 
 
 def read_file(path: Path) -> list[Event]:

@@ -54,9 +54,14 @@ class CallLog:
             rows = len(index)
             first, last = (index[0].date(), index[-1].date()) if rows else (None, None)
         return PriceDataQueried(
-            ticker=ticker, run_id=call, operation=operation, rows=rows, first_date=first,
-            last_date=last, content_hash=digest,
-        )  # fmt: skip
+            ticker=ticker,
+            run_id=call,
+            operation=operation,
+            rows=rows,
+            first_date=first,
+            last_date=last,
+            content_hash=digest,
+        )
 
     def risk(self, ticker: str, parameters: Mapping[str, Any], found: Mapping[str, Any]) -> None:
         """Risk metrics were computed for a caller."""
@@ -65,10 +70,14 @@ class CallLog:
         values = {k: v.isoformat() if isinstance(v, dt.date) else v for k, v in found.items()}
         end = found.get("end")
         data = RiskMetricsCalculated(
-            ticker=ticker, origin="library", run_id=call,
-            as_of=end if isinstance(end, dt.date) else None, content_hash=self._facts(ticker)[3],
-            parameters=dict(parameters), metrics={window: values},
-        )  # fmt: skip
+            ticker=ticker,
+            origin="library",
+            run_id=call,
+            as_of=end if isinstance(end, dt.date) else None,
+            content_hash=self._facts(ticker)[3],
+            parameters=dict(parameters),
+            metrics={window: values},
+        )
         self._record(call, {ticker: data})
 
     def portfolio(
@@ -79,12 +88,20 @@ class CallLog:
         name = "+".join(sorted(tickers))[:_PORTFOLIO_NAME]
         given = {k: v for k, v in parameters.items() if v is not None} | {"tickers": list(tickers)}
         data = PortfolioOptimized(
-            portfolio=name, origin="library", run_id=call, as_of=answer["end"], content_hash=None,
-            parameters=_plain(given), success=answer["optimization_success"],
-            message=answer["optimization_message"], weights=answer["optimal_weights"],
-            expected_return=answer["expected_return"], volatility=answer["volatility"],
-            sharpe_ratio=answer["sharpe_ratio"], optimality_gap=answer["optimality_gap"],
-        )  # fmt: skip
+            portfolio=name,
+            origin="library",
+            run_id=call,
+            as_of=answer["end"],
+            content_hash=None,
+            parameters=_plain(given),
+            success=answer["optimization_success"],
+            message=answer["optimization_message"],
+            weights=answer["optimal_weights"],
+            expected_return=answer["expected_return"],
+            volatility=answer["volatility"],
+            sharpe_ratio=answer["sharpe_ratio"],
+            optimality_gap=answer["optimality_gap"],
+        )
         self._record(call, {name: data})
 
     def restore(self, ticker: str) -> bool:

@@ -137,10 +137,16 @@ def make_event(
 def lineage_event(identity: tuple[str, ...], subject: str, time_us: int, body: str) -> Event:
     """An OpenLineage run event, carried like the others; its body is OpenLineage's own JSON."""
     return Event(
-        event_id("lineage", *identity, str(time_us)), LINEAGE_TYPE, 2,
-        "/etf_pipeline/openlineage", subject,
-        time_us, now_micros(), body, LINEAGE,
-    )  # fmt: skip
+        event_id("lineage", *identity, str(time_us)),
+        LINEAGE_TYPE,
+        2,
+        "/etf_pipeline/openlineage",
+        subject,
+        time_us,
+        now_micros(),
+        body,
+        LINEAGE,
+    )
 
 
 def to_cloudevent(event: Event) -> CloudEvent:
@@ -226,10 +232,17 @@ def _by_library(
             raise ValueError("it has no time")
         body = value.decode() if value else ""
         return Event(
-            cloud.get_id(), *_type(cloud.get_type().encode()), cloud.get_source(),
-            cloud.get_subject() or "", micros(moment), timestamp_ms * 1000, body,
-            channel, partition, position,
-        )  # fmt: skip
+            cloud.get_id(),
+            *_type(cloud.get_type().encode()),
+            cloud.get_source(),
+            cloud.get_subject() or "",
+            micros(moment),
+            timestamp_ms * 1000,
+            body,
+            channel,
+            partition,
+            position,
+        )
     except Exception as error:
         raise EventFormatError(
             f"{where} is not an event of etf_pipeline ({error or cause}); another program writes "

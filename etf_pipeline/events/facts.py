@@ -61,10 +61,15 @@ def _failed_run(layout: Layout, record: LogRecord, instance: str) -> list[Event]
     if record.ingests and not told:
         subject = record.partition or "ALL"
         data = ETFDataCollectionFailed(
-            ticker=subject, run_id=record.run_id, partition=record.partition, source="",
-            asset="raw_prices", failure_kind="transient", whole_run=True,
+            ticker=subject,
+            run_id=record.run_id,
+            partition=record.partition,
+            source="",
+            asset="raw_prices",
+            failure_kind="transient",
+            whole_run=True,
             reason=record.error or f"the run was {record.kind}",
-        )  # fmt: skip
+        )
         identity = (record.run_id, "run", record.kind)
         events.append(make_event(data, subject, identity, record.time, instance))
     return events
@@ -101,14 +106,19 @@ def _ingest(row: Row) -> EventData | None:
         return ETFDataCollectionFailed(**common, **why, failure_kind=row["failure_kind"])
     if row["outcome"] not in _GOOD or row["batch_id"] is None:
         return None
-    span = {k: row[k] for k in ("rows_added", "rows_revised", "first_date", "last_date", "reason",
-                                "batch_id")}  # fmt: skip
+    span = {
+        k: row[k]
+        for k in ("rows_added", "rows_revised", "first_date", "last_date", "reason", "batch_id")
+    }
     if row["asset"] == "raw_prices":
         return ETFDataCollected(**common, **span, batch_hash=row.get("batch_hash"))
     return ETFDataUpdated(
-        **common, **span, content_hash=row["content_hash"],
-        rules_version=row.get("rules_version"), rows_quarantined=row["rows_quarantined"],
-    )  # fmt: skip
+        **common,
+        **span,
+        content_hash=row["content_hash"],
+        rules_version=row.get("rules_version"),
+        rows_quarantined=row["rows_quarantined"],
+    )
 
 
 def _risk(layout: Layout, rows: list[Row]) -> dict[str, EventData | None]:
@@ -121,13 +131,17 @@ def _risk(layout: Layout, rows: list[Row]) -> dict[str, EventData | None]:
         parameters = {"risk_free_rate": r["risk_free_rate"], "benchmark": r["benchmark"]}
     return {
         r["subject"]: RiskMetricsCalculated(
-            ticker=r["subject"], origin="pipeline", run_id=r["run_id"], as_of=r["last_date"],
-            content_hash=r["content_hash"], parameters=parameters,
+            ticker=r["subject"],
+            origin="pipeline",
+            run_id=r["run_id"],
+            as_of=r["last_date"],
+            content_hash=r["content_hash"],
+            parameters=parameters,
             metrics=metrics.get(r["subject"]),
         )
         for r in rows
         if r["outcome"] != "failed"
-    }  # fmt: skip
+    }
 
 
 def _portfolios(layout: Layout, rows: list[Row]) -> dict[str, EventData | None]:
@@ -141,14 +155,20 @@ def _portfolios(layout: Layout, rows: list[Row]) -> dict[str, EventData | None]:
     for r in rows:
         told = summary.get(r["subject"], {})
         found[r["subject"]] = PortfolioOptimized(
-            portfolio=r["subject"], origin="pipeline", run_id=r["run_id"], as_of=r["last_date"],
+            portfolio=r["subject"],
+            origin="pipeline",
+            run_id=r["run_id"],
+            as_of=r["last_date"],
             content_hash=r["content_hash"],
             parameters={k: told[k] for k in _ASKED if k in told},
-            success=r["outcome"] != "failed", message=r["reason"] or "",
+            success=r["outcome"] != "failed",
+            message=r["reason"] or "",
             weights=held.get(r["subject"]),
-            **{k: told.get(k) for k in ("expected_return", "volatility", "sharpe_ratio",
-                                        "optimality_gap")},
-        )  # fmt: skip
+            **{
+                k: told.get(k)
+                for k in ("expected_return", "volatility", "sharpe_ratio", "optimality_gap")
+            },
+        )
     return found
 
 

@@ -188,12 +188,13 @@ class Forwarder:
             for offset, name in self._broker.reader.ids_between(
                 *key, min(new)[0], max(new)[0]
             ).items()
-        }  # fmt: skip
+        }
         return [
-            d if not d.ok or there.get((e.channel, d.partition, d.position)) == e.id
+            d
+            if not d.ok or there.get((e.channel, d.partition, d.position)) == e.id
             else Delivery(-1, -1, "the broker lost it after it had confirmed it")
             for e, d in zip(events, deliveries, strict=True)
-        ]  # fmt: skip
+        ]
 
     def _check_tails(self) -> None:
         """Find what the broker confirmed and no longer has, and have it sent again."""
@@ -214,8 +215,11 @@ class Forwarder:
                 n = self._log.forget_deliveries(place, lost)
                 log.warning(
                     "%s[%d]: the broker lost %d events it had confirmed, from offset %d on; "
-                    "sending them again", *key, n, lost,
-                )  # fmt: skip
+                    "sending them again",
+                    *key,
+                    n,
+                    lost,
+                )
         self._era = self._log.begin_era(checked=True)
         self._ends = {}
         self._checked = True

@@ -174,9 +174,12 @@ class KafkaEventStore:
         while True:
             try:
                 warm.producer.produce(
-                    self.settings.topic(event.channel), value, key, on_delivery=callback,
+                    self.settings.topic(event.channel),
+                    value,
+                    key,
+                    on_delivery=callback,
                     headers=list(headers.items()),
-                )  # fmt: skip
+                )
                 return
             except BufferError:
                 if time.monotonic() > deadline or warm.broken:
@@ -231,11 +234,14 @@ class KafkaEventStore:
             there = admin.list_topics(timeout=timeout).topics
             fresh = [
                 NewTopic(
-                    t, self.settings.kafka_topic_partitions,
-                    self.settings.kafka_replication_factor, config={"retention.ms": retention},
+                    t,
+                    self.settings.kafka_topic_partitions,
+                    self.settings.kafka_replication_factor,
+                    config={"retention.ms": retention},
                 )
-                for t in wanted if t not in there
-            ]  # fmt: skip
+                for t in wanted
+                if t not in there
+            ]
             for future in (
                 admin.create_topics(fresh, request_timeout=timeout).values() if fresh else ()
             ):
@@ -286,8 +292,11 @@ def _warn_of_retention(admin: AdminClient, topics: list[str], wanted: str, timeo
             if entry is not None and str(entry.value) != wanted:
                 log.warning(
                     "topic %s keeps events for %s ms, EVENT_STORE_RETENTION_DAYS asks for %s ms; "
-                    "the topic was left as it is", resource.name, entry.value, wanted,
-                )  # fmt: skip
+                    "the topic was left as it is",
+                    resource.name,
+                    entry.value,
+                    wanted,
+                )
 
 
 @contextlib.contextmanager

@@ -45,10 +45,14 @@ class KafkaReader:
     def consumer(self, **changes: Any) -> Consumer:
         """A consumer that commits nothing by itself and fails loudly at a lost position."""
         config = {
-            **self._config, "group.id": f"{self.settings.kafka_topic_prefix}.replay",
-            "enable.auto.commit": False, "enable.partition.eof": True,
-            "auto.offset.reset": "error", "fetch.wait.max.ms": 50, **changes,
-        }  # fmt: skip
+            **self._config,
+            "group.id": f"{self.settings.kafka_topic_prefix}.replay",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "error",
+            "fetch.wait.max.ms": 50,
+            **changes,
+        }
         return Consumer(config, logger=SILENT)
 
     def ranges(self, channels: Sequence[str]) -> dict[tuple[str, int], Range]:
@@ -162,8 +166,10 @@ class KafkaReader:
                 f"{key[0]}[{key[1]}]: events were removed from Kafka while being read; read again"
             )
         if not error.retriable() and error.code() not in (
-            KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE,
-        ):  # fmt: skip
+            KafkaError._ALL_BROKERS_DOWN,
+            KafkaError._TRANSPORT,
+            KafkaError._RESOLVE,
+        ):
             raise self._gone(error.str())
 
     def id_at(self, channel: str, partition: int, offset: int) -> str | None:
@@ -237,6 +243,10 @@ def parse(message: Message, channel: str) -> Event:
     """The event in a message of a channel."""
     value = message.value()
     return from_kafka(
-        message.headers(), value.encode() if isinstance(value, str) else value, channel,  # type: ignore[arg-type]
-        message.partition() or 0, message.offset() or 0, message.timestamp()[1],
-    )  # fmt: skip
+        message.headers(),  # type: ignore[arg-type]
+        value.encode() if isinstance(value, str) else value,
+        channel,
+        message.partition() or 0,
+        message.offset() or 0,
+        message.timestamp()[1],
+    )

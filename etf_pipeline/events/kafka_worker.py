@@ -99,16 +99,20 @@ class Worker:
     def _consume(self, once: bool) -> None:
         consumer = self._store.reader.consumer(
             **{
-                "group.id": self._group, "error_cb": self._on_error,
-                "session.timeout.ms": 6_000, "max.poll.interval.ms": 20_000,
+                "group.id": self._group,
+                "error_cb": self._on_error,
+                "session.timeout.ms": 6_000,
+                "max.poll.interval.ms": 20_000,
                 "partition.assignment.strategy": "range",
                 "topic.metadata.refresh.interval.ms": _METADATA_MS,
             }
-        )  # fmt: skip
+        )
         consumer.subscribe(
-            list(self._names), on_assign=self._on_assign, on_revoke=self._on_revoke,
+            list(self._names),
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
             on_lost=self._on_revoke,
-        )  # fmt: skip
+        )
         started = time.monotonic()
         self._gone = self._recheck = False
         try:

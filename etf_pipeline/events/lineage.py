@@ -70,10 +70,13 @@ def _run(record: LogRecord) -> list[RunEvent]:
         )
     return [
         RunEvent(
-            eventTime=record.time.isoformat(), producer=PRODUCER, eventType=_STATES[record.kind],
-            run=Run(_uuid(record.run_id), facets), job=Job(namespace(), record.job),
+            eventTime=record.time.isoformat(),
+            producer=PRODUCER,
+            eventType=_STATES[record.kind],
+            run=Run(_uuid(record.run_id), facets),
+            job=Job(namespace(), record.job),
         )
-    ]  # fmt: skip
+    ]
 
 
 def _asset_events(layout: Layout, record: LogRecord) -> list[RunEvent]:
@@ -95,16 +98,30 @@ def _asset_events(layout: Layout, record: LogRecord) -> list[RunEvent]:
         rowCount=int(rows) if rows is not None else None
     )
     output = OutputDataset(
-        "file", _name(layout, asset), {"outputStatistics": statistics},
+        "file",
+        _name(layout, asset),
+        {"outputStatistics": statistics},
         facets=_facets(layout, asset) | _columns(layout, asset),
-    )  # fmt: skip
+    )
     started = record.run_started or record.time
     return [
-        RunEvent(eventTime=min(started, record.time).isoformat(), producer=PRODUCER,
-                 eventType=RunState.START, run=run, job=job),
-        RunEvent(eventTime=record.time.isoformat(), producer=PRODUCER,
-                 eventType=RunState.COMPLETE, run=run, job=job, inputs=inputs, outputs=[output]),
-    ]  # fmt: skip
+        RunEvent(
+            eventTime=min(started, record.time).isoformat(),
+            producer=PRODUCER,
+            eventType=RunState.START,
+            run=run,
+            job=job,
+        ),
+        RunEvent(
+            eventTime=record.time.isoformat(),
+            producer=PRODUCER,
+            eventType=RunState.COMPLETE,
+            run=run,
+            job=job,
+            inputs=inputs,
+            outputs=[output],
+        ),
+    ]
 
 
 def _nominal(record: LogRecord) -> dict[str, Any]:

@@ -79,9 +79,10 @@ class Outbox(SqliteEventStore):
             return int(
                 db.execute(
                     "SELECT count(*) FROM events e WHERE seq > ? AND NOT EXISTS "
-                    "(SELECT 1 FROM deliveries d WHERE d.seq = e.seq)", self._start(db)[1:],
+                    "(SELECT 1 FROM deliveries d WHERE d.seq = e.seq)",
+                    self._start(db)[1:],
                 ).fetchone()[0]
-            )  # fmt: skip
+            )
 
     def _start(self, db: sqlite3.Connection) -> tuple[int, int]:
         """This era, and the number up to which every event was confirmed in it."""
@@ -142,8 +143,9 @@ class Outbox(SqliteEventStore):
         with self._notes.reading() as db:
             return db.execute(
                 "SELECT position, id FROM deliveries d JOIN events USING (seq) "  # noqa: S608
-                f"WHERE d.channel = ? AND partition = ? AND {_SPAN} = ? ORDER BY position", place,
-            ).fetchall()  # fmt: skip
+                f"WHERE d.channel = ? AND partition = ? AND {_SPAN} = ? ORDER BY position",
+                place,
+            ).fetchall()
 
     def forget_deliveries(self, place: Place, from_position: int) -> int:
         """Have events sent again that a broker confirmed and then lost; returns how many.
@@ -153,8 +155,9 @@ class Outbox(SqliteEventStore):
         with self._notes.writing() as db:
             first, lost = db.execute(
                 "SELECT min(seq), count(*) FROM deliveries d WHERE channel = ? AND partition = ? "  # noqa: S608
-                f"AND {_SPAN} = ? AND position >= ?", (*place, from_position),
-            ).fetchone()  # fmt: skip
+                f"AND {_SPAN} = ? AND position >= ?",
+                (*place, from_position),
+            ).fetchone()
             db.execute(
                 "DELETE FROM deliveries WHERE channel = ? AND partition = ? AND seq >= ?",
                 (place.channel, place.partition, first),

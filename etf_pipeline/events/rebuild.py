@@ -114,9 +114,16 @@ class Rebuilder:
         expected = updated.content_hash if updated is not None else None
         try:
             publish_history(
-                self._into, self._instrument(ticker, pieces[-1]), merged.rows, pieces, merged.added,
-                merged.revised, merged.note, True, expected,
-            )  # fmt: skip
+                self._into,
+                self._instrument(ticker, pieces[-1]),
+                merged.rows,
+                pieces,
+                merged.added,
+                merged.revised,
+                merged.note,
+                True,
+                expected,
+            )
         except ProofError as error:
             if updated is not None and updated.rules_version not in (None, RULES_VERSION):
                 raise ProofError(
@@ -150,6 +157,10 @@ def restore(
         raise ProofError(f"{etf.ticker} cannot be rebuilt from events: {found.reason}")
     log.warning(
         "%s had no Parquet file: rebuilt from %d raw batches named by events, %d rows, hash %s as "
-        "recorded", etf.ticker, found.batches, found.rows, str(found.content_hash)[:16],
-    )  # fmt: skip
+        "recorded",
+        etf.ticker,
+        found.batches,
+        found.rows,
+        str(found.content_hash)[:16],
+    )
     return found

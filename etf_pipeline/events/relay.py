@@ -231,8 +231,12 @@ class Relay:
         kafka = self._recorder.mode == "kafka"
         pending = self._recorder.log.count_pending() if kafka else 0
         tick = Tick(cursor.dump(), relayed, done, behind, pending, problem)
-        status = {"at": dt.datetime.now(dt.UTC).isoformat(), "behind": behind, "pending": pending,
-                  "problem": problem}  # fmt: skip
+        status = {
+            "at": dt.datetime.now(dt.UTC).isoformat(),
+            "behind": behind,
+            "pending": pending,
+            "problem": problem,
+        }
         self._recorder.log.append([], facts={STATUS: json.dumps(status)})
         if problem is not None:
             log.warning("event relay: %s", tick.summary)

@@ -143,8 +143,9 @@ class SqliteEventStore:
             with self._db.reading() as db:
                 rows = db.execute(
                     f"SELECT {COLUMNS}, seq, hash FROM events WHERE seq > ? "  # noqa: S608
-                    f"ORDER BY seq LIMIT {_PAGE}", (seq,),
-                ).fetchall()  # fmt: skip
+                    f"ORDER BY seq LIMIT {_PAGE}",
+                    (seq,),
+                ).fetchall()
             if not rows:
                 break
             for row in rows:

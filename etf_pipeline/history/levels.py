@@ -45,15 +45,14 @@ def level_shifts(close: Floats, splits: Floats, days: Days) -> list[Shift]:
     if len(candidates) == 0:
         return []
     recorded = [
-        (days[i], float(splits[i]), np.log(splits[i])) for i in np.flatnonzero(splits > 0)
+        (days[i], float(splits[i]), np.log(splits[i]))
+        for i in np.flatnonzero(splits > 0)
         if splits[i] != 1
-    ]  # fmt: skip
+    ]
     faulty: npt.NDArray[np.bool_] = np.array(
         [_is_fault(k, jumps, candidates, recorded) for k in candidates], np.bool_
     )
-    out: list[Shift] = [
-        _large_move(usable, days, close, k) for k in candidates[~faulty]
-    ]  # fmt: skip
+    out: list[Shift] = [_large_move(usable, days, close, k) for k in candidates[~faulty]]
     steps = np.zeros(len(usable))
     for k in candidates[faulty]:
         steps[k + 1] = _snapped(float(jumps[k]), recorded)

@@ -162,9 +162,11 @@ def _rebuild(layout: Layout, instrument: Instrument, known: Known, pieces: list[
                 "move it away to have the pipeline keep this ticker"
             )
         return Outcome(
-            instrument.ticker, "failed", reason="nothing has been downloaded yet",
+            instrument.ticker,
+            "failed",
+            reason="nothing has been downloaded yet",
             failure_kind="transient",
-        )  # fmt: skip
+        )
     check_origin(pieces, instrument, known)
     merged = fold(empty_rows(), pieces)
     added = int((~merged.rows.index.isin(known.rows.index)).sum())
@@ -210,9 +212,15 @@ def _advance(layout: Layout, instrument: Instrument, known: Known, pieces: list[
     check_origin(pieces, instrument, known)
     merged = fold(known.rows, pieces)
     return publish_history(
-        layout, instrument, merged.rows, pieces, merged.added,
-        merged.revised + merged.removed, merged.note, False,
-    )  # fmt: skip
+        layout,
+        instrument,
+        merged.rows,
+        pieces,
+        merged.added,
+        merged.revised + merged.removed,
+        merged.note,
+        False,
+    )
 
 
 def publish_history(
@@ -251,9 +259,12 @@ def publish_history(
     # Quarantine first: a history names the quarantine it belongs to, so a kill between the two
     # shows as a mismatch and is mended from the raw batches.
     publish(
-        layout.quarantine(instrument.ticker), QUARANTINE, built.quarantine, common,
+        layout.quarantine(instrument.ticker),
+        QUARANTINE,
+        built.quarantine,
+        common,
         digest=quarantine_hash,
-    )  # fmt: skip
+    )
     changed = publish(
         layout.history(instrument.ticker),
         HISTORY,

@@ -159,9 +159,13 @@ def _take(run: _Run, download: Download) -> Outcome | None:
     merge = (merge_full if request.full else merge_window)(known.rows, rows)
     if merge.changed or known.torn or known.corrupt:
         run.batch.add(
-            instrument.ticker, download.symbol, instrument.exchange, download.currency,
-            request.full, rows,
-        )  # fmt: skip
+            instrument.ticker,
+            download.symbol,
+            instrument.exchange,
+            download.currency,
+            request.full,
+            rows,
+        )
     return _outcome(run, instrument, known, merge)
 
 

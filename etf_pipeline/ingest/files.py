@@ -42,8 +42,12 @@ class FilesSource:
 
     def _read(self, request: Request) -> Download | FetchFailure:
         instrument = request.instrument
-        names = [n for name in (instrument.ticker, instrument.symbol)
-                 for n in (encode_ticker(name), name) if "/" not in n]  # fmt: skip
+        names = [
+            n
+            for name in (instrument.ticker, instrument.symbol)
+            for n in (encode_ticker(name), name)
+            if "/" not in n
+        ]
         paths = [self._folder / f"{n}{ext}" for n in names for ext in (".parquet", ".csv")]
         path = next((p for p in paths if p.is_file()), None)
         if path is None:

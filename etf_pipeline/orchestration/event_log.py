@@ -75,15 +75,23 @@ class DagsterLog:
             if isinstance(kind, DagsterEventType):
                 result = self._instance.fetch_run_status_changes(
                     dg.RunStatusChangeRecordsFilter(
-                        kind, after_storage_id=after, after_timestamp=timestamp  # type: ignore[arg-type]
-                    ), page, cursor, ascending=True,
-                )  # fmt: skip
+                        kind,  # type: ignore[arg-type]
+                        after_storage_id=after,
+                        after_timestamp=timestamp,
+                    ),
+                    page,
+                    cursor,
+                    ascending=True,
+                )
             else:
                 result = self._instance.fetch_materializations(
                     dg.AssetRecordsFilter(
                         dg.AssetKey(kind), after_storage_id=after, after_timestamp=timestamp
-                    ), page, cursor, ascending=True,
-                )  # fmt: skip
+                    ),
+                    page,
+                    cursor,
+                    ascending=True,
+                )
             found += result.records
             if not result.has_more or not result.records:
                 break
@@ -104,17 +112,22 @@ class DagsterLog:
         if isinstance(kind, DagsterEventType):
             tags = run.dagster_run.tags if run else {}
             return LogRecord(
-                kind=_RUN_KINDS[kind], partition=tags.get("dagster/partition", ""),
+                kind=_RUN_KINDS[kind],
+                partition=tags.get("dagster/partition", ""),
                 error=_error(entry.dagster_event) if kind is DagsterEventType.RUN_FAILURE else None,
-                ingests=_ingests(run.dagster_run if run else None), **common,
-            )  # fmt: skip
+                ingests=_ingests(run.dagster_run if run else None),
+                **common,
+            )
         made = entry.asset_materialization
         assert made is not None
         metadata = {k: getattr(v, "value", None) for k, v in made.metadata.items()}
         return LogRecord(
-            kind="materialisation", asset=kind, partition=made.partition or "", metadata=metadata,
+            kind="materialisation",
+            asset=kind,
+            partition=made.partition or "",
+            metadata=metadata,
             **common,
-        )  # fmt: skip
+        )
 
     def _run(self, run_id: str) -> Any:
         if run_id not in self._runs:

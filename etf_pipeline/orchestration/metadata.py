@@ -59,9 +59,12 @@ def outcome_metadata(outcomes: Sequence[Outcome], manifest: Path) -> dict[str, A
         for o in sorted(outcomes, key=lambda o: (o.good, o.subject))[:200]
     ]
     table = "\n".join(
-        ["| ticker | outcome | added | revised | quarantined | last | reason |",
-         "|---|---|---|---|---|---|---|", *rows]
-    )  # fmt: skip
+        [
+            "| ticker | outcome | added | revised | quarantined | last | reason |",
+            "|---|---|---|---|---|---|---|",
+            *rows,
+        ]
+    )
     return {
         "tickers_ok": sum(o.good for o in outcomes),
         "tickers_not_ok": sum(not o.good for o in outcomes),

@@ -83,9 +83,12 @@ def run_graph(
             }
         }
         result = repository.get_job("ingest").execute_in_process(
-            run_config=config, instance=instance, partition_key=partition, raise_on_error=False,
+            run_config=config,
+            instance=instance,
+            partition_key=partition,
+            raise_on_error=False,
             tags=process_tags(),
-        )  # fmt: skip
+        )
         _read_outcomes(pipeline, report, result.run_id, partition)
         report.errors += _failures(result)
     if pipeline.layout.historical_dir.exists():

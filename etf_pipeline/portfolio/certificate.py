@@ -197,7 +197,9 @@ def _least_by_search(gap: Callable[[float], float], guess: float | None) -> floa
     k = int(np.argmin(values))
     low, high = grid[max(k - 1, 0)], grid[min(k + 1, len(grid) - 1)]
     found = minimize_scalar(
-        lambda g: gap(float(np.exp(g))), bounds=(low, high), method="bounded",
+        lambda g: gap(float(np.exp(g))),
+        bounds=(low, high),
+        method="bounded",
         options={"xatol": 1e-12, "maxiter": 80},
-    )  # fmt: skip
+    )
     return min(float(found.fun), min(values), gap(0.0))

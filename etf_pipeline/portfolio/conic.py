@@ -98,9 +98,13 @@ def max_sharpe(problem: Problem) -> Floats | None:
         inequalities.append(np.hstack([space.matrix, -space.limits[:, None]]))
     lower = np.vstack(inequalities)
     found = _clarabel(
-        quadratic, np.zeros(size + 1), np.vstack(equalities), np.array([1.0, 0.0]), lower,
+        quadratic,
+        np.zeros(size + 1),
+        np.vstack(equalities),
+        np.array([1.0, 0.0]),
+        lower,
         np.zeros(len(lower)),
-    )  # fmt: skip
+    )
     if found is None or found[size] <= 0:
         return None
     return found[: space.n] / found[size]
@@ -169,9 +173,13 @@ def _clarabel(
     settings.verbose = False
     settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = 1e-12
     solution = clarabel.DefaultSolver(
-        sparse.csc_matrix(np.triu(quadratic)), linear, sparse.csc_matrix(matrix), vector, cones,
+        sparse.csc_matrix(np.triu(quadratic)),
+        linear,
+        sparse.csc_matrix(matrix),
+        vector,
+        cones,
         settings,
-    ).solve()  # fmt: skip
+    ).solve()
     answer: npt.NDArray[np.float64] = np.array(solution.x, dtype="float64")
     usable = np.all(np.isfinite(answer)) and "Infeasible" not in str(solution.status)
     return answer if usable else None

@@ -88,9 +88,14 @@ class _Program:
         rhs = np.concatenate(self._rhs)
         budget = np.r_[self._space.budget, np.zeros(len(objective) - self._space.size)]
         solution: Any = linprog(
-            objective, A_ub=matrix, b_ub=rhs, A_eq=budget[None, :], b_eq=[1.0],
-            bounds=np.column_stack([self.low, self.high]), method="highs",
-        )  # fmt: skip
+            objective,
+            A_ub=matrix,
+            b_ub=rhs,
+            A_eq=budget[None, :],
+            b_eq=[1.0],
+            bounds=np.column_stack([self.low, self.high]),
+            method="highs",
+        )
         if solution.x is None:
             return None
         y = np.minimum(np.asarray(solution.ineqlin.marginals), 0.0)

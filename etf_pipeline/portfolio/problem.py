@@ -185,8 +185,9 @@ class Problem:
             )
 
     def _check_bounds(self) -> None:
-        crossed = [n for n, lo, hi in zip(self.names, self.lower, self.upper, strict=True)
-                   if lo > hi]  # fmt: skip
+        crossed = [
+            n for n, lo, hi in zip(self.names, self.lower, self.upper, strict=True) if lo > hi
+        ]
         if crossed:
             raise ValueError(f"least weight above greatest weight for {', '.join(crossed)}")
         low, high = float(self.lower.sum()), float(self.upper.sum())

@@ -23,13 +23,24 @@ from scipy.spatial.distance import squareform
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8a8a8a", "#b8a900")
 _INK = "#010203"  # replaced by the page's own text colour
 _STYLE: Any = {
-    "svg.fonttype": "none", "svg.hashsalt": "etf_pipeline", "font.family": "sans-serif",
-    "font.size": 9, "axes.edgecolor": _INK, "axes.labelcolor": _INK, "text.color": _INK,
-    "xtick.color": _INK, "ytick.color": _INK, "axes.spines.top": False,
-    "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.2, "grid.color": _INK,
-    "path.simplify_threshold": 0.3, "legend.frameon": False, "axes.prop_cycle":
-    cycler(color=PALETTE),
-}  # fmt: skip
+    "svg.fonttype": "none",
+    "svg.hashsalt": "etf_pipeline",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.edgecolor": _INK,
+    "axes.labelcolor": _INK,
+    "text.color": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.2,
+    "grid.color": _INK,
+    "path.simplify_threshold": 0.3,
+    "legend.frameon": False,
+    "axes.prop_cycle": cycler(color=PALETTE),
+}
 _WEEKLY_ABOVE = 800
 _LEGEND_ROWS = 6
 Floats = npt.NDArray[np.float64]
@@ -78,9 +89,15 @@ def _thin(series: pd.Series, how: str = "last") -> pd.Series:
 
 
 def lines(
-    series: Mapping[str, pd.Series], name: str, title: str, description: str, *,
-    percent: bool = False, fill: bool = False, log: bool = False,
-) -> str:  # fmt: skip
+    series: Mapping[str, pd.Series],
+    name: str,
+    title: str,
+    description: str,
+    *,
+    percent: bool = False,
+    fill: bool = False,
+    log: bool = False,
+) -> str:
     """Lines over time, the first drawn strongest."""
     with mpl.rc_context(_STYLE):
         figure, axes = _figure()
@@ -124,9 +141,13 @@ def bars(groups: Mapping[str, Mapping[str, float]], name: str, title: str, descr
 
 
 def frontier(
-    points: Sequence[tuple[float, float]], assets: Mapping[str, tuple[float, float]],
-    chosen: tuple[float, float] | None, name: str, title: str, description: str,
-) -> str:  # fmt: skip
+    points: Sequence[tuple[float, float]],
+    assets: Mapping[str, tuple[float, float]],
+    chosen: tuple[float, float] | None,
+    name: str,
+    title: str,
+    description: str,
+) -> str:
     """Volatility against expected return: the frontier, the assets and the portfolio."""
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(3.6)
@@ -173,6 +194,13 @@ def heatmap(matrix: Floats, labels: Sequence[str], name: str, title: str, descri
             for i in range(n):
                 for j in range(n):
                     ink = "#ffffff" if abs(values[i, j]) > 0.6 else "#111111"
-                    axes.text(j + 0.5, i + 0.5, f"{values[i, j]:.2f}", ha="center", va="center",
-                              fontsize=7, color=ink)  # fmt: skip
+                    axes.text(
+                        j + 0.5,
+                        i + 0.5,
+                        f"{values[i, j]:.2f}",
+                        ha="center",
+                        va="center",
+                        fontsize=7,
+                        color=ink,
+                    )
         return _svg(figure, name, title, description)

@@ -72,9 +72,14 @@ def portfolio_report(inputs: Inputs, name: str) -> str:
     sections += _risk_sections(inputs, name, summary, tickers)
     sections += [quality_section(inputs, tickers), provenance_section(inputs, tickers)]
     return _render(
-        inputs, name, sections, warnings, simulated(inputs, tickers),
-        subtitle=_subtitle(summary, spec), facts=_facts(summary),
-    )  # fmt: skip
+        inputs,
+        name,
+        sections,
+        warnings,
+        simulated(inputs, tickers),
+        subtitle=_subtitle(summary, spec),
+        facts=_facts(summary),
+    )
 
 
 def _subtitle(summary: Row, spec: Any) -> str:
@@ -102,8 +107,15 @@ def _facts(summary: Row) -> list[tuple[str, str]]:
 def _course_sections(inputs: Inputs, name: str) -> list[Section]:
     rows = inputs.rows("backtests", portfolio=name)
     if len(rows) < 2:
-        return [Section("Growth", ["There is no backtest of this portfolio: its ETFs have too "
-                                   "short a history in common."])]  # fmt: skip
+        return [
+            Section(
+                "Growth",
+                [
+                    "There is no backtest of this portfolio: its ETFs have too "
+                    "short a history in common."
+                ],
+            )
+        ]
     index = pd.DatetimeIndex([r["date"] for r in rows])
     wealth = pd.Series([r["wealth"] for r in rows], index)
     courses = {name: wealth}
@@ -115,27 +127,39 @@ def _course_sections(inputs: Inputs, name: str) -> list[Section]:
     return [
         Section(
             "Growth of 10,000",
-            chart=charts.lines(grown, "growth", "Growth of 10,000", f"From {span}: 10,000 became "
-                               f"{final:,.0f}."),
+            chart=charts.lines(
+                grown, "growth", "Growth of 10,000", f"From {span}: 10,000 became {final:,.0f}."
+            ),
             caption=f"Walk-forward backtest, {span}: each rebalance was decided on earlier prices "
-                    f"alone. 10,000 became {final:,.0f}. The past is no promise.",
+            f"alone. 10,000 became {final:,.0f}. The past is no promise.",
         ),
         Section(
             "Drawdowns",
-            chart=charts.lines({k: drawdowns(v) for k, v in courses.items()}, "drawdowns",
-                               "Drawdowns", f"The deepest fall from a peak was {worst:.1%}.",
-                               percent=True, fill=True),
+            chart=charts.lines(
+                {k: drawdowns(v) for k, v in courses.items()},
+                "drawdowns",
+                "Drawdowns",
+                f"The deepest fall from a peak was {worst:.1%}.",
+                percent=True,
+                fill=True,
+            ),
             caption=f"Fall from the highest value so far; the deepest was {worst:.1%}.",
         ),
         Section(
             "Rolling volatility",
-            chart=charts.lines({k: rolling_volatility(v, _WINDOW, 252)
-                                for k, v in courses.items()}, "volatility", "Rolling volatility",
-                               "Annualised volatility of the last 63 returns.", percent=True),
+            chart=charts.lines(
+                {k: rolling_volatility(v, _WINDOW, 252) for k, v in courses.items()},
+                "volatility",
+                "Rolling volatility",
+                "Annualised volatility of the last 63 returns.",
+                percent=True,
+            ),
             caption=f"Annualised, over the last {_WINDOW} returns.",
-        ) if len(wealth) > _WINDOW + 1 else Section("Rolling volatility", ["Too short a course."]),
+        )
+        if len(wealth) > _WINDOW + 1
+        else Section("Rolling volatility", ["Too short a course."]),
         year_section(courses),
-    ]  # fmt: skip
+    ]
 
 
 def _weight_sections(
@@ -158,12 +182,16 @@ def _weight_sections(
         Section(
             "Weights and risk contributions",
             text,
-            charts.bars(groups, "weights", "Weights and shares of risk",
-                        "; ".join(f"{t} {w:.1%}" for t, w in weights.items() if w > 0)),
+            charts.bars(
+                groups,
+                "weights",
+                "Weights and shares of risk",
+                "; ".join(f"{t} {w:.1%}" for t, w in weights.items() if w > 0),
+            ),
             "Share of risk: w·(Σw)/w'Σw, which adds up to 100 %.",
             [Grid("Weights", ["ETF", "name", *groups], rows, range(2, 2 + len(groups)))],
         )
-    ]  # fmt: skip
+    ]
 
 
 def _estimates(inputs: Inputs, tickers: list[str], spec: Any) -> Estimates | None:
@@ -180,8 +208,9 @@ def _estimates(inputs: Inputs, tickers: list[str], spec: Any) -> Estimates | Non
 
 def _risk_sections(inputs: Inputs, name: str, summary: Row, tickers: list[str]) -> list[Section]:
     sections = []
-    points = [(r["volatility"], r["expected_return"])
-              for r in inputs.rows("frontier", portfolio=name)]  # fmt: skip
+    points = [
+        (r["volatility"], r["expected_return"]) for r in inputs.rows("frontier", portfolio=name)
+    ]
     found = _estimates(inputs, tickers, inputs.specs.get(name)) if tickers else None
     if found is not None:
         risk = np.sqrt(np.diag(found.covariance))
@@ -189,20 +218,31 @@ def _risk_sections(inputs: Inputs, name: str, summary: Row, tickers: list[str]) 
             t: (float(v), float(m)) for t, v, m in zip(tickers, risk, found.means, strict=True)
         }
         chosen = (summary["volatility"], summary["expected_return"]) if summary["success"] else None
-        sections.append(Section(
-            "Efficient frontier",
-            chart=charts.frontier(points, assets, chosen, "frontier", "Efficient frontier",
-                                  f"{len(points)} efficient portfolios, {len(assets)} assets and "
-                                  "this portfolio by volatility and expected return."),
-            caption="Every point of the line has the least volatility for its expected return, "
-                    "under this portfolio's limits.",
-        ))  # fmt: skip
+        sections.append(
+            Section(
+                "Efficient frontier",
+                chart=charts.frontier(
+                    points,
+                    assets,
+                    chosen,
+                    "frontier",
+                    "Efficient frontier",
+                    f"{len(points)} efficient portfolios, {len(assets)} assets and "
+                    "this portfolio by volatility and expected return.",
+                ),
+                caption="Every point of the line has the least volatility for its expected return, "
+                "under this portfolio's limits.",
+            )
+        )
         if len(tickers) > 1:
             scale = np.sqrt(np.outer(np.diag(found.covariance), np.diag(found.covariance)))
             matrix = np.divide(found.covariance, scale, out=np.zeros_like(scale), where=scale > 0)
             sections.append(_correlation(matrix, tickers))
-    rows = {r["ticker"]: r for r in inputs.rows("risk_metrics", window=f"{_YEARS}y")
-            if r["ticker"] in tickers}  # fmt: skip
+    rows = {
+        r["ticker"]: r
+        for r in inputs.rows("risk_metrics", window=f"{_YEARS}y")
+        if r["ticker"] in tickers
+    }
     if rows:
         sections.append(metric_section(rows, f"{_YEARS}y"))
     return sections
@@ -211,10 +251,15 @@ def _risk_sections(inputs: Inputs, name: str, summary: Row, tickers: list[str]) 
 def _correlation(matrix: Any, tickers: list[str]) -> Section:
     return Section(
         "Correlations",
-        chart=charts.heatmap(matrix, tickers, "correlations", "Correlations",
-                             f"Correlation matrix of {', '.join(tickers)}, similar ones together."),
+        chart=charts.heatmap(
+            matrix,
+            tickers,
+            "correlations",
+            "Correlations",
+            f"Correlation matrix of {', '.join(tickers)}, similar ones together.",
+        ),
         caption="Of simple returns on common dates; ordered so that similar ETFs are neighbours.",
-    )  # fmt: skip
+    )
 
 
 def universe_report(inputs: Inputs) -> str:
@@ -229,56 +274,94 @@ def universe_report(inputs: Inputs) -> str:
     recent = {t: inputs.series[t].prices.loc[start:] for t in tickers}
     recent = {t: p for t, p in recent.items() if len(p) > 1}
     latest = [
-        [t, inputs.names.get(t, ""), str(s.end), number(float(s.prices.iloc[-1]), 3),
-         s.currency or "–"]
+        [
+            t,
+            inputs.names.get(t, ""),
+            str(s.end),
+            number(float(s.prices.iloc[-1]), 3),
+            s.currency or "–",
+        ]
         for t, s in ((t, inputs.series[t]) for t in tickers)
-    ]  # fmt: skip
+    ]
     ranked = sorted(recent, key=lambda t: recent[t].iloc[-1] / recent[t].iloc[0], reverse=True)
     shown = ranked[:_MOST_LINES]
     more = "" if len(shown) == len(ranked) else f" The {_MOST_LINES} that grew most are drawn."
     grown = {t: recent[t] / recent[t].iloc[0] * _START for t in shown}
     sections = [
-        Section("ETFs", tables=[Grid("Newest session of each", ["ETF", "name", "session",
-                "adjusted close", "currency"], latest, [3])]),
-        Section("Growth of 10,000",
-                chart=charts.lines(grown, "growth", "Growth of 10,000",
-                                   "; ".join(f"{t} {v.iloc[-1]:,.0f}" for t, v in grown.items())),
-                caption=f"Distributions reinvested, from {start.date()} or the first session after."
-                        + more),
-        Section("Drawdowns",
-                chart=charts.lines({t: drawdowns(recent[t]) for t in shown}, "drawdowns",
-                                   "Drawdowns", "Fall from the highest value so far.",
-                                   percent=True),
-                caption="Fall from the highest value since then."),
-        Section("Rolling volatility",
-                chart=charts.lines({t: rolling_volatility(
-                    recent[t], _WINDOW, inputs.series[t].periods_per_year)
-                    for t in shown if len(recent[t]) > _WINDOW + 1}, "volatility",
-                    "Rolling volatility", "Annualised volatility of the last 63 returns.",
-                    percent=True),
-                caption=f"Annualised, over the last {_WINDOW} returns."),
+        Section(
+            "ETFs",
+            tables=[
+                Grid(
+                    "Newest session of each",
+                    ["ETF", "name", "session", "adjusted close", "currency"],
+                    latest,
+                    [3],
+                )
+            ],
+        ),
+        Section(
+            "Growth of 10,000",
+            chart=charts.lines(
+                grown,
+                "growth",
+                "Growth of 10,000",
+                "; ".join(f"{t} {v.iloc[-1]:,.0f}" for t, v in grown.items()),
+            ),
+            caption=f"Distributions reinvested, from {start.date()} or the first session after."
+            + more,
+        ),
+        Section(
+            "Drawdowns",
+            chart=charts.lines(
+                {t: drawdowns(recent[t]) for t in shown},
+                "drawdowns",
+                "Drawdowns",
+                "Fall from the highest value so far.",
+                percent=True,
+            ),
+            caption="Fall from the highest value since then.",
+        ),
+        Section(
+            "Rolling volatility",
+            chart=charts.lines(
+                {
+                    t: rolling_volatility(recent[t], _WINDOW, inputs.series[t].periods_per_year)
+                    for t in shown
+                    if len(recent[t]) > _WINDOW + 1
+                },
+                "volatility",
+                "Rolling volatility",
+                "Annualised volatility of the last 63 returns.",
+                percent=True,
+            ),
+            caption=f"Annualised, over the last {_WINDOW} returns.",
+        ),
         year_section({t: recent[t] for t in shown}),
-    ]  # fmt: skip
+    ]
     sections += _universe_correlations(inputs, tickers)
     rows = {r["ticker"]: r for r in inputs.rows("risk_metrics", window=f"{_YEARS}y")}
     if rows:
         sections.append(metric_section(rows, f"{_YEARS}y"))
     sections += [quality_section(inputs, tickers), provenance_section(inputs, tickers)]
     return _render(
-        inputs, "ETF universe", sections, [], simulated(inputs, tickers),
-        subtitle=f"{len(tickers)} ETFs as of {as_of}.", facts=[],
-    )  # fmt: skip
+        inputs,
+        "ETF universe",
+        sections,
+        [],
+        simulated(inputs, tickers),
+        subtitle=f"{len(tickers)} ETFs as of {as_of}.",
+        facts=[],
+    )
 
 
 def _universe_correlations(inputs: Inputs, tickers: list[str]) -> list[Section]:
     for window in ("3y", "1y"):
-        found = {(r["ticker"], r["other"]): r["correlation"]
-                 for r in inputs.rows("correlations", window=window)}  # fmt: skip
+        found = {
+            (r["ticker"], r["other"]): r["correlation"]
+            for r in inputs.rows("correlations", window=window)
+        }
         held = [t for t in tickers if (t, t) in found or any(a == t for a, _ in found)]
-        whole = [
-            t for t in held
-            if all(t == o or found.get((t, o)) is not None for o in held)
-        ]  # fmt: skip
+        whole = [t for t in held if all(t == o or found.get((t, o)) is not None for o in held)]
         if len(whole) > 1:
             matrix = np.array([[1.0 if a == b else found[(a, b)] for b in whole] for a in whole])
             return [_correlation(matrix, whole)]
@@ -286,11 +369,20 @@ def _universe_correlations(inputs: Inputs, tickers: list[str]) -> list[Section]:
 
 
 def _render(
-    inputs: Inputs, title: str, sections: list[Section], warnings: list[str], invented: bool,
-    subtitle: str, facts: list[tuple[str, str]],
-) -> str:  # fmt: skip
+    inputs: Inputs,
+    title: str,
+    sections: list[Section],
+    warnings: list[str],
+    invented: bool,
+    subtitle: str,
+    facts: list[tuple[str, str]],
+) -> str:
     return _template().render(
-        title=title, subtitle=subtitle, facts=facts, sections=sections, warnings=warnings,
+        title=title,
+        subtitle=subtitle,
+        facts=facts,
+        sections=sections,
+        warnings=warnings,
         simulated=invented,
         footer=f"As of {inputs.as_of}. Information, not advice.",
-    )  # fmt: skip
+    )

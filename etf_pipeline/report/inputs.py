@@ -19,9 +19,13 @@ from etf_pipeline.universe import Universe, load_universe
 
 Row = dict[str, Any]
 _TABLES = (
-    ("portfolios", "summary"), ("portfolios", "weights"), ("portfolios", "frontier"),
-    ("portfolios", "backtests"), ("risk", "risk_metrics"), ("risk", "correlations"),
-)  # fmt: skip
+    ("portfolios", "summary"),
+    ("portfolios", "weights"),
+    ("portfolios", "frontier"),
+    ("portfolios", "backtests"),
+    ("risk", "risk_metrics"),
+    ("risk", "correlations"),
+)
 
 
 @dataclass
@@ -49,10 +53,14 @@ class Inputs:
     ) -> Inputs:
         """The inputs of the store that `settings` name."""
         return cls(
-            Layout(settings.data_dir), series, {s.name: s for s in specs},
-            {i.ticker: i.name for i in universe}, settings.lookback_years,
-            settings.risk_free_rate, made_at,
-        )  # fmt: skip
+            Layout(settings.data_dir),
+            series,
+            {s.name: s for s in specs},
+            {i.ticker: i.name for i in universe},
+            settings.lookback_years,
+            settings.risk_free_rate,
+            made_at,
+        )
 
     @classmethod
     def of_store(cls, settings: Settings, made_at: dt.datetime) -> Inputs:
@@ -72,9 +80,7 @@ class Inputs:
 
     def rows(self, table: str, **wanted: Any) -> list[Row]:
         """Rows of the newest table with these values."""
-        return [
-            r for r in self._tables[table] if all(r[k] == v for k, v in wanted.items())
-        ]  # fmt: skip
+        return [r for r in self._tables[table] if all(r[k] == v for k, v in wanted.items())]
 
     def footers(self, tickers: list[str]) -> dict[str, FileInfo]:
         """What the histories say of themselves."""

@@ -15,16 +15,28 @@ from etf_pipeline.report.inputs import Inputs
 from etf_pipeline.schemas import RISK_METRICS
 
 METRICS = (
-    "mean_return", "cagr", "volatility", "sharpe_ratio", "sortino_ratio", "max_drawdown",
-    "calmar_ratio", "var_95", "cvar_95",
-)  # fmt: skip
+    "mean_return",
+    "cagr",
+    "volatility",
+    "sharpe_ratio",
+    "sortino_ratio",
+    "max_drawdown",
+    "calmar_ratio",
+    "var_95",
+    "cvar_95",
+)
 _RATIOS = frozenset({"sharpe_ratio", "sortino_ratio", "calmar_ratio"})
 _TITLES = {
-    "mean_return": "mean return", "cagr": "CAGR", "volatility": "volatility",
-    "sharpe_ratio": "Sharpe ratio", "sortino_ratio": "Sortino ratio",
-    "max_drawdown": "maximum drawdown", "calmar_ratio": "Calmar ratio",
-    "var_95": "VaR 95", "cvar_95": "CVaR 95",
-}  # fmt: skip
+    "mean_return": "mean return",
+    "cagr": "CAGR",
+    "volatility": "volatility",
+    "sharpe_ratio": "Sharpe ratio",
+    "sortino_ratio": "Sortino ratio",
+    "max_drawdown": "maximum drawdown",
+    "calmar_ratio": "Calmar ratio",
+    "var_95": "VaR 95",
+    "cvar_95": "CVaR 95",
+}
 _DASH = "–"
 
 
@@ -74,11 +86,15 @@ def metric_section(rows: Mapping[str, Mapping[str, Any]], window: str) -> Sectio
         "Metrics",
         reasons,
         tables=[
-            Grid(f"Window {window}; a dash where a value cannot be computed", columns, cells,
-                 range(1, len(columns))),
+            Grid(
+                f"Window {window}; a dash where a value cannot be computed",
+                columns,
+                cells,
+                range(1, len(columns)),
+            ),
             Grid("Definitions", ["metric", "definition"], meanings),
         ],
-    )  # fmt: skip
+    )
 
 
 def year_section(courses: Mapping[str, pd.Series]) -> Section:
@@ -124,22 +140,30 @@ def provenance_section(inputs: Inputs, tickers: list[str]) -> Section:
     """Sources, last sessions and content hashes: enough to prove which data these were."""
     footers = inputs.footers(tickers)
     rows = [
-        [t, inputs.series[t].source, inputs.series[t].currency or _DASH,
-         str(inputs.series[t].prices.index[0].date()), str(inputs.series[t].end),
-         "#" + (footers[t].content_hash or "a user's file") if t in footers else _DASH]
-        for t in tickers if t in inputs.series
-    ]  # fmt: skip
+        [
+            t,
+            inputs.series[t].source,
+            inputs.series[t].currency or _DASH,
+            str(inputs.series[t].prices.index[0].date()),
+            str(inputs.series[t].end),
+            "#" + (footers[t].content_hash or "a user's file") if t in footers else _DASH,
+        ]
+        for t in tickers
+        if t in inputs.series
+    ]
     tables = [[name, "#" + digest] for name, digest in sorted(inputs.hashes.items())]
     return Section(
         "Provenance",
-        [f"As of {inputs.as_of}; made on {inputs.made_at:%Y-%m-%d %H:%M} UTC by etf_pipeline "
-         f"{__version__}. Hashes are SHA-256 of the content; `etf events verify` and "
-         "`etf events rebuild` check them against the record."],
+        [
+            f"As of {inputs.as_of}; made on {inputs.made_at:%Y-%m-%d %H:%M} UTC by etf_pipeline "
+            f"{__version__}. Hashes are SHA-256 of the content; `etf events verify` and "
+            "`etf events rebuild` check them against the record."
+        ],
         tables=[
             Grid("Histories", ["ETF", "source", "currency", "from", "to", "content"], rows, (3, 4)),
             Grid("Tables", ["table", "content"], tables),
         ],
-    )  # fmt: skip
+    )
 
 
 def simulated(inputs: Inputs, tickers: list[str]) -> bool:

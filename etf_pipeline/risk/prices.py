@@ -145,9 +145,11 @@ def common_prices(series: list[PriceSeries], start: dt.date | None = None) -> pd
     joined = pd.concat(parts, axis=1, join="inner").sort_index()
     if len(joined) < 3:
         ranges = "; ".join(
-            f"{p.name} {p.index[0]:%Y-%m-%d} to {p.index[-1]:%Y-%m-%d}" if len(p) else
-            f"{p.name} nothing" for p in parts
-        )  # fmt: skip
+            f"{p.name} {p.index[0]:%Y-%m-%d} to {p.index[-1]:%Y-%m-%d}"
+            if len(p)
+            else f"{p.name} nothing"
+            for p in parts
+        )
         raise InsufficientDataError(f"{len(joined)} common dates are too few ({ranges})")
     return joined
 

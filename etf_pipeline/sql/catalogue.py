@@ -29,8 +29,18 @@ from etf_pipeline.store.reader import file_info
 from etf_pipeline.store.writer import locked
 from etf_pipeline.universe import load_universe
 
-_USER_COLUMNS = ("open", "high", "low", "close", "volume", "dividends", "stock_splits",
-                 "capital_gains", "adj_close", "flag")  # fmt: skip
+_USER_COLUMNS = (
+    "open",
+    "high",
+    "low",
+    "close",
+    "volume",
+    "dividends",
+    "stock_splits",
+    "capital_gains",
+    "adj_close",
+    "flag",
+)
 
 
 def ensure_catalogue(root: Path, universe_file: Path, lock_timeout: float = 300.0) -> Path:
@@ -107,10 +117,15 @@ def _universe(db: duckdb.DuckDBPyConnection, universe_file: Path) -> None:
         "management_fee DOUBLE)"
     )
     comments = {
-        "ticker": _TICKER_COMMENT, "symbol": "the source's symbol", "exchange": "ISO 10383 MIC",
-        "name": "full name", "asset_class": "what it invests in", "issuer": "who issues it",
-        "currency": "ISO 4217", "management_fee": "per cent a year, null where unknown",
-    }  # fmt: skip
+        "ticker": _TICKER_COMMENT,
+        "symbol": "the source's symbol",
+        "exchange": "ISO 10383 MIC",
+        "name": "full name",
+        "asset_class": "what it invests in",
+        "issuer": "who issues it",
+        "currency": "ISO 4217",
+        "management_fee": "per cent a year, null where unknown",
+    }
     db.execute("COMMENT ON TABLE universe IS 'The ETFs of universe.csv.'")
     for name, text in comments.items():
         db.execute(f"COMMENT ON COLUMN universe.{name} IS {_quoted(text)}")

@@ -149,9 +149,11 @@ class SafeConnection:
 
         described, rows = self._run(checked(sql, self._db), run)
         return Answer(
-            [str(d[0]) for d in described], [str(d[1]) for d in described], rows[:most],
+            [str(d[0]) for d in described],
+            [str(d[1]) for d in described],
+            rows[:most],
             len(rows) > most,
-        )  # fmt: skip
+        )
 
     def arrow(self, sql: str) -> pa.Table:
         """Run one statement; its rows as Arrow, at most as many as the limit."""

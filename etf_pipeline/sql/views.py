@@ -39,29 +39,32 @@ def _comments(table: Table, **more: str) -> dict[str, str]:
 def _by_ticker(table: Table, name: str, description: str) -> View:
     """A file per ticker, whose name is in the file's name."""
     return View(
-        name, description,
+        name,
+        description,
         "SELECT url_decode(parse_filename(filename, true)) AS ticker, * EXCLUDE (filename) "
         "FROM read_parquet({files}, filename = true)",
         _comments(table, ticker=_TICKER),
-    )  # fmt: skip
+    )
 
 
 def _partitioned(table: Table, name: str) -> View:
     return View(
-        name, f"{table.description} Every as_of date.",
+        name,
+        f"{table.description} Every as_of date.",
         "SELECT * FROM read_parquet({files}, hive_partitioning = true, "
         "hive_types = {{'as_of': DATE}})",
         _comments(table, as_of=_AS_OF),
-    )  # fmt: skip
+    )
 
 
 def _newest(table: Table, name: str) -> View:
     history = f"{name}_history"
     return View(
-        name, f"{table.description} The newest as_of date.",
+        name,
+        f"{table.description} The newest as_of date.",
         f"SELECT * FROM {history} WHERE as_of = (SELECT max(as_of) FROM {history})",
         _comments(table, as_of=_AS_OF),
-    )  # fmt: skip
+    )
 
 
 def _along_time(columns: str) -> str:
@@ -91,19 +94,22 @@ _PRICE = {
 VIEWS: tuple[View, ...] = (
     _by_ticker(HISTORY, "prices", "Daily prices of every ticker, checked."),
     View(
-        "latest_prices", "The newest session of each ticker.",
+        "latest_prices",
+        "The newest session of each ticker.",
         "SELECT ticker, max(date) AS date, arg_max(close, date) AS close, "
         "arg_max(adj_close, date) AS adj_close, arg_max(volume, date) AS volume "
         "FROM prices GROUP BY ticker",
         _PRICE,
     ),
     View(
-        "returns", "Simple total returns from one session of a ticker to the next.",
+        "returns",
+        "Simple total returns from one session of a ticker to the next.",
         _along_time("date, adj_close, adj_close / lag(adj_close) OVER w - 1 AS return"),
         _PRICE | {"return": "fraction since the session before; null on the first"},
     ),
     View(
-        "drawdowns", "Fall of each ticker from its highest value so far.",
+        "drawdowns",
+        "Fall of each ticker from its highest value so far.",
         _along_time(
             "date, adj_close, max(adj_close) OVER w AS peak, "
             "adj_close / max(adj_close) OVER w - 1 AS drawdown"
@@ -124,21 +130,29 @@ VIEWS: tuple[View, ...] = (
     _newest(BACKTESTS, "backtests"),
     _by_ticker(QUARANTINE, "quality", QUARANTINE.description),
     View(
-        "runs", MANIFEST.description,
-        "SELECT * FROM read_parquet({files}, union_by_name = true)", _comments(MANIFEST),
+        "runs",
+        MANIFEST.description,
+        "SELECT * FROM read_parquet({files}, union_by_name = true)",
+        _comments(MANIFEST),
     ),
     View(
-        "events", "What happened, each event once; see docs/events.md.",
-        "SELECT DISTINCT ON (id) * FROM read_parquet({files})", _comments(EVENTS),
+        "events",
+        "What happened, each event once; see docs/events.md.",
+        "SELECT DISTINCT ON (id) * FROM read_parquet({files})",
+        _comments(EVENTS),
     ),
     View(
-        "raw_answers", "Every row that a source ever answered, and when.",
+        "raw_answers",
+        "Every row that a source ever answered, and when.",
         "SELECT strptime(left(parse_filename(filename, true), 22), '%Y%m%dT%H%M%S%fZ') "
         "AS collected_at, * EXCLUDE (filename) FROM read_parquet({files}, filename = true)",
-        {"collected_at": "when the batch was collected (UTC)", "ticker": _TICKER,
-         "date": "exchange session"},
+        {
+            "collected_at": "when the batch was collected (UTC)",
+            "ticker": _TICKER,
+            "date": "exchange session",
+        },
     ),
-)  # fmt: skip
+)
 
 # By name: its SQL; `ts` is a TIMESTAMPTZ.
 MACROS = {
@@ -164,20 +178,42 @@ MACROS = {
 def empty_columns(view: View) -> str:
     """The select list of a view whose files are not there yet: its columns, no row."""
     types = {
-        "double": "DOUBLE", "string": "VARCHAR", "int64": "BIGINT", "date32[day]": "DATE",
-        "bool": "BOOLEAN", "timestamp[us, tz=UTC]": "TIMESTAMPTZ",
-    }  # fmt: skip
+        "double": "DOUBLE",
+        "string": "VARCHAR",
+        "int64": "BIGINT",
+        "date32[day]": "DATE",
+        "bool": "BOOLEAN",
+        "timestamp[us, tz=UTC]": "TIMESTAMPTZ",
+    }
     known = {
         c.name: types[str(c.type)]
-        for table in (HISTORY, QUARANTINE, MANIFEST, EVENTS, RISK_METRICS, CORRELATIONS, WEIGHTS,
-                      SUMMARY, FRONTIER, BACKTESTS)
+        for table in (
+            HISTORY,
+            QUARANTINE,
+            MANIFEST,
+            EVENTS,
+            RISK_METRICS,
+            CORRELATIONS,
+            WEIGHTS,
+            SUMMARY,
+            FRONTIER,
+            BACKTESTS,
+        )
         for c in table.columns
-    }  # fmt: skip
+    }
     known |= {"as_of": "DATE", "ticker": "VARCHAR", "collected_at": "TIMESTAMP"}
     names = list(view.comments)
     if view.name == "raw_answers":
-        names += ["open", "high", "low", "close", "volume", "dividends", "stock_splits",
-                  "capital_gains"]  # fmt: skip
+        names += [
+            "open",
+            "high",
+            "low",
+            "close",
+            "volume",
+            "dividends",
+            "stock_splits",
+            "capital_gains",
+        ]
     elif view.name in ("prices", "quality"):
         names = ["ticker", *(n for n in names if n != "ticker")]
     elif "as_of" in names:

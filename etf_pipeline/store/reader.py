@@ -144,8 +144,11 @@ def normalise_user_frame(frame: pd.DataFrame, origin: str) -> pd.DataFrame:
     """
     if not isinstance(frame.index, pd.RangeIndex):
         frame = frame.reset_index(names=frame.index.name or "Date")
-    renamed = {c: _USER_NAMES[str(c).strip().lower()] for c in frame.columns
-               if str(c).strip().lower() in _USER_NAMES}  # fmt: skip
+    renamed = {
+        c: _USER_NAMES[str(c).strip().lower()]
+        for c in frame.columns
+        if str(c).strip().lower() in _USER_NAMES
+    }
     frame = frame[list(renamed)].rename(columns=renamed)
     for name in ("date", "close"):
         if name not in frame.columns:

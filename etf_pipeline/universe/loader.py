@@ -37,8 +37,11 @@ def load_universe(path: Path) -> Universe:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UniverseError(f"universe file {path} cannot be read: {error}") from None
-    lines = [(n, line) for n, line in enumerate(text.splitlines(), 1)
-             if line.strip() and not line.startswith("#")]  # fmt: skip
+    lines = [
+        (n, line)
+        for n, line in enumerate(text.splitlines(), 1)
+        if line.strip() and not line.startswith("#")
+    ]
     rows = list(csv.reader(line for _, line in lines))
     if not rows:
         raise UniverseError(f"{path} is empty; the first line must name the columns")

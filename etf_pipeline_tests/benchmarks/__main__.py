@@ -19,8 +19,10 @@ def child(module: str, *args: str) -> dict[str, Any]:
     """Run one measurement in a fresh interpreter; its last line is JSON."""
     out = subprocess.run(
         [sys.executable, "-m", f"etf_pipeline_tests.benchmarks.{module}", *args],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if out.returncode:
         raise SystemExit(f"{module} {' '.join(args)} failed:\n{out.stderr[-3000:]}")
     return json.loads(out.stdout.splitlines()[-1])

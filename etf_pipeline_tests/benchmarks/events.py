@@ -111,11 +111,13 @@ def _sqlite(folder: Path) -> dict[str, float]:
     bare = min(_seconds(lambda: sum(len(b) for b in store.read())) for _ in range(3))
     replay = min(_seconds(lambda: fold(store.read())) for _ in range(3))
     return {
-        "write": EVENTS / ours_w, "write_theirs": EVENTS / theirs_w, "read": EVENTS / bare,
-        "replay": EVENTS / replay, "read_theirs": EVENTS / min(_seconds(read_theirs)
-                                                               for _ in range(3)),
+        "write": EVENTS / ours_w,
+        "write_theirs": EVENTS / theirs_w,
+        "read": EVENTS / bare,
+        "replay": EVENTS / replay,
+        "read_theirs": EVENTS / min(_seconds(read_theirs) for _ in range(3)),
         "verify": EVENTS / _seconds(store.verify),
-    }  # fmt: skip
+    }
 
 
 def _kafka(servers: str) -> dict[str, float]:
@@ -201,18 +203,38 @@ def report(folder: Path, child: Callable[..., dict[str, float]], line: Callable[
         del os.environ[name]
     (folder / "sqlite").mkdir()
     r = child("events", "sqlite", str(folder / "sqlite"))
-    line("SQLite replay to state, thousand events/s", r["replay"] / 1e3, "k/s", ">= 100",
-         f"bare read {r['read'] / 1e3:.0f}k/s, verify {r['verify'] / 1e3:.0f}k/s")  # fmt: skip
-    line("SQLite replay / bare read of eventsourcing", r["replay"] / r["read_theirs"], "x", "> 1",
-         f"theirs {r['read_theirs'] / 1e3:.0f}k/s")  # fmt: skip
-    line("SQLite write / eventsourcing, batches of 100", r["write"] / r["write_theirs"], "x", "> 1",
-         f"{r['write'] / 1e3:.0f}k/s against {r['write_theirs'] / 1e3:.0f}k/s")  # fmt: skip
+    line(
+        "SQLite replay to state, thousand events/s",
+        r["replay"] / 1e3,
+        "k/s",
+        ">= 100",
+        f"bare read {r['read'] / 1e3:.0f}k/s, verify {r['verify'] / 1e3:.0f}k/s",
+    )
+    line(
+        "SQLite replay / bare read of eventsourcing",
+        r["replay"] / r["read_theirs"],
+        "x",
+        "> 1",
+        f"theirs {r['read_theirs'] / 1e3:.0f}k/s",
+    )
+    line(
+        "SQLite write / eventsourcing, batches of 100",
+        r["write"] / r["write_theirs"],
+        "x",
+        "> 1",
+        f"{r['write'] / 1e3:.0f}k/s against {r['write_theirs'] / 1e3:.0f}k/s",
+    )
     for kind in kinds:
         with _running(kind, folder / f"{kind.name}-replay") as servers:
             r = child("events", "kafka", servers)
-            line(f"Kafka replay to state, {kind.name}", r["replay"] / 1e3, "k/s", ">= 50",
-                 f"{r['replay'] / r['bare']:.2f} of bare consumption; "
-                 f"write {r['write'] / 1e3:.0f}k/s")  # fmt: skip
+            line(
+                f"Kafka replay to state, {kind.name}",
+                r["replay"] / 1e3,
+                "k/s",
+                ">= 50",
+                f"{r['replay'] / r['bare']:.2f} of bare consumption; "
+                f"write {r['write'] / 1e3:.0f}k/s",
+            )
             os.environ |= {"EVENT_STORE_TYPE": "kafka", "KAFKA_BOOTSTRAP_SERVERS": servers}
             r = child("events", "memory", str(folder / f"{kind.name}-memory"))
             line(f"memory over 200,000 events, {kind.name}", r["growth"], "MiB", "flat", "")
@@ -229,8 +251,10 @@ def _overhead(child: Any, line: Any, store: Path, name: str, detail: str) -> Non
 if __name__ == "__main__":
     what, where = sys.argv[1], sys.argv[2]
     work: dict[str, Callable[[], dict[str, float]]] = {
-        "calls": lambda: _calls(Path(where)), "direct": lambda: _direct(Path(where)),
-        "sqlite": lambda: _sqlite(Path(where)), "kafka": lambda: _kafka(where),
+        "calls": lambda: _calls(Path(where)),
+        "direct": lambda: _direct(Path(where)),
+        "sqlite": lambda: _sqlite(Path(where)),
+        "kafka": lambda: _kafka(where),
         "memory": lambda: _memory(Path(where)),
-    }  # fmt: skip
+    }
     print(json.dumps(work[what]()))

@@ -62,12 +62,17 @@ def compare(n: int) -> dict[str, Any]:
         try:
             theirs()
         except Exception as error:  # its solver gives up at some sizes
-            found[what] = {"failed": f"{type(error).__name__}", "ours": best(ours, times),
-                           "gap": answer.optimality_gap}  # fmt: skip
+            found[what] = {
+                "failed": f"{type(error).__name__}",
+                "ours": best(ours, times),
+                "gap": answer.optimality_gap,
+            }
             continue
         found[what] = {
-            "ours": best(ours, times), "theirs": best(theirs, times), "gap": answer.optimality_gap
-        }  # fmt: skip
+            "ours": best(ours, times),
+            "theirs": best(theirs, times),
+            "gap": answer.optimality_gap,
+        }
     return found
 
 
@@ -81,8 +86,13 @@ def report(folder: Path, child: Callable[..., dict[str, Any]], line: Callable[..
                     f"PyPortfolioOpt fails ({t['failed']}): {what}, N = {n}; ours {t['ours']:.4f} s"
                 )
                 continue
-            line(f"PyPortfolioOpt / ours, {what}, N = {n}", t["theirs"] / t["ours"], "x", aim,
-                 f"{t['theirs']:.4f} s / {t['ours']:.4f} s, gap {t['gap']:.1e}")  # fmt: skip
+            line(
+                f"PyPortfolioOpt / ours, {what}, N = {n}",
+                t["theirs"] / t["ours"],
+                "x",
+                aim,
+                f"{t['theirs']:.4f} s / {t['ours']:.4f} s, gap {t['gap']:.1e}",
+            )
 
 
 if __name__ == "__main__":

@@ -86,9 +86,11 @@ def dagster(url: str, out: Path) -> dict[str, float]:
         "portfolios:\n  - name: p\n    tickers: [T00, T01, T02]\n    objective: min_volatility\n"
     )
     settings = Settings(
-        data_dir=out / "store", yahoo_url=url, universe_file=out / "universe.csv",
+        data_dir=out / "store",
+        yahoo_url=url,
+        universe_file=out / "universe.csv",
         portfolios_file=out / "portfolios.yaml",
-    )  # fmt: skip
+    )
     import exchange_calendars  # noqa: F401
     import yfinance  # noqa: F401
 
@@ -108,8 +110,10 @@ def report(folder: Path, child: Callable[..., dict[str, Any]], line: Callable[..
     write_prices(folder / "prices")
     server = subprocess.Popen(
         [sys.executable, "-m", "etf_pipeline_tests.yahoo_standin", str(folder / "prices")],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert server.stdout is not None
     url = server.stdout.readline().strip()
     try:
@@ -123,10 +127,20 @@ def report(folder: Path, child: Callable[..., dict[str, Any]], line: Callable[..
         what = f"{TICKERS} x {ROWS} rows"
         for name, label in (("ours", "library"), ("dagster", "whole graph, Dagster")):
             seconds, again = best[name]["seconds"], min(r["again"] for r in runs[name])
-            line(f"refresh, {label} / plain script", seconds / base, "x", "<= 1.3",
-                 f"{what}: {seconds:.2f} s / {base:.2f} s")  # fmt: skip
-            line(f"second run, {label} / its first", again / seconds, "x", "<= 0.3",
-                 f"{again:.2f} s / {seconds:.2f} s")  # fmt: skip
+            line(
+                f"refresh, {label} / plain script",
+                seconds / base,
+                "x",
+                "<= 1.3",
+                f"{what}: {seconds:.2f} s / {base:.2f} s",
+            )
+            line(
+                f"second run, {label} / its first",
+                again / seconds,
+                "x",
+                "<= 0.3",
+                f"{again:.2f} s / {seconds:.2f} s",
+            )
         line(
             "start-up of the Dagster run (imports)", best["dagster"]["start_up"], "s", "report", ""
         )

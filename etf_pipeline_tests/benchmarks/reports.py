@@ -21,16 +21,24 @@ def _build(folder: Path) -> dict[str, Any]:
     import yaml
 
     specs = [
-        {"name": f"bench-{i}", "tickers": list(TICKERS), "objective": "target_return",
-         "target_return": 0.03, "max_weight": 0.4 + i / 50, "lookback_years": 5}
+        {
+            "name": f"bench-{i}",
+            "tickers": list(TICKERS),
+            "objective": "target_return",
+            "target_return": 0.03,
+            "max_weight": 0.4 + i / 50,
+            "lookback_years": 5,
+        }
         for i in range(PORTFOLIOS)
-    ]  # fmt: skip
+    ]
     (folder / "portfolios.yaml").write_text(yaml.safe_dump({"portfolios": specs}))
     etf = str(Path(sys.executable).with_name("etf"))
     subprocess.run(
         [etf, "run", "--source", "simulated", "--tickers", ",".join(TICKERS)],
-        check=True, capture_output=True, env=os.environ | _settings(folder),
-    )  # fmt: skip
+        check=True,
+        capture_output=True,
+        env=os.environ | _settings(folder),
+    )
     return {}
 
 
@@ -92,9 +100,14 @@ def report(folder: Path, child: Callable[..., dict[str, Any]], line: Callable[..
     child("reports", "build", str(folder))
     ours, theirs = (child("reports", k, str(folder)) for k in ("ours", "theirs"))
     ratio = theirs["seconds"] / ours["seconds"]
-    line("QuantStats report / ours, ten portfolios", ratio, "x", "> 1",
-         f"ours {ours['seconds']:.2f} s each (aim 1), largest file {ours['mb']:.2f} MB (aim 2); "
-         f"theirs {theirs['seconds']:.2f} s, {theirs['mb']:.2f} MB")  # fmt: skip
+    line(
+        "QuantStats report / ours, ten portfolios",
+        ratio,
+        "x",
+        "> 1",
+        f"ours {ours['seconds']:.2f} s each (aim 1), largest file {ours['mb']:.2f} MB (aim 2); "
+        f"theirs {theirs['seconds']:.2f} s, {theirs['mb']:.2f} MB",
+    )
 
 
 if __name__ == "__main__":

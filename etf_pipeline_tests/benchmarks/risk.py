@@ -63,9 +63,16 @@ def plain(folder: Path) -> None:
         growth = (p[-1] / p[0]) ** (252 / len(r)) - 1
         worst = np.sort(-r)[::-1]
         k = 0.05 * len(r)
-        (252 * r.mean(), growth, np.sqrt(252) * deviation, np.sqrt(252) * r.mean() / deviation,
-         np.sqrt(252) * r.mean() / np.sqrt((np.minimum(r, 0) ** 2).mean()), fall,
-         worst[int(np.ceil(k)) - 1], worst[: int(k)].mean())  # fmt: skip
+        (
+            252 * r.mean(),
+            growth,
+            np.sqrt(252) * deviation,
+            np.sqrt(252) * r.mean() / deviation,
+            np.sqrt(252) * r.mean() / np.sqrt((np.minimum(r, 0) ** 2).mean()),
+            fall,
+            worst[int(np.ceil(k)) - 1],
+            worst[: int(k)].mean(),
+        )
 
 
 def metrics_of(name: str, folder: Path) -> Callable[[], None]:
@@ -87,14 +94,28 @@ def metrics_of(name: str, folder: Path) -> Callable[[], None]:
         import empyrical as e
 
         metrics: tuple[Any, ...] = (
-            e.annual_return, e.annual_volatility, e.sharpe_ratio, e.sortino_ratio, e.max_drawdown,
-            e.calmar_ratio, e.value_at_risk, e.conditional_value_at_risk,
-        )  # fmt: skip
+            e.annual_return,
+            e.annual_volatility,
+            e.sharpe_ratio,
+            e.sortino_ratio,
+            e.max_drawdown,
+            e.calmar_ratio,
+            e.value_at_risk,
+            e.conditional_value_at_risk,
+        )
     else:
         import quantstats.stats as q
 
-        metrics = (q.cagr, q.volatility, q.sharpe, q.sortino, q.max_drawdown, q.calmar,
-                   q.value_at_risk, q.cvar)  # fmt: skip
+        metrics = (
+            q.cagr,
+            q.volatility,
+            q.sharpe,
+            q.sortino,
+            q.max_drawdown,
+            q.calmar,
+            q.value_at_risk,
+            q.cvar,
+        )
     return lambda: [metric(r) for r in returns for metric in metrics] and None
 
 
@@ -167,23 +188,48 @@ def report(folder: Path, child: Callable[..., dict[str, Any]], line: Callable[..
     t = {n: child("risk", n, str(store)) for n in names}
     mine = t["ours"]["seconds"]
     what = f"{TICKERS} x {ROWS}"
-    line("risk table, ours / read + plain numpy", mine / t["plain"]["seconds"], "x", "<= 1.5",
-         f"{what}: {mine:.2f} s / {t['plain']['seconds']:.2f} s")  # fmt: skip
+    line(
+        "risk table, ours / read + plain numpy",
+        mine / t["plain"]["seconds"],
+        "x",
+        "<= 1.5",
+        f"{what}: {mine:.2f} s / {t['plain']['seconds']:.2f} s",
+    )
     mine = t["loop-ours"]["seconds"]
     for name, aim in (("empyrical", ">= 2.5"), ("quantstats", ">= 20")):
         theirs = t[f"loop-{name}"]["seconds"]
-        line(f"metrics after the read, {name} loop / ours", theirs / mine, "x", aim,
-             f"{theirs:.2f} s / {mine:.2f} s")  # fmt: skip
+        line(
+            f"metrics after the read, {name} loop / ours",
+            theirs / mine,
+            "x",
+            aim,
+            f"{theirs:.2f} s / {mine:.2f} s",
+        )
     matrix = TICKERS * ROWS * 8 / 2**20
-    line("memory of the risk table / the matrix", t["ours"]["grown_mib"] / matrix, "x", "<= 3",
-         f"{t['ours']['grown_mib']:.0f} MiB / {matrix:.0f} MiB")  # fmt: skip
+    line(
+        "memory of the risk table / the matrix",
+        t["ours"]["grown_mib"] / matrix,
+        "x",
+        "<= 3",
+        f"{t['ours']['grown_mib']:.0f} MiB / {matrix:.0f} MiB",
+    )
     base = start_up("import pandas, pyarrow.parquet")
     whole = start_up("import etf_pipeline; etf_pipeline.ETFDataProvider('nowhere')")
-    line("import and provider / pandas + pyarrow", whole / base, "x", "<= 1.2",
-         f"{whole * 1e3:.0f} ms / {base * 1e3:.0f} ms")  # fmt: skip
+    line(
+        "import and provider / pandas + pyarrow",
+        whole / base,
+        "x",
+        "<= 1.2",
+        f"{whole * 1e3:.0f} ms / {base * 1e3:.0f} ms",
+    )
     p = child("risk", "provider", str(store))
-    line("first load_etf_data / pyarrow to pandas", p["first"] / p["bare"], "x", "<= 1.5",
-         f"{p['first'] * 1e3:.2f} ms / {p['bare'] * 1e3:.2f} ms")  # fmt: skip
+    line(
+        "first load_etf_data / pyarrow to pandas",
+        p["first"] / p["bare"],
+        "x",
+        "<= 1.5",
+        f"{p['first'] * 1e3:.2f} ms / {p['bare'] * 1e3:.2f} ms",
+    )
     line("cached load_etf_data", p["cached"] * 1e6, "us", "< 50", "")
 
 

@@ -58,17 +58,29 @@ def _pandas(folder: Path) -> list[Callable[[], Any]]:
         lambda: load("date").groupby("ticker").size(),
         lambda: since(load("date", "volume"), "2024-01-01").groupby("ticker")["volume"].mean(),
         lambda: load("high").groupby("ticker")["high"].max(),
-        lambda: (f := load("date", "close")).groupby(pd.to_datetime(f["date"]).dt.year)[
-            "close"].mean(),
+        lambda: (
+            (f := load("date", "close")).groupby(pd.to_datetime(f["date"]).dt.year)["close"].mean()
+        ),
         lambda: load("dividends").groupby("ticker")["dividends"].sum().loc[lambda s: s > 0],
         lambda: since(load("date", "adj_close"), "2025-01-01").groupby("date")["adj_close"].mean(),
-        lambda: load("adj_close").groupby("ticker")["adj_close"].agg(
-            lambda s: s.iloc[-1] / s.iloc[0]),
-        lambda: (f := load("adj_close")).groupby("ticker")["adj_close"].pct_change().groupby(
-            f["ticker"].to_numpy()).std(),
-        lambda: (f := load("adj_close"))["adj_close"].div(
-            f.groupby("ticker")["adj_close"].cummax()).sub(1).groupby(f["ticker"].to_numpy()).min(),
-    ]  # fmt: skip
+        lambda: (
+            load("adj_close").groupby("ticker")["adj_close"].agg(lambda s: s.iloc[-1] / s.iloc[0])
+        ),
+        lambda: (
+            (f := load("adj_close"))
+            .groupby("ticker")["adj_close"]
+            .pct_change()
+            .groupby(f["ticker"].to_numpy())
+            .std()
+        ),
+        lambda: (
+            (f := load("adj_close"))["adj_close"]
+            .div(f.groupby("ticker")["adj_close"].cummax())
+            .sub(1)
+            .groupby(f["ticker"].to_numpy())
+            .min()
+        ),
+    ]
 
 
 def _measure(kind: str, folder: Path) -> dict[str, Any]:
@@ -124,13 +136,28 @@ def report(folder: Path, child: Callable[..., dict[str, Any]], line: Callable[..
     child("sql", "build", str(folder))
     ours, theirs = child("sql", "sql", str(folder)), child("sql", "pandas", str(folder))
     ratios = [p / o for p, o in zip(theirs["took"], ours["took"], strict=True)]
-    line("pandas / SQL, ten questions, 1,000 x 5,000", statistics.geometric_mean(ratios), "x",
-         ">= 5", f"least {min(ratios):.1f}, most {max(ratios):.1f}")  # fmt: skip
-    line("memory, SQL / pandas", ours["memory"] / theirs["memory"], "x", "<= 0.33",
-         f"{ours['memory']:.2f} GiB against {theirs['memory']:.2f} GiB")  # fmt: skip
+    line(
+        "pandas / SQL, ten questions, 1,000 x 5,000",
+        statistics.geometric_mean(ratios),
+        "x",
+        ">= 5",
+        f"least {min(ratios):.1f}, most {max(ratios):.1f}",
+    )
+    line(
+        "memory, SQL / pandas",
+        ours["memory"] / theirs["memory"],
+        "x",
+        "<= 0.33",
+        f"{ours['memory']:.2f} GiB against {theirs['memory']:.2f} GiB",
+    )
     latest, footers = (child("sql", k, str(folder))["took"][0] for k in ("latest", "footers"))
-    line("latest_prices / footers read with pyarrow", latest / footers, "x", "<= 3",
-         f"{latest:.3f} s against {footers:.3f} s")  # fmt: skip
+    line(
+        "latest_prices / footers read with pyarrow",
+        latest / footers,
+        "x",
+        "<= 3",
+        f"{latest:.3f} s against {footers:.3f} s",
+    )
     least = [sys.executable, "-c", LEAST, "select 1", "--data-dir", str(folder)]
     etf = [str(Path(sys.executable).with_name("etf")), "sql", "select 1", "--data-dir", str(folder)]
     imports = [sys.executable, "-c", "import duckdb, typer, rich.console"]
@@ -138,8 +165,13 @@ def report(folder: Path, child: Callable[..., dict[str, Any]], line: Callable[..
         _best(partial(subprocess.run, command, check=True, capture_output=True), 7)
         for command in (etf, least, imports)
     )
-    line('etf sql "select 1" / least typer program', start / bare, "x", "<= 1.5",
-         f"{start:.2f} s against {bare:.2f} s; imports alone {imported:.2f} s")  # fmt: skip
+    line(
+        'etf sql "select 1" / least typer program',
+        start / bare,
+        "x",
+        "<= 1.5",
+        f"{start:.2f} s against {bare:.2f} s; imports alone {imported:.2f} s",
+    )
 
 
 if __name__ == "__main__":

@@ -101,14 +101,29 @@ def memory(folder: Path) -> dict[str, float]:
 def report(folder: Path, child: Callable[..., dict[str, Any]], line: Callable[..., None]) -> None:
     """Run the three and print them."""
     found = child("store", "read", str(folder / "read"))
-    line("read one ticker, 2 columns / read_table", found["ours"] / found["bare"], "x", "<= 1.5",
-         f"{found['ours'] * 1e3:.2f} ms / {found['bare'] * 1e3:.2f} ms")  # fmt: skip
+    line(
+        "read one ticker, 2 columns / read_table",
+        found["ours"] / found["bare"],
+        "x",
+        "<= 1.5",
+        f"{found['ours'] * 1e3:.2f} ms / {found['bare'] * 1e3:.2f} ms",
+    )
     found = child("store", "write", str(folder / "write"))
-    line("publish one ticker / bare write_table", found["ours"] / found["bare"], "x", "report",
-         f"{found['ours'] * 1e3:.2f} ms / {found['bare'] * 1e3:.2f} ms")  # fmt: skip
+    line(
+        "publish one ticker / bare write_table",
+        found["ours"] / found["bare"],
+        "x",
+        "report",
+        f"{found['ours'] * 1e3:.2f} ms / {found['bare'] * 1e3:.2f} ms",
+    )
     found = child("store", "memory", str(folder / "memory"))
-    line("peak memory of an update", found["gib"], "GiB", "< 1.5",
-         f"{TICKERS} tickers x {ROWS} rows in {found['seconds']:.0f} s")  # fmt: skip
+    line(
+        "peak memory of an update",
+        found["gib"],
+        "GiB",
+        "< 1.5",
+        f"{TICKERS} tickers x {ROWS} rows in {found['seconds']:.0f} s",
+    )
 
 
 if __name__ == "__main__":

@@ -106,8 +106,16 @@ class Noida(Broker):
 
     def command(self) -> list[str]:
         program = Path(sys.executable).with_name("noida-db")
-        return [str(program), "start", "--only", "kafka", "--kafka-port", str(self.port),
-                "--data-dir", str(self.folder / "data")]  # fmt: skip
+        return [
+            str(program),
+            "start",
+            "--only",
+            "kafka",
+            "--kafka-port",
+            str(self.port),
+            "--data-dir",
+            str(self.folder / "data"),
+        ]
 
     @staticmethod
     def missing() -> str | None:

@@ -48,8 +48,11 @@ def _resolve() -> Path | str:
             (home / "pom.xml").write_text(_POM)
             done = subprocess.run(
                 ["mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=lib"],
-                cwd=home, capture_output=True, text=True, check=False,
-            )  # fmt: skip
+                cwd=home,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
             if done.returncode:
                 return f"Maven could not resolve Apache Kafka {VERSION}: {done.stdout[-300:]}"
             (home / "complete").touch()
@@ -84,38 +87,60 @@ class Apache(Broker):
     def properties(self) -> dict[str, str]:
         """server.properties."""
         return {
-            "process.roles": "broker,controller", "node.id": str(self.node),
-            "controller.quorum.voters": ",".join(f"{n}@127.0.0.1:{p}"
-                                                 for n, p in self.voters.items()),
+            "process.roles": "broker,controller",
+            "node.id": str(self.node),
+            "controller.quorum.voters": ",".join(
+                f"{n}@127.0.0.1:{p}" for n, p in self.voters.items()
+            ),
             "listeners": f"CLIENT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self.controller}",
             "advertised.listeners": f"CLIENT://127.0.0.1:{self.port}",
-            "inter.broker.listener.name": "CLIENT", "controller.listener.names": "CONTROLLER",
+            "inter.broker.listener.name": "CLIENT",
+            "controller.listener.names": "CONTROLLER",
             "listener.security.protocol.map": "CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-            "log.dirs": str(self.folder / "data"), "auto.create.topics.enable": "false",
-            "offsets.topic.replication.factor": "1", "offsets.topic.num.partitions": "4",
-            "transaction.state.log.replication.factor": "1", "transaction.state.log.min.isr": "1",
-            "transaction.state.log.num.partitions": "4", "group.initial.rebalance.delay.ms": "0",
-            "log.cleaner.backoff.ms": "200", "log.segment.delete.delay.ms": "200",
+            "log.dirs": str(self.folder / "data"),
+            "auto.create.topics.enable": "false",
+            "offsets.topic.replication.factor": "1",
+            "offsets.topic.num.partitions": "4",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            "transaction.state.log.num.partitions": "4",
+            "group.initial.rebalance.delay.ms": "0",
+            "log.cleaner.backoff.ms": "200",
+            "log.segment.delete.delay.ms": "200",
             # a node that was killed may register again at once
-            "broker.session.timeout.ms": "1500", "broker.heartbeat.interval.ms": "300",
+            "broker.session.timeout.ms": "1500",
+            "broker.heartbeat.interval.ms": "300",
             **self.settings,
-        }  # fmt: skip
+        }
 
     def _java(self, main: str, *args: str) -> list[str]:
         return [
-            java() or "java", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp",
-            f"{library()}/*", main, *args,
-        ]  # fmt: skip
+            java() or "java",
+            "-Xmx384m",
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            "-cp",
+            f"{library()}/*",
+            main,
+            *args,
+        ]
 
     def command(self) -> list[str]:
         file = self.folder / "server.properties"
         file.write_text("".join(f"{k}={v}\n" for k, v in self.properties().items()))
         if not (self.folder / "data").exists():
             subprocess.run(
-                self._java("kafka.tools.StorageTool", "format", "--cluster-id",
-                           "etfpipelinetestsAAAAAA", "--config", str(file)),
-                check=True, capture_output=True,
-            )  # fmt: skip
+                self._java(
+                    "kafka.tools.StorageTool",
+                    "format",
+                    "--cluster-id",
+                    "etfpipelinetestsAAAAAA",
+                    "--config",
+                    str(file),
+                ),
+                check=True,
+                capture_output=True,
+            )
         return self._java("kafka.Kafka", str(file))
 
 

@@ -20,9 +20,11 @@ from etf_pipeline_tests.events_support import T0, query
 def main() -> None:
     folder, servers, prefix, first, count, ending, told = sys.argv[1:8]
     settings = EventSettings(
-        event_store_type="kafka", kafka_bootstrap_servers=servers, kafka_topic_prefix=prefix,
+        event_store_type="kafka",
+        kafka_bootstrap_servers=servers,
+        kafka_topic_prefix=prefix,
         kafka_topic_partitions=3,
-    )  # fmt: skip
+    )
     recorder = Recorder(Path(folder), settings)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     with Path(told).open("a") as handle:

@@ -48,9 +48,10 @@ def test_topics_are_not_made_by_accident(apache):
 def test_sasl_plaintext(tmp_path, monkeypatch, caplog):
     settings = {
         "listener.security.protocol.map": "CLIENT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
-        "sasl.enabled.mechanisms": "PLAIN", "sasl.mechanism.inter.broker.protocol": "PLAIN",
+        "sasl.enabled.mechanisms": "PLAIN",
+        "sasl.mechanism.inter.broker.protocol": "PLAIN",
         "listener.name.client.plain.sasl.jaas.config": JAAS,
-    }  # fmt: skip
+    }
     with Apache(tmp_path / "broker", **settings) as broker:
         monkeypatch.setenv("KAFKA_SECURITY_PROTOCOL", "SASL_PLAINTEXT")
         monkeypatch.setenv("KAFKA_SASL_MECHANISM", "PLAIN")
@@ -80,14 +81,31 @@ def keystore(folder):
     store, pem = folder / "server.p12", folder / "ca.pem"
     common = ["-keystore", str(store), "-storepass", "changeit", "-alias", "server"]
     subprocess.run(
-        ["keytool", "-genkeypair", *common, "-keyalg", "RSA", "-keysize", "2048", "-dname",
-         "CN=localhost", "-ext", "san=ip:127.0.0.1,dns:localhost", "-validity", "2",
-         "-storetype", "PKCS12"], check=True, capture_output=True,
-    )  # fmt: skip
+        [
+            "keytool",
+            "-genkeypair",
+            *common,
+            "-keyalg",
+            "RSA",
+            "-keysize",
+            "2048",
+            "-dname",
+            "CN=localhost",
+            "-ext",
+            "san=ip:127.0.0.1,dns:localhost",
+            "-validity",
+            "2",
+            "-storetype",
+            "PKCS12",
+        ],
+        check=True,
+        capture_output=True,
+    )
     subprocess.run(
         ["keytool", "-exportcert", *common, "-rfc", "-file", str(pem)],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        check=True,
+        capture_output=True,
+    )
     return store, pem
 
 
@@ -95,11 +113,14 @@ def test_tls(tmp_path, monkeypatch):
     store, pem = keystore(tmp_path)
     settings = {
         "listener.security.protocol.map": "CLIENT:SSL,CONTROLLER:PLAINTEXT",
-        "ssl.keystore.location": str(store), "ssl.keystore.type": "PKCS12",
-        "ssl.keystore.password": "changeit", "ssl.truststore.location": str(store),
-        "ssl.truststore.type": "PKCS12", "ssl.truststore.password": "changeit",
+        "ssl.keystore.location": str(store),
+        "ssl.keystore.type": "PKCS12",
+        "ssl.keystore.password": "changeit",
+        "ssl.truststore.location": str(store),
+        "ssl.truststore.type": "PKCS12",
+        "ssl.truststore.password": "changeit",
         "ssl.client.auth": "none",
-    }  # fmt: skip
+    }
     monkeypatch.setenv("KAFKA_SECURITY_PROTOCOL", "SSL")
     with Apache(tmp_path / "broker", **settings) as broker:
         monkeypatch.setenv("KAFKA_SSL_CA_LOCATION", str(pem))
@@ -145,9 +166,12 @@ def test_a_compacted_topic_is_read_to_its_end(apache):
     settings = kafka_settings(apache.servers, kafka_topic_partitions=1)
     admin = AdminClient({"bootstrap.servers": apache.servers})
     compact = {
-        "cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.01", "segment.ms": "100",
-        "max.compaction.lag.ms": "200", "delete.retention.ms": "100",
-    }  # fmt: skip
+        "cleanup.policy": "compact",
+        "min.cleanable.dirty.ratio": "0.01",
+        "segment.ms": "100",
+        "max.compaction.lag.ms": "200",
+        "delete.retention.ms": "100",
+    }
     name = settings.topic("query-events")
     admin.create_topics([NewTopic(name, 1, 1, config=compact)])[name].result(20)
     store = KafkaEventStore(settings)
@@ -174,14 +198,18 @@ def test_leadership_moves_between_two_brokers(tmp_path):
     voters = {1: free_port()}
     first = Apache(tmp_path / "one", ports[0], 1, voters)
     second = Apache(
-        tmp_path / "two", ports[1], 2, voters, **{"process.roles": "broker", "listeners":
-        f"CLIENT://127.0.0.1:{ports[1]}"},
-    )  # fmt: skip
+        tmp_path / "two",
+        ports[1],
+        2,
+        voters,
+        **{"process.roles": "broker", "listeners": f"CLIENT://127.0.0.1:{ports[1]}"},
+    )
     with first, second:
         wait_until(lambda: _brokers(first) == 2, 30)
         settings = kafka_settings(
-            f"{first.servers},{second.servers}", kafka_replication_factor=2,
-        )  # fmt: skip
+            f"{first.servers},{second.servers}",
+            kafka_replication_factor=2,
+        )
         recorder = Recorder(tmp_path / "store", settings)
         sent = queries(300, tickers=9)
         recorder.record(sent[:100])

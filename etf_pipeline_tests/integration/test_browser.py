@@ -21,9 +21,15 @@ if CHROMIUM is None:
     pytest.skip("Chromium is not installed", allow_module_level=True)
 sync_api = pytest.importorskip("playwright.sync_api")
 PICTURES = os.environ.get("ETF_TEST_PICTURES")  # read before the tests' own environment is cleared
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-         "--disable-background-networking", "--disable-component-update",
-         "--disable-sync"]  # fmt: skip
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @pytest.fixture(scope="module")
@@ -42,18 +48,25 @@ def ui(tmp_path_factory):
     (folder / "portfolios.yaml").write_text(PORTFOLIOS)
     port = free_port()
     environ = os.environ | {
-        "DAGSTER_HOME": str(folder / "home"), "ETF_DATA_DIR": str(folder / "store"),
-        "ETF_UNIVERSE_FILE": str(universe), "ETF_SOURCE": "simulated",
-        "ETF_PORTFOLIOS_FILE": str(folder / "portfolios.yaml"), "EVENT_STORE_TYPE": "embedded",
-    }  # fmt: skip
+        "DAGSTER_HOME": str(folder / "home"),
+        "ETF_DATA_DIR": str(folder / "store"),
+        "ETF_UNIVERSE_FILE": str(universe),
+        "ETF_SOURCE": "simulated",
+        "ETF_PORTFOLIOS_FILE": str(folder / "portfolios.yaml"),
+        "EVENT_STORE_TYPE": "embedded",
+    }
     prepare = [sys.executable, "-m", "etf_pipeline.orchestration.instance"]
     subprocess.run(prepare, env=environ, check=True, capture_output=True)
     program = str(Path(sys.executable).with_name("dagster"))
     log = (folder / "dev.log").open("wb")
     process = subprocess.Popen(
-        [program, "dev", "-w", str(ROOT / "workspace.yaml"), "-p", str(port)], env=environ,
-        cwd=folder, stdout=log, stderr=log, start_new_session=True,
-    )  # fmt: skip
+        [program, "dev", "-w", str(ROOT / "workspace.yaml"), "-p", str(port)],
+        env=environ,
+        cwd=folder,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
     address = f"http://127.0.0.1:{port}"
     deadline = time.monotonic() + 90
     while True:
@@ -78,9 +91,14 @@ def watched(chromium, **options):
     errors, outside = [], []
     page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
     page.on("pageerror", lambda e: errors.append(str(e)))
-    page.on("request", lambda r: outside.append(r.url)
+    page.on(
+        "request",
+        lambda r: (
+            outside.append(r.url)
             if not r.url.startswith(("http://127.0.0.1", "file:", "data:", "blob:"))
-            else None)  # fmt: skip
+            else None
+        ),
+    )
     return page, errors, outside
 
 

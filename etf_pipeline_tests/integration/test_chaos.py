@@ -62,9 +62,13 @@ class Emitters:
         done = len(self.told[k].read_text().split()) if self.told[k].exists() else 0
         if done < self.share:
             self.running[k] = emit(
-                self.folder, self.settings, 100_000 * k + done, self.share - done, "normal",
+                self.folder,
+                self.settings,
+                100_000 * k + done,
+                self.share - done,
+                "normal",
                 self.told[k],
-            )  # fmt: skip
+            )
 
     def finished(self):
         for k, process in list(self.running.items()):

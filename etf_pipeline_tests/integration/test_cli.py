@@ -34,15 +34,28 @@ def project(tmp_path, yahoo):
 @pytest.fixture
 def etf(project, yahoo):
     def run(*args, **env):
-        environment = os.environ | {
-            "ETF_YAHOO_URL": yahoo.url, "ETF_YAHOO_ATTEMPTS": "2", "ETF_RETRY_DELAY_SECONDS": "0",
-            "ETF_YAHOO_BACKOFF_SECONDS": "0.01", "ETF_YAHOO_BACKOFF_MAX_SECONDS": "0.02",
-            "DAGSTER_HOME": str(project / "home"), "COLUMNS": "100",
-        } | env  # fmt: skip
+        environment = (
+            os.environ
+            | {
+                "ETF_YAHOO_URL": yahoo.url,
+                "ETF_YAHOO_ATTEMPTS": "2",
+                "ETF_RETRY_DELAY_SECONDS": "0",
+                "ETF_YAHOO_BACKOFF_SECONDS": "0.01",
+                "ETF_YAHOO_BACKOFF_MAX_SECONDS": "0.02",
+                "DAGSTER_HOME": str(project / "home"),
+                "COLUMNS": "100",
+            }
+            | env
+        )
         return subprocess.run(
-            [str(ETF), *args], cwd=project, env=environment, capture_output=True, text=True,
-            check=False, timeout=300,
-        )  # fmt: skip
+            [str(ETF), *args],
+            cwd=project,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
 
     return run
 
@@ -169,12 +182,19 @@ def test_an_interrupted_run_ends_there(etf, project, yahoo, number):
     yahoo.fault("*", "hang")
     asked = yahoo.seen.total()
     process = subprocess.Popen(
-        [str(ETF), "run"], cwd=project, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
-        text=True, env=os.environ | {
-            "ETF_YAHOO_URL": yahoo.url, "DAGSTER_HOME": str(project / "home"),
-            "ETF_YAHOO_TIMEOUT_SECONDS": "5", "ETF_YAHOO_ATTEMPTS": "1",
+        [str(ETF), "run"],
+        cwd=project,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env=os.environ
+        | {
+            "ETF_YAHOO_URL": yahoo.url,
+            "DAGSTER_HOME": str(project / "home"),
+            "ETF_YAHOO_TIMEOUT_SECONDS": "5",
+            "ETF_YAHOO_ATTEMPTS": "1",
         },
-    )  # fmt: skip
+    )
     deadline = time.monotonic() + 60
     while yahoo.seen.total() == asked:
         assert time.monotonic() < deadline
@@ -189,15 +209,21 @@ def test_an_interrupted_run_ends_there(etf, project, yahoo, number):
 
 def test_two_runs_at_once_both_end_well(etf, project, yahoo):
     environment = os.environ | {
-        "ETF_YAHOO_URL": yahoo.url, "DAGSTER_HOME": str(project / "home"), "COLUMNS": "100"
-    }  # fmt: skip
+        "ETF_YAHOO_URL": yahoo.url,
+        "DAGSTER_HOME": str(project / "home"),
+        "COLUMNS": "100",
+    }
     both = [
         subprocess.Popen(
-            [str(ETF), "run"], cwd=project, env=environment, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True,
+            [str(ETF), "run"],
+            cwd=project,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for _ in range(2)
-    ]  # fmt: skip
+    ]
     outputs = [p.communicate(timeout=300) for p in both]
     assert [p.returncode for p in both] == [0, 0], outputs
     assert etf("status").returncode == 0
@@ -254,9 +280,14 @@ def test_a_read_only_data_folder(etf, tiny_disk):
 def test_demo_needs_no_network_and_no_files(tmp_path):
     environment = os.environ | {"DAGSTER_HOME": str(tmp_path / "home"), "COLUMNS": "100"}
     run = subprocess.run(
-        [str(ETF), "demo"], cwd=tmp_path, env=environment, capture_output=True, text=True,
-        check=False, timeout=300,
-    )  # fmt: skip
+        [str(ETF), "demo"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
     assert run.returncode == 0, run.stderr
     for words in ("Simulated prices", "simulated prices)", "core-four", "Files: "):
         assert words in run.stdout

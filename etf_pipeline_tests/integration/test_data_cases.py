@@ -67,8 +67,11 @@ def test_07_the_hosts_time_zone_does_not_move_a_session(world: World, tmp_path, 
     world.serve("VAS", ROWS)
     out = subprocess.run(
         [sys.executable, "-c", CHILD, world.yahoo.url, str(tmp_path / zone.replace("/", "-"))],
-        env=os.environ | {"TZ": zone}, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        env=os.environ | {"TZ": zone},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     expected = [str(d) for d in DAYS if d <= np.datetime64("2025-11-12")]
     assert out.stdout.strip().split(",") == expected
 
@@ -256,9 +259,15 @@ def test_sources_are_never_mixed_in_one_history(world: World, tmp_path):
     world.run(VAS)
     before = world.bytes_on_disk()
     collect(
-        world.layout, SimulatedSource(lambda: world.now), "XASX", [VAS], world.settings, "sim",
-        full=True, clock=lambda: world.now,
-    )  # fmt: skip
+        world.layout,
+        SimulatedSource(lambda: world.now),
+        "XASX",
+        [VAS],
+        world.settings,
+        "sim",
+        full=True,
+        clock=lambda: world.now,
+    )
     outcome = world.update(VAS)["VAS"]
     assert outcome.outcome == "rejected"
     assert "mix source simulated and yahoo" in outcome.reason

@@ -30,13 +30,22 @@ NOW = dt.datetime(2025, 11, 12, 12, tzinfo=dt.UTC)
 def simulated_store(root):
     """Four simulated histories below `root`; the batch and the outcomes have their manifests."""
     layout = Layout(root)
-    kinds = {"VAS": "australian_equity", "VGS": "international_equity",
-             "VTS": "international_equity", "VAF": "fixed_income"}  # fmt: skip
+    kinds = {
+        "VAS": "australian_equity",
+        "VGS": "international_equity",
+        "VTS": "international_equity",
+        "VAF": "fixed_income",
+    }
     instruments = [instrument(t, asset_class=k) for t, k in kinds.items()]
     collected = collect(
-        layout, SimulatedSource(lambda: NOW), "XASX", instruments, Settings(), "docs",
+        layout,
+        SimulatedSource(lambda: NOW),
+        "XASX",
+        instruments,
+        Settings(),
+        "docs",
         clock=lambda: NOW,
-    )  # fmt: skip
+    )
     updated = update_histories(layout, "XASX", instruments, 10)
     for asset, outcomes in (("raw_prices", collected.outcomes), ("price_history", updated)):
         write_manifest(layout, asset, "docs", "XASX", outcomes, NOW, "simulated")
@@ -100,8 +109,9 @@ def test_the_commands_of_a_page(whole_store, monkeypatch, tmp_path, page):
         assert result.exit_code == 0, (command, result.output)
 
 
-@pytest.mark.parametrize("name", sorted(c.name or c.callback.__name__
-                                        for c in app.registered_commands))  # fmt: skip
+@pytest.mark.parametrize(
+    "name", sorted(c.name or c.callback.__name__ for c in app.registered_commands)
+)
 def test_every_command_has_an_example_and_json(name):
     text = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200"}).output
     assert "--json" in text

@@ -56,10 +56,21 @@ def wait_until(condition, seconds=30.0):
 
 def emit(folder, settings, first, count, ending, told):
     return subprocess.Popen(
-        [sys.executable, "-m", EMITTER, str(folder), settings.kafka_bootstrap_servers,
-         settings.kafka_topic_prefix, str(first), str(count), ending, str(told)],
-        stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            EMITTER,
+            str(folder),
+            settings.kafka_bootstrap_servers,
+            settings.kafka_topic_prefix,
+            str(first),
+            str(count),
+            ending,
+            str(told),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
 
 class Listener:
@@ -511,9 +522,11 @@ except KeyboardInterrupt:
 
 def test_an_interrupt_within_a_callback_is_not_lost():
     process = subprocess.Popen(
-        [sys.executable, "-c", INTERRUPTED], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        [sys.executable, "-c", INTERRUPTED],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-    )  # fmt: skip
+    )
     process.stdout.readline()
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=30)

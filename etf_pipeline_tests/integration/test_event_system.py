@@ -153,9 +153,11 @@ def test_equal_instants_of_any_zone_give_equal_states(world, system):
 def test_naive_times_are_refused(world, system):
     naive = dt.datetime(2025, 1, 1)  # noqa: DTZ001
     for call in (
-        system.replay_events(naive), system.replay_events(None, naive), system.state_at(naive),
+        system.replay_events(naive),
+        system.replay_events(None, naive),
+        system.state_at(naive),
         system.rebuild_history(naive, "x"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(ValueError, match="time zone"):
             asyncio.run(call)
 
@@ -204,8 +206,9 @@ def test_provider_calls_are_recorded(world, system):
     provider.get_latest_prices(["VAS", "VGS"])
     provider.get_returns(["VAS", "VGS"], start="2025-01-02")
     metrics = provider.calculate_risk_metrics("VAS", lookback_years=1)
-    answer = provider.optimize_portfolio_mean_variance(["VAS", "VGS"], risk_budget=0.5,
-                                                       lookback_years=1)  # fmt: skip
+    answer = provider.optimize_portfolio_mean_variance(
+        ["VAS", "VGS"], risk_budget=0.5, lookback_years=1
+    )
     state = replay(system)
     assert state.query_counts == {"VAS": 3, "VGS": 2}
     told = state.risk["VAS"]
@@ -216,8 +219,12 @@ def test_provider_calls_are_recorded(world, system):
     assert found.weights == answer["optimal_weights"]
     assert found.parameters["risk_budget"] == 0.5
     assert found.parameters["tickers"] == ["VAS", "VGS"]
-    (loaded,) = [e for b in system.events(["query-events"]) for e in b
-                 if json.loads(e.data)["operation"] == "load_etf_data"]  # fmt: skip
+    (loaded,) = [
+        e
+        for b in system.events(["query-events"])
+        for e in b
+        if json.loads(e.data)["operation"] == "load_etf_data"
+    ]
     data = loaded.payload()
     assert data.rows == len(provider.load_etf_data("VAS"))
     assert len(data.content_hash) == 64
@@ -284,8 +291,10 @@ def test_a_call_that_cannot_be_recorded_fails(world, system, monkeypatch):
     log = system.recorder.log.path
     system.provider.load_etf_data("VAS")
     with sqlite3.connect(log) as other:
-        other.execute("CREATE TRIGGER full BEFORE INSERT ON events "
-                      "BEGIN SELECT RAISE(ABORT, 'disk full'); END")  # fmt: skip
+        other.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON events "
+            "BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+        )
     with pytest.raises((EventError, sqlite3.IntegrityError), match="disk full"):
         system.provider.load_etf_data("VAS")
     with sqlite3.connect(log) as other:
@@ -317,14 +326,24 @@ def tamper(path, *statements):
 @pytest.mark.parametrize(
     ("statements", "told"),
     [
-        (["DROP TRIGGER events_never_change",
-          "UPDATE events SET data = replace(data, '10', '11') WHERE seq = 4"], "event 4"),
-        (["DROP TRIGGER events_never_change",
-          "UPDATE events SET time_us = time_us - 1 WHERE seq = 2"], "event 2"),
+        (
+            [
+                "DROP TRIGGER events_never_change",
+                "UPDATE events SET data = replace(data, '10', '11') WHERE seq = 4",
+            ],
+            "event 4",
+        ),
+        (
+            [
+                "DROP TRIGGER events_never_change",
+                "UPDATE events SET time_us = time_us - 1 WHERE seq = 2",
+            ],
+            "event 2",
+        ),
         (["DROP TRIGGER events_never_go", "DELETE FROM events WHERE seq = 5"], "event 5"),
         (["DROP TRIGGER events_never_go", "DELETE FROM events WHERE seq > 7"], "8 to 10"),
     ],
-)  # fmt: skip
+)
 def test_tampering_with_the_log_shows(world, statements, told):
     system = open_system(world)
     system.recorder.record(queries(10))
@@ -509,16 +528,21 @@ def test_kafka_without_servers_is_refused(monkeypatch):
 
 
 def test_librdkafka_settings_by_environment():
-    found = client_config({
-        "KAFKA_SASL_USERNAME": "me", "KAFKA_SASL_PASSWORD": "secret", "KAFKA_LINGER_MS": "20",
-        "KAFKA_BOOTSTRAP_SERVERS": "x:1", "KAFKA_TOPIC_PREFIX": "p", "KAFKA_HOME": "/opt/kafka",
-        "KAFKA_SERVICE_HOST": "10.0.0.1", "KAFKA_PORT_9092_TCP": "tcp://10.0.0.1:9092",
-        "PATH": "/bin",
-    })  # fmt: skip
+    found = client_config(
+        {
+            "KAFKA_SASL_USERNAME": "me",
+            "KAFKA_SASL_PASSWORD": "secret",
+            "KAFKA_LINGER_MS": "20",
+            "KAFKA_BOOTSTRAP_SERVERS": "x:1",
+            "KAFKA_TOPIC_PREFIX": "p",
+            "KAFKA_HOME": "/opt/kafka",
+            "KAFKA_SERVICE_HOST": "10.0.0.1",
+            "KAFKA_PORT_9092_TCP": "tcp://10.0.0.1:9092",
+            "PATH": "/bin",
+        }
+    )
     assert found == {"sasl.username": "me", "sasl.password": "secret", "linger.ms": "20"}
-    assert redacted(found) == {
-        "sasl.username": "me", "sasl.password": "***", "linger.ms": "20"
-    }  # fmt: skip
+    assert redacted(found) == {"sasl.username": "me", "sasl.password": "***", "linger.ms": "20"}
     with pytest.raises(SettingsError, match=r"KAFKA_ACKS: acks is fixed"):
         client_config({"KAFKA_ACKS": "0"})
 

@@ -17,15 +17,21 @@ def wheel(tmp_path_factory):
     out = tmp_path_factory.mktemp("wheel")
     subprocess.run(
         [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", str(out), str(ROOT)],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        check=True,
+        capture_output=True,
+    )
     return next(out.glob("*.whl"))
 
 
 def test_the_wheel_holds_types_and_defaults(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    for name in ("py.typed", "_defaults/dagster.yaml", "_defaults/universe.csv",
-                 "_defaults/portfolios.yaml", "definitions.py"):  # fmt: skip
+    for name in (
+        "py.typed",
+        "_defaults/dagster.yaml",
+        "_defaults/universe.csv",
+        "_defaults/portfolios.yaml",
+        "definitions.py",
+    ):
         assert f"etf_pipeline/{name}" in names
     assert not [n for n in names if "tests" in n or n.endswith(".parquet")]
 
@@ -64,15 +70,28 @@ def test_the_library_alone_installs_without_dagster_and_kafka(wheel, tmp_path):
     home = tmp_path / "env"
     venv.create(home, with_pip=True)
     python = home / ("Scripts" if os.name == "nt" else "bin") / "python"
-    lock = [line for line in (ROOT / "requirements.lock").read_text().splitlines()
-            if line and not line.startswith("#")]  # fmt: skip
+    lock = [
+        line
+        for line in (ROOT / "requirements.lock").read_text().splitlines()
+        if line and not line.startswith("#")
+    ]
     constraints = tmp_path / "constraints.txt"
     constraints.write_text("\n".join(lock))
     subprocess.run(
-        [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-         "-c", constraints, wheel],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        [
+            python,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "-c",
+            constraints,
+            wheel,
+        ],
+        check=True,
+        capture_output=True,
+    )
     out = subprocess.run(
         [python, "-c", LIBRARY_ONLY], cwd=tmp_path, capture_output=True, text=True, check=False
     )
@@ -100,9 +119,13 @@ def test_the_wheel_loads_its_dagster_definitions(wheel, tmp_path):
         "print(len(defs.get_repository_def().asset_graph.get_all_asset_keys()))"
     )
     out = subprocess.run(
-        [sys.executable, "-P", "-c", code, str(site)], cwd=tmp_path, capture_output=True, text=True,
-        check=False, env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
-    )  # fmt: skip
+        [sys.executable, "-P", "-c", code, str(site)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+    )
     assert out.stdout.strip() == "8", out.stderr
 
 
@@ -118,12 +141,20 @@ def validate(folder: Path, n: int) -> float:
     (folder / "dagster.yaml").write_text((ROOT / "dagster.yaml").read_text())
     started = time.monotonic()
     out = subprocess.run(
-        [Path(sys.executable).with_name("dagster"), "definitions", "validate", "-w",
-         "workspace.yaml"],
-        cwd=folder, capture_output=True, text=True, check=False,
-        env=os.environ | {"DAGSTER_HOME": str(folder),
-                          "ETF_UNIVERSE_FILE": str(folder / "universe.csv")},
-    )  # fmt: skip
+        [
+            Path(sys.executable).with_name("dagster"),
+            "definitions",
+            "validate",
+            "-w",
+            "workspace.yaml",
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ
+        | {"DAGSTER_HOME": str(folder), "ETF_UNIVERSE_FILE": str(folder / "universe.csv")},
+    )
     assert out.returncode == 0, out.stderr
     return time.monotonic() - started
 

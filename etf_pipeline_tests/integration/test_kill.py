@@ -8,8 +8,11 @@ import sys
 def test_sigkill_at_every_step(tmp_path):
     out = subprocess.run(
         [sys.executable, "-m", "etf_pipeline_tests.integration.kill_loop", str(tmp_path)],
-        capture_output=True, text=True, check=False, timeout=600,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
     assert out.returncode == 0, out.stderr[-3000:]
     summary = json.loads(out.stdout.splitlines()[-1])
     assert summary["kills"] >= 60

@@ -31,10 +31,12 @@ def done(real_data, tmp_path_factory):
     with StandIn() as yahoo, dg.instance_for_test() as instance:
         yahoo.load_folder(real_data / "raw")
         settings = Settings(
-            data_dir=root / "store", universe_file=ROOT / "data" / "universe.csv",
-            portfolios_file=ROOT / "data" / "portfolios.yaml", yahoo_url=yahoo.url,
+            data_dir=root / "store",
+            universe_file=ROOT / "data" / "universe.csv",
+            portfolios_file=ROOT / "data" / "portfolios.yaml",
+            yahoo_url=yahoo.url,
             benchmark="A200",
-        )  # fmt: skip
+        )
         pipeline = Pipeline(settings, clock=lambda: NOW)
         tickers = [s.removesuffix(".AX") for s in yahoo.series]
         report = run_graph(pipeline, instance, tickers=tickers)
@@ -177,14 +179,20 @@ def test_the_checks_say_what_is_wrong_with_the_data(done):
 
 def test_the_same_download_again_changes_nothing(done, real_data):
     pipeline, _, instance = done
-    before = {p: p.read_bytes() for p in pipeline.layout.root.rglob("*.parquet")
-              if "manifests" not in p.parts}  # fmt: skip
+    before = {
+        p: p.read_bytes()
+        for p in pipeline.layout.root.rglob("*.parquet")
+        if "manifests" not in p.parts
+    }
     with StandIn() as yahoo:
         yahoo.load_folder(real_data / "raw")
         settings = pipeline.settings.model_copy(update={"yahoo_url": yahoo.url})
         later = Pipeline(settings, clock=lambda: NOW + dt.timedelta(hours=1))
         report = run_graph(later, instance, tickers=[s.removesuffix(".AX") for s in yahoo.series])
     assert {o.outcome for o in report.tickers.values()} == {"unchanged"}
-    after = {p: p.read_bytes() for p in pipeline.layout.root.rglob("*.parquet")
-             if "manifests" not in p.parts}  # fmt: skip
+    after = {
+        p: p.read_bytes()
+        for p in pipeline.layout.root.rglob("*.parquet")
+        if "manifests" not in p.parts
+    }
     assert after == before

@@ -24,8 +24,9 @@ NOW = dt.datetime(2025, 11, 12, 12, tzinfo=dt.UTC)
 
 def fill(root, folder, tickers, run="one"):
     instruments = [instrument(t) for t in tickers]
-    collect(Layout(root), FilesSource(folder), "XASX", instruments, Settings(), run,
-            clock=lambda: NOW)  # fmt: skip
+    collect(
+        Layout(root), FilesSource(folder), "XASX", instruments, Settings(), run, clock=lambda: NOW
+    )
     update_histories(Layout(root), "XASX", instruments, 10)
 
 
@@ -89,7 +90,8 @@ class TestReal:
             "mean_return": 252 * r.mean(),
             "volatility": np.sqrt(252) * r.std(),
             "sharpe_ratio": np.sqrt(252) * (r - daily).mean() / r.std(),
-            "sortino_ratio": np.sqrt(252) * (r - daily).mean()
+            "sortino_ratio": np.sqrt(252)
+            * (r - daily).mean()
             / np.sqrt((np.minimum(r - daily, 0) ** 2).mean()),
             "cagr": growth,
             "max_drawdown": fall,
@@ -100,7 +102,7 @@ class TestReal:
             "tracking_error": np.sqrt(252) * active.std(),
             "information_ratio": np.sqrt(252) * active.mean() / active.std(),
             "n_obs": len(r),
-        }  # fmt: skip
+        }
         found = provider.calculate_risk_metrics("VHY", 3, benchmark="A200", risk_free_rate=0.03)
         for name, value in expected.items():
             assert found[name] == pytest.approx(value, rel=1e-8), name
@@ -293,8 +295,10 @@ def test_direct_mode_touches_no_infrastructure(provider, tmp_path):
     )
     before = sorted(p for p in (tmp_path / "store").rglob("*"))
     out = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "store")], capture_output=True, text=True,
+        [sys.executable, "-c", code, str(tmp_path / "store")],
+        capture_output=True,
+        text=True,
         check=True,
-    )  # fmt: skip
+    )
     assert out.stdout.strip() == "[]"
     assert sorted(p for p in (tmp_path / "store").rglob("*")) == before

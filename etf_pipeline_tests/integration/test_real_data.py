@@ -20,9 +20,27 @@ from etf_pipeline_tests.support import instrument
 pytestmark = pytest.mark.real_data
 CLEAN = ("NDQ", "HACK", "VGS", "VAF", "A200")
 ALL = (
-    "A200", "BILL", "EINC", "GOLD", "HACK", "HETH", "IJH", "IOZ", "IVV", "NDQ", "QAU", "STW",
-    "VAF", "VAP", "VAS", "VEU", "VGB", "VGS", "VHY", "VTS",
-)  # fmt: skip
+    "A200",
+    "BILL",
+    "EINC",
+    "GOLD",
+    "HACK",
+    "HETH",
+    "IJH",
+    "IOZ",
+    "IVV",
+    "NDQ",
+    "QAU",
+    "STW",
+    "VAF",
+    "VAP",
+    "VAS",
+    "VEU",
+    "VGB",
+    "VGS",
+    "VHY",
+    "VTS",
+)
 RULES = {
     "missing_XASX_session": "missing_session",
     "open_zero": "zero_open",

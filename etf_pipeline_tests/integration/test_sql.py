@@ -68,9 +68,13 @@ def hashes(root):
 def etf(store, *arguments, **options):
     environ = os.environ | {"ETF_DATA_DIR": str(store[0]), "ETF_UNIVERSE_FILE": str(store[1])}
     return subprocess.run(
-        [ETF, "sql", *arguments], env=environ, capture_output=True, timeout=120, check=False,
+        [ETF, "sql", *arguments],
+        env=environ,
+        capture_output=True,
+        timeout=120,
+        check=False,
         **options,
-    )  # fmt: skip
+    )
 
 
 def test_every_view_and_macro_answers(store):
@@ -82,9 +86,11 @@ def test_every_view_and_macro_answers(store):
 
 
 def test_every_column_has_a_comment(store):
-    rows = ask(store, "SELECT table_name, column_name, comment FROM duckdb_columns() "
-                      "WHERE NOT internal AND table_name NOT IN ('catalogue_info', 'raw_answers')"
-               ).rows  # fmt: skip
+    rows = ask(
+        store,
+        "SELECT table_name, column_name, comment FROM duckdb_columns() "
+        "WHERE NOT internal AND table_name NOT IN ('catalogue_info', 'raw_answers')",
+    ).rows
     assert len(rows) > 150
     assert [r for r in rows if not r[2]] == []
     views = ask(store, "SELECT view_name, comment FROM duckdb_views() WHERE NOT internal").rows
@@ -93,14 +99,17 @@ def test_every_column_has_a_comment(store):
 
 def test_the_views_say_what_the_files_say(store):
     frame = pq.read_table(store[0] / "historical/VAS.parquet").to_pandas()
-    (row,) = ask(store, "SELECT count(*), min(date), max(date), sum(close) FROM prices "
-                        "WHERE ticker = 'VAS'").rows  # fmt: skip
+    (row,) = ask(
+        store, "SELECT count(*), min(date), max(date), sum(close) FROM prices WHERE ticker = 'VAS'"
+    ).rows
     assert row[:3] == (len(frame), frame["date"].min(), frame["date"].max())
     assert row[3] == pytest.approx(frame["close"].sum(), rel=1e-12)
     (latest,) = ask(store, "SELECT date, close FROM latest_prices WHERE ticker = 'VAS'").rows
     assert latest == (frame["date"].iloc[-1], frame["close"].iloc[-1])
-    returns = [r[0] for r in ask(store, "SELECT return FROM returns WHERE ticker = 'VAS' "
-                                        "ORDER BY date").rows]  # fmt: skip
+    returns = [
+        r[0]
+        for r in ask(store, "SELECT return FROM returns WHERE ticker = 'VAS' ORDER BY date").rows
+    ]
     expected = frame["adj_close"].pct_change()
     assert returns[0] is None
     assert np.allclose(returns[1:], expected.iloc[1:], rtol=1e-12)
@@ -109,8 +118,10 @@ def test_the_views_say_what_the_files_say(store):
 
 
 def test_the_newest_tables_are_the_newest(store):
-    for group, table, view in (("risk", "risk_metrics", "risk_metrics"),
-                               ("portfolios", "weights", "weights")):  # fmt: skip
+    for group, table, view in (
+        ("risk", "risk_metrics", "risk_metrics"),
+        ("portfolios", "weights", "weights"),
+    ):
         folder = store[0] / group / table
         newest = max(folder.glob("as_of=*"))
         old = folder / "as_of=2001-01-01"
@@ -177,8 +188,11 @@ def test_a_users_own_files_are_among_the_prices(store):
     days = pd.date_range("2024-01-02", periods=5, tz="Australia/Sydney", name="Date")
     frame = pd.DataFrame({"Close": [1.0, 2, 3, 4, 5], "Volume": 7}, index=days)
     frame.to_parquet(store[0] / "historical/MINE.parquet")
-    rows = ask(store, "SELECT date, close, adj_close, volume, dividends FROM prices "
-                      "WHERE ticker = 'MINE' ORDER BY date").rows  # fmt: skip
+    rows = ask(
+        store,
+        "SELECT date, close, adj_close, volume, dividends FROM prices "
+        "WHERE ticker = 'MINE' ORDER BY date",
+    ).rows
     assert [str(r[0]) for r in rows] == [f"2024-01-0{i}" for i in range(2, 7)]  # not a day early
     assert rows[0][1:] == (1.0, 1.0, 7, None)
     assert ask(store, "SELECT count(DISTINCT ticker) FROM prices").rows == [(4,)]
@@ -270,10 +284,12 @@ def test_prices_as_of_are_what_was_known(world):
     store = (world.root, world.root / "none.csv")
     for instant in instants:
         expected = history_as_of(world.layout, vas, instant).history
-        found = ask(store, f"SELECT date, close FROM prices_as_of('{instant.isoformat()}') "
-                           "ORDER BY date").rows  # fmt: skip
-        assert found == list(zip(expected["date"].to_pylist(), expected["close"].to_pylist(),
-                                 strict=True))  # fmt: skip
+        found = ask(
+            store, f"SELECT date, close FROM prices_as_of('{instant.isoformat()}') ORDER BY date"
+        ).rows
+        assert found == list(
+            zip(expected["date"].to_pylist(), expected["close"].to_pylist(), strict=True)
+        )
 
 
 HOSTILE = [
@@ -373,12 +389,24 @@ def test_a_bomb_of_text_is_bounded_by_the_process(store):
 
 @pytest.mark.parametrize(
     "sql",
-    ["SELECT 1", "WITH a AS (SELECT 1) SELECT * FROM a", "FROM prices LIMIT 1", "VALUES (1)",
-     "DESCRIBE prices", "SHOW TABLES", "SUMMARIZE prices", "EXPLAIN SELECT 1", "TABLE universe",
-     "explain analyze select 1", "-- a remark\nSELECT 1 -- ;", "SELECT ';' /* ; */;",
-     "SELECT * FROM query('SELECT 1')", "EXPLAIN (FORMAT json) SELECT 1",
-     "SELECT * FROM (PIVOT latest_prices ON ticker IN ('VAS', 'VGS') USING max(close))"],
-)  # fmt: skip
+    [
+        "SELECT 1",
+        "WITH a AS (SELECT 1) SELECT * FROM a",
+        "FROM prices LIMIT 1",
+        "VALUES (1)",
+        "DESCRIBE prices",
+        "SHOW TABLES",
+        "SUMMARIZE prices",
+        "EXPLAIN SELECT 1",
+        "TABLE universe",
+        "explain analyze select 1",
+        "-- a remark\nSELECT 1 -- ;",
+        "SELECT ';' /* ; */;",
+        "SELECT * FROM query('SELECT 1')",
+        "EXPLAIN (FORMAT json) SELECT 1",
+        "SELECT * FROM (PIVOT latest_prices ON ticker IN ('VAS', 'VGS') USING max(close))",
+    ],
+)
 def test_reading_is_allowed(store, sql):
     assert ask(store, sql).columns
     assert checked(sql)
@@ -466,8 +494,12 @@ def test_ctrl_c_stops_a_query(store):
 
 def test_a_prompt_answers_and_ends(store):
     pexpect = pytest.importorskip("pexpect", reason="needs a pseudo-terminal library")
-    environ = os.environ | {"ETF_DATA_DIR": str(store[0]), "ETF_UNIVERSE_FILE": str(store[1]),
-                            "TERM": "dumb", "HOME": str(store[0].parent)}  # fmt: skip
+    environ = os.environ | {
+        "ETF_DATA_DIR": str(store[0]),
+        "ETF_UNIVERSE_FILE": str(store[1]),
+        "TERM": "dumb",
+        "HOME": str(store[0].parent),
+    }
     child = pexpect.spawn(ETF, ["sql"], env=environ, timeout=30, encoding="utf-8")
     child.expect("etf> ")
     child.sendline("SELECT count(*) AS n FROM latest_prices;")

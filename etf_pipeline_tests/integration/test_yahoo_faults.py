@@ -51,9 +51,14 @@ def test_a_passing_fault_is_overcome(world, vas, kind):
 
 @pytest.mark.parametrize(
     ("kind", "words"),
-    [("500", "not JSON"), ("html", "not JSON"), ("truncated", "not JSON"), ("429", "429"),
-     ("empty", "no price")],
-)  # fmt: skip
+    [
+        ("500", "not JSON"),
+        ("html", "not JSON"),
+        ("truncated", "not JSON"),
+        ("429", "429"),
+        ("empty", "no price"),
+    ],
+)
 def test_a_lasting_fault_is_told_and_keeps_the_old_files(world, vas, kind, words):
     world.run(vas)
     before = world.bytes_on_disk()
@@ -77,9 +82,12 @@ def test_a_hanging_server_is_left_at_the_request_deadline(world, vas):
 
 def test_a_run_deadline_ends_the_run_with_what_there_is(world, vas):
     world.settings = world.configured(
-        run_deadline_seconds=1.0, yahoo_attempts=20, yahoo_backoff_seconds=5.0,
-        yahoo_backoff_max_seconds=5.0, yahoo_concurrency=1,
-    )  # fmt: skip
+        run_deadline_seconds=1.0,
+        yahoo_attempts=20,
+        yahoo_backoff_seconds=5.0,
+        yahoo_backoff_max_seconds=5.0,
+        yahoo_concurrency=1,
+    )
     other = instrument("VGS")
     world.serve("VGS", ROWS)
     world.yahoo.fault("VGS.AX", "429")
@@ -211,8 +219,9 @@ def test_eighty_of_a_hundred_refused_for_good_leave_a_partial_run(world):
     assert good == ["T000", "T001"]
     after = world.bytes_on_disk("historical")
     assert {k for k in after if after[k] != before[k]} == {
-        "historical/T000.parquet", "historical/T001.parquet",
-    }  # fmt: skip
+        "historical/T000.parquet",
+        "historical/T001.parquet",
+    }
 
 
 def test_one_missing_answer_never_delists(world, vas):

@@ -48,10 +48,16 @@ def make_pipeline(folder: Path, tickers: dict[str, str] | None = None, **changes
     universe = write_universe(folder, tickers, changes.pop("shards", 1))
     portfolios.write_text(changes.pop("portfolios", PORTFOLIOS))
     values: dict[str, Any] = {
-        "data_dir": folder / "store", "universe_file": universe, "portfolios_file": portfolios,
-        "source": "simulated", "retry_delay_seconds": 0.0, "lock_timeout_seconds": 10.0,
-        "yahoo_backoff_seconds": 0.01, "yahoo_backoff_max_seconds": 0.02, "yahoo_attempts": 2,
-    }  # fmt: skip
+        "data_dir": folder / "store",
+        "universe_file": universe,
+        "portfolios_file": portfolios,
+        "source": "simulated",
+        "retry_delay_seconds": 0.0,
+        "lock_timeout_seconds": 10.0,
+        "yahoo_backoff_seconds": 0.01,
+        "yahoo_backoff_max_seconds": 0.02,
+        "yahoo_attempts": 2,
+    }
     return Pipeline(Settings(**(values | changes)), clock=lambda: NOW)
 
 

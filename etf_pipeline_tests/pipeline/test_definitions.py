@@ -20,22 +20,21 @@ def test_assets_and_what_they_depend_on(repository):
     graph = repository.asset_graph
     found = {
         k.to_user_string(): (
-            graph.get(k).group_name, sorted(p.to_user_string() for p in graph.get(k).parent_keys)
+            graph.get(k).group_name,
+            sorted(p.to_user_string() for p in graph.get(k).parent_keys),
         )
         for k in graph.get_all_asset_keys()
-    }  # fmt: skip
+    }
     assert found == {
         "raw_prices": ("ingest", []),
         "price_history": ("history", ["raw_prices"]),
         "risk_metrics": ("risk", ["price_history"]),
         "correlations": ("risk", ["price_history"]),
-        "optimised_portfolios": (
-            "portfolios", ["correlations", "price_history", "risk_metrics"]
-        ),
+        "optimised_portfolios": ("portfolios", ["correlations", "price_history", "risk_metrics"]),
         "backtests": ("portfolios", ["correlations", "price_history", "risk_metrics"]),
         "sql_catalog": ("serving", TABLES),
         "reports": ("serving", TABLES),
-    }  # fmt: skip
+    }
 
 
 def test_checks_and_which_of_them_block(repository):

@@ -35,9 +35,10 @@ def made_relay(tmp_path, instance):
 
     def make(settings=None, log=None):
         recorder = Recorder(
-            tmp_path / "store", settings or embedded_settings(event_relay_start="beginning"),
+            tmp_path / "store",
+            settings or embedded_settings(event_relay_start="beginning"),
             forward=False,
-        )  # fmt: skip
+        )
         recorders.append(recorder)
         return Relay(Layout(tmp_path / "store"), recorder, log or DagsterLog(instance)), recorder
 
@@ -170,9 +171,7 @@ def test_20_a_first_tick_starts_at_a_chosen_time(tmp_path, instance, made_relay)
     time.sleep(0.01)
     chosen = dt.datetime.now(dt.UTC).isoformat()
     fresh = materialise(instance, layout, 5, first=5)
-    relay, recorder = made_relay(
-        embedded_settings(event_relay_start=chosen), RunlessLog(instance)
-    )  # fmt: skip
+    relay, recorder = made_relay(embedded_settings(event_relay_start=chosen), RunlessLog(instance))
     relay.tick()
     assert relayed_tickers(recorder) == fresh
 
@@ -281,12 +280,17 @@ def test_partial_failures_are_events_of_their_tickers(tmp_path, instance, made_r
     etfs = fold(recorder.log.read()).etfs
     assert etfs["VAS"].updated is not None
     assert "USD" in etfs["VGS"].rejected.reason
-    failures = [json.loads(e.data) for b in recorder.log.read() for e in b
-                if e.type == "ETFDataCollectionFailed"]  # fmt: skip
+    failures = [
+        json.loads(e.data)
+        for b in recorder.log.read()
+        for e in b
+        if e.type == "ETFDataCollectionFailed"
+    ]
     assert {(f["ticker"], f["asset"], f["failure_kind"]) for f in failures} == {
-        ("VAF", "raw_prices", "missing"), ("VAF", "price_history", "transient"),
+        ("VAF", "raw_prices", "missing"),
+        ("VAF", "price_history", "transient"),
         ("VGS", "price_history", "transient"),
-    }  # fmt: skip
+    }
 
 
 def lineage(recorder):
@@ -306,12 +310,21 @@ def test_openlineage_runs(tmp_path, instance, made_relay):
         by_job.setdefault(e["job"]["name"], []).append(e["eventType"])
     assert by_job["ingest"] == ["START", "COMPLETE"]
     assert by_job["derive"] == ["START", "COMPLETE"]
-    assets = ("raw_prices", "price_history", "risk_metrics", "correlations",
-              "optimised_portfolios", "backtests")  # fmt: skip
+    assets = (
+        "raw_prices",
+        "price_history",
+        "risk_metrics",
+        "correlations",
+        "optimised_portfolios",
+        "backtests",
+    )
     for asset in assets:
         assert by_job[f"etf_pipeline.{asset}"] == ["START", "COMPLETE"]
-    (history,) = [e for e in events if e["job"]["name"] == "etf_pipeline.price_history"
-                  and e["eventType"] == "COMPLETE"]  # fmt: skip
+    (history,) = [
+        e
+        for e in events
+        if e["job"]["name"] == "etf_pipeline.price_history" and e["eventType"] == "COMPLETE"
+    ]
     assert history["run"]["facets"]["parent"]["run"]["runId"] == run.run_id
     (source,), (output,) = history["inputs"], history["outputs"]
     assert output["name"].endswith("/historical")
@@ -348,9 +361,11 @@ def sensor_tick(pipeline, instance, cursor=None):
     repository = build_definitions(pipeline.settings, pipeline).get_repository_def()
     sensor = repository.get_sensor_def("event_relay")
     context = dg.build_sensor_context(
-        instance=instance, cursor=cursor, repository_def=repository,
+        instance=instance,
+        cursor=cursor,
+        repository_def=repository,
         resources={"pipeline": pipeline},
-    )  # fmt: skip
+    )
     return sensor, sensor.evaluate_tick(context)
 
 

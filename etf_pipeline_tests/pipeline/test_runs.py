@@ -29,10 +29,15 @@ def test_the_whole_graph(tmp_path, instance):
     )
     layout = pipeline.layout
     day = read_table(layout.history("VAS"), ["date"]).column("date")[-1].as_py()
-    for group, table in (("risk", "risk_metrics"), ("risk", "correlations"),
-                         ("portfolios", "weights"), ("portfolios", "summary"),
-                         ("portfolios", "frontier"), ("portfolios", "backtests"),
-                         ("portfolios", "backtest_weights")):  # fmt: skip
+    for group, table in (
+        ("risk", "risk_metrics"),
+        ("risk", "correlations"),
+        ("portfolios", "weights"),
+        ("portfolios", "summary"),
+        ("portfolios", "frontier"),
+        ("portfolios", "backtests"),
+        ("portfolios", "backtest_weights"),
+    ):
         path = layout.table(group, table, day)
         rows = read_table(path)
         assert rows.num_rows > 0
@@ -123,9 +128,10 @@ def test_all_failing_for_a_passing_reason_is_retried_and_then_a_failure(tmp_path
     assert "none of 3 tickers succeeded" in report.errors[0]
     run = instance.get_runs()[0]
     retried = [
-        e for e in instance.all_logs(run.run_id) if e.is_dagster_event
-        and e.dagster_event.event_type_value == "STEP_RESTARTED"
-    ]  # fmt: skip
+        e
+        for e in instance.all_logs(run.run_id)
+        if e.is_dagster_event and e.dagster_event.event_type_value == "STEP_RESTARTED"
+    ]
     assert len(retried) == 2
 
 
@@ -135,8 +141,11 @@ def test_what_cannot_pass_is_not_retried(tmp_path, instance, yahoo):
     pipeline = make_pipeline(tmp_path, source="yahoo", yahoo_url=yahoo.url)
     result = execute(pipeline, instance, "ingest", "XASX")
     assert not result.success
-    kinds = [e.dagster_event.event_type_value for e in instance.all_logs(result.run_id)
-             if e.is_dagster_event]  # fmt: skip
+    kinds = [
+        e.dagster_event.event_type_value
+        for e in instance.all_logs(result.run_id)
+        if e.is_dagster_event
+    ]
     assert "STEP_RESTARTED" not in kinds
     assert set(yahoo.seen.values()) == {1}
 
@@ -234,8 +243,9 @@ def test_run_configuration_chooses_tickers_and_source(tmp_path, instance, yahoo)
 def test_a_bad_portfolio_file_fails_that_asset_with_its_line(tmp_path, instance):
     pipeline = make_pipeline(tmp_path)
     run_graph(pipeline, instance)
-    pipeline.settings.portfolios_file.write_text("portfolios:\n  - name: a\n    tickers: [NOPE]\n"
-                                                 "    objective: max_sharpe\n")  # fmt: skip
+    pipeline.settings.portfolios_file.write_text(
+        "portfolios:\n  - name: a\n    tickers: [NOPE]\n    objective: max_sharpe\n"
+    )
     report = run_graph(Pipeline(pipeline.settings, clock=lambda: NOW), instance)
     assert any("line 3" in e and "NOPE" in e for e in report.errors)
     assert report.exit_code(chosen=False) == 1

@@ -50,9 +50,13 @@ def peer(quadratic, linear, upper, cone=None, floor=None):
     tight.verbose = False
     tight.tol_gap_abs = tight.tol_gap_rel = tight.tol_feas = 1e-11
     found = clarabel.DefaultSolver(
-        sparse.csc_matrix(np.triu(quadratic)), linear, sparse.csc_matrix(np.vstack(rows)),
-        np.concatenate(rhs), cones, tight,
-    ).solve()  # fmt: skip
+        sparse.csc_matrix(np.triu(quadratic)),
+        linear,
+        sparse.csc_matrix(np.vstack(rows)),
+        np.concatenate(rhs),
+        cones,
+        tight,
+    ).solve()
     w = np.clip(np.array(found.x), 0, upper)
     return w / w.sum()
 
@@ -117,9 +121,10 @@ def test_units_change_nothing_but_the_units(stated, scale, share):
         top = optimise(Problem(means * by, covariance * by, names, "max_return", **base))
         target = low.expected_return + share * (top.expected_return - low.expected_return)
         return target, optimise(
-            Problem(means * by, covariance * by, names, "target_return", target_return=target,
-                    **base)
-        )  # fmt: skip
+            Problem(
+                means * by, covariance * by, names, "target_return", target_return=target, **base
+            )
+        )
 
     (one_target, one), (two_target, two) = course(1.0), course(scale)
     assert two_target == pytest.approx(one_target * scale, rel=1e-6, abs=1e-9 * scale)
@@ -140,9 +145,14 @@ def test_the_order_of_the_request_changes_nothing(stated, random):
         shuffled = {k: v[order] for k, v in limits.items()}
         one = optimise(Problem(means, covariance, names, objective, **limits))
         two = optimise(
-            Problem(means[order], covariance[np.ix_(order, order)],
-                    tuple(names[i] for i in order), objective, **shuffled)
-        )  # fmt: skip
+            Problem(
+                means[order],
+                covariance[np.ix_(order, order)],
+                tuple(names[i] for i in order),
+                objective,
+                **shuffled,
+            )
+        )
         assert one.success == two.success
         if one.weights is not None:
             tolerance = 1e-6 * math.sqrt(float(np.mean(np.diag(covariance)))) + 1e-7

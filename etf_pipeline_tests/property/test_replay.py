@@ -23,9 +23,13 @@ events = st.one_of(
     st.builds(query, st.integers(0, 30), tickers, moments),
     st.builds(lambda t, n, m: collected(t, f"batch{n}", m), tickers, st.integers(0, 5), moments),
     st.builds(lambda t, n, m: updated(t, f"{n:064x}", m), tickers, st.integers(0, 5), moments),
-    st.builds(lambda n, w, m: optimised(n, w / 8, m), st.sampled_from(["a", "b"]),
-              st.integers(0, 8), moments),
-)  # fmt: skip
+    st.builds(
+        lambda n, w, m: optimised(n, w / 8, m),
+        st.sampled_from(["a", "b"]),
+        st.integers(0, 8),
+        moments,
+    ),
+)
 
 
 @st.composite

@@ -33,8 +33,9 @@ def test_a_library_is_imported_only_where_it_belongs(library):
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
-def test_modules_stay_small(path):
-    assert len(path.read_text().splitlines()) <= 320
+def test_modules_stay_readable(path):
+    """A guide, not a reason to pack: the formatter alone decides how many lines a call takes."""
+    assert len(path.read_text().splitlines()) <= 400
 
 
 def test_importing_the_package_and_a_provider_is_light():

@@ -67,9 +67,13 @@ def test_no_decision_keeps_what_is_held():
 
 
 SPEC = PortfolioSpec(
-    name="p", tickers=["T1", "T2", "T3"], objective="max_return", risk_budget=0.12,
-    rebalance="monthly", trading_cost=0.001,
-)  # fmt: skip
+    name="p",
+    tickers=["T1", "T2", "T3"],
+    objective="max_return",
+    risk_budget=0.12,
+    rebalance="monthly",
+    trading_cost=0.001,
+)
 
 
 def series(prices):

@@ -29,9 +29,14 @@ VERSIONS = [(name, version) for name, version, _ in REGISTRY.versions()]
 
 def test_the_seven_types():
     assert {n for n, _ in VERSIONS} == {
-        "ETFDataCollected", "ETFDataUpdated", "ETFDataRejected", "ETFDataCollectionFailed",
-        "RiskMetricsCalculated", "PortfolioOptimized", "PriceDataQueried",
-    }  # fmt: skip
+        "ETFDataCollected",
+        "ETFDataUpdated",
+        "ETFDataRejected",
+        "ETFDataCollectionFailed",
+        "RiskMetricsCalculated",
+        "PortfolioOptimized",
+        "PriceDataQueried",
+    }
 
 
 @pytest.mark.parametrize(("name", "version"), VERSIONS)
@@ -85,10 +90,16 @@ def versioned() -> Registry:
     registry = Registry()
     registry.add(ThingDone, DATA, "ThingDone")
     words = {"one": 1, "two": 2}
-    registry.add(ThingDoneTwo, DATA, "ThingDone", 2,
-                 lambda d: {"size": words[d["size"]], "unit": "km"})  # fmt: skip
-    registry.add(ThingDoneThree, DATA, "ThingDone", 3,
-                 lambda d: {"metres": d["size"] * (1000 if d["unit"] == "km" else 1)})  # fmt: skip
+    registry.add(
+        ThingDoneTwo, DATA, "ThingDone", 2, lambda d: {"size": words[d["size"]], "unit": "km"}
+    )
+    registry.add(
+        ThingDoneThree,
+        DATA,
+        "ThingDone",
+        3,
+        lambda d: {"metres": d["size"] * (1000 if d["unit"] == "km" else 1)},
+    )
     return registry
 
 
@@ -130,10 +141,20 @@ def test_a_field_that_a_later_release_added_is_no_obstacle():
 def test_numbers_that_json_cannot_carry_are_refused():
     with pytest.raises(ValueError, match="finite"):
         PortfolioOptimized(
-            portfolio="p", origin="library", run_id="c", as_of=None, content_hash=None,
-            parameters={}, success=True, message="", weights={"A": float("nan")},
-            expected_return=None, volatility=None, sharpe_ratio=None, optimality_gap=None,
-        )  # fmt: skip
+            portfolio="p",
+            origin="library",
+            run_id="c",
+            as_of=None,
+            content_hash=None,
+            parameters={},
+            success=True,
+            message="",
+            weights={"A": float("nan")},
+            expected_return=None,
+            volatility=None,
+            sharpe_ratio=None,
+            optimality_gap=None,
+        )
 
 
 def payload() -> PriceDataQueried:
@@ -206,10 +227,20 @@ def test_an_envelope_without_our_extension_is_recorded_at_produce_time():
 def test_an_oversized_payload_is_refused():
     weights = {f"T{i:06d}": 1e-6 for i in range(40_000)}
     big = PortfolioOptimized(
-        portfolio="p", origin="library", run_id="c", as_of=None, content_hash=None,
-        parameters={}, success=True, message="", weights=weights, expected_return=None,
-        volatility=None, sharpe_ratio=None, optimality_gap=None,
-    )  # fmt: skip
+        portfolio="p",
+        origin="library",
+        run_id="c",
+        as_of=None,
+        content_hash=None,
+        parameters={},
+        success=True,
+        message="",
+        weights=weights,
+        expected_return=None,
+        volatility=None,
+        sharpe_ratio=None,
+        optimality_gap=None,
+    )
     with pytest.raises(EventError, match="bytes are more than"):
         make_event(big, "p", ("c",), T0, "i")
 

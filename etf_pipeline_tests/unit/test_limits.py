@@ -166,9 +166,11 @@ def test_whole_units_are_never_more_than_the_cash_and_beat_rounding_down():
 
     best = min(
         error(np.array([i, j, k]))
-        for i in range(17) for j in range(32) for k in range(8)
+        for i in range(17)
+        for j in range(32)
+        for k in range(8)
         if np.array([i, j, k]) @ prices <= cash
-    )  # fmt: skip
+    )
     assert error(found.units) == pytest.approx(best)
     with pytest.raises(ValueError, match="at most 1"):
         allocate([0.9, 0.9], [1, 1], 10)

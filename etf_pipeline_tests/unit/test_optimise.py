@@ -54,9 +54,10 @@ def test_the_best_sharpe_ratio():
 def test_a_budget_below_the_attainable_quotes_the_long_only_minimum():
     """[1, 0] has 0.20; 0.1763 would need a short position."""
     answer = optimise(
-        problem([0.05, 0.08], [[0.04, 0.054], [0.054, 0.09]], objective="max_return",
-                risk_budget=0.19)
-    )  # fmt: skip
+        problem(
+            [0.05, 0.08], [[0.04, 0.054], [0.054, 0.09]], objective="max_return", risk_budget=0.19
+        )
+    )
     assert not answer.success
     assert answer.weights is None
     assert "0.2 " in answer.message

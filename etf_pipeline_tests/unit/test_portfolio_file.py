@@ -38,17 +38,30 @@ def test_a_good_file(tmp_path):
         (HEAD + "    objective: min_volatility\n    risk_budget: 0.1\n", 2, "max_return"),
         (HEAD + "    objective: target_return\n", 2, "target_return"),
         (HEAD + "    objective: max_sharpe\n    max_weight: 0.3\n", 2, "cannot sum to 1"),
-        ("portfolios:\n  - name: a\n    tickers:\n    - VAS\n    - VGX\n"
-         "    objective: max_sharpe\n", 5, "did you mean VGS"),
-        ("portfolios:\n  - name: a\n    tickers: [VAS, VAS]\n    objective: max_sharpe\n", 3,
-         "VAS is listed twice"),
-        (HEAD + "    objective: max_sharpe\n" + HEAD.partition("\n")[2]
-         + "    objective: max_sharpe\n", 5, "already on line 2"),
+        (
+            "portfolios:\n  - name: a\n    tickers:\n    - VAS\n    - VGX\n"
+            "    objective: max_sharpe\n",
+            5,
+            "did you mean VGS",
+        ),
+        (
+            "portfolios:\n  - name: a\n    tickers: [VAS, VAS]\n    objective: max_sharpe\n",
+            3,
+            "VAS is listed twice",
+        ),
+        (
+            HEAD
+            + "    objective: max_sharpe\n"
+            + HEAD.partition("\n")[2]
+            + "    objective: max_sharpe\n",
+            5,
+            "already on line 2",
+        ),
         ("portfolios:\n  - name: [\n", 3, "not YAML"),
         ("portfolio:\n", 1, "list `portfolios:`"),
         ("", 1, "list `portfolios:`"),
     ],
-)  # fmt: skip
+)
 def test_a_problem_is_quoted_by_line(tmp_path, text, line, words):
     with pytest.raises(PortfolioFileError) as caught:
         load(tmp_path, text)

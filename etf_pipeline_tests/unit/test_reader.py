@@ -11,10 +11,17 @@ DAYS = pd.DatetimeIndex(["2009-04-30", "2009-05-01", "2009-05-04"])
 
 def yahoo_frame(index):
     return pd.DataFrame(
-        {"Open": [1.0, 2, 3], "High": [1.0, 2, 3], "Low": [1.0, 2, 3], "Close": [1.0, 2, 3],
-         "Volume": [10, 20, 30], "Dividends": [0.0, 0, 0], "Stock Splits": [0.0, 0, 0]},
+        {
+            "Open": [1.0, 2, 3],
+            "High": [1.0, 2, 3],
+            "Low": [1.0, 2, 3],
+            "Close": [1.0, 2, 3],
+            "Volume": [10, 20, 30],
+            "Dividends": [0.0, 0, 0],
+            "Stock Splits": [0.0, 0, 0],
+        },
         index=index,
-    )  # fmt: skip
+    )
 
 
 def save(tmp_path, frame, name="VAS", **options):

@@ -18,10 +18,16 @@ from etf_pipeline.store.writer import atomic_file, locked, publish, sweep_temp_f
 
 def table(points=3, name="a"):
     rows = [
-        {"portfolio": name, "point": i, "expected_return": i / 10, "volatility": i / 5,
-         "sharpe_ratio": None, "source": "simulated"}
+        {
+            "portfolio": name,
+            "point": i,
+            "expected_return": i / 10,
+            "volatility": i / 5,
+            "sharpe_ratio": None,
+            "source": "simulated",
+        }
         for i in range(points)
-    ]  # fmt: skip
+    ]
     return pa.Table.from_pylist(rows, schema=FRONTIER.arrow)
 
 
@@ -193,7 +199,9 @@ def test_store_code_opens_files_for_writing_only_in_the_writer():
         str(p.relative_to(package))
         for p in package.rglob("*.py")
         if p.name not in ("writer.py",)
-        and any(w in p.read_text() for w in ('.open("w', ".write_text(", ".write_bytes(",
-                                             "to_parquet(", "pq.write_table("))
-    ]  # fmt: skip
+        and any(
+            w in p.read_text()
+            for w in ('.open("w', ".write_text(", ".write_bytes(", "to_parquet(", "pq.write_table(")
+        )
+    ]
     assert offenders == []

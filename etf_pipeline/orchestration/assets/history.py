@@ -58,13 +58,21 @@ def price_history_asset(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDe
         layout, partition = pipeline.layout, context.partition_key
         instruments = pipeline.universe.in_partition(partition, config.tickers or None)
         outcomes = update_histories(
-            layout, partition, instruments, pipeline.settings.lock_timeout_seconds,
+            layout,
+            partition,
+            instruments,
+            pipeline.settings.lock_timeout_seconds,
             pipeline.report("price_history"),
-        )  # fmt: skip
+        )
         manifest = write_manifest(
-            layout, "price_history", context.run_id, partition, outcomes,
-            dt.datetime.now(dt.UTC), pipeline.settings.source,
-        )  # fmt: skip
+            layout,
+            "price_history",
+            context.run_id,
+            partition,
+            outcomes,
+            dt.datetime.now(dt.UTC),
+            pipeline.settings.source,
+        )
         raise_if_nothing_good(outcomes, "price_history")
         hashes = [f"{o.subject}:{o.content_hash}" for o in outcomes if o.content_hash]
         return dg.MaterializeResult(

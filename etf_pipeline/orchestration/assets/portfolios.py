@@ -44,9 +44,12 @@ def optimised_portfolios(
     series, _ = pipeline.load_series()
     as_of, settings = newest_date(series), pipeline.settings
     tables = portfolio_tables(
-        pipeline.portfolios(), series, settings.lookback_years, settings.risk_free_rate,
+        pipeline.portfolios(),
+        series,
+        settings.lookback_years,
+        settings.risk_free_rate,
         pipeline.universe.columns(),
-    )  # fmt: skip
+    )
     sources = {s.source for s in series.values()}
     summary = publish_table(pipeline, "portfolios", SUMMARY, tables.summary, as_of, sources)
     publish_table(pipeline, "portfolios", FRONTIER, tables.frontier, as_of, sources)
@@ -68,9 +71,14 @@ def optimised_portfolios(
         for r in rows
     ]
     write_manifest(
-        pipeline.layout, "optimised_portfolios", context.run_id, "", outcomes,
-        dt.datetime.now(dt.UTC), metadata["source"],
-    )  # fmt: skip
+        pipeline.layout,
+        "optimised_portfolios",
+        context.run_id,
+        "",
+        outcomes,
+        dt.datetime.now(dt.UTC),
+        metadata["source"],
+    )
     for name in sorted({r["portfolio"] for r in tables.weights.to_pylist()}):
         held = {
             r["ticker"]: r["weight"]
@@ -107,9 +115,13 @@ def backtests(
     as_of, settings = newest_date(series), pipeline.settings
     specs = pipeline.portfolios()
     tables = backtest_tables(
-        specs, series, settings.lookback_years, settings.risk_free_rate,
-        pipeline.universe.columns(), series.get(settings.benchmark or ""),
-    )  # fmt: skip
+        specs,
+        series,
+        settings.lookback_years,
+        settings.risk_free_rate,
+        pipeline.universe.columns(),
+        series.get(settings.benchmark or ""),
+    )
     sources = {s.source for s in series.values()}
     publish_table(pipeline, "portfolios", BACKTEST_WEIGHTS, tables.weights, as_of, sources)
     metadata = publish_table(pipeline, "portfolios", BACKTESTS, tables.courses, as_of, sources)
@@ -122,9 +134,14 @@ def backtests(
         for s in specs
     ]
     write_manifest(
-        pipeline.layout, "backtests", context.run_id, "", outcomes,
-        dt.datetime.now(dt.UTC), metadata["source"],
-    )  # fmt: skip
+        pipeline.layout,
+        "backtests",
+        context.run_id,
+        "",
+        outcomes,
+        dt.datetime.now(dt.UTC),
+        metadata["source"],
+    )
     final = {r["portfolio"]: r["wealth"] - 1.0 for r in tables.courses.to_pylist()}
     metadata["total_return"] = bar_chart(final, "total return")
     metadata["not_backtested"] = dg.MetadataValue.json(tables.failures)

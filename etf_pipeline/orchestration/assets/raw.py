@@ -54,13 +54,25 @@ def raw_prices_asset(
         progress = pipeline.report("raw_prices")
         with not_retried_when_interrupted():
             found = collect(
-                layout, source, partition, instruments, pipeline.settings, context.run_id,
-                full=config.full_refresh, clock=pipeline.clock, progress=progress,
-            )  # fmt: skip
+                layout,
+                source,
+                partition,
+                instruments,
+                pipeline.settings,
+                context.run_id,
+                full=config.full_refresh,
+                clock=pipeline.clock,
+                progress=progress,
+            )
         manifest = write_manifest(
-            layout, "raw_prices", context.run_id, partition, found.outcomes,
-            dt.datetime.now(dt.UTC), source.name,
-        )  # fmt: skip
+            layout,
+            "raw_prices",
+            context.run_id,
+            partition,
+            found.outcomes,
+            dt.datetime.now(dt.UTC),
+            source.name,
+        )
         raise_if_nothing_good(found.outcomes, "raw_prices")
         bad = [o for o in found.outcomes if not o.good]
         uri = layout.batch(partition, found.batch_id).resolve().as_uri() if found.batch_id else ""

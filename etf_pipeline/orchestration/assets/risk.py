@@ -73,9 +73,14 @@ def publish_by_ticker(
         Outcome(s, "failed", reason=r, failure_kind="transient") for s, r in errors.items()
     ]
     write_manifest(
-        pipeline.layout, table.name, context.run_id, "", outcomes, dt.datetime.now(dt.UTC),
+        pipeline.layout,
+        table.name,
+        context.run_id,
+        "",
+        outcomes,
+        dt.datetime.now(dt.UTC),
         metadata["source"],
-    )  # fmt: skip
+    )
     return metadata | {"damaged": dg.MetadataValue.json(errors)}, digest
 
 

@@ -32,8 +32,9 @@ def sql_catalog(pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult:
     path = ensure_catalogue(
         settings.data_dir, settings.universe_file, settings.lock_timeout_seconds
     )
-    views = "\n".join(["| view | what |", "|---|---|", *(f"| {v.name} | {v.description} |"
-                                                       for v in VIEWS)])  # fmt: skip
+    views = "\n".join(
+        ["| view | what |", "|---|---|", *(f"| {v.name} | {v.description} |" for v in VIEWS)]
+    )
     return dg.MaterializeResult(
         metadata={
             "dagster/uri": path.resolve().as_uri(),
