@@ -8,8 +8,8 @@ import os
 import uuid
 from typing import Any
 
-from etf_pipeline.events.envelope import Event, make_event
-from etf_pipeline.events.model import (
+from etf_pipeline.events.model.envelope import Event, make_event
+from etf_pipeline.events.model.types import (
     ETFDataCollected,
     ETFDataUpdated,
     PortfolioOptimized,

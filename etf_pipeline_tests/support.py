@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from etf_pipeline.history.calendar import sessions
-from etf_pipeline.history.update import update_histories
 from etf_pipeline.ingest.collect import collect
-from etf_pipeline.ingest.yahoo import YahooSource
+from etf_pipeline.ingest.sources.yahoo import YahooSource
+from etf_pipeline.model.calendars import sessions
+from etf_pipeline.model.instruments import Instrument
 from etf_pipeline.settings import Settings
+from etf_pipeline.steps.histories import update_histories
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifests import Outcome, write_manifest
 from etf_pipeline.store.reader import read_history, read_table
-from etf_pipeline.universe.instruments import Instrument
 from etf_pipeline_tests.yahoo_standin import Series, StandIn
 
 UTC = dt.UTC

@@ -8,17 +8,17 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from etf_pipeline.events.archive import Archive, read_all
-from etf_pipeline.events.envelope import make_event
-from etf_pipeline.events.model import (
+from etf_pipeline.events.model.envelope import make_event
+from etf_pipeline.events.model.state import SystemState
+from etf_pipeline.events.model.types import (
     DATA,
     EventData,
     PortfolioOptimized,
     PriceDataQueried,
     RiskMetricsCalculated,
 )
+from etf_pipeline.events.proof.archive import Archive, read_all
 from etf_pipeline.events.recorder import Recorder, shared_recorder
-from etf_pipeline.events.state import SystemState
 from etf_pipeline.store.cache import FileCache
 from etf_pipeline.store.layout import Layout
 
@@ -110,7 +110,7 @@ class CallLog:
         Raises:
             ProofError: it cannot be proven to be what it was.
         """
-        from etf_pipeline.events.rebuild import restore
+        from etf_pipeline.events.proof.rebuild import restore
 
         state = SystemState()
         recorder = self._recorder
@@ -131,7 +131,7 @@ class CallLog:
         found: tuple[int, dt.date | None, dt.date | None, str | None] | None
         found = self._cache.get("facts", path)
         if found is None:
-            from etf_pipeline.store.catalog import describe
+            from etf_pipeline.store.inventory import describe
             from etf_pipeline.store.reader import file_info
 
             stamp = self._cache.stamp(path)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from etf_pipeline.errors import CorruptFileError
-from etf_pipeline.events.envelope import Event, make_event
-from etf_pipeline.events.model import (
+from etf_pipeline.events.model.envelope import Event, make_event
+from etf_pipeline.events.model.types import (
     ETFDataCollected,
     ETFDataCollectionFailed,
     ETFDataRejected,
@@ -24,7 +24,7 @@ from etf_pipeline.store.layout import Layout, slug
 from etf_pipeline.store.reader import file_info, read_table
 
 if TYPE_CHECKING:
-    from etf_pipeline.events.relay import LogRecord
+    from etf_pipeline.events.tailer import LogRecord
 
 log = logging.getLogger(__name__)
 ASSETS = ("raw_prices", "price_history", "risk_metrics", "optimised_portfolios")

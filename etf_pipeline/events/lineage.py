@@ -24,13 +24,13 @@ from openlineage.client.facet_v2 import (
 from openlineage.client.serde import Serde
 
 from etf_pipeline._version import __version__
-from etf_pipeline.events.datasets import DATASETS
-from etf_pipeline.events.envelope import Event, lineage_event, micros
-from etf_pipeline.schemas import RAW
+from etf_pipeline.events.model.envelope import Event, lineage_event, micros
+from etf_pipeline.model.lineage import DATASETS
+from etf_pipeline.model.schemas import RAW
 from etf_pipeline.store.layout import Layout
 
 if TYPE_CHECKING:
-    from etf_pipeline.events.relay import LogRecord
+    from etf_pipeline.events.tailer import LogRecord
 
 PRODUCER = f"urn:etf_pipeline:{__version__}"
 _NAMESPACE = uuid.UUID("5f6d8a3e-3a57-5d6b-9c53-6b1c7f0d9e11")

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etf_pipeline.errors import SettingsError
-from etf_pipeline.events.envelope import Event
+from etf_pipeline.events.log.outbox import Outbox
 from etf_pipeline.events.mode import Mode, detect_mode, probe
-from etf_pipeline.events.outbox import Outbox
+from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.settings import EventSettings, load_event_settings
 
 if TYPE_CHECKING:
-    from etf_pipeline.events.forwarder import Forwarder
-    from etf_pipeline.events.kafka import KafkaEventStore
+    from etf_pipeline.events.kafka.publisher import Forwarder
+    from etf_pipeline.events.kafka.store import KafkaEventStore
 
 log = logging.getLogger(__name__)
 _EXIT_SECONDS = 2.0
@@ -71,7 +71,7 @@ class Recorder:
         self._check_fork()
         if self._kafka is None:
             try:
-                from etf_pipeline.events.kafka import KafkaEventStore
+                from etf_pipeline.events.kafka.store import KafkaEventStore
             except ImportError as error:
                 raise SettingsError(
                     f"Kafka events need {error.name}: pip install 'etf_pipeline[kafka]'"
@@ -85,7 +85,7 @@ class Recorder:
         """What sends the log to Kafka."""
         self._check_fork()
         if self._forwarder is None:
-            from etf_pipeline.events.forwarder import Forwarder
+            from etf_pipeline.events.kafka.publisher import Forwarder
 
             servers = self.settings.kafka_bootstrap_servers or ""
             self._forwarder = Forwarder(self.log, self.kafka, servers)

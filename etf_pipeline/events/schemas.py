@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from etf_pipeline.events.model import json_schemas
+from etf_pipeline.events.model.types import json_schemas
 from etf_pipeline.store.writer import write_text
 
 

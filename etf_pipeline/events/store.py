@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from etf_pipeline.events.envelope import Event
-from etf_pipeline.events.model import CHANNELS
+from etf_pipeline.events.model.envelope import Event
+from etf_pipeline.events.model.types import CHANNELS
 
 Batches = Iterator[list[Event]]
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from etf_pipeline.errors import RejectedDataError
 from etf_pipeline.history.adjust import adjusted_close, distributions
 from etf_pipeline.history.quality import FLAGGED, Finding, assess, quarantined_dates
-from etf_pipeline.schemas import HISTORY, QUARANTINE
+from etf_pipeline.model.schemas import HISTORY, QUARANTINE
 from etf_pipeline.store.batches import to_arrow
 
 # Raise when a rule changes, so that every history is assessed again at its next update.

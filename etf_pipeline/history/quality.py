@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from etf_pipeline.history.levels import level_shifts
-from etf_pipeline.history.spacing import bar_spacing
+from etf_pipeline.model.spacing import bar_spacing
 from etf_pipeline.store.batches import EVENT_COLUMNS, VALUE_COLUMNS
 
 QUARANTINED, FLAGGED, MISSING, PENDING = "quarantined", "flagged", "missing", "pending"

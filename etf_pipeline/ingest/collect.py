@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from etf_pipeline.errors import RejectedDataError
-from etf_pipeline.history.calendar import last_final_session
 from etf_pipeline.history.merge import (
     Merge,
     drop_unfinished,
@@ -20,17 +19,18 @@ from etf_pipeline.history.merge import (
     needs_full,
     tidy,
 )
-from etf_pipeline.history.spacing import bar_spacing
-from etf_pipeline.history.state import Known, read_known
 from etf_pipeline.ingest.planning import missing_is_final, plan
 from etf_pipeline.ingest.source import Clock, Download, FetchFailure, PriceSource, Request, utc_now
+from etf_pipeline.model.calendars import last_final_session
+from etf_pipeline.model.instruments import Instrument
+from etf_pipeline.model.spacing import bar_spacing
 from etf_pipeline.settings import Settings
 from etf_pipeline.store.batches import BatchWriter, new_batch_id
 from etf_pipeline.store.hashing import file_hash
+from etf_pipeline.store.histories import Known, read_known
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifests import Outcome
 from etf_pipeline.store.writer import locked
-from etf_pipeline.universe.instruments import Instrument
 
 log = logging.getLogger(__name__)
 Progress = Callable[[Outcome], None]

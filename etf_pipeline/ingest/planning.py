@@ -6,11 +6,11 @@ import datetime as dt
 
 from etf_pipeline.errors import CorruptFileError
 from etf_pipeline.ingest.source import Request
-from etf_pipeline.store.catalog import date_range
+from etf_pipeline.model.instruments import Instrument
+from etf_pipeline.store.inventory import date_range
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifests import GOOD, Outcome, recent_manifests
 from etf_pipeline.store.reader import file_info, read_table
-from etf_pipeline.universe.instruments import Instrument
 
 _GONE_AFTER_DAYS = 3
 

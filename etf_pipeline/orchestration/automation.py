@@ -6,9 +6,9 @@ import datetime as dt
 
 import dagster as dg
 
-from etf_pipeline.history.calendar import close_time, exchange_calendar, time_zone
-from etf_pipeline.universe import Universe
-from etf_pipeline.universe.instruments import shard_keys
+from etf_pipeline.model.calendars import close_time, exchange_calendar, time_zone
+from etf_pipeline.model.instruments import shard_keys
+from etf_pipeline.model.universe import Universe
 
 # Not `eager()`: that waits for every partition of a dependency, so an exchange that has not been
 # downloaded yet would hold back the tables of all the others.

@@ -7,9 +7,9 @@ import datetime as dt
 import dagster as dg
 
 from etf_pipeline.events.settings import load_event_settings
-from etf_pipeline.orchestration.assets.history import price_history_asset
 from etf_pipeline.orchestration.assets.portfolios import backtests, optimised_portfolios
-from etf_pipeline.orchestration.assets.raw import raw_prices_asset
+from etf_pipeline.orchestration.assets.price_history import price_history_asset
+from etf_pipeline.orchestration.assets.raw_prices import raw_prices_asset
 from etf_pipeline.orchestration.assets.risk import correlations, risk_metrics
 from etf_pipeline.orchestration.assets.serving import reports, sql_catalog
 from etf_pipeline.orchestration.automation import automation_sensor, exchange_schedules

@@ -9,13 +9,20 @@ import pyarrow as pa
 
 from etf_pipeline.errors import EtfError
 from etf_pipeline.history.build import validate_history
+from etf_pipeline.model.schemas import (
+    CORRELATIONS,
+    QUARANTINE,
+    RISK_METRICS,
+    SUMMARY,
+    WEIGHTS,
+    Table,
+)
+from etf_pipeline.model.universe import Instrument
 from etf_pipeline.orchestration.resources import Pipeline
-from etf_pipeline.schemas import CORRELATIONS, QUARANTINE, RISK_METRICS, SUMMARY, WEIGHTS, Table
-from etf_pipeline.store.catalog import newest_partition
+from etf_pipeline.store.inventory import newest_partition
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifests import Outcome
 from etf_pipeline.store.reader import read_table
-from etf_pipeline.universe import Instrument
 
 _ASSET = "price_history"
 HISTORY_CHECKS = [

@@ -9,8 +9,8 @@ import dagster as dg
 from dagster import DagsterEventType, EventLogRecord
 from dagster._core.storage.dagster_run import RunsFilter
 
-from etf_pipeline.events.datasets import DATASETS
-from etf_pipeline.events.relay import Kind, LogRecord
+from etf_pipeline.events.tailer import Kind, LogRecord
+from etf_pipeline.model.lineage import DATASETS
 
 _RUN_KINDS: dict[DagsterEventType, Kind] = {
     DagsterEventType.RUN_START: "start",

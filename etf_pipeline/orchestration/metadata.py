@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from etf_pipeline.schemas import Table
+from etf_pipeline.model.schemas import Table
 from etf_pipeline.store.manifests import Outcome
 
 OWNERS = ["team:etf_pipeline"]

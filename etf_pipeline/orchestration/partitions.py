@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from etf_pipeline.universe import Universe
+from etf_pipeline.model.universe import Universe
 
 
 def exchange_partitions(universe: Universe) -> dg.StaticPartitionsDefinition:

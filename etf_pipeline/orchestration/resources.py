@@ -11,13 +11,13 @@ from pathlib import Path
 from etf_pipeline.errors import CorruptFileError, SettingsError
 from etf_pipeline.events.recorder import Recorder
 from etf_pipeline.ingest.source import Clock, PriceSource, utc_now
-from etf_pipeline.portfolio.specification import PortfolioSpec, load_portfolios
+from etf_pipeline.model.portfolios import PortfolioSpec, load_portfolios
+from etf_pipeline.model.universe import Universe, load_universe
 from etf_pipeline.risk.prices import PriceSeries, cached_prices
 from etf_pipeline.settings import Settings
 from etf_pipeline.store.cache import FileCache
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifests import Outcome
-from etf_pipeline.universe import Universe, load_universe
 
 Progress = Callable[[str, Outcome], None]
 
@@ -29,15 +29,15 @@ def source_for(name: str, settings: Settings, clock: Clock) -> PriceSource:
         SettingsError: no such source.
     """
     if name == "yahoo":
-        from etf_pipeline.ingest.yahoo import YahooSource
+        from etf_pipeline.ingest.sources.yahoo import YahooSource
 
         return YahooSource(settings)
     if name.startswith("files:"):
-        from etf_pipeline.ingest.files import FilesSource
+        from etf_pipeline.ingest.sources.files import FilesSource
 
         return FilesSource(Path(name.removeprefix("files:")))
     if name == "simulated":
-        from etf_pipeline.ingest.simulated import SimulatedSource
+        from etf_pipeline.ingest.sources.simulated import SimulatedSource
 
         return SimulatedSource(clock, dt.timedelta(minutes=settings.close_delay_minutes))
     raise SettingsError(f"source {name!r}: must be yahoo, files:DIR or simulated")

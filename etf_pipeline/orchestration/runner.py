@@ -12,8 +12,8 @@ import dagster as dg
 from dagster_shared.error import SerializableErrorInfo
 
 from etf_pipeline.errors import EtfError
-from etf_pipeline.events.relay import Relay
 from etf_pipeline.events.settings import load_event_settings
+from etf_pipeline.events.tailer import Relay
 from etf_pipeline.orchestration.build import build_definitions
 from etf_pipeline.orchestration.event_log import DagsterLog
 from etf_pipeline.orchestration.failures import INTERRUPTED

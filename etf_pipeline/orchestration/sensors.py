@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dagster as dg
 
-from etf_pipeline.events.relay import Relay
 from etf_pipeline.events.settings import EventSettings
+from etf_pipeline.events.tailer import Relay
 from etf_pipeline.orchestration.event_log import DagsterLog
 from etf_pipeline.orchestration.resources import Pipeline
 

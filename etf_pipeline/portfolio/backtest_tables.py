@@ -11,14 +11,14 @@ import pandas as pd
 import pyarrow as pa
 
 from etf_pipeline.errors import EtfError
+from etf_pipeline.model.portfolios import PortfolioSpec
+from etf_pipeline.model.schemas import BACKTEST_WEIGHTS, BACKTESTS
 from etf_pipeline.portfolio.backtest import Backtest, walk_forward
 from etf_pipeline.portfolio.optimise import optimise
 from etf_pipeline.portfolio.problem import Floats
-from etf_pipeline.portfolio.specification import PortfolioSpec
 from etf_pipeline.portfolio.tables import problem_of, series_of
 from etf_pipeline.risk.estimates import estimate
 from etf_pipeline.risk.prices import PriceSeries, common_prices
-from etf_pipeline.schemas import BACKTEST_WEIGHTS, BACKTESTS
 
 _NO_DAYS = np.array([], dtype="datetime64[D]")
 

@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow as pa
 
 from etf_pipeline.errors import EtfError, InsufficientDataError
+from etf_pipeline.model.portfolios import PortfolioSpec
+from etf_pipeline.model.schemas import FRONTIER, SUMMARY, WEIGHTS
 from etf_pipeline.portfolio.answer import Answer
 from etf_pipeline.portfolio.optimise import efficient_frontier, optimise
 from etf_pipeline.portfolio.problem import GroupLimit, Problem
-from etf_pipeline.portfolio.specification import PortfolioSpec
 from etf_pipeline.risk.estimates import Estimates, estimate
 from etf_pipeline.risk.prices import PriceSeries
-from etf_pipeline.schemas import FRONTIER, SUMMARY, WEIGHTS
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from etf_pipeline._version import __version__
-from etf_pipeline.report.inputs import Inputs
-from etf_pipeline.schemas import RISK_METRICS
+from etf_pipeline.model.schemas import RISK_METRICS
+from etf_pipeline.steps.report_inputs import Inputs
 
 METRICS = (
     "mean_return",

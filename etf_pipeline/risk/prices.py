@@ -11,9 +11,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from etf_pipeline.errors import InsufficientDataError
-from etf_pipeline.history.spacing import PERIODS_PER_YEAR, bar_spacing
+from etf_pipeline.model.spacing import PERIODS_PER_YEAR, bar_spacing
 from etf_pipeline.store.cache import FileCache
-from etf_pipeline.store.catalog import available_tickers, unknown_ticker
+from etf_pipeline.store.inventory import available_tickers, unknown_ticker
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.reader import read_adjusted, read_table
 

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from etf_pipeline.errors import InsufficientDataError
+from etf_pipeline.model.schemas import CORRELATIONS, RISK_METRICS
 from etf_pipeline.risk.metrics import Metrics, Relative, compute_metrics, relative_metrics
 from etf_pipeline.risk.prices import PriceSeries, common_prices, years_before
-from etf_pipeline.schemas import CORRELATIONS, RISK_METRICS
 
 WINDOWS: dict[str, int | None] = {"1y": 1, "3y": 3, "5y": 5, "10y": 10, "max": None}
 # A history that begins within this of a window's start covers it (holidays, weekends).

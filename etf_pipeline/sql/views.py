@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from etf_pipeline.schemas import (
+from etf_pipeline.model.schemas import (
     BACKTESTS,
     CORRELATIONS,
     EVENTS,

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etf_pipeline.errors import CorruptFileError
-from etf_pipeline.schemas import RAW, SCHEMA_VERSION
+from etf_pipeline.model.schemas import RAW, SCHEMA_VERSION
 from etf_pipeline.store.layout import Layout, encode_ticker, slug
 from etf_pipeline.store.writer import META_KEY, atomic_file, parquet_options
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from etf_pipeline.schemas import MANIFEST
+from etf_pipeline.model.schemas import MANIFEST
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.reader import read_table
 from etf_pipeline.store.writer import publish

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etf_pipeline.errors import CorruptFileError, StoreError
-from etf_pipeline.schemas import HISTORY
+from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline.store.writer import META_KEY
 
 _USER_NAMES = {

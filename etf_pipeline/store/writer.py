@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from etf_pipeline.errors import LockTimeoutError, StoreError
-from etf_pipeline.schemas import SCHEMA_VERSION, Table
+from etf_pipeline.model.schemas import SCHEMA_VERSION, Table
 from etf_pipeline.store.hashing import content_hash
 
 HOST = f"{zlib.crc32(socket.gethostname().encode()):08x}"

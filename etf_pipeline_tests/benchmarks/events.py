@@ -79,8 +79,8 @@ def _sqlite(folder: Path) -> dict[str, float]:
     from eventsourcing.persistence import StoredEvent
     from eventsourcing.sqlite import SQLiteApplicationRecorder, SQLiteDatastore
 
-    from etf_pipeline.events.sqlite import SqliteEventStore
-    from etf_pipeline.events.state import fold
+    from etf_pipeline.events.log.sqlite import SqliteEventStore
+    from etf_pipeline.events.model.state import fold
     from etf_pipeline_tests.events_support import queries
 
     events = queries(EVENTS, tickers=50)
@@ -124,9 +124,9 @@ def _kafka(servers: str) -> dict[str, float]:
     """Replay from Kafka, against bare consumption of the same topic."""
     from confluent_kafka import TopicPartition
 
-    from etf_pipeline.events.kafka import KafkaEventStore
-    from etf_pipeline.events.model import QUERY
-    from etf_pipeline.events.state import fold
+    from etf_pipeline.events.kafka.store import KafkaEventStore
+    from etf_pipeline.events.model.state import fold
+    from etf_pipeline.events.model.types import QUERY
     from etf_pipeline_tests.events_support import kafka_settings, queries
 
     store = KafkaEventStore(kafka_settings(servers, kafka_topic_partitions=6))

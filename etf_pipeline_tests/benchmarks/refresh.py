@@ -27,7 +27,7 @@ def write_prices(folder: Path) -> None:
 
 def plain(url: str, out: Path) -> dict[str, float]:
     """What a plain script does: one `Ticker.history` after the other, then `to_parquet`."""
-    from etf_pipeline.ingest.yahoo import _session
+    from etf_pipeline.ingest.sources.yahoo import _session
 
     out.mkdir(parents=True)
     import yfinance
@@ -45,10 +45,10 @@ def plain(url: str, out: Path) -> dict[str, float]:
 
 def ours(url: str, out: Path) -> dict[str, float]:
     """The library's two steps: download with raw batches, then histories."""
-    from etf_pipeline.history.update import update_histories
     from etf_pipeline.ingest.collect import collect
-    from etf_pipeline.ingest.yahoo import YahooSource
+    from etf_pipeline.ingest.sources.yahoo import YahooSource
     from etf_pipeline.settings import Settings
+    from etf_pipeline.steps.histories import update_histories
     from etf_pipeline.store.layout import Layout
     from etf_pipeline_tests.support import instrument
 

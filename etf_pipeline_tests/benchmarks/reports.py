@@ -51,15 +51,15 @@ def _settings(folder: Path) -> dict[str, str]:
 
 
 def _inputs(folder: Path) -> Any:
-    from etf_pipeline.report.inputs import Inputs
     from etf_pipeline.settings import load_settings
+    from etf_pipeline.steps.report_inputs import Inputs
 
     os.environ |= _settings(folder)
     return Inputs.of_store(load_settings(), dt.datetime.now(dt.UTC))
 
 
 def _ours(folder: Path) -> dict[str, Any]:
-    import etf_pipeline.report.publish as publish
+    import etf_pipeline.steps.reports as publish
 
     def work() -> list[Path]:
         inputs = _inputs(folder)

@@ -21,8 +21,8 @@ TICKERS, ROWS = 1000, 5000
 def write_store(folder: Path) -> None:
     """Histories as the pipeline publishes them."""
     from etf_pipeline.history.build import RULES_VERSION, build
-    from etf_pipeline.history.calendar import sessions
-    from etf_pipeline.schemas import HISTORY
+    from etf_pipeline.model.calendars import sessions
+    from etf_pipeline.model.schemas import HISTORY
     from etf_pipeline.store.layout import Layout
     from etf_pipeline.store.writer import publish
     from etf_pipeline_tests.support import asx_days, bars, walk

@@ -88,7 +88,7 @@ def _measure(kind: str, folder: Path) -> dict[str, Any]:
         return _timed(_pandas(folder))
     if kind == "footers":
         return {"took": [_best(partial(_footers, folder))]}
-    from etf_pipeline.sql.fresh import open_catalogue
+    from etf_pipeline.steps.catalogue_freshness import open_catalogue
 
     with open_catalogue(folder, folder / "none.csv") as connection:
         if kind == "latest":
@@ -117,8 +117,8 @@ def _timed(work: list[Callable[[], Any]]) -> dict[str, Any]:
 
 
 def _build(folder: Path) -> dict[str, Any]:
-    from etf_pipeline.schemas import HISTORY
-    from etf_pipeline.sql.catalogue import ensure_catalogue
+    from etf_pipeline.model.schemas import HISTORY
+    from etf_pipeline.steps.catalogue import ensure_catalogue
     from etf_pipeline.store.writer import publish
     from etf_pipeline_tests.benchmarks.store import _table
 

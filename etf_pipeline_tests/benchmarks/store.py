@@ -27,7 +27,7 @@ def _median(work: Callable[[], object], times: int) -> float:
 
 def _table(rows: int) -> Any:
     from etf_pipeline.history.build import build
-    from etf_pipeline.history.calendar import sessions
+    from etf_pipeline.model.calendars import sessions
     from etf_pipeline_tests.support import asx_days, bars, walk
 
     return build(bars(asx_days("2005-01-04", rows), walk(rows)), sessions("XASX")).history
@@ -35,7 +35,7 @@ def _table(rows: int) -> Any:
 
 def read(folder: Path) -> dict[str, float]:
     """Two columns of one ticker: ours (checked, indexed) and bare `read_table`."""
-    from etf_pipeline.schemas import HISTORY
+    from etf_pipeline.model.schemas import HISTORY
     from etf_pipeline.store.reader import read_history
     from etf_pipeline.store.writer import publish
 
@@ -57,7 +57,7 @@ def read(folder: Path) -> dict[str, float]:
 def write(folder: Path) -> dict[str, float]:
     """One ticker: validated, hashed, fsynced and renamed, against a bare `write_table`."""
     from etf_pipeline.history.build import validate_history
-    from etf_pipeline.schemas import HISTORY
+    from etf_pipeline.model.schemas import HISTORY
     from etf_pipeline.store.writer import publish
 
     tables = [_table(ROWS - i) for i in range(2)]
@@ -78,7 +78,7 @@ def memory(folder: Path) -> dict[str, float]:
     """Peak memory of 2,000 tickers × 5,000 rows through history."""
     import datetime as dt
 
-    from etf_pipeline.history.update import update_histories
+    from etf_pipeline.steps.histories import update_histories
     from etf_pipeline.store.batches import BatchWriter, new_batch_id
     from etf_pipeline.store.layout import Layout
     from etf_pipeline_tests.support import asx_days, bars, instrument, walk

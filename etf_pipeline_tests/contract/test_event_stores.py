@@ -5,11 +5,11 @@ import threading
 
 import pytest
 
-from etf_pipeline.events.envelope import micros
-from etf_pipeline.events.kafka import KafkaEventStore
-from etf_pipeline.events.model import CHANNELS, DATA, PORTFOLIO, QUERY
-from etf_pipeline.events.sqlite import SqliteEventStore
-from etf_pipeline.events.state import fold
+from etf_pipeline.events.kafka.store import KafkaEventStore
+from etf_pipeline.events.log.sqlite import SqliteEventStore
+from etf_pipeline.events.model.envelope import micros
+from etf_pipeline.events.model.state import fold
+from etf_pipeline.events.model.types import CHANNELS, DATA, PORTFOLIO, QUERY
 from etf_pipeline.events.store import EventStore, NoEventStore
 from etf_pipeline_tests.conftest import BROKERS
 from etf_pipeline_tests.events_support import (

@@ -8,10 +8,10 @@ import pytest
 
 from etf_pipeline.errors import SettingsError
 from etf_pipeline.ingest.collect import check_identity
-from etf_pipeline.ingest.files import FilesSource
-from etf_pipeline.ingest.simulated import SimulatedSource, simulate
 from etf_pipeline.ingest.source import DOWNLOAD_COLUMNS, Download, FetchFailure, Request
-from etf_pipeline.ingest.yahoo import YahooSource
+from etf_pipeline.ingest.sources.files import FilesSource
+from etf_pipeline.ingest.sources.simulated import SimulatedSource, simulate
+from etf_pipeline.ingest.sources.yahoo import YahooSource
 from etf_pipeline_tests.support import World, asx_days, bars, instrument, walk, yahoo_rows
 
 ROWS = bars(asx_days("2024-09-02", 300), walk(300))

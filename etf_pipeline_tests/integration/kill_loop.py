@@ -20,13 +20,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from etf_pipeline.history.update import update_histories
 from etf_pipeline.ingest.collect import collect
-from etf_pipeline.ingest.files import FilesSource
+from etf_pipeline.ingest.sources.files import FilesSource
+from etf_pipeline.model.schemas import RISK_METRICS
 from etf_pipeline.risk.prices import load_prices
 from etf_pipeline.risk.tables import risk_table
-from etf_pipeline.schemas import RISK_METRICS
 from etf_pipeline.settings import Settings
+from etf_pipeline.steps.histories import update_histories
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.reader import read_history
 from etf_pipeline.store.writer import publish, sweep_temp_files

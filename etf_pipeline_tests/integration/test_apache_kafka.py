@@ -8,11 +8,11 @@ import pytest
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from etf_pipeline.events.kafka import KafkaEventStore
+from etf_pipeline.events.kafka.store import KafkaEventStore
 from etf_pipeline.events.mode import probe
-from etf_pipeline.events.projections import Projections
+from etf_pipeline.events.model.state import fold
+from etf_pipeline.events.proof.projections import Projections
 from etf_pipeline.events.recorder import Recorder
-from etf_pipeline.events.state import fold
 from etf_pipeline_tests.brokers import free_port
 from etf_pipeline_tests.brokers.apache import Apache
 from etf_pipeline_tests.events_support import ids, kafka_settings, queries, query

@@ -12,8 +12,8 @@ import time
 
 import pytest
 
-from etf_pipeline.events.forwarder import Forwarder
-from etf_pipeline.events.projections import Projections
+from etf_pipeline.events.kafka.publisher import Forwarder
+from etf_pipeline.events.proof.projections import Projections
 from etf_pipeline.events.recorder import Recorder
 from etf_pipeline_tests.events_support import kafka_settings
 from etf_pipeline_tests.integration.test_event_cases import emit
@@ -23,9 +23,9 @@ WORKER = """
 import signal
 import sys
 from pathlib import Path
-from etf_pipeline.events.kafka import KafkaEventStore
-from etf_pipeline.events.kafka_worker import Worker
-from etf_pipeline.events.projections import Projections
+from etf_pipeline.events.kafka.store import KafkaEventStore
+from etf_pipeline.events.kafka.worker import Worker
+from etf_pipeline.events.proof.projections import Projections
 from etf_pipeline.events.settings import EventSettings
 settings = EventSettings(event_store_type="kafka", kafka_bootstrap_servers=sys.argv[1],
                          kafka_topic_prefix=sys.argv[2], kafka_topic_partitions=3)

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from etf_pipeline.history.calendar import sessions
-from etf_pipeline.history.state import history_as_of
+from etf_pipeline.model.calendars import sessions
 from etf_pipeline.risk.prices import load_prices
 from etf_pipeline.risk.tables import risk_table
+from etf_pipeline.store.histories import history_as_of
 from etf_pipeline.store.reader import to_frame
 from etf_pipeline_tests.support import World, asx_days, bars, instrument, walk
 
@@ -163,7 +163,7 @@ def test_13_weekly_bars_are_made_from_daily_ones_only(world: World):
 
 def test_15_processes_do_not_share_the_clients_cache(world: World):
     code = (
-        "from etf_pipeline.ingest.yahoo import _configure; _configure(None); "
+        "from etf_pipeline.ingest.sources.yahoo import _configure; _configure(None); "
         "from yfinance.cache import _TzDBManager as m; print(m.get_location())"
     )
     places = {
@@ -253,7 +253,7 @@ def _scaled(rows, factor):
 
 def test_sources_are_never_mixed_in_one_history(world: World, tmp_path):
     from etf_pipeline.ingest.collect import collect
-    from etf_pipeline.ingest.simulated import SimulatedSource
+    from etf_pipeline.ingest.sources.simulated import SimulatedSource
 
     world.serve("VAS", ROWS)
     world.run(VAS)

@@ -9,15 +9,15 @@ import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
-from etf_pipeline.cli import app
+from etf_pipeline.cli.app import app
 from etf_pipeline.events.facts import events_of_manifest
 from etf_pipeline.events.recorder import Recorder
 from etf_pipeline.events.settings import load_event_settings
-from etf_pipeline.history.update import update_histories
 from etf_pipeline.ingest.collect import collect
-from etf_pipeline.ingest.simulated import SimulatedSource
+from etf_pipeline.ingest.sources.simulated import SimulatedSource
 from etf_pipeline.settings import Settings
-from etf_pipeline.sql.fresh import open_catalogue
+from etf_pipeline.steps.catalogue_freshness import open_catalogue
+from etf_pipeline.steps.histories import update_histories
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifests import write_manifest
 from etf_pipeline_tests.conftest import ROOT
@@ -103,7 +103,7 @@ def test_the_commands_of_a_page(whole_store, monkeypatch, tmp_path, page):
     monkeypatch.setenv("EVENT_STORE_TYPE", "embedded")
     done = [c for c in commands(ROOT / page) if "files:/my/prices" not in c]
     assert len(done) >= 4
-    monkeypatch.setattr("etf_pipeline.cli_sql.limit_memory", lambda limits: None)
+    monkeypatch.setattr("etf_pipeline.cli.sql.limit_memory", lambda limits: None)
     for command in done:
         result = CliRunner().invoke(app, shlex.split(command), catch_exceptions=False)
         assert result.exit_code == 0, (command, result.output)

@@ -15,17 +15,17 @@ import time
 
 import pytest
 
-from etf_pipeline.events.forwarder import Forwarder, first_lost
-from etf_pipeline.events.kafka import KafkaEventStore
-from etf_pipeline.events.kafka_worker import Worker
+from etf_pipeline.events.kafka.publisher import Forwarder, first_lost
+from etf_pipeline.events.kafka.store import KafkaEventStore
+from etf_pipeline.events.kafka.worker import Worker
+from etf_pipeline.events.log.sqlite import SqliteEventStore
 from etf_pipeline.events.mode import detect_mode, probe
-from etf_pipeline.events.projections import Projections
+from etf_pipeline.events.model.state import fold
+from etf_pipeline.events.proof.projections import Projections
+from etf_pipeline.events.proof.verify import verify
 from etf_pipeline.events.recorder import Recorder
-from etf_pipeline.events.sqlite import SqliteEventStore
-from etf_pipeline.events.state import fold
-from etf_pipeline.events.verify import verify
+from etf_pipeline.library.system import ETFSystem
 from etf_pipeline.settings import Settings
-from etf_pipeline.system import ETFSystem
 from etf_pipeline_tests.brokers import free_port
 from etf_pipeline_tests.events_support import T0, ids, kafka_settings, queries, query
 
@@ -209,7 +209,7 @@ def test_8_events_written_during_the_replay(broker):
 
 def test_9_broker_that_lost_what_it_had_confirmed(tmp_path, own_broker, recorders, monkeypatch):
     """Killed after it confirmed and restarted with nothing; emitting goes on."""
-    monkeypatch.setattr("etf_pipeline.events.forwarder._REPORT_SECONDS", 4.0)
+    monkeypatch.setattr("etf_pipeline.events.kafka.publisher._REPORT_SECONDS", 4.0)
     settings = kafka_settings(own_broker.servers)
     mine = recorder(recorders, tmp_path, settings)
     read_model = Projections(tmp_path / "p.sqlite")
@@ -507,7 +507,7 @@ def test_16_an_exception_in_a_callback_is_contained(broker):
 
 INTERRUPTED = """
 from confluent_kafka import Consumer
-from etf_pipeline.events.kafka_reader import consume
+from etf_pipeline.events.kafka.reader import consume
 consumer = Consumer({"bootstrap.servers": "127.0.0.1:1", "group.id": "g", "log_level": 0,
                      "reconnect.backoff.ms": 1, "reconnect.backoff.max.ms": 2,
                      "error_cb": lambda error: print("called back", flush=True)})

@@ -11,19 +11,19 @@ import pytest
 
 from etf_pipeline import ETFDataProvider, get_etf_system
 from etf_pipeline.errors import EventError, EventsOffError, ProofError, SettingsError
-from etf_pipeline.events.archive import Archive, archive_events, read_all
-from etf_pipeline.events.envelope import event_id
 from etf_pipeline.events.facts import events_of_manifest
-from etf_pipeline.events.kafka import KafkaEventStore
-from etf_pipeline.events.projections import Projections, project_archive
+from etf_pipeline.events.kafka.store import KafkaEventStore
+from etf_pipeline.events.model.envelope import event_id
+from etf_pipeline.events.model.state import fold
+from etf_pipeline.events.proof.archive import Archive, archive_events, read_all
+from etf_pipeline.events.proof.projections import Projections, project_archive
+from etf_pipeline.events.proof.verify import verify
 from etf_pipeline.events.recorder import Recorder
 from etf_pipeline.events.settings import client_config, load_event_settings, redacted
-from etf_pipeline.events.state import fold
-from etf_pipeline.events.verify import verify
-from etf_pipeline.selftest import selftest
+from etf_pipeline.library.selftest import selftest
+from etf_pipeline.library.system import ETFSystem
 from etf_pipeline.settings import Settings
 from etf_pipeline.store.manifests import write_manifest
-from etf_pipeline.system import ETFSystem
 from etf_pipeline_tests.events_support import (
     T0,
     embedded_settings,
@@ -463,7 +463,7 @@ def test_archive_and_broker_without_gap_or_double(broker, tmp_path):
 
 
 def test_replay_of_a_dead_broker_is_an_error_not_an_empty_state(tmp_path, own_broker, monkeypatch):
-    import etf_pipeline.events.kafka_reader as reader
+    import etf_pipeline.events.kafka.reader as reader
 
     monkeypatch.setattr(reader, "_ASK_SECONDS", 1.0)
     settings = kafka_settings(own_broker.servers)

@@ -11,10 +11,10 @@ import pytest
 
 from etf_pipeline import ETFDataProvider
 from etf_pipeline.errors import InsufficientDataError, UnknownTickerError
-from etf_pipeline.history.update import update_histories
 from etf_pipeline.ingest.collect import collect
-from etf_pipeline.ingest.files import FilesSource
+from etf_pipeline.ingest.sources.files import FilesSource
 from etf_pipeline.settings import Settings
+from etf_pipeline.steps.histories import update_histories
 from etf_pipeline.store.layout import Layout
 from etf_pipeline_tests.support import asx_days, bars, instrument, walk, yahoo_rows
 

@@ -9,11 +9,11 @@ import pytest
 
 from etf_pipeline.history.adjust import adjusted_close, distributions
 from etf_pipeline.history.build import build
-from etf_pipeline.history.calendar import sessions
 from etf_pipeline.history.merge import tidy
 from etf_pipeline.history.quality import assess
-from etf_pipeline.ingest.files import FilesSource
 from etf_pipeline.ingest.source import Request
+from etf_pipeline.ingest.sources.files import FilesSource
+from etf_pipeline.model.calendars import sessions
 from etf_pipeline.store.reader import normalise_user_frame
 from etf_pipeline_tests.support import instrument
 

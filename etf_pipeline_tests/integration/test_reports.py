@@ -15,7 +15,7 @@ from etf_pipeline.orchestration.assets.serving import report_inputs
 from etf_pipeline.report.charts import clustered
 from etf_pipeline.report.html import portfolio_report, universe_report
 from etf_pipeline.report.parts import calendar_years
-from etf_pipeline.report.publish import publish_reports, report_path
+from etf_pipeline.steps.reports import publish_reports, report_path
 from etf_pipeline.store.layout import Layout
 from etf_pipeline_tests.pipeline.support import PORTFOLIOS, execute, make_pipeline
 
@@ -132,7 +132,7 @@ def test_an_unknown_portfolio_names_those_there_are(inputs):
 
 
 def test_weights_and_risk_shares_are_right(inputs, pipeline):
-    from etf_pipeline.provider import ETFDataProvider
+    from etf_pipeline.library.provider import ETFDataProvider
 
     provider = ETFDataProvider(pipeline.layout.root)
     weights = {r["ticker"]: r["weight"] for r in inputs.rows("weights", portfolio="calm")}

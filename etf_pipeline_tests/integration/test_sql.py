@@ -20,10 +20,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from etf_pipeline.errors import QueryError
-from etf_pipeline.sql.catalogue import ensure_catalogue
-from etf_pipeline.sql.fresh import catalogue_path, open_catalogue
 from etf_pipeline.sql.safe import Limits, checked
 from etf_pipeline.sql.views import MACROS, VIEWS
+from etf_pipeline.steps.catalogue import ensure_catalogue
+from etf_pipeline.steps.catalogue_freshness import catalogue_path, open_catalogue
 from etf_pipeline_tests.events_support import embedded_settings
 from etf_pipeline_tests.integration.test_docs import NOW, simulated_store
 from etf_pipeline_tests.pipeline.support import execute, make_pipeline
@@ -199,7 +199,7 @@ def test_a_users_own_files_are_among_the_prices(store):
 
 
 def test_events_are_there(store):
-    from etf_pipeline.events.archive import Archive, archive_events
+    from etf_pipeline.events.proof.archive import Archive, archive_events
     from etf_pipeline.events.recorder import Recorder
     from etf_pipeline_tests.events_support import queries
 
@@ -218,11 +218,11 @@ def test_events_are_there(store):
 
 def test_the_copied_log_follows_the_log(store, monkeypatch):
     """Whole files stay as they are; pruned, replaced and lost logs show."""
-    from etf_pipeline.events.archive import Archive, archive_events, prune_log
+    from etf_pipeline.events.proof.archive import Archive, archive_events, prune_log
     from etf_pipeline.events.recorder import Recorder, log_path
     from etf_pipeline_tests.events_support import queries
 
-    monkeypatch.setattr("etf_pipeline.sql.record.EVENTS_PER_FILE", 100)
+    monkeypatch.setattr("etf_pipeline.steps.log_copy.EVENTS_PER_FILE", 100)
     folder = store[0] / "events" / "log"
     recorder = Recorder(store[0], embedded_settings())
 
@@ -268,7 +268,7 @@ def test_prices_as_of_are_what_was_known(world):
     """Against `history_as_of`, which rebuilds from the same batches by the rules of merging."""
     import datetime as dt
 
-    from etf_pipeline.history.state import history_as_of
+    from etf_pipeline.store.histories import history_as_of
     from etf_pipeline_tests.support import asx_days, bars, instrument, walk
 
     days, closes = asx_days("2024-01-02", 320), walk(320)

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from etf_pipeline.ingest.source import Download, FetchFailure, Request
-from etf_pipeline.ingest.yahoo import YahooSource
+from etf_pipeline.ingest.sources.yahoo import YahooSource
 from etf_pipeline_tests.support import World, asx_days, bars, instrument, walk
 
 DAYS = asx_days("2024-09-02", 300)

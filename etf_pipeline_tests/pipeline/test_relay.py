@@ -7,12 +7,12 @@ import time
 import dagster as dg
 import pytest
 
-from etf_pipeline.events.envelope import LINEAGE_TYPE
-from etf_pipeline.events.model import LINEAGE
+from etf_pipeline.events.model.envelope import LINEAGE_TYPE
+from etf_pipeline.events.model.state import fold
+from etf_pipeline.events.model.types import LINEAGE
 from etf_pipeline.events.recorder import Recorder
-from etf_pipeline.events.relay import Cursor, LogRecord, Relay
 from etf_pipeline.events.settings import load_event_settings
-from etf_pipeline.events.state import fold
+from etf_pipeline.events.tailer import Cursor, LogRecord, Relay
 from etf_pipeline.orchestration.build import build_definitions
 from etf_pipeline.orchestration.event_log import DagsterLog
 from etf_pipeline.store.layout import Layout

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etf_pipeline.history.build import build
-from etf_pipeline.history.calendar import sessions
 from etf_pipeline.history.merge import empty_rows, merge_full, merge_window, needs_full, tidy
-from etf_pipeline.history.state import fold
+from etf_pipeline.model.calendars import sessions
 from etf_pipeline.store.batches import Piece, PieceInfo, collected_at, new_batch_id
 from etf_pipeline.store.hashing import content_hash
+from etf_pipeline.store.histories import fold
 from etf_pipeline_tests.support import asx_days, bars, walk
 
 N = 80

@@ -10,11 +10,11 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etf_pipeline.events.archive import Archive, archive_events, read_all
-from etf_pipeline.events.projections import Projections
-from etf_pipeline.events.relay import OVERLAP, Cursor
-from etf_pipeline.events.sqlite import SqliteEventStore
-from etf_pipeline.events.state import SystemState, fold
+from etf_pipeline.events.log.sqlite import SqliteEventStore
+from etf_pipeline.events.model.state import SystemState, fold
+from etf_pipeline.events.proof.archive import Archive, archive_events, read_all
+from etf_pipeline.events.proof.projections import Projections
+from etf_pipeline.events.tailer import OVERLAP, Cursor
 from etf_pipeline_tests.events_support import T0, collected, ids, optimised, query, updated
 
 moments = st.integers(0, 20).map(lambda s: T0 + dt.timedelta(seconds=s))

@@ -12,9 +12,9 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 ONLY = {
     "dagster": ("orchestration/",),
     "confluent_kafka": ("events/kafka",),
-    "yfinance": ("ingest/yahoo.py",),
+    "yfinance": ("ingest/sources/yahoo.py",),
     "clarabel": ("portfolio/conic.py",),
-    "exchange_calendars": ("history/calendar.py",),
+    "exchange_calendars": ("model/calendars.py",),
 }
 
 

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etf_pipeline.errors import InsufficientDataError
+from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.portfolio.backtest import rebalance_sessions, walk_forward
 from etf_pipeline.portfolio.backtest_tables import backtest_portfolio
-from etf_pipeline.portfolio.specification import PortfolioSpec
 from etf_pipeline.risk.prices import PriceSeries
 from etf_pipeline_tests.support import walk
 

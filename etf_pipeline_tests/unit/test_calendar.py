@@ -4,7 +4,7 @@ import exchange_calendars
 import numpy as np
 import pytest
 
-from etf_pipeline.history.calendar import (
+from etf_pipeline.model.calendars import (
     close_time,
     has_calendar,
     last_final_session,

@@ -10,8 +10,8 @@ import pytest
 from cloudevents.core.bindings.kafka import KafkaMessage, from_binary_event
 
 from etf_pipeline.errors import EventError, EventFormatError
-from etf_pipeline.events.envelope import Event, from_kafka, make_event, micros, to_kafka
-from etf_pipeline.events.model import (
+from etf_pipeline.events.model.envelope import Event, from_kafka, make_event, micros, to_kafka
+from etf_pipeline.events.model.types import (
     DATA,
     REGISTRY,
     EventData,

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from etf_pipeline.errors import PortfolioFileError
-from etf_pipeline.portfolio.specification import load_portfolios
-from etf_pipeline.universe.instruments import Universe
+from etf_pipeline.model.instruments import Universe
+from etf_pipeline.model.portfolios import load_portfolios
 from etf_pipeline_tests.support import instrument
 
 UNIVERSE = Universe(
@@ -75,7 +75,7 @@ def test_an_alias_becomes_the_ticker(tmp_path):
 
 
 def test_the_committed_portfolios_are_valid():
-    from etf_pipeline.universe import load_universe
+    from etf_pipeline.model.universe import load_universe
 
     data = Path(__file__).parents[2] / "data"
     specs = load_portfolios(data / "portfolios.yaml", load_universe(data / "universe.csv"))

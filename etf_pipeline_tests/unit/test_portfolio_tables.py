@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 
 from etf_pipeline.errors import PortfolioFileError
+from etf_pipeline.model.instruments import Universe
+from etf_pipeline.model.portfolios import load_portfolios
 from etf_pipeline.portfolio.backtest_tables import backtest_tables
-from etf_pipeline.portfolio.specification import load_portfolios
 from etf_pipeline.portfolio.tables import portfolio_tables
 from etf_pipeline.risk.prices import PriceSeries
-from etf_pipeline.universe.instruments import Universe
 from etf_pipeline_tests.support import asx_days, instrument, walk
 
 TICKERS = ("VAS", "VGS", "VAF", "VGB")

@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from etf_pipeline.history.calendar import sessions
 from etf_pipeline.history.quality import assess
+from etf_pipeline.model.calendars import sessions
 from etf_pipeline_tests.support import asx_days, bars, walk
 
 SESSIONS = sessions("XASX")

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from etf_pipeline.errors import UniverseError, UnknownTickerError
-from etf_pipeline.universe import load_universe
+from etf_pipeline.model.universe import load_universe
 
 HEADER = "ticker,symbol,exchange,name,asset_class,issuer,currency,management_fee"
 GOOD = "VAS,VAS.AX,XASX,Vanguard Australian Shares,australian_equity,Vanguard,AUD,0.07"

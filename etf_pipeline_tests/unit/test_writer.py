@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from etf_pipeline.errors import LockTimeoutError, StoreError
-from etf_pipeline.schemas import FRONTIER
+from etf_pipeline.model.schemas import FRONTIER
 from etf_pipeline.store import writer
 from etf_pipeline.store.hashing import content_hash
 from etf_pipeline.store.writer import atomic_file, locked, publish, sweep_temp_files

@@ -4,6 +4,7 @@ import datetime as dt
 
 import dagster as dg
 
+from etf_pipeline.model.schemas import BACKTEST_WEIGHTS, BACKTESTS, FRONTIER, SUMMARY, WEIGHTS
 from etf_pipeline.orchestration.assets.risk import newest_date, publish_table
 from etf_pipeline.orchestration.automation import WHEN_INPUTS_CHANGE
 from etf_pipeline.orchestration.metadata import (
@@ -16,7 +17,6 @@ from etf_pipeline.orchestration.metadata import (
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.portfolio.backtest_tables import backtest_tables
 from etf_pipeline.portfolio.tables import portfolio_tables
-from etf_pipeline.schemas import BACKTEST_WEIGHTS, BACKTESTS, FRONTIER, SUMMARY, WEIGHTS
 from etf_pipeline.store.hashing import content_hash
 from etf_pipeline.store.manifests import Outcome, write_manifest
 

@@ -7,6 +7,7 @@ import dagster as dg
 import pyarrow as pa
 
 from etf_pipeline.errors import InsufficientDataError
+from etf_pipeline.model.schemas import CORRELATIONS, RISK_METRICS, Table
 from etf_pipeline.orchestration.automation import WHEN_INPUTS_CHANGE
 from etf_pipeline.orchestration.metadata import (
     OWNERS,
@@ -18,7 +19,6 @@ from etf_pipeline.orchestration.metadata import (
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.risk.prices import PriceSeries, load_prices
 from etf_pipeline.risk.tables import correlation_table, risk_table
-from etf_pipeline.schemas import CORRELATIONS, RISK_METRICS, Table
 from etf_pipeline.store.hashing import content_hash
 from etf_pipeline.store.manifests import Outcome, write_manifest
 from etf_pipeline.store.writer import publish

@@ -5,10 +5,10 @@ import dagster as dg
 from etf_pipeline.orchestration.automation import WHEN_INPUTS_CHANGE
 from etf_pipeline.orchestration.metadata import OWNERS
 from etf_pipeline.orchestration.resources import Pipeline
-from etf_pipeline.report.inputs import Inputs
-from etf_pipeline.report.publish import publish_reports
-from etf_pipeline.sql.catalogue import ensure_catalogue
 from etf_pipeline.sql.views import VIEWS
+from etf_pipeline.steps.catalogue import ensure_catalogue
+from etf_pipeline.steps.report_inputs import Inputs
+from etf_pipeline.steps.reports import publish_reports
 
 _TABLES = ["price_history", "risk_metrics", "correlations", "optimised_portfolios", "backtests"]
 

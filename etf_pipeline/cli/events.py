@@ -1,0 +1,328 @@
+"""The commands `etf events …`."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import signal
+import time
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+
+from etf_pipeline.errors import EventsOffError, SettingsError
+
+if TYPE_CHECKING:
+    from etf_pipeline.events.model.state import SystemState
+    from etf_pipeline.library.system import ETFSystem
+
+T = TypeVar("T")
+app = typer.Typer(
+    help="The record of what happened: verify, replay, rebuild, project, archive.",
+    no_args_is_help=True,
+)
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Store to use (ETF_DATA_DIR).")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Instant = Annotated[str | None, typer.Option(help="A time with its zone; now by default.")]
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    import asyncio  # a tenth of a second that the other commands need not wait for
+
+    return asyncio.run(work)
+
+
+@contextmanager
+def _system(data_dir: Path | None) -> Iterator[ETFSystem]:
+    from etf_pipeline.library.system import get_etf_system
+
+    system = get_etf_system(data_dir)
+    try:
+        yield system
+    finally:
+        system.close()
+
+
+@contextmanager
+def _recording(data_dir: Path | None) -> Iterator[ETFSystem]:
+    """The system, if it records events.
+
+    Raises:
+        EventsOffError: it does not.
+    """
+    with _system(data_dir) as system:
+        if system.mode == "none":
+            raise EventsOffError("events are off: set EVENT_STORE_TYPE or KAFKA_BOOTSTRAP_SERVERS")
+        yield system
+
+
+def parse_instant(text: str | None, option: str = "--at") -> dt.datetime:
+    """A time given on the command line.
+
+    Raises:
+        SettingsError: not a time, or one without a zone.
+    """
+    if text is None or text == "now":
+        return dt.datetime.now(dt.UTC)
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise SettingsError(
+            f"{option} {text!r}: not a time; write 2025-11-01T09:30:00+11:00"
+        ) from None
+    if moment.tzinfo is None:
+        raise SettingsError(f"{option} {text!r}: has no time zone; add one, as in {text}+00:00")
+    return moment
+
+
+def _print(as_json: bool, body: Any, lines: list[str]) -> None:
+    if as_json:
+        typer.echo(json.dumps(body, indent=1, default=str))
+    else:
+        for line in lines:
+            typer.echo(line)
+
+
+@app.command()
+def status(data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Mode, counts, what waits for Kafka, and how far behind the relay is."""
+    from etf_pipeline.events.status import events_line, events_status
+    from etf_pipeline.settings import load_settings
+
+    found = events_status(load_settings(data_dir=data_dir).data_dir)
+    line = events_line(found, dt.datetime.now(dt.UTC)) or "Events: off (EVENT_STORE_TYPE)"
+    _print(as_json, found, [line, *(f"  {n:>8} {k}" for k, n in found["types"].items())])
+
+
+@app.command()
+def verify(data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Prove that nothing is missing and nothing was changed. Exit code 1 otherwise.
+
+    Example: etf events verify --json
+    """
+    from etf_pipeline.events.proof.verify import verify as run_checks
+
+    with _recording(data_dir) as system:
+        checks = run_checks(system)
+    marks = [f"{'ok  ' if c.ok else 'FAIL'} {c.name}: {c.detail}" for c in checks]
+    _print(as_json, [asdict(c) for c in checks], marks)
+    if not all(c.ok for c in checks):
+        raise typer.Exit(1)
+
+
+@app.command()
+def replay(
+    start: Annotated[str | None, typer.Option("--from", help="First instant.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Last instant.")] = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Fold the events of a span of time into a state, and tell what it is.
+
+    Example: etf events replay --from 2025-11-01T00:00:00+11:00
+    """
+    with _system(data_dir) as system:
+        first = None if start is None else parse_instant(start, "--from")
+        last = None if end is None else parse_instant(end, "--to")
+        _show_state(_run(system.replay_events(first, last)), as_json)
+
+
+@app.command()
+def state(
+    at: Instant = None,
+    clock: Annotated[str, typer.Option(help="event: had happened; record: was known.")] = "event",
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """The state as it was at an instant.
+
+    Example: etf events state --at 2025-11-01T18:00:00+11:00 --clock record
+    """
+    if clock not in ("event", "record"):
+        raise SettingsError(f"--clock {clock!r}: must be event or record")
+    with _system(data_dir) as system:
+        found = _run(system.state_at(parse_instant(at), clock))  # type: ignore[arg-type]
+        _show_state(found, as_json)
+
+
+def _show_state(found: SystemState, as_json: bool) -> None:
+    body = {
+        "events": len(found),
+        "digest": found.digest(),
+        "etfs": {
+            t: {
+                "batches": [b.batch_id for b in e.batches],
+                "last_date": e.updated.last_date if e.updated else None,
+                "content_hash": e.updated.content_hash if e.updated else None,
+                "rejected": e.rejected.reason if e.rejected else None,
+                "failed": e.failed.reason if e.failed else None,
+            }
+            for t, e in found.etfs.items()
+        },
+        "risk": {t: r.model_dump(mode="json") for t, r in found.risk.items()},
+        "portfolios": {n: p.model_dump(mode="json") for n, p in found.portfolios.items()},
+        "query_counts": dict(found.query_counts),
+    }
+    lines = [f"{len(found)} events, digest {found.digest()}"]
+    lines += [
+        f"  {t}: to {e['last_date']}, {len(e['batches'])} batches"
+        for t, e in body["etfs"].items()  # type: ignore[attr-defined]
+    ]
+    lines += [
+        f"  {name}: "
+        + ("" if p.success else f"failed: {p.message}; ")
+        + ", ".join(f"{t} {w:.2%}" for t, w in (p.weights or {}).items() if w > 0)
+        for name, p in found.portfolios.items()
+    ]
+    lines += [f"  {t}: asked for {n} times" for t, n in found.query_counts.items()]
+    _print(as_json, body, lines)
+
+
+@app.command()
+def rebuild(
+    into: Annotated[Path, typer.Option(help="Folder for the rebuilt histories.")],
+    at: Instant = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Rebuild historical/ as it was at an instant, each ticker proven equal by hash.
+
+    Example: etf events rebuild --at 2025-11-01T18:00:00+11:00 --into /tmp/november
+    """
+    with _system(data_dir) as system:
+        found = _run(system.rebuild_history(parse_instant(at), into))
+    lines = [
+        f"{r.status:<8} {r.ticker}: {r.rows} rows from {r.batches} batches"
+        + (f"; {r.reason}" if r.reason else f", {str(r.content_hash)[:16]}")
+        for r in found
+    ]
+    _print(as_json, [asdict(r) for r in found], lines or ["there was nothing by then"])
+    if any(r.status == "differs" for r in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def project(
+    once: Annotated[bool, typer.Option("--once", help="Stop at the end of what is there.")] = False,
+    database: Annotated[Path | None, typer.Option(help="SQLite file of the read models.")] = None,
+    group: Annotated[str | None, typer.Option(help="Consumer group (Kafka).")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Keep the read models (latest_state, audit_trail, query_counts) up to date.
+
+    Start several to share the partitions; stop or kill any at any time. Example:
+    etf events project --once
+    """
+    from etf_pipeline.events.proof.projections import (
+        Projections,
+        project_archive,
+        project_log,
+        projections_path,
+    )
+
+    with _recording(data_dir) as system:
+        projections = Projections(database or projections_path(system.layout.root))
+        taken = project_archive(projections, system.archive)
+        stopped: list[int] = []
+        if system.mode == "kafka":
+            from etf_pipeline.events.kafka.worker import Worker
+
+            name = group or system.recorder.settings.topic("projections")
+            worker = Worker(system.recorder.kafka, projections, name)
+            # It may run for months: what it rides out is worth a line.
+            logging.getLogger("etf_pipeline").setLevel(logging.WARNING)
+            signal.signal(signal.SIGTERM, lambda *_: worker.stop())
+            signal.signal(signal.SIGINT, lambda *_: worker.stop())
+            taken += worker.run(once)
+        else:
+            signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))
+            signal.signal(signal.SIGINT, lambda *_: stopped.append(1))
+            while True:
+                start = {k: p.next for k, p in projections.places().items()}
+                taken += project_log(projections, system.recorder.log.read(start=start))
+                if once or stopped:
+                    break
+                time.sleep(0.5)
+        typer.echo(f"{taken} events taken in; read models: {projections.path}")
+        projections.close()
+
+
+@app.command()
+def archive(
+    prune: Annotated[
+        bool,
+        typer.Option("--prune", help="Drop what is older than the retention from the local log."),
+    ] = False,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Move events to Parquet by topic and day, verified by reading them back.
+
+    Example: etf events archive --prune
+    """
+    from etf_pipeline.events.proof.archive import archive_events, prune_log
+
+    with _recording(data_dir) as system:
+        with Console(stderr=True).status("archiving"):
+            done = archive_events(system.store, system.archive, dt.datetime.now(dt.UTC))
+        days = system.recorder.settings.event_store_retention_days
+        log, where = system.recorder.log, system.archive.root
+        gone = prune_log(log, system.archive, days, system.mode == "kafka") if prune else 0
+    body = {"events": done.events, "files": [str(f) for f in done.files], "pruned": gone}
+    lines = [f"{done.events} events archived in {len(done.files)} files below {where}"]
+    if prune and days < 0:
+        lines.append("nothing left the local log: EVENT_STORE_RETENTION_DAYS=-1 keeps it for ever")
+    elif prune:
+        lines.append(f"{gone} events older than {days} days left the local log")
+    _print(as_json, body, lines)
+
+
+@app.command(name="list")
+def list_events(
+    subject: Annotated[str | None, typer.Option(help="Only of this ticker or portfolio.")] = None,
+    kind: Annotated[str | None, typer.Option("--type", help="Only of this type.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 20,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """The newest events: the audit trail.
+
+    Example: etf events list --subject VAS --type PriceDataQueried
+    """
+    import heapq
+
+    with _system(data_dir) as system:
+        chosen = {
+            e.id: e
+            for e in heapq.nlargest(
+                limit,
+                (
+                    e
+                    for batch in system.events()
+                    for e in batch
+                    if (subject is None or e.subject == subject)
+                    and (kind is None or e.type == kind)
+                ),
+                key=lambda e: (e.time_us, e.id),
+            )
+        }
+    rows = [
+        {
+            "time": e.time,
+            "recorded": e.recorded,
+            "type": e.type,
+            "version": e.version,
+            "subject": e.subject,
+            "id": e.id,
+            "data": json.loads(e.data),
+        }
+        for e in chosen.values()
+    ]
+    lines = [f"{r['time']:%Y-%m-%d %H:%M:%S} UTC  {r['type']:<24} {r['subject']}" for r in rows]
+    _print(as_json, rows, lines or ["no such event"])

@@ -1,0 +1,87 @@
+"""The command `etf sql`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from etf_pipeline.errors import SettingsError
+
+if TYPE_CHECKING:
+    from etf_pipeline.sql.safe import Limits
+
+
+def sql(
+    statement: Annotated[
+        str | None, typer.Argument(help="One statement; `-` reads it from standard input.")
+    ] = None,
+    file: Annotated[Path | None, typer.Option("--file", "-f", help="Read it from a file.")] = None,
+    kind: Annotated[
+        str, typer.Option("--format", help="table, csv, json, markdown or parquet.")
+    ] = "table",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to a file.")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", help="Store to use (ETF_DATA_DIR).")
+    ] = None,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds a query may take.")] = 60.0,
+    memory: Annotated[str, typer.Option(help="Memory a query may take.")] = "2GB",
+    max_rows: Annotated[int, typer.Option(min=1, help="Rows a query may give.")] = 1_000_000,
+    as_json: Annotated[bool, typer.Option("--json", help="Same as --format json.")] = False,
+) -> None:
+    """Ask the store in SQL: one statement, a file, or a prompt when there is neither.
+
+    Only reading is possible: no file, network, extension or setting can be reached.
+
+    Example: etf sql "SELECT ticker, volatility FROM risk_metrics WHERE window = '3y' ORDER BY 2"
+    """
+    try:
+        from etf_pipeline.sql.output import FORMATS, write, write_parquet
+        from etf_pipeline.sql.safe import Limits
+        from etf_pipeline.steps.catalogue_freshness import open_catalogue, places
+    except ImportError as error:
+        raise SettingsError(
+            f"this command needs {error.name}: pip install 'etf_pipeline[pipeline]'"
+        ) from None
+    kind = "json" if as_json else kind
+    if kind not in FORMATS:
+        raise SettingsError(f"--format {kind!r}: must be one of {', '.join(FORMATS)}")
+    text = _statement(statement, file)
+    limits = Limits(timeout, memory, max_rows)
+    root, universe_file = places(data_dir)
+    with open_catalogue(root, universe_file, limits) as connection:
+        if text is None:
+            from etf_pipeline.sql.prompt import interact
+
+            interact(connection, Path.home() / ".local" / "state" / "etf" / "sql_history")
+            return
+        limit_memory(limits)
+        if kind == "parquet":
+            write_parquet(connection.arrow(text), output)
+            return
+        answer = connection.query(text)
+    write(answer, kind, output)
+    if answer.cut:
+        typer.echo(f"only the first {max_rows} rows; raise --max-rows for more", err=True)
+
+
+def limit_memory(limits: Limits) -> None:
+    """Bound this process, which is ours alone on the command line."""
+    from etf_pipeline.sql.safe import limit_process_memory
+
+    limit_process_memory(limits)
+
+
+def _statement(statement: str | None, file: Path | None) -> str | None:
+    if statement is not None and file is not None:
+        raise SettingsError("give a statement or --file, not both")
+    if file is not None:
+        try:
+            return file.read_text()
+        except OSError as error:
+            raise SettingsError(f"--file {file}: {error.strerror}") from None
+    if statement == "-" or (statement is None and not sys.stdin.isatty()):
+        return sys.stdin.read()
+    return statement

@@ -1,0 +1,252 @@
+"""Reading Kafka topics from start to a fixed end: what is there now, then stop."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from etf_pipeline.errors import EventError
+from etf_pipeline.events.model.envelope import Event, from_kafka
+from etf_pipeline.events.model.types import CHANNELS
+from etf_pipeline.events.settings import EventSettings
+from etf_pipeline.events.store import Batches
+
+log = logging.getLogger(__name__)
+STALL_SECONDS = 30.0
+_ASK_SECONDS = 10.0
+_BATCH = 5_000
+# `consume` waits for a full batch or this long, and the last one is never full.
+_WAIT_SECONDS = 0.03
+# Produce time is never long before event time; clocks of hosts may differ by this much.
+_CLOCKS_MS = 3_600_000
+# librdkafka's own lines; what matters comes as errors.
+SILENT = logging.getLogger("etf_pipeline.librdkafka")
+SILENT.addHandler(logging.NullHandler())
+SILENT.propagate = False
+_NOTHING_THERE = (
+    KafkaError._PARTITION_EOF,
+    KafkaError._AUTO_OFFSET_RESET,
+    KafkaError.OFFSET_OUT_OF_RANGE,
+)
+Range = tuple[int, int]
+
+
+class KafkaReader:
+    """Bounded reads; each opens a consumer of its own, outside any group."""
+
+    def __init__(self, settings: EventSettings, config: dict[str, Any]) -> None:
+        self.settings = settings
+        self._config = config
+
+    def consumer(self, **changes: Any) -> Consumer:
+        """A consumer that commits nothing by itself and fails loudly at a lost position."""
+        config = {
+            **self._config,
+            "group.id": f"{self.settings.kafka_topic_prefix}.replay",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "error",
+            "fetch.wait.max.ms": 50,
+            **changes,
+        }
+        return Consumer(config, logger=SILENT)
+
+    def ranges(self, channels: Sequence[str]) -> dict[tuple[str, int], Range]:
+        """Low and high offset of every partition of these channels, now.
+
+        Raises:
+            EventError: the brokers cannot be reached, or do not answer in time.
+        """
+        consumer = self.consumer()
+        try:
+            return self._ranges(consumer, channels)
+        finally:
+            consumer.close()
+
+    def _ranges(self, consumer: Consumer, channels: Sequence[str]) -> dict[tuple[str, int], Range]:
+        try:
+            found: dict[tuple[str, int], Range] = {}
+            for channel in channels:
+                topic = self.settings.topic(channel)
+                metadata = consumer.list_topics(topic, timeout=_ASK_SECONDS).topics[topic]
+                if metadata.error is not None:
+                    if metadata.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                        continue
+                    raise KafkaException(metadata.error)
+                for partition in metadata.partitions:
+                    marks = consumer.get_watermark_offsets(
+                        TopicPartition(topic, partition), timeout=_ASK_SECONDS
+                    )
+                    if marks is None:
+                        raise self._gone(f"no offsets of {topic}[{partition}]")
+                    found[(channel, partition)] = marks
+            return found
+        except KafkaException as error:
+            raise self._gone(error.args[0].str()) from None
+
+    def read(
+        self,
+        channels: Sequence[str] = CHANNELS,
+        start: dict[tuple[str, int], int] | None = None,
+        from_us: int | None = None,
+    ) -> Batches:
+        """Events below the end offsets of the moment the first batch is asked for."""
+        consumer = self.consumer()
+        try:
+            ranges = self._ranges(consumer, channels)
+            begin = {
+                k: max(low, min((start or {}).get(k, low), high))
+                for k, (low, high) in ranges.items()
+            }
+            if from_us is not None:
+                self._skip_older(consumer, begin, from_us)
+            ends = {k: high for k, (_, high) in ranges.items() if begin[k] < high}
+            if ends:
+                names = {self.settings.topic(c): c for c in channels}
+                yield from self._drain(consumer, names, begin, ends)
+        finally:
+            consumer.close()
+
+    def _skip_older(
+        self, consumer: Consumer, begin: dict[tuple[str, int], int], from_us: int
+    ) -> None:
+        stamp = max(0, from_us // 1000 - _CLOCKS_MS)
+        wanted = [TopicPartition(self.settings.topic(c), p, stamp) for c, p in begin]
+        try:
+            found = consumer.offsets_for_times(wanted, timeout=_ASK_SECONDS) if wanted else []
+        except KafkaException as error:
+            raise self._gone(error.args[0].str()) from None
+        for key, place in zip(list(begin), found, strict=True):
+            # A negative offset is the end: nothing there is younger.
+            begin[key] = max(begin[key], place.offset) if place.offset >= 0 else 2**62
+
+    def _drain(
+        self,
+        consumer: Consumer,
+        names: dict[str, str],
+        begin: dict[tuple[str, int], int],
+        ends: dict[tuple[str, int], int],
+    ) -> Batches:
+        places = [TopicPartition(self.settings.topic(c), p, begin[(c, p)]) for c, p in ends]
+        consumer.assign(places)
+        heard, total = time.monotonic(), 0
+        while ends:
+            messages = consume(consumer, _BATCH, _WAIT_SECONDS)
+            batch = []
+            for message in messages:
+                key = (names[message.topic() or ""], message.partition() or 0)
+                end = ends.get(key)
+                if end is None:
+                    continue
+                error = message.error()
+                if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                    self._judge(error, key)
+                    continue
+                offset = message.offset() or 0
+                if error is None and offset < end:
+                    batch.append(parse(message, key[0]))
+                if offset + (error is None) >= end:
+                    del ends[key]
+                    consumer.pause([TopicPartition(message.topic() or "", key[1])])
+            if messages:
+                heard = time.monotonic()
+            elif time.monotonic() - heard > STALL_SECONDS:
+                raise self._gone(f"silent for {STALL_SECONDS:g} s after {total} events")
+            if batch:
+                total += len(batch)
+                yield batch
+
+    def _judge(self, error: KafkaError, key: tuple[str, int]) -> None:
+        if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+            raise EventError(
+                f"{key[0]}[{key[1]}]: events were removed from Kafka while being read; read again"
+            )
+        if not error.retriable() and error.code() not in (
+            KafkaError._ALL_BROKERS_DOWN,
+            KafkaError._TRANSPORT,
+            KafkaError._RESOLVE,
+        ):
+            raise self._gone(error.str())
+
+    def id_at(self, channel: str, partition: int, offset: int) -> str | None:
+        """Id of the event at exactly this offset; None when another or none is there."""
+        message = self._message_at(channel, partition, offset)
+        if message is None:
+            return None
+        found = dict(message.headers() or ())
+        name = found.get("ce_id") or found.get("etf_id") or b""
+        return (name if isinstance(name, str) else name.decode()) or None
+
+    def event_at(self, channel: str, partition: int, offset: int) -> Event | None:
+        """The event at exactly this offset; None when none is there."""
+        message = self._message_at(channel, partition, offset)
+        return None if message is None else parse(message, channel)
+
+    def ids_between(self, channel: str, partition: int, first: int, last: int) -> dict[int, str]:
+        """By offset, the ids of the events from `first` to `last` that are there now."""
+        consumer, key = self.consumer(), (channel, partition)
+        try:
+            low, high = self._ranges(consumer, [channel]).get(key, (0, 0))
+            begin, end = max(first, low), min(last + 1, high)
+            if begin >= end:
+                return {}
+            names = {self.settings.topic(channel): channel}
+            batches = self._drain(consumer, names, {key: begin}, {key: end})
+            return {e.position: e.id for batch in batches for e in batch}
+        finally:
+            consumer.close()
+
+    def _message_at(self, channel: str, partition: int, offset: int) -> Message | None:
+        consumer = self.consumer()
+        topic = self.settings.topic(channel)
+        try:
+            consumer.assign([TopicPartition(topic, partition, offset)])
+            deadline = time.monotonic() + _ASK_SECONDS
+            while time.monotonic() < deadline:
+                message = consumer.poll(0.5)
+                if message is None:
+                    continue
+                error = message.error()
+                if error is None:
+                    return message if message.offset() == offset else None
+                if error.code() in _NOTHING_THERE:
+                    return None
+            raise self._gone(f"no answer about {topic}[{partition}]")
+        finally:
+            consumer.close()
+
+    def _gone(self, what: str) -> EventError:
+        return EventError(
+            f"Kafka at {self.settings.kafka_bootstrap_servers} does not answer as it should "
+            f"({what}); nothing was concluded from what had been read. Try again when it is back"
+        )
+
+
+def consume(consumer: Consumer, most: int, seconds: float) -> list[Message]:
+    """Up to `most` messages, waiting no longer than this.
+
+    Raises:
+        KeyboardInterrupt: a signal's handler raised while a callback was served; confluent-kafka
+            loses what it raised and gives a SystemError in its place.
+    """
+    try:
+        return consumer.consume(most, timeout=seconds)
+    except SystemError:
+        raise KeyboardInterrupt from None
+
+
+def parse(message: Message, channel: str) -> Event:
+    """The event in a message of a channel."""
+    value = message.value()
+    return from_kafka(
+        message.headers(),  # type: ignore[arg-type]
+        value.encode() if isinstance(value, str) else value,
+        channel,
+        message.partition() or 0,
+        message.offset() or 0,
+        message.timestamp()[1],
+    )

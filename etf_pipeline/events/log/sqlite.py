@@ -1,0 +1,249 @@
+"""The embedded event store: SQLite, append-only by trigger, with a hash chain over all events.
+
+In Kafka mode the same log is the outbox (`outbox.py`): an event is in it before it is sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import uuid
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from etf_pipeline.errors import TamperError
+from etf_pipeline.events.log.database import Database
+from etf_pipeline.events.model.envelope import Event, now_micros
+from etf_pipeline.events.model.types import CHANNELS
+from etf_pipeline.events.store import Batches, Delivery
+
+GENESIS = b"\0" * 32
+_PAGE = 5_000
+T = TypeVar("T")
+COLUMNS = "id, type, version, source, subject, time_us, recorded_us, data, channel"
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS events (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, type TEXT NOT NULL,
+  version INTEGER NOT NULL, source TEXT NOT NULL, subject TEXT NOT NULL,
+  time_us INTEGER NOT NULL, recorded_us INTEGER NOT NULL, data TEXT NOT NULL,
+  channel TEXT NOT NULL, hash BLOB NOT NULL,
+  UNIQUE (time_us, id)); -- an id says its time too; in this order the index grows at its end
+CREATE TABLE IF NOT EXISTS anchors (seq INTEGER PRIMARY KEY, hash BLOB NOT NULL, at_us INTEGER);
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TRIGGER IF NOT EXISTS events_never_change BEFORE UPDATE ON events
+BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
+CREATE TRIGGER IF NOT EXISTS events_never_go BEFORE DELETE ON events
+WHEN OLD.seq > coalesce((SELECT max(seq) FROM anchors), 0)
+BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
+"""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A log that is whole: how many events, up to which, and the hash that vouches for them."""
+
+    events: int
+    last: int
+    head: str
+
+
+def chain(before: bytes, event: Sequence[object]) -> bytes:
+    """SHA-256 of the hash before and every field of the event (the columns of the log)."""
+    body = "\x1f".join(map(str, event[:9]))
+    return hashlib.sha256(before + body.encode()).digest()
+
+
+class SqliteEventStore:
+    """Append-only log in `events.sqlite`."""
+
+    name = "embedded"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._db = Database(path, SCHEMA)
+
+    @property
+    def instance(self) -> str:
+        """Id of this store: made once, part of every event id."""
+        found = self.fact("instance")
+        if found is None:
+            with self._db.writing() as db:
+                made = ("instance", str(uuid.uuid4()))
+                db.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", made)
+            found = self.fact("instance")
+            assert found is not None
+        return found
+
+    def verify_writable(self) -> None:
+        """Show now, and not at the first event, that the log cannot be written.
+
+        Raises:
+            EventError: naming the file and the remedy.
+        """
+        self.append([], facts={"opened": str(now_micros())})
+
+    def fact(self, name: str) -> str | None:
+        """A small value kept beside the events."""
+        with self._db.reading() as db:
+            row = db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def append(
+        self, events: Sequence[Event], timeout: float = 15.0, facts: dict[str, str] | None = None
+    ) -> list[Delivery]:
+        """Record events (and `facts`) in one transaction, on disk when this returns.
+
+        An event whose id is there already is left as it is.
+        """
+        with self._db.writing() as db:
+            found = _insert(db, {e.id: e for e in events}.values())
+            if facts:
+                db.executemany("REPLACE INTO facts VALUES (?, ?)", list(facts.items()))
+        return [Delivery(0, found[e.id]) for e in events]
+
+    def read(
+        self,
+        channels: Sequence[str] = CHANNELS,
+        start: dict[tuple[str, int], int] | None = None,
+        from_us: int | None = None,
+    ) -> Batches:
+        """Events in order of recording, up to the last one there is now."""
+        wanted = {c: (start or {}).get((c, 0), 0) for c in channels}
+        position = min(wanted.values(), default=0) - 1
+        with self._db.reading() as db:
+            last = _head(db)[0]
+        marks = ",".join("?" * len(wanted))
+        query = (
+            f"SELECT {COLUMNS}, 0, seq FROM events WHERE seq > ? AND seq <= ? "  # noqa: S608
+            f"AND channel IN ({marks}) AND time_us >= ? ORDER BY seq LIMIT {_PAGE}"
+        )
+        while position < last:
+            with self._db.reading() as db:
+                least = from_us if from_us is not None else -(2**62)
+                rows = db.execute(query, (position, last, *wanted, least)).fetchall()
+            if not rows:
+                return
+            position = rows[-1][10]
+            page = list(map(Event._make, rows))
+            yield [e for e in page if e.position >= wanted[e.channel]] if start else page
+
+    def verify(self) -> Verified:
+        """Recompute the hash chain.
+
+        Raises:
+            TamperError: naming the first event that is not what was written.
+        """
+        with self._db.reading() as db:
+            seq, head = _anchor(db)
+            ever = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
+        n = 0
+        while True:
+            with self._db.reading() as db:
+                rows = db.execute(
+                    f"SELECT {COLUMNS}, seq, hash FROM events WHERE seq > ? "  # noqa: S608
+                    f"ORDER BY seq LIMIT {_PAGE}",
+                    (seq,),
+                ).fetchall()
+            if not rows:
+                break
+            for row in rows:
+                if row[9] != seq + 1:
+                    raise TamperError(f"{self.path}: event {seq + 1} is missing")
+                seq, head = row[9], chain(head, row)
+                if head != row[10]:
+                    raise TamperError(
+                        f"{self.path}: event {seq} ({row[0]}) or one before it was changed"
+                    )
+                n += 1
+        if ever is not None and ever[0] > seq:
+            raise TamperError(f"{self.path}: events {seq + 1} to {ever[0]} are missing at the end")
+        return Verified(n, seq, head.hex())
+
+    def anchor(self) -> tuple[int, bytes]:
+        """The last event that was pruned, 0 for none, and the hash that the log builds on."""
+        with self._db.reading() as db:
+            return _anchor(db)
+
+    def last_recorded_before(self, moment_us: int) -> int:
+        """The last event of the log's beginning that was recorded before a time."""
+        with self._db.reading() as db:
+            row = db.execute(
+                "SELECT min(seq) FROM events WHERE recorded_us >= ?", (moment_us,)
+            ).fetchone()
+            return _head(db)[0] if row[0] is None else int(row[0]) - 1
+
+    def prune(self, upto: int) -> int:
+        """Let events up to `upto` go, keeping the hash that later ones build on."""
+        with self._db.writing() as db:
+            row = db.execute("SELECT hash FROM events WHERE seq = ?", (upto,)).fetchone()
+            if row is None:
+                return 0
+            db.execute(
+                "INSERT OR IGNORE INTO anchors VALUES (?, ?, ?)", (upto, row[0], now_micros())
+            )
+            return db.execute("DELETE FROM events WHERE seq <= ?", (upto,)).rowcount
+
+    def counts(self) -> dict[str, int]:
+        """Events by type."""
+        with self._db.reading() as db:
+            return dict(db.execute("SELECT type, count(*) FROM events GROUP BY type ORDER BY type"))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._db.close()
+
+
+def _insert(db: sqlite3.Connection, events: Collection[Event]) -> dict[str, int]:
+    """Insert events with different ids; the sequence number of each, old or new.
+
+    Looking them up first would cost more than the insertion, and hardly any is ever there.
+    """
+    db.execute("SAVEPOINT fresh")
+    try:
+        found = _insert_new(db, events)
+    except sqlite3.IntegrityError:
+        db.execute("ROLLBACK TO fresh")
+        known = known_events(db, events)
+        found = known | _insert_new(db, [e for e in events if e.id not in known])
+    db.execute("RELEASE fresh")
+    return found
+
+
+def _insert_new(db: sqlite3.Connection, events: Iterable[Event]) -> dict[str, int]:
+    seq, head = _head(db)
+    rows, found = [], {}
+    for event in events:
+        seq += 1
+        head = chain(head, event)
+        found[event.id] = seq
+        rows.append((seq, *event[:9], head))
+    db.executemany("INSERT INTO events VALUES (?,?,?,?,?,?,?,?,?,?,?)", rows)
+    return found
+
+
+def known_events(db: sqlite3.Connection, events: Iterable[Event]) -> dict[str, int]:
+    """Sequence number by id of those that are in the log."""
+    found: dict[str, int] = {}
+    for chunk in chunks(list(events)):
+        marks = ",".join(["(?,?)"] * len(chunk))
+        query = f"SELECT id, seq FROM events WHERE (time_us, id) IN (VALUES {marks})"  # noqa: S608
+        found.update(db.execute(query, [v for e in chunk for v in (e.time_us, e.id)]))
+    return found
+
+
+def chunks(values: Sequence[T], size: int = 500) -> Iterator[list[T]]:
+    """Values in pieces that fit the parameters of one statement."""
+    for i in range(0, len(values), size):
+        yield list(values[i : i + size])
+
+
+def _anchor(db: sqlite3.Connection) -> tuple[int, bytes]:
+    row = db.execute("SELECT seq, hash FROM anchors ORDER BY seq DESC LIMIT 1").fetchone()
+    return (0, GENESIS) if row is None else (row[0], row[1])
+
+
+def _head(db: sqlite3.Connection) -> tuple[int, bytes]:
+    row = db.execute("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1").fetchone()
+    return _anchor(db) if row is None else (row[0], row[1])

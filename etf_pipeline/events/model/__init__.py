@@ -1,0 +1,1 @@
+"""What events are: envelope, types, and the state that they add up to. Pure."""

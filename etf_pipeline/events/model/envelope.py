@@ -1,0 +1,269 @@
+"""The envelope: CloudEvents 1.0, Kafka binary content mode, deterministic ids, two clocks.
+
+Spec: CloudEvents 1.0.2 with its Kafka protocol binding, and the extension `recordedtime`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+import uuid
+from typing import TYPE_CHECKING, NamedTuple
+
+from etf_pipeline.errors import EventError, EventFormatError
+from etf_pipeline.events.model.types import LINEAGE, REGISTRY, EventData
+
+if TYPE_CHECKING:  # needed for Kafka alone
+    from cloudevents.core.bindings.kafka import KafkaMessage
+    from cloudevents.core.v1.event import CloudEvent
+
+TYPE_PREFIX = "etf_pipeline."
+LINEAGE_TYPE = "OpenLineage.RunEvent"
+MAX_BYTES = 512 * 1024
+_NAMESPACE = uuid.UUID("6d0f1c1e-6a3e-5b52-9a55-0a3b8a5f1f1d")
+_TYPE = re.compile(r"etf_pipeline\.([A-Za-z.]+)\.v(\d+)")
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_MICRO = dt.timedelta(microseconds=1)
+_TYPES: dict[bytes, tuple[str, int]] = {}
+
+
+class Event(NamedTuple):
+    """One event. Times are microseconds since 1970 UTC.
+
+    `time_us` says when it happened, `recorded_us` when it was handed to a store. `partition` and
+    `position` (offset, or sequence number) say where it was read from, −1 before that.
+    """
+
+    id: str
+    type: str
+    version: int
+    source: str
+    subject: str
+    time_us: int
+    recorded_us: int
+    data: str
+    channel: str
+    partition: int = -1
+    position: int = -1
+
+    @property
+    def time(self) -> dt.datetime:
+        """When it happened (UTC)."""
+        return from_micros(self.time_us)
+
+    @property
+    def recorded(self) -> dt.datetime:
+        """When it was recorded (UTC)."""
+        return from_micros(self.recorded_us)
+
+    def payload(self) -> EventData:
+        """The payload, as the newest version of its type.
+
+        Raises:
+            EventFormatError: unknown type or version, or a payload that is not of it.
+        """
+        return REGISTRY.parse(self.type, self.version, self.data)
+
+
+def micros(moment: dt.datetime, what: str = "time") -> int:
+    """Microseconds since 1970 UTC of an aware time.
+
+    Raises:
+        ValueError: the time is naive; it could be any of two dozen instants.
+    """
+    if moment.tzinfo is None or moment.utcoffset() is None:
+        raise ValueError(
+            f"{what} {moment.isoformat()} has no time zone; pass an aware one, for example "
+            "datetime(2025, 11, 1, tzinfo=UTC)"
+        )
+    return (moment - _EPOCH) // _MICRO
+
+
+def from_micros(value: int) -> dt.datetime:
+    """The aware time (UTC) of `micros`."""
+    return _EPOCH + dt.timedelta(microseconds=value)
+
+
+def now_micros() -> int:
+    """The present."""
+    return micros(dt.datetime.now(dt.UTC))
+
+
+def event_id(*parts: str) -> str:
+    """UUIDv5 (RFC 9562) of what makes an event one of a kind: equal parts give an equal id."""
+    return str(uuid.uuid5(_NAMESPACE, json.dumps(parts, separators=(",", ":"))))
+
+
+def make_event(
+    data: EventData,
+    subject: str,
+    identity: tuple[str, ...],
+    time: dt.datetime,
+    instance: str,
+    recorded: dt.datetime | None = None,
+) -> Event:
+    """An event ready to be recorded.
+
+    Args:
+        data: the payload.
+        subject: ticker or portfolio; events of one subject keep their order.
+        identity: with type, subject and time, what makes the event one of a kind.
+        time: when it happened (aware); telling it again must give the same.
+        instance: id of the store that the event is about.
+        recorded: when it is being recorded; now by default.
+
+    Raises:
+        ValueError: `time` is naive.
+        EventError: the payload is larger than 512 KiB.
+    """
+    name, version = REGISTRY.name_of(data)
+    body = data.model_dump_json()
+    if len(body) > MAX_BYTES:
+        raise EventError(f"{name} of {subject}: {len(body)} bytes are more than {MAX_BYTES}")
+    return Event(
+        event_id(instance, *identity, name, subject, str(micros(time))),
+        name,
+        version,
+        f"/etf_pipeline/{instance}",
+        subject,
+        micros(time),
+        now_micros() if recorded is None else micros(recorded, "recorded"),
+        body,
+        REGISTRY.channel(name),
+    )
+
+
+def lineage_event(identity: tuple[str, ...], subject: str, time_us: int, body: str) -> Event:
+    """An OpenLineage run event, carried like the others; its body is OpenLineage's own JSON."""
+    return Event(
+        event_id("lineage", *identity, str(time_us)),
+        LINEAGE_TYPE,
+        2,
+        "/etf_pipeline/openlineage",
+        subject,
+        time_us,
+        now_micros(),
+        body,
+        LINEAGE,
+    )
+
+
+def to_cloudevent(event: Event) -> CloudEvent:
+    """The event as the CloudEvents library has it."""
+    from cloudevents.core.v1.event import CloudEvent
+
+    return CloudEvent(
+        {
+            "specversion": "1.0",
+            "id": event.id,
+            "source": event.source,
+            "type": f"{TYPE_PREFIX}{event.type}.v{event.version}",
+            "subject": event.subject,
+            "time": event.time,
+            "datacontenttype": "application/json",
+            "dataschema": f"urn:etf_pipeline:event:{event.type}:{event.version}",
+            "partitionkey": event.subject,
+            "recordedtime": _rfc3339(event.recorded),
+        },
+        event.data.encode(),
+    )
+
+
+def to_kafka(event: Event) -> KafkaMessage:
+    """Headers, key and value of the Kafka message."""
+    from cloudevents.core.bindings.kafka import to_binary_event
+
+    return to_binary_event(to_cloudevent(event))
+
+
+def from_kafka(
+    headers: list[tuple[str, bytes]] | None,
+    value: bytes | None,
+    channel: str,
+    partition: int,
+    position: int,
+    timestamp_ms: int,
+) -> Event:
+    """The event in a Kafka message.
+
+    The usual form is taken apart here, which is four times as fast as the CloudEvents library;
+    what that does not explain is left to the library.
+
+    Raises:
+        EventFormatError: it is not a CloudEvent of this package.
+    """
+    found = dict(headers or ())
+    try:
+        kind = _type(found["ce_type"])
+        recorded = found.get("ce_recordedtime")
+        return Event(
+            found["ce_id"].decode(),
+            *kind,
+            found["ce_source"].decode(),
+            found["ce_subject"].decode(),
+            _micros(found["ce_time"]),
+            timestamp_ms * 1000 if recorded is None else _micros(recorded),
+            (value or b"").decode(),
+            channel,
+            partition,
+            position,
+        )
+    except (KeyError, ValueError, UnicodeDecodeError) as error:
+        return _by_library(found, value, channel, partition, position, timestamp_ms, error)
+
+
+def _by_library(
+    headers: dict[str, bytes],
+    value: bytes | None,
+    channel: str,
+    partition: int,
+    position: int,
+    timestamp_ms: int,
+    cause: Exception,
+) -> Event:
+    from cloudevents.core.bindings.kafka import KafkaMessage, from_binary_event
+
+    where = f"{channel}[{partition}] offset {position}"
+    try:
+        cloud = from_binary_event(KafkaMessage(headers, None, value or b""))
+        moment = cloud.get_time()
+        if moment is None:
+            raise ValueError("it has no time")
+        body = value.decode() if value else ""
+        return Event(
+            cloud.get_id(),
+            *_type(cloud.get_type().encode()),
+            cloud.get_source(),
+            cloud.get_subject() or "",
+            micros(moment),
+            timestamp_ms * 1000,
+            body,
+            channel,
+            partition,
+            position,
+        )
+    except Exception as error:
+        raise EventFormatError(
+            f"{where} is not an event of etf_pipeline ({error or cause}); another program writes "
+            "to this topic: choose another KAFKA_TOPIC_PREFIX"
+        ) from None
+
+
+def _type(raw: bytes) -> tuple[str, int]:
+    kind = _TYPES.get(raw)
+    if kind is None:
+        match = _TYPE.fullmatch(raw.decode())
+        if match is None:
+            raise ValueError(f"type {raw!r} is not one of ours")
+        kind = _TYPES[raw] = (match[1], int(match[2]))
+    return kind
+
+
+def _micros(raw: bytes) -> int:
+    moment = dt.datetime.fromisoformat(raw.decode())
+    return micros(moment)
+
+
+def _rfc3339(moment: dt.datetime) -> str:
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,0 +1,1 @@
+"""Proofs over recorded events: archive, read models, rebuilt histories, verification."""

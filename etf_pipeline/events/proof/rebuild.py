@@ -1,0 +1,166 @@
+"""Histories rebuilt from the raw batches that events name, and proven equal by hash."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from etf_pipeline.errors import CorruptFileError, EtfError, ProofError
+from etf_pipeline.events.model.state import EtfState
+from etf_pipeline.events.model.types import ETFDataCollected, ETFDataUpdated
+from etf_pipeline.history.build import RULES_VERSION
+from etf_pipeline.history.merge import empty_rows
+from etf_pipeline.model.instruments import Instrument
+from etf_pipeline.steps.histories import publish_history
+from etf_pipeline.store.batches import BatchReader, Piece
+from etf_pipeline.store.hashing import file_hash
+from etf_pipeline.store.histories import fold, read_pieces
+from etf_pipeline.store.layout import Layout
+
+log = logging.getLogger(__name__)
+Status = Literal["proved", "unproven", "differs"]
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """One ticker rebuilt.
+
+    `proved` equal by hash, `unproven` (no event to compare with), or `differs`: then nothing was
+    written and `reason` says why.
+    """
+
+    ticker: str
+    status: Status
+    rows: int = 0
+    batches: int = 0
+    content_hash: str | None = None
+    reason: str | None = None
+
+
+class Rebuilder:
+    """Rebuilds tickers of one store into another folder (or the same)."""
+
+    def __init__(
+        self, layout: Layout, into: Layout, instruments: Mapping[str, Instrument] | None = None
+    ) -> None:
+        self._layout = layout
+        self._into = into
+        self._instruments = instruments or {}
+        self._reader = BatchReader(layout)
+        self._hashes: dict[tuple[str, str], str | None] = {}
+
+    def __enter__(self) -> Rebuilder:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._reader.__exit__(*exc)
+
+    def rebuild(self, etf: EtfState) -> Rebuilt:
+        """The history that the newest event says there was."""
+        updated = etf.updated
+        if updated is None:
+            return Rebuilt(etf.ticker, "unproven", reason="no event says what its history was")
+        try:
+            pieces = self.pieces(etf.ticker, updated.batch_id, etf.batches)
+            rows = self._publish(etf.ticker, pieces, updated)
+        except EtfError as error:
+            return Rebuilt(etf.ticker, "differs", reason=str(error))
+        return Rebuilt(etf.ticker, "proved", rows, len(pieces), updated.content_hash)
+
+    def rebuild_unproven(self, ticker: str, newest: str) -> Rebuilt:
+        """A history from batches alone, as no event tells what it was."""
+        try:
+            pieces = self.pieces(ticker, newest)
+            rows = self._publish(ticker, pieces, None)
+        except EtfError as error:
+            return Rebuilt(ticker, "differs", reason=str(error))
+        return Rebuilt(ticker, "unproven", rows, len(pieces), reason="no event to compare with")
+
+    def pieces(
+        self, ticker: str, newest: str, named: Iterable[ETFDataCollected] = ()
+    ) -> list[Piece]:
+        """The raw pieces of a ticker up to a batch, each batch that an event names checked.
+
+        Raises:
+            CorruptFileError: a batch is gone or is not what it was when the event was made.
+        """
+        for event in named:
+            if event.batch_id <= newest:
+                self._check(event)
+        found = read_pieces(self._layout, self._reader, self._instrument(ticker, None))
+        pieces = [p for p in found if p.batch_id <= newest]
+        if not pieces:
+            raise CorruptFileError(
+                f"{ticker}: none of its raw batches is in {self._layout.raw_dir}"
+            )
+        return pieces
+
+    def _check(self, event: ETFDataCollected) -> None:
+        key = (event.partition, event.batch_id)
+        path = self._layout.batch(*key)
+        if key not in self._hashes:
+            self._hashes[key] = file_hash(path) if path.exists() else None
+        if self._hashes[key] is None:
+            raise CorruptFileError(f"raw batch {path} is gone: restore it from a backup")
+        if event.batch_hash is not None and self._hashes[key] != event.batch_hash:
+            raise CorruptFileError(
+                f"raw batch {path} is not the file that was collected: restore it from a backup"
+            )
+
+    def _publish(self, ticker: str, pieces: list[Piece], updated: ETFDataUpdated | None) -> int:
+        merged = fold(empty_rows(), pieces)
+        expected = updated.content_hash if updated is not None else None
+        try:
+            publish_history(
+                self._into,
+                self._instrument(ticker, pieces[-1]),
+                merged.rows,
+                pieces,
+                merged.added,
+                merged.revised,
+                merged.note,
+                True,
+                expected,
+            )
+        except ProofError as error:
+            if updated is not None and updated.rules_version not in (None, RULES_VERSION):
+                raise ProofError(
+                    f"{error}; the quality rules were at version {updated.rules_version} then and "
+                    f"are at {RULES_VERSION} now: rebuild with the release of that time"
+                ) from None
+            raise
+        return len(merged.rows)
+
+    def _instrument(self, ticker: str, piece: Piece | None) -> Instrument:
+        known = self._instruments.get(ticker)
+        if known is not None:
+            return known
+        if piece is None:
+            return Instrument(ticker, "", "", "", "", "", "")
+        info = piece.info
+        return Instrument(ticker, info.symbol, info.exchange, ticker, "", "", info.currency)
+
+
+def restore(
+    layout: Layout, etf: EtfState, instruments: Mapping[str, Instrument] | None = None
+) -> Rebuilt:
+    """Put a history that is gone back into its place.
+
+    Raises:
+        ProofError: it cannot be proven to be what it was; nothing was written.
+    """
+    with Rebuilder(layout, layout, instruments) as rebuilder:
+        found = rebuilder.rebuild(etf)
+    if found.status != "proved":
+        raise ProofError(f"{etf.ticker} cannot be rebuilt from events: {found.reason}")
+    log.warning(
+        "%s had no Parquet file: rebuilt from %d raw batches named by events, %d rows, hash %s as "
+        "recorded",
+        etf.ticker,
+        found.batches,
+        found.rows,
+        str(found.content_hash)[:16],
+    )
+    return found

@@ -1,0 +1,1 @@
+"""Where prices come from, a module each: Yahoo, folders of files, simulation."""

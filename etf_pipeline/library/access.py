@@ -1,0 +1,113 @@
+"""What every call of the library needs: one store, its cache, and the record of calls."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from etf_pipeline.store.cache import FileCache
+from etf_pipeline.store.inventory import available_tickers, unknown_ticker
+from etf_pipeline.store.layout import Layout
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from etf_pipeline.events.calls import CallLog
+    from etf_pipeline.events.recorder import Recorder
+    from etf_pipeline.risk.estimates import Estimates
+    from etf_pipeline.risk.prices import PriceSeries
+
+
+def events_wanted() -> bool:
+    """Whether the environment asks for events: a look, so that direct mode imports nothing."""
+    chosen = os.environ.get("EVENT_STORE_TYPE", "auto").strip().lower()
+    return chosen not in ("none", "auto") or (
+        chosen == "auto" and bool(os.environ.get("KAFKA_BOOTSTRAP_SERVERS"))
+    )
+
+
+class StoreAccess:
+    """Reads one data folder, through a cache; records what it is asked in event mode."""
+
+    def __init__(
+        self,
+        data_dir: str | Path = "data/etf",
+        risk_free_rate: float | None = None,
+        recorder: Recorder | None = None,
+    ) -> None:
+        self._layout = Layout(Path(data_dir))
+        self._risk_free_rate = risk_free_rate
+        self._cache = FileCache()
+        self._calls: CallLog | None = None
+        if recorder is not None or events_wanted():
+            from etf_pipeline.events.calls import call_log
+
+            self._calls = call_log(recorder, self._layout, self._cache)
+
+    @property
+    def use_event_sourcing(self) -> bool:
+        """Whether calls are being recorded as events; False in direct mode."""
+        return self._calls is not None and self._calls.recording
+
+    @property
+    def available_etfs(self) -> list[str]:
+        """Tickers with a history, sorted."""
+        return available_tickers(self._layout)
+
+    def _load(self, ticker: str) -> pd.DataFrame:
+        from etf_pipeline.store.reader import read_history
+
+        path = self._layout.find_history(ticker)
+        try:
+            frame = self._cache.get("frame", path)
+            if frame is None:
+                stamp = self._cache.stamp(path)
+                frame = read_history(path)
+                self._cache.put("frame", path, stamp, frame)
+        except FileNotFoundError:
+            if self.use_event_sourcing and self._calls is not None and self._calls.restore(ticker):
+                return self._load(ticker)
+            where = str(self._layout.historical_dir)
+            raise unknown_ticker(ticker, self.available_etfs, where) from None
+        return frame.copy(deep=False)  # copy-on-write: the cached values cannot be changed
+
+    def _asked(self, operation: str, tickers: Sequence[str], index: pd.Index | None = None) -> None:
+        if self._calls is not None and self._calls.recording:
+            self._calls.prices(operation, tickers, index)
+
+    def _rate(self, risk_free_rate: float | None) -> float:
+        if risk_free_rate is not None:
+            return risk_free_rate
+        if self._risk_free_rate is None:
+            from etf_pipeline.settings import load_settings
+
+            self._risk_free_rate = load_settings().risk_free_rate
+        return self._risk_free_rate
+
+    def _estimates(
+        self,
+        tickers: Sequence[str],
+        lookback_years: int | None,
+        estimator: str = "sample",
+        halflife: float = 63.0,
+    ) -> Estimates:
+        from etf_pipeline.risk.estimates import estimate
+
+        return estimate(self._series(tickers), lookback_years, estimator, halflife)
+
+    def _series(self, tickers: Sequence[str]) -> list[PriceSeries]:
+        from etf_pipeline.risk.prices import cached_prices
+
+        return [cached_prices(self._layout, t, self._cache) for t in self._distinct(tickers)]
+
+    @staticmethod
+    def _distinct(tickers: Sequence[str]) -> list[str]:
+        if isinstance(tickers, str):
+            return [tickers]
+        names = list(tickers)
+        twice = sorted({t for t in names if names.count(t) > 1})
+        if twice or not names:
+            raise ValueError(f"asked for twice: {', '.join(twice)}" if twice else "no ticker given")
+        return names

@@ -1,0 +1,125 @@
+"""`etf doctor`: what would go wrong, found before it does."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from etf_pipeline.errors import EtfError
+from etf_pipeline.events.mode import detect_mode
+from etf_pipeline.events.settings import client_config, load_event_settings
+from etf_pipeline.settings import Settings, load_settings
+
+_LEAST_FREE = 1.0  # GiB
+_PARTS = ("dagster", "yfinance", "duckdb", "matplotlib", "confluent_kafka")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+def examine(data_dir: Path | None) -> Iterator[Finding]:
+    """Every check in order; those that need settings are left out when these are wrong."""
+    yield Finding("Python", sys.version_info >= (3, 11), sys.version.split()[0])
+    yield Finding("packages", True, _packages())
+    try:
+        settings = load_settings(data_dir=data_dir)
+    except EtfError as error:
+        yield Finding("settings", False, str(error))
+        return
+    yield Finding("settings", True, f"source {settings.source}, store {settings.data_dir}")
+    checks: tuple[tuple[str, Callable[[Settings], str]], ...] = (
+        ("universe", _universe),
+        ("portfolios", _portfolios),
+        ("store writable", _writable),
+        ("disk", _disk),
+        ("histories", _histories),
+        ("events", _events),
+    )
+    for name, check in checks:
+        try:
+            yield Finding(name, True, check(settings))
+        except (EtfError, OSError) as error:
+            yield Finding(name, False, str(error))
+
+
+def _packages() -> str:
+    found = []
+    for part in _PARTS:
+        try:
+            found.append(f"{part} {importlib.metadata.version(part.replace('_', '-'))}")
+        except importlib.metadata.PackageNotFoundError:
+            found.append(f"{part} not installed")
+    return ", ".join(found)
+
+
+def _universe(settings: Settings) -> str:
+    from etf_pipeline.model.universe import load_universe
+
+    found = load_universe(settings.universe_file)
+    return f"{len(found)} ETFs in {settings.universe_file}, {len(found.partitions())} partitions"
+
+
+def _portfolios(settings: Settings) -> str:
+    from etf_pipeline.model.portfolios import load_portfolios
+    from etf_pipeline.model.universe import load_universe
+
+    found = load_portfolios(settings.portfolios_file, load_universe(settings.universe_file))
+    return f"{len(found)} in {settings.portfolios_file}"
+
+
+def _nearest(path: Path) -> Path:
+    """The folder, or the one above it that exists."""
+    return next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
+
+
+def _writable(settings: Settings) -> str:
+    folder = _nearest(settings.data_dir)
+    if not os.access(folder, os.W_OK):
+        raise EtfError(f"{folder} cannot be written; set ETF_DATA_DIR to a folder that can")
+    with tempfile.NamedTemporaryFile(dir=folder):
+        return str(folder)
+
+
+def _disk(settings: Settings) -> str:
+    free = shutil.disk_usage(_nearest(settings.data_dir)).free / 2**30
+    if free < _LEAST_FREE:
+        raise EtfError(f"{free:.2f} GiB free; a run may need {_LEAST_FREE:g} GiB")
+    return f"{free:.1f} GiB free"
+
+
+def _histories(settings: Settings) -> str:
+    from etf_pipeline.store.inventory import describe_histories
+    from etf_pipeline.store.layout import Layout
+
+    found = describe_histories(Layout(settings.data_dir))
+    damaged = [h for h in found if h.error is not None]
+    if damaged:
+        raise EtfError(f"{len(damaged)} of {len(found)} damaged: {damaged[0].error}")
+    return f"{len(found)}, all readable" if found else "none yet: run `etf run`"
+
+
+def _events(settings: Settings) -> str:
+    events = load_event_settings()
+    client_config()
+    found = detect_mode(events)
+    if found.reason is not None:
+        raise EtfError(f"{found.reason}; events are not being recorded")
+    if found.mode == "kafka":
+        from etf_pipeline.events.mode import probe
+
+        why = probe(events.kafka_bootstrap_servers or "", 1.0)
+        if why is not None:
+            raise EtfError(f"Kafka at {events.kafka_bootstrap_servers} {why}; events wait for it")
+    return "off (direct mode)" if found.mode == "none" else found.mode

@@ -1,0 +1,282 @@
+"""`ETFDataProvider`: the store read as a library. Direct mode needs no infrastructure."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from etf_pipeline.library.access import StoreAccess
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from etf_pipeline.model.instruments import Instrument
+    from etf_pipeline.portfolio.problem import Problem
+    from etf_pipeline.risk.estimates import Estimates
+
+_PERIODS = {"daily": None, "weekly": "W", "monthly": "M", "quarterly": "Q", "yearly": "Y"}
+_LATEST = ("close", "adj_close", "volume")
+
+
+class ETFDataProvider(StoreAccess):
+    """Reads one data folder; touches nothing else, but for recording its calls in event mode.
+
+    Every number has its definition and source in `docs/metrics.md`. Requests that name a ticker
+    twice, or one there is no history of, are refused by name. Nothing is ever filled in.
+
+    Args:
+        data_dir: root of the Parquet store.
+        risk_free_rate: annual effective rate for calls that name none; the `ETF_RISK_FREE_RATE`
+            setting (0 unless set) when None.
+        recorder: shares another object's event recorder; else the environment says whether calls
+            are recorded, see `docs/events.md`. A call that cannot be recorded fails.
+    """
+
+    def load_etf_data(self, ticker: str) -> pd.DataFrame:
+        """One ticker's daily history, indexed by naive session date, ascending.
+
+        Columns are those of `schemas.HISTORY`: prices per unit in the ticker's currency,
+        split-adjusted, and `adj_close` adjusted for distributions. A user's own Yahoo-shaped
+        file in the folder loads the same way. The frame is the caller's to change. In event mode
+        a history whose file is gone is rebuilt from the raw batches that events name, and proven.
+
+        Raises:
+            UnknownTickerError: naming the nearest tickers there are.
+            CorruptFileError: the file is damaged.
+            ProofError: the file is gone, and what was rebuilt is not what it was.
+        """
+        frame = self._load(ticker)
+        self._asked("load_etf_data", [ticker])
+        return frame
+
+    def history_as_of(self, instrument: Instrument, instant: dt.datetime) -> pd.DataFrame | None:
+        """One ticker's history as it was known at `instant` (aware); None when nothing was.
+
+        Rebuilt from the immutable raw batches; needs the instrument because a former ticker's
+        batches belong to it too.
+        """
+        from etf_pipeline.store.histories import history_as_of
+        from etf_pipeline.store.reader import to_frame
+
+        built = history_as_of(self._layout, instrument, instant)
+        return None if built is None else to_frame(built.history)
+
+    def check_data_availability(self, tickers: Sequence[str]) -> pd.DataFrame:
+        """Per ticker: available, rows, first, last, source, currency and error (None when fine)."""
+        import pandas as pd
+
+        from etf_pipeline.store.inventory import describe
+
+        rows = [vars(describe(self._layout, t)) for t in tickers]
+        frame = pd.DataFrame(rows).set_index("ticker").drop(columns="path")
+        frame.insert(0, "available", [r["error"] is None and r["rows"] > 0 for r in rows])
+        return frame.rename(columns={"first_date": "first", "last_date": "last"})
+
+    def get_latest_prices(self, tickers: Sequence[str]) -> pd.DataFrame:
+        """Per ticker: `date` of the newest session, close, adj_close, volume."""
+        import pandas as pd
+
+        rows = {}
+        for ticker in self._distinct(tickers):
+            last = self._load(ticker).iloc[-1:]
+            rows[ticker] = {"date": last.index[0], **{c: last[c].iloc[0] for c in _LATEST}}
+            self._asked("get_latest_prices", [ticker], last.index)
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("ticker")
+
+    def get_returns(
+        self,
+        tickers: Sequence[str],
+        start: dt.date | str | None = None,
+        end: dt.date | str | None = None,
+        period: str = "daily",
+    ) -> pd.DataFrame:
+        """Simple returns on the dates common to all tickers, a column per ticker.
+
+        Args:
+            tickers: one or more.
+            start: first price date, inclusive.
+            end: last price date, inclusive.
+            period: `daily` (every bar), `weekly`, `monthly`, `quarterly` or `yearly`: from the last
+                price of each calendar period to the next one's. The last period may be unfinished.
+
+        Raises:
+            InsufficientDataError: fewer than three common prices.
+        """
+        import pandas as pd
+
+        from etf_pipeline.risk.prices import common_prices
+
+        if period not in _PERIODS:
+            raise ValueError(f"period {period!r}: must be one of {', '.join(_PERIODS)}")
+        prices = common_prices(self._series(tickers))
+        prices = prices.loc[start:end]
+        rule = _PERIODS[period]
+        if rule is not None:
+            bins = pd.DatetimeIndex(prices.index).to_period(rule)
+            prices = prices[~bins.duplicated(keep="last")]
+        self._asked("get_returns", list(prices.columns), prices.index)
+        return (prices / prices.shift(1) - 1.0).iloc[1:]
+
+    def calculate_expected_returns(
+        self, tickers: Sequence[str], lookback_years: int | None = 5
+    ) -> pd.Series:
+        """A · mean of simple returns on common dates, fraction a year (Markowitz, 1952)."""
+        import pandas as pd
+
+        found = self._estimates(tickers, lookback_years)
+        self._asked("calculate_expected_returns", tickers)
+        return pd.Series(found.means, index=list(tickers), name="expected_return")
+
+    def calculate_covariance_matrix(
+        self,
+        tickers: Sequence[str],
+        lookback_years: int | None = 5,
+        estimator: str = "sample",
+        halflife: float = 63.0,
+    ) -> pd.DataFrame:
+        """Annualised covariance of simple returns on common dates.
+
+        `estimator` is `sample` (ddof 1), `ledoit_wolf` or `ewma` (with `halflife` in bars).
+        """
+        import pandas as pd
+
+        found = self._estimates(tickers, lookback_years, estimator, halflife)
+        self._asked("calculate_covariance_matrix", tickers)
+        return pd.DataFrame(found.covariance, index=list(tickers), columns=list(tickers))
+
+    def calculate_correlation_matrix(
+        self, tickers: Sequence[str], lookback_years: int | None = 5, method: str = "listwise"
+    ) -> pd.DataFrame:
+        """Correlation of simple returns; `attrs` has `n_obs` (N, N) and `least_eigenvalue`.
+
+        `listwise` uses the dates that all tickers have, and is always positive semidefinite.
+        `pairwise` uses each pair's own dates, and may not be.
+        """
+        from etf_pipeline.library.analysis import correlation_matrix
+
+        found = correlation_matrix(self._series(tickers), lookback_years, method)
+        self._asked("calculate_correlation_matrix", list(found.columns))
+        return found
+
+    def calculate_risk_metrics(
+        self,
+        ticker: str,
+        lookback_years: int | None = 5,
+        benchmark: str | None = None,
+        risk_free_rate: float | None = None,
+    ) -> dict[str, Any]:
+        """The metrics of `docs/metrics.md` over the last `lookback_years` (None: all history).
+
+        Also n_obs, start, end, periods_per_year, n_excluded and `reason`, which says why a value
+        is None. A history that does not cover the window gives None, not a shorter window.
+        """
+        from etf_pipeline.library.analysis import risk_metrics
+
+        series = self._series([ticker])[0]
+        other = self._series([benchmark])[0] if benchmark is not None else None
+        rate = self._rate(risk_free_rate)
+        found = risk_metrics(series, lookback_years, rate, other)
+        if self._calls is not None and self._calls.recording:
+            asked = {
+                "lookback_years": lookback_years,
+                "benchmark": benchmark,
+                "risk_free_rate": rate,
+            }
+            self._calls.risk(ticker, asked, found)
+        return found
+
+    def get_efficient_frontier_data(
+        self,
+        tickers: Sequence[str],
+        n: int = 25,
+        lookback_years: int | None = 5,
+        risk_free_rate: float | None = None,
+        **limits: Any,
+    ) -> pd.DataFrame:
+        """`n` portfolios from least volatility to greatest return, evenly spaced in return.
+
+        Columns: expected_return, volatility, sharpe_ratio, and a weight per ticker. `limits` are
+        those of `optimize_portfolio_mean_variance`.
+        """
+        from etf_pipeline.library.analysis import frontier_table
+
+        found = self._estimates(tickers, lookback_years)
+        problem = self._problem(found, tickers, "min_volatility", risk_free_rate, **limits)
+        self._asked("get_efficient_frontier_data", list(tickers))
+        return frontier_table(problem, n)
+
+    def optimize_portfolio_mean_variance(
+        self,
+        tickers: Sequence[str],
+        target_return: float | None = None,
+        risk_budget: float | None = None,
+        lookback_years: int | None = 5,
+        risk_free_rate: float | None = None,
+        estimator: str = "sample",
+        **limits: Any,
+    ) -> dict[str, Any]:
+        """An optimal long-only, fully invested portfolio, and the proof of it.
+
+        With `risk_budget` (a ceiling on annual volatility): the greatest expected return. With
+        `target_return`: the least volatility that reaches it. With both: the least volatility that
+        reaches the target, a failure if that exceeds the budget. With neither: the greatest Sharpe
+        ratio.
+
+        Args:
+            tickers: two or more, in any order.
+            target_return: fraction a year.
+            risk_budget: fraction a year.
+            lookback_years: of common history; a shorter one is used as it is, see `start`.
+            risk_free_rate: annual effective rate.
+            estimator: of the covariance.
+            limits: `min_weight`, `max_weight`, `bounds` ({ticker: (least, greatest)}), and any of
+                `groups`, `holdings`, `max_turnover`, `cost_rate` as in `portfolio.Problem`.
+
+        Returns:
+            optimal_weights ({ticker: weight}, None on failure), expected_return, volatility,
+            sharpe_ratio, optimization_success, optimization_message, optimality_gap,
+            risk_budget_binding, n_obs, start, end.
+        """
+        from etf_pipeline.library.analysis import answer_dict
+        from etf_pipeline.portfolio import optimise
+
+        objective = (
+            "max_sharpe"
+            if target_return is None and risk_budget is None
+            else ("max_return" if target_return is None else "target_return")
+        )
+        found = self._estimates(tickers, lookback_years, estimator)
+        problem = self._problem(
+            found,
+            tickers,
+            objective,
+            risk_free_rate,
+            target_return=target_return,
+            risk_budget=risk_budget,
+            **limits,
+        )
+        answer = answer_dict(optimise(problem), found)
+        if self._calls is not None and self._calls.recording:
+            asked = {
+                "target_return": target_return,
+                "risk_budget": risk_budget,
+                "lookback_years": lookback_years,
+                "estimator": estimator,
+                "risk_free_rate": problem.risk_free_rate,
+                **limits,
+            }
+            self._calls.portfolio(list(tickers), asked, answer)
+        return answer
+
+    def _problem(
+        self,
+        found: Estimates,
+        tickers: Sequence[str],
+        objective: str,
+        risk_free_rate: float | None,
+        **limits: Any,
+    ) -> Problem:
+        from etf_pipeline.library.analysis import problem_from
+
+        return problem_from(found, tickers, objective, self._rate(risk_free_rate), **limits)

@@ -1,0 +1,86 @@
+"""The state of a store: one row per ticker, told from footers and manifests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+
+from etf_pipeline.cli.console import compact_table, show_notes
+from etf_pipeline.settings import Settings
+from etf_pipeline.store.inventory import describe_histories
+from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.manifests import Outcome, read_manifest, recent_manifests
+from etf_pipeline.store.reader import read_table
+
+
+def store_status(settings: Settings) -> list[dict[str, Any]]:
+    """Per ticker: rows, range, source, quarantine, last outcome, and the problem, if any."""
+    layout = Layout(settings.data_dir)
+    last = _last_outcomes(layout)
+    rows = []
+    for info in describe_histories(layout):
+        outcome = last.pop(info.ticker, None)
+        rows.append(
+            {
+                "ticker": info.ticker,
+                "rows": info.rows,
+                "first": info.first_date,
+                "last": info.last_date,
+                "source": info.source,
+                "currency": info.currency,
+                "quarantined": _quarantined(layout, info.ticker),
+                "outcome": outcome.outcome if outcome else None,
+                "problem": info.error
+                or (outcome.reason if outcome is not None and not outcome.good else None),
+            }
+        )
+    for ticker, outcome in sorted(last.items()):  # asked for, but never stored
+        if not outcome.good:
+            rows.append(
+                dict.fromkeys(("first", "last", "currency"))
+                | {
+                    "ticker": ticker,
+                    "rows": 0,
+                    "source": outcome.source,
+                    "quarantined": 0,
+                    "outcome": outcome.outcome,
+                    "problem": outcome.reason or outcome.outcome,
+                }
+            )
+    return sorted(rows, key=lambda r: str(r["ticker"]))
+
+
+def _last_outcomes(layout: Layout) -> dict[str, Outcome]:
+    """The newest outcome of each ticker's download."""
+    found: dict[str, Outcome] = {}
+    for path in recent_manifests(layout, "raw_prices"):
+        for outcome in read_manifest(path):
+            found.setdefault(outcome.subject, outcome)
+    return found
+
+
+def _quarantined(layout: Layout, ticker: str) -> int:
+    path = layout.quarantine(ticker)
+    if not path.exists():
+        return 0
+    rows = read_table(path, ["date", "severity"]).to_pylist()
+    return len({r["date"] for r in rows if r["severity"] == "quarantined"})
+
+
+def show_status(console: Console, rows: list[dict[str, Any]]) -> None:
+    """The same for people."""
+    numbers = ("rows", "first", "last", "held back")
+    table = compact_table("Store", ("ticker", "source", "last run"), numbers)
+    for r in rows:
+        table.add_row(
+            f"{'[red]' if r['problem'] else ''}{r['ticker']}",
+            r["source"],
+            r["outcome"] or "",
+            str(r["rows"]),
+            str(r["first"] or ""),
+            str(r["last"] or ""),
+            str(r["quarantined"]),
+        )
+    console.print(table)
+    show_notes(console, {r["ticker"]: r["problem"] for r in rows})

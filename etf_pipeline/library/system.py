@@ -1,0 +1,205 @@
+"""`ETFSystem`: replay, time travel and proofs over the recorded events."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from etf_pipeline.errors import EventsOffError, SettingsError
+from etf_pipeline.events.model.envelope import Event, micros
+from etf_pipeline.events.model.state import SystemState
+from etf_pipeline.events.model.types import CHANNELS, DATA
+from etf_pipeline.events.proof.archive import Archive, read_all
+from etf_pipeline.events.recorder import Recorder
+from etf_pipeline.events.settings import EventSettings
+from etf_pipeline.events.store import EventStore, NoEventStore
+from etf_pipeline.library.provider import ETFDataProvider
+from etf_pipeline.settings import Settings, load_settings
+from etf_pipeline.store.batches import (
+    BatchReader,
+    collected_at,
+    list_batch_ids,
+    partitions_with_batches,
+)
+from etf_pipeline.store.layout import Layout, decode_ticker
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from etf_pipeline.events.proof.rebuild import Rebuilt
+    from etf_pipeline.model.instruments import Instrument
+
+Clock = Literal["event", "record"]
+_OFF = (
+    "events are not being recorded: set EVENT_STORE_TYPE=embedded (a file, no infrastructure) or "
+    "KAFKA_BOOTSTRAP_SERVERS"
+)
+
+
+class ETFSystem:
+    """A store with its events. Async methods do their work in a thread.
+
+    Args:
+        settings: of the pipeline; from the environment by default.
+        events: event settings; from the environment by default.
+        recorder: shares another object's recorder, instead of opening one.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        events: EventSettings | None = None,
+        recorder: Recorder | None = None,
+    ) -> None:
+        self.settings = settings or load_settings()
+        self.layout = Layout(self.settings.data_dir)
+        self.recorder = recorder or Recorder(self.layout.root, events)
+
+    @property
+    def mode(self) -> str:
+        """`kafka`, `embedded` or `none`."""
+        return self.recorder.mode
+
+    @cached_property
+    def provider(self) -> ETFDataProvider:
+        """The store as a library, recording to the same events."""
+        return ETFDataProvider(self.layout.root, recorder=self.recorder)
+
+    @property
+    def archive(self) -> Archive:
+        """Events that were moved to Parquet."""
+        return Archive(self.layout.root / "events" / "archive")
+
+    @property
+    def store(self) -> EventStore:
+        """Where events are read from."""
+        if self.mode == "kafka":
+            return self.recorder.kafka
+        return self.recorder.log if self.mode == "embedded" else NoEventStore()
+
+    def events(
+        self, channels: Sequence[str] = CHANNELS, from_us: int | None = None
+    ) -> Iterator[list[Event]]:
+        """Archive, store, and what still waits for a broker, in batches; duplicates may come.
+
+        Raises:
+            EventsOffError: events are not being recorded.
+            EventError: the store cannot be read, or lacks events that it should have.
+        """
+        if self.mode == "none":
+            raise EventsOffError(_OFF)
+        outbox = self.recorder.log if self.mode == "kafka" else None
+        yield from read_all(self.store, self.archive, channels, from_us, outbox)
+
+    async def replay_events(
+        self, from_timestamp: dt.datetime | None = None, to_timestamp: dt.datetime | None = None
+    ) -> SystemState:
+        """The state that the events of a span of event time add up to.
+
+        Args:
+            from_timestamp: first instant (aware), inclusive; the beginning when None.
+            to_timestamp: last instant (aware), inclusive; the end when None.
+
+        Raises:
+            ValueError: a time has no time zone.
+            EventsOffError: events are not being recorded.
+        """
+        first = None if from_timestamp is None else micros(from_timestamp, "from_timestamp")
+        last = None if to_timestamp is None else micros(to_timestamp, "to_timestamp")
+        return await asyncio.to_thread(self._replay, first, last, None)
+
+    async def state_at(self, instant: dt.datetime, clock: Clock = "event") -> SystemState:
+        """The state as it was at `instant` (aware).
+
+        With `clock="event"`: of all that had happened by then, as known today. With
+        `clock="record"`: of what had been recorded by then, which is what was known.
+        """
+        if clock not in ("event", "record"):
+            raise ValueError(f"clock {clock!r}: must be event or record")
+        moment = micros(instant, "instant")
+        if clock == "event":
+            return await asyncio.to_thread(self._replay, None, moment, None)
+        return await asyncio.to_thread(self._replay, None, None, moment)
+
+    def _replay(self, first: int | None, last: int | None, recorded: int | None) -> SystemState:
+        state = SystemState()
+        whole = first is None and last is None and recorded is None
+        low = -(2**62) if first is None else first
+        high = 2**62 if last is None else last
+        known = 2**62 if recorded is None else recorded
+        for batch in self.events(from_us=first):
+            state.apply(
+                batch
+                if whole
+                else [e for e in batch if low <= e.time_us <= high and e.recorded_us <= known]
+            )
+        return state
+
+    async def rebuild_history(self, instant: dt.datetime, into: str | Path) -> list[Rebuilt]:
+        """`historical/` as it was at `instant`, rebuilt from raw batches below `into`.
+
+        Each ticker is proven equal, by hash, to what its newest event says it was; one that
+        differs is not written, and says why. Without events nothing can be proven, and every
+        ticker says so.
+
+        Raises:
+            ValueError: `instant` has no time zone, or `into` is the store itself.
+        """
+        moment = micros(instant, "instant")
+        target = Layout(Path(into))
+        if target.root.resolve() == self.layout.root.resolve():
+            raise ValueError(f"into={into}: must be another folder than the store")
+        return await asyncio.to_thread(self._rebuild, moment, target)
+
+    def _rebuild(self, moment: int, target: Layout) -> list[Rebuilt]:
+        from etf_pipeline.events.proof.rebuild import Rebuilder
+
+        state = SystemState()
+        if self.mode != "none":
+            for batch in self.events([DATA]):
+                state.apply(e for e in batch if e.time_us <= moment)
+        with Rebuilder(self.layout, target, self.instruments()) as rebuilder:
+            told = [e for e in state.etfs.values() if e.updated is not None]
+            found = [rebuilder.rebuild(e) for e in told]
+            for ticker, newest in _batches_until(self.layout, moment).items():
+                if ticker not in {e.ticker for e in told}:
+                    found.append(rebuilder.rebuild_unproven(ticker, newest))
+        return sorted(found, key=lambda r: r.ticker)
+
+    def instruments(self) -> dict[str, Instrument]:
+        """The universe by ticker; empty when there is no usable universe file."""
+        from etf_pipeline.errors import UniverseError
+        from etf_pipeline.model.universe import load_universe
+
+        try:
+            return {i.ticker: i for i in load_universe(self.settings.universe_file)}
+        except (UniverseError, SettingsError, OSError):
+            return {}
+
+    def close(self) -> None:
+        """Send what a healthy broker will take, then give back threads and files."""
+        self.recorder.close()
+
+
+def _batches_until(layout: Layout, moment: int) -> dict[str, str]:
+    """The newest batch of every ticker that was collected by then."""
+    found: dict[str, str] = {}
+    with BatchReader(layout) as reader:
+        for folder in partitions_with_batches(layout):
+            partition = decode_ticker(folder.name)
+            for batch_id in list_batch_ids(layout, partition):
+                if micros(collected_at(batch_id)) <= moment:
+                    for ticker in reader.batch(partition, batch_id).pieces:
+                        found[ticker] = max(batch_id, found.get(ticker, ""))
+    return found
+
+
+def get_etf_system(
+    data_dir: str | Path | None = None, events: EventSettings | None = None
+) -> ETFSystem:
+    """The system over one data folder (`ETF_DATA_DIR` by default)."""
+    return ETFSystem(load_settings(data_dir=data_dir), events)

@@ -1,0 +1,1 @@
+"""What things are: tables, outcomes, instruments, calendars, lineage."""

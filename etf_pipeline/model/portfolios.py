@@ -1,0 +1,204 @@
+"""`portfolios.yaml`: the model portfolios, read and validated; problems are quoted by line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from etf_pipeline.errors import PortfolioFileError
+from etf_pipeline.model.instruments import Instrument, Universe
+from etf_pipeline.portfolio.problem import GOES_WITH, Objective
+
+Line = int
+GroupColumn = Literal["asset_class", "issuer", "currency", "exchange"]
+
+
+class PortfolioSpec(BaseModel):
+    """One model portfolio, as a user writes it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, max_length=80)
+    tickers: list[str] = Field(min_length=1)
+    objective: Objective
+    description: str = ""
+    risk_budget: float | None = Field(None, gt=0, lt=5)
+    target_return: float | None = Field(None, gt=-1, lt=5)
+    lookback_years: int | None = Field(None, ge=1, le=100)
+    min_weight: float = Field(0.0, ge=0, le=1)
+    max_weight: float = Field(1.0, gt=0, le=1)
+    bounds: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    groups: dict[GroupColumn, dict[str, tuple[float, float]]] = Field(default_factory=dict)
+    holdings: dict[str, float] = Field(default_factory=dict)
+    max_turnover: float | None = Field(None, ge=0, le=1)
+    cost_rate: float = Field(0.0, ge=0, lt=1)
+    cvar_level: float = Field(0.95, gt=0, lt=1)
+    cvar_budget: float | None = Field(None, gt=0, lt=1)
+    estimator: Literal["sample", "ledoit_wolf", "ewma"] = "sample"
+    halflife: float = Field(63.0, gt=0, le=10_000)
+    rebalance: Literal["monthly", "quarterly", "yearly"] = "quarterly"
+    trading_cost: float = Field(0.0, ge=0, lt=0.1)
+
+    @field_validator("tickers")
+    @classmethod
+    def _distinct(cls, tickers: list[str]) -> list[str]:
+        twice = sorted({t for t in tickers if tickers.count(t) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)} is listed twice")
+        return tickers
+
+    @model_validator(mode="after")
+    def _consistent(self) -> PortfolioSpec:
+        for name, objectives in GOES_WITH.items():
+            if getattr(self, name) is not None and self.objective not in objectives:
+                raise ValueError(f"{name} goes with objective: {' or '.join(objectives)}")
+        if self.objective == "target_return" and self.target_return is None:
+            raise ValueError("objective: target_return needs a target_return")
+        if self.risk_budget is not None and self.cvar_budget is not None:
+            raise ValueError("give risk_budget or cvar_budget, not both")
+        if (self.max_turnover is not None or self.cost_rate) and not self.holdings:
+            raise ValueError("max_turnover and cost_rate need holdings, the current weights")
+        limited = bool(self.bounds or self.groups or self.min_weight or self.max_weight < 1)
+        if self.objective in ("risk_parity", "hrp") and (limited or self.holdings):
+            raise ValueError(f"objective: {self.objective} takes no bounds, groups or holdings")
+        for what, names in (("bounds", self.bounds), ("holdings", self.holdings)):
+            strangers = sorted(set(names) - set(self.tickers))
+            if strangers:
+                raise ValueError(f"{what} name {', '.join(strangers)}, which is not in tickers")
+        for column, values in self.groups.items():
+            for value, (low, high) in values.items():
+                if not 0 <= low <= high <= 1:
+                    raise ValueError(
+                        f"groups.{column}.{value}: {low:g} to {high:g} is not within 0 to 1"
+                    )
+        for ticker in self.tickers:
+            low, high = self.limits(ticker)
+            if not 0 <= low <= high <= 1:
+                raise ValueError(f"bounds of {ticker}: {low:g} to {high:g} is not within 0 to 1")
+        low, high = (sum(self.limits(t)[k] for t in self.tickers) for k in (0, 1))
+        if low > 1 + 1e-12 or high < 1 - 1e-12:
+            raise ValueError(
+                f"weights cannot sum to 1: the bounds allow sums from {low:g} to {high:g}"
+            )
+        return self
+
+    def limits(self, ticker: str) -> tuple[float, float]:
+        """Least and greatest weight of one ticker."""
+        return self.bounds.get(ticker, (self.min_weight, self.max_weight))
+
+
+def load_portfolios(path: Path, universe: Universe) -> list[PortfolioSpec]:
+    """Read the model portfolios; aliases of tickers become the tickers.
+
+    Raises:
+        PortfolioFileError: with every problem and its line.
+    """
+    try:
+        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except FileNotFoundError:
+        raise PortfolioFileError(
+            f"portfolio file {path} does not exist; set ETF_PORTFOLIOS_FILE or create it"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise PortfolioFileError(f"portfolio file {path} cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark is not None else ""
+        text = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise PortfolioFileError(f"{path} is not YAML: {where}{text}") from None
+    nodes = _portfolio_nodes(path, root)
+    problems: list[str] = []
+    specs: list[PortfolioSpec] = []
+    seen: dict[str, Line] = {}
+    for node in nodes:
+        spec = _one(node, universe, problems)
+        if spec is None:
+            continue
+        first = seen.setdefault(spec.name, _line(node))
+        if first != _line(node):
+            problems.append(f"line {_line(node)}: {spec.name!r} is already on line {first}")
+        specs.append(spec)
+    if problems:
+        raise PortfolioFileError(f"{path} is not usable: " + "; ".join(problems))
+    return specs
+
+
+def _portfolio_nodes(path: Path, root: yaml.Node | None) -> list[yaml.Node]:
+    if isinstance(root, yaml.MappingNode):
+        for key, value in root.value:
+            if key.value == "portfolios" and isinstance(value, yaml.SequenceNode) and value.value:
+                return list(value.value)
+    raise PortfolioFileError(
+        f"{path} is not usable: line 1: it needs a list `portfolios:` of at least one portfolio"
+    )
+
+
+def _one(node: yaml.Node, universe: Universe, problems: list[str]) -> PortfolioSpec | None:
+    # SafeLoader's constructor builds plain values only.
+    loader = yaml.SafeLoader("")
+    value = loader.construct_document(node)
+    if not isinstance(value, Mapping):
+        problems.append(f"line {_line(node)}: a portfolio must be a mapping with a name")
+        return None
+    try:
+        spec = PortfolioSpec.model_validate(value)
+    except ValidationError as error:
+        for e in error.errors():
+            message = e["msg"].removeprefix("Value error, ")
+            where = ".".join(str(part) for part in e["loc"])
+            line = _line(_find(node, e["loc"]))
+            problems.append(f"line {line}: {where + ': ' if where else ''}{message}")
+        return None
+    unknown = [t for t in spec.tickers if t not in universe]
+    for ticker in unknown:
+        line = _line(_find(node, ("tickers", spec.tickers.index(ticker))))
+        try:
+            universe.get(ticker)
+        except Exception as error:  # the message names the nearest tickers
+            problems.append(f"line {line}: {error}")
+    if unknown:
+        return None
+    names = [universe.get(t).ticker for t in spec.tickers]
+    bounds = {universe.get(t).ticker: b for t, b in spec.bounds.items()}
+    holdings = {universe.get(t).ticker: w for t, w in spec.holdings.items()}
+    problems += _group_problems(spec, [universe.get(t) for t in spec.tickers], node)
+    return spec.model_copy(update={"tickers": names, "bounds": bounds, "holdings": holdings})
+
+
+def _group_problems(
+    spec: PortfolioSpec, instruments: list[Instrument], node: yaml.Node
+) -> list[str]:
+    """Groups that none of the portfolio's tickers belongs to."""
+    problems = []
+    for column, values in spec.groups.items():
+        there = sorted({str(getattr(i, column)) for i in instruments})
+        for value in values:
+            if value not in there:
+                line = _line(_find(node, ("groups", column, value)))
+                problems.append(
+                    f"line {line}: groups.{column}: no ticker has {value!r}; there are "
+                    f"{', '.join(there)}"
+                )
+    return problems
+
+
+def _find(node: yaml.Node, loc: tuple[Any, ...]) -> yaml.Node:
+    """The deepest node that `loc` leads to."""
+    for part in loc:
+        inner: yaml.Node | None = None
+        if isinstance(node, yaml.MappingNode):
+            inner = next((v for k, v in node.value if k.value == str(part)), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            inner = node.value[part] if part < len(node.value) else None
+        if inner is None:
+            break
+        node = inner
+    return node
+
+
+def _line(node: yaml.Node) -> Line:
+    return int(node.start_mark.line) + 1

@@ -1,0 +1,153 @@
+"""Reading and validating `universe.csv`; every problem is reported with its line."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import difflib
+import re
+from pathlib import Path
+
+from etf_pipeline.errors import UniverseError
+from etf_pipeline.model.calendars import has_calendar, known_exchanges
+from etf_pipeline.model.instruments import Instrument, Universe
+
+__all__ = ["Instrument", "Universe", "load_universe"]
+
+REQUIRED = ("ticker", "symbol", "exchange", "name", "asset_class", "issuer", "currency")
+OPTIONAL = ("management_fee", "aliases", "last_session", "shards")
+_CURRENCY = re.compile(r"[A-Z]{3}|GBp|ZAc|ILA")
+
+
+def load_universe(path: Path) -> Universe:
+    """Read a universe file.
+
+    Columns: those of `REQUIRED`, then optionally `management_fee` (per cent a year), `aliases`
+    (former tickers, `;` between them), `last_session` (ISO date of a delisted ETF's last
+    session) and `shards` (how many partitions its exchange is split into). Lines that start
+    with `#` are comments.
+
+    Raises:
+        UniverseError: with every bad line, what is wrong and what would be right.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UniverseError(
+            f"universe file {path} does not exist; set ETF_UNIVERSE_FILE or create it with the "
+            f"columns {','.join(REQUIRED)}"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UniverseError(f"universe file {path} cannot be read: {error}") from None
+    lines = [
+        (n, line)
+        for n, line in enumerate(text.splitlines(), 1)
+        if line.strip() and not line.startswith("#")
+    ]
+    rows = list(csv.reader(line for _, line in lines))
+    if not rows:
+        raise UniverseError(f"{path} is empty; the first line must name the columns")
+    header = [h.strip() for h in rows[0]]
+    problems = _header_problems(header)
+    instruments: list[Instrument] = []
+    if not problems:
+        for (number, _), cells in zip(lines[1:], rows[1:], strict=True):
+            try:
+                instruments.append(_instrument(header, [c.strip() for c in cells]))
+            except ValueError as error:
+                problems.append(f"line {number}: {error}")
+        numbers = [n for n, _ in lines[1:]]
+        if not problems:
+            problems = _cross_problems(instruments, numbers)
+    if not problems and not instruments:
+        problems = ["no instruments; add at least one line below the header"]
+    if problems:
+        raise UniverseError(f"{path} is not usable: " + "; ".join(problems))
+    return Universe(tuple(instruments), origin=str(path))
+
+
+def _header_problems(header: list[str]) -> list[str]:
+    missing = [c for c in REQUIRED if c not in header]
+    unknown = [c for c in header if c not in REQUIRED + OPTIONAL]
+    problems = []
+    if missing:
+        problems.append(f"line 1: missing column {', '.join(missing)}")
+    for column in unknown:
+        near = difflib.get_close_matches(column, REQUIRED + OPTIONAL, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        problems.append(f"line 1: unknown column {column!r}{hint}")
+    if len(set(header)) != len(header):
+        problems.append("line 1: a column is named twice")
+    return problems
+
+
+def _instrument(header: list[str], cells: list[str]) -> Instrument:
+    if len(cells) != len(header):
+        raise ValueError(f"{len(cells)} cells where the header has {len(header)}")
+    row = dict(zip(header, cells, strict=True))
+    for name in REQUIRED:
+        if not row[name]:
+            raise ValueError(f"{name} is empty")
+    exchange = row["exchange"]
+    if not has_calendar(exchange):
+        near = difflib.get_close_matches(exchange, known_exchanges(), n=2)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise ValueError(f"exchange {exchange!r} is not an ISO 10383 MIC with a calendar{hint}")
+    if not _CURRENCY.fullmatch(row["currency"]):
+        raise ValueError(f"currency {row['currency']!r} is not an ISO 4217 code such as AUD")
+    return Instrument(
+        **{name: row[name] for name in REQUIRED},
+        management_fee=_fee(row.get("management_fee", "")),
+        aliases=tuple(a.strip() for a in row.get("aliases", "").split(";") if a.strip()),
+        last_session=_date(row.get("last_session", "")),
+        shards=_shards(row.get("shards", "")),
+    )
+
+
+def _fee(text: str) -> float | None:
+    if not text:
+        return None
+    try:
+        fee = float(text)
+    except ValueError:
+        raise ValueError(f"management_fee {text!r} is not a number (per cent a year)") from None
+    if not 0 <= fee < 20:
+        raise ValueError(f"management_fee {text} is not between 0 and 20 per cent a year")
+    return fee
+
+
+def _date(text: str) -> dt.date | None:
+    if not text:
+        return None
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"last_session {text!r} is not a date such as 2025-01-29") from None
+
+
+def _shards(text: str) -> int:
+    if not text:
+        return 1
+    if not text.isdigit() or not 1 <= int(text) <= 100:
+        raise ValueError(f"shards {text!r} is not a whole number from 1 to 100")
+    return int(text)
+
+
+def _cross_problems(instruments: list[Instrument], numbers: list[int]) -> list[str]:
+    problems: list[str] = []
+    seen: dict[tuple[str, str], int] = {}
+    shards: dict[str, tuple[int, int]] = {}
+    for instrument, number in zip(instruments, numbers, strict=True):
+        names = [("ticker", instrument.ticker), ("symbol", instrument.symbol)]
+        names += [("ticker", alias) for alias in instrument.aliases]
+        for kind, name in names:
+            first = seen.setdefault((kind, name), number)
+            if first != number:
+                problems.append(f"line {number}: {kind} {name!r} is already on line {first}")
+        count, first = shards.setdefault(instrument.exchange, (instrument.shards, number))
+        if count != instrument.shards:
+            problems.append(
+                f"line {number}: {instrument.exchange} has {instrument.shards} shards here "
+                f"and {count} on line {first}; use one number"
+            )
+    return problems

@@ -1,0 +1,83 @@
+"""The local event log as Parquet, `events/log/`, because DuckDB cannot read SQLite by itself.
+
+A file holds the events of a range of sequence numbers; only the newest is ever written again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+
+from etf_pipeline.events.log.sqlite import SqliteEventStore
+from etf_pipeline.events.model.envelope import Event
+from etf_pipeline.events.model.types import CHANNELS
+from etf_pipeline.events.proof.archive import to_table
+from etf_pipeline.events.recorder import log_path
+from etf_pipeline.model.schemas import EVENTS
+from etf_pipeline.steps.catalogue_freshness import copied, copied_path, logged
+from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.writer import publish, write_text
+
+EVENTS_PER_FILE = 20_000
+
+
+def copy_log(layout: Layout) -> None:
+    """Bring the copy up to date, if it is not; the caller holds the catalogue's lock."""
+    root = layout.root
+    newest, before = logged(root), copied(root)
+    if newest == before:
+        return
+    folder = copied_path(root).with_suffix("")
+    done = _still_there(log_path(root), before) if newest else 0
+    if done == 0:  # none, or another log than the one that was copied
+        _remove(folder.glob("*.parquet"))
+    if newest:
+        _copy(log_path(root), folder, done)
+    # As of before the events were read: at worst the newest file is written once more.
+    write_text(copied_path(root), newest)
+
+
+def _copy(source: Path, folder: Path, done: int) -> None:
+    log = SqliteEventStore(source)
+    try:
+        first = done + 1 - (done + 1) % EVENTS_PER_FILE
+        pending: list[Event] = []
+        for batch in log.read(start=dict.fromkeys(((c, 0) for c in CHANNELS), first)):
+            for event in batch:
+                if pending and _file(pending[0]) != _file(event):
+                    _publish(folder, pending)
+                    pending = []
+                pending.append(event)
+        if pending:
+            _publish(folder, pending)
+        pruned = log.anchor()[0]
+    finally:
+        log.close()
+    # What was pruned is in the archive, which the view reads too.
+    _remove(p for p in folder.glob("*.parquet") if int(p.stem) + EVENTS_PER_FILE <= pruned + 1)
+
+
+def _file(event: Event) -> int:
+    return event.position // EVENTS_PER_FILE
+
+
+def _publish(folder: Path, events: list[Event]) -> None:
+    name = f"{_file(events[0]) * EVENTS_PER_FILE:012d}.parquet"
+    publish(folder / name, EVENTS, to_table(events))
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in list(paths):
+        path.unlink(missing_ok=True)
+
+
+def _still_there(log: Path, mark: str) -> int:
+    """Sequence number of the event that was copied last, 0 when this log does not hold it."""
+    seq, _, digest = mark.partition(" ")
+    if not seq.isdigit():
+        return 0
+    with contextlib.closing(sqlite3.connect(f"file:{log}?mode=ro", uri=True)) as db:
+        row = db.execute("SELECT hex(hash) FROM events WHERE seq = ?", (int(seq),)).fetchone()
+    return int(seq) if row is not None and row[0] == digest else 0
