@@ -1,52 +1,167 @@
-"""Errors that a user is meant to read: each names the thing and the remedy."""
+"""Errors that a user is meant to read, and the codes that programs decide by.
+
+Each error names the thing and the remedy in words; what follows from it (an exit code, a retry, an
+event) is decided by its code alone, never by the words.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ReasonCode(StrEnum):
+    """Why something came out as it did."""
+
+    text: str
+
+    def __new__(cls, value: str, text: str) -> ReasonCode:
+        """A code with the sentence that explains it."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.text = text
+        return member
+
+    # what a source answered
+    RATE_LIMITED = "rate_limited", "the source refuses requests that come too fast (429)"
+    SOURCE_UNREACHABLE = "source_unreachable", "the source did not answer as it should"
+    RUN_DEADLINE = "run_deadline", "the run had no time left to ask"
+    SYMBOL_MISSING = "symbol_missing", "the source knows no such symbol today"
+    SYMBOL_GONE = "symbol_gone", "the source has not known the symbol for days"
+    OTHER_SYMBOL = "other_symbol", "the answer is about another symbol"
+    OTHER_CURRENCY = "other_currency", "the answer is in another currency"
+    OTHER_SPACING = "other_spacing", "the answer has bars of another spacing"
+    EMPTY_ANSWER = "empty_answer", "the answer holds no price of a finished session"
+    UNREADABLE_ANSWER = "unreadable_answer", "the answer cannot be read"
+    # what was not asked, or changed nothing
+    NO_LONGER_TRADES = "no_longer_trades", "the universe says that it no longer trades"
+    NOTHING_IN_WINDOW = "nothing_in_window", "no row in the trailing window"
+    NOTHING_DOWNLOADED = "nothing_downloaded", "nothing has been downloaded yet"
+    FOREIGN_FILE = "foreign_file", "the file was not written by this pipeline and is left alone"
+    # remarks on what was published
+    RESTATED = "restated", "the source restated the whole price level"
+    REBUILT = "rebuilt", "rebuilt from the raw batches, as the file was damaged"
+    ADJUSTMENT_DIFFERS = "adjustment_differs", "our adjusted close is not the source's"
+    # data that may not be published
+    MIXED_ORIGIN = "mixed_origin", "the history would mix sources or currencies"
+    NO_USABLE_ROW = "no_usable_row", "no row passed the quality rules"
+    BAD_DISTRIBUTION = "bad_distribution", "a distribution is not below the price it was paid from"
+    INVALID_HISTORY = "invalid_history", "dates or prices are not what a history may have"
+    LEVEL_SHORTENED = "level_shortened", "a restated history starts later than the known one"
+    NOT_PROVEN = "not_proven", "what was rebuilt is not what the events say it was"
+    # numbers that cannot be computed
+    NO_HISTORY = "no_history", "there is no history of a ticker"
+    TOO_FEW_RETURNS = "too_few_returns", "there are too few observations"
+    BAD_PROBLEM = "bad_problem", "the limits or inputs contradict each other"
+    INFEASIBLE = "infeasible", "no portfolio meets every limit"
+    UNPROVEN = "unproven", "the solver's answer is not proven optimal"
+    # the store and what surrounds it
+    CORRUPT_FILE = "corrupt_file", "a file of the store is damaged"
+    STORE_UNUSABLE = "store_unusable", "the store cannot be read or written"
+    DISK_FULL = "disk_full", "the disk is full"
+    LOCKED = "locked", "another process holds the lock"
+    BAD_SETTING = "bad_setting", "a setting cannot be used"
+    BAD_UNIVERSE = "bad_universe", "the universe file cannot be used"
+    BAD_PORTFOLIO_FILE = "bad_portfolio_file", "the portfolio file cannot be used"
+    UNKNOWN_TICKER = "unknown_ticker", "the ticker is not known here"
+    BAD_QUERY = "bad_query", "the query may not be run, is wrong, or takes too much"
+    EVENTS_UNUSABLE = "events_unusable", "events cannot be recorded or read"
+    EVENTS_OFF = "events_off", "events are not being recorded"
+    TAMPERED = "tampered", "a record is not what was written"
+    INTERRUPTED = "interrupted", "somebody stopped it; what was published is whole"
+    UNEXPECTED = "unexpected", "an error that nobody expected"
+
+    @property
+    def transient(self) -> bool:
+        """Whether trying again later may help, though nothing was changed meanwhile."""
+        return self in _TRANSIENT
+
+
+_TRANSIENT = frozenset(
+    {
+        ReasonCode.RATE_LIMITED,
+        ReasonCode.SOURCE_UNREACHABLE,
+        ReasonCode.RUN_DEADLINE,
+        ReasonCode.NOTHING_DOWNLOADED,
+        ReasonCode.LOCKED,
+    }
+)
 
 
 class EtfError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base of every error this package raises on purpose; `code` says which kind it is."""
+
+    code: ReasonCode = ReasonCode.UNEXPECTED
+
+    def __init__(self, message: str = "", *, code: ReasonCode | None = None) -> None:
+        super().__init__(message)
+        if code is not None:
+            self.code = code
 
 
 class SettingsError(EtfError):
     """An environment variable has a value that cannot be used."""
 
+    code = ReasonCode.BAD_SETTING
+
 
 class UniverseError(EtfError):
     """`universe.csv` is not usable; the message quotes the line."""
+
+    code = ReasonCode.BAD_UNIVERSE
 
 
 class PortfolioFileError(EtfError):
     """`portfolios.yaml` is not usable; the message quotes the line."""
 
+    code = ReasonCode.BAD_PORTFOLIO_FILE
+
 
 class StoreError(EtfError):
     """A file of the store cannot be read or written."""
+
+    code = ReasonCode.STORE_UNUSABLE
 
 
 class CorruptFileError(StoreError):
     """A file of the store is not readable Parquet of the expected kind."""
 
+    code = ReasonCode.CORRUPT_FILE
+
 
 class MixedSourceError(StoreError):
     """A write would mix sources or currencies in one history."""
+
+    code = ReasonCode.MIXED_ORIGIN
 
 
 class LockTimeoutError(StoreError):
     """Another process holds the lock on a ticker or a partition."""
 
+    code = ReasonCode.LOCKED
+
 
 class UnknownTickerError(EtfError):
     """The ticker is not known here; the message names the nearest ones."""
+
+    code = ReasonCode.UNKNOWN_TICKER
 
 
 class InsufficientDataError(EtfError):
     """There are too few observations for the number asked for."""
 
+    code = ReasonCode.TOO_FEW_RETURNS
+
 
 class RejectedDataError(EtfError):
     """Downloaded data is not what was asked for and is refused."""
 
+    code = ReasonCode.INVALID_HISTORY
+
 
 class EventError(EtfError):
     """Events cannot be recorded or read."""
+
+    code = ReasonCode.EVENTS_UNUSABLE
 
 
 class EventFormatError(EventError):
@@ -56,14 +171,22 @@ class EventFormatError(EventError):
 class EventsOffError(EventError):
     """Events are not being recorded, so there is nothing to replay."""
 
+    code = ReasonCode.EVENTS_OFF
+
 
 class TamperError(EventError):
     """The event log is not what was written."""
+
+    code = ReasonCode.TAMPERED
 
 
 class ProofError(EventError):
     """What was rebuilt is not what the events say it was."""
 
+    code = ReasonCode.NOT_PROVEN
+
 
 class QueryError(EtfError):
     """A query may not be run, is wrong, or takes too much."""
+
+    code = ReasonCode.BAD_QUERY

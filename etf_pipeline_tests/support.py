@@ -15,10 +15,12 @@ from etf_pipeline.ingest.collect import collect
 from etf_pipeline.ingest.sources.yahoo import YahooSource
 from etf_pipeline.model.calendars import sessions
 from etf_pipeline.model.instruments import Instrument
+from etf_pipeline.model.outcomes import Outcome
+from etf_pipeline.model.schemas import HISTORY, QUARANTINE
 from etf_pipeline.settings import Settings
 from etf_pipeline.steps.histories import update_histories
 from etf_pipeline.store.layout import Layout
-from etf_pipeline.store.manifests import Outcome, write_manifest
+from etf_pipeline.store.manifests import write_manifest
 from etf_pipeline.store.reader import read_history, read_table
 from etf_pipeline_tests.yahoo_standin import Series, StandIn
 
@@ -155,11 +157,11 @@ class World:
         return outcomes
 
     def history(self, ticker: str = "VAS") -> pd.DataFrame:
-        return read_history(self.layout.history(ticker))
+        return read_history(self.layout.of(HISTORY, ticker))
 
     def findings(self, ticker: str = "VAS") -> dict[tuple[str, str], str]:
         """Severity by (date, rule)."""
-        table = read_table(self.layout.quarantine(ticker)).to_pylist()
+        table = read_table(self.layout.of(QUARANTINE, ticker)).to_pylist()
         return {(str(r["date"]), r["rule"]): r["severity"] for r in table}
 
     def bytes_on_disk(self, *folders: str) -> dict[str, bytes]:

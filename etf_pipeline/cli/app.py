@@ -229,19 +229,15 @@ def _run(
 
 def _show(console: Console, pipeline: Any, report: Any, window: str) -> None:
     from etf_pipeline.cli.console import show_outcomes, show_portfolios, show_risk
-    from etf_pipeline.store.inventory import newest_partition
+    from etf_pipeline.model.schemas import RISK_METRICS, SUMMARY, WEIGHTS
     from etf_pipeline.store.reader import read_table
 
     if report.tickers:
         show_outcomes(console, report.tickers.values())
     newest: dict[str, list[dict[str, Any]]] = {}
-    for group, name in (
-        ("risk", "risk_metrics"),
-        ("portfolios", "summary"),
-        ("portfolios", "weights"),
-    ):
-        path = newest_partition(pipeline.layout, group, name)
-        newest[name] = read_table(path).to_pylist() if path is not None else []
+    for table in (RISK_METRICS, SUMMARY, WEIGHTS):
+        path = pipeline.layout.newest(table)
+        newest[table.name] = read_table(path).to_pylist() if path is not None else []
     if newest["risk_metrics"]:
         show_risk(console, newest["risk_metrics"], window)
     if newest["summary"]:

@@ -15,7 +15,7 @@ from rich.table import Table as RichTable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from etf_pipeline.store.manifests import Outcome
+    from etf_pipeline.model.outcomes import Outcome
 
 _COLOURS = {
     "collected": "green",

@@ -223,11 +223,10 @@ def project(
         Projections,
         project_archive,
         project_log,
-        projections_path,
     )
 
     with _recording(data_dir) as system:
-        projections = Projections(database or projections_path(system.layout.root))
+        projections = Projections(database or system.layout.read_models)
         taken = project_archive(projections, system.archive)
         stopped: list[int] = []
         if system.mode == "kafka":

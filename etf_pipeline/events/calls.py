@@ -116,7 +116,7 @@ class CallLog:
         recorder = self._recorder
         kafka = recorder.mode == "kafka"
         store, outbox = (recorder.kafka, recorder.log) if kafka else (recorder.log, None)
-        archive = Archive(self._layout.root / "events" / "archive")
+        archive = Archive(self._layout)
         for batch in read_all(store, archive, [DATA], outbox=outbox):
             state.apply(e for e in batch if e.subject == ticker)
         etf = state.etf(ticker)

@@ -20,7 +20,8 @@ from etf_pipeline.events.model.types import (
     PortfolioOptimized,
     RiskMetricsCalculated,
 )
-from etf_pipeline.store.layout import Layout, slug
+from etf_pipeline.model.schemas import MANIFEST, RISK_METRICS, SUMMARY, WEIGHTS, Table
+from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.reader import file_info, read_table
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def events_of_record(layout: Layout, record: LogRecord, instance: str) -> list[E
     if record.kind == "materialisation":
         if record.asset not in ASSETS:
             return []
-        path = layout.manifest(record.asset, record.run_id, record.partition)
+        path = layout.of(MANIFEST, record.asset, record.run_id, record.partition)
         if not path.exists():
             log.error("%s: manifest %s is gone; its events cannot be told", record.asset, path)
             return []
@@ -54,8 +55,7 @@ def _failed_run(layout: Layout, record: LogRecord, instance: str) -> list[Event]
     """What the run had come to before it failed, and that it failed."""
     events: list[Event] = []
     for asset in ASSETS:
-        folder = layout.root / "manifests" / asset
-        for path in sorted(folder.glob(f"{slug(record.run_id)}-*.parquet")):
+        for path in layout.manifests_of(asset, record.run_id):
             events += events_of_manifest(layout, path, instance)
     told = any(e.type.startswith("ETFData") for e in events)
     if record.ingests and not told:
@@ -122,7 +122,7 @@ def _ingest(row: Row) -> EventData | None:
 
 
 def _risk(layout: Layout, rows: list[Row]) -> dict[str, EventData | None]:
-    table = _table_with(layout, "risk", "risk_metrics", rows[0]["content_hash"])
+    table = _table_with(layout, RISK_METRICS, rows[0]["content_hash"])
     metrics: dict[str, dict[str, dict[str, Any]]] = {}
     parameters: dict[str, Any] = {}
     for r in table.to_pylist() if table is not None else ():
@@ -146,7 +146,7 @@ def _risk(layout: Layout, rows: list[Row]) -> dict[str, EventData | None]:
 
 def _portfolios(layout: Layout, rows: list[Row]) -> dict[str, EventData | None]:
     digest = rows[0]["content_hash"]
-    weights = _table_with(layout, "portfolios", "weights", digest)
+    weights = _table_with(layout, WEIGHTS, digest)
     held: dict[str, dict[str, float]] = {}
     for r in weights.to_pylist() if weights is not None else ():
         held.setdefault(r["portfolio"], {})[r["ticker"]] = r["weight"]
@@ -172,9 +172,9 @@ def _portfolios(layout: Layout, rows: list[Row]) -> dict[str, EventData | None]:
     return found
 
 
-def _newest_with(layout: Layout, group: str, name: str, digest: str | None) -> Path | None:
+def _newest_with(layout: Layout, table: Table, digest: str | None) -> Path | None:
     """The table file that still holds this content, if the newest ones do."""
-    paths = sorted((layout.root / group / name).glob("as_of=*/part.parquet"), reverse=True)
+    paths = sorted(layout.files(table), reverse=True)
     for path in paths[:5]:
         try:
             if digest is not None and file_info(path).content_hash == digest:
@@ -184,18 +184,18 @@ def _newest_with(layout: Layout, group: str, name: str, digest: str | None) -> P
     return None
 
 
-def _table_with(layout: Layout, group: str, name: str, digest: str | None) -> pa.Table | None:
-    path = _newest_with(layout, group, name, digest)
+def _table_with(layout: Layout, table: Table, digest: str | None) -> pa.Table | None:
+    path = _newest_with(layout, table, digest)
     return None if path is None else read_table(path)
 
 
 def _beside(layout: Layout, digest: str | None) -> dict[str, Row]:
     """The summary that was published with these weights, by portfolio."""
-    path = _newest_with(layout, "portfolios", "weights", digest)
+    path = _newest_with(layout, WEIGHTS, digest)
     if path is None:
         return {}
     try:
-        table = read_table(layout.root / "portfolios" / "summary" / path.parent.name / path.name)
+        table = read_table(layout.folder(SUMMARY) / path.parent.name / path.name)
     except (FileNotFoundError, CorruptFileError):
         return {}
     return {r["portfolio"]: r for r in table.to_pylist()}

@@ -91,7 +91,7 @@ def _asset_events(layout: Layout, record: LogRecord) -> list[RunEvent]:
     job = Job(namespace(), f"etf_pipeline.{asset}")
     inputs = [
         InputDataset("file", _name(layout, source), facets=_facets(layout, source))
-        for source in DATASETS[asset][2]
+        for source in DATASETS[asset][1]
     ]
     rows = record.metadata.get("dagster/row_count", record.metadata.get("rows_added"))
     statistics = output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(
@@ -131,7 +131,7 @@ def _nominal(record: LogRecord) -> dict[str, Any]:
 
 
 def _name(layout: Layout, asset: str) -> str:
-    return (layout.root.resolve() / DATASETS[asset][1]).as_posix()
+    return layout.folder(DATASETS[asset][0]).resolve().as_posix()
 
 
 def _facets(layout: Layout, asset: str) -> dict[str, Any]:
@@ -149,7 +149,7 @@ def _facets(layout: Layout, asset: str) -> dict[str, Any]:
 
 def _columns(layout: Layout, asset: str) -> dict[str, Any]:
     """Which input columns each output column comes from."""
-    table, _, sources = DATASETS[asset]
+    table, sources = DATASETS[asset]
     if not sources:
         return {}
     source = _name(layout, sources[0])

@@ -14,6 +14,7 @@ from etf_pipeline.events.log.outbox import Outbox
 from etf_pipeline.events.mode import Mode, detect_mode, probe
 from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.settings import EventSettings, load_event_settings
+from etf_pipeline.store.layout import Layout
 
 if TYPE_CHECKING:
     from etf_pipeline.events.kafka.publisher import Forwarder
@@ -23,11 +24,6 @@ log = logging.getLogger(__name__)
 _EXIT_SECONDS = 2.0
 _RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 _warned: set[str] = set()
-
-
-def log_path(data_dir: Path) -> Path:
-    """The local event log of a store."""
-    return data_dir / "events" / "events.sqlite"
 
 
 class Recorder:
@@ -41,7 +37,7 @@ class Recorder:
         self, data_dir: Path, settings: EventSettings | None = None, *, forward: bool = True
     ) -> None:
         self.settings = settings or load_event_settings()
-        self.log = Outbox(log_path(data_dir))
+        self.log = Outbox(Layout(data_dir).event_log)
         self._forward = forward
         self._forwarder: Forwarder | None = None
         self._kafka: KafkaEventStore | None = None

@@ -9,9 +9,9 @@ from typing import Any
 
 from etf_pipeline.events.log.outbox import Outbox
 from etf_pipeline.events.mode import detect_mode
-from etf_pipeline.events.recorder import log_path
 from etf_pipeline.events.settings import load_event_settings
 from etf_pipeline.events.tailer import STATUS
+from etf_pipeline.store.layout import Layout
 
 
 def events_status(data_dir: Path) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def events_status(data_dir: Path) -> dict[str, Any]:
         "waiting": 0,
         "relay": None,
     }
-    path = log_path(data_dir)
+    path = Layout(data_dir).event_log
     if path.exists():
         log = Outbox(path)
         try:

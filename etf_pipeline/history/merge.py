@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from etf_pipeline.errors import RejectedDataError
-from etf_pipeline.store.batches import BAR_COLUMNS, EVENT_COLUMNS, VALUE_COLUMNS
+from etf_pipeline.model.schemas import BAR_COLUMNS, EVENT_COLUMNS, VALUE_COLUMNS
 
 # Below this relative difference two prices are the same number sent twice.
 _SAME = 1e-7

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from etf_pipeline.history.levels import level_shifts
+from etf_pipeline.model.schemas import EVENT_COLUMNS, VALUE_COLUMNS
 from etf_pipeline.model.spacing import bar_spacing
-from etf_pipeline.store.batches import EVENT_COLUMNS, VALUE_COLUMNS
 
 QUARANTINED, FLAGGED, MISSING, PENDING = "quarantined", "flagged", "missing", "pending"
 _STALE_RUN = 5

@@ -23,13 +23,14 @@ from etf_pipeline.ingest.planning import missing_is_final, plan
 from etf_pipeline.ingest.source import Clock, Download, FetchFailure, PriceSource, Request, utc_now
 from etf_pipeline.model.calendars import last_final_session
 from etf_pipeline.model.instruments import Instrument
+from etf_pipeline.model.outcomes import FailureKind, Outcome, OutcomeKind
+from etf_pipeline.model.schemas import RAW
 from etf_pipeline.model.spacing import bar_spacing
 from etf_pipeline.settings import Settings
 from etf_pipeline.store.batches import BatchWriter, new_batch_id
 from etf_pipeline.store.hashing import file_hash
 from etf_pipeline.store.histories import Known, read_known
 from etf_pipeline.store.layout import Layout
-from etf_pipeline.store.manifests import Outcome
 from etf_pipeline.store.writer import locked
 
 log = logging.getLogger(__name__)
@@ -101,7 +102,7 @@ def collect(
             written = batch_id if len(batch) else None
     outcomes = [run.outcomes[i.ticker] for i in instruments]
     if written is not None:
-        digest = file_hash(layout.batch(partition, written))
+        digest = file_hash(layout.of(RAW, partition, written))
         outcomes = [replace(o, batch_hash=digest) if o.batch_id else o for o in outcomes]
     return Collected(written, outcomes)
 
@@ -123,7 +124,7 @@ def _answers(run: _Run, requests: list[Request]) -> Iterator[Outcome]:
         try:
             outcome = _take(run, answer)
         except RejectedDataError as error:
-            outcome = Outcome(ticker, "rejected", reason=str(error))
+            outcome = Outcome(ticker, OutcomeKind.REJECTED, reason=str(error))
         if outcome is not None:
             yield replace(outcome, source=run.source.name)
 
@@ -131,14 +132,20 @@ def _answers(run: _Run, requests: list[Request]) -> Iterator[Outcome]:
 def _failed(run: _Run, failure: FetchFailure) -> Outcome:
     ticker = failure.request.instrument.ticker
     if failure.kind == "rejected":
-        return Outcome(ticker, "rejected", reason=failure.reason, source=run.source.name)
+        return Outcome(ticker, OutcomeKind.REJECTED, reason=failure.reason, source=run.source.name)
     kind, reason = failure.kind, failure.reason
     if kind == "missing" and missing_is_final(run.layout, ticker, run.now.date()):
         kind = "permanent"
         reason += (
             "; missing on 3 separate days: if it is delisted, set last_session in the universe"
         )
-    return Outcome(ticker, "failed", reason=reason, failure_kind=kind, source=run.source.name)
+    return Outcome(
+        ticker,
+        OutcomeKind.FAILED,
+        reason=reason,
+        failure_kind=FailureKind(kind),
+        source=run.source.name,
+    )
 
 
 def _take(run: _Run, download: Download) -> Outcome | None:
@@ -150,7 +157,9 @@ def _take(run: _Run, download: Download) -> Outcome | None:
     if not rows["close"].notna().any() and tidy(rows).empty:
         if request.full:
             raise RejectedDataError("the answer holds no price of a finished session")
-        return Outcome(instrument.ticker, "unchanged", reason="no row in the trailing window")
+        return Outcome(
+            instrument.ticker, OutcomeKind.UNCHANGED, reason="no row in the trailing window"
+        )
     known = read_known(run.layout, instrument.ticker)
     if not request.full and (why := needs_full(known.rows, rows)) is not None:
         log.info("%s: fetching the whole history again: %s", instrument.ticker, why)
@@ -172,9 +181,9 @@ def _take(run: _Run, download: Download) -> Outcome | None:
 def _outcome(run: _Run, instrument: Instrument, known: Known, merge: Merge) -> Outcome:
     priced = merge.rows.index[merge.rows["close"].notna().to_numpy()]
     if not merge.changed:
-        what = "unchanged"
+        what = OutcomeKind.UNCHANGED
     else:
-        what = "updated" if known.info is not None else "collected"
+        what = OutcomeKind.UPDATED if known.info is not None else OutcomeKind.COLLECTED
     return Outcome(
         instrument.ticker,
         what,

@@ -7,9 +7,11 @@ import datetime as dt
 from etf_pipeline.errors import CorruptFileError
 from etf_pipeline.ingest.source import Request
 from etf_pipeline.model.instruments import Instrument
+from etf_pipeline.model.outcomes import GOOD, Outcome, OutcomeKind
+from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline.store.inventory import date_range
 from etf_pipeline.store.layout import Layout
-from etf_pipeline.store.manifests import GOOD, Outcome, recent_manifests
+from etf_pipeline.store.manifests import recent_manifests
 from etf_pipeline.store.reader import file_info, read_table
 
 _GONE_AFTER_DAYS = 3
@@ -22,7 +24,7 @@ def plan(
 
     A new ticker gets its full history; a known one a trailing window of `overlap`.
     """
-    path = layout.history(instrument.ticker)
+    path = layout.of(HISTORY, instrument.ticker)
     try:
         info = file_info(path)
     except FileNotFoundError:
@@ -32,7 +34,7 @@ def plan(
     if not info.ours:
         return Outcome(
             instrument.ticker,
-            "rejected",
+            OutcomeKind.REJECTED,
             reason=f"{path} was not written by this pipeline and has been left alone; "
             "move it away to have the pipeline keep this ticker",
         )
@@ -42,7 +44,7 @@ def plan(
     if instrument.last_session is not None and last >= instrument.last_session:
         return Outcome(
             instrument.ticker,
-            "unchanged",
+            OutcomeKind.UNCHANGED,
             reason=f"no longer trades: last session {instrument.last_session}",
             first_date=first,
             last_date=last,

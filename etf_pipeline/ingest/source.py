@@ -10,7 +10,7 @@ from typing import Protocol
 import pandas as pd
 
 from etf_pipeline.model.instruments import Instrument
-from etf_pipeline.store.batches import VALUE_COLUMNS
+from etf_pipeline.model.schemas import VALUE_COLUMNS
 
 Clock = Callable[[], dt.datetime]
 DOWNLOAD_COLUMNS = (*VALUE_COLUMNS, "adj_close_source")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline.store.cache import FileCache
 from etf_pipeline.store.inventory import available_tickers, unknown_ticker
 from etf_pipeline.store.layout import Layout
@@ -69,7 +70,7 @@ class StoreAccess:
         except FileNotFoundError:
             if self.use_event_sourcing and self._calls is not None and self._calls.restore(ticker):
                 return self._load(ticker)
-            where = str(self._layout.historical_dir)
+            where = str(self._layout.folder(HISTORY))
             raise unknown_ticker(ticker, self.available_etfs, where) from None
         return frame.copy(deep=False)  # copy-on-write: the cached values cannot be changed
 
@@ -98,7 +99,7 @@ class StoreAccess:
         return estimate(self._series(tickers), lookback_years, estimator, halflife)
 
     def _series(self, tickers: Sequence[str]) -> list[PriceSeries]:
-        from etf_pipeline.risk.prices import cached_prices
+        from etf_pipeline.store.prices import cached_prices
 
         return [cached_prices(self._layout, t, self._cache) for t in self._distinct(tickers)]
 

@@ -7,10 +7,12 @@ from typing import Any
 from rich.console import Console
 
 from etf_pipeline.cli.console import compact_table, show_notes
+from etf_pipeline.model.outcomes import Outcome
+from etf_pipeline.model.schemas import QUARANTINE
 from etf_pipeline.settings import Settings
 from etf_pipeline.store.inventory import describe_histories
 from etf_pipeline.store.layout import Layout
-from etf_pipeline.store.manifests import Outcome, read_manifest, recent_manifests
+from etf_pipeline.store.manifests import read_manifest, recent_manifests
 from etf_pipeline.store.reader import read_table
 
 
@@ -61,7 +63,7 @@ def _last_outcomes(layout: Layout) -> dict[str, Outcome]:
 
 
 def _quarantined(layout: Layout, ticker: str) -> int:
-    path = layout.quarantine(ticker)
+    path = layout.of(QUARANTINE, ticker)
     if not path.exists():
         return 0
     rows = read_table(path, ["date", "severity"]).to_pylist()

@@ -18,6 +18,7 @@ from etf_pipeline.events.recorder import Recorder
 from etf_pipeline.events.settings import EventSettings
 from etf_pipeline.events.store import EventStore, NoEventStore
 from etf_pipeline.library.provider import ETFDataProvider
+from etf_pipeline.model.file_names import decode_ticker
 from etf_pipeline.settings import Settings, load_settings
 from etf_pipeline.store.batches import (
     BatchReader,
@@ -25,7 +26,7 @@ from etf_pipeline.store.batches import (
     list_batch_ids,
     partitions_with_batches,
 )
-from etf_pipeline.store.layout import Layout, decode_ticker
+from etf_pipeline.store.layout import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +73,7 @@ class ETFSystem:
     @property
     def archive(self) -> Archive:
         """Events that were moved to Parquet."""
-        return Archive(self.layout.root / "events" / "archive")
+        return Archive(self.layout)
 
     @property
     def store(self) -> EventStore:

@@ -12,12 +12,12 @@ from etf_pipeline.model.schemas import (
     Table,
 )
 
-# By asset: its table, its folder below the store, and the assets it reads.
-DATASETS: dict[str, tuple[Table, str, tuple[str, ...]]] = {
-    "raw_prices": (RAW, "raw", ()),
-    "price_history": (HISTORY, "historical", ("raw_prices",)),
-    "risk_metrics": (RISK_METRICS, "risk/risk_metrics", ("price_history",)),
-    "correlations": (CORRELATIONS, "risk/correlations", ("price_history",)),
-    "optimised_portfolios": (WEIGHTS, "portfolios/weights", ("price_history",)),
-    "backtests": (BACKTESTS, "portfolios/backtests", ("price_history",)),
+# By asset: its table, and the assets it reads.
+DATASETS: dict[str, tuple[Table, tuple[str, ...]]] = {
+    "raw_prices": (RAW, ()),
+    "price_history": (HISTORY, ("raw_prices",)),
+    "risk_metrics": (RISK_METRICS, ("price_history",)),
+    "correlations": (CORRELATIONS, ("price_history",)),
+    "optimised_portfolios": (WEIGHTS, ("price_history",)),
+    "backtests": (BACKTESTS, ("price_history",)),
 }

@@ -1,46 +1,83 @@
-"""Arrow schema, key and units of every table: the one source for writers, checks and docs."""
+"""Schema, key, units, group and granularity of every table: the one source of all of them.
+
+Arrow itself is imported when a schema is first asked for: a path needs none.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from enum import Enum
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SCHEMA_VERSION = "1"
 
-_F, _S, _I, _D, _B = pa.float64(), pa.string(), pa.int64(), pa.date32(), pa.bool_()
-_TS = pa.timestamp("us", tz="UTC")
+_F, _S, _I, _D, _B = "double", "string", "int64", "date32[day]", "bool"
+_TS = "timestamp[us, tz=UTC]"
+
+
+class Granularity(Enum):
+    """What one file of a table is about, which is what its path is made from."""
+
+    BATCH = "a download of a partition: partition, batch id"
+    TICKER = "a ticker: its id"
+    RUN = "an asset of a run: asset, run id, partition"
+    AS_OF = "a day: the newest session it was computed from"
+    EVENTS = "a day of a channel: channel, day, name of the file"
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: name, Arrow type, what it holds (with unit) and whether it may be null."""
+    """One column: name, Arrow type by name, what it holds (with unit), whether it may be null."""
 
     name: str
-    type: pa.DataType
+    kind: str
     description: str
     nullable: bool = True
+
+    @property
+    def type(self) -> pa.DataType:
+        """The Arrow type."""
+        return _arrow_types()[self.kind]
 
 
 @dataclass(frozen=True)
 class Table:
-    """One table: its columns, its key and its sort order (the key)."""
+    """One table: its columns, its key and its sort order (the key), and where it belongs.
+
+    `group` names what is published together; `granularity` says what one file is about. Paths are
+    made from both by `store.layout.Layout.of`.
+    """
 
     name: str
     description: str
     key: tuple[str, ...]
     columns: tuple[Column, ...]
+    group: str
+    granularity: Granularity
 
     @cached_property
     def arrow(self) -> pa.Schema:
         """The exact schema of every file of this table."""
+        import pyarrow as pa
+
         return pa.schema([pa.field(c.name, c.type, c.nullable) for c in self.columns])
 
     @cached_property
     def names(self) -> list[str]:
         """Column names, in file order."""
         return [c.name for c in self.columns]
+
+
+@lru_cache(maxsize=1)
+def _arrow_types() -> dict[str, pa.DataType]:
+    import pyarrow as pa
+
+    known = (pa.float64(), pa.string(), pa.int64(), pa.date32(), pa.bool_())
+    return {str(t): t for t in (*known, pa.timestamp("us", tz="UTC"))}
 
 
 _BAR = (
@@ -55,6 +92,9 @@ _EVENTS = (
     Column("stock_splits", _F, "split ratio effective this session, 0 when none"),
     Column("capital_gains", _F, "capital-gains distribution, currency per unit"),
 )
+BAR_COLUMNS = tuple(c.name for c in _BAR)
+EVENT_COLUMNS = tuple(c.name for c in _EVENTS)
+VALUE_COLUMNS = (*BAR_COLUMNS, *EVENT_COLUMNS)
 _DATE = Column("date", _D, "exchange session (a date, never an instant)", nullable=False)
 _TICKER = Column("ticker", _S, "ticker id of the universe", nullable=False)
 _SOURCE = Column("source", _S, "yahoo, files, simulated or user", nullable=False)
@@ -70,6 +110,8 @@ RAW = Table(
         Column("adj_close_source", _F, "the source's own adjusted close, never used in metrics"),
         *_EVENTS,
     ),
+    "raw",
+    Granularity.BATCH,
 )
 
 HISTORY = Table(
@@ -83,6 +125,8 @@ HISTORY = Table(
         Column("adj_close", _F, "close adjusted for distributions (CRSP), by us", nullable=False),
         Column("flag", _S, "comma-joined rules this row was flagged by, null when none"),
     ),
+    "historical",
+    Granularity.TICKER,
 )
 
 QUARANTINE = Table(
@@ -103,6 +147,8 @@ QUARANTINE = Table(
         *_BAR,
         *_EVENTS,
     ),
+    "quarantine",
+    Granularity.TICKER,
 )
 
 MANIFEST = Table(
@@ -122,13 +168,17 @@ MANIFEST = Table(
         Column("first_date", _D, "first session held"),
         Column("last_date", _D, "last session held"),
         Column("content_hash", _S, "SHA-256 of the content published"),
+        Column("reason_code", _S, "why, as a code of `errors.ReasonCode`; null when nothing is"),
         Column("reason", _S, "why, in words; null when there is nothing to say"),
+        Column("path", _S, "file that was published, below the store; null when none was"),
         Column("batch_id", _S, "immutable raw batch that holds the evidence"),
         Column("batch_hash", _S, "SHA-256 of that batch's file; null unless it was made here"),
         Column("rules_version", _I, "version of the quality rules applied; null if none were"),
         Column("source", _S, "yahoo, files or simulated", nullable=False),
         Column("recorded_at", _TS, "when the row was recorded", nullable=False),
     ),
+    "manifests",
+    Granularity.RUN,
 )
 
 RISK_METRICS = Table(
@@ -163,6 +213,8 @@ RISK_METRICS = Table(
         Column("reason", _S, "why values are null or rows were left out"),
         _SOURCE,
     ),
+    "risk",
+    Granularity.AS_OF,
 )
 
 CORRELATIONS = Table(
@@ -179,6 +231,8 @@ CORRELATIONS = Table(
         Column("end", _D, "last common price date"),
         _SOURCE,
     ),
+    "risk",
+    Granularity.AS_OF,
 )
 
 WEIGHTS = Table(
@@ -193,6 +247,8 @@ WEIGHTS = Table(
         Column("volatility", _F, "volatility of the ticker, fraction a year", nullable=False),
         _SOURCE,
     ),
+    "portfolios",
+    Granularity.AS_OF,
 )
 
 SUMMARY = Table(
@@ -217,6 +273,8 @@ SUMMARY = Table(
         Column("end", _D, "last common price date"),
         _SOURCE,
     ),
+    "portfolios",
+    Granularity.AS_OF,
 )
 
 FRONTIER = Table(
@@ -231,6 +289,8 @@ FRONTIER = Table(
         Column("sharpe_ratio", _F, "excess return over volatility"),
         _SOURCE,
     ),
+    "portfolios",
+    Granularity.AS_OF,
 )
 
 BACKTESTS = Table(
@@ -247,6 +307,8 @@ BACKTESTS = Table(
         Column("cost", _F, "fraction of wealth paid for trading, null on other sessions"),
         _SOURCE,
     ),
+    "portfolios",
+    Granularity.AS_OF,
 )
 
 BACKTEST_WEIGHTS = Table(
@@ -260,6 +322,8 @@ BACKTEST_WEIGHTS = Table(
         Column("weight", _F, "fraction of the portfolio after trading", nullable=False),
         _SOURCE,
     ),
+    "portfolios",
+    Granularity.AS_OF,
 )
 
 EVENTS = Table(
@@ -279,6 +343,8 @@ EVENTS = Table(
         Column("partition", _I, "partition of the topic, 0 in the embedded store", nullable=False),
         Column("position", _I, "offset, or sequence number", nullable=False),
     ),
+    "events",
+    Granularity.EVENTS,
 )
 
 TABLES = (

@@ -9,8 +9,10 @@ import pyarrow as pa
 
 from etf_pipeline.errors import EtfError
 from etf_pipeline.history.build import validate_history
+from etf_pipeline.model.outcomes import Outcome
 from etf_pipeline.model.schemas import (
     CORRELATIONS,
+    HISTORY,
     QUARANTINE,
     RISK_METRICS,
     SUMMARY,
@@ -19,9 +21,7 @@ from etf_pipeline.model.schemas import (
 )
 from etf_pipeline.model.universe import Instrument
 from etf_pipeline.orchestration.resources import Pipeline
-from etf_pipeline.store.inventory import newest_partition
 from etf_pipeline.store.layout import Layout
-from etf_pipeline.store.manifests import Outcome
 from etf_pipeline.store.reader import read_table
 
 _ASSET = "price_history"
@@ -55,14 +55,14 @@ def history_check_results(
     held: dict[str, int] = {}
     for instrument in instruments:
         ticker = instrument.ticker
-        path = layout.history(ticker)
+        path = layout.of(HISTORY, ticker)
         if not path.exists():
             continue
         try:
             table = read_table(path)
             validate_history(table)
             days = table.column("date").to_numpy()
-            findings = read_table(layout.quarantine(ticker), QUARANTINE.names[:3])
+            findings = read_table(layout.of(QUARANTINE, ticker), QUARANTINE.names[:3])
         except (EtfError, FileNotFoundError) as error:
             invalid[ticker] = str(error)
             continue
@@ -95,8 +95,8 @@ def _result(
     )
 
 
-def _newest(pipeline: Pipeline, group: str, table: Table) -> pa.Table:
-    path = newest_partition(pipeline.layout, group, table.name)
+def _newest(pipeline: Pipeline, table: Table) -> pa.Table:
+    path = pipeline.layout.newest(table)
     if path is None:
         raise dg.Failure(f"{table.name} has not been published yet")
     return read_table(path)
@@ -108,7 +108,7 @@ def _newest(pipeline: Pipeline, group: str, table: Table) -> pa.Table:
 def metrics_possible(pipeline: dg.ResourceParam[Pipeline]) -> dg.AssetCheckResult:
     """Volatility not negative, drawdown within −1 and 0, CVaR not below VaR."""
     problems: dict[str, Any] = {}
-    for row in _newest(pipeline, "risk", RISK_METRICS).to_pylist():
+    for row in _newest(pipeline, RISK_METRICS).to_pylist():
         wrong = [
             rule
             for rule, ok in {
@@ -132,7 +132,7 @@ def metrics_possible(pipeline: dg.ResourceParam[Pipeline]) -> dg.AssetCheckResul
 )
 def correlations_psd(pipeline: dg.ResourceParam[Pipeline]) -> dg.AssetCheckResult:
     """Least eigenvalue not below −1e-8, in every window."""
-    frame = _newest(pipeline, "risk", CORRELATIONS).to_pandas()
+    frame = _newest(pipeline, CORRELATIONS).to_pandas()
     problems: dict[str, Any] = {}
     for window, part in frame.groupby("window"):
         matrix = part.pivot_table(index="ticker", columns="other", values="correlation").to_numpy()
@@ -150,7 +150,7 @@ def correlations_psd(pipeline: dg.ResourceParam[Pipeline]) -> dg.AssetCheckResul
 )
 def weights_add_up(pipeline: dg.ResourceParam[Pipeline]) -> dg.AssetCheckResult:
     """Within 1e-9, for every portfolio that has weights."""
-    frame = _newest(pipeline, "portfolios", WEIGHTS).to_pandas()
+    frame = _newest(pipeline, WEIGHTS).to_pandas()
     problems: dict[str, Any] = {}
     for name, part in frame.groupby("portfolio"):
         if abs(part["weight"].sum() - 1) > 1e-9 or (part["weight"] < -1e-9).any():
@@ -164,7 +164,7 @@ def weights_add_up(pipeline: dg.ResourceParam[Pipeline]) -> dg.AssetCheckResult:
 )
 def every_portfolio_optimised(pipeline: dg.ResourceParam[Pipeline]) -> dg.AssetCheckResult:
     """Names those that were not, with the reason."""
-    rows = _newest(pipeline, "portfolios", SUMMARY).to_pylist()
+    rows = _newest(pipeline, SUMMARY).to_pylist()
     problems = {r["portfolio"]: r["message"] for r in rows if not r["success"]}
     asset = "optimised_portfolios"
     return _result("every_portfolio_optimised", problems, dg.AssetCheckSeverity.WARN, asset)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from etf_pipeline.store.manifests import Outcome
+from etf_pipeline.model.outcomes import Outcome
 
 INTERRUPTED = "interrupted; what was published is whole"
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import dagster as dg
 
+from etf_pipeline.model.outcomes import Outcome
 from etf_pipeline.model.schemas import Table
-from etf_pipeline.store.manifests import Outcome
 
 OWNERS = ["team:etf_pipeline"]
 
@@ -68,7 +68,7 @@ def outcome_metadata(outcomes: Sequence[Outcome], manifest: Path) -> dict[str, A
     return {
         "tickers_ok": sum(o.good for o in outcomes),
         "tickers_not_ok": sum(not o.good for o in outcomes),
-        "outcomes": dg.MetadataValue.json(dict(counts)),
+        "outcomes": dg.MetadataValue.json({str(k): n for k, n in counts.items()}),
         "rows_added": sum(o.rows_added for o in outcomes),
         "rows_revised": sum(o.rows_revised for o in outcomes),
         "rows_quarantined": sum(o.rows_quarantined for o in outcomes),

@@ -11,13 +11,14 @@ from pathlib import Path
 from etf_pipeline.errors import CorruptFileError, SettingsError
 from etf_pipeline.events.recorder import Recorder
 from etf_pipeline.ingest.source import Clock, PriceSource, utc_now
+from etf_pipeline.model.outcomes import Outcome
 from etf_pipeline.model.portfolios import PortfolioSpec, load_portfolios
 from etf_pipeline.model.universe import Universe, load_universe
-from etf_pipeline.risk.prices import PriceSeries, cached_prices
+from etf_pipeline.risk.prices import PriceSeries
 from etf_pipeline.settings import Settings
 from etf_pipeline.store.cache import FileCache
 from etf_pipeline.store.layout import Layout
-from etf_pipeline.store.manifests import Outcome
+from etf_pipeline.store.prices import cached_prices
 
 Progress = Callable[[str, Outcome], None]
 

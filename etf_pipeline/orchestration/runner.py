@@ -14,13 +14,15 @@ from dagster_shared.error import SerializableErrorInfo
 from etf_pipeline.errors import EtfError
 from etf_pipeline.events.settings import load_event_settings
 from etf_pipeline.events.tailer import Relay
+from etf_pipeline.model.outcomes import Outcome
+from etf_pipeline.model.schemas import HISTORY, MANIFEST
 from etf_pipeline.orchestration.build import build_definitions
 from etf_pipeline.orchestration.event_log import DagsterLog
 from etf_pipeline.orchestration.failures import INTERRUPTED
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.orchestration.sensors import events_configured
 from etf_pipeline.orchestration.slots import process_tags
-from etf_pipeline.store.manifests import Outcome, read_manifest
+from etf_pipeline.store.manifests import read_manifest
 
 log = logging.getLogger(__name__)
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -91,12 +93,12 @@ def run_graph(
         )
         _read_outcomes(pipeline, report, result.run_id, partition)
         report.errors += _failures(result)
-    if pipeline.layout.historical_dir.exists():
+    if pipeline.layout.folder(HISTORY).exists():
         result = repository.get_job("derive").execute_in_process(
             run_config=_QUIET, instance=instance, raise_on_error=False, tags=process_tags()
         )
         report.errors += _failures(result)
-        path = pipeline.layout.manifest("optimised_portfolios", result.run_id, "")
+        path = pipeline.layout.of(MANIFEST, "optimised_portfolios", result.run_id, "")
         if path.exists():
             report.portfolios = {o.subject: o for o in read_manifest(path)}
     return report
@@ -125,7 +127,7 @@ def relayed(pipeline: Pipeline, instance: dg.DagsterInstance) -> Iterator[None]:
 def _read_outcomes(pipeline: Pipeline, report: RunReport, run_id: str, partition: str) -> None:
     """One outcome per ticker: the download's, unless the history step has worse news."""
     for asset in ("raw_prices", "price_history"):
-        path = pipeline.layout.manifest(asset, run_id, partition)
+        path = pipeline.layout.of(MANIFEST, asset, run_id, partition)
         if not path.exists():
             continue
         for outcome in read_manifest(path):

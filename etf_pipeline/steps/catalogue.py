@@ -15,17 +15,18 @@ import duckdb
 import pyarrow.parquet as pq
 
 from etf_pipeline.errors import CorruptFileError, StoreError, UniverseError
+from etf_pipeline.model.file_names import decode_ticker
+from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline.model.universe import load_universe
 from etf_pipeline.sql.views import MACROS, VIEWS, View, empty_columns
 from etf_pipeline.steps.catalogue_freshness import (
     FILES,
-    catalogue_path,
     filled,
     open_fresh,
     signature,
 )
 from etf_pipeline.steps.log_copy import copy_log
-from etf_pipeline.store.layout import Layout, decode_ticker
+from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.reader import file_info
 from etf_pipeline.store.writer import locked
 
@@ -49,7 +50,8 @@ def ensure_catalogue(root: Path, universe_file: Path, lock_timeout: float = 300.
     Raises:
         StoreError: there is no store, or its folder cannot be written.
     """
-    layout, path = Layout(root), catalogue_path(root)
+    layout = Layout(root)
+    path = layout.catalogue
     if not root.is_dir():
         raise StoreError(f"there is no store in {root} yet; run `etf run` first")
     with locked(layout.lock("catalogue", "etf.duckdb"), lock_timeout):
@@ -78,7 +80,7 @@ def _build(universe_file: Path, layout: Layout, path: Path, signed: str) -> None
 
 
 def _fill(db: duckdb.DuckDBPyConnection, universe_file: Path, layout: Layout) -> None:
-    tickers = sorted(decode_ticker(p.stem) for p in layout.historical_dir.glob("*.parquet"))
+    tickers = sorted(decode_ticker(p.stem) for p in layout.folder(HISTORY).glob("*.parquet"))
     db.execute(f"CREATE TYPE known_ticker AS ENUM ({', '.join(map(_quoted, tickers))})")
     for view in VIEWS:
         sql = view.sql
@@ -97,8 +99,8 @@ def _fill(db: duckdb.DuckDBPyConnection, universe_file: Path, layout: Layout) ->
 
 
 def _files(layout: Layout, patterns: list[str]) -> str:
-    root = layout.root.resolve()
-    return "[" + ", ".join(_quoted((root / p).as_posix()) for p in patterns) + "]"
+    root = layout.root.resolve().as_posix()
+    return "[" + ", ".join(_quoted(f"{root}/{p}") for p in patterns) + "]"
 
 
 def _comment(db: duckdb.DuckDBPyConnection, view: View) -> None:
@@ -143,7 +145,7 @@ _TICKER_COMMENT = "ticker id, as in prices"
 def _user_files(layout: Layout) -> list[Path]:
     """Histories that this package did not write."""
     found = []
-    for path in sorted(layout.historical_dir.glob("*.parquet")):
+    for path in sorted(layout.folder(HISTORY).glob("*.parquet")):
         try:
             if not file_info(path).ours:
                 found.append(path)
@@ -158,7 +160,7 @@ def _with_user_files(layout: Layout, sql: str) -> str:
     if not users:
         return sql
     parts = []
-    ours = [p for p in sorted(layout.historical_dir.glob("*.parquet")) if p not in users]
+    ours = [p for p in sorted(layout.folder(HISTORY).glob("*.parquet")) if p not in users]
     if ours:
         listed = ", ".join(_quoted(p.resolve().as_posix()) for p in ours)
         view = next(v for v in VIEWS if v.name == "prices")

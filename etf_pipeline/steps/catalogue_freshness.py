@@ -11,28 +11,38 @@ from pathlib import Path
 
 import duckdb
 
+from etf_pipeline.model.schemas import (
+    BACKTESTS,
+    CORRELATIONS,
+    EVENTS,
+    FRONTIER,
+    HISTORY,
+    MANIFEST,
+    QUARANTINE,
+    RAW,
+    RISK_METRICS,
+    SUMMARY,
+    WEIGHTS,
+)
 from etf_pipeline.sql.safe import Limits, SafeConnection
+from etf_pipeline.store.layout import Layout
 
 VERSION = 2
+_AT = Layout(Path())
 # By view: the files it reads, as globs below the store.
 FILES: dict[str, tuple[str, ...]] = {
-    "prices": ("historical/*.parquet",),
-    "risk_metrics_history": ("risk/risk_metrics/as_of=*/*.parquet",),
-    "correlations_history": ("risk/correlations/as_of=*/*.parquet",),
-    "weights_history": ("portfolios/weights/as_of=*/*.parquet",),
-    "portfolios_history": ("portfolios/summary/as_of=*/*.parquet",),
-    "frontier_history": ("portfolios/frontier/as_of=*/*.parquet",),
-    "backtests_history": ("portfolios/backtests/as_of=*/*.parquet",),
-    "quality": ("quarantine/*.parquet",),
-    "runs": ("manifests/*/*.parquet",),
-    "events": ("events/archive/*/*/*.parquet", "events/log/*.parquet"),
-    "raw_answers": ("raw/*/*.parquet",),
+    "prices": (_AT.pattern(HISTORY),),
+    "risk_metrics_history": (_AT.pattern(RISK_METRICS),),
+    "correlations_history": (_AT.pattern(CORRELATIONS),),
+    "weights_history": (_AT.pattern(WEIGHTS),),
+    "portfolios_history": (_AT.pattern(SUMMARY),),
+    "frontier_history": (_AT.pattern(FRONTIER),),
+    "backtests_history": (_AT.pattern(BACKTESTS),),
+    "quality": (_AT.pattern(QUARANTINE),),
+    "runs": (_AT.pattern(MANIFEST),),
+    "events": (_AT.pattern(EVENTS), f"{_AT.relative(_AT.event_log_copy)}/*.parquet"),
+    "raw_answers": (_AT.pattern(RAW),),
 }
-
-
-def catalogue_path(root: Path) -> Path:
-    """The catalogue of a store."""
-    return root / "etf.duckdb"
 
 
 def signature(root: Path, universe_file: Path) -> str:
@@ -40,7 +50,7 @@ def signature(root: Path, universe_file: Path) -> str:
     digest = (
         hashlib.sha256(universe_file.read_bytes()).hexdigest() if universe_file.is_file() else ""
     )
-    names = "\n".join(sorted(p.name for p in root.glob("historical/*.parquet")))
+    names = "\n".join(sorted(p.name for p in Layout(root).files(HISTORY)))
     return json.dumps(
         {
             "version": VERSION,
@@ -70,7 +80,7 @@ def signature_of(db: duckdb.DuckDBPyConnection) -> str | None:
 
 def logged(root: Path) -> str:
     """Number and hash of the newest event in the local log, empty without one."""
-    path = root / "events" / "events.sqlite"
+    path = Layout(root).event_log
     if not path.exists():
         return ""
     with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
@@ -85,19 +95,14 @@ def logged(root: Path) -> str:
 def copied(root: Path) -> str:
     """The same of the newest event that is copied to `events/log/`."""
     try:
-        return copied_path(root).read_text()
+        return Layout(root).event_log_copied.read_text()
     except OSError:
         return ""
 
 
-def copied_path(root: Path) -> Path:
-    """Where it is noted."""
-    return root / "events" / "log.copied"
-
-
 def open_fresh(root: Path, universe_file: Path) -> duckdb.DuckDBPyConnection | None:
     """The catalogue, opened for reading, if it may be used as it is."""
-    path = catalogue_path(root)
+    path = Layout(root).catalogue
     if not path.exists() or logged(root) != copied(root):
         return None
     try:

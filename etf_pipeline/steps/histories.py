@@ -23,6 +23,7 @@ from etf_pipeline.history.build import RULES_VERSION, build, validate_history
 from etf_pipeline.history.merge import empty_rows
 from etf_pipeline.model.calendars import sessions
 from etf_pipeline.model.instruments import Instrument
+from etf_pipeline.model.outcomes import FailureKind, Outcome, OutcomeKind
 from etf_pipeline.model.schemas import HISTORY, QUARANTINE
 from etf_pipeline.store.batches import BatchReader, Piece, list_batch_ids
 from etf_pipeline.store.hashing import content_hash
@@ -37,7 +38,6 @@ from etf_pipeline.store.histories import (
 )
 from etf_pipeline.store.inventory import date_range
 from etf_pipeline.store.layout import Layout
-from etf_pipeline.store.manifests import Outcome
 from etf_pipeline.store.reader import FileInfo, file_info
 from etf_pipeline.store.writer import locked, publish, write_text
 
@@ -87,7 +87,7 @@ def update_histories(
     """
     outcomes: list[Outcome] = []
     with locked(layout.lock("history", partition), lock_timeout), BatchReader(layout) as reader:
-        applied = Applied.load(layout.applied(partition))
+        applied = Applied.load(layout.watermark(partition))
         chosen = list(instruments)
         oldest = min((applied.last.get(i.ticker, "") for i in chosen), default="")
         fresh = [b for b in list_batch_ids(layout, partition) if b > oldest]
@@ -138,16 +138,18 @@ def _update_one(
                 outcome = _rebuild(layout, instrument, known, pieces)
         return outcome, max(pieces[-1].batch_id, done or "") if pieces else None
     except (MixedSourceError, RejectedDataError) as error:
-        return Outcome(ticker, "rejected", reason=str(error)), None
+        return Outcome(ticker, OutcomeKind.REJECTED, reason=str(error)), None
     except EtfError as error:
-        return Outcome(ticker, "failed", reason=str(error), failure_kind="transient"), None
+        return Outcome(
+            ticker, OutcomeKind.FAILED, reason=str(error), failure_kind=FailureKind.TRANSIENT
+        ), None
 
 
 def _set_aside(layout: Layout, ticker: str, known: Known, pieces: list[Piece]) -> list[Piece]:
     """Move a damaged history out of the readers' way, if there is anything to rebuild it from."""
     if not pieces:
         raise RejectedDataError(str(known.corrupt))
-    path = layout.history(ticker)
+    path = layout.of(HISTORY, ticker)
     path.replace(path.with_name(path.name + ".damaged"))
     log.warning("%s; set aside as %s.damaged and rebuilt", known.corrupt, path.name)
     return pieces
@@ -163,9 +165,9 @@ def _rebuild(layout: Layout, instrument: Instrument, known: Known, pieces: list[
             )
         return Outcome(
             instrument.ticker,
-            "failed",
+            OutcomeKind.FAILED,
             reason="nothing has been downloaded yet",
-            failure_kind="transient",
+            failure_kind=FailureKind.TRANSIENT,
         )
     check_origin(pieces, instrument, known)
     merged = fold(empty_rows(), pieces)
@@ -184,7 +186,7 @@ def _rebuild(layout: Layout, instrument: Instrument, known: Known, pieces: list[
 def _retire_aliases(layout: Layout, instrument: Instrument) -> None:
     """Remove the files of former names; the raw batches keep every row of them."""
     for alias in instrument.aliases:
-        for path in (layout.history(alias), layout.quarantine(alias)):
+        for path in (layout.of(HISTORY, alias), layout.of(QUARANTINE, alias)):
             try:
                 ours = file_info(path).ours
             except (FileNotFoundError, CorruptFileError):
@@ -198,7 +200,7 @@ def _unchanged(ticker: str, info: FileInfo) -> Outcome:
     first, last = date_range(info.path)
     return Outcome(
         ticker,
-        "unchanged",
+        OutcomeKind.UNCHANGED,
         first_date=first,
         last_date=last,
         content_hash=info.content_hash,
@@ -259,14 +261,14 @@ def publish_history(
     # Quarantine first: a history names the quarantine it belongs to, so a kill between the two
     # shows as a mismatch and is mended from the raw batches.
     publish(
-        layout.quarantine(instrument.ticker),
+        layout.of(QUARANTINE, instrument.ticker),
         QUARANTINE,
         built.quarantine,
         common,
         digest=quarantine_hash,
     )
     changed = publish(
-        layout.history(instrument.ticker),
+        layout.of(HISTORY, instrument.ticker),
         HISTORY,
         built.history,
         common
@@ -282,7 +284,11 @@ def publish_history(
     if built.adj_close_gap is not None and built.adj_close_gap > _ADJ_CLOSE_TOLERANCE:
         text = f"adjusted close differs from the source's by up to {built.adj_close_gap:.2e}"
         note = f"{note}; {text}" if note else text
-    outcome = ("collected" if is_new else "updated") if changed else "unchanged"
+    outcome = (
+        (OutcomeKind.COLLECTED if is_new else OutcomeKind.UPDATED)
+        if changed
+        else OutcomeKind.UNCHANGED
+    )
     return Outcome(
         instrument.ticker,
         outcome,

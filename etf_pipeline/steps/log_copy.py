@@ -14,9 +14,8 @@ from etf_pipeline.events.log.sqlite import SqliteEventStore
 from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.model.types import CHANNELS
 from etf_pipeline.events.proof.archive import to_table
-from etf_pipeline.events.recorder import log_path
 from etf_pipeline.model.schemas import EVENTS
-from etf_pipeline.steps.catalogue_freshness import copied, copied_path, logged
+from etf_pipeline.steps.catalogue_freshness import copied, logged
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.writer import publish, write_text
 
@@ -29,14 +28,14 @@ def copy_log(layout: Layout) -> None:
     newest, before = logged(root), copied(root)
     if newest == before:
         return
-    folder = copied_path(root).with_suffix("")
-    done = _still_there(log_path(root), before) if newest else 0
+    folder = layout.event_log_copy
+    done = _still_there(layout.event_log, before) if newest else 0
     if done == 0:  # none, or another log than the one that was copied
         _remove(folder.glob("*.parquet"))
     if newest:
-        _copy(log_path(root), folder, done)
+        _copy(layout.event_log, folder, done)
     # As of before the events were read: at worst the newest file is written once more.
-    write_text(copied_path(root), newest)
+    write_text(layout.event_log_copied, newest)
 
 
 def _copy(source: Path, folder: Path, done: int) -> None:

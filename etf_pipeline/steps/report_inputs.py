@@ -10,22 +10,25 @@ from typing import Any
 
 from etf_pipeline.errors import CorruptFileError, InsufficientDataError
 from etf_pipeline.model.portfolios import PortfolioSpec, load_portfolios
+from etf_pipeline.model.schemas import (
+    BACKTESTS,
+    CORRELATIONS,
+    FRONTIER,
+    QUARANTINE,
+    RISK_METRICS,
+    SUMMARY,
+    WEIGHTS,
+)
 from etf_pipeline.model.universe import Universe, load_universe
-from etf_pipeline.risk.prices import PriceSeries, load_prices
+from etf_pipeline.risk.prices import PriceSeries
 from etf_pipeline.settings import Settings
-from etf_pipeline.store.inventory import available_tickers, newest_partition
+from etf_pipeline.store.inventory import available_tickers
 from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.prices import load_prices
 from etf_pipeline.store.reader import FileInfo, file_info, read_table
 
 Row = dict[str, Any]
-_TABLES = (
-    ("portfolios", "summary"),
-    ("portfolios", "weights"),
-    ("portfolios", "frontier"),
-    ("portfolios", "backtests"),
-    ("risk", "risk_metrics"),
-    ("risk", "correlations"),
-)
+_TABLES = (SUMMARY, WEIGHTS, FRONTIER, BACKTESTS, RISK_METRICS, CORRELATIONS)
 
 
 @dataclass
@@ -71,8 +74,8 @@ class Inputs:
         return cls.of(settings, universe, series, specs, made_at)
 
     def __post_init__(self) -> None:
-        for group, name in _TABLES:
-            path = newest_partition(self.layout, group, name)
+        for table in _TABLES:
+            path, name = self.layout.newest(table), table.name
             self._tables[name] = [] if path is None else read_table(path).to_pylist()
             if path is not None:
                 info = file_info(path)
@@ -94,7 +97,7 @@ class Inputs:
 
     def findings(self, ticker: str) -> list[Row]:
         """The ticker's quality findings, if it has any."""
-        path = self.layout.quarantine(ticker)
+        path = self.layout.of(QUARANTINE, ticker)
         try:
             return read_table(path, ["date", "rule", "severity"]).to_pylist()
         except (CorruptFileError, FileNotFoundError):

@@ -17,8 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etf_pipeline.errors import CorruptFileError
+from etf_pipeline.model.file_names import encode_ticker, slug
 from etf_pipeline.model.schemas import RAW, SCHEMA_VERSION
-from etf_pipeline.store.layout import Layout, encode_ticker, slug
+from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.writer import META_KEY, atomic_file, parquet_options
 
 BAR_COLUMNS = ("open", "high", "low", "close", "volume")
@@ -70,7 +71,7 @@ class BatchWriter:
 
     def __init__(self, layout: Layout, partition: str, batch_id: str, source: str) -> None:
         self.batch_id = batch_id
-        self._path = layout.batch(partition, batch_id)
+        self._path = layout.of(RAW, partition, batch_id)
         self._source = source
         self._pieces: list[PieceInfo] = []
         self._stack = ExitStack()
@@ -213,7 +214,7 @@ class BatchReader:
 
 def list_batch_ids(layout: Layout, partition: str) -> list[str]:
     """Ids of a partition's batches, oldest first."""
-    folder = layout.raw_dir / encode_ticker(partition)
+    folder = layout.folder(RAW) / encode_ticker(partition)
     return sorted(p.stem for p in folder.glob("*.parquet"))
 
 
@@ -223,7 +224,7 @@ def open_batch(layout: Layout, partition: str, batch_id: str) -> Batch:
     Raises:
         CorruptFileError: the file is damaged; raw batches are never rewritten, so restore it.
     """
-    path = layout.batch(partition, batch_id)
+    path = layout.of(RAW, partition, batch_id)
     try:
         meta = json.loads((pq.read_metadata(path).metadata or {})[META_KEY])
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
@@ -234,7 +235,7 @@ def open_batch(layout: Layout, partition: str, batch_id: str) -> Batch:
 
 def partitions_with_batches(layout: Layout) -> Iterable[Path]:
     """Folders below `raw/`."""
-    return sorted(p for p in layout.raw_dir.glob("*") if p.is_dir())
+    return sorted(p for p in layout.folder(RAW).glob("*") if p.is_dir())
 
 
 def _corrupt(path: Path) -> CorruptFileError:

@@ -17,16 +17,17 @@ from etf_pipeline.history.build import RULES_VERSION, Built, build
 from etf_pipeline.history.merge import Merge, empty_rows, framed, merge_full, merge_window
 from etf_pipeline.history.quality import PENDING, QUARANTINED
 from etf_pipeline.model.calendars import sessions
+from etf_pipeline.model.file_names import decode_ticker
 from etf_pipeline.model.instruments import Instrument
+from etf_pipeline.model.schemas import HISTORY, QUARANTINE, VALUE_COLUMNS
 from etf_pipeline.store.batches import (
-    VALUE_COLUMNS,
     BatchReader,
     Piece,
     collected_at,
     list_batch_ids,
     partitions_with_batches,
 )
-from etf_pipeline.store.layout import Layout, decode_ticker
+from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.reader import FileInfo, file_info, read_table
 
 
@@ -46,7 +47,7 @@ class Known:
 
 def read_known(layout: Layout, ticker: str) -> Known:
     """Read a ticker's state; never raises for a damaged file, but says so."""
-    path = layout.history(ticker)
+    path = layout.of(HISTORY, ticker)
     try:
         info = file_info(path)
         if not info.ours:
@@ -67,8 +68,8 @@ def read_known(layout: Layout, ticker: str) -> Known:
 def healthy(layout: Layout, ticker: str) -> FileInfo | None:
     """The history's footer, if it is ours and goes with its quarantine and today's rules."""
     try:
-        info = file_info(layout.history(ticker))
-        theirs = file_info(layout.quarantine(ticker)).content_hash
+        info = file_info(layout.of(HISTORY, ticker))
+        theirs = file_info(layout.of(QUARANTINE, ticker)).content_hash
     except (FileNotFoundError, CorruptFileError):
         return None
     same = theirs == info.meta.get("quarantine_hash") and info.meta.get("rules") == RULES_VERSION
@@ -77,7 +78,7 @@ def healthy(layout: Layout, ticker: str) -> FileInfo | None:
 
 def _read_held_back(layout: Layout, ticker: str, info: FileInfo) -> pd.DataFrame | None:
     """Rows in quarantine, None when the file is not the one the history was published with."""
-    path = layout.quarantine(ticker)
+    path = layout.of(QUARANTINE, ticker)
     try:
         if file_info(path).content_hash != info.meta.get("quarantine_hash"):
             return None

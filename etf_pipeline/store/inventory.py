@@ -12,7 +12,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from etf_pipeline.errors import CorruptFileError, UnknownTickerError
-from etf_pipeline.store.layout import Layout, decode_ticker
+from etf_pipeline.model.file_names import decode_ticker
+from etf_pipeline.model.schemas import HISTORY
+from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.reader import file_info
 
 
@@ -32,7 +34,7 @@ class HistoryInfo:
 
 def available_tickers(layout: Layout) -> list[str]:
     """Tickers with a history file, sorted."""
-    return sorted(decode_ticker(p.stem) for p in layout.historical_dir.glob("*.parquet"))
+    return sorted(decode_ticker(p.stem) for p in layout.folder(HISTORY).glob("*.parquet"))
 
 
 def describe_histories(layout: Layout) -> list[HistoryInfo]:
@@ -53,11 +55,6 @@ def describe(layout: Layout, ticker: str) -> HistoryInfo:
     return HistoryInfo(
         ticker, path, info.num_rows, first, last, info.source, info.meta.get("currency")
     )
-
-
-def newest_partition(layout: Layout, group: str, table: str) -> Path | None:
-    """File of the newest `as_of` partition of a derived table, None before the first."""
-    return max((layout.root / group / table).glob("as_of=*/part.parquet"), default=None)
 
 
 def date_range(path: Path) -> tuple[dt.date | None, dt.date | None]:

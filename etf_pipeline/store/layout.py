@@ -1,118 +1,164 @@
-"""Paths of the store, and the reversible encoding of ticker ids as file names."""
+"""Every path of the store: `Layout.of(TABLE, …)` is the only place where one is made."""
 
 from __future__ import annotations
 
 import datetime as dt
-import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote
+from typing import Any
 
-from etf_pipeline.errors import StoreError
+from etf_pipeline.model.file_names import encode_ticker, slug
+from etf_pipeline.model.schemas import EVENTS, HISTORY, MANIFEST, RAW, Granularity, Table
 
-_SAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
-# Windows opens a device for these names, whatever the extension.
-_RESERVED = re.compile(r"(CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(?=$|[.])")
-_MAX_NAME = 180
-
-
-def encode_ticker(ticker: str) -> str:
-    """File-name stem of a ticker id; `decode_ticker` gives the id back.
-
-    Upper-case letters, digits, `-` and `_` stand for themselves, as does a dot between two of
-    them; every other byte is percent-encoded. So `vas` and `VAS` stay apart on disks that ignore
-    case, no id can leave the folder, and no id is a Windows device name.
-
-    Raises:
-        StoreError: the id is empty or too long for a file name.
-    """
-    if not ticker:
-        raise StoreError("a ticker id may not be empty; check the universe file")
-    parts: list[str] = []
-    for i, char in enumerate(ticker):
-        inner_dot = (
-            char == "."
-            and 0 < i < len(ticker) - 1
-            and ticker[i - 1] in _SAFE
-            and ticker[i + 1] in _SAFE
-        )
-        if char in _SAFE or inner_dot:
-            parts.append(char)
-        else:
-            parts.extend(f"%{byte:02X}" for byte in char.encode())
-    name = "".join(parts)
-    if _RESERVED.match(name):
-        name = f"%{ord(name[0]):02X}{name[1:]}"
-    if len(name) > _MAX_NAME:
-        raise StoreError(f"ticker id {ticker[:40]!r}… is too long for a file name; shorten it")
-    return name
-
-
-def decode_ticker(stem: str) -> str:
-    """Ticker id of a file-name stem made by `encode_ticker` (or of a plain name of a user)."""
-    return unquote(stem, errors="strict")
-
-
-def slug(text: str) -> str:
-    """`text` with everything but ASCII letters, digits, `-` and `_` replaced; not reversible."""
-    return re.sub(r"[^A-Za-z0-9_-]", "_", text)
+_AS_OF_FILE = "part.parquet"
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Paths below one data folder. Computes, touches nothing."""
+    """Paths below one data folder. Computes, touches nothing unless it says so."""
 
     root: Path
 
-    @property
-    def historical_dir(self) -> Path:
-        """Folder of the current histories, one file per ticker."""
-        return self.root / "historical"
+    def of(self, table: Table, *key: Any) -> Path:
+        """File of a table.
 
-    @property
-    def raw_dir(self) -> Path:
-        """Folder of the immutable download batches."""
-        return self.root / "raw"
+        Args:
+            table: which table.
+            key: what the file is about, as `Table.granularity` says: `of(RAW, partition,
+                batch_id)`, `of(HISTORY, ticker)`, `of(MANIFEST, asset, run_id, partition)`,
+                `of(WEIGHTS, as_of)`, `of(EVENTS, channel, day, name)`.
+        """
+        return self.folder(table).joinpath(*_PARTS[table.granularity](*key))
 
-    @property
-    def quarantine_dir(self) -> Path:
-        """Folder of the quality findings, one file per ticker."""
-        return self.root / "quarantine"
+    def folder(self, table: Table) -> Path:
+        """Folder below which every file of a table lies."""
+        return self.root.joinpath(*_folder(table))
 
-    def history(self, ticker: str) -> Path:
-        """File of one ticker's current history."""
-        return self.historical_dir / f"{encode_ticker(ticker)}.parquet"
+    def pattern(self, table: Table) -> str:
+        """Every file of a table, as a glob below the store with `/` between folders."""
+        return "/".join((*_folder(table), *_PATTERNS[table.granularity]))
+
+    def files(self, table: Table) -> list[Path]:
+        """Every file of a table that is there, in order of name. Looks at the disk."""
+        return sorted(self.root.glob(self.pattern(table)))
+
+    def newest(self, table: Table) -> Path | None:
+        """File of the newest `as_of` partition; None before the first. Looks at the disk."""
+        return max(self.folder(table).glob(f"as_of=*/{_AS_OF_FILE}"), default=None)
+
+    def relative(self, path: Path) -> str:
+        """A path below the store as manifests keep it: from the root, with `/`."""
+        return path.relative_to(self.root).as_posix()
 
     def find_history(self, ticker: str) -> Path:
         """The history file to read: ours, else one that a user named after the plain ticker."""
-        ours = self.history(ticker)
+        ours = self.of(HISTORY, ticker)
         if not ours.exists() and "/" not in ticker and "\\" not in ticker:
-            plain = self.historical_dir / f"{ticker}.parquet"
+            plain = self.folder(HISTORY) / f"{ticker}.parquet"
             if plain.exists():
                 return plain
         return ours
 
-    def quarantine(self, ticker: str) -> Path:
-        """File of one ticker's quality findings."""
-        return self.quarantine_dir / f"{encode_ticker(ticker)}.parquet"
+    def batches(self, partition: str) -> Path:
+        """Folder of one partition's raw batches."""
+        return self.folder(RAW) / encode_ticker(partition)
 
-    def batch(self, partition: str, batch_id: str) -> Path:
-        """File of one raw batch."""
-        return self.raw_dir / encode_ticker(partition) / f"{batch_id}.parquet"
+    def manifests(self, asset: str) -> Path:
+        """Folder of one asset's manifests."""
+        return self.folder(MANIFEST) / asset
 
-    def applied(self, partition: str) -> Path:
-        """File that says which raw batches the histories already hold."""
-        return self.root / "manifests" / "price_history" / f"{encode_ticker(partition)}.applied"
+    def manifests_of(self, asset: str, run_id: str) -> list[Path]:
+        """Manifests of one run, whatever the partition. Looks at the disk."""
+        return sorted(self.manifests(asset).glob(f"{slug(run_id)}-*.parquet"))
 
-    def manifest(self, asset: str, run_id: str, partition: str) -> Path:
-        """File of one run's manifest."""
-        name = f"{slug(run_id)}-{encode_ticker(partition or 'ALL')}.parquet"
-        return self.root / "manifests" / asset / name
+    def watermark(self, partition: str) -> Path:
+        """File that says which raw batches the histories of a partition already hold."""
+        return self.manifests("price_history") / f"{encode_ticker(partition)}.applied"
 
-    def table(self, group: str, table: str, as_of: dt.date) -> Path:
-        """File of one `as_of` partition of a derived table."""
-        return self.root / group / table / f"as_of={as_of:%Y-%m-%d}" / "part.parquet"
+    def report(self, portfolio: str | None) -> Path:
+        """A portfolio's report; the universe's when None."""
+        name = "universe" if portfolio is None else f"portfolio-{_report_name(portfolio)}"
+        return self.root / "reports" / f"{name}.html"
+
+    @property
+    def catalogue(self) -> Path:
+        """The DuckDB file of views over the store."""
+        return self.root / "etf.duckdb"
+
+    @property
+    def event_log(self) -> Path:
+        """The local event log, in SQLite."""
+        return self.root / "events" / "events.sqlite"
+
+    @property
+    def event_log_copy(self) -> Path:
+        """Folder of the same log as Parquet, for DuckDB."""
+        return self.root / "events" / "log"
+
+    @property
+    def event_log_copied(self) -> Path:
+        """File that says how far the log is copied."""
+        return self.root / "events" / "log.copied"
+
+    @property
+    def read_models(self) -> Path:
+        """The projections of the events, in SQLite."""
+        return self.root / "events" / "projections.sqlite"
+
+    @property
+    def archive(self) -> Path:
+        """Folder of the archived events."""
+        return self.folder(EVENTS)
 
     def lock(self, kind: str, name: str) -> Path:
         """File on which writers of one `kind` of thing named `name` take turns."""
         return self.root / ".locks" / kind / f"{encode_ticker(name)}.lock"
+
+
+def _folder(table: Table) -> tuple[str, ...]:
+    if table.granularity is Granularity.AS_OF:
+        return (table.group, table.name)
+    return (table.group, "archive") if table.granularity is Granularity.EVENTS else (table.group,)
+
+
+def _batch(partition: str, batch_id: str) -> tuple[str, ...]:
+    return encode_ticker(partition), f"{batch_id}.parquet"
+
+
+def _ticker(ticker: str) -> tuple[str, ...]:
+    return (f"{encode_ticker(ticker)}.parquet",)
+
+
+def _run(asset: str, run_id: str, partition: str = "") -> tuple[str, ...]:
+    return asset, f"{slug(run_id)}-{encode_ticker(partition or 'ALL')}.parquet"
+
+
+def _as_of(day: dt.date) -> tuple[str, ...]:
+    return f"as_of={day:%Y-%m-%d}", _AS_OF_FILE
+
+
+def _events(channel: str, day: dt.date, name: str) -> tuple[str, ...]:
+    return f"topic={channel}", f"day={day}", f"{name}.parquet"
+
+
+_PARTS: dict[Granularity, Callable[..., tuple[str, ...]]] = {
+    Granularity.BATCH: _batch,
+    Granularity.TICKER: _ticker,
+    Granularity.RUN: _run,
+    Granularity.AS_OF: _as_of,
+    Granularity.EVENTS: _events,
+}
+_PATTERNS = {
+    Granularity.BATCH: ("*", "*.parquet"),
+    Granularity.TICKER: ("*.parquet",),
+    Granularity.RUN: ("*", "*.parquet"),
+    Granularity.AS_OF: ("as_of=*", "*.parquet"),
+    Granularity.EVENTS: ("*", "*", "*.parquet"),
+}
+
+
+def _report_name(portfolio: str) -> str:
+    # Portfolio names are in lower case more often than not; only what is unsafe is encoded.
+    safe = all(c.isascii() and (c.isalnum() or c in "-_") for c in portfolio)
+    return portfolio if safe else encode_ticker(portfolio)

@@ -4,42 +4,19 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
+from etf_pipeline.errors import ReasonCode
+from etf_pipeline.model.outcomes import FailureKind, Outcome, OutcomeKind
 from etf_pipeline.model.schemas import MANIFEST
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.reader import read_table
 from etf_pipeline.store.writer import publish
 
-GOOD = frozenset({"collected", "updated", "unchanged"})
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What happened to one ticker (or portfolio) in one asset of one run."""
-
-    subject: str
-    outcome: str
-    reason: str | None = None
-    failure_kind: str | None = None
-    rows_added: int = 0
-    rows_revised: int = 0
-    rows_quarantined: int = 0
-    first_date: dt.date | None = None
-    last_date: dt.date | None = None
-    content_hash: str | None = None
-    batch_id: str | None = None
-    batch_hash: str | None = None
-    rules_version: int | None = None
-    source: str = ""
-
-    @property
-    def good(self) -> bool:
-        """Whether the subject is in the state that was asked for."""
-        return self.outcome in GOOD
+_ENUMS = {"outcome": OutcomeKind, "failure_kind": FailureKind, "reason_code": ReasonCode}
 
 
 def write_manifest(
@@ -66,7 +43,7 @@ def write_manifest(
         "recorded_at": [recorded_at] * len(rows),
     }
     table = pa.table({n: columns[n] for n in MANIFEST.names}, schema=MANIFEST.arrow)
-    path = layout.manifest(asset, run_id, partition)
+    path = layout.of(MANIFEST, asset, run_id, partition)
     publish(path, MANIFEST, table, {"asset": asset, "run_id": run_id, "partition": partition})
     return path
 
@@ -75,12 +52,22 @@ def read_manifest(path: Path) -> list[Outcome]:
     """Outcomes of one manifest file."""
     rows = read_table(path).to_pylist()
     fields = Outcome.__dataclass_fields__
-    return [Outcome(**{k: v for k, v in row.items() if k in fields}) for row in rows]
+    return [Outcome(**{k: _typed(k, v) for k, v in row.items() if k in fields}) for row in rows]
+
+
+def _typed(name: str, value: Any) -> Any:
+    """A column's value as `Outcome` has it; a code of a later release is kept as unexpected."""
+    kind = _ENUMS.get(name)
+    if kind is None or value is None:
+        return value
+    try:
+        return kind(value)
+    except ValueError:
+        return ReasonCode.UNEXPECTED if kind is ReasonCode else value
 
 
 def recent_manifests(layout: Layout, asset: str, limit: int = 50) -> list[Path]:
     """Manifest files of an asset, newest first."""
-    folder = layout.root / "manifests" / asset
-    return sorted(folder.glob("*.parquet"), key=lambda p: p.stat().st_mtime_ns, reverse=True)[
-        :limit
-    ]
+    return sorted(
+        layout.manifests(asset).glob("*.parquet"), key=lambda p: p.stat().st_mtime_ns, reverse=True
+    )[:limit]

@@ -31,7 +31,7 @@ def write_store(folder: Path) -> None:
     meta = {"source": "yahoo", "currency": "AUD", "findings": 0, "rules": RULES_VERSION}
     for i in range(TICKERS):
         table = build(bars(days, walk(ROWS, seed=i)), sessions("XASX")).history
-        publish(layout.history(f"T{i:04d}"), HISTORY, table, meta)
+        publish(layout.of(HISTORY, f"T{i:04d}"), HISTORY, table, meta)
 
 
 def paths(folder: Path) -> list[Path]:
@@ -44,9 +44,9 @@ def read(path: Path) -> Any:
 
 def ours(folder: Path) -> None:
     """Load and compute every metric of one window."""
-    from etf_pipeline.risk.prices import load_prices
     from etf_pipeline.risk.tables import metrics_row
     from etf_pipeline.store.layout import Layout
+    from etf_pipeline.store.prices import load_prices
 
     layout = Layout(folder)
     for path in paths(folder):
@@ -78,9 +78,9 @@ def plain(folder: Path) -> None:
 def metrics_of(name: str, folder: Path) -> Callable[[], None]:
     """The metrics of every ticker by one library, with the prices in memory already."""
     if name == "ours":
-        from etf_pipeline.risk.prices import load_prices
         from etf_pipeline.risk.tables import metrics_row
         from etf_pipeline.store.layout import Layout
+        from etf_pipeline.store.prices import load_prices
 
         loaded = [load_prices(Layout(folder), p.stem) for p in paths(folder)]
         return lambda: [metrics_row(one, None) for one in loaded] and None

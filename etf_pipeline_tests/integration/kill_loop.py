@@ -23,11 +23,11 @@ import pandas as pd
 from etf_pipeline.ingest.collect import collect
 from etf_pipeline.ingest.sources.files import FilesSource
 from etf_pipeline.model.schemas import RISK_METRICS
-from etf_pipeline.risk.prices import load_prices
 from etf_pipeline.risk.tables import risk_table
 from etf_pipeline.settings import Settings
 from etf_pipeline.steps.histories import update_histories
 from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.prices import load_prices
 from etf_pipeline.store.reader import read_history
 from etf_pipeline.store.writer import publish, sweep_temp_files
 from etf_pipeline_tests.support import asx_days, bars, instrument, walk, yahoo_rows
@@ -60,7 +60,7 @@ def work(root: Path, prices: Path, now: dt.datetime, run_id: str) -> None:
     outcomes = update_histories(layout, "XASX", INSTRUMENTS, 30)
     assert all(o.good for o in outcomes), outcomes
     table = risk_table([load_prices(layout, t) for t in TICKERS])
-    publish(layout.table("risk", "risk_metrics", now.date()), RISK_METRICS, table)
+    publish(layout.of(RISK_METRICS, now.date()), RISK_METRICS, table)
 
 
 def attempt(root: Path, prices: Path, run_id: str, kill_at: int, delay: float = -1.0) -> bool:

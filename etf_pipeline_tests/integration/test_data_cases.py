@@ -13,9 +13,10 @@ import pandas as pd
 import pytest
 
 from etf_pipeline.model.calendars import sessions
-from etf_pipeline.risk.prices import load_prices
+from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline.risk.tables import risk_table
 from etf_pipeline.store.histories import history_as_of
+from etf_pipeline.store.prices import load_prices
 from etf_pipeline.store.reader import to_frame
 from etf_pipeline_tests.support import World, asx_days, bars, instrument, walk
 
@@ -82,7 +83,7 @@ def test_08_a_session_is_a_date_in_duckdb_too(world: World):
     world.run(VAS)
     sql = duckdb.connect()
     sql.execute("SET TimeZone = 'UTC'")
-    path = world.layout.history("VAS")
+    path = world.layout.of(HISTORY, "VAS")
     kind, first = sql.execute(
         f"SELECT any_value(typeof(date)), CAST(min(date) AS VARCHAR) FROM '{path}'"
     ).fetchone()
@@ -276,8 +277,8 @@ def test_sources_are_never_mixed_in_one_history(world: World, tmp_path):
 
 def test_a_users_own_file_is_left_alone(world: World):
     world.serve("VAS", ROWS)
-    world.layout.historical_dir.mkdir(parents=True)
-    path = world.layout.history("VAS")
+    world.layout.folder(HISTORY).mkdir(parents=True)
+    path = world.layout.of(HISTORY, "VAS")
     pd.DataFrame({"Close": [1.0]}, index=pd.DatetimeIndex(["2024-01-02"], name="Date")).to_parquet(
         path
     )
@@ -293,7 +294,7 @@ def test_a_damaged_history_is_set_aside_and_rebuilt_from_the_raw_batches(world: 
     world.serve("VAS", ROWS)
     world.run(VAS)
     before = world.bytes_on_disk()
-    path = world.layout.history("VAS")
+    path = world.layout.of(HISTORY, "VAS")
     whole = path.read_bytes()
     bad = {"truncated": whole[: len(whole) // 2], "garbage": b"x" * 500, "empty": b""}[damage]
     path.write_bytes(bad)

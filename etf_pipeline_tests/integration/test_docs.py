@@ -15,6 +15,7 @@ from etf_pipeline.events.recorder import Recorder
 from etf_pipeline.events.settings import load_event_settings
 from etf_pipeline.ingest.collect import collect
 from etf_pipeline.ingest.sources.simulated import SimulatedSource
+from etf_pipeline.model.schemas import HISTORY, MANIFEST
 from etf_pipeline.settings import Settings
 from etf_pipeline.steps.catalogue_freshness import open_catalogue
 from etf_pipeline.steps.histories import update_histories
@@ -125,7 +126,7 @@ def test_the_commands_of_the_events_page(tmp_path, monkeypatch):
     layout = simulated_store(tmp_path / "data" / "etf")
     recorder = Recorder(layout.root, load_event_settings())
     for asset in ("raw_prices", "price_history"):
-        path = layout.manifest(asset, "docs", "XASX")
+        path = layout.of(MANIFEST, asset, "docs", "XASX")
         recorder.record(events_of_manifest(layout, path, recorder.instance))
     recorder.close()
     done = list(commands(ROOT / "docs" / "events.md"))
@@ -134,7 +135,7 @@ def test_the_commands_of_the_events_page(tmp_path, monkeypatch):
         result = CliRunner().invoke(app, shlex.split(command), catch_exceptions=False)
         assert result.exit_code == 0, (command, result.output)
     assert (tmp_path / "rebuilt" / "historical" / "VAS.parquet").read_bytes() == (
-        layout.history("VAS").read_bytes()
+        layout.of(HISTORY, "VAS").read_bytes()
     )
 
 

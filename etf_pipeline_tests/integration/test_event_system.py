@@ -22,7 +22,9 @@ from etf_pipeline.events.recorder import Recorder
 from etf_pipeline.events.settings import client_config, load_event_settings, redacted
 from etf_pipeline.library.selftest import selftest
 from etf_pipeline.library.system import ETFSystem
+from etf_pipeline.model.schemas import HISTORY, MANIFEST, RAW
 from etf_pipeline.settings import Settings
+from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifests import write_manifest
 from etf_pipeline_tests.events_support import (
     T0,
@@ -39,7 +41,7 @@ UTC = dt.UTC
 def relay(world, system, run_id, run_time):
     """What the relay does with the manifests of one run, without an orchestrator."""
     for asset in ("raw_prices", "price_history"):
-        path = world.layout.manifest(asset, run_id, "XASX")
+        path = world.layout.of(MANIFEST, asset, run_id, "XASX")
         events = events_of_manifest(world.layout, path, system.recorder.instance)
         system.recorder.record(events)
 
@@ -106,19 +108,19 @@ def test_histories_are_rebuilt_as_they_were_and_proven(world, system, tmp_path):
     world.serve("VAS", bars(days[:300], walk(320)[:300]))
     world.now = dt.datetime.combine(days[299].astype(object), dt.time(12), UTC)
     first = run(world, system, vas)
-    hash_then = file_info(world.layout.history("VAS")).content_hash
-    bytes_then = world.layout.history("VAS").read_bytes()
+    hash_then = file_info(world.layout.of(HISTORY, "VAS")).content_hash
+    bytes_then = world.layout.of(HISTORY, "VAS").read_bytes()
     world.serve("VAS", bars(days, walk(320)))
     world.now = dt.datetime.combine(days[319].astype(object), dt.time(12), UTC)
     run(world, system, vas)
-    assert file_info(world.layout.history("VAS")).content_hash != hash_then
+    assert file_info(world.layout.of(HISTORY, "VAS")).content_hash != hash_then
     (found,) = asyncio.run(system.rebuild_history(first, tmp_path / "then"))
     assert (found.status, found.content_hash, found.rows) == ("proved", hash_then, 300)
     assert (tmp_path / "then/historical/VAS.parquet").read_bytes() == bytes_then
     (now,) = asyncio.run(system.rebuild_history(world.now, tmp_path / "now"))
     assert now.status == "proved"
     assert (tmp_path / "now/historical/VAS.parquet").read_bytes() == (
-        world.layout.history("VAS").read_bytes()
+        world.layout.of(HISTORY, "VAS").read_bytes()
     )
     early = dt.datetime(2020, 1, 1, tzinfo=UTC)
     assert asyncio.run(system.rebuild_history(early, tmp_path / "early")) == []
@@ -165,7 +167,7 @@ def test_naive_times_are_refused(world, system):
 def test_a_lost_file_is_rebuilt_by_loading_it(world, system, caplog):
     two_runs(world, system)
     before = system.provider.load_etf_data("VAS")
-    path = world.layout.history("VAS")
+    path = world.layout.of(HISTORY, "VAS")
     content = path.read_bytes()
     path.unlink()
     after = system.provider.load_etf_data("VAS")
@@ -176,9 +178,9 @@ def test_a_lost_file_is_rebuilt_by_loading_it(world, system, caplog):
 
 def test_a_lost_file_with_a_damaged_batch_is_an_error(world, system):
     two_runs(world, system)
-    path = world.layout.history("VAS")
+    path = world.layout.of(HISTORY, "VAS")
     path.unlink()
-    batch = sorted(world.layout.raw_dir.rglob("*.parquet"))[0]
+    batch = sorted(world.layout.folder(RAW).rglob("*.parquet"))[0]
     batch.write_bytes(batch.read_bytes()[:-1] + b"x")
     with pytest.raises(ProofError, match="not the file that was collected"):
         system.provider.load_etf_data("VAS")
@@ -187,9 +189,9 @@ def test_a_lost_file_with_a_damaged_batch_is_an_error(world, system):
 
 def test_a_lost_file_that_comes_out_different_is_an_error(world, system, tmp_path):
     two_runs(world, system)
-    path = world.layout.history("VGS")
+    path = world.layout.of(HISTORY, "VGS")
     path.unlink()
-    batches = sorted(world.layout.raw_dir.rglob("*.parquet"))
+    batches = sorted(world.layout.folder(RAW).rglob("*.parquet"))
     shutil.move(batches[0], tmp_path / "elsewhere.parquet")
     with pytest.raises(ProofError, match="is gone"):
         system.provider.load_etf_data("VGS")
@@ -263,7 +265,7 @@ def test_without_events_a_rebuilt_history_is_called_unproven(world, tmp_path):
     (found,) = asyncio.run(system.rebuild_history(world.now, tmp_path / "then"))
     assert found.status == "unproven"
     assert (tmp_path / "then/historical/VAS.parquet").read_bytes() == (
-        world.layout.history("VAS").read_bytes()
+        world.layout.of(HISTORY, "VAS").read_bytes()
     )
     with pytest.raises(ValueError, match="another folder"):
         asyncio.run(system.rebuild_history(world.now, world.root))
@@ -366,14 +368,14 @@ def test_the_log_refuses_changes(world):
 
 def test_changed_files_of_the_store_show(world, system):
     two_runs(world, system)
-    batch = sorted(world.layout.raw_dir.rglob("*.parquet"))[0]
+    batch = sorted(world.layout.folder(RAW).rglob("*.parquet"))[0]
     content = batch.read_bytes()
     batch.write_bytes(content[:-1] + b"x")
     assert "was changed" in checks(system)["raw batches whole"].detail
     batch.unlink()
     assert "is gone" in checks(system)["raw batches whole"].detail
     batch.write_bytes(content)
-    shutil.copy(world.layout.history("VGS"), world.layout.history("VAS"))
+    shutil.copy(world.layout.of(HISTORY, "VGS"), world.layout.of(HISTORY, "VAS"))
     found = checks(system)
     assert found["raw batches whole"].ok
     assert "VAS" in found["histories as recorded"].detail
@@ -432,7 +434,7 @@ def test_archive_and_broker_without_gap_or_double(broker, tmp_path):
 
     settings = kafka_settings(broker.servers, kafka_topic_partitions=2)
     store = KafkaEventStore(settings)
-    archive = Archive(tmp_path / "archive")
+    archive = Archive(Layout(tmp_path))
     store.append(queries(60))
     report = archive_events(store, archive, T0)
     assert report.events == 60

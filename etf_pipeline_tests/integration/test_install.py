@@ -52,7 +52,7 @@ pd.DataFrame({"Close": range(1, 301)}, index=days).to_parquet(folder / "VAS.parq
 provider = ETFDataProvider("store")
 assert provider.available_etfs == ["VAS"]
 assert len(provider.load_etf_data("VAS")) == 300
-from etf_pipeline.risk.prices import load_prices
+from etf_pipeline.store.prices import load_prices
 from etf_pipeline.risk.tables import risk_table
 from etf_pipeline.store.layout import Layout
 assert risk_table([load_prices(Layout(Path("store")), "VAS")]).num_rows == 5

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from etf_pipeline.model.schemas import CORRELATIONS, HISTORY, RISK_METRICS, SUMMARY, WEIGHTS
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.orchestration.runner import run_graph
 from etf_pipeline.settings import Settings
@@ -52,8 +53,8 @@ def raw(real_data):
     return frames
 
 
-def newest(pipeline, group, table):
-    return read_table(pipeline.layout.table(group, table, dt.date(2025, 11, 12))).to_pandas()
+def newest(pipeline, table):
+    return read_table(pipeline.layout.of(table, dt.date(2025, 11, 12))).to_pandas()
 
 
 def test_every_ticker_is_collected_and_every_portfolio_optimised(done):
@@ -74,7 +75,7 @@ def test_row_counts(done, raw, real_data):
         if row["kind"] in ("open_zero", "bar_on_non_session", "close_outside_high_low"):
             faults[row["ticker"]].add(row["date"])
     for ticker, frame in raw.items():
-        history = read_table(pipeline.layout.history(ticker), ["date", "close"])
+        history = read_table(pipeline.layout.of(HISTORY, ticker), ["date", "close"])
         held = report.tickers[ticker].rows_quarantined
         assert history.num_rows + held == len(frame), ticker
         if ticker not in ("GOLD", "IVV", "IJH"):  # these have segments on another level too
@@ -91,7 +92,7 @@ def test_vas_over_its_last_three_years(done, raw):
     adjusted = raw["VAS"]["Adj Close"]
     adjusted = adjusted[adjusted.index >= pd.Timestamp("2022-11-12")]
     returns = adjusted.pct_change().dropna()
-    metrics = newest(pipeline, "risk", "risk_metrics")
+    metrics = newest(pipeline, RISK_METRICS)
     row = metrics[(metrics["ticker"] == "VAS") & (metrics["window"] == "3y")].iloc[0]
     assert row["n_obs"] == len(returns)
     assert row["mean_return"] == pytest.approx(252 * returns.mean(), rel=1e-9)
@@ -102,8 +103,8 @@ def test_vas_over_its_last_three_years(done, raw):
 
 def test_a_portfolios_volatility_from_its_weights(done, raw):
     pipeline, _, _ = done
-    weights = newest(pipeline, "portfolios", "weights").query("portfolio == 'core-four'")
-    summary = newest(pipeline, "portfolios", "summary").query("portfolio == 'core-four'").iloc[0]
+    weights = newest(pipeline, WEIGHTS).query("portfolio == 'core-four'")
+    summary = newest(pipeline, SUMMARY).query("portfolio == 'core-four'").iloc[0]
     tickers = list(weights["ticker"])
     prices = pd.concat([raw[t]["Adj Close"].rename(t) for t in tickers], axis=1, join="inner")
     # the one faulty row of VAS is in 2010, long before these five years
@@ -123,7 +124,7 @@ def test_a_portfolios_volatility_from_its_weights(done, raw):
 
 def test_correlations_of_the_last_year(done, raw):
     pipeline, _, _ = done
-    table = newest(pipeline, "risk", "correlations").query("window == '1y'")
+    table = newest(pipeline, CORRELATIONS).query("window == '1y'")
     tickers = sorted(table["ticker"].unique())
     assert "EINC" not in tickers  # it no longer trades
     prices = pd.concat([raw[t]["Adj Close"].rename(t) for t in tickers], axis=1, join="inner")
@@ -137,7 +138,7 @@ def test_beta_against_the_benchmark(done, raw):
     pair = pd.concat([raw[t]["Adj Close"].rename(t) for t in ("VHY", "A200")], axis=1, join="inner")
     returns = pair[pair.index >= pd.Timestamp("2022-11-12")].pct_change().dropna()
     covariance = returns.cov()
-    metrics = newest(pipeline, "risk", "risk_metrics")
+    metrics = newest(pipeline, RISK_METRICS)
     row = metrics[(metrics["ticker"] == "VHY") & (metrics["window"] == "3y")].iloc[0]
     beta = covariance.loc["VHY", "A200"] / covariance.loc["A200", "A200"]
     assert row["beta"] == pytest.approx(beta, rel=1e-9)
@@ -145,7 +146,7 @@ def test_beta_against_the_benchmark(done, raw):
 
 def test_a_window_that_a_history_does_not_cover_is_not_filled(done):
     pipeline, _, _ = done
-    metrics = newest(pipeline, "risk", "risk_metrics")
+    metrics = newest(pipeline, RISK_METRICS)
     row = metrics[(metrics["ticker"] == "HETH") & (metrics["window"] == "3y")].iloc[0]
     assert np.isnan(row["volatility"])
     assert row["reason"] == "history covers 2.0 of 3 years"
@@ -153,7 +154,7 @@ def test_a_window_that_a_history_does_not_cover_is_not_filled(done):
 
 def test_sql_over_the_parquet_store(done, raw):
     pipeline, _, _ = done
-    glob = pipeline.layout.historical_dir / "*.parquet"
+    glob = pipeline.layout.folder(HISTORY) / "*.parquet"
     sql = f"SELECT count(*), min(date), max(date) FROM '{glob}' WHERE filename LIKE '%VGS%'"
     count, first, last = duckdb.connect().execute(sql).fetchone()
     assert (count, str(first), str(last)) == (len(raw["VGS"]), "2014-11-18", "2025-11-12")

@@ -11,11 +11,12 @@ import pandas as pd
 import pytest
 
 from etf_pipeline.errors import InsufficientDataError
+from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline.orchestration.assets.serving import report_inputs
 from etf_pipeline.report.charts import clustered
 from etf_pipeline.report.html import portfolio_report, universe_report
 from etf_pipeline.report.parts import calendar_years
-from etf_pipeline.steps.reports import publish_reports, report_path
+from etf_pipeline.steps.reports import publish_reports
 from etf_pipeline.store.layout import Layout
 from etf_pipeline_tests.pipeline.support import PORTFOLIOS, execute, make_pipeline
 
@@ -171,7 +172,7 @@ def test_the_same_inputs_give_the_same_file(inputs):
 def test_provenance_names_the_hashes(inputs, pipeline):
     from etf_pipeline.store.reader import file_info
 
-    digest = file_info(pipeline.layout.history("VAS")).content_hash
+    digest = file_info(pipeline.layout.of(HISTORY, "VAS")).content_hash
     assert f"<code>{digest}</code>" in portfolio_report(inputs, "pair")
 
 
@@ -179,7 +180,7 @@ def test_only_one_on_request(inputs, tmp_path):
     moved = inputs.layout
     inputs.layout = Layout(tmp_path)
     try:
-        assert publish_reports(inputs, ["pair"]) == {"pair": report_path(Layout(tmp_path), "pair")}
+        assert publish_reports(inputs, ["pair"]) == {"pair": Layout(tmp_path).report("pair")}
     finally:
         inputs.layout = moved
 

@@ -23,7 +23,8 @@ from etf_pipeline.errors import QueryError
 from etf_pipeline.sql.safe import Limits, checked
 from etf_pipeline.sql.views import MACROS, VIEWS
 from etf_pipeline.steps.catalogue import ensure_catalogue
-from etf_pipeline.steps.catalogue_freshness import catalogue_path, open_catalogue
+from etf_pipeline.steps.catalogue_freshness import open_catalogue
+from etf_pipeline.store.layout import Layout
 from etf_pipeline_tests.events_support import embedded_settings
 from etf_pipeline_tests.integration.test_docs import NOW, simulated_store
 from etf_pipeline_tests.pipeline.support import execute, make_pipeline
@@ -208,7 +209,7 @@ def test_events_are_there(store):
     recorder.record(queries(10))
     sql = "SELECT count(*), count(DISTINCT id) FROM events"
     assert ask(store, sql).rows == [(10, 10)]
-    archive_events(recorder.log, Archive(store[0] / "events/archive"), NOW)
+    archive_events(recorder.log, Archive(Layout(store[0])), NOW)
     recorder.record(queries(5, start=10))
     assert ask(store, sql).rows == [(15, 15)]
     asked = ask(store, "SELECT data->>'$.operation', count(*) FROM events GROUP BY ALL").rows
@@ -219,7 +220,7 @@ def test_events_are_there(store):
 def test_the_copied_log_follows_the_log(store, monkeypatch):
     """Whole files stay as they are; pruned, replaced and lost logs show."""
     from etf_pipeline.events.proof.archive import Archive, archive_events, prune_log
-    from etf_pipeline.events.recorder import Recorder, log_path
+    from etf_pipeline.events.recorder import Recorder
     from etf_pipeline_tests.events_support import queries
 
     monkeypatch.setattr("etf_pipeline.steps.log_copy.EVENTS_PER_FILE", 100)
@@ -244,7 +245,7 @@ def test_the_copied_log_follows_the_log(store, monkeypatch):
     assert len(there()) == 437
     assert files() == before
 
-    archive = Archive(store[0] / "events/archive")
+    archive = Archive(Layout(store[0]))
     archive_events(recorder.log, archive, NOW)
     assert prune_log(recorder.log, archive, 0, sent=False) == 437
     assert there() == {e.id for e in events}
@@ -254,7 +255,7 @@ def test_the_copied_log_follows_the_log(store, monkeypatch):
     assert len(files()) == 1
 
     recorder.close(0)
-    for path in log_path(store[0]).parent.glob("events.sqlite*"):
+    for path in Layout(store[0]).event_log.parent.glob("events.sqlite*"):
         path.unlink()
     shutil.rmtree(archive.root)
     assert there() == set()
@@ -567,4 +568,4 @@ def test_no_store_is_told(tmp_path):
     done = etf((tmp_path / "none", tmp_path / "u.csv"), "SELECT 1")
     assert done.returncode == 1
     assert b"etf run" in done.stderr
-    assert not catalogue_path(tmp_path / "none").exists()
+    assert not Layout(tmp_path / "none").catalogue.exists()

@@ -8,6 +8,7 @@ import pytest
 
 from etf_pipeline.ingest.source import Download, FetchFailure, Request
 from etf_pipeline.ingest.sources.yahoo import YahooSource
+from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline_tests.support import World, asx_days, bars, instrument, walk
 
 DAYS = asx_days("2024-09-02", 300)
@@ -124,7 +125,7 @@ def test_another_symbol_is_refused(world, vas):
     outcome = world.run(vas)["VAS"]
     assert outcome.outcome == "rejected"
     assert "asked for VAS.AX, got IVV.AX" in outcome.reason
-    assert not world.layout.history("VAS").exists()
+    assert not world.layout.of(HISTORY, "VAS").exists()
 
 
 def test_a_rename_is_refused_with_the_remedy_and_then_keeps_the_history(world, vas):
@@ -136,7 +137,7 @@ def test_a_rename_is_refused_with_the_remedy_and_then_keeps_the_history(world, v
     renamed = instrument("NEW", aliases=("VAS",))
     world.run(renamed)
     assert len(world.history("NEW")) == 300
-    assert not world.layout.history("VAS").exists()
+    assert not world.layout.of(HISTORY, "VAS").exists()
 
 
 @pytest.mark.parametrize("arg", [None, "lies"])

@@ -13,10 +13,12 @@ from etf_pipeline.events.model.types import LINEAGE
 from etf_pipeline.events.recorder import Recorder
 from etf_pipeline.events.settings import load_event_settings
 from etf_pipeline.events.tailer import Cursor, LogRecord, Relay
+from etf_pipeline.model.outcomes import Outcome
+from etf_pipeline.model.schemas import HISTORY, RAW
 from etf_pipeline.orchestration.build import build_definitions
 from etf_pipeline.orchestration.event_log import DagsterLog
 from etf_pipeline.store.layout import Layout
-from etf_pipeline.store.manifests import Outcome, write_manifest
+from etf_pipeline.store.manifests import write_manifest
 from etf_pipeline_tests.conftest import new_broker
 from etf_pipeline_tests.events_support import T0, embedded_settings, kafka_settings
 from etf_pipeline_tests.pipeline.support import execute, make_pipeline
@@ -89,12 +91,12 @@ def test_a_whole_run_becomes_events(tmp_path, instance, made_relay):
     layout = pipeline.layout
     for ticker, etf in state.etfs.items():
         (batch,) = etf.batches
-        assert layout.batch(batch.partition, batch.batch_id).exists()
+        assert layout.of(RAW, batch.partition, batch.batch_id).exists()
         assert len(batch.batch_hash) == 64
         assert etf.updated.batch_id == batch.batch_id
         from etf_pipeline.store.reader import file_info
 
-        assert etf.updated.content_hash == file_info(layout.history(ticker)).content_hash
+        assert etf.updated.content_hash == file_info(layout.of(HISTORY, ticker)).content_hash
     assert set(state.risk) == {"VAS", "VGS", "VAF"}
     from etf_pipeline.store.reader import read_table
 

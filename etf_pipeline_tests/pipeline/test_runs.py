@@ -3,6 +3,18 @@
 import dagster as dg
 import pytest
 
+from etf_pipeline.model.schemas import (
+    BACKTEST_WEIGHTS,
+    BACKTESTS,
+    CORRELATIONS,
+    FRONTIER,
+    HISTORY,
+    MANIFEST,
+    RAW,
+    RISK_METRICS,
+    SUMMARY,
+    WEIGHTS,
+)
 from etf_pipeline.orchestration.build import build_definitions
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.orchestration.runner import run_graph
@@ -28,23 +40,23 @@ def test_the_whole_graph(tmp_path, instance):
         ("VAS", "VGS", "VAF"), "collected"
     )
     layout = pipeline.layout
-    day = read_table(layout.history("VAS"), ["date"]).column("date")[-1].as_py()
-    for group, table in (
-        ("risk", "risk_metrics"),
-        ("risk", "correlations"),
-        ("portfolios", "weights"),
-        ("portfolios", "summary"),
-        ("portfolios", "frontier"),
-        ("portfolios", "backtests"),
-        ("portfolios", "backtest_weights"),
+    day = read_table(layout.of(HISTORY, "VAS"), ["date"]).column("date")[-1].as_py()
+    for table in (
+        RISK_METRICS,
+        CORRELATIONS,
+        WEIGHTS,
+        SUMMARY,
+        FRONTIER,
+        BACKTESTS,
+        BACKTEST_WEIGHTS,
     ):
-        path = layout.table(group, table, day)
+        path = layout.of(table, day)
         rows = read_table(path)
         assert rows.num_rows > 0
         # simulated data say so in every row and in every file
         assert set(rows.column("source").to_pylist()) == {"simulated"}
         assert file_info(path).source == "simulated"
-    assert file_info(layout.history("VAS")).source == "simulated"
+    assert file_info(layout.of(HISTORY, "VAS")).source == "simulated"
 
 
 def test_a_second_run_with_nothing_new_changes_no_byte(tmp_path, instance):
@@ -76,7 +88,7 @@ def test_what_a_materialisation_says(tmp_path, instance):
     assert metadata["first_date"].value == "2014-01-02"
     assert "| VAS | collected |" in metadata["tickers"].value
     assert metadata["dagster/uri"].value.startswith("file://")
-    manifest = read_manifest(pipeline.layout.manifest("price_history", event.run_id, "XASX"))
+    manifest = read_manifest(pipeline.layout.of(MANIFEST, "price_history", event.run_id, "XASX"))
     assert [o.subject for o in manifest] == ["VAF", "VAS", "VGS"]
     tags = event.asset_materialization.tags
     assert tags["dagster/data_version"]
@@ -156,7 +168,7 @@ def test_a_transient_failure_is_overcome_by_the_retry(tmp_path, instance, yahoo)
     yahoo.fault("*", "500", times=12)
     pipeline = make_pipeline(tmp_path, source="yahoo", yahoo_url=yahoo.url, yahoo_concurrency=1)
     assert execute(pipeline, instance, "ingest", "XASX").success
-    assert pipeline.layout.history("VAS").exists()
+    assert pipeline.layout.of(HISTORY, "VAS").exists()
 
 
 def test_the_main_job_never_falls_back_to_another_source(tmp_path, instance):
@@ -179,9 +191,9 @@ def test_a_failed_blocking_check_holds_back_what_depends_on_it(tmp_path, instanc
     before = dg.evaluate_automation_conditions(defs=defs, instance=instance)
     execute(pipeline, instance, "ingest", "XASX")
     (folder / "VGS.parquet").unlink()
-    for batch in pipeline.layout.raw_dir.rglob("*.parquet"):
+    for batch in pipeline.layout.folder(RAW).rglob("*.parquet"):
         batch.unlink()
-    path = pipeline.layout.history("VGS")
+    path = pipeline.layout.of(HISTORY, "VGS")
     path.write_bytes(path.read_bytes()[:-100])
     result = execute(pipeline, instance, "ingest", "XASX")
     evaluations = {e.check_name: e for e in result.get_asset_check_evaluations()}
@@ -236,7 +248,7 @@ def test_run_configuration_chooses_tickers_and_source(tmp_path, instance, yahoo)
         pipeline, instance, "ingest", "XASX", tickers=["VAS"], source="yahoo", full_refresh=True
     )
     assert result.success
-    assert file_info(pipeline.layout.history("VAS")).source == "yahoo"
+    assert file_info(pipeline.layout.of(HISTORY, "VAS")).source == "yahoo"
     assert set(yahoo.seen) == {"VAS.AX"}
 
 

@@ -15,6 +15,7 @@ from etf_pipeline.events.model.state import SystemState, fold
 from etf_pipeline.events.proof.archive import Archive, archive_events, read_all
 from etf_pipeline.events.proof.projections import Projections
 from etf_pipeline.events.tailer import OVERLAP, Cursor
+from etf_pipeline.store.layout import Layout
 from etf_pipeline_tests.events_support import T0, collected, ids, optimised, query, updated
 
 moments = st.integers(0, 20).map(lambda s: T0 + dt.timedelta(seconds=s))
@@ -107,7 +108,7 @@ def test_the_read_models_say_what_the_state_says(log, random, size):
 def test_archive_and_store_together_have_every_event_once(log, cuts):
     with tempfile.TemporaryDirectory() as folder:
         store = SqliteEventStore(Path(folder) / "events.sqlite")
-        archive = Archive(Path(folder) / "archive")
+        archive = Archive(Layout(Path(folder)))
         edges = [0, *sorted(min(c, len(log)) for c in cuts), len(log)]
         for n, (begin, end) in enumerate(pairwise(edges)):
             store.append(log[begin:end])

@@ -3,7 +3,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from etf_pipeline.errors import StoreError
-from etf_pipeline.store.layout import Layout, decode_ticker, encode_ticker
+from etf_pipeline.model.file_names import decode_ticker, encode_ticker
+from etf_pipeline.model.schemas import HISTORY
+from etf_pipeline.store.layout import Layout
 
 SAFE = set("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.%")
 
@@ -35,7 +37,7 @@ def test_windows_device_names_are_not_used(name):
 
 @pytest.mark.parametrize("ticker", ["BRK/A", "^AXJO", "EURUSD=X", "BRK-B", "A..B", "../x", ".."])
 def test_no_ticker_leaves_the_folder(tmp_path, ticker):
-    path = Layout(tmp_path).history(ticker)
+    path = Layout(tmp_path).of(HISTORY, ticker)
     assert path.parent == tmp_path / "historical"
     assert path.resolve().parent == (tmp_path / "historical").resolve()
 

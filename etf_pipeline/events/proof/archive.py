@@ -20,6 +20,7 @@ from etf_pipeline.events.model.types import CHANNELS, LINEAGE
 from etf_pipeline.events.store import Batches, EventStore
 from etf_pipeline.model.schemas import EVENTS
 from etf_pipeline.store.hashing import content_hash
+from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.reader import read_table
 from etf_pipeline.store.writer import META_KEY, publish
 
@@ -49,8 +50,9 @@ class ArchiveReport:
 class Archive:
     """The folder `events/archive`; each run adds files, none is ever changed."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self.root = layout.archive
 
     def files(self) -> list[Archived]:
         """Every file, oldest day first.
@@ -59,7 +61,7 @@ class Archive:
             CorruptFileError: a file is not readable, or not one of ours.
         """
         found = []
-        for path in sorted(self.root.glob("topic=*/day=*/*.parquet")):
+        for path in self._layout.files(EVENTS):
             try:
                 footer = pq.read_metadata(path)
                 meta = json.loads((footer.metadata or {})[META_KEY])
@@ -105,7 +107,7 @@ class Archive:
             groups.setdefault((event.channel, event.recorded.date()), []).append(event)
         made = []
         for (channel, day), group in sorted(groups.items()):
-            path = self.root / f"topic={channel}" / f"day={day}" / f"{store}-{stamp}.parquet"
+            path = self._layout.of(EVENTS, channel, day, f"{store}-{stamp}")
             group.sort(key=lambda e: (e.partition, e.position))
             ranges: dict[int, list[int]] = {}
             last_ids = {}

@@ -52,11 +52,6 @@ class Place(NamedTuple):
     last_id: str
 
 
-def projections_path(data_dir: Path) -> Path:
-    """The read models of a store."""
-    return data_dir / "events" / "projections.sqlite"
-
-
 class Projections:
     """The read models of one file; several workers on one machine may share it."""
 

@@ -13,6 +13,7 @@ from etf_pipeline.events.model.types import ETFDataCollected, ETFDataUpdated
 from etf_pipeline.history.build import RULES_VERSION
 from etf_pipeline.history.merge import empty_rows
 from etf_pipeline.model.instruments import Instrument
+from etf_pipeline.model.schemas import RAW
 from etf_pipeline.steps.histories import publish_history
 from etf_pipeline.store.batches import BatchReader, Piece
 from etf_pipeline.store.hashing import file_hash
@@ -93,13 +94,13 @@ class Rebuilder:
         pieces = [p for p in found if p.batch_id <= newest]
         if not pieces:
             raise CorruptFileError(
-                f"{ticker}: none of its raw batches is in {self._layout.raw_dir}"
+                f"{ticker}: none of its raw batches is in {self._layout.folder(RAW)}"
             )
         return pieces
 
     def _check(self, event: ETFDataCollected) -> None:
         key = (event.partition, event.batch_id)
-        path = self._layout.batch(*key)
+        path = self._layout.of(RAW, *key)
         if key not in self._hashes:
             self._hashes[key] = file_hash(path) if path.exists() else None
         if self._hashes[key] is None:

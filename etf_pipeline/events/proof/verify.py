@@ -12,6 +12,7 @@ from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.model.state import SystemState
 from etf_pipeline.events.model.types import CHANNELS, REGISTRY
 from etf_pipeline.events.proof.archive import archived_chain, check_seam
+from etf_pipeline.model.schemas import HISTORY, RAW
 from etf_pipeline.store.hashing import file_hash
 from etf_pipeline.store.reader import file_info
 
@@ -126,7 +127,7 @@ def _batches(system: ETFSystem, state: SystemState) -> Check:
     }
     bad = []
     for (partition, batch_id), digest in sorted(named.items()):
-        path = system.layout.batch(partition, batch_id)
+        path = system.layout.of(RAW, partition, batch_id)
         if not path.exists():
             bad.append(f"{path} is gone")
         elif digest is not None and file_hash(path) != digest:
@@ -140,7 +141,7 @@ def _histories(system: ETFSystem, state: SystemState) -> Check:
     for ticker, etf in state.etfs.items():
         if etf.updated is None:
             continue
-        path = system.layout.history(ticker)
+        path = system.layout.of(HISTORY, ticker)
         n += 1
         try:
             held = file_info(path).content_hash

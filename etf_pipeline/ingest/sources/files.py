@@ -12,7 +12,7 @@ import pyarrow as pa
 from etf_pipeline.errors import EtfError, SettingsError, StoreError
 from etf_pipeline.history.adjust import unadjusted
 from etf_pipeline.ingest.source import DOWNLOAD_COLUMNS, Download, FetchFailure, Request
-from etf_pipeline.store.layout import encode_ticker
+from etf_pipeline.model.file_names import encode_ticker
 from etf_pipeline.store.reader import normalise_user_frame
 
 _PRICES = ("open", "high", "low", "close")

@@ -4,6 +4,7 @@ import datetime as dt
 
 import dagster as dg
 
+from etf_pipeline.model.outcomes import FailureKind, Outcome, OutcomeKind
 from etf_pipeline.model.schemas import BACKTEST_WEIGHTS, BACKTESTS, FRONTIER, SUMMARY, WEIGHTS
 from etf_pipeline.orchestration.assets.risk import newest_date, publish_table
 from etf_pipeline.orchestration.automation import WHEN_INPUTS_CHANGE
@@ -18,7 +19,7 @@ from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.portfolio.backtest_tables import backtest_tables
 from etf_pipeline.portfolio.tables import portfolio_tables
 from etf_pipeline.store.hashing import content_hash
-from etf_pipeline.store.manifests import Outcome, write_manifest
+from etf_pipeline.store.manifests import write_manifest
 
 _PRICES = [("price_history", "adj_close"), ("price_history", "date")]
 
@@ -51,18 +52,20 @@ def optimised_portfolios(
         pipeline.universe.columns(),
     )
     sources = {s.source for s in series.values()}
-    summary = publish_table(pipeline, "portfolios", SUMMARY, tables.summary, as_of, sources)
-    publish_table(pipeline, "portfolios", FRONTIER, tables.frontier, as_of, sources)
-    metadata = publish_table(pipeline, "portfolios", WEIGHTS, tables.weights, as_of, sources)
+    summary = publish_table(pipeline, SUMMARY, tables.summary, as_of, sources)
+    publish_table(pipeline, FRONTIER, tables.frontier, as_of, sources)
+    metadata = publish_table(pipeline, WEIGHTS, tables.weights, as_of, sources)
     rows = tables.summary.to_pylist()
     digest = content_hash(tables.weights)
     changed = summary["changed"] or metadata["changed"]
     outcomes = [
         Outcome(
             r["portfolio"],
-            ("updated" if changed else "unchanged") if r["success"] else "failed",
+            (OutcomeKind.UPDATED if changed else OutcomeKind.UNCHANGED)
+            if r["success"]
+            else OutcomeKind.FAILED,
             reason=r["message"],
-            failure_kind=None if r["success"] else "permanent",
+            failure_kind=None if r["success"] else FailureKind.PERMANENT,
             content_hash=digest,
             first_date=r["start"],
             last_date=r["end"],
@@ -123,12 +126,12 @@ def backtests(
         series.get(settings.benchmark or ""),
     )
     sources = {s.source for s in series.values()}
-    publish_table(pipeline, "portfolios", BACKTEST_WEIGHTS, tables.weights, as_of, sources)
-    metadata = publish_table(pipeline, "portfolios", BACKTESTS, tables.courses, as_of, sources)
+    publish_table(pipeline, BACKTEST_WEIGHTS, tables.weights, as_of, sources)
+    metadata = publish_table(pipeline, BACKTESTS, tables.courses, as_of, sources)
     digest = content_hash(tables.courses)
-    done = "updated" if metadata["changed"] else "unchanged"
+    done = OutcomeKind.UPDATED if metadata["changed"] else OutcomeKind.UNCHANGED
     outcomes = [
-        Outcome(s.name, "failed", tables.failures[s.name], "permanent")
+        Outcome(s.name, OutcomeKind.FAILED, tables.failures[s.name], FailureKind.PERMANENT)
         if s.name in tables.failures
         else Outcome(s.name, done, content_hash=digest, last_date=as_of)
         for s in specs

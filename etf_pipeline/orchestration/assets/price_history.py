@@ -77,7 +77,7 @@ def price_history_asset(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDe
         hashes = [f"{o.subject}:{o.content_hash}" for o in outcomes if o.content_hash]
         return dg.MaterializeResult(
             metadata=outcome_metadata(outcomes, manifest)
-            | {"dagster/uri": layout.historical_dir.resolve().as_uri()},
+            | {"dagster/uri": layout.folder(HISTORY).resolve().as_uri()},
             data_version=data_version(hashes),
             check_results=history_check_results(layout, instruments, outcomes),
         )

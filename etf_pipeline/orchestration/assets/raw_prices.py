@@ -75,7 +75,7 @@ def raw_prices_asset(
         )
         raise_if_nothing_good(found.outcomes, "raw_prices")
         bad = [o for o in found.outcomes if not o.good]
-        uri = layout.batch(partition, found.batch_id).resolve().as_uri() if found.batch_id else ""
+        uri = layout.of(RAW, partition, found.batch_id).resolve().as_uri() if found.batch_id else ""
         return dg.MaterializeResult(
             metadata=outcome_metadata(found.outcomes, manifest)
             | {"source": source.name, "batch_id": found.batch_id or "nothing new"}

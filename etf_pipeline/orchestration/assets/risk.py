@@ -7,6 +7,7 @@ import dagster as dg
 import pyarrow as pa
 
 from etf_pipeline.errors import InsufficientDataError
+from etf_pipeline.model.outcomes import FailureKind, Outcome, OutcomeKind
 from etf_pipeline.model.schemas import CORRELATIONS, RISK_METRICS, Table
 from etf_pipeline.orchestration.automation import WHEN_INPUTS_CHANGE
 from etf_pipeline.orchestration.metadata import (
@@ -17,10 +18,11 @@ from etf_pipeline.orchestration.metadata import (
     table_schema,
 )
 from etf_pipeline.orchestration.resources import Pipeline
-from etf_pipeline.risk.prices import PriceSeries, load_prices
+from etf_pipeline.risk.prices import PriceSeries
 from etf_pipeline.risk.tables import correlation_table, risk_table
 from etf_pipeline.store.hashing import content_hash
-from etf_pipeline.store.manifests import Outcome, write_manifest
+from etf_pipeline.store.manifests import write_manifest
+from etf_pipeline.store.prices import load_prices
 from etf_pipeline.store.writer import publish
 
 _PRICES = [("price_history", "adj_close"), ("price_history", "date")]
@@ -38,10 +40,10 @@ def newest_date(series: dict[str, PriceSeries]) -> dt.date:
 
 
 def publish_table(
-    pipeline: Pipeline, group: str, table: Table, data: pa.Table, as_of: dt.date, sources: set[str]
+    pipeline: Pipeline, table: Table, data: pa.Table, as_of: dt.date, sources: set[str]
 ) -> dict[str, Any]:
     """Publish one `as_of` partition of a table; returns the metadata that says so."""
-    path = pipeline.layout.table(group, table.name, as_of)
+    path = pipeline.layout.of(table, as_of)
     changed = publish(path, table, data, {"source": ",".join(sorted(sources))})
     return {
         "dagster/row_count": data.num_rows,
@@ -66,11 +68,12 @@ def publish_by_ticker(
     """
     as_of = newest_date(series)
     sources = {s.source for s in series.values()}
-    metadata = publish_table(pipeline, "risk", table, data, as_of, sources)
+    metadata = publish_table(pipeline, table, data, as_of, sources)
     digest = content_hash(data)
-    good = "updated" if metadata["changed"] else "unchanged"
+    good = OutcomeKind.UPDATED if metadata["changed"] else OutcomeKind.UNCHANGED
     outcomes = [Outcome(s, good, content_hash=digest, last_date=as_of) for s in sorted(series)] + [
-        Outcome(s, "failed", reason=r, failure_kind="transient") for s, r in errors.items()
+        Outcome(s, OutcomeKind.FAILED, reason=r, failure_kind=FailureKind.TRANSIENT)
+        for s, r in errors.items()
     ]
     write_manifest(
         pipeline.layout,

@@ -1,0 +1,77 @@
+"""What happened to one ticker or portfolio, and why: in a code to decide by, in words to read."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from etf_pipeline.errors import EtfError, ReasonCode
+
+
+class OutcomeKind(StrEnum):
+    """How it came out."""
+
+    COLLECTED = "collected"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+    REJECTED = "rejected"
+    FAILED = "failed"
+
+
+class FailureKind(StrEnum):
+    """Whether a failure may pass by itself."""
+
+    TRANSIENT = "transient"
+    PERMANENT = "permanent"
+    MISSING = "missing"  # the source knows no such symbol; never final on one day
+
+
+GOOD = frozenset({OutcomeKind.COLLECTED, OutcomeKind.UPDATED, OutcomeKind.UNCHANGED})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What happened to one ticker (or portfolio) in one asset of one run.
+
+    `reason_code` is None when there is nothing to say; `reason` is the same in words, with the
+    numbers. `path` is the file that was published for it, below the store.
+    """
+
+    subject: str
+    outcome: OutcomeKind
+    reason: str | None = None
+    failure_kind: FailureKind | None = None
+    reason_code: ReasonCode | None = None
+    rows_added: int = 0
+    rows_revised: int = 0
+    rows_quarantined: int = 0
+    first_date: dt.date | None = None
+    last_date: dt.date | None = None
+    content_hash: str | None = None
+    path: str | None = None
+    batch_id: str | None = None
+    batch_hash: str | None = None
+    rules_version: int | None = None
+    source: str = ""
+
+    @property
+    def good(self) -> bool:
+        """Whether the subject is in the state that was asked for."""
+        return self.outcome in GOOD
+
+
+Progress = Callable[[Outcome], None]
+
+
+def rejected(subject: str, error: EtfError, source: str = "") -> Outcome:
+    """The outcome of data that was refused."""
+    return Outcome(subject, OutcomeKind.REJECTED, str(error), reason_code=error.code, source=source)
+
+
+def failed(subject: str, error: EtfError, kind: FailureKind, source: str = "") -> Outcome:
+    """The outcome of something that could not be done."""
+    return Outcome(
+        subject, OutcomeKind.FAILED, str(error), kind, reason_code=error.code, source=source
+    )
