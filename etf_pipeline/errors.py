@@ -6,6 +6,8 @@ event) is decided by its code alone, never by the words.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from enum import StrEnum
 
 
@@ -190,3 +192,11 @@ class QueryError(EtfError):
     """A query may not be run, is wrong, or takes too much."""
 
     code = ReasonCode.BAD_QUERY
+
+
+def unknown_ticker(ticker: str, known: Iterable[str], where: str) -> UnknownTickerError:
+    """An error that names the ticker and the nearest known ones."""
+    names = sorted(known)
+    near = difflib.get_close_matches(ticker.upper(), names, n=3, cutoff=0.5)
+    hint = f"did you mean {', '.join(near)}?" if near else f"there are {len(names)} there"
+    return UnknownTickerError(f"ticker {ticker!r} is not in {where}; {hint}")

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from etf_pipeline.errors import unknown_ticker
 from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline.store.cache import FileCache
-from etf_pipeline.store.inventory import available_tickers, unknown_ticker
+from etf_pipeline.store.inventory import available_tickers
 from etf_pipeline.store.layout import Layout
 
 if TYPE_CHECKING:

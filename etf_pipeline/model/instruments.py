@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from etf_pipeline.store.inventory import unknown_ticker
+from etf_pipeline.errors import unknown_ticker
 
 
 @dataclass(frozen=True)

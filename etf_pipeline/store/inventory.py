@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-import difflib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from etf_pipeline.errors import CorruptFileError, UnknownTickerError
+from etf_pipeline.errors import CorruptFileError
 from etf_pipeline.model.file_names import decode_ticker
 from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline.store.layout import Layout
@@ -71,11 +69,3 @@ def date_range(path: Path) -> tuple[dt.date | None, dt.date | None]:
     if not ranges:
         return None, None
     return min(r[0] for r in ranges), max(r[1] for r in ranges)
-
-
-def unknown_ticker(ticker: str, known: Iterable[str], where: str) -> UnknownTickerError:
-    """An error that names the ticker and the nearest known ones."""
-    names = sorted(known)
-    near = difflib.get_close_matches(ticker.upper(), names, n=3, cutoff=0.5)
-    hint = f"did you mean {', '.join(near)}?" if near else f"there are {len(names)} there"
-    return UnknownTickerError(f"ticker {ticker!r} is not in {where}; {hint}")

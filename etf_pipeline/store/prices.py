@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from etf_pipeline.errors import unknown_ticker
 from etf_pipeline.model.schemas import HISTORY, QUARANTINE
 from etf_pipeline.risk.prices import PriceSeries
 from etf_pipeline.store.cache import FileCache
-from etf_pipeline.store.inventory import available_tickers, unknown_ticker
+from etf_pipeline.store.inventory import available_tickers
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.reader import read_adjusted, read_table
 
