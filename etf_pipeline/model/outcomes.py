@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -75,3 +75,26 @@ def failed(subject: str, error: EtfError, kind: FailureKind, source: str = "") -
     return Outcome(
         subject, OutcomeKind.FAILED, str(error), kind, reason_code=error.code, source=source
     )
+
+
+def cells(outcome: Outcome) -> dict[str, str]:
+    """An outcome as every table of outcomes shows it, by column; its reason is told apart."""
+    kind = (
+        f"{outcome.outcome} ({outcome.failure_kind})" if outcome.failure_kind else outcome.outcome
+    )
+    return {
+        "ticker": outcome.subject,
+        "outcome": str(kind),
+        "added": str(outcome.rows_added),
+        "revised": str(outcome.rows_revised),
+        "held back": str(outcome.rows_quarantined),
+        "first": str(outcome.first_date or ""),
+        "last": str(outcome.last_date or ""),
+    }
+
+
+def sentences(outcomes: Iterable[Outcome], most: int = 20) -> str:
+    """Subject and reason of each of the first `most` outcomes, and how many more there are."""
+    told = list(outcomes)
+    more = f" (and {len(told) - most} more)" if len(told) > most else ""
+    return "; ".join(f"{o.subject}: {o.reason}" for o in told[:most]) + more
