@@ -1,8 +1,12 @@
-"""Metadata of a materialisation: schema, lineage, counts, ranges, hashes and a small chart."""
+"""Metadata of a materialisation: schema, lineage, counts, ranges, hashes and a small chart.
+
+`materialised` says in Dagster's words what came of a step; nothing of it is decided in an asset.
+"""
 
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,8 +15,9 @@ from typing import Any
 
 import dagster as dg
 
-from etf_pipeline.model.outcomes import Outcome
-from etf_pipeline.model.schemas import Table
+from etf_pipeline.model.outcomes import Outcome, cells
+from etf_pipeline.model.schemas import Granularity, Table
+from etf_pipeline.steps.result import Chart, StepResult
 
 OWNERS = ["team:etf_pipeline"]
 
@@ -49,34 +54,85 @@ def data_version(hashes: Iterable[str]) -> dg.DataVersion:
     return dg.DataVersion(hashlib.sha256("\n".join(sorted(hashes)).encode()).hexdigest()[:32])
 
 
+def materialised(
+    result: StepResult,
+    checks: Sequence[dg.AssetCheckResult] = (),
+    more: Mapping[str, Any] | None = None,
+) -> dg.MaterializeResult[Any]:
+    """What came of a step, with the results of its checks and metadata that only Dagster needs."""
+    return dg.MaterializeResult(
+        metadata=result_metadata(result) | dict(more or {}),
+        data_version=data_version(result.version_of) if result.version_of else None,
+        check_results=list(checks),
+    )
+
+
+def result_metadata(result: StepResult) -> dict[str, Any]:
+    """Every entry that there is to show of a step's result.
+
+    A table of one day tells its rows; what is made per ticker tells what came of each.
+    """
+    found: dict[str, Any] = {}
+    if result.where is not None:
+        found["dagster/uri"] = result.where.resolve().as_uri()
+    if result.source:
+        found["source"] = result.source
+    if result.as_of is not None:
+        found["as_of"] = str(result.as_of)
+    main = result.published[0] if result.published else None
+    if main is not None and main.table.granularity is Granularity.AS_OF:
+        found |= {"dagster/row_count": main.rows, "changed": main.changed}
+    elif result.manifest is not None:
+        found |= outcome_metadata(result.outcomes, result.manifest)
+    return found | {name: _shown(value) for name, value in result.details.items()}
+
+
+def _shown(value: Any) -> Any:
+    """One detail, as Dagster shows it best."""
+    if isinstance(value, Chart):
+        return bar_chart(value.values, value.title)
+    if isinstance(value, Path):
+        return dg.MetadataValue.url(value.resolve().as_uri())
+    if isinstance(value, dt.date):
+        return str(value)
+    if isinstance(value, Mapping):
+        return dg.MetadataValue.json(dict(value))
+    if isinstance(value, list | tuple):
+        return dg.MetadataValue.json(list(value))
+    return value
+
+
 def outcome_metadata(outcomes: Sequence[Outcome], manifest: Path) -> dict[str, Any]:
     """Counts, range, reasons and the manifest of a per-ticker asset."""
-    counts = Counter(o.outcome for o in outcomes)
+    counts = Counter(str(o.outcome) for o in outcomes)
     dates = [d for o in outcomes for d in (o.first_date, o.last_date) if d is not None]
-    rows = [
-        f"| {o.subject} | {o.outcome} | {o.rows_added} | {o.rows_revised} | "
-        f"{o.rows_quarantined} | {o.last_date or ''} | {(o.reason or '').replace('|', '/')} |"
-        for o in sorted(outcomes, key=lambda o: (o.good, o.subject))[:200]
-    ]
-    table = "\n".join(
-        [
-            "| ticker | outcome | added | revised | quarantined | last | reason |",
-            "|---|---|---|---|---|---|---|",
-            *rows,
-        ]
-    )
     return {
         "tickers_ok": sum(o.good for o in outcomes),
         "tickers_not_ok": sum(not o.good for o in outcomes),
-        "outcomes": dg.MetadataValue.json({str(k): n for k, n in counts.items()}),
+        "outcomes": dg.MetadataValue.json(dict(counts)),
         "rows_added": sum(o.rows_added for o in outcomes),
         "rows_revised": sum(o.rows_revised for o in outcomes),
         "rows_quarantined": sum(o.rows_quarantined for o in outcomes),
         "first_date": str(min(dates)) if dates else "none",
         "last_date": str(max(dates)) if dates else "none",
         "manifest": dg.MetadataValue.path(str(manifest)),
-        "tickers": dg.MetadataValue.md(table),
+        "tickers": outcome_table(outcomes),
     }
+
+
+def outcome_table(outcomes: Sequence[Outcome], most: int = 200) -> dg.MetadataValue[Any]:
+    """The outcomes as a table, those that are not good first."""
+    chosen = sorted(outcomes, key=lambda o: (o.good, o.subject))[:most]
+    return markdown_table([cells(o) | {"reason": o.reason or ""} for o in chosen])
+
+
+def markdown_table(rows: Sequence[Mapping[str, str]]) -> dg.MetadataValue[Any]:
+    """Rows of the same columns as a table; a bar inside a value would end its cell."""
+    if not rows:
+        return dg.MetadataValue.md("nothing to show")
+    lines = [list(rows[0]), ["---"] * len(rows[0])]
+    lines += [[v.replace("|", "/") for v in row.values()] for row in rows]
+    return dg.MetadataValue.md("\n".join(f"| {' | '.join(line)} |" for line in lines))
 
 
 def bar_chart(values: Mapping[str, float], title: str) -> dg.MetadataValue[Any]:

@@ -37,6 +37,14 @@ class Published:
 
 
 @dataclass(frozen=True)
+class Chart:
+    """A detail that is best drawn: fractions by name, as bars in per cent."""
+
+    title: str
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class StepResult:
     """What came of a step.
 
@@ -47,7 +55,9 @@ class StepResult:
         manifest: where the outcomes were recorded; None for a step that has none to record.
         source: `yahoo`, `files`, `simulated`, or several joined by commas.
         as_of: the newest session of a derived table.
-        details: more to tell, by name; values are plain data.
+        details: more to tell, by name: plain data, a `Path` to open, or a `Chart`.
+        location: the file or folder where it all is; the first published file unless given.
+        version_of: hashes that stand for the content; equal ones mean equal data.
     """
 
     asset: str
@@ -57,6 +67,13 @@ class StepResult:
     source: str = ""
     as_of: dt.date | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    location: Path | None = None
+    version_of: Sequence[str] = ()
+
+    @property
+    def where(self) -> Path | None:
+        """The file or folder to look at."""
+        return self.location or (self.published[0].path if self.published else None)
 
     @property
     def bad(self) -> list[Outcome]:
