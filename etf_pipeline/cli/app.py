@@ -27,6 +27,7 @@ from etf_pipeline.errors import (
     UniverseError,
     UnknownTickerError,
 )
+from etf_pipeline.settings.environment import traceback_wanted
 
 if TYPE_CHECKING:
     from etf_pipeline.settings import Settings
@@ -74,7 +75,7 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    if os.environ.get("ETF_TRACEBACK", "") not in ("", "0"):
+    if traceback_wanted():
         traceback.print_exc()
     _say(message)
     sys.exit(code)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,7 @@ from etf_pipeline._version import __version__
 from etf_pipeline.events.model.envelope import Event, lineage_event, micros
 from etf_pipeline.model.lineage import DATASETS
 from etf_pipeline.model.schemas import RAW
+from etf_pipeline.settings.environment import openlineage_namespace
 from etf_pipeline.store.layout import Layout
 
 if TYPE_CHECKING:
@@ -41,11 +41,6 @@ _STATES = {
     "failure": RunState.FAIL,
     "canceled": RunState.ABORT,
 }
-
-
-def namespace() -> str:
-    """Namespace of jobs: OPENLINEAGE_NAMESPACE, or `etf_pipeline`."""
-    return os.environ.get("OPENLINEAGE_NAMESPACE", "").strip() or "etf_pipeline"
 
 
 def lineage_events(layout: Layout, record: LogRecord) -> list[Event]:
@@ -74,7 +69,7 @@ def _run(record: LogRecord) -> list[RunEvent]:
             producer=PRODUCER,
             eventType=_STATES[record.kind],
             run=Run(_uuid(record.run_id), facets),
-            job=Job(namespace(), record.job),
+            job=Job(openlineage_namespace(), record.job),
         )
     ]
 
@@ -84,11 +79,12 @@ def _asset_events(layout: Layout, record: LogRecord) -> list[RunEvent]:
     if asset not in DATASETS:
         return []
     parent = parent_run.ParentRunFacet(
-        run=parent_run.Run(_uuid(record.run_id)), job=parent_run.Job(namespace(), record.job)
+        run=parent_run.Run(_uuid(record.run_id)),
+        job=parent_run.Job(openlineage_namespace(), record.job),
     )
     run_id = str(uuid.uuid5(_NAMESPACE, f"{record.run_id}|{asset}|{record.partition}"))
     run = Run(run_id, {"parent": parent, **_nominal(record)})
-    job = Job(namespace(), f"etf_pipeline.{asset}")
+    job = Job(openlineage_namespace(), f"etf_pipeline.{asset}")
     inputs = [
         InputDataset("file", _name(layout, source), facets=_facets(layout, source))
         for source in DATASETS[asset][1]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from etf_pipeline.events.facts import events_of_record
 from etf_pipeline.events.mode import probe
 from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.recorder import Recorder
+from etf_pipeline.settings.environment import openlineage_disabled
 from etf_pipeline.store.layout import Layout
 
 log = logging.getLogger(__name__)
@@ -130,7 +130,7 @@ class Relay:
         self._layout = layout
         self._recorder = recorder
         self._source = source
-        self._lineage = lineage_wanted()
+        self._lineage = not openlineage_disabled()
 
     def cursor(self, given: str | None = None) -> Cursor:
         """Where to go on: the lower of the cursor kept beside the events and the one given.
@@ -241,8 +241,3 @@ class Relay:
         if problem is not None:
             log.warning("event relay: %s", tick.summary)
         return tick
-
-
-def lineage_wanted() -> bool:
-    """Whether OpenLineage events are relayed; its own switch turns them off."""
-    return os.environ.get("OPENLINEAGE_DISABLED", "").strip().lower() not in ("true", "1", "yes")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etf_pipeline.errors import unknown_ticker
 from etf_pipeline.model.schemas import HISTORY
+from etf_pipeline.settings import environment
 from etf_pipeline.store.cache import FileCache
 from etf_pipeline.store.inventory import available_tickers
 from etf_pipeline.store.layout import Layout
@@ -22,28 +22,20 @@ if TYPE_CHECKING:
     from etf_pipeline.risk.prices import PriceSeries
 
 
-def events_wanted() -> bool:
-    """Whether the environment asks for events: a look, so that direct mode imports nothing."""
-    chosen = os.environ.get("EVENT_STORE_TYPE", "auto").strip().lower()
-    return chosen not in ("none", "auto") or (
-        chosen == "auto" and bool(os.environ.get("KAFKA_BOOTSTRAP_SERVERS"))
-    )
-
-
 class StoreAccess:
     """Reads one data folder, through a cache; records what it is asked in event mode."""
 
     def __init__(
         self,
-        data_dir: str | Path = "data/etf",
+        data_dir: str | Path | None = None,
         risk_free_rate: float | None = None,
         recorder: Recorder | None = None,
     ) -> None:
-        self._layout = Layout(Path(data_dir))
+        self._layout = Layout(environment.data_dir() if data_dir is None else Path(data_dir))
         self._risk_free_rate = risk_free_rate
         self._cache = FileCache()
         self._calls: CallLog | None = None
-        if recorder is not None or events_wanted():
+        if recorder is not None or environment.events_asked_for():
             from etf_pipeline.events.calls import call_log
 
             self._calls = call_log(recorder, self._layout, self._cache)

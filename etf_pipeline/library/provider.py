@@ -26,7 +26,7 @@ class ETFDataProvider(StoreAccess):
     twice, or one there is no history of, are refused by name. Nothing is ever filled in.
 
     Args:
-        data_dir: root of the Parquet store.
+        data_dir: root of the Parquet store; the `ETF_DATA_DIR` setting when None.
         risk_free_rate: annual effective rate for calls that name none; the `ETF_RISK_FREE_RATE`
             setting (0 unless set) when None.
         recorder: shares another object's event recorder; else the environment says whether calls

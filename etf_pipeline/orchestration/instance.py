@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from importlib import resources
 from pathlib import Path
 
 import dagster as dg
 
 from etf_pipeline.errors import SettingsError
+from etf_pipeline.settings import environment
 from etf_pipeline.store.writer import locked, write_text
 
 _OPENING_SECONDS = 60.0
@@ -21,33 +21,28 @@ storage:
 """
 
 
-def dagster_home() -> Path:
-    """DAGSTER_HOME, or `.dagster` in the working folder."""
-    return Path(os.environ.get("DAGSTER_HOME") or ".dagster").absolute()
-
-
 def prepare_home() -> Path:
     """Make the home folder, put `dagster.yaml` into it unless there is one, and name it.
 
     Raises:
         SettingsError: DAGSTER_HOME is not a folder and cannot be made one.
     """
-    home = dagster_home()
+    home = environment.dagster_home()
     try:
         home.mkdir(parents=True, exist_ok=True)
         if not (home / "dagster.yaml").exists():
-            postgres = _POSTGRES if os.environ.get("DAGSTER_POSTGRES_URL") else ""
+            postgres = _POSTGRES if environment.postgres_url() else ""
             write_text(home / "dagster.yaml", default_text("dagster.yaml") + postgres)
     except OSError as error:
         raise SettingsError(
             f"DAGSTER_HOME={home}: {error.strerror}; set it to a folder that can be written"
         ) from None
-    os.environ["DAGSTER_HOME"] = str(home)
+    environment.name_dagster_home(home)
     return home
 
 
 def open_instance() -> dg.DagsterInstance:
-    """The instance in `dagster_home()`, prepared.
+    """The instance in DAGSTER_HOME, prepared.
 
     Two processes that make Dagster's tables at the same moment would fail on each other's, so the
     first use is under a lock.

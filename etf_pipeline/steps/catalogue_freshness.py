@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import sqlite3
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from etf_pipeline.model.schemas import (
     SUMMARY,
     WEIGHTS,
 )
+from etf_pipeline.settings import environment
 from etf_pipeline.sql.safe import Limits, SafeConnection
 from etf_pipeline.store.layout import Layout
 
@@ -131,5 +131,4 @@ def open_catalogue(root: Path, universe_file: Path, limits: Limits | None = None
 
 def places(data_dir: Path | None) -> tuple[Path, Path]:
     """Store and universe file, as the settings have them."""
-    root = data_dir or Path(os.environ.get("ETF_DATA_DIR") or "data/etf")
-    return root, Path(os.environ.get("ETF_UNIVERSE_FILE") or "data/universe.csv")
+    return data_dir or environment.data_dir(), environment.universe_file()

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from etf_pipeline.errors import SettingsError
+from etf_pipeline.settings.environment import DATA_DIR, UNIVERSE_FILE
 
 PREFIX = "ETF_"
 
@@ -21,8 +22,8 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
-    data_dir: Path = Field(Path("data/etf"), description="Root of the Parquet store.")
-    universe_file: Path = Field(Path("data/universe.csv"), description="Which ETFs there are.")
+    data_dir: Path = Field(Path(DATA_DIR), description="Root of the Parquet store.")
+    universe_file: Path = Field(Path(UNIVERSE_FILE), description="Which ETFs there are.")
     portfolios_file: Path = Field(
         Path("data/portfolios.yaml"), description="Which model portfolios to optimise."
     )

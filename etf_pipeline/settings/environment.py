@@ -1,0 +1,74 @@
+"""Environment variables that are read without pydantic, whose import takes a tenth of a second.
+
+Those that are fields of `Settings` or `EventSettings` too are read by pydantic's rules, so that
+both readers tell the same: a name in any case, the last one counts, and an empty value is a value.
+For all others the name is exact, and empty is the same as unset.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+DATA_DIR = "data/etf"
+UNIVERSE_FILE = "data/universe.csv"
+
+
+def data_dir() -> Path:
+    """Root of the Parquet store: ETF_DATA_DIR."""
+    return Path(_setting("ETF_DATA_DIR", DATA_DIR))
+
+
+def universe_file() -> Path:
+    """Which ETFs there are: ETF_UNIVERSE_FILE."""
+    return Path(_setting("ETF_UNIVERSE_FILE", UNIVERSE_FILE))
+
+
+def events_asked_for() -> bool:
+    """Whether events may have to be recorded: EVENT_STORE_TYPE and KAFKA_BOOTSTRAP_SERVERS.
+
+    A look that never says no where `EventSettings` says yes; what it lets through is checked there.
+    """
+    chosen = _setting("EVENT_STORE_TYPE", "auto").strip().lower()
+    return chosen not in ("none", "auto") or (
+        chosen == "auto" and bool(_setting("KAFKA_BOOTSTRAP_SERVERS", ""))
+    )
+
+
+def dagster_home() -> Path:
+    """DAGSTER_HOME, or `.dagster` in the working folder; absolute."""
+    return Path(_text("DAGSTER_HOME") or ".dagster").absolute()
+
+
+def name_dagster_home(home: Path) -> None:
+    """Set DAGSTER_HOME for this process and its children: Dagster looks nowhere else."""
+    os.environ["DAGSTER_HOME"] = str(home)
+
+
+def postgres_url() -> str:
+    """Where Dagster keeps its tables: DAGSTER_POSTGRES_URL, empty for SQLite."""
+    return _text("DAGSTER_POSTGRES_URL")
+
+
+def traceback_wanted() -> bool:
+    """Whether an error on the command line shows where it happened: ETF_TRACEBACK."""
+    return _text("ETF_TRACEBACK") not in ("", "0")
+
+
+def openlineage_disabled() -> bool:
+    """Whether OpenLineage events are switched off: OPENLINEAGE_DISABLED."""
+    return _text("OPENLINEAGE_DISABLED").strip().lower() in ("true", "1", "yes")
+
+
+def openlineage_namespace() -> str:
+    """Namespace of jobs: OPENLINEAGE_NAMESPACE, or `etf_pipeline`."""
+    return _text("OPENLINEAGE_NAMESPACE").strip() or "etf_pipeline"
+
+
+def _text(name: str) -> str:
+    return os.environ.get(name, "")
+
+
+def _setting(name: str, default: str) -> str:
+    found = [value for key, value in os.environ.items() if key.upper() == name]
+    return found[-1] if found else default
