@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
 
-from etf_pipeline.store.writer import HOST, process_alive
+from etf_pipeline.store.processes import is_gone, process_name
 
 log = logging.getLogger(__name__)
 PROCESS_TAG = "etf/process"
@@ -19,7 +18,7 @@ _EVERY_SECONDS = 5.0
 
 def process_tags() -> dict[str, str]:
     """Tags of a run that say which process it lives in."""
-    return {PROCESS_TAG: f"{HOST}-{os.getpid()}"}
+    return {PROCESS_TAG: process_name()}
 
 
 def free_dead_slots(instance: dg.DagsterInstance) -> int:
@@ -41,8 +40,7 @@ def free_dead_slots(instance: dg.DagsterInstance) -> int:
 
 
 def _died(run: dg.DagsterRun) -> bool:
-    host, _, pid = run.tags.get(PROCESS_TAG, "").partition("-")
-    return host == HOST and pid.isdigit() and not process_alive(int(pid))
+    return is_gone(run.tags.get(PROCESS_TAG, ""))
 
 
 @contextmanager

@@ -9,9 +9,7 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import time
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,8 +22,8 @@ from filelock import FileLock, Timeout
 from etf_pipeline.errors import LockTimeoutError, StoreError
 from etf_pipeline.model.schemas import SCHEMA_VERSION, Table
 from etf_pipeline.store.hashing import content_hash
+from etf_pipeline.store.processes import HOST, is_gone, process_name
 
-HOST = f"{zlib.crc32(socket.gethostname().encode()):08x}"
 _FOREIGN_TEMP_SECONDS = 86_400
 META_KEY = b"etf_pipeline"
 
@@ -92,7 +90,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
     Temp sibling (never matched by `*.parquet`), fsync, `os.replace`, fsync of the folder.
     """
-    temp = path.with_name(f".{path.name}.{HOST}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temp = path.with_name(f".{path.name}.{process_name()}-{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temp.open("wb") as handle:
@@ -130,11 +128,10 @@ def sweep_temp_files(root: Path) -> int:
     """
     swept = 0
     for temp in root.rglob(".*.tmp"):
-        host, _, rest = temp.name.rsplit(".", 2)[-2].partition("-")
-        pid = rest.partition("-")[0]
+        owner = temp.name.rsplit(".", 2)[-2]
         try:
-            if host == HOST and pid.isdigit():
-                stale = not process_alive(int(pid))
+            if owner.startswith(f"{HOST}-"):
+                stale = is_gone(owner)
             else:
                 stale = time.time() - temp.stat().st_mtime > _FOREIGN_TEMP_SECONDS
             if stale:
@@ -184,17 +181,6 @@ def _fsync_dir(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def process_alive(pid: int) -> bool:
-    """Whether this host has a process of that number."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _explain(path: Path, error: OSError) -> StoreError:

@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from etf_pipeline.orchestration.slots import PROCESS_TAG, free_dead_slots, slots_kept_free
-from etf_pipeline.store.writer import HOST
+from etf_pipeline.store.processes import HOST
 from etf_pipeline_tests.pipeline.support import execute, make_pipeline
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 import uuid
@@ -16,7 +15,7 @@ from etf_pipeline.errors import EtfError
 from etf_pipeline.events.log.outbox import Outbox
 from etf_pipeline.events.mode import probe
 from etf_pipeline.events.store import Delivery
-from etf_pipeline.store.writer import HOST
+from etf_pipeline.store.processes import process_name
 
 if TYPE_CHECKING:
     from etf_pipeline.events.kafka.store import KafkaEventStore
@@ -45,7 +44,7 @@ class Forwarder:
         self._log = log_store
         self._broker = broker
         self._servers = servers
-        self._owner = f"{HOST}-{os.getpid()}-{uuid.uuid4()}"
+        self._owner = f"{process_name()}-{uuid.uuid4()}"
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None

@@ -16,7 +16,7 @@ from etf_pipeline.events.log.database import Database
 from etf_pipeline.events.log.sqlite import COLUMNS, SCHEMA, SqliteEventStore, chunks, known_events
 from etf_pipeline.events.model.envelope import Event, now_micros
 from etf_pipeline.events.store import Delivery
-from etf_pipeline.store.writer import HOST, process_alive
+from etf_pipeline.store.processes import is_gone
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS deliveries (
@@ -175,7 +175,7 @@ class Outbox(SqliteEventStore):
             row = db.execute(
                 "SELECT owner, until_us FROM leases WHERE name = ?", (name,)
             ).fetchone()
-            if row is not None and row[0] != owner and row[1] > now and not _dead(row[0]):
+            if row is not None and row[0] != owner and row[1] > now and not is_gone(row[0]):
                 return False
             until = now + int(seconds * 1e6)
             db.execute("REPLACE INTO leases VALUES (?, ?, ?)", (name, owner, until))
@@ -197,9 +197,3 @@ def _begin_era(db: sqlite3.Connection, checked: bool) -> int:
     facts = {"era": str(era + 1)} | ({"checked_era": str(era)} if checked else {})
     db.executemany("REPLACE INTO facts VALUES (?, ?)", list(facts.items()))
     return era + 1
-
-
-def _dead(owner: str) -> bool:
-    host, _, rest = owner.partition("-")
-    pid = rest.partition("-")[0]
-    return host == HOST and pid.isdigit() and not process_alive(int(pid))

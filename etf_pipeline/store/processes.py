@@ -1,0 +1,36 @@
+"""Which process wrote or holds something, and whether it is still there."""
+
+from __future__ import annotations
+
+import os
+import socket
+import zlib
+
+# Names this host in temp files, leases and run tags; a store may be shared by several.
+HOST = f"{zlib.crc32(socket.gethostname().encode()):08x}"
+
+
+def process_name() -> str:
+    """This process, as `is_gone` reads it: host and process number, joined by `-`."""
+    return f"{HOST}-{os.getpid()}"
+
+
+def is_gone(name: str) -> bool:
+    """Whether a name by `process_name` (and more after another `-`) is of a dead process here.
+
+    False for a process of another host, of which nothing can be known, and for any other text.
+    """
+    host, _, rest = name.partition("-")
+    pid = rest.partition("-")[0]
+    return host == HOST and pid.isdigit() and not process_alive(int(pid))
+
+
+def process_alive(pid: int) -> bool:
+    """Whether this host has a process of that number.
+
+    By psutil, as there is no signal that only asks on Windows: `os.kill` with signal 0 ends the
+    other process's console group there.
+    """
+    import psutil  # takes a while to import, and most commands never ask
+
+    return bool(psutil.pid_exists(pid))
