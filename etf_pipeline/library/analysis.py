@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from etf_pipeline.portfolio.problem import Problem
 from etf_pipeline.risk.correlation import listwise, pairwise
 from etf_pipeline.risk.estimates import Estimates
 from etf_pipeline.risk.prices import PriceSeries, years_before
+from etf_pipeline.risk.returns import simple_returns
 from etf_pipeline.risk.tables import metrics_row
 
 _METRIC_KEYS = (
@@ -68,7 +68,7 @@ def correlation_matrix(
     prices = prices.sort_index()
     if method == "listwise":
         # common prices first, so that every return spans the same days for every ticker
-        found = listwise(_returns(prices.dropna()))
+        found = listwise(simple_returns(prices.dropna().to_numpy(dtype="float64")))
     else:
         found = pairwise(_pair_returns(prices))
     frame = pd.DataFrame(found.matrix, index=names, columns=names)
@@ -77,51 +77,10 @@ def correlation_matrix(
     return frame
 
 
-def _returns(prices: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.float64]]:
-    values = prices.to_numpy(dtype="float64")
-    return values[1:] / values[:-1] - 1.0
-
-
 def _pair_returns(prices: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Each ticker's returns between its own consecutive prices, on the union of dates."""
-    own = prices.apply(lambda column: column.dropna().pct_change())
+    own = prices.apply(lambda column: simple_returns(column.dropna()))
     return own.to_numpy(dtype="float64")
-
-
-def problem_from(
-    found: Estimates,
-    tickers: Sequence[str],
-    objective: str,
-    risk_free_rate: float,
-    *,
-    min_weight: float = 0.0,
-    max_weight: float = 1.0,
-    bounds: Mapping[str, tuple[float, float]] | None = None,
-    holdings: Mapping[str, float] | None = None,
-    **more: Any,
-) -> Problem:
-    """A problem over estimates, with limits by ticker.
-
-    Raises:
-        ValueError: a limit names a ticker that was not asked for, or cannot be met.
-    """
-    for what, named in (("bounds", bounds), ("holdings", holdings)):
-        strangers = sorted(set(named or {}) - set(tickers))
-        if strangers:
-            raise ValueError(f"{what}: {', '.join(strangers)} was not asked for")
-    limits = np.array([(bounds or {}).get(t, (min_weight, max_weight)) for t in tickers])
-    held = np.array([holdings.get(t, 0.0) for t in tickers]) if holdings is not None else None
-    return Problem(
-        found.means,
-        found.covariance,
-        tuple(tickers),
-        objective,  # type: ignore[arg-type]
-        lower=limits[:, 0],
-        upper=limits[:, 1],
-        risk_free_rate=risk_free_rate,
-        holdings=held,
-        **more,
-    )
 
 
 def answer_dict(answer: Answer, found: Estimates) -> dict[str, Any]:

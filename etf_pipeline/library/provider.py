@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from etf_pipeline.model.instruments import Instrument
+    from etf_pipeline.model.objectives import Objective
     from etf_pipeline.portfolio.problem import Problem
     from etf_pipeline.risk.estimates import Estimates
 
@@ -106,6 +107,7 @@ class ETFDataProvider(StoreAccess):
         import pandas as pd
 
         from etf_pipeline.risk.prices import common_prices
+        from etf_pipeline.risk.returns import simple_returns
 
         if period not in _PERIODS:
             raise ValueError(f"period {period!r}: must be one of {', '.join(_PERIODS)}")
@@ -116,7 +118,7 @@ class ETFDataProvider(StoreAccess):
             bins = pd.DatetimeIndex(prices.index).to_period(rule)
             prices = prices[~bins.duplicated(keep="last")]
         self._asked("get_returns", list(prices.columns), prices.index)
-        return (prices / prices.shift(1) - 1.0).iloc[1:]
+        return simple_returns(prices)
 
     def calculate_expected_returns(
         self, tickers: Sequence[str], lookback_years: int | None = 5
@@ -241,7 +243,7 @@ class ETFDataProvider(StoreAccess):
         from etf_pipeline.library.analysis import answer_dict
         from etf_pipeline.portfolio import optimise
 
-        objective = (
+        objective: Objective = (
             "max_sharpe"
             if target_return is None and risk_budget is None
             else ("max_return" if target_return is None else "target_return")
@@ -273,10 +275,10 @@ class ETFDataProvider(StoreAccess):
         self,
         found: Estimates,
         tickers: Sequence[str],
-        objective: str,
+        objective: Objective,
         risk_free_rate: float | None,
         **limits: Any,
     ) -> Problem:
-        from etf_pipeline.library.analysis import problem_from
+        from etf_pipeline.portfolio.building import problem_from
 
         return problem_from(found, tickers, objective, self._rate(risk_free_rate), **limits)

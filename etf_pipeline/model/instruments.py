@@ -92,3 +92,12 @@ class Universe:
 def shard_keys(exchange: str, shards: int) -> list[str]:
     """Partition keys of one exchange."""
     return [exchange] if shards == 1 else [f"{exchange}-{n:02d}" for n in range(shards)]
+
+
+def repeated(tickers: Iterable[str]) -> list[str]:
+    """Tickers that are there more than once, sorted."""
+    seen: set[str] = set()
+    twice: set[str] = set()
+    for ticker in tickers:
+        (twice if ticker in seen else seen).add(ticker)
+    return sorted(twice)

@@ -10,8 +10,19 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from etf_pipeline.errors import PortfolioFileError
-from etf_pipeline.model.instruments import Instrument, Universe
-from etf_pipeline.portfolio.problem import GOES_WITH, Objective
+from etf_pipeline.model.instruments import Instrument, Universe, repeated
+from etf_pipeline.model.objectives import (
+    FROM_RISK_ALONE,
+    NEEDS_HOLDINGS,
+    TWO_BUDGETS,
+    Objective,
+    lacks_holdings,
+    lacks_target,
+    misplaced,
+    never_whole,
+    strangers,
+    weight_limits,
+)
 
 Line = int
 GroupColumn = Literal["asset_class", "issuer", "currency", "exchange"]
@@ -46,49 +57,53 @@ class PortfolioSpec(BaseModel):
     @field_validator("tickers")
     @classmethod
     def _distinct(cls, tickers: list[str]) -> list[str]:
-        twice = sorted({t for t in tickers if tickers.count(t) > 1})
-        if twice:
+        if twice := repeated(tickers):
             raise ValueError(f"{', '.join(twice)} is listed twice")
         return tickers
 
     @model_validator(mode="after")
     def _consistent(self) -> PortfolioSpec:
-        for name, objectives in GOES_WITH.items():
-            if getattr(self, name) is not None and self.objective not in objectives:
-                raise ValueError(f"{name} goes with objective: {' or '.join(objectives)}")
-        if self.objective == "target_return" and self.target_return is None:
+        self._check_objective()
+        self._check_names()
+        self._check_ranges()
+        return self
+
+    def _check_objective(self) -> None:
+        if found := misplaced(self.objective, vars(self)):
+            raise ValueError(f"{found[0]} goes with objective: {' or '.join(found[1])}")
+        if lacks_target(self.objective, self.target_return):
             raise ValueError("objective: target_return needs a target_return")
         if self.risk_budget is not None and self.cvar_budget is not None:
-            raise ValueError("give risk_budget or cvar_budget, not both")
-        if (self.max_turnover is not None or self.cost_rate) and not self.holdings:
-            raise ValueError("max_turnover and cost_rate need holdings, the current weights")
+            raise ValueError(TWO_BUDGETS)
+        if lacks_holdings(self.max_turnover, self.cost_rate, bool(self.holdings)):
+            raise ValueError(NEEDS_HOLDINGS)
         limited = bool(self.bounds or self.groups or self.min_weight or self.max_weight < 1)
-        if self.objective in ("risk_parity", "hrp") and (limited or self.holdings):
+        if self.objective in FROM_RISK_ALONE and (limited or self.holdings):
             raise ValueError(f"objective: {self.objective} takes no bounds, groups or holdings")
+
+    def _check_names(self) -> None:
         for what, names in (("bounds", self.bounds), ("holdings", self.holdings)):
-            strangers = sorted(set(names) - set(self.tickers))
-            if strangers:
-                raise ValueError(f"{what} name {', '.join(strangers)}, which is not in tickers")
+            if unknown := strangers(names, self.tickers):
+                raise ValueError(f"{what} name {', '.join(unknown)}, which is not in tickers")
+
+    def _check_ranges(self) -> None:
         for column, values in self.groups.items():
             for value, (low, high) in values.items():
-                if not 0 <= low <= high <= 1:
-                    raise ValueError(
-                        f"groups.{column}.{value}: {low:g} to {high:g} is not within 0 to 1"
-                    )
-        for ticker in self.tickers:
-            low, high = self.limits(ticker)
-            if not 0 <= low <= high <= 1:
-                raise ValueError(f"bounds of {ticker}: {low:g} to {high:g} is not within 0 to 1")
-        low, high = (sum(self.limits(t)[k] for t in self.tickers) for k in (0, 1))
-        if low > 1 + 1e-12 or high < 1 - 1e-12:
-            raise ValueError(
-                f"weights cannot sum to 1: the bounds allow sums from {low:g} to {high:g}"
-            )
-        return self
+                _check_range(f"groups.{column}.{value}", low, high)
+        limits = [self.limits(t) for t in self.tickers]
+        for ticker, (low, high) in zip(self.tickers, limits, strict=True):
+            _check_range(f"bounds of {ticker}", low, high)
+        if problem := never_whole(sum(low for low, _ in limits), sum(high for _, high in limits)):
+            raise ValueError(problem)
 
     def limits(self, ticker: str) -> tuple[float, float]:
         """Least and greatest weight of one ticker."""
-        return self.bounds.get(ticker, (self.min_weight, self.max_weight))
+        return weight_limits(ticker, self.bounds, self.min_weight, self.max_weight)
+
+
+def _check_range(what: str, low: float, high: float) -> None:
+    if not 0 <= low <= high <= 1:
+        raise ValueError(f"{what}: {low:g} to {high:g} is not within 0 to 1")
 
 
 def load_portfolios(path: Path, universe: Universe) -> list[PortfolioSpec]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from etf_pipeline.errors import EtfError, ReasonCode
 from etf_pipeline.portfolio import certificate
 from etf_pipeline.portfolio.polyhedron import binding
 from etf_pipeline.portfolio.problem import Floats, Problem
@@ -21,7 +22,8 @@ class Answer:
     `success` means feasible and within 1e-6 of the optimum by the certificate, relative to the
     problem's own scale; a solver's own flag is never copied. `optimality_gap` is that bound: in
     units of return, of volatility, of CVaR, or (risk parity) of the largest error of a risk
-    contribution. `expected_return` is net of trading costs.
+    contribution. `expected_return` is net of trading costs. `code` says why there is no success,
+    None when there is.
     """
 
     success: bool
@@ -33,6 +35,18 @@ class Answer:
     optimality_gap: float | None = None
     risk_budget_binding: bool | None = None
     cvar: float | None = None
+    code: ReasonCode | None = None
+
+
+def refused(message: str, code: ReasonCode) -> Answer:
+    """No weights, and why."""
+    return Answer(False, message, code=code)
+
+
+def refused_by(error: EtfError | ValueError) -> Answer:
+    """No weights, as the problem could not even be stated."""
+    code = error.code if isinstance(error, EtfError) else ReasonCode.BAD_PROBLEM
+    return refused(str(error), code)
 
 
 def settled(problem: Problem, weights: Floats) -> Floats:
@@ -70,6 +84,7 @@ def judged(
         (mean - problem.risk_free_rate) / vol if vol > 0 else None,
         max(gap, 0.0),
         budget_binds,
+        code=None if ok else ReasonCode.UNPROVEN,
     )
 
 

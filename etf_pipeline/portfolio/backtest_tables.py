@@ -13,23 +13,26 @@ import pyarrow as pa
 from etf_pipeline.errors import EtfError
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.model.schemas import BACKTEST_WEIGHTS, BACKTESTS
+from etf_pipeline.portfolio.answer import Answer, refused_by
 from etf_pipeline.portfolio.backtest import Backtest, walk_forward
+from etf_pipeline.portfolio.building import Columns, problem_of
 from etf_pipeline.portfolio.optimise import optimise
 from etf_pipeline.portfolio.problem import Floats
-from etf_pipeline.portfolio.tables import problem_of, series_of
+from etf_pipeline.portfolio.tables import series_of
 from etf_pipeline.risk.estimates import estimate
 from etf_pipeline.risk.prices import PriceSeries, common_prices
+from etf_pipeline.risk.returns import drawdowns
 
 _NO_DAYS = np.array([], dtype="datetime64[D]")
 
 
 @dataclass(frozen=True)
 class BacktestTables:
-    """Courses and weights, and per portfolio why it has none."""
+    """Courses and weights, and the refusal of each portfolio that has none."""
 
     courses: pa.Table
     weights: pa.Table
-    failures: dict[str, str]
+    failures: Mapping[str, Answer]
 
 
 def backtest_tables(
@@ -37,20 +40,20 @@ def backtest_tables(
     series: Mapping[str, PriceSeries],
     lookback_years: int,
     risk_free_rate: float,
-    columns: Mapping[str, Mapping[str, str]] | None = None,
+    columns: Columns | None = None,
     benchmark: PriceSeries | None = None,
 ) -> BacktestTables:
     """Walk every portfolio forward; one that cannot be is a failure that says why."""
     courses: list[dict[str, Any]] = []
     weights: list[dict[str, Any]] = []
-    failures: dict[str, str] = {}
+    failures: dict[str, Answer] = {}
     for spec in sorted(specs, key=lambda s: s.name):
         try:
             held = series_of(spec, series)
             years = spec.lookback_years or lookback_years
             done = backtest_portfolio(spec, held, years, risk_free_rate, columns)
         except (EtfError, ValueError) as error:
-            failures[spec.name] = str(error)
+            failures[spec.name] = refused_by(error)
             continue
         source = ",".join(sorted({s.source for s in held}))
         base = {"portfolio": spec.name, "source": source}
@@ -74,7 +77,7 @@ def backtest_portfolio(
     series: list[PriceSeries],
     lookback_years: int,
     risk_free_rate: float,
-    columns: Mapping[str, Mapping[str, str]] | None = None,
+    columns: Columns | None = None,
 ) -> Backtest:
     """One portfolio, decided anew at each rebalance from the `lookback_years` before it.
 
@@ -111,7 +114,7 @@ def _holdings(spec: PortfolioSpec, held: Floats | None) -> dict[str, Any]:
 
 def _course_rows(done: Backtest, benchmark: PriceSeries | None) -> list[dict[str, Any]]:
     wealth = done.wealth
-    fall = wealth / wealth.cummax() - 1.0
+    fall = drawdowns(wealth)
     other: pd.Series | None = None
     if benchmark is not None:
         prices = benchmark.prices.reindex(wealth.index)

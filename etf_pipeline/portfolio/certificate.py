@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from etf_pipeline.portfolio.polyhedron import allowed, maximise, polyhedron
+from etf_pipeline.portfolio.polyhedron import Row, allowed, maximise, polyhedron
 from etf_pipeline.portfolio.problem import Floats, Problem
 
 TOLERANCE = 1e-6
@@ -155,8 +155,8 @@ def _least_squares(
             if problem.max_turnover is not None:
                 columns.append(direction)
         space = polyhedron(problem)
-        for row, limit, label in zip(space.matrix, space.limits, space.labels, strict=True):
-            if label.startswith("group") and row[: space.n] @ weights >= limit - _ON_BOUND:
+        for row, limit, kind in zip(space.matrix, space.limits, space.kinds, strict=True):
+            if kind is Row.GROUP and row[: space.n] @ weights >= limit - _ON_BOUND:
                 columns.append(row[: space.n])
     design = np.column_stack(columns)[inside]
     if len(design) < 2 or float(np.ptp(columns[1][inside])) <= 1e-14 * float(np.abs(x).max() or 1):

@@ -180,6 +180,13 @@ def _clarabel(
         cones,
         settings,
     ).solve()
+    status = clarabel.SolverStatus
+    infeasible = (
+        status.PrimalInfeasible,
+        status.AlmostPrimalInfeasible,
+        status.DualInfeasible,
+        status.AlmostDualInfeasible,
+    )
     answer: npt.NDArray[np.float64] = np.array(solution.x, dtype="float64")
-    usable = np.all(np.isfinite(answer)) and "Infeasible" not in str(solution.status)
+    usable = np.all(np.isfinite(answer)) and solution.status not in infeasible
     return answer if usable else None

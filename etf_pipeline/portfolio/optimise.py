@@ -7,12 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 
+from etf_pipeline.errors import ReasonCode
+from etf_pipeline.model.objectives import FROM_RISK_ALONE, TWO_BUDGETS
 from etf_pipeline.portfolio import certificate, conic, cvar, frontier, parity
 from etf_pipeline.portfolio.answer import (
     Answer,
     cvar_unit,
     judged,
     leader,
+    refused,
+    refused_by,
     return_unit,
     risk_unit,
     settled,
@@ -28,6 +32,7 @@ from etf_pipeline.portfolio.polyhedron import conflict, riskless
 from etf_pipeline.portfolio.problem import Floats, Problem
 
 _TIED = 1e-9
+_NOTHING_FOUND = "no solver found weights"
 
 
 def optimise(problem: Problem) -> Answer:
@@ -37,14 +42,14 @@ def optimise(problem: Problem) -> Answer:
     it; groups, turnover and costs by the cone solver; CVaR by linear programming.
     """
     if not problem.simple and (reason := conflict(problem)) is not None:
-        return Answer(False, reason)
+        return refused(reason, ReasonCode.INFEASIBLE)
     solvers: dict[str, Callable[[Problem, Corners | None], Answer]] = {
         "min_volatility": _min_volatility,
         "max_sharpe": _max_sharpe,
         "target_return": _target_and_budget,
         "max_return": _max_return,
     }
-    if problem.objective in ("risk_parity", "hrp"):
+    if problem.objective in FROM_RISK_ALONE:
         return _from_risk_alone(problem)
     if problem.objective == "min_cvar":
         return _min_cvar(problem)
@@ -78,7 +83,7 @@ def _first_proven(
             return answer
         if best is None or (answer.optimality_gap or 0.0) < (best.optimality_gap or 0.0):
             best = answer
-    return best or Answer(False, "no solver found weights")
+    return best or refused(_NOTHING_FOUND, ReasonCode.UNPROVEN)
 
 
 def _min_volatility(problem: Problem, corners: Corners | None) -> Answer:
@@ -105,10 +110,10 @@ def _max_sharpe(problem: Problem, corners: Corners | None) -> Answer:
     best, _ = _most(problem)
     rate = problem.risk_free_rate
     if best <= rate:
-        return Answer(
-            False,
+        return refused(
             f"no portfolio is expected to earn more than the risk-free rate: at most {best:.6g}, "
             f"against {rate:.6g}; minimise volatility instead",
+            ReasonCode.INFEASIBLE,
         )
     answer = _first_proven(
         problem,
@@ -127,10 +132,10 @@ def _max_sharpe(problem: Problem, corners: Corners | None) -> Answer:
         return answer
     free = riskless(problem, problem.means)
     if free is not None and problem.net_return(free) > rate:
-        return Answer(
-            False,
+        return refused(
             "a portfolio without risk earns more than the risk-free rate, so no Sharpe ratio is "
             "the greatest: the covariance is singular (fewer returns than tickers?); shrink it",
+            ReasonCode.BAD_PROBLEM,
         )
     return answer
 
@@ -150,20 +155,20 @@ def _target_and_budget(problem: Problem, corners: Corners | None) -> Answer:
         if within.expected_return is not None
         else within.message
     )
-    return Answer(
-        False,
+    return refused(
         f"target return {problem.target_return:.6g} needs a volatility of at least "
         f"{answer.volatility:.6g}, above the risk budget; {could}",
+        ReasonCode.INFEASIBLE,
     )
 
 
 def _target_return(problem: Problem, corners: Corners | None, target: float) -> Answer:
     most, top = _most(problem)
     if target > most + 1e-12 * max(1.0, abs(most)):
-        return Answer(
-            False,
+        return refused(
             f"target return {target:.6g} is out of reach: at most {most:.6g}"
             f"{under(problem, top)} ({leader(problem, top)})",
+            ReasonCode.INFEASIBLE,
         )
     return _reaching(problem, corners, target, _min_volatility(problem, corners), top)
 
@@ -213,10 +218,10 @@ def _within_budget(problem: Problem, corners: Corners | None, budget: float) -> 
     lowest = _min_volatility(problem, corners)
     if lowest.volatility is not None and budget < lowest.volatility * (1 - 1e-12):
         assert lowest.weights is not None
-        return Answer(
-            False,
+        return refused(
             f"risk budget {budget:.6g} is below the least attainable volatility "
             f"{lowest.volatility:.6g}{under(problem, lowest.weights)}; raise it to at least that",
+            ReasonCode.INFEASIBLE,
         )
     return _spending(problem, corners, budget)
 
@@ -243,14 +248,14 @@ def _min_cvar(problem: Problem) -> Answer:
     if target is not None:
         most, top = _most(problem)
         if target > most + 1e-12 * max(1.0, abs(most)):
-            return Answer(
-                False,
+            return refused(
                 f"target return {target:.6g} is out of reach: at most {most:.6g}"
                 f"{under(problem, top)}",
+                ReasonCode.INFEASIBLE,
             )
     found = cvar.min_cvar(problem)
     if found is None:
-        return Answer(False, "no solver found weights")
+        return refused(_NOTHING_FOUND, ReasonCode.UNPROVEN)
     weights = settled(problem, found[0])
     loss = cvar.portfolio_cvar(problem, weights)
     return replace(judged(problem, weights, loss - found[1], cvar_unit(problem)), cvar=loss)
@@ -259,17 +264,17 @@ def _min_cvar(problem: Problem) -> Answer:
 def _max_return_within_cvar(problem: Problem) -> Answer:
     assert problem.cvar_budget is not None
     if problem.risk_budget is not None:
-        return Answer(False, "give risk_budget or cvar_budget, not both")
+        return refused(TWO_BUDGETS, ReasonCode.BAD_PROBLEM)
     least = cvar.min_cvar(problem)
     if least is not None and least[1] > problem.cvar_budget * (1 + 1e-12):
-        return Answer(
-            False,
+        return refused(
             f"CVaR budget {problem.cvar_budget:.6g} is below the least attainable CVaR "
             f"{least[1]:.6g}{under(problem, least[0])}; raise it to at least that",
+            ReasonCode.INFEASIBLE,
         )
     found = cvar.max_return(problem)
     if found is None:
-        return Answer(False, "no solver found weights")
+        return refused(_NOTHING_FOUND, ReasonCode.UNPROVEN)
     weights = settled(problem, found[0])
     answer = judged(problem, weights, found[1] - problem.net_return(weights), return_unit(problem))
     return replace(answer, cvar=cvar.portfolio_cvar(problem, weights))
@@ -283,7 +288,7 @@ def _from_risk_alone(problem: Problem) -> Answer:
             return replace(answer, message="by rule: hierarchical risk parity", optimality_gap=None)
         weights = parity.equal_risk_contribution(problem.covariance)
     except ValueError as error:
-        return Answer(False, str(error))
+        return refused_by(error)
     shares = parity.risk_contributions(weights, problem.covariance)
     return judged(problem, weights, float(np.abs(shares - 1.0 / len(shares)).max()), 1.0)
 

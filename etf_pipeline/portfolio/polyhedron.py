@@ -6,6 +6,7 @@ Variables are the weights w and, where trading is limited or costs, trades u ≥
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,31 @@ from etf_pipeline.portfolio.problem import Floats, Problem
 _TIGHT = 1e-7
 
 
+class Row(Enum):
+    """What a row of the constraints is there for."""
+
+    GROUP = auto()  # a limit on the total weight of a group
+    TRADE = auto()  # u ≥ |w − holdings|: no limit of the problem's own
+    TURNOVER = auto()  # the limit on Σ u
+
+
 @dataclass(frozen=True)
 class Polyhedron:
-    """A x ≤ b over x = (w, u), Σ w = 1, and bounds; `labels` name the rows of A that are limits."""
+    """A x ≤ b over x = (w, u), Σ w = 1, and bounds.
+
+    Attributes:
+        matrix: A, shape (M, V), where V is N, or 2N when trades are variables too.
+        limits: b, shape (M,).
+        kinds: what each row is, M of them.
+        labels: each row in words, empty for those that are no limit of the problem's own.
+        low: least values, shape (V,).
+        high: greatest values, shape (V,).
+        n: N, the number of assets.
+    """
 
     matrix: Floats
     limits: Floats
+    kinds: tuple[Row, ...]
     labels: tuple[str, ...]
     low: Floats
     high: Floats
@@ -44,31 +64,36 @@ def polyhedron(problem: Problem) -> Polyhedron:
     size = 2 * n if trading else n
     rows: list[Floats] = []
     limits: list[float] = []
+    kinds: list[Row] = []
     labels: list[str] = []
 
-    def add(row: Floats, limit: float, label: str) -> None:
+    def add(kind: Row, row: Floats, limit: float, label: str = "") -> None:
         rows.append(np.r_[row, np.zeros(size - len(row))])
         limits.append(limit)
+        kinds.append(kind)
         labels.append(label)
 
     for group in problem.groups:
         members = np.array([1.0 if name in group.members else 0.0 for name in problem.names])
         if group.upper < 1:
-            add(members, group.upper, f"group {group.name} at most {group.upper:.4g}")
+            label = f"group {group.name} at most {group.upper:.4g}"
+            add(Row.GROUP, members, group.upper, label)
         if group.lower > 0:
-            add(-members, -group.lower, f"group {group.name} at least {group.lower:.4g}")
+            label = f"group {group.name} at least {group.lower:.4g}"
+            add(Row.GROUP, -members, -group.lower, label)
     if trading:
         assert problem.holdings is not None
         eye = np.eye(n)
         for i in range(n):
-            add(np.r_[eye[i], -eye[i]], float(problem.holdings[i]), "")
-            add(np.r_[-eye[i], -eye[i]], -float(problem.holdings[i]), "")
+            add(Row.TRADE, np.r_[eye[i], -eye[i]], float(problem.holdings[i]))
+            add(Row.TRADE, np.r_[-eye[i], -eye[i]], -float(problem.holdings[i]))
         if problem.max_turnover is not None:
             label = f"turnover at most {problem.max_turnover:.4g}"
-            add(np.r_[np.zeros(n), np.ones(n)], 2 * problem.max_turnover, label)
+            add(Row.TURNOVER, np.r_[np.zeros(n), np.ones(n)], 2 * problem.max_turnover, label)
     return Polyhedron(
         np.array(rows).reshape(len(rows), size),
         np.array(limits),
+        tuple(kinds),
         tuple(labels),
         np.r_[problem.lower, np.zeros(size - n)],
         np.r_[problem.upper, np.full(size - n, 2.0)],
@@ -135,12 +160,13 @@ def conflict(problem: Problem) -> str | None:
     space = polyhedron(problem)
     if _linear_program(np.zeros(space.size), space) is not None:
         return None
-    named = [i for i, label in enumerate(space.labels) if label]
+    named = [i for i, kind in enumerate(space.kinds) if kind is not Row.TRADE]
     slack = np.zeros((len(space.matrix), len(named)))
     slack[named, np.arange(len(named))] = -1.0
     elastic = Polyhedron(
         np.hstack([space.matrix, slack]),
         space.limits,
+        space.kinds,
         space.labels,
         np.r_[space.low, np.zeros(len(named))],
         np.r_[space.high, np.full(len(named), 10.0)],
@@ -176,8 +202,10 @@ def binding(problem: Problem, weights: Floats) -> list[str]:
             names.append(f"{name} at most {high:.4g}")
     space = polyhedron(problem)
     x = _point(problem, space, weights)
-    for row, limit, label in zip(space.matrix, space.limits, space.labels, strict=True):
-        if label and float(row @ x) >= limit - _TIGHT:
+    for row, limit, kind, label in zip(
+        space.matrix, space.limits, space.kinds, space.labels, strict=True
+    ):
+        if kind is not Row.TRADE and float(row @ x) >= limit - _TIGHT:
             names.append(label)
     return names
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from etf_pipeline.model.instruments import repeated
+from etf_pipeline.model.objectives import (
+    FROM_RISK_ALONE,
+    NEEDS_HOLDINGS,
+    Objective,
+    lacks_holdings,
+    lacks_target,
+    misplaced,
+    needs_scenarios,
+    never_whole,
+)
+
 Floats = npt.NDArray[np.float64]
-Objective = Literal[
-    "min_volatility", "max_sharpe", "max_return", "target_return", "min_cvar", "risk_parity", "hrp"
-]
-GOES_WITH: dict[str, tuple[Objective, ...]] = {
-    "target_return": ("target_return", "min_cvar"),
-    "risk_budget": ("max_return", "target_return"),
-    "cvar_budget": ("max_return",),
-}
 _PSD = 1e-10
 _NULL = 1e-12
 
@@ -111,36 +113,38 @@ class Problem:
         self._check_trading()
 
     def _check_objective(self) -> None:
-        if self.objective == "target_return" and self.target_return is None:
+        if lacks_target(self.objective, self.target_return):
             raise ValueError("the objective target_return needs a target_return")
-        for name, objectives in GOES_WITH.items():
-            if getattr(self, name) is not None and self.objective not in objectives:
-                raise ValueError(f"{name} goes with the objective {' or '.join(objectives)}")
-        if self.objective == "min_cvar" or self.cvar_budget is not None:
-            if self.scenarios is None:
-                raise ValueError("CVaR needs scenarios: returns of shape (T, N)")
-            scenarios = np.asarray(self.scenarios, dtype="float64")
-            if scenarios.ndim != 2 or scenarios.shape[1] != len(self.names) or not len(scenarios):
-                raise ValueError(f"scenarios need shape (T, {len(self.names)})")
-            if not np.all(np.isfinite(scenarios)) or not 0 < self.cvar_level < 1:
-                raise ValueError("scenarios must be finite and cvar_level between 0 and 1")
-            object.__setattr__(self, "scenarios", scenarios)
+        if found := misplaced(self.objective, vars(self)):
+            raise ValueError(f"{found[0]} goes with the objective {' or '.join(found[1])}")
+        if needs_scenarios(self.objective, self.cvar_budget):
+            self._check_scenarios()
         limited = np.any(self.lower > 0) or np.any(self.upper < 1) or not self.simple
-        if self.objective in ("risk_parity", "hrp") and limited:
+        if self.objective in FROM_RISK_ALONE and limited:
             raise ValueError(f"{self.objective} takes no bounds, groups, turnover or costs")
+
+    def _check_scenarios(self) -> None:
+        if self.scenarios is None:
+            raise ValueError("CVaR needs scenarios: returns of shape (T, N)")
+        scenarios = np.asarray(self.scenarios, dtype="float64")
+        if scenarios.ndim != 2 or scenarios.shape[1] != len(self.names) or not len(scenarios):
+            raise ValueError(f"scenarios need shape (T, {len(self.names)})")
+        if not np.all(np.isfinite(scenarios)) or not 0 < self.cvar_level < 1:
+            raise ValueError("scenarios must be finite and cvar_level between 0 and 1")
+        object.__setattr__(self, "scenarios", scenarios)
 
     def _check_trading(self) -> None:
         known = set(self.names)
         for group in self.groups:
-            strangers = [m for m in group.members if m not in known]
-            if strangers:
-                raise ValueError(f"group {group.name}: {', '.join(strangers)} is not in the names")
+            unknown = [m for m in group.members if m not in known]
+            if unknown:
+                raise ValueError(f"group {group.name}: {', '.join(unknown)} is not in the names")
             if not group.members or not 0 <= group.lower <= group.upper:
                 raise ValueError(f"group {group.name}: needs members and 0 ≤ lower ≤ upper")
         if self.max_turnover is None and self.cost_rate == 0.0:
             return
-        if self.holdings is None:
-            raise ValueError("max_turnover and cost_rate need holdings, the current weights")
+        if lacks_holdings(self.max_turnover, self.cost_rate, self.holdings is not None):
+            raise ValueError(NEEDS_HOLDINGS)
         holdings = np.asarray(self.holdings, dtype="float64")
         if holdings.shape != (len(self.names),) or not np.all(np.isfinite(holdings)):
             raise ValueError(f"holdings need shape ({len(self.names)},) and finite values")
@@ -149,8 +153,7 @@ class Problem:
             raise ValueError("max_turnover and cost_rate must not be negative")
 
     def _check_shapes(self, n: int) -> None:
-        twice = sorted(name for name, count in Counter(self.names).items() if count > 1)
-        if twice:
+        if twice := repeated(self.names):
             raise ValueError(f"asked for twice: {', '.join(twice)}")
         if n == 0 or self.means.shape != (n,) or self.covariance.shape != (n, n):
             raise ValueError(
@@ -190,8 +193,5 @@ class Problem:
         ]
         if crossed:
             raise ValueError(f"least weight above greatest weight for {', '.join(crossed)}")
-        low, high = float(self.lower.sum()), float(self.upper.sum())
-        if low > 1 + 1e-12 or high < 1 - 1e-12:
-            raise ValueError(
-                f"weights cannot sum to 1: the bounds allow sums from {low:.6g} to {high:.6g}"
-            )
+        if problem := never_whole(float(self.lower.sum()), float(self.upper.sum())):
+            raise ValueError(problem)

@@ -9,23 +9,25 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from etf_pipeline.errors import EtfError, InsufficientDataError
+from etf_pipeline.errors import EtfError, InsufficientDataError, ReasonCode
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.model.schemas import FRONTIER, SUMMARY, WEIGHTS
-from etf_pipeline.portfolio.answer import Answer
+from etf_pipeline.portfolio.answer import Answer, refused_by
+from etf_pipeline.portfolio.building import Columns, problem_of
 from etf_pipeline.portfolio.optimise import efficient_frontier, optimise
-from etf_pipeline.portfolio.problem import GroupLimit, Problem
+from etf_pipeline.portfolio.problem import Floats
 from etf_pipeline.risk.estimates import Estimates, estimate
 from etf_pipeline.risk.prices import PriceSeries
 
 
 @dataclass(frozen=True)
 class PortfolioTables:
-    """The three tables, by portfolio."""
+    """The three tables, and the answer to each portfolio."""
 
     weights: pa.Table
     summary: pa.Table
     frontier: pa.Table
+    answers: Mapping[str, Answer]
 
 
 def series_of(spec: PortfolioSpec, series: Mapping[str, PriceSeries]) -> list[PriceSeries]:
@@ -36,63 +38,10 @@ def series_of(spec: PortfolioSpec, series: Mapping[str, PriceSeries]) -> list[Pr
     """
     absent = [t for t in spec.tickers if t not in series]
     if absent:
-        raise InsufficientDataError(f"no history of {', '.join(absent)}; run `etf run`")
+        raise InsufficientDataError(
+            f"no history of {', '.join(absent)}; run `etf run`", code=ReasonCode.NO_HISTORY
+        )
     return [series[t] for t in spec.tickers]
-
-
-def problem_of(
-    spec: PortfolioSpec,
-    estimates: Estimates,
-    risk_free_rate: float,
-    columns: Mapping[str, Mapping[str, str]] | None = None,
-) -> Problem:
-    """The optimiser's problem that a specification and estimates make.
-
-    Args:
-        spec: the portfolio.
-        estimates: over its tickers, in its order.
-        risk_free_rate: annual effective rate.
-        columns: universe columns by name, each a value per ticker, for the groups.
-
-    Raises:
-        ValueError: the specification asks for what cannot be.
-    """
-    limits = np.array([spec.limits(t) for t in spec.tickers])
-    holdings = np.array([spec.holdings.get(t, 0.0) for t in spec.tickers])
-    needs_scenarios = spec.objective == "min_cvar" or spec.cvar_budget is not None
-    return Problem(
-        estimates.means,
-        estimates.covariance,
-        tuple(spec.tickers),
-        spec.objective,
-        spec.risk_budget,
-        spec.target_return,
-        limits[:, 0],
-        limits[:, 1],
-        risk_free_rate,
-        groups=group_limits(spec, columns or {}),
-        holdings=holdings if spec.holdings else None,
-        max_turnover=spec.max_turnover,
-        cost_rate=spec.cost_rate,
-        scenarios=estimates.returns if needs_scenarios else None,
-        cvar_level=spec.cvar_level,
-        cvar_budget=spec.cvar_budget,
-    )
-
-
-def group_limits(
-    spec: PortfolioSpec, columns: Mapping[str, Mapping[str, str]]
-) -> tuple[GroupLimit, ...]:
-    """The limits of a specification's groups, by universe column and value."""
-    limits = []
-    for column, values in spec.groups.items():
-        by_ticker = columns.get(column, {})
-        for value, (low, high) in values.items():
-            members = tuple(t for t in spec.tickers if by_ticker.get(t) == value)
-            if not members:
-                raise ValueError(f"groups: no ticker of {spec.name} has {column} {value!r}")
-            limits.append(GroupLimit(f"{column} {value}", members, low, high))
-    return tuple(limits)
 
 
 def portfolio_tables(
@@ -100,7 +49,7 @@ def portfolio_tables(
     series: Mapping[str, PriceSeries],
     lookback_years: int,
     risk_free_rate: float,
-    columns: Mapping[str, Mapping[str, str]] | None = None,
+    columns: Columns | None = None,
 ) -> PortfolioTables:
     """Optimise every portfolio; one that cannot be is a summary row that says why.
 
@@ -114,6 +63,7 @@ def portfolio_tables(
     weights: list[dict[str, Any]] = []
     summary: list[dict[str, Any]] = []
     frontier: list[dict[str, Any]] = []
+    answers: dict[str, Answer] = {}
     for spec in sorted(specs, key=lambda s: s.name):
         held = [series[t] for t in spec.tickers if t in series]
         source = ",".join(sorted({s.source for s in held})) or "none"
@@ -127,27 +77,32 @@ def portfolio_tables(
             answer = optimise(problem)
             curve = efficient_frontier(problem) if answer.weights is not None else []
         except (EtfError, ValueError) as error:
-            answer, curve = Answer(False, str(error)), []
+            answer, curve = refused_by(error), []
+        answers[spec.name] = answer
         summary.append(base | _summary(spec, answer, estimates, risk_free_rate))
         frontier += [base | _point(i, point) for i, point in enumerate(curve)]
         if answer.weights is not None and estimates is not None:
-            deviations = np.sqrt(np.diag(estimates.covariance))
-            weights += [
-                base
-                | {
-                    "ticker": ticker,
-                    "weight": float(answer.weights[i]),
-                    "expected_return": float(estimates.means[i]),
-                    "volatility": float(deviations[i]),
-                }
-                for i, ticker in enumerate(spec.tickers)
-            ]
+            weights += [base | row for row in _weights(spec, answer.weights, estimates)]
     weights.sort(key=lambda r: (r["portfolio"], r["ticker"]))
     return PortfolioTables(
         pa.Table.from_pylist(weights, schema=WEIGHTS.arrow),
         pa.Table.from_pylist(summary, schema=SUMMARY.arrow),
         pa.Table.from_pylist(frontier, schema=FRONTIER.arrow),
+        answers,
     )
+
+
+def _weights(spec: PortfolioSpec, weights: Floats, estimates: Estimates) -> list[dict[str, Any]]:
+    deviations = np.sqrt(np.diag(estimates.covariance))
+    return [
+        {
+            "ticker": ticker,
+            "weight": float(weights[i]),
+            "expected_return": float(estimates.means[i]),
+            "volatility": float(deviations[i]),
+        }
+        for i, ticker in enumerate(spec.tickers)
+    ]
 
 
 def _summary(

@@ -24,7 +24,8 @@ from etf_pipeline.report.parts import (
 )
 from etf_pipeline.risk.estimates import Estimates, estimate
 from etf_pipeline.risk.prices import years_before
-from etf_pipeline.risk.series import drawdowns, rolling_volatility
+from etf_pipeline.risk.returns import drawdowns
+from etf_pipeline.risk.series import rolling_volatility
 from etf_pipeline.steps.report_inputs import Inputs, Row
 
 _START = 10_000.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -15,16 +16,23 @@ _FLAT = 1e-12
 
 @dataclass(frozen=True)
 class Correlation:
-    """A matrix, the observations behind each pair, and its least eigenvalue.
+    """A matrix and the observations behind each pair, both of shape (N, N).
 
-    `matrix` and `n_obs` have shape (N, N); a pair that cannot be computed (no variance, fewer
-    than two common observations) is NaN. `least_eigenvalue` is None when any pair is NaN; below
-    0, the matrix is no correlation matrix and must not be optimised with.
+    A pair that cannot be computed (no variance, fewer than two common observations) is NaN.
     """
 
     matrix: Floats
     n_obs: npt.NDArray[np.int64]
-    least_eigenvalue: float | None
+
+    @cached_property
+    def least_eigenvalue(self) -> float | None:
+        """Least eigenvalue; None when any pair is NaN.
+
+        Below 0, the matrix is no correlation matrix and must not be optimised with.
+        """
+        if np.isnan(self.matrix).any():
+            return None
+        return float(np.linalg.eigvalsh(self.matrix)[0])
 
 
 def listwise(returns: Floats) -> Correlation:
@@ -49,7 +57,7 @@ def listwise(returns: Floats) -> Correlation:
         found = np.atleast_2d(np.corrcoef(complete[:, varies], rowvar=False))
         matrix[np.ix_(varies, varies)] = np.clip(found, -1.0, 1.0)
     matrix[np.diag_indices(n)] = np.where(varies, 1.0, np.nan)
-    return Correlation(matrix, np.full((n, n), len(complete)), _least(matrix))
+    return Correlation(matrix, np.full((n, n), len(complete)))
 
 
 def pairwise(returns: Floats) -> Correlation:
@@ -65,8 +73,4 @@ def pairwise(returns: Floats) -> Correlation:
             if len(a) >= 2 and np.ptp(a) > _FLAT and np.ptp(b) > _FLAT:
                 value = 1.0 if i == j else float(np.clip(np.corrcoef(a, b)[0, 1], -1.0, 1.0))
                 matrix[i, j] = matrix[j, i] = value
-    return Correlation(matrix, n_obs, _least(matrix))
-
-
-def _least(matrix: Floats) -> float | None:
-    return None if np.isnan(matrix).any() else float(np.linalg.eigvalsh(matrix)[0])
+    return Correlation(matrix, n_obs)

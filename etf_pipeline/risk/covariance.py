@@ -65,14 +65,3 @@ def ewma_covariance(returns: Floats, halflife: float = 63.0) -> Floats:
     weights = weights / weights.sum()
     x = returns - weights @ returns
     return np.atleast_2d((x * weights[:, None]).T @ x) / (1.0 - float(weights @ weights))
-
-
-def nearest_psd(matrix: Floats) -> Floats:
-    """The positive semidefinite matrix nearest in the Frobenius norm: eigenvalues below 0 to 0.
-
-    Higham, 1988, "Computing a nearest symmetric positive semidefinite matrix". Only ever applied
-    when asked for.
-    """
-    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2.0)
-    repaired = (vectors * np.clip(values, 0.0, None)) @ vectors.T
-    return (repaired + repaired.T) / 2.0

@@ -11,6 +11,7 @@ import pandas as pd
 from etf_pipeline.errors import InsufficientDataError
 from etf_pipeline.risk.covariance import covariance
 from etf_pipeline.risk.prices import PriceSeries, common_prices, years_before
+from etf_pipeline.risk.returns import simple_returns
 
 Floats = npt.NDArray[np.float64]
 _FEWEST_RETURNS = 60
@@ -64,7 +65,6 @@ def estimate(
             f"{len(prices) - 1} common returns of {', '.join(s.ticker for s in series)} are fewer "
             f"than {needed}"
         )
-    values = prices.to_numpy()
-    returns = values[1:] / values[:-1] - 1.0
+    returns = simple_returns(prices.to_numpy())
     matrix = covariance(returns, estimator, halflife) * annual
     return Estimates(prices, returns, returns.mean(axis=0) * annual, matrix, annual)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from etf_pipeline.risk.returns import drawdowns, simple_returns
+
 Floats = npt.NDArray[np.float64]
 Days = npt.NDArray[np.datetime64]
 _FLAT = 1e-12  # a spread of returns no larger than this is rounding, not variance
@@ -77,7 +79,7 @@ def compute_metrics(
     if len(p) < 2:
         day = _day(d[0]) if len(p) else None
         return Metrics(0, day, day, reasons=("fewer than two prices",))
-    r = p[1:] / p[:-1] - 1.0
+    r = simple_returns(p)
     reasons: list[str] = []
     growth = cagr(p[-1] / p[0], steps, periods_per_year)
     drawdown, peak, trough, recovery = max_drawdown(p)
@@ -196,8 +198,7 @@ def max_drawdown(prices: Floats) -> tuple[float, int, int, int | None]:
         The fall (≤ 0) and the positions of its peak, its trough, and the first price back at the
         peak (None when there is none yet).
     """
-    peaks = np.maximum.accumulate(prices)
-    falls = prices / peaks - 1.0
+    falls = drawdowns(prices)
     trough = int(np.argmin(falls))
     peak = int(np.argmax(prices[: trough + 1]))
     back = np.flatnonzero(prices[trough:] >= prices[peak])

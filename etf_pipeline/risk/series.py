@@ -1,4 +1,4 @@
-"""Risk through time: rolling volatility, drawdowns, and the table of drawdowns."""
+"""Risk through time: rolling volatility, and the table of drawdowns."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 
-
-def simple_returns(prices: pd.Series) -> pd.Series:
-    """P_t/P_{t−1} − 1, one row shorter than `prices`."""
-    return (prices / prices.shift(1) - 1.0).iloc[1:]
+from etf_pipeline.risk.returns import drawdowns, simple_returns
 
 
 def rolling_volatility(prices: pd.Series, window: int, periods_per_year: int) -> pd.Series:
@@ -24,11 +21,6 @@ def rolling_volatility(prices: pd.Series, window: int, periods_per_year: int) ->
     return (rolled * math.sqrt(periods_per_year)).dropna().rename("volatility")
 
 
-def drawdowns(prices: pd.Series) -> pd.Series:
-    """P_t / max_{s≤t} P_s − 1 (≤ 0) on every date of `prices`."""
-    return (prices / prices.cummax() - 1.0).rename("drawdown")
-
-
 def drawdown_table(prices: pd.Series, count: int | None = None) -> pd.DataFrame:
     """Every fall from a peak, worst first.
 
@@ -37,7 +29,8 @@ def drawdown_table(prices: pd.Series, count: int | None = None) -> pd.DataFrame:
     trough).
     """
     values = prices.to_numpy(dtype="float64")
-    below = values < np.maximum.accumulate(values)
+    falls = drawdowns(values)
+    below = falls < 0
     edges = np.flatnonzero(np.diff(np.r_[False, below, False].astype("int8")))
     rows = []
     for start, end in zip(edges[::2], edges[1::2], strict=True):
@@ -49,7 +42,7 @@ def drawdown_table(prices: pd.Series, count: int | None = None) -> pd.DataFrame:
                 "peak": prices.index[peak],
                 "trough": prices.index[trough],
                 "recovery": prices.index[end] if recovered else pd.NaT,
-                "drawdown": values[trough] / values[peak] - 1.0,
+                "drawdown": float(falls[trough]),
                 "length": int((end if recovered else len(values) - 1) - peak),
                 "to_trough": int(trough - peak),
             }

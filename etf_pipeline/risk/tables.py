@@ -11,8 +11,10 @@ import pyarrow as pa
 
 from etf_pipeline.errors import InsufficientDataError
 from etf_pipeline.model.schemas import CORRELATIONS, RISK_METRICS
+from etf_pipeline.risk.correlation import listwise
 from etf_pipeline.risk.metrics import Metrics, Relative, compute_metrics, relative_metrics
 from etf_pipeline.risk.prices import PriceSeries, common_prices, years_before
+from etf_pipeline.risk.returns import simple_returns
 
 WINDOWS: dict[str, int | None] = {"1y": 1, "3y": 3, "5y": 5, "10y": 10, "max": None}
 # A history that begins within this of a window's start covers it (holidays, weekends).
@@ -87,7 +89,7 @@ def _relative(part: PriceSeries, benchmark: PriceSeries, periods: int) -> Relati
         prices = common_prices([part, benchmark]).to_numpy()
     except InsufficientDataError as error:
         return Relative(0, reasons=(str(error),))
-    returns = prices[1:] / prices[:-1] - 1.0
+    returns = simple_returns(prices)
     return relative_metrics(returns[:, 0], returns[:, 1], periods)
 
 
@@ -116,13 +118,8 @@ def correlation_table(series: Iterable[PriceSeries], as_of: dt.date) -> pa.Table
 
 def _correlations(series: list[PriceSeries], window: str, start: dt.date) -> list[dict[str, Any]]:
     prices = common_prices(series, start)
-    values = prices.to_numpy()
-    returns = values[1:] / values[:-1] - 1.0
-    varies = np.ptp(returns, axis=0) > 1e-12
-    matrix = np.full((len(series), len(series)), np.nan)
-    matrix[np.ix_(varies, varies)] = np.corrcoef(returns[:, varies], rowvar=False)
-    np.fill_diagonal(matrix, np.where(varies, 1.0, np.nan))
-    matrix = np.clip(matrix, -1.0, 1.0)
+    returns = simple_returns(prices.to_numpy())
+    matrix = listwise(returns).matrix
     first, last = prices.index[0].date(), prices.index[-1].date()
     return [
         {

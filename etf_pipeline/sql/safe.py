@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
+from duckdb import StatementType
 
 from etf_pipeline.errors import QueryError
 
@@ -74,27 +75,28 @@ def checked(sql: str, db: duckdb.DuckDBPyConnection | None = None) -> str:
     if len(statements) > 1:
         raise QueryError(f"{len(statements)} statements; only one is run at a time")
     statement = statements[0]
-    kind = str(statement.type).rpartition(".")[2]
-    if kind == "SELECT":
+    kind = statement.type
+    if kind == StatementType.SELECT:
         return str(statement.query)
-    if kind == "EXPLAIN":
+    what = kind.name
+    if kind == StatementType.EXPLAIN:
         match = _EXPLAIN.match(statement.query)
-        inner = statement.query[match.end() :] if match else ""
-        checked_inner = _types(inner, parser)
-        if checked_inner == ["SELECT"]:
+        inner = _types(statement.query[match.end() :] if match else "", parser)
+        if inner == [StatementType.SELECT]:
             return str(statement.query)
-        kind = "EXPLAIN of " + (", ".join(checked_inner) or "something else")
-    hint = "; write it as SELECT * FROM (PIVOT … ON … IN (…) USING …)" if kind == "MULTI" else ""
+        what = "EXPLAIN of " + (", ".join(t.name for t in inner) or "something else")
+    pivot = kind == StatementType.MULTI
+    hint = "; write it as SELECT * FROM (PIVOT … ON … IN (…) USING …)" if pivot else ""
     raise QueryError(
-        f"{kind} statements are not run here, as they could change something: "
+        f"{what} statements are not run here, as they could change something: "
         f"SELECT, WITH, FROM, VALUES, DESCRIBE, SHOW, SUMMARIZE and EXPLAIN are{hint}"
     )
 
 
-def _types(sql: str, parser: duckdb.DuckDBPyConnection) -> list[str]:
+def _types(sql: str, parser: duckdb.DuckDBPyConnection) -> list[StatementType]:
     """Types of the statements in `sql`; none when it is not SQL."""
     try:
-        return [str(s.type).rpartition(".")[2] for s in parser.extract_statements(sql)]
+        return [s.type for s in parser.extract_statements(sql)]
     except duckdb.Error:
         return []
 

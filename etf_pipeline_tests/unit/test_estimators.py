@@ -7,8 +7,9 @@ from sklearn.covariance import LedoitWolf
 
 from etf_pipeline.errors import InsufficientDataError
 from etf_pipeline.risk.correlation import listwise, pairwise
-from etf_pipeline.risk.covariance import covariance, ewma_covariance, ledoit_wolf, nearest_psd
-from etf_pipeline.risk.series import drawdown_table, drawdowns, rolling_volatility
+from etf_pipeline.risk.covariance import covariance, ewma_covariance, ledoit_wolf
+from etf_pipeline.risk.returns import drawdowns, simple_returns
+from etf_pipeline.risk.series import drawdown_table, rolling_volatility
 
 RNG = np.random.default_rng(4)
 RETURNS = RNG.normal(0.0003, 0.01, (300, 6)) + RNG.normal(0, 0.007, (300, 1))
@@ -39,23 +40,6 @@ def test_estimators_by_name():
         covariance(RETURNS, "magic")
     with pytest.raises(InsufficientDataError):
         covariance(RETURNS[:1])
-
-
-def test_an_indefinite_matrix_is_repaired_only_when_asked():
-    """The case of PyPortfolioOpt#82."""
-    given = np.array(
-        [
-            [1.28992571, 0.05675357, 0.23213086, 0.04030597],
-            [0.05675357, 0.39647776, 0.3670981, 0.09351321],
-            [0.23213086, 0.3670981, 0.37204403, 0.19053016],
-            [0.04030597, 0.09351321, 0.19053016, 0.17553035],
-        ]
-    )
-    assert np.linalg.eigvalsh(given)[0] == pytest.approx(-0.0303369, abs=1e-7)
-    repaired = nearest_psd(given)
-    expected = [1.290190, 0.404863, 0.388346, 0.180916]
-    assert np.diag(repaired) == pytest.approx(expected, abs=1e-6)
-    assert np.linalg.eigvalsh(repaired)[0] >= -1e-12
 
 
 def test_pairwise_correlation_may_not_be_psd_and_says_so():
@@ -99,6 +83,30 @@ def test_drawdown_table():
     assert (still["peak"], still["length"]) == (index[7], 1)
     assert len(drawdown_table(prices(), 1)) == 1
     assert drawdown_table(prices()[:2]).empty
+
+
+@pytest.mark.parametrize("kind", ["array", "matrix", "series", "frame"])
+def test_simple_returns_of_anything(kind):
+    """By hand: 100, 110, 99 gives +10 % and −10 %."""
+    column = prices()[:3]
+    given = {
+        "array": column.to_numpy(),
+        "matrix": np.column_stack([column, 2 * column]),
+        "series": column,
+        "frame": pd.DataFrame({"a": column, "b": 2 * column}),
+    }[kind]
+    found = simple_returns(given)
+    assert type(found) is type(given)
+    for values in np.atleast_2d(np.asarray(found).T):
+        assert values.tolist() == pytest.approx([0.1, -0.1], rel=1e-12)
+    if kind in ("series", "frame"):
+        assert found.index.equals(column.index[1:])
+
+
+def test_a_missing_price_is_no_drawdown():
+    found = drawdowns(pd.Series([10.0, np.nan, 8.0, 12.0]))
+    assert np.isnan(found.iloc[1])
+    assert found.dropna().tolist() == pytest.approx([0.0, -0.2, 0.0])
 
 
 def test_drawdown_series_and_rolling_volatility():

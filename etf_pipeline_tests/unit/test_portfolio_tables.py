@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from etf_pipeline.errors import PortfolioFileError
+from etf_pipeline.errors import PortfolioFileError, ReasonCode
 from etf_pipeline.model.instruments import Universe
 from etf_pipeline.model.portfolios import load_portfolios
 from etf_pipeline.portfolio.backtest_tables import backtest_tables
@@ -121,5 +121,28 @@ def test_backtests_of_the_file(tmp_path):
 def test_a_backtest_without_enough_history_says_so(tmp_path):
     short = {t: s.since(DAYS[-200].date()) for t, s in SERIES.items()}
     tables = backtest_tables(specs(tmp_path, "    objective: max_sharpe\n"), short, 5, 0.0)
-    assert "enough history" in tables.failures["p"]
+    assert "enough history" in tables.failures["p"].message
+    assert tables.failures["p"].code is ReasonCode.TOO_FEW_RETURNS
     assert tables.courses.num_rows == 0
+
+
+def test_what_fails_says_why_in_a_code(tmp_path):
+    """The text may change, the code is what exit codes and events go by."""
+
+    def code(text, series=SERIES):
+        tables = portfolio_tables(specs(tmp_path, text), series, 5, 0.0, UNIVERSE.columns())
+        assert not tables.summary.to_pylist()[0]["success"]
+        return tables.answers["p"].code
+
+    without = {t: s for t, s in SERIES.items() if t != "VGB"}
+    short = {t: s.since(DAYS[-20].date()) for t, s in SERIES.items()}
+    assert code("    objective: hrp\n", without) is ReasonCode.NO_HISTORY
+    assert code("    objective: hrp\n", short) is ReasonCode.TOO_FEW_RETURNS
+    impossible = "    objective: max_return\n    risk_budget: 0.0001\n"
+    assert code(impossible) is ReasonCode.INFEASIBLE
+
+
+def test_what_succeeds_has_no_code(tmp_path):
+    tables = portfolio_tables(specs(tmp_path, "    objective: hrp\n"), SERIES, 5, 0.0)
+    assert tables.answers["p"].code is None
+    assert tables.answers["p"].success

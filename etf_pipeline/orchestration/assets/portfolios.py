@@ -131,7 +131,7 @@ def backtests(
     digest = content_hash(tables.courses)
     done = OutcomeKind.UPDATED if metadata["changed"] else OutcomeKind.UNCHANGED
     outcomes = [
-        Outcome(s.name, OutcomeKind.FAILED, tables.failures[s.name], FailureKind.PERMANENT)
+        Outcome(s.name, OutcomeKind.FAILED, tables.failures[s.name].message, FailureKind.PERMANENT)
         if s.name in tables.failures
         else Outcome(s.name, done, content_hash=digest, last_date=as_of)
         for s in specs
@@ -147,5 +147,7 @@ def backtests(
     )
     final = {r["portfolio"]: r["wealth"] - 1.0 for r in tables.courses.to_pylist()}
     metadata["total_return"] = bar_chart(final, "total return")
-    metadata["not_backtested"] = dg.MetadataValue.json(tables.failures)
+    metadata["not_backtested"] = dg.MetadataValue.json(
+        {k: v.message for k, v in tables.failures.items()}
+    )
     return dg.MaterializeResult(metadata=metadata, data_version=data_version([digest]))

@@ -1,0 +1,73 @@
+"""What a portfolio may be asked for, and which limits go with it.
+
+The rules stand here once; what reads a file and what solves a problem word them each in its way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+Objective = Literal[
+    "min_volatility", "max_sharpe", "max_return", "target_return", "min_cvar", "risk_parity", "hrp"
+]
+# By limit: the objectives that it goes with.
+GOES_WITH: dict[str, tuple[Objective, ...]] = {
+    "target_return": ("target_return", "min_cvar"),
+    "risk_budget": ("max_return", "target_return"),
+    "cvar_budget": ("max_return",),
+}
+# These take weights from risk alone, and no limit.
+FROM_RISK_ALONE: frozenset[Objective] = frozenset({"risk_parity", "hrp"})
+TWO_BUDGETS = "give risk_budget or cvar_budget, not both"
+NEEDS_HOLDINGS = "max_turnover and cost_rate need holdings, the current weights"
+_ROUNDING = 1e-12
+
+
+def misplaced(
+    objective: Objective, given: Mapping[str, float | None]
+) -> tuple[str, tuple[Objective, ...]] | None:
+    """The first limit that does not go with the objective, and those that it goes with.
+
+    Args:
+        objective: what is asked for.
+        given: values of the limits of `GOES_WITH`, by name; None when not asked for.
+    """
+    for name, objectives in GOES_WITH.items():
+        if given.get(name) is not None and objective not in objectives:
+            return name, objectives
+    return None
+
+
+def lacks_target(objective: Objective, target_return: float | None) -> bool:
+    """Whether the objective is to reach a return, and none is named."""
+    return objective == "target_return" and target_return is None
+
+
+def needs_scenarios(objective: Objective, cvar_budget: float | None) -> bool:
+    """Whether the CVaR is asked for, which is computed over scenarios of returns."""
+    return objective == "min_cvar" or cvar_budget is not None
+
+
+def lacks_holdings(max_turnover: float | None, cost_rate: float, held: bool) -> bool:
+    """Whether trading is limited or costs, and nobody said what is held."""
+    return (max_turnover is not None or bool(cost_rate)) and not held
+
+
+def never_whole(least: float, most: float) -> str | None:
+    """Why weights cannot sum to 1, given the sums of their bounds; None when they can."""
+    if least > 1 + _ROUNDING or most < 1 - _ROUNDING:
+        return f"weights cannot sum to 1: the bounds allow sums from {least:g} to {most:g}"
+    return None
+
+
+def weight_limits(
+    ticker: str, bounds: Mapping[str, tuple[float, float]], least: float, most: float
+) -> tuple[float, float]:
+    """Least and greatest weight of one ticker: its own bounds, else those of every ticker."""
+    return bounds.get(ticker, (least, most))
+
+
+def strangers(named: Iterable[str], tickers: Iterable[str]) -> list[str]:
+    """Names in a limit that are not among the portfolio's tickers, sorted."""
+    return sorted(set(named) - set(tickers))

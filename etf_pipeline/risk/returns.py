@@ -1,0 +1,39 @@
+"""Returns and falls from a peak: what every number about risk begins with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Floats = npt.NDArray[np.float64]
+
+
+@overload
+def simple_returns(prices: Floats) -> Floats: ...
+@overload
+def simple_returns(prices: pd.Series) -> pd.Series: ...
+@overload
+def simple_returns(prices: pd.DataFrame) -> pd.DataFrame: ...
+def simple_returns(prices: Any) -> Any:
+    """P_t/P_{t−1} − 1, one row shorter than `prices`.
+
+    Args:
+        prices: positive, in order of date: shape (T+1,) or (T+1, N), or a series or frame, whose
+            dates from the second on the returns keep.
+    """
+    after = prices[1:] if isinstance(prices, np.ndarray) else prices.iloc[1:]
+    return after / np.asarray(prices)[:-1] - 1.0
+
+
+@overload
+def drawdowns(prices: Floats) -> Floats: ...
+@overload
+def drawdowns(prices: pd.Series) -> pd.Series: ...
+def drawdowns(prices: Any) -> Any:
+    """P_t / max_{s≤t} P_s − 1 (≤ 0) on every date of `prices`; NaN where there is no price."""
+    return prices / np.fmax.accumulate(np.asarray(prices)) - 1.0
