@@ -25,7 +25,6 @@ from openlineage.client.serde import Serde
 from etf_pipeline._version import __version__
 from etf_pipeline.events.model.envelope import Event, lineage_event, micros
 from etf_pipeline.model.lineage import DATASETS
-from etf_pipeline.model.schemas import RAW
 from etf_pipeline.settings.environment import openlineage_namespace
 from etf_pipeline.store.layout import Layout
 
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
 PRODUCER = f"urn:etf_pipeline:{__version__}"
 _NAMESPACE = uuid.UUID("5f6d8a3e-3a57-5d6b-9c53-6b1c7f0d9e11")
-_KEYS = frozenset({"ticker", "other", "window", "portfolio", "date", "source"})
 _STATES = {
     "start": RunState.START,
     "success": RunState.COMPLETE,
@@ -87,7 +85,7 @@ def _asset_events(layout: Layout, record: LogRecord) -> list[RunEvent]:
     job = Job(openlineage_namespace(), f"etf_pipeline.{asset}")
     inputs = [
         InputDataset("file", _name(layout, source), facets=_facets(layout, source))
-        for source in DATASETS[asset][1]
+        for source in DATASETS[asset].reads
     ]
     rows = record.metadata.get("dagster/row_count", record.metadata.get("rows_added"))
     statistics = output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(
@@ -127,11 +125,11 @@ def _nominal(record: LogRecord) -> dict[str, Any]:
 
 
 def _name(layout: Layout, asset: str) -> str:
-    return layout.folder(DATASETS[asset][0]).resolve().as_posix()
+    return layout.folder(DATASETS[asset].table).resolve().as_posix()
 
 
 def _facets(layout: Layout, asset: str) -> dict[str, Any]:
-    table = DATASETS[asset][0]
+    table = DATASETS[asset].table
     fields = [
         schema_dataset.SchemaDatasetFacetFields(c.name, str(c.type), c.description)
         for c in table.columns
@@ -145,25 +143,17 @@ def _facets(layout: Layout, asset: str) -> dict[str, Any]:
 
 def _columns(layout: Layout, asset: str) -> dict[str, Any]:
     """Which input columns each output column comes from."""
-    table, sources = DATASETS[asset]
-    if not sources:
-        return {}
-    source = _name(layout, sources[0])
-
-    def inputs(column: str) -> list[str]:
-        if asset == "price_history":
-            if column == "adj_close":
-                return ["close", "dividends", "capital_gains"]
-            return [column] if column in RAW.names else ["close"]
-        return ["date"] if column in ("date", "start", "end") else ["adj_close", "date"]
-
     fields = {
-        c.name: column_lineage_dataset.Fields(
-            [column_lineage_dataset.InputField("file", source, i) for i in inputs(c.name)]
+        column: column_lineage_dataset.Fields(
+            [
+                column_lineage_dataset.InputField("file", _name(layout, source), name)
+                for source, name in origins
+            ]
         )
-        for c in table.columns
-        if c.name not in _KEYS or asset == "price_history"
+        for column, origins in DATASETS[asset].columns.items()
     }
+    if not fields:
+        return {}
     return {"columnLineage": column_lineage_dataset.ColumnLineageDatasetFacet(fields=fields)}
 
 

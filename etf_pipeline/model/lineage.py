@@ -1,23 +1,156 @@
-"""What each asset publishes, and what it reads."""
+"""What each asset publishes, whose data it reads, and which columns each of its columns comes from.
+
+Declared here once: the orchestrator's metadata and the OpenLineage events are made from it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
 from etf_pipeline.model.schemas import (
+    BACKTEST_WEIGHTS,
     BACKTESTS,
     CORRELATIONS,
+    FRONTIER,
     HISTORY,
+    QUARANTINE,
     RAW,
     RISK_METRICS,
+    SUMMARY,
+    VALUE_COLUMNS,
     WEIGHTS,
     Table,
 )
 
-# By asset: its table, and the assets it reads.
-DATASETS: dict[str, tuple[Table, tuple[str, ...]]] = {
-    "raw_prices": (RAW, ()),
-    "price_history": (HISTORY, ("raw_prices",)),
-    "risk_metrics": (RISK_METRICS, ("price_history",)),
-    "correlations": (CORRELATIONS, ("price_history",)),
-    "optimised_portfolios": (WEIGHTS, ("price_history",)),
-    "backtests": (BACKTESTS, ("price_history",)),
+Origin = tuple[str, str]  # an asset, and a column of the table that stands for it
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Where one asset's data come from.
+
+    Attributes:
+        tables: what it publishes. The first stands for the asset; the others are published with
+            it. None for files that people open.
+        reads: assets whose data it reads.
+        waits_for: assets that must have passed their checks first, though it reads none of their
+            data.
+        columns: by column of the first table, the columns that its values are computed from. A
+            column that is a key, a setting or a property of a file has none and is left out.
+    """
+
+    tables: tuple[Table, ...] = ()
+    reads: tuple[str, ...] = ()
+    waits_for: tuple[str, ...] = ()
+    columns: Mapping[str, Sequence[Origin]] = field(default_factory=dict)
+
+    @property
+    def table(self) -> Table:
+        """The table that stands for the asset; only for assets that publish one."""
+        return self.tables[0]
+
+
+def _raw(*names: str) -> list[Origin]:
+    return [("raw_prices", name) for name in names]
+
+
+def _history(*names: str) -> list[Origin]:
+    return [("price_history", name) for name in names]
+
+
+# Which dates count, and in which order, decides over every number that is computed from prices.
+_PRICES = _history("adj_close", "date")
+_DATES = _history("date")
+# Portfolios and backtests estimate from prices themselves. They follow the risk tables so that
+# nothing is decided on histories whose metrics or correlations turned out to be impossible.
+_RISK_TABLES = ("risk_metrics", "correlations")
+
+LINEAGE: dict[str, Lineage] = {
+    # What it asks for depends on the histories there are; what it publishes does not.
+    "raw_prices": Lineage(tables=(RAW,)),
+    "price_history": Lineage(
+        tables=(HISTORY, QUARANTINE),
+        reads=("raw_prices",),
+        columns={name: _raw(name) for name in ("date", *VALUE_COLUMNS)}
+        | {
+            "adj_close": _raw("close", "dividends", "capital_gains"),
+            # stale runs and large moves: close; inverted splits: close and stock_splits;
+            # sessions that the calendar does not know: date and volume
+            "flag": _raw("date", "close", "volume", "stock_splits"),
+        },
+    ),
+    "risk_metrics": Lineage(
+        tables=(RISK_METRICS,),
+        reads=("price_history",),
+        columns={
+            "start": _DATES,
+            "end": _DATES,
+            "n_obs": _PRICES,
+            # dates in quarantine, which the same asset publishes, within those of the window
+            "n_excluded": _DATES,
+            "periods_per_year": _DATES,
+        }
+        | dict.fromkeys(
+            (
+                "mean_return",
+                "cagr",
+                "volatility",
+                "sharpe_ratio",
+                "sortino_ratio",
+                "max_drawdown",
+                "drawdown_peak",
+                "drawdown_trough",
+                "drawdown_recovery",
+                "calmar_ratio",
+                "var_95",
+                "cvar_95",
+                "beta",
+                "tracking_error",
+                "information_ratio",
+                "reason",
+            ),
+            _PRICES,
+        ),
+    ),
+    "correlations": Lineage(
+        tables=(CORRELATIONS,),
+        reads=("price_history",),
+        columns={"correlation": _PRICES, "n_obs": _PRICES, "start": _DATES, "end": _DATES},
+    ),
+    "optimised_portfolios": Lineage(
+        tables=(WEIGHTS, SUMMARY, FRONTIER),
+        reads=("price_history",),
+        waits_for=_RISK_TABLES,
+        columns=dict.fromkeys(("weight", "expected_return", "volatility"), _PRICES),
+    ),
+    "backtests": Lineage(
+        tables=(BACKTESTS, BACKTEST_WEIGHTS),
+        reads=("price_history",),
+        waits_for=_RISK_TABLES,
+        columns={"date": _DATES}
+        | dict.fromkeys(("wealth", "drawdown", "benchmark_wealth", "turnover", "cost"), _PRICES),
+    ),
+    # Its view of raw answers opens the batches when it is asked, and needs no new catalogue.
+    "sql_catalog": Lineage(
+        reads=(
+            "price_history",
+            "risk_metrics",
+            "correlations",
+            "optimised_portfolios",
+            "backtests",
+        )
+    ),
+    "reports": Lineage(
+        reads=(
+            "price_history",
+            "risk_metrics",
+            "correlations",
+            "optimised_portfolios",
+            "backtests",
+        )
+    ),
 }
+
+# The assets that publish tables.
+DATASETS: dict[str, Lineage] = {name: one for name, one in LINEAGE.items() if one.tables}

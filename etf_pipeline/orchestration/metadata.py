@@ -1,4 +1,4 @@
-"""Metadata of a materialisation: schema, lineage, counts, ranges, hashes and a small chart.
+"""Metadata of a materialisation: counts, ranges, reasons, hashes and a small chart.
 
 `materialised` says in Dagster's words what came of a step; nothing of it is decided in an asset.
 """
@@ -16,37 +16,8 @@ from typing import Any
 import dagster as dg
 
 from etf_pipeline.model.outcomes import Outcome, cells
-from etf_pipeline.model.schemas import Granularity, Table
+from etf_pipeline.model.schemas import Granularity
 from etf_pipeline.steps.result import Chart, StepResult
-
-OWNERS = ["team:etf_pipeline"]
-
-
-def table_schema(table: Table) -> dg.TableSchema:
-    """A table's columns with types, descriptions and constraints."""
-    return dg.TableSchema(
-        columns=[
-            dg.TableColumn(
-                c.name,
-                str(c.type),
-                c.description,
-                constraints=dg.TableColumnConstraints(nullable=c.nullable),
-            )
-            for c in table.columns
-        ]
-    )
-
-
-def column_lineage(
-    depends: Mapping[str, Sequence[tuple[str, str]]],
-) -> dg.TableColumnLineage:
-    """Lineage from `{column: [(asset, column), …]}`."""
-    return dg.TableColumnLineage(
-        {
-            column: [dg.TableColumnDep(dg.AssetKey(asset), name) for asset, name in sources]
-            for column, sources in depends.items()
-        }
-    )
 
 
 def data_version(hashes: Iterable[str]) -> dg.DataVersion:

@@ -1,5 +1,8 @@
 """What the code location offers: a snapshot, so that a change of it is a decision."""
 
+import datetime as dt
+from zoneinfo import ZoneInfo
+
 import dagster as dg
 import pytest
 
@@ -77,25 +80,96 @@ def test_partitions_are_exchanges_or_their_shards(repository):
     assert graph.get(dg.AssetKey("risk_metrics")).partitions_def is None
 
 
+def test_how_each_asset_is_shown(repository):
+    graph = repository.asset_graph
+    found = {
+        k.to_user_string(): (sorted(graph.get(k).kinds), graph.get(k).owners, graph.get(k).tags)
+        for k in graph.get_all_asset_keys()
+    }
+    kinds = {"sql_catalog": "duckdb", "reports": "html"}
+    assert found == {
+        name: ([kind], ["team:etf_pipeline"], {f"dagster/kind/{kind}": ""})
+        for name in (*TABLES, "raw_prices", "sql_catalog", "reports")
+        for kind in [kinds.get(name, "parquet")]
+    }
+    assert all(graph.get(k).description for k in graph.get_all_asset_keys())
+
+
 def test_policies(repository):
     graph = repository.asset_graph
-    raw = graph.get(dg.AssetKey("raw_prices")).assets_def
-    assert raw.op.pool == "yahoo"
-    assert raw.op.retry_policy.max_retries == 2
-    assert raw.op.retry_policy.backoff is dg.Backoff.EXPONENTIAL
-    assert graph.get(dg.AssetKey("price_history")).freshness_policy is not None
-    for key in ("risk_metrics", "correlations", "optimised_portfolios"):
-        condition = graph.get(dg.AssetKey(key)).automation_condition
-        assert "all_deps_blocking_checks_passed" in str(condition.get_node_snapshot("x")) or (
-            condition.get_label() == "when inputs change"
+    definitions = {k.to_user_string(): graph.get(k).assets_def for k in graph.get_all_asset_keys()}
+    assert {n: d.op.pool for n, d in definitions.items() if d.op.pool} == {"raw_prices": "yahoo"}
+    retried = {n: d.op.retry_policy for n, d in definitions.items() if d.op.retry_policy}
+    assert retried == {
+        "raw_prices": dg.RetryPolicy(
+            max_retries=2,
+            delay=0.0,
+            backoff=dg.Backoff.EXPONENTIAL,
+            jitter=dg.Jitter.PLUS_MINUS,
         )
+    }
+    fresh = {
+        k.to_user_string(): graph.get(k).freshness_policy
+        for k in graph.get_all_asset_keys()
+        if graph.get(k).freshness_policy is not None
+    }
+    assert fresh == {
+        "price_history": dg.FreshnessPolicy.time_window(
+            fail_window=dt.timedelta(days=6), warn_window=dt.timedelta(days=5)
+        )
+    }
+    assert repository.get_job("ingest").executor_def is dg.in_process_executor
+
+
+def labels(condition):
+    """The labels of an automation condition and of all that it consists of."""
+    return {condition.get_label()}.union(*map(labels, condition.children))
+
+
+def test_derived_assets_follow_when_every_check_has_passed_and_nothing_runs(repository):
+    graph = repository.asset_graph
+    found = {
+        k.to_user_string(): graph.get(k).automation_condition for k in graph.get_all_asset_keys()
+    }
+    assert {n for n, condition in found.items() if condition is None} == {
+        "raw_prices",
+        "price_history",
+    }
+    for condition in filter(None, found.values()):
+        assert condition.get_label() == "when inputs change"
+        assert labels(condition) >= {
+            "any_deps_updated",
+            "any_deps_in_progress",
+            "in_progress",
+            "all_deps_blocking_checks_passed",
+        }
+
+
+def test_what_jobs_and_the_automation_sensor_cover(repository):
+    derived = {"backtests", "correlations", "optimised_portfolios", "risk_metrics"} | {
+        "sql_catalog",
+        "reports",
+    }
+    jobs = {
+        name: {
+            k.to_user_string() for k in repository.get_job(name).asset_layer.executable_asset_keys
+        }
+        for name in ("ingest", "derive")
+    }
+    assert jobs == {"ingest": {"raw_prices", "price_history"}, "derive": derived}
+    sensor = repository.get_sensor_def("derived_tables")
+    chosen = sensor.asset_selection.resolve(repository.asset_graph)
+    assert {k.to_user_string() for k in chosen} == derived
+    assert {
+        s.name: (s.default_status.value, s.minimum_interval_seconds) for s in repository.sensor_defs
+    } == {
+        "derived_tables": ("RUNNING", 30),
+        "event_relay": ("STOPPED", 15),
+    }
 
 
 def test_a_schedule_asks_for_every_shard_once_a_day(repository):
     schedule = repository.get_schedule_def("ingest_xnys")
-    import datetime as dt
-    from zoneinfo import ZoneInfo
-
     tick = dt.datetime(2025, 11, 12, 16, 45, tzinfo=ZoneInfo("America/New_York"))
     context = dg.build_schedule_context(scheduled_execution_time=tick, repository_def=repository)
     requests = schedule.evaluate_tick(context).run_requests

@@ -6,14 +6,12 @@ import dagster as dg
 
 from etf_pipeline.model.outcomes import FailureKind, Outcome, OutcomeKind
 from etf_pipeline.model.schemas import BACKTEST_WEIGHTS, BACKTESTS, FRONTIER, SUMMARY, WEIGHTS
+from etf_pipeline.orchestration.assets.declared import OWNERS, deps, table_metadata
 from etf_pipeline.orchestration.assets.risk import newest_date, publish_table
 from etf_pipeline.orchestration.automation import WHEN_INPUTS_CHANGE
 from etf_pipeline.orchestration.metadata import (
-    OWNERS,
     bar_chart,
-    column_lineage,
     data_version,
-    table_schema,
 )
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.portfolio.backtest_tables import backtest_tables
@@ -21,22 +19,15 @@ from etf_pipeline.portfolio.tables import portfolio_tables
 from etf_pipeline.store.hashing import content_hash
 from etf_pipeline.store.manifests import write_manifest
 
-_PRICES = [("price_history", "adj_close"), ("price_history", "date")]
-
 
 @dg.asset(
     description="Optimal weights of every model portfolio, with a proof of how optimal they are.",
-    deps=["price_history", "risk_metrics", "correlations"],
+    deps=deps("optimised_portfolios"),
     group_name="portfolios",
     kinds={"parquet"},
     owners=OWNERS,
     automation_condition=WHEN_INPUTS_CHANGE,
-    metadata={
-        "dagster/column_schema": table_schema(WEIGHTS),
-        "dagster/column_lineage": column_lineage(
-            dict.fromkeys(("weight", "expected_return", "volatility"), _PRICES)
-        ),
-    },
+    metadata=table_metadata("optimised_portfolios"),
 )
 def optimised_portfolios(
     context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]
@@ -100,15 +91,12 @@ def optimised_portfolios(
 
 @dg.asset(
     description=BACKTESTS.description,
-    deps=["price_history", "risk_metrics", "correlations"],
+    deps=deps("backtests"),
     group_name="portfolios",
     kinds={"parquet"},
     owners=OWNERS,
     automation_condition=WHEN_INPUTS_CHANGE,
-    metadata={
-        "dagster/column_schema": table_schema(BACKTESTS),
-        "dagster/column_lineage": column_lineage({"wealth": _PRICES, "drawdown": _PRICES}),
-    },
+    metadata=table_metadata("backtests"),
 )
 def backtests(
     context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]

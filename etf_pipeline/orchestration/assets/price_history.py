@@ -6,26 +6,17 @@ import dagster as dg
 
 from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline.orchestration.assets.config import HistoryConfig
+from etf_pipeline.orchestration.assets.declared import OWNERS, deps, table_metadata
 from etf_pipeline.orchestration.checks import HISTORY_CHECKS, history_check_results
 from etf_pipeline.orchestration.failures import raise_if_nothing_good
 from etf_pipeline.orchestration.metadata import (
-    OWNERS,
-    column_lineage,
     data_version,
     outcome_metadata,
-    table_schema,
 )
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.steps.histories import update_histories
 from etf_pipeline.store.manifests import write_manifest
 
-_RAW = "raw_prices"
-_COPIED = ("date", "open", "high", "low", "close", "volume", "dividends", "stock_splits")
-LINEAGE = column_lineage(
-    {name: [(_RAW, name)] for name in (*_COPIED, "capital_gains")}
-    | {"adj_close": [(_RAW, n) for n in ("close", "dividends", "capital_gains")]}
-    | {"flag": [(_RAW, n) for n in _COPIED]}
-)
 # A long Easter weekend has four days without a session; two more and something is wrong.
 FRESHNESS = dg.FreshnessPolicy.time_window(
     fail_window=dt.timedelta(days=6), warn_window=dt.timedelta(days=5)
@@ -38,17 +29,14 @@ def price_history_asset(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDe
     @dg.asset(
         name="price_history",
         description=HISTORY.description,
-        deps=[_RAW],
+        deps=deps("price_history"),
         partitions_def=partitions,
         group_name="history",
         kinds={"parquet"},
         owners=OWNERS,
         check_specs=HISTORY_CHECKS,
         freshness_policy=FRESHNESS,
-        metadata={
-            "dagster/column_schema": table_schema(HISTORY),
-            "dagster/column_lineage": LINEAGE,
-        },
+        metadata=table_metadata("price_history"),
     )
     def price_history(
         context: dg.AssetExecutionContext,

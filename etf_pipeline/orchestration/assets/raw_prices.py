@@ -7,8 +7,9 @@ import dagster as dg
 from etf_pipeline.ingest.collect import collect
 from etf_pipeline.model.schemas import RAW
 from etf_pipeline.orchestration.assets.config import IngestConfig
+from etf_pipeline.orchestration.assets.declared import OWNERS, table_metadata
 from etf_pipeline.orchestration.failures import not_retried_when_interrupted, raise_if_nothing_good
-from etf_pipeline.orchestration.metadata import OWNERS, data_version, outcome_metadata, table_schema
+from etf_pipeline.orchestration.metadata import data_version, outcome_metadata
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.store.manifests import write_manifest
 from etf_pipeline.store.writer import sweep_temp_files
@@ -34,7 +35,7 @@ def raw_prices_asset(
         owners=OWNERS,
         pool="yahoo",
         check_specs=[ANSWERED],
-        metadata={"dagster/column_schema": table_schema(RAW)},
+        metadata=table_metadata("raw_prices"),
         retry_policy=dg.RetryPolicy(
             max_retries=2,
             delay=retry_delay,

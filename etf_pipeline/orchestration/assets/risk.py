@@ -9,13 +9,11 @@ import pyarrow as pa
 from etf_pipeline.errors import InsufficientDataError
 from etf_pipeline.model.outcomes import FailureKind, Outcome, OutcomeKind
 from etf_pipeline.model.schemas import CORRELATIONS, RISK_METRICS, Table
+from etf_pipeline.orchestration.assets.declared import OWNERS, deps, table_metadata
 from etf_pipeline.orchestration.automation import WHEN_INPUTS_CHANGE
 from etf_pipeline.orchestration.metadata import (
-    OWNERS,
     bar_chart,
-    column_lineage,
     data_version,
-    table_schema,
 )
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.risk.prices import PriceSeries
@@ -24,8 +22,6 @@ from etf_pipeline.store.hashing import content_hash
 from etf_pipeline.store.manifests import write_manifest
 from etf_pipeline.store.prices import load_prices
 from etf_pipeline.store.writer import publish
-
-_PRICES = [("price_history", "adj_close"), ("price_history", "date")]
 
 
 def newest_date(series: dict[str, PriceSeries]) -> dt.date:
@@ -89,17 +85,12 @@ def publish_by_ticker(
 
 @dg.asset(
     description=RISK_METRICS.description,
-    deps=["price_history"],
+    deps=deps("risk_metrics"),
     group_name="risk",
     kinds={"parquet"},
     owners=OWNERS,
     automation_condition=WHEN_INPUTS_CHANGE,
-    metadata={
-        "dagster/column_schema": table_schema(RISK_METRICS),
-        "dagster/column_lineage": column_lineage(
-            {c.name: _PRICES for c in RISK_METRICS.columns if c.name not in ("ticker", "window")}
-        ),
-    },
+    metadata=table_metadata("risk_metrics"),
 )
 def risk_metrics(
     context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]
@@ -121,15 +112,12 @@ def risk_metrics(
 
 @dg.asset(
     description=CORRELATIONS.description,
-    deps=["price_history"],
+    deps=deps("correlations"),
     group_name="risk",
     kinds={"parquet"},
     owners=OWNERS,
     automation_condition=WHEN_INPUTS_CHANGE,
-    metadata={
-        "dagster/column_schema": table_schema(CORRELATIONS),
-        "dagster/column_lineage": column_lineage({"correlation": _PRICES, "n_obs": _PRICES}),
-    },
+    metadata=table_metadata("correlations"),
 )
 def correlations(
     context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]

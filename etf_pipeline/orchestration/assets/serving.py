@@ -2,20 +2,18 @@
 
 import dagster as dg
 
+from etf_pipeline.orchestration.assets.declared import OWNERS, deps
 from etf_pipeline.orchestration.automation import WHEN_INPUTS_CHANGE
-from etf_pipeline.orchestration.metadata import OWNERS
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.sql.views import VIEWS
 from etf_pipeline.steps.catalogue import ensure_catalogue
 from etf_pipeline.steps.report_inputs import Inputs
 from etf_pipeline.steps.reports import publish_reports
 
-_TABLES = ["price_history", "risk_metrics", "correlations", "optimised_portfolios", "backtests"]
-
 
 @dg.asset(
     description="`etf.duckdb`: views over every table, for `etf sql` and any DuckDB client.",
-    deps=_TABLES,
+    deps=deps("sql_catalog"),
     group_name="serving",
     kinds={"duckdb"},
     owners=OWNERS,
@@ -46,7 +44,7 @@ def sql_catalog(pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult:
 
 @dg.asset(
     description="One self-contained HTML file per portfolio, and one for the universe.",
-    deps=_TABLES,
+    deps=deps("reports"),
     group_name="serving",
     kinds={"html"},
     owners=OWNERS,

@@ -1,0 +1,170 @@
+"""The declared lineage: true of the code, and told the same way to Dagster and to OpenLineage."""
+
+import datetime as dt
+import json
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+import pytest
+
+from etf_pipeline.events.lineage import lineage_events
+from etf_pipeline.events.tailer import LogRecord
+from etf_pipeline.history.build import build
+from etf_pipeline.model.lineage import DATASETS, LINEAGE
+from etf_pipeline.model.schemas import HISTORY, TABLES, VALUE_COLUMNS
+from etf_pipeline.orchestration.assets.declared import deps, table_metadata
+from etf_pipeline.store.layout import Layout
+
+OPEN = dt.datetime(2025, 11, 12, 7, 0, tzinfo=dt.UTC)
+
+
+def openlineage(tmp_path, asset):
+    """The output of an asset's COMPLETE event, with names of datasets told as assets."""
+    layout = Layout(tmp_path)
+    record = LogRecord(1, "materialisation", "run", "job", OPEN, asset)
+    bodies = [json.loads(e.data) for e in lineage_events(layout, record)]
+    (complete,) = [b for b in bodies if b["eventType"] == "COMPLETE"]
+    assets = {layout.folder(one.table).resolve().as_posix(): n for n, one in DATASETS.items()}
+    (output,) = complete["outputs"]
+    fields = output["facets"].get("columnLineage", {"fields": {}})["fields"]
+    return (
+        [assets[i["name"]] for i in complete["inputs"]],
+        {c: {(assets[f["name"]], f["field"]) for f in v["inputFields"]} for c, v in fields.items()},
+        [f["name"] for f in output["facets"]["schema"]["fields"]],
+    )
+
+
+def test_every_asset_is_declared_with_its_tables():
+    assert {name: [t.name for t in one.tables] for name, one in LINEAGE.items()} == {
+        "raw_prices": ["raw_prices"],
+        "price_history": ["price_history", "quarantine"],
+        "risk_metrics": ["risk_metrics"],
+        "correlations": ["correlations"],
+        "optimised_portfolios": ["weights", "summary", "frontier"],
+        "backtests": ["backtests", "backtest_weights"],
+        "sql_catalog": [],
+        "reports": [],
+    }
+    # all but what runs and events leave behind
+    published = {t.name for one in LINEAGE.values() for t in one.tables}
+    assert {t.name for t in TABLES} - published == {"manifests", "events"}
+
+
+@pytest.mark.parametrize("asset", sorted(LINEAGE))
+def test_it_names_only_assets_and_columns_that_there_are(asset):
+    lineage = LINEAGE[asset]
+    assert set(lineage.reads) | set(lineage.waits_for) <= set(LINEAGE) - {asset}
+    assert not set(lineage.reads) & set(lineage.waits_for)
+    for column, origins in lineage.columns.items():
+        assert column in lineage.table.names
+        assert len(set(origins)) == len(origins) > 0
+        for source, name in origins:
+            assert source in lineage.reads
+            assert name in LINEAGE[source].table.names
+
+
+def test_only_keys_settings_and_properties_of_files_come_from_no_column():
+    left = {n: sorted(set(one.table.names) - set(one.columns)) for n, one in DATASETS.items()}
+    assert left == {
+        "raw_prices": sorted(DATASETS["raw_prices"].table.names),  # from the source
+        "price_history": [],
+        "risk_metrics": ["benchmark", "risk_free_rate", "source", "ticker", "window"],
+        "correlations": ["other", "source", "ticker", "window"],
+        "optimised_portfolios": ["portfolio", "source", "ticker"],
+        "backtests": ["portfolio", "source"],
+    }
+
+
+@pytest.mark.parametrize("asset", sorted(DATASETS))
+def test_dagster_and_openlineage_are_told_the_same(tmp_path, asset):
+    inputs, columns, schema = openlineage(tmp_path, asset)
+    metadata = table_metadata(asset)
+    theirs = metadata.get("dagster/column_lineage", dg.TableColumnLineage({}))
+    assert {
+        column: {(d.asset_key.to_user_string(), d.column_name) for d in found}
+        for column, found in theirs.deps_by_column.items()
+    } == columns
+    read = [d.asset_key.to_user_string() for d in deps(asset) if not d.metadata]
+    assert read == inputs
+    assert [c.name for c in metadata["dagster/column_schema"].columns] == schema
+
+
+def test_order_that_is_not_data_is_marked_as_such():
+    order = {n: [d.asset_key.to_user_string() for d in deps(n) if d.metadata] for n in LINEAGE}
+    assert {n: names for n, names in order.items() if names} == {
+        "optimised_portfolios": ["risk_metrics", "correlations"],
+        "backtests": ["risk_metrics", "correlations"],
+    }
+
+
+def rows():
+    """Bars with a stale run, a large move, a split, a dividend and a gain of its own."""
+    days = pd.bdate_range("2024-01-01", periods=120)
+    close = 50.0 + np.sin(np.arange(120.0)) + np.arange(120) / 50
+    close[20:26] = close[20]
+    close[60:] *= 2.1
+    frame = pd.DataFrame(0.0, index=days.as_unit("s").rename("date"), columns=list(VALUE_COLUMNS))
+    for name, factor in {"open": 1.0, "high": 1.01, "low": 0.99, "close": 1.0}.items():
+        frame[name] = close * factor
+    frame["volume"] = 1000.0
+    frame.loc[days[40], "dividends"] = 0.7
+    frame.loc[days[80], "capital_gains"] = 0.3
+    return frame
+
+
+def values(frame):
+    """The history of these rows, columns by name."""
+    sessions = frame.index.to_numpy().astype("datetime64[D]")
+    built = build(frame, sessions[sessions != np.datetime64("2024-03-05")])
+    return {name: built.history.column(name).to_pylist() for name in HISTORY.names}
+
+
+# What is changed, in one row or in all of them, and which columns of the history must follow.
+CHANGES = {
+    "open": (30, 1.001, {"open"}),
+    "high": (30, 1.001, {"high"}),
+    "low": (30, 0.999, {"low"}),
+    # the close before an ex-date, and in the middle of a stale run
+    "close": (39, 1.001, {"close", "adj_close"}),
+    "volume": (30, 2.0, {"volume"}),
+    "dividends": (40, 1.5, {"dividends", "adj_close"}),
+    "capital_gains": (80, 1.5, {"capital_gains", "adj_close"}),
+}
+
+
+@pytest.mark.parametrize("column", sorted(CHANGES))
+def test_a_change_of_a_raw_column_reaches_the_columns_declared_to_come_from_it(column):
+    position, factor, expected = CHANGES[column]
+    before, changed = rows(), rows()
+    changed.iloc[position, changed.columns.get_loc(column)] *= factor
+    first, second = values(before), values(changed)
+    reached = {c for c in HISTORY.names if first[c] != second[c]}
+    assert reached == expected
+    declared = LINEAGE["price_history"].columns
+    assert all(("raw_prices", column) in declared[c] for c in reached)
+
+
+def test_flags_come_from_closes_splits_and_the_calendar():
+    """Each origin that is declared of `flag` makes a difference, and no price but the close."""
+    plain = values(rows())["flag"]
+    assert plain[20] == "stale_run"
+    assert plain[60] == "large_move"
+    changed = rows()
+    changed.iloc[22, changed.columns.get_loc("close")] *= 1.001
+    assert values(changed)["flag"][20] is None
+    changed = rows()
+    changed.iloc[60, changed.columns.get_loc("stock_splits")] = 2.1
+    assert values(changed)["flag"] != plain
+    # a day without a session, which is flagged as somebody traded on it
+    off = list(rows().index).index(pd.Timestamp("2024-03-05"))
+    assert plain[off] == "unscheduled_session"
+    changed = rows()
+    changed.iloc[off, changed.columns.get_loc("volume")] = 0.0
+    assert len(values(changed)["flag"]) == len(plain) - 1
+    assert {name for _, name in LINEAGE["price_history"].columns["flag"]} == {
+        "date",
+        "close",
+        "volume",
+        "stock_splits",
+    }
