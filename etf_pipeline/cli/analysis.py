@@ -1,38 +1,22 @@
-"""The commands that ask the library: risk, optimise, frontier, compare, report, doctor."""
+"""The commands that ask the library about tickers: risk, optimise, frontier, compare."""
 
 from __future__ import annotations
 
-import datetime as dt
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from etf_pipeline.cli.exit_codes import of_checks
+from etf_pipeline.cli.options import DataDir, Json, Tickers, Weight, Years, distinct_names
+from etf_pipeline.cli.render.analysis import show_comparison, show_metrics, show_portfolio
+from etf_pipeline.cli.render.output import print_json, print_lines, print_table
 from etf_pipeline.errors import InsufficientDataError, SettingsError
 
 if TYPE_CHECKING:
     from etf_pipeline.library.provider import ETFDataProvider
-
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Store to use (ETF_DATA_DIR).")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Years = Annotated[int, typer.Option(min=0, help="Years of history; 0 is all of it.")]
-Tickers = Annotated[list[str], typer.Argument(help="Tickers, such as VAS VGS.")]
-Weight = Annotated[float, typer.Option(min=0.0, max=1.0, help="Of every ticker, a fraction.")]
-_SHOWN = (
-    "mean_return",
-    "cagr",
-    "volatility",
-    "sharpe_ratio",
-    "sortino_ratio",
-    "max_drawdown",
-    "calmar_ratio",
-    "var_95",
-    "cvar_95",
-    "n_obs",
-)
 
 
 def _provider(data_dir: Path | None) -> ETFDataProvider:
@@ -40,14 +24,6 @@ def _provider(data_dir: Path | None) -> ETFDataProvider:
     from etf_pipeline.settings import load_settings
 
     return ETFDataProvider(load_settings(data_dir=data_dir).data_dir)
-
-
-def _names(tickers: Sequence[str]) -> list[str]:
-    names = [t.strip() for text in tickers for t in text.split(",") if t.strip()]
-    twice = sorted({t for t in names if names.count(t) > 1})
-    if twice:
-        raise SettingsError(f"asked for twice: {', '.join(twice)}")
-    return names
 
 
 @contextmanager
@@ -59,24 +35,10 @@ def _usage() -> Iterator[None]:
         raise SettingsError(str(error)) from None
 
 
-def _echo(body: Any, as_json: bool, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    if as_json:
-        from etf_pipeline.sql.output import plain
+def _print_body(body: Any) -> None:
+    from etf_pipeline.sql.output import plain
 
-        typer.echo(json.dumps(plain(body), indent=1))
-        return
-    from rich.console import Console
-
-    from etf_pipeline.cli.console import compact_table
-    from etf_pipeline.sql.output import cell
-
-    table = compact_table(None, columns[:1], columns[1:])
-    for row in rows:
-        table.add_row(*(cell(v) for v in row))
-    console = Console()
-    if not console.is_terminal:
-        console.width = 10_000
-    console.print(table)
+    print_json(plain(body))
 
 
 def risk(
@@ -92,18 +54,13 @@ def risk(
     """
     provider = _provider(data_dir)
     found = {
-        t: provider.calculate_risk_metrics(t, years or None, benchmark) for t in _names(tickers)
+        t: provider.calculate_risk_metrics(t, years or None, benchmark)
+        for t in distinct_names(tickers)
     }
-    rows = [[name, *(f[name] for f in found.values())] for name in _SHOWN]
-    if benchmark is not None:
-        rows += [
-            [n, *(f[n] for f in found.values())]
-            for n in ("beta", "tracking_error", "information_ratio")
-        ]
-    _echo(found, as_json, ["metric", *found], rows)
-    for ticker, metrics in found.items():
-        if metrics["reason"] and not as_json:
-            typer.echo(f"  {ticker}: {metrics['reason']}")
+    if as_json:
+        _print_body(found)
+    else:
+        show_metrics(found, benchmark is not None)
 
 
 def optimise(
@@ -122,24 +79,18 @@ def optimise(
     """
     with _usage():
         found = _provider(data_dir).optimize_portfolio_mean_variance(
-            _names(tickers),
+            distinct_names(tickers),
             target_return,
             risk_budget,
             years or None,
             min_weight=min_weight,
             max_weight=max_weight,
         )
-    weights = found["optimal_weights"] or {}
-    _echo(found, as_json, ["ticker", "weight"], [[t, f"{w:.2%}"] for t, w in weights.items()])
-    if not as_json:
-        typer.echo(found["optimization_message"])
-        if found["optimization_success"]:
-            typer.echo(
-                f"return {found['expected_return']:.2%}, volatility {found['volatility']:.2%}, "
-                f"Sharpe ratio {found['sharpe_ratio']:.2f}; {found['start']} to {found['end']}"
-            )
-    if not found["optimization_success"]:
-        raise typer.Exit(1)
+    if as_json:
+        _print_body(found)
+    else:
+        show_portfolio(found)
+    raise typer.Exit(of_checks(found["optimization_success"]))
 
 
 def frontier(
@@ -157,11 +108,17 @@ def frontier(
     """
     with _usage():
         frame = _provider(data_dir).get_efficient_frontier_data(
-            _names(tickers), points, years or None, min_weight=min_weight, max_weight=max_weight
+            distinct_names(tickers),
+            points,
+            years or None,
+            min_weight=min_weight,
+            max_weight=max_weight,
         )
     rows = [[i, *values] for i, values in enumerate(frame.to_numpy(dtype="float64").tolist())]
-    body = [dict(zip(["point", *frame.columns], r, strict=True)) for r in rows]
-    _echo(body, as_json, ["point", *frame.columns], rows)
+    if as_json:
+        _print_body([dict(zip(["point", *frame.columns], r, strict=True)) for r in rows])
+    else:
+        print_table(["point", *frame.columns], rows)
 
 
 def compare(
@@ -174,7 +131,7 @@ def compare(
 
     Example: etf compare VAS VGS VTS --years 3
     """
-    names = _names(tickers)
+    names = distinct_names(tickers)
     provider = _provider(data_dir)
     returns = provider.get_returns(names)
     if years:
@@ -195,21 +152,11 @@ def compare(
         }
         for t in names
     }
-    rows = [
-        [t, *(v for k, v in b.items() if k != "correlation"), *b["correlation"].values()]
-        for t, b in body.items()
-    ]
-    columns = [
-        "ticker",
-        "growth of 10,000",
-        "CAGR",
-        "volatility",
-        "worst return",
-        *(f"ρ {t}" for t in names),
-    ]
-    _echo(body, as_json, columns, rows)
-    if not as_json:
-        typer.echo(f"{len(returns)} common returns, to {returns.index[-1]:%Y-%m-%d}")
+    if as_json:
+        _print_body(body)
+    else:
+        show_comparison(body, names)
+        print_lines([f"{len(returns)} common returns, to {returns.index[-1]:%Y-%m-%d}"])
 
 
 def _periods(returns: Any) -> int:
@@ -220,57 +167,3 @@ def _periods(returns: Any) -> int:
     if spacing is None:
         raise InsufficientDataError(f"{len(returns)} common returns are too few to annualise")
     return PERIODS_PER_YEAR[spacing]
-
-
-def report(
-    portfolio: Annotated[
-        str | None, typer.Argument(help="Only this portfolio; all and the universe by default.")
-    ] = None,
-    data_dir: DataDir = None,
-    as_json: Json = False,
-) -> None:
-    """Write reports: one self-contained HTML file per portfolio, and one for the universe.
-
-    Example: etf report balanced
-    """
-    from etf_pipeline.settings import load_settings
-
-    settings = load_settings(data_dir=data_dir)
-    try:
-        from etf_pipeline.steps.report_inputs import Inputs
-        from etf_pipeline.steps.reports import publish_reports
-    except ImportError as error:
-        raise SettingsError(
-            f"this command needs {error.name}: pip install 'etf_pipeline[pipeline]'"
-        ) from None
-    inputs = Inputs.of_store(settings, dt.datetime.now(dt.UTC))
-    paths = publish_reports(inputs, None if portfolio is None else [portfolio])
-    body = {name: str(path) for name, path in paths.items()}
-    if as_json:
-        typer.echo(json.dumps(body, indent=1))
-    else:
-        for path in body.values():
-            typer.echo(path)
-
-
-def doctor(data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Look for what would go wrong: settings, files, disk, brokers. Exit code 1 if anything would.
-
-    Example: etf doctor
-    """
-    from etf_pipeline.library.doctor import examine
-
-    checks = list(examine(data_dir))
-    if as_json:
-        typer.echo(json.dumps([vars(c) for c in checks], indent=1))
-    else:
-        for check in checks:
-            typer.echo(f"{'ok  ' if check.ok else 'FAIL'} {check.name}: {check.detail}")
-    if not all(c.ok for c in checks):
-        raise typer.Exit(1)
-
-
-def register(app: typer.Typer) -> None:
-    """Add these commands to `etf`."""
-    for command in (risk, optimise, frontier, compare, report, doctor):
-        app.command()(command)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import logging
 import signal
 import time
@@ -16,9 +15,21 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from rich.console import Console
 
+from etf_pipeline.cli.exit_codes import of_checks
+from etf_pipeline.cli.options import DataDir, Instant, Json, parse_instant
+from etf_pipeline.cli.render.events import (
+    event_body,
+    event_line,
+    pruned_line,
+    rebuilt_line,
+    state_body,
+    state_lines,
+)
+from etf_pipeline.cli.render.output import print_either, verdict_line
 from etf_pipeline.errors import EventsOffError, SettingsError
 
 if TYPE_CHECKING:
+    from etf_pipeline.events.model.envelope import Event
     from etf_pipeline.events.model.state import SystemState
     from etf_pipeline.library.system import ETFSystem
 
@@ -27,9 +38,6 @@ app = typer.Typer(
     help="The record of what happened: verify, replay, rebuild, project, archive.",
     no_args_is_help=True,
 )
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Store to use (ETF_DATA_DIR).")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Instant = Annotated[str | None, typer.Option(help="A time with its zone; now by default.")]
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
@@ -62,33 +70,6 @@ def _recording(data_dir: Path | None) -> Iterator[ETFSystem]:
         yield system
 
 
-def parse_instant(text: str | None, option: str = "--at") -> dt.datetime:
-    """A time given on the command line.
-
-    Raises:
-        SettingsError: not a time, or one without a zone.
-    """
-    if text is None or text == "now":
-        return dt.datetime.now(dt.UTC)
-    try:
-        moment = dt.datetime.fromisoformat(text)
-    except ValueError:
-        raise SettingsError(
-            f"{option} {text!r}: not a time; write 2025-11-01T09:30:00+11:00"
-        ) from None
-    if moment.tzinfo is None:
-        raise SettingsError(f"{option} {text!r}: has no time zone; add one, as in {text}+00:00")
-    return moment
-
-
-def _print(as_json: bool, body: Any, lines: list[str]) -> None:
-    if as_json:
-        typer.echo(json.dumps(body, indent=1, default=str))
-    else:
-        for line in lines:
-            typer.echo(line)
-
-
 @app.command()
 def status(data_dir: DataDir = None, as_json: Json = False) -> None:
     """Mode, counts, what waits for Kafka, and how far behind the relay is."""
@@ -97,7 +78,8 @@ def status(data_dir: DataDir = None, as_json: Json = False) -> None:
 
     found = events_status(load_settings(data_dir=data_dir).data_dir)
     line = events_line(found, dt.datetime.now(dt.UTC)) or "Events: off (EVENT_STORE_TYPE)"
-    _print(as_json, found, [line, *(f"  {n:>8} {k}" for k, n in found["types"].items())])
+    lines = [line, *(f"  {n:>8} {k}" for k, n in found["types"].items())]
+    print_either(as_json, found, lines)
 
 
 @app.command()
@@ -110,10 +92,8 @@ def verify(data_dir: DataDir = None, as_json: Json = False) -> None:
 
     with _recording(data_dir) as system:
         checks = run_checks(system)
-    marks = [f"{'ok  ' if c.ok else 'FAIL'} {c.name}: {c.detail}" for c in checks]
-    _print(as_json, [asdict(c) for c in checks], marks)
-    if not all(c.ok for c in checks):
-        raise typer.Exit(1)
+    print_either(as_json, [asdict(c) for c in checks], map(verdict_line, checks))
+    raise typer.Exit(of_checks(all(c.ok for c in checks)))
 
 
 @app.command()
@@ -152,36 +132,7 @@ def state(
 
 
 def _show_state(found: SystemState, as_json: bool) -> None:
-    body = {
-        "events": len(found),
-        "digest": found.digest(),
-        "etfs": {
-            t: {
-                "batches": [b.batch_id for b in e.batches],
-                "last_date": e.updated.last_date if e.updated else None,
-                "content_hash": e.updated.content_hash if e.updated else None,
-                "rejected": e.rejected.reason if e.rejected else None,
-                "failed": e.failed.reason if e.failed else None,
-            }
-            for t, e in found.etfs.items()
-        },
-        "risk": {t: r.model_dump(mode="json") for t, r in found.risk.items()},
-        "portfolios": {n: p.model_dump(mode="json") for n, p in found.portfolios.items()},
-        "query_counts": dict(found.query_counts),
-    }
-    lines = [f"{len(found)} events, digest {found.digest()}"]
-    lines += [
-        f"  {t}: to {e['last_date']}, {len(e['batches'])} batches"
-        for t, e in body["etfs"].items()  # type: ignore[attr-defined]
-    ]
-    lines += [
-        f"  {name}: "
-        + ("" if p.success else f"failed: {p.message}; ")
-        + ", ".join(f"{t} {w:.2%}" for t, w in (p.weights or {}).items() if w > 0)
-        for name, p in found.portfolios.items()
-    ]
-    lines += [f"  {t}: asked for {n} times" for t, n in found.query_counts.items()]
-    _print(as_json, body, lines)
+    print_either(as_json, state_body(found), state_lines(found))
 
 
 @app.command()
@@ -197,14 +148,9 @@ def rebuild(
     """
     with _system(data_dir) as system:
         found = _run(system.rebuild_history(parse_instant(at), into))
-    lines = [
-        f"{r.status:<8} {r.ticker}: {r.rows} rows from {r.batches} batches"
-        + (f"; {r.reason}" if r.reason else f", {str(r.content_hash)[:16]}")
-        for r in found
-    ]
-    _print(as_json, [asdict(r) for r in found], lines or ["there was nothing by then"])
-    if any(r.status == "differs" for r in found):
-        raise typer.Exit(1)
+    lines = [rebuilt_line(r) for r in found] or ["there was nothing by then"]
+    print_either(as_json, [asdict(r) for r in found], lines)
+    raise typer.Exit(of_checks(all(r.status != "differs" for r in found)))
 
 
 @app.command()
@@ -275,11 +221,9 @@ def archive(
         gone = prune_log(log, system.archive, days, system.mode == "kafka") if prune else 0
     body = {"events": done.events, "files": [str(f) for f in done.files], "pruned": gone}
     lines = [f"{done.events} events archived in {len(done.files)} files below {where}"]
-    if prune and days < 0:
-        lines.append("nothing left the local log: EVENT_STORE_RETENTION_DAYS=-1 keeps it for ever")
-    elif prune:
-        lines.append(f"{gone} events older than {days} days left the local log")
-    _print(as_json, body, lines)
+    if prune:
+        lines.append(pruned_line(gone, days))
+    print_either(as_json, body, lines)
 
 
 @app.command(name="list")
@@ -294,34 +238,21 @@ def list_events(
 
     Example: etf events list --subject VAS --type PriceDataQueried
     """
+    with _system(data_dir) as system:
+        found = _newest(system, subject, kind, limit)
+    lines = [event_line(e) for e in found] or ["no such event"]
+    print_either(as_json, [event_body(e) for e in found], lines)
+
+
+def _newest(system: ETFSystem, subject: str | None, kind: str | None, limit: int) -> list[Event]:
+    """The newest events of a subject and a type, the newest first, each once."""
     import heapq
 
-    with _system(data_dir) as system:
-        chosen = {
-            e.id: e
-            for e in heapq.nlargest(
-                limit,
-                (
-                    e
-                    for batch in system.events()
-                    for e in batch
-                    if (subject is None or e.subject == subject)
-                    and (kind is None or e.type == kind)
-                ),
-                key=lambda e: (e.time_us, e.id),
-            )
-        }
-    rows = [
-        {
-            "time": e.time,
-            "recorded": e.recorded,
-            "type": e.type,
-            "version": e.version,
-            "subject": e.subject,
-            "id": e.id,
-            "data": json.loads(e.data),
-        }
-        for e in chosen.values()
-    ]
-    lines = [f"{r['time']:%Y-%m-%d %H:%M:%S} UTC  {r['type']:<24} {r['subject']}" for r in rows]
-    _print(as_json, rows, lines or ["no such event"])
+    wanted = (
+        event
+        for batch in system.events()
+        for event in batch
+        if (subject is None or event.subject == subject) and (kind is None or event.type == kind)
+    )
+    newest = heapq.nlargest(limit, wanted, key=lambda e: (e.time_us, e.id))
+    return list({e.id: e for e in newest}.values())

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from etf_pipeline.cli.options import DataDir
 from etf_pipeline.errors import SettingsError
-
-if TYPE_CHECKING:
-    from etf_pipeline.sql.safe import Limits
 
 
 def sql(
@@ -23,9 +21,7 @@ def sql(
         str, typer.Option("--format", help="table, csv, json, markdown or parquet.")
     ] = "table",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to a file.")] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option("--data-dir", help="Store to use (ETF_DATA_DIR).")
-    ] = None,
+    data_dir: DataDir = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds a query may take.")] = 60.0,
     memory: Annotated[str, typer.Option(help="Memory a query may take.")] = "2GB",
     max_rows: Annotated[int, typer.Option(min=1, help="Rows a query may give.")] = 1_000_000,
@@ -39,7 +35,7 @@ def sql(
     """
     try:
         from etf_pipeline.sql.output import FORMATS, write, write_parquet
-        from etf_pipeline.sql.safe import Limits
+        from etf_pipeline.sql.safe import Limits, limit_process_memory
         from etf_pipeline.steps.catalogue_freshness import open_catalogue, places
     except ImportError as error:
         raise SettingsError(
@@ -57,7 +53,7 @@ def sql(
 
             interact(connection, Path.home() / ".local" / "state" / "etf" / "sql_history")
             return
-        limit_memory(limits)
+        limit_process_memory(limits)  # it is ours alone on the command line
         if kind == "parquet":
             write_parquet(connection.arrow(text), output)
             return
@@ -65,13 +61,6 @@ def sql(
     write(answer, kind, output)
     if answer.cut:
         typer.echo(f"only the first {max_rows} rows; raise --max-rows for more", err=True)
-
-
-def limit_memory(limits: Limits) -> None:
-    """Bound this process, which is ours alone on the command line."""
-    from etf_pipeline.sql.safe import limit_process_memory
-
-    limit_process_memory(limits)
 
 
 def _statement(statement: str | None, file: Path | None) -> str | None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from etf_pipeline.errors import EtfError
+from etf_pipeline.errors import CorruptFileError, EtfError, ReasonCode, StoreError
 from etf_pipeline.events.mode import detect_mode
 from etf_pipeline.events.settings import client_config, load_event_settings
 from etf_pipeline.settings import Settings, load_settings
@@ -87,7 +87,7 @@ def _nearest(path: Path) -> Path:
 def _writable(settings: Settings) -> str:
     folder = _nearest(settings.data_dir)
     if not os.access(folder, os.W_OK):
-        raise EtfError(f"{folder} cannot be written; set ETF_DATA_DIR to a folder that can")
+        raise StoreError(f"{folder} cannot be written; set ETF_DATA_DIR to a folder that can")
     with tempfile.NamedTemporaryFile(dir=folder):
         return str(folder)
 
@@ -95,7 +95,9 @@ def _writable(settings: Settings) -> str:
 def _disk(settings: Settings) -> str:
     free = shutil.disk_usage(_nearest(settings.data_dir)).free / 2**30
     if free < _LEAST_FREE:
-        raise EtfError(f"{free:.2f} GiB free; a run may need {_LEAST_FREE:g} GiB")
+        raise StoreError(
+            f"{free:.2f} GiB free; a run may need {_LEAST_FREE:g} GiB", code=ReasonCode.DISK_FULL
+        )
     return f"{free:.1f} GiB free"
 
 
@@ -106,7 +108,7 @@ def _histories(settings: Settings) -> str:
     found = describe_histories(Layout(settings.data_dir))
     damaged = [h for h in found if h.error is not None]
     if damaged:
-        raise EtfError(f"{len(damaged)} of {len(found)} damaged: {damaged[0].error}")
+        raise CorruptFileError(f"{len(damaged)} of {len(found)} damaged: {damaged[0].error}")
     return f"{len(found)}, all readable" if found else "none yet: run `etf run`"
 
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from etf_pipeline.cli.console import compact_table, show_notes
 from etf_pipeline.model.outcomes import Outcome
 from etf_pipeline.model.schemas import QUARANTINE
-from etf_pipeline.settings import Settings
 from etf_pipeline.store.inventory import describe_histories
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifests import read_manifest, recent_manifests
 from etf_pipeline.store.reader import read_table
 
 
-def store_status(settings: Settings) -> list[dict[str, Any]]:
+def store_status(data_dir: Path) -> list[dict[str, Any]]:
     """Per ticker: rows, range, source, quarantine, last outcome, and the problem, if any."""
-    layout = Layout(settings.data_dir)
+    layout = Layout(data_dir)
     last = _last_outcomes(layout)
     rows = []
     for info in describe_histories(layout):
@@ -68,21 +65,3 @@ def _quarantined(layout: Layout, ticker: str) -> int:
         return 0
     rows = read_table(path, ["date", "severity"]).to_pylist()
     return len({r["date"] for r in rows if r["severity"] == "quarantined"})
-
-
-def show_status(console: Console, rows: list[dict[str, Any]]) -> None:
-    """The same for people."""
-    numbers = ("rows", "first", "last", "held back")
-    table = compact_table("Store", ("ticker", "source", "last run"), numbers)
-    for r in rows:
-        table.add_row(
-            f"{'[red]' if r['problem'] else ''}{r['ticker']}",
-            r["source"],
-            r["outcome"] or "",
-            str(r["rows"]),
-            str(r["first"] or ""),
-            str(r["last"] or ""),
-            str(r["quarantined"]),
-        )
-    console.print(table)
-    show_notes(console, {r["ticker"]: r["problem"] for r in rows})

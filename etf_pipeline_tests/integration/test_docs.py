@@ -81,6 +81,19 @@ def at(settings, monkeypatch):
     monkeypatch.setenv("ETF_SOURCE", "simulated")
 
 
+@pytest.fixture
+def memory_limit_kept():
+    """`etf sql` bounds the memory of its process for good; here the process is not its own."""
+    try:
+        import resource
+    except ImportError:  # Windows, where nothing is bounded
+        yield
+        return
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    yield
+    resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
 QUESTIONS = re.findall(r"```sql\n(.*?)```", (ROOT / "docs" / "sql.md").read_text(), re.S)
 MAY_BE_EMPTY = ("quarantined", "days_behind", "'failed'", "known_then")
 
@@ -98,13 +111,12 @@ def test_every_question_has_an_answer(whole_store, question):
 
 
 @pytest.mark.parametrize("page", ["docs/sql.md", "docs/operations.md", "README.md"])
-def test_the_commands_of_a_page(whole_store, monkeypatch, tmp_path, page):
+def test_the_commands_of_a_page(whole_store, monkeypatch, tmp_path, memory_limit_kept, page):
     at(whole_store, monkeypatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("EVENT_STORE_TYPE", "embedded")
     done = [c for c in commands(ROOT / page) if "files:/my/prices" not in c]
     assert len(done) >= 4
-    monkeypatch.setattr("etf_pipeline.cli.sql.limit_memory", lambda limits: None)
     for command in done:
         result = CliRunner().invoke(app, shlex.split(command), catch_exceptions=False)
         assert result.exit_code == 0, (command, result.output)

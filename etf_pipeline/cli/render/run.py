@@ -1,4 +1,4 @@
-"""What the command line shows: progress and summary tables."""
+"""What `etf run` and `etf demo` show: progress, then outcomes, risk and portfolios."""
 
 from __future__ import annotations
 
@@ -6,25 +6,40 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table as RichTable
+
+from etf_pipeline.cli.render.tables import compact_table, number, percent, show_notes
+from etf_pipeline.model.outcomes import Outcome, OutcomeKind, cells
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from etf_pipeline.model.outcomes import Outcome
-
 _COLOURS = {
-    "collected": "green",
-    "updated": "green",
-    "unchanged": "dim",
-    "rejected": "red",
-    "failed": "red",
+    OutcomeKind.COLLECTED: "green",
+    OutcomeKind.UPDATED: "green",
+    OutcomeKind.UNCHANGED: "dim",
+    OutcomeKind.REJECTED: "red",
+    OutcomeKind.FAILED: "red",
 }
 _STAGES = {"raw_prices": "downloading", "price_history": "updating histories"}
+# What `--json` tells of an outcome; the rest is for the store.
+_TOLD = (
+    "subject",
+    "outcome",
+    "reason",
+    "failure_kind",
+    "rows_added",
+    "rows_revised",
+    "rows_quarantined",
+    "first_date",
+    "last_date",
+    "content_hash",
+    "batch_id",
+    "batch_hash",
+    "rules_version",
+    "source",
+)
 
 
 @contextmanager
@@ -49,48 +64,20 @@ def progress_display(console: Console, total: int) -> Iterator[Callable[[str, Ou
         yield report
 
 
-def compact_table(title: str | None, left: Iterable[str], right: Iterable[str] = ()) -> RichTable:
-    """A table that fits 80 columns: text columns first, then numbers."""
-    table = RichTable(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        box=SIMPLE_HEAD,
-        padding=(0, 1),
-        collapse_padding=True,
-        pad_edge=False,
-    )
-    for name in left:
-        table.add_column(name, no_wrap=True)
-    for name in right:
-        table.add_column(name, justify="right", no_wrap=True)
-    return table
-
-
-def show_notes(console: Console, notes: Mapping[str, str | None]) -> None:
-    """Remarks that would not fit in a table, a line each."""
-    for subject, note in notes.items():
-        if note:
-            console.print(f"  [bold]{escape(subject)}[/]: {escape(note)}", highlight=False)
+def outcome_body(outcome: Outcome) -> dict[str, Any]:
+    """An outcome for JSON."""
+    return {name: getattr(outcome, name) for name in _TOLD}
 
 
 def show_outcomes(console: Console, outcomes: Iterable[Outcome]) -> None:
     """Per ticker: what happened."""
     rows = sorted(outcomes, key=lambda o: o.subject)
-    numbers = ("added", "revised", "held back", "first", "last")
-    table = compact_table("Tickers", ("ticker", "outcome"), numbers)
-    for o in rows:
-        colour = _COLOURS.get(o.outcome, "")
-        what = f"{o.outcome} ({o.failure_kind})" if o.failure_kind else o.outcome
-        table.add_row(
-            o.subject,
-            f"[{colour}]{what}[/]" if colour else what,
-            str(o.rows_added),
-            str(o.rows_revised),
-            str(o.rows_quarantined),
-            str(o.first_date or ""),
-            str(o.last_date or ""),
-        )
+    shown = [cells(o) for o in rows]
+    names = list(shown[0]) if shown else []
+    table = compact_table("Tickers", names[:2], names[2:])
+    for outcome, row in zip(rows, shown, strict=True):
+        row["outcome"] = f"[{_COLOURS[outcome.outcome]}]{row['outcome']}[/]"
+        table.add_row(*row.values())
     console.print(table)
     show_notes(console, {o.subject: o.reason for o in rows})
 
@@ -148,13 +135,3 @@ def show_portfolios(
             for s in rows
         },
     )
-
-
-def percent(value: float | None) -> str:
-    """A fraction in per cent with two decimals; a dash for None."""
-    return "–" if value is None else f"{value * 100:.2f}"
-
-
-def number(value: float | None) -> str:
-    """Two decimals; a dash for None."""
-    return "–" if value is None else f"{value:.2f}"

@@ -1,0 +1,57 @@
+"""What the exit codes of `etf` mean, and what leads to which. Decided here alone, and by code."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from etf_pipeline.errors import EtfError, ReasonCode
+
+
+class ExitCode(IntEnum):
+    """A number for a scheduler; `meaning` is the row of the README's table."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    PARTIAL = 3
+    INTERRUPTED = 130
+
+    @property
+    def meaning(self) -> str:
+        """In words."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    ExitCode.DONE: "all good",
+    ExitCode.FAILED: "failed: nothing succeeded, or a step broke",
+    ExitCode.USAGE: "bad usage: an option, a setting, the universe or the portfolio file",
+    ExitCode.PARTIAL: "partial: some tickers or portfolios did not come out; "
+    "the others are published",
+    ExitCode.INTERRUPTED: "interrupted by Ctrl-C; what was published is whole",
+}
+# What whoever called can mend by calling otherwise.
+_USAGE = frozenset(
+    {
+        ReasonCode.BAD_SETTING,
+        ReasonCode.BAD_UNIVERSE,
+        ReasonCode.BAD_PORTFOLIO_FILE,
+        ReasonCode.UNKNOWN_TICKER,
+        ReasonCode.EVENTS_OFF,
+        ReasonCode.BAD_QUERY,
+    }
+)
+
+
+def of_error(error: BaseException) -> ExitCode:
+    """The exit code of a command that ended with an error."""
+    if isinstance(error, KeyboardInterrupt):
+        return ExitCode.INTERRUPTED
+    if isinstance(error, EtfError) and error.code in _USAGE:
+        return ExitCode.USAGE
+    return ExitCode.FAILED
+
+
+def of_checks(good: bool) -> ExitCode:
+    """The exit code of a command that tries or proves things."""
+    return ExitCode.DONE if good else ExitCode.FAILED

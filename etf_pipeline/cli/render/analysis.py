@@ -1,0 +1,61 @@
+"""What `etf risk`, `optimise`, `frontier` and `compare` show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from etf_pipeline.cli.render.output import print_lines, print_table
+
+_METRICS = (
+    "mean_return",
+    "cagr",
+    "volatility",
+    "sharpe_ratio",
+    "sortino_ratio",
+    "max_drawdown",
+    "calmar_ratio",
+    "var_95",
+    "cvar_95",
+    "n_obs",
+)
+_AGAINST_BENCHMARK = ("beta", "tracking_error", "information_ratio")
+
+
+def show_metrics(found: Mapping[str, Mapping[str, Any]], with_benchmark: bool) -> None:
+    """Metrics down, tickers across; below, why a number is missing."""
+    names = _METRICS + (_AGAINST_BENCHMARK if with_benchmark else ())
+    rows = [[name, *(f[name] for f in found.values())] for name in names]
+    print_table(["metric", *found], rows)
+    print_lines(f"  {t}: {m['reason']}" for t, m in found.items() if m["reason"])
+
+
+def show_portfolio(found: Mapping[str, Any]) -> None:
+    """Weights, what the optimiser says, and what the portfolio would have been."""
+    weights = found["optimal_weights"] or {}
+    print_table(["ticker", "weight"], [[t, f"{w:.2%}"] for t, w in weights.items()])
+    print_lines([found["optimization_message"]])
+    if found["optimization_success"]:
+        print_lines(
+            [
+                f"return {found['expected_return']:.2%}, volatility {found['volatility']:.2%}, "
+                f"Sharpe ratio {found['sharpe_ratio']:.2f}; {found['start']} to {found['end']}"
+            ]
+        )
+
+
+def show_comparison(body: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> None:
+    """A row per ticker, its correlations with each at the end."""
+    rows = [
+        [t, *(v for k, v in b.items() if k != "correlation"), *b["correlation"].values()]
+        for t, b in body.items()
+    ]
+    columns = [
+        "ticker",
+        "growth of 10,000",
+        "CAGR",
+        "volatility",
+        "worst return",
+        *(f"ρ {t}" for t in names),
+    ]
+    print_table(columns, rows)

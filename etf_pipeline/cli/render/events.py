@@ -1,0 +1,81 @@
+"""What the commands `etf events …` show: bodies for JSON, lines for people."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from etf_pipeline.events.model.envelope import Event
+    from etf_pipeline.events.model.state import SystemState
+    from etf_pipeline.events.proof.rebuild import Rebuilt
+
+
+def state_body(state: SystemState) -> dict[str, Any]:
+    """A folded state for JSON."""
+    return {
+        "events": len(state),
+        "digest": state.digest(),
+        "etfs": {
+            t: {
+                "batches": [b.batch_id for b in e.batches],
+                "last_date": e.updated.last_date if e.updated else None,
+                "content_hash": e.updated.content_hash if e.updated else None,
+                "rejected": e.rejected.reason if e.rejected else None,
+                "failed": e.failed.reason if e.failed else None,
+            }
+            for t, e in state.etfs.items()
+        },
+        "risk": {t: r.model_dump(mode="json") for t, r in state.risk.items()},
+        "portfolios": {n: p.model_dump(mode="json") for n, p in state.portfolios.items()},
+        "query_counts": dict(state.query_counts),
+    }
+
+
+def state_lines(state: SystemState) -> list[str]:
+    """A folded state for people."""
+    lines = [f"{len(state)} events, digest {state.digest()}"]
+    lines += [
+        f"  {t}: to {e.updated.last_date if e.updated else None}, {len(e.batches)} batches"
+        for t, e in state.etfs.items()
+    ]
+    lines += [
+        f"  {name}: "
+        + ("" if p.success else f"failed: {p.message}; ")
+        + ", ".join(f"{t} {w:.2%}" for t, w in (p.weights or {}).items() if w > 0)
+        for name, p in state.portfolios.items()
+    ]
+    lines += [f"  {t}: asked for {n} times" for t, n in state.query_counts.items()]
+    return lines
+
+
+def rebuilt_line(rebuilt: Rebuilt) -> str:
+    """How the rebuilding of one history went."""
+    rows = f"{rebuilt.rows} rows from {rebuilt.batches} batches"
+    end = f"; {rebuilt.reason}" if rebuilt.reason else f", {str(rebuilt.content_hash)[:16]}"
+    return f"{rebuilt.status:<8} {rebuilt.ticker}: {rows}{end}"
+
+
+def event_body(event: Event) -> dict[str, Any]:
+    """One event for JSON."""
+    return {
+        "time": event.time,
+        "recorded": event.recorded,
+        "type": event.type,
+        "version": event.version,
+        "subject": event.subject,
+        "id": event.id,
+        "data": json.loads(event.data),
+    }
+
+
+def event_line(event: Event) -> str:
+    """One event for people."""
+    return f"{event.time:%Y-%m-%d %H:%M:%S} UTC  {event.type:<24} {event.subject}"
+
+
+def pruned_line(events: int, days: int) -> str:
+    """What left the local log by a retention of `days`; -1 keeps everything."""
+    if days < 0:
+        return "nothing left the local log: EVENT_STORE_RETENTION_DAYS=-1 keeps it for ever"
+    return f"{events} events older than {days} days left the local log"

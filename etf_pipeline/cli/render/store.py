@@ -1,0 +1,28 @@
+"""What `etf status` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+
+from etf_pipeline.cli.render.tables import compact_table, show_notes
+
+
+def show_status(console: Console, rows: Sequence[dict[str, Any]]) -> None:
+    """The state of a store for people: a row per ticker, problems below."""
+    numbers = ("rows", "first", "last", "held back")
+    table = compact_table("Store", ("ticker", "source", "last run"), numbers)
+    for r in rows:
+        table.add_row(
+            f"{'[red]' if r['problem'] else ''}{r['ticker']}",
+            r["source"],
+            r["outcome"] or "",
+            str(r["rows"]),
+            str(r["first"] or ""),
+            str(r["last"] or ""),
+            str(r["quarantined"]),
+        )
+    console.print(table)
+    show_notes(console, {r["ticker"]: r["problem"] for r in rows})

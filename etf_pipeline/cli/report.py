@@ -1,0 +1,39 @@
+"""The command `etf report`."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated
+
+import typer
+
+from etf_pipeline.cli.options import DataDir, Json
+from etf_pipeline.cli.render.output import print_either
+from etf_pipeline.errors import SettingsError
+
+
+def report(
+    portfolio: Annotated[
+        str | None, typer.Argument(help="Only this portfolio; all and the universe by default.")
+    ] = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Write reports: one self-contained HTML file per portfolio, and one for the universe.
+
+    Example: etf report balanced
+    """
+    from etf_pipeline.settings import load_settings
+
+    settings = load_settings(data_dir=data_dir)
+    try:
+        from etf_pipeline.steps.report_inputs import Inputs
+        from etf_pipeline.steps.reports import publish_reports
+    except ImportError as error:
+        raise SettingsError(
+            f"this command needs {error.name}: pip install 'etf_pipeline[pipeline]'"
+        ) from None
+    inputs = Inputs.of_store(settings, dt.datetime.now(dt.UTC))
+    paths = publish_reports(inputs, None if portfolio is None else [portfolio])
+    body = {name: str(path) for name, path in paths.items()}
+    print_either(as_json, body, body.values())

@@ -1,0 +1,74 @@
+"""The commands that look at a store and its surroundings: `etf status`, `doctor`, `selftest`."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import typer
+from rich.console import Console
+
+from etf_pipeline.cli.exit_codes import ExitCode, of_checks
+from etf_pipeline.cli.options import DataDir, Json
+from etf_pipeline.cli.render.output import print_either, print_json, print_place, verdict_line
+from etf_pipeline.errors import InsufficientDataError, ReasonCode
+
+
+def status(
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """What the store holds, and how the last run of each ticker went."""
+    from etf_pipeline.events.status import events_line, events_status
+    from etf_pipeline.library.status import store_status
+    from etf_pipeline.settings import load_settings
+
+    settings = load_settings(data_dir=data_dir)
+    rows = store_status(settings.data_dir)
+    events = events_status(settings.data_dir)
+    if as_json:
+        print_json({"tickers": rows, "events": events})
+    else:
+        from etf_pipeline.cli.render.store import show_status
+
+        console = Console()
+        show_status(console, rows)
+        if line := events_line(events, dt.datetime.now(dt.UTC)):
+            console.print(line, soft_wrap=True, highlight=False)
+        print_place(console, settings.data_dir.resolve())
+    if not rows:
+        raise InsufficientDataError(
+            f"there is no history in {settings.data_dir} yet; run `etf run`",
+            code=ReasonCode.NO_HISTORY,
+        )
+    if any(r["problem"] for r in rows):
+        raise typer.Exit(ExitCode.PARTIAL)
+
+
+def doctor(data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Look for what would go wrong: settings, files, disk, brokers. Exit code 1 if anything would.
+
+    Example: etf doctor
+    """
+    from etf_pipeline.library.doctor import examine
+
+    checks = list(examine(data_dir))
+    print_either(as_json, [vars(c) for c in checks], (verdict_line(c) for c in checks))
+    raise typer.Exit(of_checks(all(c.ok for c in checks)))
+
+
+def selftest(
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Try everything the library does on this store; a line for each, exit code 1 on a failure."""
+    from etf_pipeline.library.selftest import selftest as steps
+    from etf_pipeline.library.system import get_etf_system
+
+    done = []
+    for step in steps(lambda: get_etf_system(data_dir)):
+        done.append(step)
+        if not as_json:
+            typer.echo(verdict_line(step, good="pass"))
+    if as_json:
+        print_json([vars(s) for s in done])
+    raise typer.Exit(of_checks(all(s.ok for s in done)))

@@ -1,0 +1,152 @@
+"""What `etf doctor` finds, in folders that are well and in folders that are not."""
+
+import os
+import shutil
+import socket
+import subprocess
+
+import pytest
+
+from etf_pipeline.library.doctor import examine
+from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.writer import locked
+from etf_pipeline_tests.conftest import ROOT
+
+ALL = [
+    "Python",
+    "packages",
+    "settings",
+    "universe",
+    "portfolios",
+    "store writable",
+    "disk",
+    "histories",
+    "events",
+]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A working folder with the universe and the portfolios of the repository."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    for name in ("universe.csv", "portfolios.yaml"):
+        shutil.copy(ROOT / "data" / name, tmp_path / "data" / name)
+    return tmp_path
+
+
+def found(data_dir=None):
+    return {f.name: f for f in examine(data_dir)}
+
+
+def faults(data_dir=None):
+    return {name: f.detail for name, f in found(data_dir).items() if not f.ok}
+
+
+def test_a_fresh_folder_is_well(place):
+    checks = found()
+    assert list(checks) == ALL
+    assert faults() == {}
+    assert checks["settings"].detail == "source yahoo, store data/etf"
+    assert checks["histories"].detail == "none yet: run `etf run`"
+    assert checks["events"].detail == "off (direct mode)"
+    assert checks["store writable"].detail == str(place / "data")
+    assert not (place / "data" / "etf").exists()  # looking changes nothing
+
+
+def test_bad_settings_end_it(place, monkeypatch):
+    monkeypatch.setenv("ETF_YAHOO_ATTEMPTS", "0")
+    checks = found()
+    assert list(checks) == ALL[:3]
+    assert "ETF_YAHOO_ATTEMPTS='0'" in faults()["settings"]
+
+
+def test_a_bad_universe_takes_the_portfolios_with_it(place):
+    path = place / "data" / "universe.csv"
+    path.write_text(path.read_text().replace("XASX", "ASX", 1))
+    bad = faults()
+    assert set(bad) == {"universe", "portfolios"}
+    assert "exchange 'ASX'" in bad["universe"]
+
+
+def test_a_bad_portfolio_file(place):
+    (place / "data" / "portfolios.yaml").write_text("portfolios:\n  - name: a\n")
+    assert set(faults()) == {"portfolios"}
+
+
+def test_a_damaged_history_is_named(place):
+    path = Layout(place / "store").find_history("VAS")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"not Parquet")
+    bad = faults(place / "store")
+    assert set(bad) == {"histories"}
+    assert bad["histories"].startswith("1 of 1 damaged: ")
+    assert "VAS" in bad["histories"]
+
+
+@pytest.fixture
+def read_only(tmp_path):
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m,ro", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small tmpfs needs root")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_small_disk_that_cannot_be_written(place, read_only):
+    bad = faults(read_only / "store")
+    assert set(bad) == {"store writable", "disk"}
+    assert "set ETF_DATA_DIR to a folder that can" in bad["store writable"]
+    assert bad["disk"] == "0.00 GiB free; a run may need 1 GiB"
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"EVENT_STORE_TYPE": "neither"}, "EVENT_STORE_TYPE='neither'"),
+        ({"KAFKA_ACKS": "0", "EVENT_STORE_TYPE": "embedded"}, "acks is fixed"),
+    ],
+)
+def test_bad_event_settings(place, monkeypatch, variables, words):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    bad = faults()
+    assert set(bad) == {"events"}
+    assert words in bad["events"]
+
+
+def test_embedded_events_are_well(place, monkeypatch):
+    monkeypatch.setenv("EVENT_STORE_TYPE", "embedded")
+    assert found()["events"].detail == "embedded"
+
+
+@pytest.mark.parametrize("kind", ["auto", "kafka"])
+def test_a_broker_that_does_not_answer(place, monkeypatch, kind):
+    with socket.socket() as taken:  # bound, and nobody listens
+        taken.bind(("127.0.0.1", 0))
+        server = f"127.0.0.1:{taken.getsockname()[1]}"
+        monkeypatch.setenv("EVENT_STORE_TYPE", kind)
+        monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", server)
+        bad = faults()
+    assert set(bad) == {"events"}
+    assert server in bad["events"]
+    assert "refuse" in bad["events"]
+
+
+def test_a_lock_that_is_held_is_no_fault(place):
+    with locked(Layout(place / "data" / "etf").lock("raw", "XASX"), 1):
+        assert faults() == {}
+
+
+def test_what_is_not_installed_is_told(place):
+    text = found()["packages"].detail
+    assert [part.split()[0] for part in text.split(", ")] == [
+        "dagster",
+        "yfinance",
+        "duckdb",
+        "matplotlib",
+        "confluent_kafka",
+    ]
+    assert os.sep not in text

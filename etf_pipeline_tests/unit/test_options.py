@@ -1,0 +1,42 @@
+import datetime as dt
+
+import pytest
+
+from etf_pipeline.cli.options import distinct_names, parse_instant, split_names
+from etf_pipeline.errors import SettingsError
+
+
+def test_an_instant_keeps_its_zone():
+    found = parse_instant("2025-11-01T09:30:00+11:00")
+    assert found == dt.datetime(2025, 10, 31, 22, 30, tzinfo=dt.UTC)
+    assert found.utcoffset() == dt.timedelta(hours=11)
+
+
+@pytest.mark.parametrize("text", [None, "now"])
+def test_no_instant_is_now(text):
+    before = dt.datetime.now(dt.UTC)
+    assert before <= parse_instant(text) <= dt.datetime.now(dt.UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("yesterday", "--from 'yesterday': not a time; write 2025-11-01T09:30:00[+]11:00"),
+        ("2025-11-01", "--from '2025-11-01': has no time zone; add one, as in 2025-11-01[+]00:00"),
+        ("", "not a time"),
+    ],
+)
+def test_an_instant_that_is_none_is_refused_with_the_remedy(text, words):
+    with pytest.raises(SettingsError, match=words):
+        parse_instant(text, "--from")
+
+
+def test_names_may_be_arguments_or_lists():
+    assert split_names(" VAS, ,VGS,") == ["VAS", "VGS"]
+    assert split_names("") == []
+    assert distinct_names(["VAS,VGS", "VTS"]) == ["VAS", "VGS", "VTS"]
+
+
+def test_a_name_twice_is_refused_by_name():
+    with pytest.raises(SettingsError, match=r"asked for twice: VAS, VGS$"):
+        distinct_names(["VAS,VGS", "VTS", "VGS", "VAS"])
