@@ -63,7 +63,7 @@ ONLY = {
     "openlineage": ("events/lineage.py",),
     "prompt_toolkit": ("sql/prompt.py",),
     "psutil": ("store/writer.py",),
-    "pydantic_settings": ("settings.py", "events/settings.py"),
+    "pydantic_settings": ("settings/pipeline.py", "events/settings.py"),
     # SQL answers are rendered beside the code that makes them.
     "rich": ("cli/", "sql/output.py"),
     "scipy": ("portfolio/", "report/charts.py"),
@@ -74,10 +74,10 @@ ONLY = {
 # What is imported under another name than it is installed by.
 INSTALLED_AS = {"yaml": "pyyaml", "openlineage": "openlineage-python"}
 
-SETTINGS = ("settings.py", "events/settings.py")
+SETTINGS = ("settings/environment.py", "events/settings.py")
 PATHS = ("store/layout.py",)
 # Where the word for how events are recorded is turned into an object, once.
-MODES = ("events/settings.py", "events/mode.py")
+MODES = ("events/settings.py", "events/mode.py", "settings/environment.py")
 LONGEST_FUNCTION, LONGEST_ASSET = 60, 15
 LONG_FUNCTIONS: tuple[str, ...] = ()
 
@@ -145,7 +145,6 @@ NOT_YET = frozenset(
         "circles",
         "circles of rooms",
         "circles of types",
-        "environment",
         "floors",
         "libraries",
         "long assets",
@@ -270,7 +269,7 @@ GOOD: list[tuple[str, dict[str, str]]] = [
     ),
     ("paths", {"store/layout.py": "p = root / 'historical'", "risk/x.py": "x = a / b"}),
     ("paths", {"sql/x.py": "x = frame['risk']\nname = 'historical'\np = root / 'style.css'"}),
-    ("environment", {"settings.py": "x = os.environ", "cli/x.py": "x = jinja.environ"}),
+    ("environment", {"settings/environment.py": "x = os.environ", "cli/x.py": "x = jinja.environ"}),
     ("modes", {"events/mode.py": "x = m == 'kafka'", "cli/x.py": "x = Kafka('kafka')"}),
     ("sentences", {"cli/x.py": "x = o.reason_code is Code.X\ny = line.startswith('a')"}),
     ("sentences", {"events/kafka/x.py": "n = message.partition()\nx = name in names"}),

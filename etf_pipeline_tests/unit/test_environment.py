@@ -1,6 +1,5 @@
 """The light reader of the environment tells what pydantic tells, and is light."""
 
-import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,6 @@ from etf_pipeline.errors import SettingsError
 from etf_pipeline.events.settings import load_event_settings
 from etf_pipeline.settings import environment, load_settings
 
-PACKAGE = Path(environment.__file__).parents[1]
 VALUES = (None, "", " ", "store", " store ", "/some/where", "a/../b/", "~/store", "Ünïcode", "0")
 SERVERS = "localhost:9092"
 
@@ -120,20 +118,3 @@ def test_reading_the_environment_imports_no_pydantic():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout
     assert out.strip() == "[]"
-
-
-def environment_readers(tree):
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and node.attr in ("environ", "environb", "getenv"):
-            yield node
-        if isinstance(node, ast.ImportFrom) and node.module == "os":
-            yield from (a for a in node.names if a.name in ("environ", "environb", "getenv"))
-
-
-def test_nobody_else_reads_the_environment():
-    readers = [
-        path.relative_to(PACKAGE).as_posix()
-        for path in sorted(PACKAGE.rglob("*.py"))
-        if any(environment_readers(ast.parse(path.read_text(encoding="utf-8"))))
-    ]
-    assert readers == ["events/settings.py", "settings/environment.py"]
