@@ -1,14 +1,12 @@
-"""When derived assets follow, and when exchanges are downloaded."""
+"""The automation condition: when an asset is made again though nobody asked for it.
+
+Belongs here: conditions on assets. What evaluates them is the sensor `derived_tables`; what runs by
+the clock is in `schedules`.
+"""
 
 from __future__ import annotations
 
-import datetime as dt
-
 import dagster as dg
-
-from etf_pipeline.model.calendars import close_time, exchange_calendar, time_zone
-from etf_pipeline.model.instruments import shard_keys
-from etf_pipeline.model.universe import Universe
 
 # Not `eager()`: that waits for every partition of a dependency, so an exchange that has not been
 # downloaded yet would hold back the tables of all the others.
@@ -18,50 +16,3 @@ WHEN_INPUTS_CHANGE = (
     & ~dg.AutomationCondition.in_progress()
     & dg.AutomationCondition.all_deps_blocking_checks_passed()
 ).with_label("when inputs change")
-
-
-def exchange_schedule(
-    mic: str, shards: int, delay: dt.timedelta, job: dg.UnresolvedAssetJobDefinition, enabled: bool
-) -> dg.ScheduleDefinition:
-    """Download an exchange after its close plus `delay`, on its trading weekdays, in its zone."""
-    close = dt.datetime.combine(dt.date(2000, 1, 1), close_time(mic)) + delay
-    weekmask = exchange_calendar(mic).weekmask
-    # Past midnight the run belongs to the morning after.
-    shift = 1 if close.date() > dt.date(2000, 1, 1) else 0
-    days = sorted((i + 1 + shift) % 7 for i, open_ in enumerate(weekmask) if open_ == "1")
-    cron = f"{close.minute} {close.hour} * * {','.join(map(str, days))}"
-    partitions = shard_keys(mic, shards)
-
-    @dg.schedule(
-        name=f"ingest_{mic.lower()}",
-        job=job,
-        cron_schedule=cron,
-        execution_timezone=time_zone(mic),
-        description=f"Download {mic} after its close.",
-        default_status=dg.DefaultScheduleStatus.RUNNING
-        if enabled
-        else dg.DefaultScheduleStatus.STOPPED,
-    )
-    def ingest_schedule(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
-        tick = context.scheduled_execution_time
-        return [dg.RunRequest(run_key=f"{p}-{tick:%Y-%m-%d}", partition_key=p) for p in partitions]
-
-    return ingest_schedule
-
-
-def exchange_schedules(
-    universe: Universe, delay: dt.timedelta, job: dg.UnresolvedAssetJobDefinition, enabled: bool
-) -> list[dg.ScheduleDefinition]:
-    """One schedule per exchange of the universe."""
-    shards = {i.exchange: i.shards for i in universe}
-    return [exchange_schedule(m, n, delay, job, enabled) for m, n in sorted(shards.items())]
-
-
-def automation_sensor() -> dg.AutomationConditionSensorDefinition:
-    """Evaluates the automation conditions; on from the start, as it costs nothing when idle."""
-    return dg.AutomationConditionSensorDefinition(
-        "derived_tables",
-        target=dg.AssetSelection.groups("risk", "portfolios", "serving"),
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        minimum_interval_seconds=30,
-    )

@@ -12,11 +12,13 @@ from etf_pipeline.orchestration.assets.price_history import price_history_asset
 from etf_pipeline.orchestration.assets.raw_prices import raw_prices_asset
 from etf_pipeline.orchestration.assets.risk import correlations, risk_metrics
 from etf_pipeline.orchestration.assets.serving import reports, sql_catalog
-from etf_pipeline.orchestration.automation import automation_sensor, exchange_schedules
 from etf_pipeline.orchestration.checks import TABLE_CHECKS
+from etf_pipeline.orchestration.executors import executor
+from etf_pipeline.orchestration.jobs import derive_job, ingest_job
 from etf_pipeline.orchestration.partitions import exchange_partitions
 from etf_pipeline.orchestration.resources import Pipeline
-from etf_pipeline.orchestration.sensors import relay_sensor
+from etf_pipeline.orchestration.schedules import exchange_schedules
+from etf_pipeline.orchestration.sensors import automation_sensor, relay_sensor
 from etf_pipeline.settings import Settings
 
 
@@ -29,17 +31,7 @@ def build_definitions(settings: Settings, pipeline: Pipeline | None = None) -> d
     """
     pipeline = pipeline or Pipeline(settings)
     partitions = exchange_partitions(pipeline.universe)
-    ingest = dg.define_asset_job(
-        "ingest",
-        selection=dg.AssetSelection.groups("ingest", "history"),
-        partitions_def=partitions,
-        description="Download an exchange and bring its histories up to date.",
-    )
-    derive = dg.define_asset_job(
-        "derive",
-        selection=dg.AssetSelection.groups("risk", "portfolios", "serving"),
-        description="Tables, portfolios, SQL catalogue and reports from the histories there are.",
-    )
+    ingest = ingest_job(partitions)
     delay = dt.timedelta(minutes=settings.close_delay_minutes)
     return dg.Definitions(
         assets=[
@@ -53,11 +45,9 @@ def build_definitions(settings: Settings, pipeline: Pipeline | None = None) -> d
             reports,
         ],
         asset_checks=TABLE_CHECKS,
-        jobs=[ingest, derive],
+        jobs=[ingest, derive_job()],
         schedules=exchange_schedules(pipeline.universe, delay, ingest, settings.schedules_enabled),
         sensors=[automation_sensor(), relay_sensor(load_event_settings())],
         resources={"pipeline": pipeline},
-        executor=dg.in_process_executor
-        if settings.executor == "in_process"
-        else dg.multiprocess_executor,
+        executor=executor(settings.executor),
     )

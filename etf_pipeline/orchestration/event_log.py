@@ -7,10 +7,10 @@ from typing import Any
 
 import dagster as dg
 from dagster import DagsterEventType, EventLogRecord
-from dagster._core.storage.dagster_run import RunsFilter
 
 from etf_pipeline.events.tailer import Kind, LogRecord
 from etf_pipeline.model.lineage import DATASETS
+from etf_pipeline.orchestration.jobs import INGEST
 
 _RUN_KINDS: dict[DagsterEventType, Kind] = {
     DagsterEventType.RUN_START: "start",
@@ -131,7 +131,7 @@ class DagsterLog:
 
     def _run(self, run_id: str) -> Any:
         if run_id not in self._runs:
-            found = self._instance.get_run_records(RunsFilter(run_ids=[run_id]), limit=1)
+            found = self._instance.get_run_records(dg.RunsFilter(run_ids=[run_id]), limit=1)
             self._runs[run_id] = found[0] if found else None
         return self._runs[run_id]
 
@@ -150,7 +150,7 @@ def _ingests(run: dg.DagsterRun | None) -> bool:
     if run is None:
         return False
     chosen = run.asset_selection
-    return run.job_name == "ingest" or (chosen is not None and dg.AssetKey("raw_prices") in chosen)
+    return run.job_name == INGEST or (chosen is not None and dg.AssetKey("raw_prices") in chosen)
 
 
 def _error(event: dg.DagsterEvent | None) -> str:

@@ -1,15 +1,61 @@
-"""When a step fails as a whole, and whether trying again can help."""
+"""What follows the failure of a step: whether it is tried again, and what the run says of it.
+
+Belongs here: every decision about a failure, made by its code. The code travels with Dagster's own
+record of the failure, in its metadata, and is read back from there.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import dagster as dg
 
-from etf_pipeline.model.outcomes import Outcome
+from etf_pipeline.errors import EtfError, ReasonCode
+from etf_pipeline.model.outcomes import FailureKind, Outcome, OutcomeKind, sentences
 
-INTERRUPTED = "interrupted; what was published is whole"
+_CODE = "reason_code"  # name of the metadata entry
+_TOLD = 10
+
+
+@dataclass(frozen=True)
+class StepFailure:
+    """One step that failed, as a run's report has it."""
+
+    code: ReasonCode
+    message: str
+
+
+class _Error(Protocol):
+    """An error as Dagster records it: the class by its name, the cause behind it."""
+
+    @property
+    def message(self) -> str: ...
+    @property
+    def cls_name(self) -> str | None: ...
+    @property
+    def cause(self) -> _Error | None: ...
+
+
+def retry_policy(delay: float) -> dg.RetryPolicy:
+    """How a download that failed as a whole is tried again; `delay` in seconds, before the first.
+
+    A step that must not be tried again says so in its failure.
+    """
+    return dg.RetryPolicy(
+        max_retries=2,
+        delay=delay,
+        backoff=dg.Backoff.EXPONENTIAL,
+        jitter=dg.Jitter.PLUS_MINUS,
+    )
+
+
+def step_failure(message: str, code: ReasonCode, retry: bool = False) -> dg.Failure:
+    """What a step raises to fail for a reason that is known."""
+    return dg.Failure(message, metadata={_CODE: code.value}, allow_retries=retry)
 
 
 @contextmanager
@@ -22,28 +68,73 @@ def not_retried_when_interrupted() -> Iterator[None]:
     try:
         yield
     except dg.DagsterExecutionInterruptedError as error:
-        raise dg.Failure(INTERRUPTED, allow_retries=False) from error
+        text = "interrupted; what was published is whole"
+        raise step_failure(text, ReasonCode.INTERRUPTED) from error
 
 
 def raise_if_nothing_good(outcomes: Sequence[Outcome], asset: str) -> None:
     """Fail the step when not one ticker came out right; retry only what may pass.
 
     Raises:
-        dagster.Failure: with each ticker's reason. Rejected and permanently missing tickers are
-            not retried.
+        dagster.Failure: with each ticker's reason, and the code that most of them have. Rejected
+            and permanently missing tickers are not retried.
     """
     if not outcomes:
-        raise dg.Failure(
+        raise step_failure(
             f"{asset}: no ticker of this partition was asked for; check the tickers in the run "
             "configuration",
-            allow_retries=False,
+            ReasonCode.BAD_SETTING,
         )
     if any(o.good for o in outcomes):
         return
-    reasons = "; ".join(f"{o.subject}: {o.reason}" for o in outcomes[:10])
-    more = f" (and {len(outcomes) - 10} more)" if len(outcomes) > 10 else ""
-    transient = any(o.outcome == "failed" and o.failure_kind == "transient" for o in outcomes)
-    raise dg.Failure(
-        f"{asset}: none of {len(outcomes)} tickers succeeded: {reasons}{more}",
-        allow_retries=transient,
+    codes = Counter(o.reason_code or ReasonCode.UNEXPECTED for o in outcomes)
+    raise step_failure(
+        f"{asset}: none of {len(outcomes)} tickers succeeded: {sentences(outcomes, _TOLD)}",
+        codes.most_common(1)[0][0],
+        retry=any(map(_may_pass, outcomes)),
     )
+
+
+def _may_pass(outcome: Outcome) -> bool:
+    return outcome.outcome is OutcomeKind.FAILED and outcome.failure_kind is FailureKind.TRANSIENT
+
+
+def step_failures(result: dg.ExecuteInProcessResult) -> list[StepFailure]:
+    """The steps of a run that failed, in order; a step that was tried again counts once."""
+    return [_read(e.step_failure_data) for e in result.all_events if e.is_step_failure]
+
+
+def _read(failure: Any) -> StepFailure:
+    """Ours where a step raised one, else the innermost cause that Dagster recorded."""
+    ours = failure.user_failure_data
+    if ours is not None and ours.description:
+        written = getattr(ours.metadata.get(_CODE), "value", None)
+        code = next((c for c in ReasonCode if c.value == written), ReasonCode.UNEXPECTED)
+        return StepFailure(code, ours.description)
+    if failure.error is None:
+        return StepFailure(ReasonCode.UNEXPECTED, "the step failed")
+    return _read_error(failure.error)
+
+
+def _read_error(error: _Error) -> StepFailure:
+    """The outermost error that is known here, else the innermost of the chain."""
+    chain = [error]
+    while (cause := chain[-1].cause) is not None:
+        chain.append(cause)
+    known = _codes_by_class()
+    chosen = next((e for e in chain if e.cls_name in known), chain[-1])
+    text = chosen.message.strip()
+    # "package.module.ErrorName: message", as Dagster writes it
+    name, _, rest = text.partition(": ")
+    message = rest if name.rpartition(".")[2] == chosen.cls_name and rest else text
+    return StepFailure(known.get(chosen.cls_name or "", ReasonCode.UNEXPECTED), message)
+
+
+def _codes_by_class() -> dict[str, ReasonCode]:
+    """Codes by the class name that is all that Dagster keeps of an error."""
+    codes = {kind.__name__: kind.code for kind in _subclasses(EtfError)}
+    return codes | {dg.DagsterExecutionInterruptedError.__name__: ReasonCode.INTERRUPTED}
+
+
+def _subclasses(kind: type[EtfError]) -> list[type[EtfError]]:
+    return [kind, *(s for c in kind.__subclasses__() for s in _subclasses(c))]

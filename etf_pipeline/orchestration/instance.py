@@ -1,4 +1,7 @@
-"""The Dagster instance that the command line and the UI share."""
+"""The Dagster instance that the command line and the UI share.
+
+Belongs here: DAGSTER_HOME, the `dagster.yaml` in it, and opening it safely from several processes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Partitions: exchanges, split into shards only where the universe says so."""
+"""The partitions: exchanges, split into shards only where the universe says so.
+
+Belongs here: what one run of a partitioned asset covers. Which ticker is in which shard is the
+universe's to say.
+"""
 
 from __future__ import annotations
 

@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
-from dagster_shared.error import SerializableErrorInfo
 
-from etf_pipeline.errors import EtfError
+from etf_pipeline.errors import ReasonCode
 from etf_pipeline.events.settings import load_event_settings
 from etf_pipeline.events.tailer import Relay
 from etf_pipeline.model.outcomes import Outcome
 from etf_pipeline.model.schemas import HISTORY, MANIFEST
 from etf_pipeline.orchestration.build import build_definitions
 from etf_pipeline.orchestration.event_log import DagsterLog
-from etf_pipeline.orchestration.failures import INTERRUPTED
+from etf_pipeline.orchestration.failures import StepFailure, step_failures
+from etf_pipeline.orchestration.jobs import DERIVE, INGEST
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.orchestration.sensors import events_configured
 from etf_pipeline.orchestration.slots import process_tags
@@ -30,11 +30,16 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 @dataclass
 class RunReport:
-    """What a run did: per-ticker outcomes, per-portfolio outcomes, and what failed as a whole."""
+    """What a run did: per-ticker outcomes, per-portfolio outcomes, and steps that failed whole."""
 
     tickers: dict[str, Outcome] = field(default_factory=dict)
     portfolios: dict[str, Outcome] = field(default_factory=dict)
-    errors: list[str] = field(default_factory=list)
+    failures: list[StepFailure] = field(default_factory=list)
+
+    @property
+    def errors(self) -> list[str]:
+        """What to say of the steps that failed."""
+        return [f.message for f in self.failures]
 
     def exit_code(self, chosen: bool) -> int:
         """0 all good, 1 failed, 3 partial.
@@ -43,7 +48,7 @@ class RunReport:
             chosen: only some tickers were asked for; portfolios that lack others do not count.
         """
         good = [o for o in self.tickers.values() if o.good]
-        if self.errors or not good:
+        if self.failures or not good:
             return 1
         lacking = [
             o
@@ -84,7 +89,7 @@ def run_graph(
                 "price_history": {"config": {"tickers": chosen}},
             }
         }
-        result = repository.get_job("ingest").execute_in_process(
+        result = repository.get_job(INGEST).execute_in_process(
             run_config=config,
             instance=instance,
             partition_key=partition,
@@ -92,12 +97,12 @@ def run_graph(
             tags=process_tags(),
         )
         _read_outcomes(pipeline, report, result.run_id, partition)
-        report.errors += _failures(result)
+        report.failures += _failures(result)
     if pipeline.layout.folder(HISTORY).exists():
-        result = repository.get_job("derive").execute_in_process(
+        result = repository.get_job(DERIVE).execute_in_process(
             run_config=_QUIET, instance=instance, raise_on_error=False, tags=process_tags()
         )
-        report.errors += _failures(result)
+        report.failures += _failures(result)
         path = pipeline.layout.of(MANIFEST, "optimised_portfolios", result.run_id, "")
         if path.exists():
             report.portfolios = {o.subject: o for o in read_manifest(path)}
@@ -145,38 +150,13 @@ def _joined(earlier: Outcome | None, later: Outcome) -> Outcome:
     return Outcome(**values)
 
 
-def _failures(result: dg.ExecuteInProcessResult) -> list[str]:
-    """One message per failed step: ours where there is one, else the innermost cause.
+def _failures(result: dg.ExecuteInProcessResult) -> list[StepFailure]:
+    """The steps that failed.
 
     Raises:
-        KeyboardInterrupt: a step ended by Ctrl-C or SIGTERM, which Dagster keeps to itself.
+        KeyboardInterrupt: one was ended by Ctrl-C or SIGTERM, which Dagster keeps to itself.
     """
-    messages = []
-    for event in result.all_events:
-        if event.is_step_failure:
-            failure = event.step_failure_data
-            ours = failure.user_failure_data.description if failure.user_failure_data else None
-            other = failure.error.cls_name if failure.error else None
-            if ours == INTERRUPTED or other == dg.DagsterExecutionInterruptedError.__name__:
-                raise KeyboardInterrupt
-            if ours:
-                messages.append(ours)
-            elif failure.error is not None:
-                messages.append(_message(failure.error))
-    return messages
-
-
-def _message(error: SerializableErrorInfo) -> str:
-    chain = [error]
-    while (cause := chain[-1].cause) is not None:
-        chain.append(cause)
-    ours = {c.__name__ for c in _subclasses(EtfError)}
-    chosen = next((e for e in chain if e.cls_name in ours), chain[-1])
-    text = chosen.message.strip()
-    # "package.module.ErrorName: message", as Dagster writes it
-    name, _, rest = text.partition(": ")
-    return rest if name.rpartition(".")[2] == chosen.cls_name and rest else text
-
-
-def _subclasses(kind: type[EtfError]) -> list[type[EtfError]]:
-    return [kind, *(s for c in kind.__subclasses__() for s in _subclasses(c))]
+    failures = step_failures(result)
+    if any(f.code is ReasonCode.INTERRUPTED for f in failures):
+        raise KeyboardInterrupt
+    return failures

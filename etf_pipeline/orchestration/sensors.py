@@ -7,6 +7,7 @@ import dagster as dg
 from etf_pipeline.events.settings import EventSettings
 from etf_pipeline.events.tailer import Relay
 from etf_pipeline.orchestration.event_log import DagsterLog
+from etf_pipeline.orchestration.jobs import DERIVED
 from etf_pipeline.orchestration.resources import Pipeline
 
 
@@ -39,3 +40,13 @@ def relay_sensor(settings: EventSettings) -> dg.SensorDefinition:
         return dg.SensorResult(skip_reason=tick.summary, cursor=tick.cursor)
 
     return event_relay
+
+
+def automation_sensor() -> dg.AutomationConditionSensorDefinition:
+    """Evaluates the automation conditions; on from the start, as it costs nothing when idle."""
+    return dg.AutomationConditionSensorDefinition(
+        "derived_tables",
+        target=dg.AssetSelection.groups(*DERIVED),
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=30,
+    )

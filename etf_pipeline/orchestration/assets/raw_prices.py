@@ -8,7 +8,11 @@ from etf_pipeline.ingest.collect import collect
 from etf_pipeline.model.schemas import RAW
 from etf_pipeline.orchestration.assets.config import IngestConfig
 from etf_pipeline.orchestration.assets.declared import OWNERS, table_metadata
-from etf_pipeline.orchestration.failures import not_retried_when_interrupted, raise_if_nothing_good
+from etf_pipeline.orchestration.failures import (
+    not_retried_when_interrupted,
+    raise_if_nothing_good,
+    retry_policy,
+)
 from etf_pipeline.orchestration.metadata import data_version, outcome_metadata
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.store.manifests import write_manifest
@@ -36,12 +40,7 @@ def raw_prices_asset(
         pool="yahoo",
         check_specs=[ANSWERED],
         metadata=table_metadata("raw_prices"),
-        retry_policy=dg.RetryPolicy(
-            max_retries=2,
-            delay=retry_delay,
-            backoff=dg.Backoff.EXPONENTIAL,
-            jitter=dg.Jitter.PLUS_MINUS,
-        ),
+        retry_policy=retry_policy(retry_delay),
     )
     def raw_prices(
         context: dg.AssetExecutionContext,

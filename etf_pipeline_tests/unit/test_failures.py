@@ -1,0 +1,127 @@
+"""What follows a step's failure, on failures as Dagster itself records them."""
+
+import dagster as dg
+import pytest
+
+from etf_pipeline.errors import CorruptFileError, ReasonCode, SettingsError
+from etf_pipeline.model.outcomes import FailureKind, Outcome, OutcomeKind
+from etf_pipeline.orchestration.failures import (
+    StepFailure,
+    not_retried_when_interrupted,
+    raise_if_nothing_good,
+    step_failures,
+)
+
+
+def run(body):
+    """The failures of a run whose only step does what `body` does."""
+
+    @dg.op
+    def only_step():
+        body()
+
+    @dg.job
+    def only_job():
+        only_step()
+
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    return step_failures(only_job.execute_in_process(run_config=quiet, raise_on_error=False))
+
+
+def outcome(subject, kind, failure_kind=None, code=None):
+    return Outcome(subject, kind, f"why {subject}", failure_kind, code)
+
+
+def raised(outcomes):
+    with pytest.raises(dg.Failure) as caught:
+        raise_if_nothing_good(outcomes, "raw_prices")
+    return caught.value
+
+
+REFUSED = [
+    outcome("VAS", OutcomeKind.REJECTED, None, ReasonCode.OTHER_CURRENCY),
+    outcome("VGS", OutcomeKind.FAILED, FailureKind.MISSING, ReasonCode.SYMBOL_MISSING),
+    outcome("VAF", OutcomeKind.REJECTED, None, ReasonCode.OTHER_CURRENCY),
+]
+
+
+def test_one_good_ticker_is_enough():
+    raise_if_nothing_good([*REFUSED, outcome("SPY", OutcomeKind.UNCHANGED)], "raw_prices")
+
+
+def test_what_cannot_pass_is_not_tried_again():
+    failure = raised(REFUSED)
+    assert not failure.allow_retries
+    assert failure.description == (
+        "raw_prices: none of 3 tickers succeeded: VAS: why VAS; VGS: why VGS; VAF: why VAF"
+    )
+
+
+def test_one_that_may_pass_is_enough_to_try_again():
+    busy = outcome("SPY", OutcomeKind.FAILED, FailureKind.TRANSIENT, ReasonCode.RATE_LIMITED)
+    assert raised([*REFUSED, busy]).allow_retries
+
+
+def test_only_the_first_reasons_are_told():
+    many = [outcome(f"T{i}", OutcomeKind.REJECTED) for i in range(13)]
+    assert raised(many).description.endswith("T9: why T9 (and 3 more)")
+
+
+def test_nothing_asked_for_is_a_failure_that_names_the_remedy():
+    failure = raised([])
+    assert not failure.allow_retries
+    assert "check the tickers in the run configuration" in failure.description
+
+
+def test_the_code_of_most_outcomes_is_read_back_from_dagsters_record():
+    (failure,) = run(lambda: raise_if_nothing_good(REFUSED, "raw_prices"))
+    assert failure.code is ReasonCode.OTHER_CURRENCY
+    assert failure.message.startswith("raw_prices: none of 3 tickers succeeded")
+
+
+def test_a_failure_of_somebody_elses_has_no_code_of_ours():
+    def fail():
+        raise dg.Failure("theirs")
+
+    assert run(fail) == [StepFailure(ReasonCode.UNEXPECTED, "theirs")]
+
+
+def test_an_error_of_ours_is_told_without_its_class_name():
+    def fail():
+        raise SettingsError("ETF_SOURCE='x': must be yahoo")
+
+    assert run(fail) == [StepFailure(ReasonCode.BAD_SETTING, "ETF_SOURCE='x': must be yahoo")]
+
+
+def test_an_error_of_ours_counts_before_what_caused_it():
+    def fail():
+        try:
+            raise OSError("no magic bytes")
+        except OSError as error:
+            raise CorruptFileError("a.parquet is not readable: run again") from error
+
+    (failure,) = run(fail)
+    assert failure == StepFailure(ReasonCode.CORRUPT_FILE, "a.parquet is not readable: run again")
+
+
+def test_of_unknown_errors_the_innermost_is_told():
+    def fail():
+        try:
+            raise KeyError("gone")
+        except KeyError as error:
+            raise RuntimeError("outer") from error
+
+    assert run(fail) == [StepFailure(ReasonCode.UNEXPECTED, "'gone'")]
+
+
+def test_whoever_interrupts_is_recognised_by_code_not_by_words():
+    def stop():
+        with not_retried_when_interrupted():
+            raise dg.DagsterExecutionInterruptedError
+
+    (failure,) = run(stop)
+    assert failure.code is ReasonCode.INTERRUPTED
+
+
+def test_a_run_that_succeeds_has_no_failure():
+    assert run(lambda: None) == []
