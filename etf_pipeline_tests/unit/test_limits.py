@@ -1,11 +1,9 @@
-"""Groups, turnover, costs, CVaR, risk parity, HRP and whole units."""
+"""Groups, turnover, costs, and a target beside a budget, in the answers of `optimise`."""
 
 import numpy as np
 import pytest
 
 from etf_pipeline.portfolio import GroupLimit, Problem, optimise
-from etf_pipeline.portfolio.allocation import allocate
-from etf_pipeline.portfolio.parity import risk_contributions
 
 RNG = np.random.default_rng(11)
 SCENARIOS = RNG.normal(0.0004, 0.01, (260, 5)) + RNG.normal(0, 0.006, (260, 1))
@@ -15,11 +13,6 @@ NAMES = ("A", "B", "C", "D", "E")
 
 def ask(objective="min_volatility", **changes):
     return optimise(Problem(MEANS, COVARIANCE, NAMES, objective, **changes))
-
-
-def cvar(returns, level=0.95):
-    """Mean of the worst 5 % of 260: the 13 worst."""
-    return float(np.sort(-returns)[::-1][:13].mean())
 
 
 def test_a_group_limit_is_met_exactly():
@@ -78,45 +71,6 @@ def test_costs_above_the_gain_keep_the_holdings():
     assert cheap.expected_return == pytest.approx(MEANS.max() - spread / 1e3 * moved, abs=1e-9)
 
 
-def test_least_cvar_beats_every_random_portfolio():
-    answer = ask("min_cvar", scenarios=SCENARIOS)
-    assert answer.success
-    assert answer.cvar == pytest.approx(cvar(SCENARIOS @ answer.weights), rel=1e-9)
-    for _ in range(500):
-        assert cvar(SCENARIOS @ RNG.dirichlet(np.ones(5))) >= answer.cvar - 1e-9
-
-
-def test_a_cvar_budget():
-    least = ask("min_cvar", scenarios=SCENARIOS)
-    answer = ask("max_return", scenarios=SCENARIOS, cvar_budget=least.cvar * 1.1)
-    assert answer.success
-    assert answer.cvar == pytest.approx(least.cvar * 1.1, rel=1e-7)
-    refused = ask("max_return", scenarios=SCENARIOS, cvar_budget=least.cvar * 0.9)
-    assert not refused.success
-    assert f"{least.cvar:.6g}" in refused.message
-
-
-def test_risk_parity_shares_the_risk_equally():
-    answer = ask("risk_parity")
-    assert answer.success
-    assert risk_contributions(answer.weights, COVARIANCE) == pytest.approx(np.full(5, 0.2))
-    # uncorrelated assets: weights in proportion to 1/σ
-    two = optimise(Problem([0.1, 0.2], np.diag([0.01, 0.09]), ("a", "b"), "risk_parity"))
-    assert two.weights == pytest.approx([0.75, 0.25])
-
-
-def test_hierarchical_risk_parity_of_uncorrelated_assets_is_inverse_variance():
-    two = optimise(Problem([0.1, 0.2], np.diag([0.01, 0.09]), ("a", "b"), "hrp"))
-    assert two.weights == pytest.approx([0.9, 0.1])
-    assert ask("hrp").weights.sum() == pytest.approx(1.0)
-
-
-@pytest.mark.parametrize("objective", ["risk_parity", "hrp"])
-def test_risk_alone_takes_no_limits(objective):
-    with pytest.raises(ValueError, match="takes no bounds"):
-        ask(objective, upper=np.full(5, 0.5))
-
-
 def test_both_target_and_budget():
     """Least volatility that reaches the target, if that is within the budget."""
     lowest = ask()
@@ -131,46 +85,3 @@ def test_both_target_and_budget():
     assert f"{alone.volatility:.6g}" in tight.message
     within = ask("max_return", risk_budget=alone.volatility * 0.95)
     assert f"{within.expected_return:.6g}" in tight.message
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"groups": (GroupLimit("x", ("Z",)),)}, "Z is not in the names"),
-        ({"max_turnover": 0.1}, "need holdings"),
-        ({"objective": "min_cvar"}, "needs scenarios"),
-        ({"cvar_budget": 0.1}, "max_return"),
-        ({"objective": "max_return", "target_return": 0.1}, "target_return goes with"),
-    ],
-)
-def test_bad_limits_are_refused_by_name(changes, words):
-    with pytest.raises(ValueError, match=words):
-        ask(**changes)
-
-
-def test_whole_units_spend_the_cash_exactly_where_they_can():
-    """PyPortfolioOpt#383: one unit of each, nothing left."""
-    found = allocate([0.5, 0.5], [10, 10], 20)
-    assert found.units.tolist() == [1, 1]
-    assert found.left == 0
-
-
-def test_whole_units_are_never_more_than_the_cash_and_beat_rounding_down():
-    weights, prices, cash = np.array([0.5, 0.3, 0.2]), np.array([91.3, 47.1, 203.7]), 1500.0
-    found = allocate(weights, prices, cash)
-    assert found.units @ prices <= cash
-    assert found.left == pytest.approx(cash - found.units @ prices)
-
-    def error(units):
-        return np.abs(weights * cash - units * prices).sum() + cash - units @ prices
-
-    best = min(
-        error(np.array([i, j, k]))
-        for i in range(17)
-        for j in range(32)
-        for k in range(8)
-        if np.array([i, j, k]) @ prices <= cash
-    )
-    assert error(found.units) == pytest.approx(best)
-    with pytest.raises(ValueError, match="at most 1"):
-        allocate([0.9, 0.9], [1, 1], 10)

@@ -92,40 +92,6 @@ def test_a_target_below_the_least_risky_return_does_not_bind():
     assert answer.weights == pytest.approx([0.9, 0.1], abs=1e-7)
 
 
-INDEFINITE = [
-    [1.28992571, 0.05675357, 0.23213086, 0.04030597],
-    [0.05675357, 0.39647776, 0.3670981, 0.09351321],
-    [0.23213086, 0.3670981, 0.37204403, 0.19053016],
-    [0.04030597, 0.09351321, 0.19053016, 0.17553035],
-]
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"covariance": INDEFINITE, "means": np.zeros(4)}, "least eigenvalue is -0.0303369"),
-        ({"covariance": [[1, 0.5], [0.4, 1]]}, "not symmetric"),
-        ({"means": [0.1, np.nan]}, "not finite"),
-        ({"lower": [0.6, 0.6]}, "sums from 1.2"),
-        ({"upper": [0.4, 0.4]}, "sums from 0 to 0.8"),
-        ({"lower": [0.5, 0], "upper": [0.2, 1]}, "above greatest weight for a"),
-        ({"objective": "target_return"}, "target_return"),
-        ({"risk_budget": 0.1}, "max_return"),
-        ({"means": [0.1]}, "shape"),
-    ],
-)
-def test_bad_problems_are_refused_by_name(changes, words):
-    values = {"means": MEANS, "covariance": DIAGONAL} | changes
-    with pytest.raises(ValueError) as caught:
-        Problem(names=tuple("abcd"[: len(np.asarray(values["covariance"]))]), **values)
-    assert words in str(caught.value)
-
-
-def test_duplicates_are_refused_by_name():
-    with pytest.raises(ValueError, match="asked for twice: VAS"):
-        Problem(MEANS, DIAGONAL, ("VAS", "VAS"))
-
-
 def test_the_frontier_rises_and_each_point_is_proven():
     rng = np.random.default_rng(5)
     returns = rng.normal(0.0004, 0.01, (500, 6))
@@ -137,13 +103,3 @@ def test_the_frontier_rises_and_each_point_is_proven():
     for a, b in itertools.pairwise(points):
         assert a.volatility <= b.volatility + 1e-9
         assert a.expected_return < b.expected_return
-
-
-def test_a_certificate_rejects_weights_that_are_not_optimal():
-    from etf_pipeline.portfolio import certificate
-
-    stated = problem(objective="max_return", risk_budget=0.15)
-    worse = np.array([0.7, 0.3])
-    gap = certificate.gap_max_return(stated, worse, 0.15)
-    best = 0.1467423461
-    assert gap >= best - float(MEANS @ worse) - 1e-9  # a bound on what is left

@@ -1,0 +1,139 @@
+"""Portfolios from risk alone: equal shares of it by hand, and the tree by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from etf_pipeline.portfolio import Problem, optimise
+from etf_pipeline.portfolio.parity import (
+    equal_risk_contribution,
+    hierarchical_risk_parity,
+    risk_contributions,
+)
+
+RNG = np.random.default_rng(11)
+SCENARIOS = RNG.normal(0.0004, 0.01, (260, 5)) + RNG.normal(0, 0.006, (260, 1))
+MEANS, COVARIANCE = SCENARIOS.mean(0) * 252, np.cov(SCENARIOS, rowvar=False) * 252
+NAMES = ("A", "B", "C", "D", "E")
+
+
+def ask(objective="min_volatility", **changes):
+    return optimise(Problem(MEANS, COVARIANCE, NAMES, objective, **changes))
+
+
+def test_risk_parity_shares_the_risk_equally():
+    answer = ask("risk_parity")
+    assert answer.success
+    assert risk_contributions(answer.weights, COVARIANCE) == pytest.approx(np.full(5, 0.2))
+    # uncorrelated assets: weights in proportion to 1/σ
+    two = optimise(Problem([0.1, 0.2], np.diag([0.01, 0.09]), ("a", "b"), "risk_parity"))
+    assert two.weights == pytest.approx([0.75, 0.25])
+
+
+def test_hierarchical_risk_parity_of_uncorrelated_assets_is_inverse_variance():
+    two = optimise(Problem([0.1, 0.2], np.diag([0.01, 0.09]), ("a", "b"), "hrp"))
+    assert two.weights == pytest.approx([0.9, 0.1])
+    assert ask("hrp").weights.sum() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("objective", ["risk_parity", "hrp"])
+def test_risk_alone_takes_no_limits(objective):
+    with pytest.raises(ValueError, match="takes no bounds"):
+        ask(objective, upper=np.full(5, 0.5))
+
+
+def covariance_of(deviations, correlation):
+    deviations = np.asarray(deviations, float)
+    return np.outer(deviations, deviations) * np.asarray(correlation, float)
+
+
+def alike(n, rho):
+    """n assets, every pair correlated alike."""
+    return np.full((n, n), rho) + (1 - rho) * np.eye(n)
+
+
+def test_contributions_by_hand():
+    """Σw = (0.01 · 0.25, 0.09 · 0.75) for no correlation: 0.000625 and 0.050625 of 0.05125."""
+    shares = risk_contributions(np.array([0.25, 0.75]), np.diag([0.01, 0.09]))
+    assert shares == pytest.approx([0.000625 / 0.05125, 0.050625 / 0.05125])
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e3])
+@pytest.mark.parametrize("rho", [-0.3, 0.0, 0.5, 0.99])
+def test_alike_correlations_give_inverse_deviations(rho, unit):
+    """Maillard, Roncalli & Teiletche (2010), section 2.2: w_i in proportion to 1/σ_i."""
+    deviations = np.array([0.1, 0.2, 0.4]) * unit
+    expected = (1 / deviations) / (1 / deviations).sum()
+    found = equal_risk_contribution(covariance_of(deviations, alike(3, rho)))
+    assert found == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("rho", [-0.999, -0.5, 0.7, 1.0])
+def test_of_two_the_correlation_does_not_matter(rho):
+    found = equal_risk_contribution(covariance_of([0.1, 0.3], alike(2, rho)))
+    assert found == pytest.approx([0.75, 0.25], rel=1e-9)
+
+
+def test_one_asset_takes_all():
+    assert equal_risk_contribution(np.array([[0.04]])).tolist() == [1.0]
+    assert hierarchical_risk_parity(np.array([[0.04]]), ("a",)).tolist() == [1.0]
+
+
+@given(st.integers(1, 12), st.integers(0, 2**31))
+def test_shares_are_equal_and_weights_positive(n, seed):
+    rng = np.random.default_rng(seed)
+    returns = rng.normal(0, 0.01, (3 * n + 5, n)) * rng.uniform(0.1, 5, n)
+    covariance = np.atleast_2d(np.cov(returns, rowvar=False))
+    found = equal_risk_contribution(covariance)
+    assert (found > 0).all()
+    assert found.sum() == pytest.approx(1.0)
+    assert risk_contributions(found, covariance) == pytest.approx(np.full(n, 1 / n), abs=1e-9)
+
+
+@pytest.mark.parametrize("covariance", [np.diag([0.0, 1.0]), np.zeros((2, 2))])
+def test_an_asset_without_variance_is_refused(covariance):
+    with pytest.raises(ValueError, match="without variance"):
+        equal_risk_contribution(covariance)
+    with pytest.raises(ValueError, match="without variance"):
+        hierarchical_risk_parity(covariance, ("a", "b"))
+    answer = optimise(Problem([0.1, 0.1], covariance, ("a", "b"), "risk_parity"))
+    assert not answer.success
+    assert "leave it out" in answer.message
+
+
+def test_a_tree_of_two_pairs_by_hand():
+    """Two pairs, each correlated 0.9 within and not across: half to each pair's risk.
+
+    Deviations 0.1 and 0.3 in both. Within a pair, inverse variances: (0.9, 0.1) of the pair.
+    """
+    pair = covariance_of([0.1, 0.3], alike(2, 0.9))
+    covariance = np.zeros((4, 4))
+    covariance[:2, :2] = covariance[2:, 2:] = pair
+    found = hierarchical_risk_parity(covariance, ("a", "b", "c", "d"))
+    assert found == pytest.approx([0.45, 0.05, 0.45, 0.05], rel=1e-12)
+
+
+def test_a_riskier_pair_gets_less_by_hand():
+    """The second pair has twice the deviations, four times the variance: a fifth of the whole."""
+    pair = covariance_of([0.1, 0.3], alike(2, 0.9))
+    covariance = np.zeros((4, 4))
+    covariance[:2, :2], covariance[2:, 2:] = pair, 4 * pair
+    found = hierarchical_risk_parity(covariance, ("a", "b", "c", "d"))
+    assert found == pytest.approx([0.72, 0.08, 0.18, 0.02], rel=1e-12)
+
+
+@given(st.integers(2, 10), st.integers(0, 2**31), st.randoms(use_true_random=False))
+def test_the_order_of_the_request_changes_nothing_and_weights_sum_to_1(n, seed, random):
+    returns = np.random.default_rng(seed).normal(0, 0.01, (40, n))
+    covariance = np.cov(returns, rowvar=False)
+    names = tuple("abcdefghij"[:n])
+    order = list(range(n))
+    random.shuffle(order)
+    one = hierarchical_risk_parity(covariance, names)
+    turned = hierarchical_risk_parity(
+        covariance[np.ix_(order, order)], tuple(names[i] for i in order)
+    )
+    assert turned == pytest.approx(one[order], rel=1e-9)
+    assert one.sum() == pytest.approx(1.0)
+    assert (one > 0).all()
