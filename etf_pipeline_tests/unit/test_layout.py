@@ -1,38 +1,31 @@
-import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+"""The address of every table and of the other files of a store: as earlier releases have them."""
 
-from etf_pipeline.errors import StoreError
-from etf_pipeline.model.file_names import decode_ticker, encode_ticker
-from etf_pipeline.model.schemas import HISTORY
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from etf_pipeline.model.schemas import (
+    EVENTS,
+    HISTORY,
+    MANIFEST,
+    QUARANTINE,
+    RAW,
+    RISK_METRICS,
+    TABLES,
+    WEIGHTS,
+    Granularity,
+)
 from etf_pipeline.store.layout import Layout
 
-SAFE = set("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.%")
-
-
-@given(st.text(min_size=1, max_size=12).filter(lambda t: t.isprintable()))
-@example("BRK/A")
-@example("../x")
-@example("A..B")
-def test_encoding_is_reversible_and_safe(ticker):
-    name = encode_ticker(ticker)
-    assert decode_ticker(name) == ticker
-    assert set(name) <= SAFE
-    assert not name.startswith(".")
-    assert ".." not in name
-
-
-@given(st.text(min_size=1, max_size=8), st.text(min_size=1, max_size=8))
-@example("vas", "VAS")
-def test_different_ids_stay_apart_where_case_is_ignored(a, b):
-    if a != b:
-        assert encode_ticker(a).upper() != encode_ticker(b).upper()
-
-
-@pytest.mark.parametrize("name", ["CON", "NUL", "COM1", "LPT9", "CON.X"])
-def test_windows_device_names_are_not_used(name):
-    assert encode_ticker(name).partition(".")[0] not in ("CON", "NUL", "COM1", "LPT9")
-    assert decode_ticker(encode_ticker(name)) == name
+DAY = dt.date(2025, 11, 12)
+KEYS = {
+    Granularity.BATCH: ("XNYS-00", "20251112T120000-run"),
+    Granularity.TICKER: ("BRK/B",),
+    Granularity.RUN: ("raw_prices", "run/1", "XASX"),
+    Granularity.AS_OF: (DAY,),
+    Granularity.EVENTS: ("etf-data-events", DAY, "0-5"),
+}
 
 
 @pytest.mark.parametrize("ticker", ["BRK/A", "^AXJO", "EURUSD=X", "BRK-B", "A..B", "../x", ".."])
@@ -42,7 +35,88 @@ def test_no_ticker_leaves_the_folder(tmp_path, ticker):
     assert path.resolve().parent == (tmp_path / "historical").resolve()
 
 
-@pytest.mark.parametrize("ticker", ["", "X" * 300])
-def test_unusable_ids_are_refused(ticker):
-    with pytest.raises(StoreError, match="ticker id"):
-        encode_ticker(ticker)
+@pytest.mark.parametrize(
+    ("table", "key", "path"),
+    [
+        (RAW, ("XASX", "b1"), "raw/XASX/b1.parquet"),
+        (HISTORY, ("VAS",), "historical/VAS.parquet"),
+        (HISTORY, ("^AXJO",), "historical/%5EAXJO.parquet"),
+        (QUARANTINE, ("vas",), "quarantine/%76%61%73.parquet"),
+        (MANIFEST, ("price_history", "r1", "XASX"), "manifests/price_history/r1-XASX.parquet"),
+        (MANIFEST, ("backtests", "r/1"), "manifests/backtests/r_1-ALL.parquet"),
+        (RISK_METRICS, (DAY,), "risk/risk_metrics/as_of=2025-11-12/part.parquet"),
+        (WEIGHTS, (DAY,), "portfolios/weights/as_of=2025-11-12/part.parquet"),
+        (EVENTS, ("t", DAY, "n"), "events/archive/topic=t/day=2025-11-12/n.parquet"),
+    ],
+)
+def test_the_address_of_a_table(table, key, path):
+    assert Layout(Path("store")).of(table, *key) == Path("store") / path
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda t: t.name)
+def test_what_is_written_is_found_again(tmp_path, table):
+    layout = Layout(tmp_path)
+    assert layout.files(table) == []
+    path = layout.of(table, *KEYS[table.granularity])
+    path.parent.mkdir(parents=True)
+    path.touch()
+    (path.parent / f".{path.name}.tmp").touch()
+    assert layout.files(table) == [path]
+    assert path.is_relative_to(layout.folder(table))
+    assert tmp_path / layout.relative(path) == path
+    others = [t for t in TABLES if layout.folder(t) != layout.folder(table)]
+    assert [t.name for t in others if layout.files(t)] == []
+
+
+def test_no_two_tables_share_a_file(tmp_path):
+    layout = Layout(tmp_path)
+    paths = [layout.of(t, *KEYS[t.granularity]) for t in TABLES]
+    assert len(set(paths)) == len(TABLES)
+
+
+def test_the_newest_day(tmp_path):
+    layout = Layout(tmp_path)
+    assert layout.newest(WEIGHTS) is None
+    for day in (DAY, dt.date(2024, 12, 31), dt.date(2025, 2, 3)):
+        path = layout.of(WEIGHTS, day)
+        path.parent.mkdir(parents=True)
+        path.touch()
+    assert layout.newest(WEIGHTS) == layout.of(WEIGHTS, DAY)
+
+
+def test_a_users_file_is_read_unless_there_is_one_of_ours(tmp_path):
+    layout = Layout(tmp_path)
+    ours, theirs = layout.of(HISTORY, "vas"), tmp_path / "historical" / "vas.parquet"
+    assert layout.find_history("vas") == ours
+    theirs.parent.mkdir()
+    theirs.touch()
+    assert layout.find_history("vas") == theirs
+    assert layout.find_history("../historical/vas") == layout.of(HISTORY, "../historical/vas")
+    ours.touch()
+    assert layout.find_history("vas") == ours
+
+
+def test_manifests_of_a_run_whatever_the_partition(tmp_path):
+    layout = Layout(tmp_path)
+    wanted = [layout.of(MANIFEST, "raw_prices", "r1", p) for p in ("XASX", "XNYS")]
+    for path in (*wanted, layout.of(MANIFEST, "raw_prices", "r2", "XASX")):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert layout.manifests_of("raw_prices", "r1") == wanted
+    assert layout.manifests_of("price_history", "r1") == []
+
+
+@pytest.mark.parametrize(
+    ("made", "path"),
+    [
+        (lambda layout: layout.catalogue, "etf.duckdb"),
+        (lambda layout: layout.event_log, "events/events.sqlite"),
+        (lambda layout: layout.watermark("XASX"), "manifests/price_history/XASX.applied"),
+        (lambda layout: layout.lock("raw", "a/b"), ".locks/raw/%61%2F%62.lock"),
+        (lambda layout: layout.report(None), "reports/universe.html"),
+        (lambda layout: layout.report("core"), "reports/portfolio-core.html"),
+        (lambda layout: layout.report("a b"), "reports/portfolio-%61%20%62.html"),
+    ],
+)
+def test_other_files(made, path):
+    assert made(Layout(Path("store"))) == Path("store") / path

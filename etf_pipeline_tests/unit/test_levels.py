@@ -1,0 +1,130 @@
+"""Level shifts on closes alone: what is a fault, what a market did, and which level is the own."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from etf_pipeline.history.levels import level_shifts
+
+DAYS = np.arange(np.datetime64("2024-01-01"), np.datetime64("2024-01-01") + 400)
+NONE = np.zeros(400)
+
+
+def walk(n=100, seed=3):
+    return 50 * np.cumprod(1 + np.random.default_rng(seed).normal(0.0003, 0.008, n))
+
+
+def shifts(close, splits=None):
+    """Rule by position, of the closes."""
+    close = np.asarray(close, float)
+    splits = np.zeros(len(close)) if splits is None else splits
+    found = level_shifts(close, splits, DAYS[: len(close)])
+    return {int((date - DAYS[0]).astype(int)): rule for date, rule, _, _ in found}
+
+
+def split_at(position, ratio, n=100):
+    splits = np.zeros(n)
+    splits[position] = ratio
+    return splits
+
+
+@pytest.mark.parametrize("close", [[], [5.0], [5.0, 5.1], walk(), [np.nan, 5.0], [0.0, -1.0, 5.0]])
+def test_nothing_to_find(close):
+    assert shifts(close) == {}
+
+
+@pytest.mark.parametrize("factor", [1.2, 1.7, 0.6])
+def test_a_move_that_markets_make_is_not_looked_at(factor):
+    close = walk()
+    close[50:] *= factor
+    assert shifts(close) == {}
+
+
+@pytest.mark.parametrize("factor", [1.9, 3.0, 4.9, 0.25, 0.5])
+def test_a_large_move_that_lasts_is_flagged_once(factor):
+    close = walk()
+    close[50:] *= factor
+    assert shifts(close) == {50: "large_move"}
+
+
+@pytest.mark.parametrize(
+    ("factor", "rule"),
+    [
+        (5.5, "level_shift"),
+        (15, "level_shift"),
+        (100, "unit_change"),
+        (0.01, "unit_change"),
+        (1000, "level_shift"),
+        (0.1, "level_shift"),
+    ],
+)
+@pytest.mark.parametrize("part", [slice(0, 20), slice(80, 100), slice(40, 60)])
+def test_an_impossible_factor_is_a_fault_of_the_smaller_part(factor, rule, part):
+    close = walk()
+    close[part] *= factor
+    assert shifts(close) == dict.fromkeys(range(*part.indices(100)), rule)
+
+
+def test_of_two_halves_the_newer_is_the_own_level():
+    close = walk()
+    close[:50] *= 10
+    assert shifts(close) == dict.fromkeys(range(50), "level_shift")
+
+
+@pytest.mark.parametrize("ratio", [2.0, 3.0, 0.5])
+def test_a_recorded_split_that_was_not_applied_is_a_fault_however_small(ratio):
+    """Rows before a 2-for-1 split that was not applied to them are twice as high."""
+    close = walk()
+    close[:30] *= ratio
+    assert shifts(close, split_at(30, ratio)) == dict.fromkeys(range(30), "level_shift")
+
+
+def test_a_split_stored_upside_down_is_told():
+    close = walk()
+    close[:30] *= 4
+    found = level_shifts(close, split_at(30, 0.25), DAYS[:100])
+    (told,) = [f for f in found if f[1] == "inverted_split"]
+    assert told[0] == DAYS[30]
+    assert told[3].endswith("the ratio is 4")
+    assert {f[1] for f in found} == {"level_shift", "inverted_split"}
+
+
+def test_a_split_that_was_applied_is_no_fault():
+    assert shifts(walk(), split_at(30, 10.0)) == {}
+
+
+@pytest.mark.parametrize(
+    ("gap", "rule"), [(1, "level_shift"), (30, "level_shift"), (31, "large_move")]
+)
+def test_a_small_factor_is_a_fault_when_undone_within_thirty_bars(gap, rule):
+    close = walk()
+    close[40 : 40 + gap] *= 2
+    found = shifts(close)
+    assert set(found.values()) == {rule}
+    expected = range(40, 40 + gap) if rule == "level_shift" else (40, 40 + gap)
+    assert sorted(found) == list(expected)
+
+
+def test_rows_without_a_usable_close_are_passed_over():
+    close = walk()
+    close[40:60] *= 10
+    close[[10, 45, 70]] = np.nan, 0.0, np.inf
+    assert shifts(close) == dict.fromkeys([i for i in range(40, 60) if i != 45], "level_shift")
+
+
+def test_evidence_names_the_factor_and_the_split():
+    close = np.r_[np.full(3, 40.0), np.full(10, 10.0)]
+    (first, *_) = level_shifts(close, split_at(3, 4.0, 13), DAYS[:13])
+    assert first[2] == "quarantined"
+    assert first[3] == (
+        "close 40 is about 4 times the level of the other rows; the split of 4 on 2024-01-04 was "
+        "not applied to it"
+    )
+
+
+@given(st.integers(0, 2**31), st.sampled_from([1e-6, 1e-2, 1e3]), st.integers(1, 99))
+def test_the_unit_of_the_price_does_not_matter(seed, unit, cut):
+    close = walk(seed=seed)
+    close[:cut] *= 10
+    assert shifts(close * unit) == shifts(close)
