@@ -200,3 +200,12 @@ def unknown_ticker(ticker: str, known: Iterable[str], where: str) -> UnknownTick
     near = difflib.get_close_matches(ticker.upper(), names, n=3, cutoff=0.5)
     hint = f"did you mean {', '.join(near)}?" if near else f"there are {len(names)} there"
     return UnknownTickerError(f"ticker {ticker!r} is not in {where}; {hint}")
+
+
+def foreign_file(path: str) -> RejectedDataError:
+    """An error for a history that somebody else wrote, which is never replaced."""
+    return RejectedDataError(
+        f"{path} was not written by this pipeline and has been left alone; "
+        "move it away to have the pipeline keep this ticker",
+        code=ReasonCode.FOREIGN_FILE,
+    )

@@ -11,17 +11,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from etf_pipeline.ingest.collect import collect
+from etf_pipeline.ingest.planning import Terms
 from etf_pipeline.ingest.sources.yahoo import YahooSource
 from etf_pipeline.model.calendars import sessions
 from etf_pipeline.model.instruments import Instrument
 from etf_pipeline.model.outcomes import Outcome
 from etf_pipeline.model.schemas import HISTORY, QUARANTINE
 from etf_pipeline.settings import Settings
+from etf_pipeline.steps.download import download
 from etf_pipeline.steps.histories import update_histories
+from etf_pipeline.steps.result import Run
 from etf_pipeline.store.layout import Layout
-from etf_pipeline.store.manifests import write_manifest
 from etf_pipeline.store.reader import read_history, read_table
+from etf_pipeline.store.store import Store
 from etf_pipeline_tests.yahoo_standin import Series, StandIn
 
 UTC = dt.UTC
@@ -119,36 +121,39 @@ class World:
         return Settings(**(values | changes))
 
     @property
+    def store(self) -> Store:
+        return Store.at(self.root, self.settings.lock_timeout_seconds)
+
+    @property
     def layout(self) -> Layout:
-        return Layout(self.root)
+        return self.store.layout
+
+    @property
+    def this_run(self) -> Run:
+        return Run(f"run{self.runs:05d}", self.now, "XASX")
 
     def serve(self, ticker: str, rows: pd.DataFrame, **changes: Any) -> None:
         """Have the stand-in serve these rows."""
         self.yahoo.series[f"{ticker}.AX"] = Series(yahoo_rows(rows), **changes)
 
     def download(self, *instruments: Instrument, full: bool = False) -> dict[str, Outcome]:
-        """The download step, with its manifest."""
+        """The download step, of a run of its own."""
         self.runs += 1
-        run_id = f"run{self.runs:05d}"
-        found = collect(
-            self.layout,
+        result = download(
+            self.store,
+            self.this_run,
             YahooSource(self.settings),
-            "XASX",
             instruments,
-            self.settings,
-            run_id,
-            full=full,
+            Terms.of(self.settings, full),
             clock=lambda: self.now,
         )
-        write_manifest(self.layout, "raw_prices", run_id, "XASX", found.outcomes, self.now, "yahoo")
         self.now += dt.timedelta(seconds=1)
-        return {o.subject: o for o in found.outcomes}
+        return {o.subject: o for o in result.outcomes}
 
     def update(self, *instruments: Instrument) -> dict[str, Outcome]:
-        """The history step."""
-        return {
-            o.subject: o for o in update_histories(self.layout, "XASX", list(instruments), 10.0)
-        }
+        """The history step, of the run that downloaded last."""
+        result = update_histories(self.store, self.this_run, instruments, source="yahoo")
+        return {o.subject: o for o in result.outcomes}
 
     def run(self, *instruments: Instrument, full: bool = False) -> dict[str, Outcome]:
         """Both steps; the download's outcomes."""

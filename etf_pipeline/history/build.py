@@ -10,11 +10,11 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from etf_pipeline.errors import RejectedDataError
+from etf_pipeline.errors import ReasonCode, RejectedDataError
 from etf_pipeline.history.adjust import adjusted_close, distributions
 from etf_pipeline.history.quality import FLAGGED, Finding, assess, quarantined_dates
+from etf_pipeline.model.rows import to_arrow
 from etf_pipeline.model.schemas import HISTORY, QUARANTINE
-from etf_pipeline.store.batches import to_arrow
 
 # Raise when a rule changes, so that every history is assessed again at its next update.
 RULES_VERSION = 1
@@ -36,7 +36,7 @@ def build(
     """Assess, adjust and split `rows` into what may be used and what may not.
 
     Args:
-        rows: every known row of the ticker, columns of `store.batches.VALUE_COLUMNS`.
+        rows: every known row of the ticker, as `model.rows` has them.
         sessions: the exchange's sessions.
         source_adj: the source's own adjusted close by date, to compare with ours.
 
@@ -49,13 +49,16 @@ def build(
     clean = rows[~held_back] if held_back.any() else rows
     if clean.empty:
         rules = sorted({f.rule for f in findings})
-        raise RejectedDataError(f"no usable row is left of {len(rows)} ({', '.join(rules)})")
+        raise RejectedDataError(
+            f"no usable row is left of {len(rows)} ({', '.join(rules)})",
+            code=ReasonCode.NO_USABLE_ROW,
+        )
     column = {name: i for i, name in enumerate(rows.columns)}
     paid = distributions(values[:, column["dividends"]], values[:, column["capital_gains"]])
     try:
         adjusted = adjusted_close(clean["close"], pd.Series(paid, rows.index))
     except ValueError as error:
-        raise RejectedDataError(str(error)) from None
+        raise RejectedDataError(str(error), code=ReasonCode.BAD_DISTRIBUTION) from None
     kept = values[~held_back]
     columns: dict[str, Any] = {name: kept[:, i] for name, i in column.items()}
     columns |= {"adj_close": adjusted, "flag": _flags(clean.index, findings)}

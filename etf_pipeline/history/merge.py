@@ -1,15 +1,20 @@
-"""Merging a download into what is known: idempotent, and never from longer to shorter."""
+"""Comparing a download with what is known, and merging it: idempotent, never longer to shorter.
+
+One comparison decides what differs; `compare_…` counts it, `merge_…` applies it.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from etf_pipeline.errors import RejectedDataError
+from etf_pipeline.errors import ReasonCode, RejectedDataError
+from etf_pipeline.model.outcomes import Remark, in_words
+from etf_pipeline.model.rows import framed
 from etf_pipeline.model.schemas import BAR_COLUMNS, EVENT_COLUMNS, VALUE_COLUMNS
 
 # Below this relative difference two prices are the same number sent twice.
@@ -20,39 +25,76 @@ _MIN_OVERLAP = 3
 _STARTS_LATER = np.timedelta64(7, "D")
 
 Floats = npt.NDArray[np.float64]
-_COLUMNS = pd.Index(VALUE_COLUMNS)
+Mask = npt.NDArray[np.bool_]
 _CLOSE = VALUE_COLUMNS.index("close")
-_EMPTY = pd.DataFrame(
-    np.empty((0, len(VALUE_COLUMNS))),
-    index=pd.DatetimeIndex(np.array([], dtype="datetime64[s]"), name="date"),
-    columns=_COLUMNS,
-)
 
 
-@dataclass(frozen=True)
-class Merge:
-    """Result of a merge: the rows, and how many were added, revised and removed."""
+@dataclass(frozen=True, kw_only=True)
+class Changes:
+    """How many rows are added, revised and removed, and what is to be said of it."""
 
-    rows: pd.DataFrame
     added: int = 0
     revised: int = 0
     removed: int = 0
-    note: str | None = None
+    notes: tuple[Remark, ...] = ()
 
     @property
     def changed(self) -> bool:
         """Whether anything is different from before."""
         return bool(self.added or self.revised or self.removed)
 
+    @property
+    def note(self) -> str | None:
+        """The notes in words, None without any."""
+        return in_words(self.notes)
 
-def empty_rows() -> pd.DataFrame:
-    """No rows, with the columns and index that every other function here expects."""
-    return _EMPTY
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison(Changes):
+    """What a merge would change; `first` and `last` date would have a price afterwards."""
+
+    first: dt.date | None = None
+    last: dt.date | None = None
 
 
-def framed(values: Floats, index: pd.Index) -> pd.DataFrame:
-    """Values of shape (n, len(VALUE_COLUMNS)) as rows."""
-    return pd.DataFrame(values, index=index, columns=_COLUMNS, copy=False)
+@dataclass(frozen=True, kw_only=True)
+class Merge(Changes):
+    """What a merge changed, and the rows that came of it."""
+
+    rows: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class _Difference:
+    """Where a download differs from what is known.
+
+    Attributes:
+        known: the rows there are.
+        new: the download's, tidied.
+        positions: of each new row among the known ones, -1 where it is none.
+        values: the new rows that are known too, as they are to be, shape (n, columns).
+        changed: which of those differ from what is known.
+        replaces: whether the new rows take the place of all known ones.
+        removed: how many known rows the new ones lack, when they replace them.
+    """
+
+    known: pd.DataFrame
+    new: pd.DataFrame
+    positions: npt.NDArray[np.intp]
+    values: Floats
+    changed: Mask
+    replaces: bool = False
+    removed: int = 0
+    notes: tuple[Remark, ...] = ()
+
+    def counts(self) -> Changes:
+        """New rows that are not known, known rows that are to change, and rows that are to go."""
+        return Changes(
+            added=int(np.count_nonzero(self.positions < 0)),
+            revised=int(np.count_nonzero(self.changed)),
+            removed=self.removed,
+            notes=self.notes,
+        )
 
 
 def tidy(rows: pd.DataFrame) -> pd.DataFrame:
@@ -92,9 +134,23 @@ def needs_full(known: pd.DataFrame, window: pd.DataFrame) -> str | None:
     return None
 
 
+def compare_window(known: pd.DataFrame, window: pd.DataFrame) -> Comparison:
+    """What `merge_window` would change, without merging."""
+    return _counted(_difference(known, tidy(window)))
+
+
+def compare_full(known: pd.DataFrame, full: pd.DataFrame) -> Comparison:
+    """What `merge_full` would change, without merging.
+
+    Raises:
+        RejectedDataError: as `merge_full` does.
+    """
+    return _counted(_full_difference(known, tidy(full)))
+
+
 def merge_window(known: pd.DataFrame, window: pd.DataFrame) -> Merge:
     """Union by date where the newer download wins; a day it lacks keeps what is known."""
-    return _union(known, tidy(window))
+    return _applied(_difference(known, tidy(window)))
 
 
 def merge_full(known: pd.DataFrame, full: pd.DataFrame) -> Merge:
@@ -107,28 +163,11 @@ def merge_full(known: pd.DataFrame, full: pd.DataFrame) -> Merge:
         RejectedDataError: it restates the level but starts later than what is known, so that
             older rows would be lost.
     """
-    full = tidy(full)
-    old, new = _common_closes(known, full)
-    rescaled = len(old) > 0 and (np.abs(old / new - 1.0) > _RESCALED).sum() * 2 >= len(old)
-    if not rescaled:
-        return _union(known, full)
-    first_old, first_new = known.index[0], full.index[0]
-    if first_new.to_numpy() - first_old.to_numpy() > _STARTS_LATER:
-        raise RejectedDataError(
-            f"the new history is on another price level and starts on {first_new:%Y-%m-%d}, "
-            f"later than the known {first_old:%Y-%m-%d}; kept the known one"
-        )
-    counted = _union(known, full)
-    gone = ~known.index.isin(full.index)
-    note = f"restated: known closes were {np.median(old / new):.6g} times the new ones"
-    return Merge(full, counted.added, counted.revised, int(gone.sum()), note)
+    return _applied(_full_difference(known, tidy(full)))
 
 
-def _union(known: pd.DataFrame, new: pd.DataFrame) -> Merge:
-    if known.empty:
-        return Merge(new, added=len(new))
-    if new.empty:
-        return Merge(known)
+def _difference(known: pd.DataFrame, new: pd.DataFrame) -> _Difference:
+    """The one rule of what counts as a row added and as a row revised."""
     positions = known.index.get_indexer(new.index)
     exists = positions >= 0
     before = known.to_numpy()[positions[exists]]
@@ -137,20 +176,66 @@ def _union(known: pd.DataFrame, new: pd.DataFrame) -> Merge:
     bars = len(BAR_COLUMNS)
     lost = np.isnan(after[:, _CLOSE])
     after[lost, :bars] = before[lost, :bars]
-    changed = _differs(before, after).any(axis=1)
-    if not len(new) or (exists.all() and not changed.any()):
-        return Merge(known)
-    values = known.to_numpy(copy=True)
-    values[positions[exists][changed]] = after[changed]
-    fresh = new[~exists]
+    changed = np.any(_differs(before, after), axis=1)
+    return _Difference(known, new, positions, after, changed)
+
+
+def _full_difference(known: pd.DataFrame, full: pd.DataFrame) -> _Difference:
+    found = _difference(known, full)
+    old, new = _common_closes(known, full)
+    rescaled = len(old) > 0 and (np.abs(old / new - 1.0) > _RESCALED).sum() * 2 >= len(old)
+    if not rescaled:
+        return found
+    first_old, first_new = known.index[0], full.index[0]
+    if first_new.to_numpy() - first_old.to_numpy() > _STARTS_LATER:
+        raise RejectedDataError(
+            f"the new history is on another price level and starts on {first_new:%Y-%m-%d}, "
+            f"later than the known {first_old:%Y-%m-%d}; kept the known one",
+            code=ReasonCode.LEVEL_SHORTENED,
+        )
+    text = f"restated: known closes were {np.median(old / new):.6g} times the new ones"
+    return replace(
+        found,
+        replaces=True,
+        removed=int((~known.index.isin(full.index)).sum()),
+        notes=(Remark(ReasonCode.RESTATED, text),),
+    )
+
+
+def _counted(found: _Difference) -> Comparison:
+    parts = (found.new,) if found.replaces else (found.known, found.new)
+    # A price once known is never lost to a union, so its span is that of both together.
+    spans = [days for part in parts if len(days := _priced_days(part))]
+    return Comparison(
+        first=min(days[0] for days in spans).astype(object) if spans else None,
+        last=max(days[-1] for days in spans).astype(object) if spans else None,
+        **vars(found.counts()),
+    )
+
+
+def _applied(found: _Difference) -> Merge:
+    counts = found.counts()
+    if found.replaces or found.known.empty:
+        return Merge(rows=found.new, **vars(counts))
+    if not counts.changed:
+        return Merge(rows=found.known)
+    exists = found.positions >= 0
+    values = found.known.to_numpy(copy=True)
+    values[found.positions[exists][found.changed]] = found.values[found.changed]
+    fresh = found.new[~exists]
     if len(fresh):
-        dates = np.concatenate([known.index.to_numpy(), fresh.index.to_numpy()])
+        dates = np.concatenate([found.known.index.to_numpy(), fresh.index.to_numpy()])
         order = np.argsort(dates, kind="stable")
         values = np.concatenate([values, fresh.to_numpy()])[order]
         index = pd.DatetimeIndex(dates[order], name="date")
     else:
-        index = pd.DatetimeIndex(known.index)
-    return Merge(framed(values, index), added=len(fresh), revised=int(changed.sum()))
+        index = pd.DatetimeIndex(found.known.index)
+    return Merge(rows=framed(values, index), **vars(counts))
+
+
+def _priced_days(rows: pd.DataFrame) -> npt.NDArray[np.datetime64]:
+    priced = ~np.isnan(rows["close"].to_numpy())
+    return rows.index.to_numpy()[priced].astype("datetime64[D]")
 
 
 def _differs(

@@ -53,7 +53,7 @@ def assess(rows: pd.DataFrame, sessions: Days) -> list[Finding]:
     Deterministic in its inputs: the clock and earlier findings play no part.
 
     Args:
-        rows: indexed by ascending date, columns of `store.batches.VALUE_COLUMNS`.
+        rows: indexed by ascending date, as `model.rows` has them.
         sessions: the exchange's sessions, ascending.
 
     Returns:

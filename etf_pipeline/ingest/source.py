@@ -5,15 +5,27 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import pandas as pd
 
+from etf_pipeline.errors import ReasonCode
 from etf_pipeline.model.instruments import Instrument
-from etf_pipeline.model.schemas import VALUE_COLUMNS
+from etf_pipeline.model.outcomes import FailureKind, OutcomeKind
+from etf_pipeline.model.rows import DOWNLOAD_COLUMNS
+
+__all__ = [
+    "DOWNLOAD_COLUMNS",
+    "Clock",
+    "Download",
+    "FetchFailure",
+    "PriceSource",
+    "Request",
+    "utc_now",
+]
 
 Clock = Callable[[], dt.datetime]
-DOWNLOAD_COLUMNS = (*VALUE_COLUMNS, "adj_close_source")
+REJECTED: Literal[OutcomeKind.REJECTED] = OutcomeKind.REJECTED
 
 
 @dataclass(frozen=True)
@@ -31,7 +43,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Download:
-    """An answer: rows indexed by naive session date, columns of `DOWNLOAD_COLUMNS`.
+    """An answer: rows as `model.rows` has them, with the columns of `DOWNLOAD_COLUMNS`.
 
     `symbol`, `currency` and `granularity` are what the source itself says it sent.
     """
@@ -47,12 +59,16 @@ class Download:
 class FetchFailure:
     """No usable answer.
 
-    `kind` is `transient` (try again later), `missing` (the source knows no such symbol; never
-    final on one day), `permanent` or `rejected` (an answer to another question).
+    Attributes:
+        kind: `transient` (try again later), `missing` (the source knows no such symbol; never
+            final on one day), `permanent` or `rejected` (an answer to another question).
+        code: why, to decide by.
+        reason: why, in words.
     """
 
     request: Request
-    kind: str
+    kind: FailureKind | Literal[OutcomeKind.REJECTED]
+    code: ReasonCode
     reason: str
 
 

@@ -57,8 +57,8 @@ class ETFDataProvider(StoreAccess):
         Rebuilt from the immutable raw batches; needs the instrument because a former ticker's
         batches belong to it too.
         """
+        from etf_pipeline.model.rows import to_frame
         from etf_pipeline.store.histories import history_as_of
-        from etf_pipeline.store.reader import to_frame
 
         built = history_as_of(self._layout, instrument, instant)
         return None if built is None else to_frame(built.history)

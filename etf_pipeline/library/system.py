@@ -194,7 +194,7 @@ def _batches_until(layout: Layout, moment: int) -> dict[str, str]:
             partition = decode_ticker(folder.name)
             for batch_id in list_batch_ids(layout, partition):
                 if micros(collected_at(batch_id)) <= moment:
-                    for ticker in reader.batch(partition, batch_id).pieces:
+                    for ticker in reader.batch(partition, batch_id).slices:
                         found[ticker] = max(batch_id, found.get(ticker, ""))
     return found
 

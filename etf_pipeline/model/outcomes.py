@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -63,6 +63,24 @@ class Outcome:
 
 
 Progress = Callable[[Outcome], None]
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something to say of an outcome: a code to decide by, and the same in words."""
+
+    code: ReasonCode
+    text: str
+
+
+def in_words(remarks: Iterable[Remark]) -> str | None:
+    """Several remarks as one reason, the most important first; None without any."""
+    return "; ".join(r.text for r in remarks) or None
+
+
+def main_code(remarks: Sequence[Remark]) -> ReasonCode | None:
+    """The code of the most important remark, which is the first."""
+    return remarks[0].code if remarks else None
 
 
 def rejected(subject: str, error: EtfError, source: str = "") -> Outcome:

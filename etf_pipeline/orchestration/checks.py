@@ -1,27 +1,22 @@
 """Asset checks. They call the functions that the writers call; blocking ones hold back the rest."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import dagster as dg
 import numpy as np
 import pyarrow as pa
 
-from etf_pipeline.errors import EtfError
-from etf_pipeline.history.build import validate_history
 from etf_pipeline.model.outcomes import Outcome
 from etf_pipeline.model.schemas import (
     CORRELATIONS,
-    HISTORY,
-    QUARANTINE,
     RISK_METRICS,
     SUMMARY,
     WEIGHTS,
     Table,
 )
-from etf_pipeline.model.universe import Instrument
 from etf_pipeline.orchestration.resources import Pipeline
-from etf_pipeline.store.layout import Layout
+from etf_pipeline.steps.history_checks import Examined
 from etf_pipeline.store.reader import read_table
 
 _ASSET = "price_history"
@@ -43,36 +38,16 @@ HISTORY_CHECKS = [
         description="No row is held back by a quality rule.",
     ),
 ]
-_RECENT = 30
 
 
 def history_check_results(
-    layout: Layout, instruments: Sequence[Instrument], outcomes: Sequence[Outcome]
+    examined: Iterable[Examined], outcomes: Sequence[Outcome]
 ) -> list[dg.AssetCheckResult]:
     """The three results, from the files as they are on disk now."""
-    invalid: dict[str, str] = {}
-    gaps: dict[str, list[str]] = {}
-    held: dict[str, int] = {}
-    for instrument in instruments:
-        ticker = instrument.ticker
-        path = layout.of(HISTORY, ticker)
-        if not path.exists():
-            continue
-        try:
-            table = read_table(path)
-            validate_history(table)
-            days = table.column("date").to_numpy()
-            findings = read_table(layout.of(QUARANTINE, ticker), QUARANTINE.names[:3])
-        except (EtfError, FileNotFoundError) as error:
-            invalid[ticker] = str(error)
-            continue
-        severity = np.array(findings.column("severity").to_pylist(), dtype=object)
-        dates = findings.column("date").to_numpy()
-        recent = dates[(severity == "missing") & (dates >= days[max(0, len(days) - _RECENT)])]
-        if len(recent):
-            gaps[ticker] = [str(d) for d in recent]
-        if n := len(set(dates[severity == "quarantined"])):
-            held[ticker] = n
+    files = list(examined)
+    invalid = {f.ticker: f.error for f in files if f.error is not None}
+    gaps = {f.ticker: [str(day) for day in f.missing] for f in files if f.missing}
+    held = {f.ticker: f.held_back for f in files if f.held_back}
     failed = {o.subject: o.reason or "" for o in outcomes if not o.good}
     return [
         _result("histories_valid", invalid, dg.AssetCheckSeverity.ERROR),

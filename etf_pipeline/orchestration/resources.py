@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
-from etf_pipeline.errors import CorruptFileError, SettingsError
+from etf_pipeline.errors import CorruptFileError
 from etf_pipeline.events.recorder import Recorder
 from etf_pipeline.ingest.source import Clock, PriceSource, utc_now
+from etf_pipeline.ingest.sources import open_source
 from etf_pipeline.model.outcomes import Outcome
 from etf_pipeline.model.portfolios import PortfolioSpec, load_portfolios
 from etf_pipeline.model.universe import Universe, load_universe
@@ -19,29 +18,9 @@ from etf_pipeline.settings import Settings
 from etf_pipeline.store.cache import FileCache
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.prices import cached_prices
+from etf_pipeline.store.store import Store
 
 Progress = Callable[[str, Outcome], None]
-
-
-def source_for(name: str, settings: Settings, clock: Clock) -> PriceSource:
-    """The price source that a setting names; never another one.
-
-    Raises:
-        SettingsError: no such source.
-    """
-    if name == "yahoo":
-        from etf_pipeline.ingest.sources.yahoo import YahooSource
-
-        return YahooSource(settings)
-    if name.startswith("files:"):
-        from etf_pipeline.ingest.sources.files import FilesSource
-
-        return FilesSource(Path(name.removeprefix("files:")))
-    if name == "simulated":
-        from etf_pipeline.ingest.sources.simulated import SimulatedSource
-
-        return SimulatedSource(clock, dt.timedelta(minutes=settings.close_delay_minutes))
-    raise SettingsError(f"source {name!r}: must be yahoo, files:DIR or simulated")
 
 
 @dataclass
@@ -51,13 +30,19 @@ class Pipeline:
     settings: Settings
     clock: Clock = utc_now
     progress: Progress | None = None
-    source: Callable[[str, Settings, Clock], PriceSource] = field(default=source_for)
+    source: Callable[[str, Settings, Clock], PriceSource] = field(default=open_source)
     _cache: FileCache = field(default_factory=FileCache, repr=False)
 
     @cached_property
+    def store(self) -> Store:
+        """The data folder, as the steps see it."""
+        layout = Layout(self.settings.data_dir)
+        return Store(layout, self.settings.lock_timeout_seconds, self._cache)
+
+    @property
     def layout(self) -> Layout:
         """Paths of the store."""
-        return Layout(self.settings.data_dir)
+        return self.store.layout
 
     @cached_property
     def recorder(self) -> Recorder:

@@ -1,186 +1,282 @@
-"""Bringing histories up to date with the raw batches: the I/O around the pure functions."""
+"""`price_history`: histories brought up to date with the raw batches, one ticker at a time."""
 
 from __future__ import annotations
 
-import datetime as dt
-import json
+import contextlib
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-
-import pandas as pd
-import pyarrow as pa
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from etf_pipeline.errors import (
     CorruptFileError,
     EtfError,
     MixedSourceError,
-    ProofError,
+    ReasonCode,
     RejectedDataError,
+    foreign_file,
 )
-from etf_pipeline.history.build import RULES_VERSION, build, validate_history
-from etf_pipeline.history.merge import empty_rows
+from etf_pipeline.history.build import RULES_VERSION, build
+from etf_pipeline.history.merge import Merge
+from etf_pipeline.history.slices import BatchSlice, check_origin, fold, source_adjusted
 from etf_pipeline.model.calendars import sessions
 from etf_pipeline.model.instruments import Instrument
-from etf_pipeline.model.outcomes import FailureKind, Outcome, OutcomeKind
-from etf_pipeline.model.schemas import HISTORY, QUARANTINE
-from etf_pipeline.store.batches import BatchReader, Piece, list_batch_ids
-from etf_pipeline.store.hashing import content_hash
+from etf_pipeline.model.outcomes import (
+    FailureKind,
+    Outcome,
+    OutcomeKind,
+    Progress,
+    Remark,
+    failed,
+    in_words,
+    main_code,
+    rejected,
+)
+from etf_pipeline.model.rows import empty_rows
+from etf_pipeline.model.schemas import HISTORY, MANIFEST, QUARANTINE
+from etf_pipeline.steps.download import ASSET as DOWNLOAD
+from etf_pipeline.steps.result import Published, Run, StepResult
+from etf_pipeline.store.batches import BatchReader, list_batch_ids
 from etf_pipeline.store.histories import (
     Known,
-    check_origin,
-    fold,
+    NewHistory,
     healthy,
+    publish_history,
     read_known,
-    read_pieces,
-    source_adjusted,
+    read_slices,
 )
 from etf_pipeline.store.inventory import date_range
 from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.manifests import read_manifest, write_manifest
 from etf_pipeline.store.reader import FileInfo, file_info
-from etf_pipeline.store.writer import locked, publish, write_text
+from etf_pipeline.store.store import Store
+from etf_pipeline.store.watermark import Watermark
+from etf_pipeline.store.writer import locked, sweep_temp_files
 
 log = logging.getLogger(__name__)
-Progress = Callable[[Outcome], None]
+ASSET = "price_history"
 _ADJ_CLOSE_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
-class Applied:
-    """Which batch each ticker's history holds; saved per partition.
+class _Update:
+    """What one run carries from ticker to ticker.
 
-    Losing the file costs time only: the histories are then rebuilt from the raw batches.
+    Attributes:
+        reader: of the raw batches.
+        fresh: ids of the partition's batches that some history may lack, oldest first.
+        holds: the newest batch that each ticker's history holds.
     """
 
-    path: Path
-    last: dict[str, str]
+    store: Store
+    reader: BatchReader
+    partition: str
+    fresh: list[str]
+    holds: Mapping[str, str]
 
-    @classmethod
-    def load(cls, path: Path) -> Applied:
-        """Read it; an absent or damaged file is an empty one."""
-        try:
-            return cls(path, {str(k): str(v) for k, v in json.loads(path.read_text()).items()})
-        except (OSError, ValueError, AttributeError):
-            return cls(path, {})
+    @property
+    def layout(self) -> Layout:
+        return self.store.layout
 
-    def save(self) -> None:
-        """Replace the file, if it would change."""
-        text = json.dumps(self.last, sort_keys=True, indent=0)
-        if not self.path.exists() or self.path.read_text() != text:
-            write_text(self.path, text)
+
+@dataclass(frozen=True)
+class _Updated:
+    """What came of one ticker, and the newest batch that its history now holds, if one more."""
+
+    outcome: Outcome
+    published: Published | None = None
+    newest: str | None = None
 
 
 def update_histories(
-    layout: Layout,
-    partition: str,
+    store: Store,
+    run: Run,
     instruments: Iterable[Instrument],
-    lock_timeout: float,
+    *,
+    source: str = "",
     progress: Progress | None = None,
-) -> list[Outcome]:
-    """Apply every raw batch not yet applied; one ticker's failure never stops the others.
+) -> StepResult:
+    """Apply every raw batch not yet applied, and record what came of each ticker.
 
-    Memory holds one ticker at a time.
+    One ticker's failure never stops the others. Memory holds one ticker at a time.
+
+    Args:
+        store: where batches are read and histories written.
+        run: whose manifest is written; its partition is the one that is updated.
+        instruments: the tickers, all of that partition.
+        source: what to call the source of a ticker of which nothing else says it.
+        progress: told of each outcome as it comes.
 
     Raises:
         LockTimeoutError: another process is updating this partition.
+        StoreError: the manifest or the watermark cannot be written.
     """
-    outcomes: list[Outcome] = []
-    with locked(layout.lock("history", partition), lock_timeout), BatchReader(layout) as reader:
-        applied = Applied.load(layout.watermark(partition))
-        chosen = list(instruments)
-        oldest = min((applied.last.get(i.ticker, "") for i in chosen), default="")
-        fresh = [b for b in list_batch_ids(layout, partition) if b > oldest]
+    layout = store.layout
+    sweep_temp_files(layout.folder(HISTORY), layout.folder(QUARANTINE), layout.manifests(ASSET))
+    chosen = list(instruments)
+    found: list[_Updated] = []
+    with (
+        locked(layout.lock("history", run.partition), store.lock_timeout),
+        BatchReader(layout) as reader,
+    ):
+        mark = Watermark.load(layout.watermark(run.partition))
+        oldest = min((mark.last.get(i.ticker, "") for i in chosen), default="")
+        fresh = [b for b in list_batch_ids(layout, run.partition) if b > oldest]
+        update = _Update(store, reader, run.partition, fresh, mark.last)
         for instrument in chosen:
-            outcome, newest = _update_one(
-                layout, reader, partition, instrument, fresh, applied.last, lock_timeout
-            )
-            outcomes.append(outcome)
-            if newest is not None:
-                applied.last[outcome.subject] = newest
+            one = _update_one(update, instrument)
+            found.append(one)
+            if one.newest is not None:
+                mark.last[instrument.ticker] = one.newest
             if progress is not None:
-                progress(outcome)
-        applied.save()
-    return outcomes
+                progress(one.outcome)
+        mark.save()
+        outcomes = _with_sources(layout, reader, run, chosen, [u.outcome for u in found], source)
+    manifest = write_manifest(
+        layout, ASSET, run.run_id, run.partition, outcomes, run.recorded_at, source
+    )
+    return StepResult(
+        ASSET,
+        outcomes,
+        [u.published for u in found if u.published is not None],
+        manifest,
+        location=layout.folder(HISTORY),
+        version_of=[f"{o.subject}:{o.content_hash}" for o in outcomes if o.content_hash],
+    )
 
 
-def _update_one(
-    layout: Layout,
-    reader: BatchReader,
-    partition: str,
-    instrument: Instrument,
-    fresh: list[str],
-    applied: Mapping[str, str],
-    lock_timeout: float,
-) -> tuple[Outcome, str | None]:
-    """One ticker's outcome, and the newest batch that its history now holds."""
-    ticker = instrument.ticker
+def _update_one(update: _Update, instrument: Instrument) -> _Updated:
+    layout, ticker = update.layout, instrument.ticker
     try:
-        with locked(layout.lock("ticker", ticker), lock_timeout):
-            done = applied.get(ticker)
+        with locked(layout.lock("ticker", ticker), update.store.lock_timeout):
+            done = update.holds.get(ticker)
             info = healthy(layout, ticker) if done is not None else None
+            slices: list[BatchSlice] = []
             if info is not None:
-                pieces = [
-                    piece
-                    for batch_id in fresh
+                slices = [
+                    one
+                    for batch_id in update.fresh
                     if batch_id > (done or "")
-                    for piece in reader.pieces(partition, batch_id, instrument.names)
+                    for one in update.reader.slices(update.partition, batch_id, instrument.names)
                 ]
-                if not pieces:
-                    return _unchanged(ticker, info), None
+                if not slices:
+                    return _Updated(_unchanged(layout, ticker, info))
             known = read_known(layout, ticker)
             if info is not None and known.corrupt is None:
-                outcome = _advance(layout, instrument, known, pieces)
+                updated = _advance(layout, instrument, known, slices)
             else:
-                pieces = read_pieces(layout, reader, instrument)
+                slices = read_slices(layout, update.reader, instrument)
                 if known.corrupt:
-                    pieces = _set_aside(layout, ticker, known, pieces)
-                outcome = _rebuild(layout, instrument, known, pieces)
-        return outcome, max(pieces[-1].batch_id, done or "") if pieces else None
+                    _set_aside(layout, ticker, known, slices)
+                updated = _rebuild(layout, instrument, known, slices)
+        newest = max(slices[-1].batch_id, done or "") if slices else None
+        return replace(updated, newest=newest)
     except (MixedSourceError, RejectedDataError) as error:
-        return Outcome(ticker, OutcomeKind.REJECTED, reason=str(error)), None
+        return _Updated(rejected(ticker, error))
     except EtfError as error:
-        return Outcome(
-            ticker, OutcomeKind.FAILED, reason=str(error), failure_kind=FailureKind.TRANSIENT
-        ), None
+        return _Updated(failed(ticker, error, FailureKind.TRANSIENT))
 
 
-def _set_aside(layout: Layout, ticker: str, known: Known, pieces: list[Piece]) -> list[Piece]:
+def _unchanged(layout: Layout, ticker: str, info: FileInfo) -> Outcome:
+    first, last = date_range(info.path)
+    return Outcome(
+        ticker,
+        OutcomeKind.UNCHANGED,
+        first_date=first,
+        last_date=last,
+        content_hash=info.content_hash,
+        path=layout.relative(info.path),
+        rows_quarantined=info.meta.get("quarantined", 0),
+        source=info.source,
+    )
+
+
+def _advance(
+    layout: Layout, instrument: Instrument, known: Known, slices: list[BatchSlice]
+) -> _Updated:
+    """History from what is known and the slices that came since."""
+    _check_origin(instrument, known, slices)
+    merged = fold(known.rows, slices)
+    return _publish(layout, instrument, merged, slices, is_new=False)
+
+
+def _rebuild(
+    layout: Layout, instrument: Instrument, known: Known, slices: list[BatchSlice]
+) -> _Updated:
+    """History from all batch slices, whatever the file holds now."""
+    if not slices:
+        if known.info is not None and not known.info.ours:
+            raise foreign_file(str(known.info.path))
+        return _Updated(
+            Outcome(
+                instrument.ticker,
+                OutcomeKind.FAILED,
+                "nothing has been downloaded yet",
+                FailureKind.TRANSIENT,
+                ReasonCode.NOTHING_DOWNLOADED,
+            )
+        )
+    _check_origin(instrument, known, slices)
+    merged = fold(empty_rows(), slices)
+    notes = merged.notes
+    if known.corrupt:
+        text = "rebuilt from raw batches: the file was damaged"
+        notes = (Remark(ReasonCode.REBUILT, text), *notes)
+    # Rows count as added or removed against what was there, not against nothing.
+    added = int((~merged.rows.index.isin(known.rows.index)).sum())
+    merged = replace(merged, added=added, removed=0, notes=notes)
+    is_new = known.info is None and not known.corrupt
+    updated = _publish(layout, instrument, merged, slices, is_new)
+    _retire_aliases(layout, instrument)
+    return updated
+
+
+def _check_origin(instrument: Instrument, known: Known, slices: list[BatchSlice]) -> None:
+    info = known.info
+    source = info.source if info is not None else None
+    currency = info.meta.get("currency", instrument.currency) if info is not None else None
+    check_origin(instrument.ticker, slices, source, currency)
+
+
+def _publish(
+    layout: Layout, instrument: Instrument, merged: Merge, slices: list[BatchSlice], is_new: bool
+) -> _Updated:
+    """Build the history of merged rows and publish it; the outcome tells what is new in it."""
+    built = build(merged.rows, sessions(instrument.exchange), source_adjusted(slices))
+    new = NewHistory.of(instrument, built, slices)
+    done = publish_history(layout, new)
+    notes = merged.notes
+    if built.adj_close_gap is not None and built.adj_close_gap > _ADJ_CLOSE_TOLERANCE:
+        text = f"adjusted close differs from the source's by up to {built.adj_close_gap:.2e}"
+        notes = (*notes, Remark(ReasonCode.ADJUSTMENT_DIFFERS, text))
+    changed = OutcomeKind.COLLECTED if is_new else OutcomeKind.UPDATED
+    days = built.history.column("date")
+    outcome = Outcome(
+        instrument.ticker,
+        changed if done.changed else OutcomeKind.UNCHANGED,
+        reason=in_words(notes),
+        reason_code=main_code(notes),
+        rows_added=merged.added,
+        rows_revised=merged.revised + merged.removed,
+        rows_quarantined=built.quarantined,
+        first_date=days[0].as_py(),
+        last_date=days[-1].as_py(),
+        content_hash=done.content_hash,
+        path=layout.relative(done.path),
+        batch_id=slices[-1].batch_id,
+        rules_version=RULES_VERSION,
+        source=new.source,
+    )
+    rows = built.history.num_rows
+    return _Updated(outcome, Published(HISTORY, done.path, rows, done.content_hash, done.changed))
+
+
+def _set_aside(layout: Layout, ticker: str, known: Known, slices: list[BatchSlice]) -> None:
     """Move a damaged history out of the readers' way, if there is anything to rebuild it from."""
-    if not pieces:
-        raise RejectedDataError(str(known.corrupt))
+    if not slices:
+        raise RejectedDataError(str(known.corrupt), code=ReasonCode.CORRUPT_FILE)
     path = layout.of(HISTORY, ticker)
     path.replace(path.with_name(path.name + ".damaged"))
     log.warning("%s; set aside as %s.damaged and rebuilt", known.corrupt, path.name)
-    return pieces
-
-
-def _rebuild(layout: Layout, instrument: Instrument, known: Known, pieces: list[Piece]) -> Outcome:
-    """History from all raw pieces, whatever the file holds now."""
-    if not pieces:
-        if known.info is not None and not known.info.ours:
-            raise RejectedDataError(
-                f"{known.info.path} was not written by this pipeline and has been left alone; "
-                "move it away to have the pipeline keep this ticker"
-            )
-        return Outcome(
-            instrument.ticker,
-            OutcomeKind.FAILED,
-            reason="nothing has been downloaded yet",
-            failure_kind=FailureKind.TRANSIENT,
-        )
-    check_origin(pieces, instrument, known)
-    merged = fold(empty_rows(), pieces)
-    added = int((~merged.rows.index.isin(known.rows.index)).sum())
-    note = merged.note
-    if known.corrupt:
-        note = "rebuilt from raw batches: the file was damaged" + (f"; {note}" if note else "")
-    is_new = known.info is None and not known.corrupt
-    outcome = publish_history(
-        layout, instrument, merged.rows, pieces, added, merged.revised, note, is_new
-    )
-    _retire_aliases(layout, instrument)
-    return outcome
 
 
 def _retire_aliases(layout: Layout, instrument: Instrument) -> None:
@@ -196,114 +292,41 @@ def _retire_aliases(layout: Layout, instrument: Instrument) -> None:
                 log.info("%s was renamed to %s; removed %s", alias, instrument.ticker, path)
 
 
-def _unchanged(ticker: str, info: FileInfo) -> Outcome:
-    first, last = date_range(info.path)
-    return Outcome(
-        ticker,
-        OutcomeKind.UNCHANGED,
-        first_date=first,
-        last_date=last,
-        content_hash=info.content_hash,
-        rows_quarantined=info.meta.get("quarantined", 0),
-        source=info.source,
-    )
-
-
-def _advance(layout: Layout, instrument: Instrument, known: Known, pieces: list[Piece]) -> Outcome:
-    """History from what is known and the pieces that came since."""
-    check_origin(pieces, instrument, known)
-    merged = fold(known.rows, pieces)
-    return publish_history(
-        layout,
-        instrument,
-        merged.rows,
-        pieces,
-        merged.added,
-        merged.revised + merged.removed,
-        merged.note,
-        False,
-    )
-
-
-def publish_history(
+def _with_sources(
     layout: Layout,
-    instrument: Instrument,
-    rows: pd.DataFrame,
-    pieces: list[Piece],
-    added: int,
-    revised: int,
-    note: str | None,
-    is_new: bool,
-    expected: str | None = None,
-) -> Outcome:
-    """Assess rows and publish them as the ticker's quarantine and history.
+    reader: BatchReader,
+    run: Run,
+    instruments: list[Instrument],
+    outcomes: list[Outcome],
+    default: str,
+) -> list[Outcome]:
+    """The outcomes, those without a source (rejected, failed) with the one they are about.
 
-    Raises:
-        ProofError: the history is not the one with the content hash `expected`; nothing was
-            written.
-        RejectedDataError: nothing usable is left.
+    That is whom this run asked; else whose history or newest batch it is; else `default`.
     """
-    built = build(rows, sessions(instrument.exchange), source_adjusted(pieces))
-    source = pieces[-1].source
-    common = {
-        "ticker": instrument.ticker,
-        "symbol": pieces[-1].info.symbol,
-        "exchange": instrument.exchange,
-        "currency": pieces[-1].info.currency,
-        "source": source,
-    }
-    quarantine_hash, history_hash = content_hash(built.quarantine), content_hash(built.history)
-    if expected is not None and history_hash != expected:
-        raise ProofError(
-            f"{instrument.ticker}: rebuilt from its raw batches, the history has the hash "
-            f"{history_hash[:16]}…, the events say {expected[:16]}…"
-        )
-    # Quarantine first: a history names the quarantine it belongs to, so a kill between the two
-    # shows as a mismatch and is mended from the raw batches.
-    publish(
-        layout.of(QUARANTINE, instrument.ticker),
-        QUARANTINE,
-        built.quarantine,
-        common,
-        digest=quarantine_hash,
-    )
-    changed = publish(
-        layout.of(HISTORY, instrument.ticker),
-        HISTORY,
-        built.history,
-        common
-        | {
-            "quarantine_hash": quarantine_hash,
-            "quarantined": built.quarantined,
-            "findings": built.quarantine.num_rows,
-            "rules": RULES_VERSION,
-        },
-        validate=validate_history,
-        digest=history_hash,
-    )
-    if built.adj_close_gap is not None and built.adj_close_gap > _ADJ_CLOSE_TOLERANCE:
-        text = f"adjusted close differs from the source's by up to {built.adj_close_gap:.2e}"
-        note = f"{note}; {text}" if note else text
-    outcome = (
-        (OutcomeKind.COLLECTED if is_new else OutcomeKind.UPDATED)
-        if changed
-        else OutcomeKind.UNCHANGED
-    )
-    return Outcome(
-        instrument.ticker,
-        outcome,
-        reason=note,
-        rows_added=added,
-        rows_revised=revised,
-        rows_quarantined=built.quarantined,
-        first_date=_day(built.history, 0),
-        last_date=_day(built.history, -1),
-        content_hash=history_hash,
-        batch_id=pieces[-1].batch_id,
-        rules_version=RULES_VERSION,
-        source=source,
-    )
+    if all(o.source for o in outcomes):
+        return outcomes
+    asked: dict[str, str] = {}
+    with contextlib.suppress(FileNotFoundError, CorruptFileError):
+        path = layout.of(MANIFEST, DOWNLOAD, run.run_id, run.partition)
+        asked = {o.subject: o.source for o in read_manifest(path)}
+    return [
+        o
+        if o.source
+        else replace(o, source=asked.get(o.subject) or _origin(layout, reader, i, run) or default)
+        for i, o in zip(instruments, outcomes, strict=True)
+    ]
 
 
-def _day(table: pa.Table, position: int) -> dt.date:
-    return table.column("date")[position].as_py()
+def _origin(layout: Layout, reader: BatchReader, instrument: Instrument, run: Run) -> str | None:
+    """The source that a ticker's history names, else its newest batch; None when neither does."""
+    with contextlib.suppress(FileNotFoundError, CorruptFileError):
+        info = file_info(layout.of(HISTORY, instrument.ticker))
+        if info.ours:
+            return info.source
+    for batch_id in reversed(list_batch_ids(layout, run.partition)):
+        with contextlib.suppress(CorruptFileError):
+            batch = reader.batch(run.partition, batch_id)
+            if any(name in batch.slices for name in instrument.names):
+                return batch.source
+    return None

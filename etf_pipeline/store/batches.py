@@ -5,54 +5,26 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etf_pipeline.errors import CorruptFileError
+from etf_pipeline.history.slices import BatchSlice, SliceInfo
 from etf_pipeline.model.file_names import encode_ticker, slug
+from etf_pipeline.model.rows import DOWNLOAD_COLUMNS, download_rows, to_arrow
 from etf_pipeline.model.schemas import RAW, SCHEMA_VERSION
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.writer import META_KEY, atomic_file, parquet_options
 
-BAR_COLUMNS = ("open", "high", "low", "close", "volume")
-EVENT_COLUMNS = ("dividends", "stock_splits", "capital_gains")
-VALUE_COLUMNS = (*BAR_COLUMNS, *EVENT_COLUMNS)
 _OPEN_FILES = 8
 _STAMP = "%Y%m%dT%H%M%S%fZ"
-
-
-@dataclass(frozen=True)
-class PieceInfo:
-    """What a batch says of one ticker: how it was asked for and what the source called it."""
-
-    ticker: str
-    symbol: str
-    exchange: str
-    currency: str
-    full: bool
-    row_group: int
-
-
-@dataclass(frozen=True)
-class Piece:
-    """One ticker's rows of one batch.
-
-    `rows` is indexed by session date and has the columns of `VALUE_COLUMNS` and
-    `adj_close_source`; a row without a price (an event only) has a null close.
-    """
-
-    info: PieceInfo
-    batch_id: str
-    source: str
-    rows: pd.DataFrame
 
 
 def new_batch_id(collected_at: dt.datetime, run_id: str) -> str:
@@ -67,13 +39,17 @@ def collected_at(batch_id: str) -> dt.datetime:
 
 
 class BatchWriter:
-    """Collects pieces into one batch; memory holds one ticker at a time."""
+    """Collects slices into one batch; memory holds one ticker at a time.
+
+    `rows` is how many rows it has so far.
+    """
 
     def __init__(self, layout: Layout, partition: str, batch_id: str, source: str) -> None:
         self.batch_id = batch_id
         self._path = layout.of(RAW, partition, batch_id)
         self._source = source
-        self._pieces: list[PieceInfo] = []
+        self.rows = 0
+        self._slices: list[SliceInfo] = []
         self._stack = ExitStack()
         self._writer: pq.ParquetWriter | None = None
 
@@ -89,7 +65,8 @@ class BatchWriter:
                 "schema_version": SCHEMA_VERSION,
                 "source": self._source,
                 "batch_id": self.batch_id,
-                "pieces": [asdict(p) for p in self._pieces],
+                # The footer's word for the slices, which every release reads.
+                "pieces": [asdict(s) for s in self._slices],
             }
             self._writer.add_key_value_metadata({META_KEY.decode(): json.dumps(body)})
         self._writer.close()
@@ -98,7 +75,7 @@ class BatchWriter:
     def add(
         self, ticker: str, symbol: str, exchange: str, currency: str, full: bool, rows: pd.DataFrame
     ) -> None:
-        """Append one ticker's rows as a row group of their own.
+        """Append one ticker's rows, with the columns of `DOWNLOAD_COLUMNS`, as a row group.
 
         Raises:
             ValueError: there are no rows; an empty row group would not be written.
@@ -108,41 +85,17 @@ class BatchWriter:
         if self._writer is None:
             handle = self._stack.enter_context(atomic_file(self._path))
             self._writer = pq.ParquetWriter(handle, RAW.arrow, **parquet_options(RAW.arrow))
-        info = PieceInfo(ticker, symbol, exchange, currency, full, len(self._pieces))
+        info = SliceInfo(ticker, symbol, exchange, currency, full, len(self._slices))
         values = rows.to_numpy()
         columns: dict[str, Any] = {name: values[:, i] for i, name in enumerate(rows.columns)}
         columns["ticker"] = pa.array([ticker], pa.string()).take(pa.array([0] * len(rows)))
         table = to_arrow(rows.index.to_numpy(), columns, RAW.arrow)
         self._writer.write_table(table, row_group_size=max(1, len(rows)))
-        self._pieces.append(info)
+        self._slices.append(info)
+        self.rows += len(rows)
 
     def __len__(self) -> int:
-        return len(self._pieces)
-
-
-def to_arrow(dates: Any, columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
-    """Columns as an Arrow table of `schema`; NaN and None become null.
-
-    Args:
-        dates: datetime64 array of the `date` column, shape (n,).
-        columns: by name; float arrays, or sequences of text for text columns.
-        schema: of the result.
-    """
-    arrays: list[Any] = []
-    for field in schema:
-        if field.name == "date":
-            arrays.append(pa.array(dates.astype("datetime64[D]")))
-            continue
-        values = columns[field.name]
-        if pa.types.is_string(field.type):
-            arrays.append(pa.array(values, pa.string()))
-        elif pa.types.is_integer(field.type):
-            missing = np.isnan(values)
-            clean = np.where(missing, 0, values).astype("int64")
-            arrays.append(pa.array(clean, mask=missing))
-        else:
-            arrays.append(pa.array(np.ascontiguousarray(values), field.type, from_pandas=True))
-    return pa.table(arrays, schema=schema)
+        return len(self._slices)
 
 
 @dataclass(frozen=True)
@@ -152,7 +105,7 @@ class Batch:
     path: Path
     batch_id: str
     source: str
-    pieces: dict[str, PieceInfo]
+    slices: dict[str, SliceInfo]
 
 
 class BatchReader:
@@ -178,29 +131,23 @@ class BatchReader:
             self._batches[key] = open_batch(self._layout, partition, batch_id)
         return self._batches[key]
 
-    def pieces(self, partition: str, batch_id: str, names: Iterable[str]) -> list[Piece]:
-        """The pieces that one batch has under any of these names.
+    def slices(self, partition: str, batch_id: str, names: Iterable[str]) -> list[BatchSlice]:
+        """The slices that one batch has under any of these names.
 
         Raises:
             CorruptFileError: the batch is damaged.
         """
         batch = self.batch(partition, batch_id)
-        return [self._piece(batch, batch.pieces[n]) for n in names if n in batch.pieces]
+        return [self._slice(batch, batch.slices[n]) for n in names if n in batch.slices]
 
-    def _piece(self, batch: Batch, info: PieceInfo) -> Piece:
+    def _slice(self, batch: Batch, info: SliceInfo) -> BatchSlice:
         try:
             table = self._handle(batch.path).read_row_group(
-                info.row_group, columns=["date", *VALUE_COLUMNS, "adj_close_source"]
+                info.row_group, columns=["date", *DOWNLOAD_COLUMNS]
             )
         except (OSError, pa.ArrowException) as error:
             raise _corrupt(batch.path) from error
-        names = [*VALUE_COLUMNS, "adj_close_source"]
-        values = np.column_stack(
-            [table.column(n).to_numpy().astype("float64", copy=False) for n in names]
-        )
-        dates = table.column("date").to_numpy().astype("datetime64[s]")
-        rows = pd.DataFrame(values, pd.DatetimeIndex(dates, name="date"), names, copy=False)
-        return Piece(info, batch.batch_id, batch.source, rows)
+        return BatchSlice(info, batch.batch_id, batch.source, download_rows(table))
 
     def _handle(self, path: Path) -> pq.ParquetFile:
         if path in self._open:
@@ -229,8 +176,8 @@ def open_batch(layout: Layout, partition: str, batch_id: str) -> Batch:
         meta = json.loads((pq.read_metadata(path).metadata or {})[META_KEY])
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
         raise _corrupt(path) from error
-    pieces = {p["ticker"]: PieceInfo(**p) for p in meta["pieces"]}
-    return Batch(path, batch_id, meta["source"], pieces)
+    slices = {s["ticker"]: SliceInfo(**s) for s in meta["pieces"]}
+    return Batch(path, batch_id, meta["source"], slices)
 
 
 def partitions_with_batches(layout: Layout) -> Iterable[Path]:

@@ -1,34 +1,40 @@
-"""What is known of one ticker: its history and its quarantine read back as one set of rows."""
+"""Histories on disk: what is known of a ticker, what it was at an instant, and how it is published.
+
+A ticker's history and its quarantine are two files that belong together: all rows between them are
+the rows known of it. What they say is decided in `history/`.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from etf_pipeline.errors import CorruptFileError, MixedSourceError, RejectedDataError
-from etf_pipeline.history.build import RULES_VERSION, Built, build
-from etf_pipeline.history.merge import Merge, empty_rows, framed, merge_full, merge_window
+from etf_pipeline.errors import CorruptFileError, ProofError, RejectedDataError
+from etf_pipeline.history.build import RULES_VERSION, Built, build, validate_history
 from etf_pipeline.history.quality import PENDING, QUARANTINED
+from etf_pipeline.history.slices import BatchSlice, fold
 from etf_pipeline.model.calendars import sessions
 from etf_pipeline.model.file_names import decode_ticker
 from etf_pipeline.model.instruments import Instrument
+from etf_pipeline.model.rows import empty_rows, table_rows
 from etf_pipeline.model.schemas import HISTORY, QUARANTINE, VALUE_COLUMNS
 from etf_pipeline.store.batches import (
     BatchReader,
-    Piece,
     collected_at,
     list_batch_ids,
     partitions_with_batches,
 )
+from etf_pipeline.store.hashing import content_hash
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.reader import FileInfo, file_info, read_table
+from etf_pipeline.store.writer import publish
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ def read_known(layout: Layout, ticker: str) -> Known:
         info = file_info(path)
         if not info.ours:
             return Known(empty_rows(), info)
-        rows = _rows(read_table(path, ["date", *VALUE_COLUMNS]))
+        rows = table_rows(read_table(path, ["date", *VALUE_COLUMNS]))
         held = _read_held_back(layout, ticker, info)
     except FileNotFoundError:
         return Known(empty_rows(), None)
@@ -88,84 +94,34 @@ def _read_held_back(layout: Layout, ticker: str, info: FileInfo) -> pd.DataFrame
     except (FileNotFoundError, CorruptFileError):
         return None
     kept = pc.is_in(table.column("severity"), pa.array([QUARANTINED, PENDING]))
-    frame = _rows(table.filter(kept).drop_columns(["severity"]))
+    frame = table_rows(table.filter(kept))
     return frame[~frame.index.duplicated()]
 
 
-def _rows(table: pa.Table) -> pd.DataFrame:
-    """A table with `date` and `VALUE_COLUMNS` as rows for merging."""
-    dates = table.column("date").to_numpy().astype("datetime64[s]")
-    values = np.column_stack(
-        [table.column(c).to_numpy().astype("float64", copy=False) for c in VALUE_COLUMNS]
-    )
-    return framed(values, pd.DatetimeIndex(dates, name="date"))
-
-
-def check_origin(pieces: Iterable[Piece], instrument: Instrument, known: Known) -> None:
-    """Refuse to mix sources or currencies in one history.
-
-    Raises:
-        MixedSourceError: naming both and the remedy.
-    """
-    sources = {p.source for p in pieces}
-    currencies = {p.info.currency for p in pieces}
-    if known.info is not None:
-        sources.add(known.info.source)
-        currencies.add(known.info.meta.get("currency", instrument.currency))
-    for what, values in (("source", sources), ("currency", currencies)):
-        if len(values) > 1:
-            raise MixedSourceError(
-                f"{instrument.ticker}: the history would mix {what} {' and '.join(sorted(values))};"
-                " use another data folder (--data-dir), or move the ticker's old files away"
-            )
-
-
-def read_pieces(
+def read_slices(
     layout: Layout,
     reader: BatchReader,
     instrument: Instrument,
     until: dt.datetime | None = None,
-) -> list[Piece]:
-    """Every raw piece of a ticker (or its aliases), oldest first, collected no later than `until`.
+) -> list[BatchSlice]:
+    """Every batch slice of a ticker (or its aliases), oldest first.
+
+    Args:
+        layout: the store.
+        reader: of its batches.
+        instrument: which ticker.
+        until: an aware time; what was collected after it is left out.
 
     Raises:
         CorruptFileError: a raw batch is damaged.
     """
-    pieces: list[Piece] = []
+    slices: list[BatchSlice] = []
     for folder in partitions_with_batches(layout):
         partition = decode_ticker(folder.name)
         for batch_id in list_batch_ids(layout, partition):
             if until is None or collected_at(batch_id) <= until:
-                pieces += reader.pieces(partition, batch_id, instrument.names)
-    return sorted(pieces, key=lambda p: p.batch_id)
-
-
-def fold(rows: pd.DataFrame, pieces: Iterable[Piece]) -> Merge:
-    """Merge pieces into rows, oldest first; the counts are totals over all of them."""
-    added = revised = removed = 0
-    notes: list[str] = []
-    for piece in pieces:
-        try:
-            merge = (merge_full if piece.info.full else merge_window)(rows, piece.rows)
-        except RejectedDataError as error:
-            notes.append(str(error))
-            continue
-        rows = merge.rows
-        added, revised, removed = (
-            added + merge.added,
-            revised + merge.revised,
-            removed + merge.removed,
-        )
-        if merge.note:
-            notes.append(merge.note)
-    return Merge(rows, added, revised, removed, "; ".join(notes) or None)
-
-
-def source_adjusted(pieces: list[Piece]) -> pd.Series | None:
-    """The source's own adjusted close, when the newest piece is a whole history."""
-    if not pieces or not pieces[-1].info.full:
-        return None
-    return pieces[-1].rows["adj_close_source"]
+                slices += reader.slices(partition, batch_id, instrument.names)
+    return sorted(slices, key=lambda s: s.batch_id)
 
 
 def history_as_of(layout: Layout, instrument: Instrument, instant: dt.datetime) -> Built | None:
@@ -186,10 +142,110 @@ def history_as_of(layout: Layout, instrument: Instrument, instant: dt.datetime) 
     if instant.tzinfo is None:
         raise ValueError("instant must be aware, for example datetime(2025, 11, 1, tzinfo=UTC)")
     with BatchReader(layout) as reader:
-        pieces = read_pieces(layout, reader, instrument, instant)
-    merged = fold(empty_rows(), pieces)
+        slices = read_slices(layout, reader, instrument, instant)
+    merged = fold(empty_rows(), slices)
     if merged.rows.empty:
         return None
     with contextlib.suppress(RejectedDataError):
         return build(merged.rows, sessions(instrument.exchange))
     return None
+
+
+@dataclass(frozen=True)
+class NewHistory:
+    """A ticker's history and quarantine as they are to be published.
+
+    Attributes:
+        ticker: whose they are.
+        built: their content.
+        symbol: what the source calls it.
+        exchange: ISO 10383 MIC.
+        currency: of every price and distribution, per unit.
+        source: `yahoo`, `files` or `simulated`.
+    """
+
+    ticker: str
+    built: Built
+    symbol: str
+    exchange: str
+    currency: str
+    source: str
+
+    @classmethod
+    def of(cls, instrument: Instrument, built: Built, slices: Sequence[BatchSlice]) -> NewHistory:
+        """With what the newest of the slices that it was built from says of its origin."""
+        newest = slices[-1]
+        return cls(
+            instrument.ticker,
+            built,
+            newest.info.symbol,
+            instrument.exchange,
+            newest.info.currency,
+            newest.source,
+        )
+
+
+@dataclass(frozen=True)
+class PublishedHistory:
+    """A history on disk; `changed` False when the file held the same already."""
+
+    path: Path
+    content_hash: str
+    changed: bool
+
+
+def publish_history(
+    layout: Layout, new: NewHistory, expected: str | None = None
+) -> PublishedHistory:
+    """Publish a ticker's quarantine, then its history, each in one step.
+
+    A history names the quarantine it belongs to, so a kill between the two shows as a mismatch
+    and is mended from the raw batches. A file that holds the same already is left alone.
+
+    Args:
+        layout: the store to publish into.
+        new: content and origin; the caller holds the ticker's lock.
+        expected: content hash (SHA-256, hex) that the history must have; None when any will do.
+
+    Raises:
+        ProofError: the history has another hash than `expected`; nothing was written.
+        RejectedDataError: dates do not ascend or a price is not positive; the old history stays.
+        StoreError: the disk is full or read-only; the old file is untouched.
+    """
+    built = new.built
+    quarantine_hash, history_hash = content_hash(built.quarantine), content_hash(built.history)
+    if expected is not None and history_hash != expected:
+        raise ProofError(
+            f"{new.ticker}: rebuilt from its raw batches, the history has the hash "
+            f"{history_hash[:16]}…, the events say {expected[:16]}…"
+        )
+    origin = {
+        "ticker": new.ticker,
+        "symbol": new.symbol,
+        "exchange": new.exchange,
+        "currency": new.currency,
+        "source": new.source,
+    }
+    publish(
+        layout.of(QUARANTINE, new.ticker),
+        QUARANTINE,
+        built.quarantine,
+        origin,
+        digest=quarantine_hash,
+    )
+    path = layout.of(HISTORY, new.ticker)
+    changed = publish(
+        path,
+        HISTORY,
+        built.history,
+        origin
+        | {
+            "quarantine_hash": quarantine_hash,
+            "quarantined": built.quarantined,
+            "findings": built.quarantine.num_rows,
+            "rules": RULES_VERSION,
+        },
+        validate=validate_history,
+        digest=history_hash,
+    )
+    return PublishedHistory(path, history_hash, changed)

@@ -8,32 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from etf_pipeline.errors import CorruptFileError, StoreError
+from etf_pipeline.errors import CorruptFileError
+from etf_pipeline.model.rows import to_frame
 from etf_pipeline.model.schemas import HISTORY
+from etf_pipeline.model.yahoo_shape import completed, normalised
 from etf_pipeline.store.writer import META_KEY
-
-_USER_NAMES = {
-    "date": "date",
-    "datetime": "date",
-    "open": "open",
-    "high": "high",
-    "low": "low",
-    "close": "close",
-    "adj close": "adj_close",
-    "adj_close": "adj_close",
-    "adjclose": "adj_close",
-    "volume": "volume",
-    "dividends": "dividends",
-    "stock splits": "stock_splits",
-    "stock_splits": "stock_splits",
-    "capital gains": "capital_gains",
-    "capital_gains": "capital_gains",
-}
 
 
 @dataclass(frozen=True)
@@ -123,62 +106,13 @@ def read_adjusted(path: Path) -> tuple[pd.Series, FileInfo]:
     return read_history(path, ["adj_close"])["adj_close"], info
 
 
-def to_frame(table: pa.Table) -> pd.DataFrame:
-    """Arrow table with a `date` column as a frame indexed by naive session date."""
-    index = pd.DatetimeIndex(table.column("date").to_numpy().astype("datetime64[s]"), name="date")
-    data = {
-        name: table.column(name).to_numpy()
-        if not pa.types.is_string(table.schema.field(name).type)
-        else np.array(table.column(name).to_pylist(), dtype=object)
-        for name in table.schema.names
-        if name != "date"
-    }
-    return pd.DataFrame(data, index=index)
-
-
-def normalise_user_frame(frame: pd.DataFrame, origin: str) -> pd.DataFrame:
-    """Any Yahoo-shaped frame as one with our column names, indexed by naive session date.
-
-    Raises:
-        StoreError: no date or no close, or two different bars on one date.
-    """
-    if not isinstance(frame.index, pd.RangeIndex):
-        frame = frame.reset_index(names=frame.index.name or "Date")
-    renamed = {
-        c: _USER_NAMES[str(c).strip().lower()]
-        for c in frame.columns
-        if str(c).strip().lower() in _USER_NAMES
-    }
-    frame = frame[list(renamed)].rename(columns=renamed)
-    for name in ("date", "close"):
-        if name not in frame.columns:
-            raise StoreError(f"{origin} has no {name!r} column; columns of yfinance are expected")
-    dates = pd.DatetimeIndex(pd.to_datetime(frame["date"]))
-    if dates.tz is not None:
-        # Midnight at the exchange is the session; converting to UTC would move it a day.
-        dates = dates.tz_localize(None)
-    out = frame.drop(columns="date").astype("float64")
-    out.index = pd.DatetimeIndex(dates.normalize().astype("datetime64[s]"), name="date")
-    out = out[~(out.reset_index().duplicated().to_numpy())].sort_index(kind="stable")
-    if out.index.has_duplicates:
-        twice = out.index[out.index.duplicated()][0]
-        raise StoreError(f"{origin} has two different bars for {twice:%Y-%m-%d}; remove one")
-    return out
-
-
 def _user_frame(path: Path, frame: pd.DataFrame, wanted: list[str]) -> pd.DataFrame:
-    out = normalise_user_frame(frame, str(path))
-    out = out[out["close"].notna()]
-    if "adj_close" not in out:
-        out["adj_close"] = out["close"]
-    for name in ("dividends", "stock_splits", "capital_gains"):
-        if name not in out:
-            out[name] = 0.0
-    out["flag"] = None
-    for name in ("open", "high", "low", "volume"):
-        if name not in out:
-            out[name] = np.nan
-    return out[wanted]
+    rows = normalised(frame, str(path))
+    rows = completed(rows[rows["close"].notna()].copy())
+    if "adj_close" not in rows:
+        rows["adj_close"] = rows["close"]
+    rows["flag"] = None
+    return rows[wanted]
 
 
 def _open(path: Path) -> pq.ParquetFile:

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from etf_pipeline.errors import LockTimeoutError, StoreError
+from etf_pipeline.errors import LockTimeoutError, ReasonCode, StoreError
 from etf_pipeline.model.schemas import SCHEMA_VERSION, Table
 from etf_pipeline.store.hashing import content_hash
 from etf_pipeline.store.processes import HOST, is_gone, process_name
@@ -121,13 +121,17 @@ def write_text(path: Path, text: str) -> None:
         handle.write(text.encode())
 
 
-def sweep_temp_files(root: Path) -> int:
-    """Remove temp files that a killed process left below `root`; returns how many.
+def sweep_temp_files(*folders: Path) -> int:
+    """Remove temp files that a killed process left below `folders`; returns how many.
 
-    A file of a live process of this host stays, and so does a recent one of another host.
+    A step sweeps the folders that it writes to. A file of a live process of this host stays, and
+    so does a recent one of another host.
+
+    Raises:
+        StoreError: a folder is read-only.
     """
     swept = 0
-    for temp in root.rglob(".*.tmp"):
+    for temp in (t for folder in folders for t in folder.rglob(".*.tmp")):
         owner = temp.name.rsplit(".", 2)[-2]
         try:
             if owner.startswith(f"{HOST}-"):
@@ -191,7 +195,8 @@ def _explain(path: Path, error: OSError) -> StoreError:
             free = "free space unknown"
         return StoreError(
             f"disk full while writing {path} ({free}): free some space and run again; "
-            "the previous file is untouched"
+            "the previous file is untouched",
+            code=ReasonCode.DISK_FULL,
         )
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return StoreError(

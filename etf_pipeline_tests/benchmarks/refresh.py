@@ -45,11 +45,14 @@ def plain(url: str, out: Path) -> dict[str, float]:
 
 def ours(url: str, out: Path) -> dict[str, float]:
     """The library's two steps: download with raw batches, then histories."""
-    from etf_pipeline.ingest.collect import collect
+    from etf_pipeline.ingest.planning import Terms
+    from etf_pipeline.ingest.source import utc_now
     from etf_pipeline.ingest.sources.yahoo import YahooSource
     from etf_pipeline.settings import Settings
+    from etf_pipeline.steps.download import download
     from etf_pipeline.steps.histories import update_histories
-    from etf_pipeline.store.layout import Layout
+    from etf_pipeline.steps.result import Run
+    from etf_pipeline.store.store import Store
     from etf_pipeline_tests.support import instrument
 
     settings = Settings(data_dir=out, yahoo_url=url)
@@ -61,10 +64,11 @@ def ours(url: str, out: Path) -> dict[str, float]:
     seconds = []
     for run in ("first", "second"):
         started = time.perf_counter()
-        found = collect(Layout(out), YahooSource(settings), "XASX", instruments, settings, run)
-        outcomes = update_histories(Layout(out), "XASX", instruments, 60)
+        store, step = Store.at(out, 60), Run(run, utc_now(), "XASX")
+        found = download(store, step, YahooSource(settings), instruments, Terms.of(settings))
+        updated = update_histories(store, step, instruments)
         seconds.append(time.perf_counter() - started)
-        assert all(o.good for o in (*found.outcomes, *outcomes))
+        assert not (found.bad or updated.bad)
     return {"seconds": seconds[0], "again": seconds[1]}
 
 

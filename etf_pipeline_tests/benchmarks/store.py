@@ -79,19 +79,21 @@ def memory(folder: Path) -> dict[str, float]:
     import datetime as dt
 
     from etf_pipeline.steps.histories import update_histories
+    from etf_pipeline.steps.result import Run
     from etf_pipeline.store.batches import BatchWriter, new_batch_id
-    from etf_pipeline.store.layout import Layout
+    from etf_pipeline.store.store import Store
     from etf_pipeline_tests.support import asx_days, bars, instrument, walk
 
-    layout, days = Layout(folder), asx_days("2005-01-04", ROWS)
-    batch_id = new_batch_id(dt.datetime(2025, 11, 12, tzinfo=dt.UTC), "bench")
+    store, days = Store.at(folder, 60), asx_days("2005-01-04", ROWS)
+    run = Run("bench", dt.datetime(2025, 11, 12, tzinfo=dt.UTC), "XASX")
+    batch_id = new_batch_id(run.recorded_at, run.run_id)
     instruments = [instrument(f"T{i:04d}") for i in range(TICKERS)]
-    with BatchWriter(layout, "XASX", batch_id, "yahoo") as batch:
+    with BatchWriter(store.layout, run.partition, batch_id, "yahoo") as batch:
         for i, one in enumerate(instruments):
             rows = bars(days, walk(ROWS, seed=i)).assign(adj_close_source=float("nan"))
             batch.add(one.ticker, one.symbol, "XASX", "AUD", True, rows)
     started = time.perf_counter()
-    outcomes = update_histories(layout, "XASX", instruments, 60)
+    outcomes = update_histories(store, run, instruments).outcomes
     seconds = time.perf_counter() - started
     assert all(o.outcome == "collected" for o in outcomes)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

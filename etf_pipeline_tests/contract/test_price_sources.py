@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from etf_pipeline.errors import SettingsError
-from etf_pipeline.ingest.collect import check_identity
+from etf_pipeline.ingest.answers import check_identity
 from etf_pipeline.ingest.source import DOWNLOAD_COLUMNS, Download, FetchFailure, Request
 from etf_pipeline.ingest.sources.files import FilesSource
 from etf_pipeline.ingest.sources.simulated import SimulatedSource, simulate

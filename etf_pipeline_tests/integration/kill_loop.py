@@ -20,15 +20,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from etf_pipeline.ingest.collect import collect
+from etf_pipeline.ingest.planning import Terms
 from etf_pipeline.ingest.sources.files import FilesSource
 from etf_pipeline.model.schemas import RISK_METRICS
 from etf_pipeline.risk.tables import risk_table
-from etf_pipeline.settings import Settings
+from etf_pipeline.steps.download import download
 from etf_pipeline.steps.histories import update_histories
-from etf_pipeline.store.layout import Layout
+from etf_pipeline.steps.result import Run
 from etf_pipeline.store.prices import load_prices
 from etf_pipeline.store.reader import read_history
+from etf_pipeline.store.store import Store
 from etf_pipeline.store.writer import publish, sweep_temp_files
 from etf_pipeline_tests.support import asx_days, bars, instrument, walk, yahoo_rows
 
@@ -53,12 +54,12 @@ def hook(event: str, args: tuple[object, ...]) -> None:
 
 def work(root: Path, prices: Path, now: dt.datetime, run_id: str) -> None:
     """One whole run: download, histories, and a derived table."""
-    layout, settings = Layout(root), Settings(lock_timeout_seconds=30)
-    sweep_temp_files(root)
-    source = FilesSource(prices)
-    collect(layout, source, "XASX", INSTRUMENTS, settings, run_id, clock=lambda: now)
-    outcomes = update_histories(layout, "XASX", INSTRUMENTS, 30)
-    assert all(o.good for o in outcomes), outcomes
+    store, run = Store.at(root, 30), Run(run_id, now, "XASX")
+    download(store, run, FilesSource(prices), INSTRUMENTS, Terms(), clock=lambda: now)
+    result = update_histories(store, run, INSTRUMENTS)
+    assert not result.bad, result.bad
+    layout = store.layout
+    sweep_temp_files(layout.folder(RISK_METRICS))
     table = risk_table([load_prices(layout, t) for t in TICKERS])
     publish(layout.of(RISK_METRICS, now.date()), RISK_METRICS, table)
 

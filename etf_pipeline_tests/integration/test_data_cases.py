@@ -13,11 +13,11 @@ import pandas as pd
 import pytest
 
 from etf_pipeline.model.calendars import sessions
+from etf_pipeline.model.rows import to_frame
 from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline.risk.tables import risk_table
 from etf_pipeline.store.histories import history_as_of
 from etf_pipeline.store.prices import load_prices
-from etf_pipeline.store.reader import to_frame
 from etf_pipeline_tests.support import World, asx_days, bars, instrument, walk
 
 DAYS = asx_days("2024-09-02", 300)
@@ -253,20 +253,20 @@ def _scaled(rows, factor):
 
 
 def test_sources_are_never_mixed_in_one_history(world: World, tmp_path):
-    from etf_pipeline.ingest.collect import collect
+    from etf_pipeline.ingest.planning import Terms
     from etf_pipeline.ingest.sources.simulated import SimulatedSource
+    from etf_pipeline.steps.download import download
+    from etf_pipeline.steps.result import Run
 
     world.serve("VAS", ROWS)
     world.run(VAS)
     before = world.bytes_on_disk()
-    collect(
-        world.layout,
+    download(
+        world.store,
+        Run("sim", world.now, "XASX"),
         SimulatedSource(lambda: world.now),
-        "XASX",
         [VAS],
-        world.settings,
-        "sim",
-        full=True,
+        Terms(full=True),
         clock=lambda: world.now,
     )
     outcome = world.update(VAS)["VAS"]

@@ -13,14 +13,14 @@ from etf_pipeline.cli.app import app
 from etf_pipeline.events.facts import events_of_manifest
 from etf_pipeline.events.recorder import Recorder
 from etf_pipeline.events.settings import load_event_settings
-from etf_pipeline.ingest.collect import collect
+from etf_pipeline.ingest.planning import Terms
 from etf_pipeline.ingest.sources.simulated import SimulatedSource
 from etf_pipeline.model.schemas import HISTORY, MANIFEST
-from etf_pipeline.settings import Settings
 from etf_pipeline.steps.catalogue_freshness import open_catalogue
+from etf_pipeline.steps.download import download
 from etf_pipeline.steps.histories import update_histories
-from etf_pipeline.store.layout import Layout
-from etf_pipeline.store.manifests import write_manifest
+from etf_pipeline.steps.result import Run
+from etf_pipeline.store.store import Store
 from etf_pipeline_tests.conftest import ROOT
 from etf_pipeline_tests.pipeline.support import PORTFOLIOS, execute, make_pipeline
 from etf_pipeline_tests.support import instrument
@@ -30,7 +30,7 @@ NOW = dt.datetime(2025, 11, 12, 12, tzinfo=dt.UTC)
 
 def simulated_store(root):
     """Four simulated histories below `root`; the batch and the outcomes have their manifests."""
-    layout = Layout(root)
+    store, run = Store.at(root, 10), Run("docs", NOW, "XASX")
     kinds = {
         "VAS": "australian_equity",
         "VGS": "international_equity",
@@ -38,19 +38,10 @@ def simulated_store(root):
         "VAF": "fixed_income",
     }
     instruments = [instrument(t, asset_class=k) for t, k in kinds.items()]
-    collected = collect(
-        layout,
-        SimulatedSource(lambda: NOW),
-        "XASX",
-        instruments,
-        Settings(),
-        "docs",
-        clock=lambda: NOW,
-    )
-    updated = update_histories(layout, "XASX", instruments, 10)
-    for asset, outcomes in (("raw_prices", collected.outcomes), ("price_history", updated)):
-        write_manifest(layout, asset, "docs", "XASX", outcomes, NOW, "simulated")
-    return layout
+    source = SimulatedSource(lambda: NOW)
+    download(store, run, source, instruments, Terms(), clock=lambda: NOW)
+    update_histories(store, run, instruments)
+    return store.layout
 
 
 def commands(page):

@@ -11,11 +11,12 @@ import pytest
 
 from etf_pipeline import ETFDataProvider
 from etf_pipeline.errors import InsufficientDataError, UnknownTickerError
-from etf_pipeline.ingest.collect import collect
+from etf_pipeline.ingest.planning import Terms
 from etf_pipeline.ingest.sources.files import FilesSource
-from etf_pipeline.settings import Settings
+from etf_pipeline.steps.download import download
 from etf_pipeline.steps.histories import update_histories
-from etf_pipeline.store.layout import Layout
+from etf_pipeline.steps.result import Run
+from etf_pipeline.store.store import Store
 from etf_pipeline_tests.support import asx_days, bars, instrument, walk, yahoo_rows
 
 FOUR = ["VAS", "VGS", "VTS", "VAF"]
@@ -24,10 +25,9 @@ NOW = dt.datetime(2025, 11, 12, 12, tzinfo=dt.UTC)
 
 def fill(root, folder, tickers, run="one"):
     instruments = [instrument(t) for t in tickers]
-    collect(
-        Layout(root), FilesSource(folder), "XASX", instruments, Settings(), run, clock=lambda: NOW
-    )
-    update_histories(Layout(root), "XASX", instruments, 10)
+    store, this_run = Store.at(root, 10), Run(run, NOW, "XASX")
+    download(store, this_run, FilesSource(folder), instruments, Terms(), clock=lambda: NOW)
+    update_histories(store, this_run, instruments)
 
 
 @pytest.fixture(scope="module")

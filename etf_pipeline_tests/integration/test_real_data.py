@@ -14,7 +14,7 @@ from etf_pipeline.history.quality import assess
 from etf_pipeline.ingest.source import Request
 from etf_pipeline.ingest.sources.files import FilesSource
 from etf_pipeline.model.calendars import sessions
-from etf_pipeline.store.reader import normalise_user_frame
+from etf_pipeline.model.yahoo_shape import normalised
 from etf_pipeline_tests.support import instrument
 
 pytestmark = pytest.mark.real_data
@@ -51,7 +51,7 @@ SHIFTS = ("level_shift", "unit_change")
 
 
 def load(real_data, ticker):
-    frame = normalise_user_frame(pd.read_parquet(real_data / "raw" / f"{ticker}.parquet"), ticker)
+    frame = normalised(pd.read_parquet(real_data / "raw" / f"{ticker}.parquet"), ticker)
     if "capital_gains" not in frame:
         frame["capital_gains"] = 0.0
     return frame

@@ -8,11 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etf_pipeline.history.build import build
-from etf_pipeline.history.merge import empty_rows, merge_full, merge_window, needs_full, tidy
+from etf_pipeline.history.merge import (
+    merge_full,
+    merge_window,
+    needs_full,
+    tidy,
+)
+from etf_pipeline.history.slices import BatchSlice, SliceInfo, fold
 from etf_pipeline.model.calendars import sessions
-from etf_pipeline.store.batches import Piece, PieceInfo, collected_at, new_batch_id
+from etf_pipeline.model.rows import empty_rows
+from etf_pipeline.store.batches import collected_at, new_batch_id
 from etf_pipeline.store.hashing import content_hash
-from etf_pipeline.store.histories import fold
 from etf_pipeline_tests.support import asx_days, bars, walk
 
 N = 80
@@ -93,14 +99,14 @@ def test_a_restatement_is_one_version(rows, cut, ratio):
 
 
 @given(downloads(), slices)
-def test_folding_pieces_is_the_same_as_merging_one_after_another(rows, parts):
+def test_folding_slices_is_the_same_as_merging_one_after_another(rows, parts):
     start = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
-    pieces, known = [], empty_rows()
+    found, known = [], empty_rows()
     for i, part in enumerate([slice(0, 20), *parts]):
-        info = PieceInfo("VAS", "VAS.AX", "XASX", "AUD", i == 0, 0)
+        info = SliceInfo("VAS", "VAS.AX", "XASX", "AUD", i == 0, 0)
         batch_id = new_batch_id(start + dt.timedelta(seconds=i), f"run-{i}")
-        pieces.append(Piece(info, batch_id, "yahoo", rows[part]))
+        found.append(BatchSlice(info, batch_id, "yahoo", rows[part]))
         known = (merge_full if i == 0 else merge_window)(known, rows[part]).rows
-    assert fold(empty_rows(), pieces).rows.equals(known)
-    assert [p.batch_id for p in pieces] == sorted(p.batch_id for p in pieces)
-    assert collected_at(pieces[-1].batch_id) == start + dt.timedelta(seconds=len(pieces) - 1)
+    assert fold(empty_rows(), found).rows.equals(known)
+    assert [s.batch_id for s in found] == sorted(s.batch_id for s in found)
+    assert collected_at(found[-1].batch_id) == start + dt.timedelta(seconds=len(found) - 1)

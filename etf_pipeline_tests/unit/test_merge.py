@@ -4,12 +4,12 @@ import pytest
 from etf_pipeline.errors import RejectedDataError
 from etf_pipeline.history.merge import (
     drop_unfinished,
-    empty_rows,
     merge_full,
     merge_window,
     needs_full,
     tidy,
 )
+from etf_pipeline.model.rows import empty_rows
 from etf_pipeline_tests.support import asx_days, bars, walk
 
 DAYS = asx_days("2025-01-02", 60)

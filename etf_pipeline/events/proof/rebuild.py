@@ -10,14 +10,15 @@ from typing import Literal
 from etf_pipeline.errors import CorruptFileError, EtfError, ProofError
 from etf_pipeline.events.model.state import EtfState
 from etf_pipeline.events.model.types import ETFDataCollected, ETFDataUpdated
-from etf_pipeline.history.build import RULES_VERSION
-from etf_pipeline.history.merge import empty_rows
+from etf_pipeline.history.build import RULES_VERSION, build
+from etf_pipeline.history.slices import BatchSlice, fold, source_adjusted
+from etf_pipeline.model.calendars import sessions
 from etf_pipeline.model.instruments import Instrument
+from etf_pipeline.model.rows import empty_rows
 from etf_pipeline.model.schemas import RAW
-from etf_pipeline.steps.histories import publish_history
-from etf_pipeline.store.batches import BatchReader, Piece
+from etf_pipeline.store.batches import BatchReader
 from etf_pipeline.store.hashing import file_hash
-from etf_pipeline.store.histories import fold, read_pieces
+from etf_pipeline.store.histories import NewHistory, publish_history, read_slices
 from etf_pipeline.store.layout import Layout
 
 log = logging.getLogger(__name__)
@@ -64,25 +65,25 @@ class Rebuilder:
         if updated is None:
             return Rebuilt(etf.ticker, "unproven", reason="no event says what its history was")
         try:
-            pieces = self.pieces(etf.ticker, updated.batch_id, etf.batches)
-            rows = self._publish(etf.ticker, pieces, updated)
+            slices = self.slices(etf.ticker, updated.batch_id, etf.batches)
+            rows = self._publish(etf.ticker, slices, updated)
         except EtfError as error:
             return Rebuilt(etf.ticker, "differs", reason=str(error))
-        return Rebuilt(etf.ticker, "proved", rows, len(pieces), updated.content_hash)
+        return Rebuilt(etf.ticker, "proved", rows, len(slices), updated.content_hash)
 
     def rebuild_unproven(self, ticker: str, newest: str) -> Rebuilt:
         """A history from batches alone, as no event tells what it was."""
         try:
-            pieces = self.pieces(ticker, newest)
-            rows = self._publish(ticker, pieces, None)
+            slices = self.slices(ticker, newest)
+            rows = self._publish(ticker, slices, None)
         except EtfError as error:
             return Rebuilt(ticker, "differs", reason=str(error))
-        return Rebuilt(ticker, "unproven", rows, len(pieces), reason="no event to compare with")
+        return Rebuilt(ticker, "unproven", rows, len(slices), reason="no event to compare with")
 
-    def pieces(
+    def slices(
         self, ticker: str, newest: str, named: Iterable[ETFDataCollected] = ()
-    ) -> list[Piece]:
-        """The raw pieces of a ticker up to a batch, each batch that an event names checked.
+    ) -> list[BatchSlice]:
+        """The batch slices of a ticker up to a batch, each batch that an event names checked.
 
         Raises:
             CorruptFileError: a batch is gone or is not what it was when the event was made.
@@ -90,13 +91,13 @@ class Rebuilder:
         for event in named:
             if event.batch_id <= newest:
                 self._check(event)
-        found = read_pieces(self._layout, self._reader, self._instrument(ticker, None))
-        pieces = [p for p in found if p.batch_id <= newest]
-        if not pieces:
+        found = read_slices(self._layout, self._reader, self._instrument(ticker, None))
+        slices = [s for s in found if s.batch_id <= newest]
+        if not slices:
             raise CorruptFileError(
                 f"{ticker}: none of its raw batches is in {self._layout.folder(RAW)}"
             )
-        return pieces
+        return slices
 
     def _check(self, event: ETFDataCollected) -> None:
         key = (event.partition, event.batch_id)
@@ -110,21 +111,15 @@ class Rebuilder:
                 f"raw batch {path} is not the file that was collected: restore it from a backup"
             )
 
-    def _publish(self, ticker: str, pieces: list[Piece], updated: ETFDataUpdated | None) -> int:
-        merged = fold(empty_rows(), pieces)
+    def _publish(
+        self, ticker: str, slices: list[BatchSlice], updated: ETFDataUpdated | None
+    ) -> int:
+        merged = fold(empty_rows(), slices)
+        instrument = self._instrument(ticker, slices[-1])
+        built = build(merged.rows, sessions(instrument.exchange), source_adjusted(slices))
         expected = updated.content_hash if updated is not None else None
         try:
-            publish_history(
-                self._into,
-                self._instrument(ticker, pieces[-1]),
-                merged.rows,
-                pieces,
-                merged.added,
-                merged.revised,
-                merged.note,
-                True,
-                expected,
-            )
+            publish_history(self._into, NewHistory.of(instrument, built, slices), expected)
         except ProofError as error:
             if updated is not None and updated.rules_version not in (None, RULES_VERSION):
                 raise ProofError(
@@ -134,13 +129,13 @@ class Rebuilder:
             raise
         return len(merged.rows)
 
-    def _instrument(self, ticker: str, piece: Piece | None) -> Instrument:
+    def _instrument(self, ticker: str, newest: BatchSlice | None) -> Instrument:
         known = self._instruments.get(ticker)
         if known is not None:
             return known
-        if piece is None:
+        if newest is None:
             return Instrument(ticker, "", "", "", "", "", "")
-        info = piece.info
+        info = newest.info
         return Instrument(ticker, info.symbol, info.exchange, ticker, "", "", info.currency)
 
 

@@ -1,1 +1,37 @@
-"""Where prices come from, a module each: Yahoo, folders of files, simulation."""
+"""The price sources, and the one place where a setting becomes one of them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+from etf_pipeline.errors import SettingsError
+from etf_pipeline.ingest.source import Clock, PriceSource, utc_now
+from etf_pipeline.settings import Settings
+
+
+def open_source(name: str, settings: Settings, clock: Clock = utc_now) -> PriceSource:
+    """The price source that a setting names; never another one.
+
+    Args:
+        name: `yahoo`, `files:DIR` or `simulated`.
+        settings: how hard to try, and how long after the close a bar is final.
+        clock: what time it is, for simulated prices.
+
+    Raises:
+        SettingsError: no such source, or no such folder.
+    """
+    # Only the source that is used is imported: yfinance alone takes longer than the rest of a run.
+    if name == "yahoo":
+        from etf_pipeline.ingest.sources.yahoo import YahooSource
+
+        return YahooSource(settings)
+    if name.startswith("files:"):
+        from etf_pipeline.ingest.sources.files import FilesSource
+
+        return FilesSource(Path(name.removeprefix("files:")))
+    if name == "simulated":
+        from etf_pipeline.ingest.sources.simulated import SimulatedSource
+
+        return SimulatedSource(clock, dt.timedelta(minutes=settings.close_delay_minutes))
+    raise SettingsError(f"source {name!r}: must be yahoo, files:DIR or simulated")

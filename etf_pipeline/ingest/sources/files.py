@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from etf_pipeline.errors import EtfError, SettingsError, StoreError
+from etf_pipeline.errors import EtfError, ReasonCode, SettingsError, StoreError
 from etf_pipeline.history.adjust import unadjusted
-from etf_pipeline.ingest.source import DOWNLOAD_COLUMNS, Download, FetchFailure, Request
+from etf_pipeline.ingest.source import REJECTED, Download, FetchFailure, Request
 from etf_pipeline.model.file_names import encode_ticker
-from etf_pipeline.store.reader import normalise_user_frame
+from etf_pipeline.model.outcomes import FailureKind
+from etf_pipeline.model.rows import DOWNLOAD_COLUMNS
+from etf_pipeline.model.yahoo_shape import completed, normalised
 
 _PRICES = ("open", "high", "low", "close")
 
@@ -38,7 +40,7 @@ class FilesSource:
             try:
                 yield self._read(request)
             except EtfError as error:
-                yield FetchFailure(request, "rejected", str(error))
+                yield FetchFailure(request, REJECTED, ReasonCode.UNREADABLE_ANSWER, str(error))
 
     def _read(self, request: Request) -> Download | FetchFailure:
         instrument = request.instrument
@@ -52,15 +54,19 @@ class FilesSource:
         path = next((p for p in paths if p.is_file()), None)
         if path is None:
             return FetchFailure(
-                request, "missing", f"no {instrument.ticker}.parquet or .csv in {self._folder}"
+                request,
+                FailureKind.MISSING,
+                ReasonCode.SYMBOL_MISSING,
+                f"no {instrument.ticker}.parquet or .csv in {self._folder}",
             )
-        rows = _normalised(path)
+        rows = _read(path)
         if request.start is not None:
             rows = rows[rows.index.to_numpy() >= np.datetime64(request.start, "s")]
         return Download(request, rows, instrument.symbol, instrument.currency)
 
 
-def _normalised(path: Path) -> pd.DataFrame:
+def _read(path: Path) -> pd.DataFrame:
+    """A file's rows, unadjusted, with the columns of `DOWNLOAD_COLUMNS`."""
     try:
         frame = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
     except (OSError, ValueError, pa.ArrowException) as error:
@@ -70,13 +76,7 @@ def _normalised(path: Path) -> pd.DataFrame:
     ):
         # The date as written is the session; offsets after it only say which midnight.
         frame[date] = pd.to_datetime(frame[date].astype(str).str.slice(0, 10), format="%Y-%m-%d")
-    rows = normalise_user_frame(frame, str(path))
-    for name in ("dividends", "stock_splits", "capital_gains"):
-        if name not in rows:
-            rows[name] = 0.0
-    for name in ("open", "high", "low", "volume"):
-        if name not in rows:
-            rows[name] = np.nan
+    rows = completed(normalised(frame, str(path)))
     if "adj_close" not in rows:
         rows = rows.assign(adj_close=rows["close"])
         factor = unadjusted(rows["close"], rows["dividends"], rows["capital_gains"]) / rows["close"]

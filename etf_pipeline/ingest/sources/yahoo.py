@@ -18,16 +18,24 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 import numpy as np
 import pandas as pd
 
+from etf_pipeline.errors import ReasonCode
 from etf_pipeline.ingest.backoff import SharedBackoff
-from etf_pipeline.ingest.source import DOWNLOAD_COLUMNS, Download, FetchFailure, Request
+from etf_pipeline.ingest.source import Download, FetchFailure, Request
 from etf_pipeline.model.calendars import time_zone
+from etf_pipeline.model.outcomes import FailureKind
+from etf_pipeline.model.rows import DOWNLOAD_COLUMNS
+from etf_pipeline.model.yahoo_shape import session_dates
 from etf_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from yfinance import Ticker
+    from yfinance.exceptions import YFTickerMissingError
 
 log = logging.getLogger(__name__)
 _YAHOO_NAMES = {
@@ -77,24 +85,24 @@ class YahooSource:
             pool.shutdown(wait=done, cancel_futures=True)
 
     def _fetch_one(self, request: Request, left: threading.Event) -> Download | FetchFailure:
-        reason = "not tried"
+        code, reason = ReasonCode.INTERRUPTED, "not tried"
         for attempt in range(self._settings.yahoo_attempts):
             if left.is_set():
                 break
             if not self._backoff.wait(self._deadline):
                 limit = self._settings.run_deadline_seconds
                 text = f"run deadline of {limit:g} s reached ({reason})"
-                return FetchFailure(request, "transient", text)
+                return FetchFailure(request, FailureKind.TRANSIENT, ReasonCode.RUN_DEADLINE, text)
             started = time.monotonic()
             try:
                 answer = self._ask(request)
             except Exception as error:  # every failure of one ticker is that ticker's answer
-                kind, reason = _classify(error)
-                if kind == "missing":
-                    return FetchFailure(request, kind, reason)
+                code, reason = _classify(error)
+                if code is ReasonCode.SYMBOL_MISSING:
+                    return FetchFailure(request, FailureKind.MISSING, code, reason)
                 log.info("%s: try %d: %s", request.instrument.symbol, attempt + 1, reason)
                 _forget_cached_answers()
-                if kind == "rate_limited":
+                if code is ReasonCode.RATE_LIMITED:
                     self._backoff.rate_limited(started)
                 elif attempt + 1 < self._settings.yahoo_attempts:
                     self._backoff.pause(attempt, self._deadline)
@@ -102,15 +110,14 @@ class YahooSource:
                 self._backoff.answered()
                 return answer
         tries = self._settings.yahoo_attempts
-        return FetchFailure(request, "transient", f"{reason} (tried {tries} times)")
+        return FetchFailure(request, FailureKind.TRANSIENT, code, f"{reason} (tried {tries} times)")
 
     def _ask(self, request: Request) -> Download | FetchFailure:
         import yfinance
 
         instrument = request.instrument
         ticker = yfinance.Ticker(instrument.symbol)
-        # The exchange's zone is known; otherwise yfinance asks Yahoo for it first, every time.
-        ticker._tz = time_zone(instrument.exchange)
+        tell_zone(ticker, time_zone(instrument.exchange))
         span: dict[str, Any] = {"start": request.start} if request.start else {"period": "max"}
         frame = ticker.history(
             interval="1d",
@@ -132,11 +139,8 @@ class YahooSource:
 
 
 def _normalised(frame: pd.DataFrame) -> pd.DataFrame:
-    index = pd.DatetimeIndex(frame.index)
-    if index.tz is not None:
-        # The bar's date at the exchange is the session, whatever the host's zone.
-        index = index.tz_localize(None)
-    dates = index.to_numpy().astype("datetime64[D]").astype("datetime64[s]")
+    """Yfinance's answer as rows with the columns of `DOWNLOAD_COLUMNS`, ascending."""
+    dates = session_dates(pd.DatetimeIndex(frame.index))
     values = np.zeros((len(frame), len(DOWNLOAD_COLUMNS)))
     for i, name in enumerate(DOWNLOAD_COLUMNS):
         column = _YAHOO_NAMES[name]
@@ -148,22 +152,44 @@ def _normalised(frame: pd.DataFrame) -> pd.DataFrame:
     return rows if rows.index.is_monotonic_increasing else rows.sort_index()
 
 
-def _classify(error: Exception) -> tuple[str, str]:
-    """`rate_limited`, `missing` or `transient`, and the reason in words."""
+def tell_zone(ticker: Ticker, zone: str) -> None:
+    """Tell yfinance the exchange's time zone; otherwise it asks Yahoo for it first, every time.
+
+    There is no public way to say it: the one private attribute of yfinance that is used here.
+
+    Args:
+        ticker: not asked for anything yet.
+        zone: IANA name.
+    """
+    ticker._tz = zone
+
+
+def _classify(error: Exception) -> tuple[ReasonCode, str]:
+    """Why there is no answer: as a code, and in words."""
     from yfinance.exceptions import YFRateLimitError, YFTickerMissingError
 
+    unreachable = ReasonCode.SOURCE_UNREACHABLE
     if isinstance(error, YFRateLimitError):
-        return "rate_limited", "Yahoo answered 429 (too many requests)"
+        return ReasonCode.RATE_LIMITED, "Yahoo answered 429 (too many requests)"
     if isinstance(error, YFTickerMissingError):
-        text = str(error)
-        if any(word in text.lower() for word in _MISSING_WORDS):
-            return "missing", f"Yahoo has no prices for it ({text})"
-        return "transient", f"Yahoo answered: {text}"
-    if isinstance(error, json.JSONDecodeError) or "JSONDecodeError" in type(error).__name__:
-        return "transient", "Yahoo's answer was not JSON (an error page, or cut short)"
+        if _says_missing(error):
+            return ReasonCode.SYMBOL_MISSING, f"Yahoo has no prices for it ({error})"
+        return unreachable, f"Yahoo answered: {error}"
+    if isinstance(error, json.JSONDecodeError):
+        return unreachable, "Yahoo's answer was not JSON (an error page, or cut short)"
     if isinstance(error, (KeyError, TypeError, IndexError, AttributeError, ValueError)):
-        return "transient", f"Yahoo's answer was incomplete ({type(error).__name__}: {error})"
-    return "transient", f"{type(error).__name__}: {error}"
+        return unreachable, f"Yahoo's answer was incomplete ({type(error).__name__}: {error})"
+    return unreachable, f"{type(error).__name__}: {error}"
+
+
+def _says_missing(error: YFTickerMissingError) -> bool:
+    """Whether yfinance means that there is no such symbol, and not that something went wrong.
+
+    Yfinance raises this one type for both, and of what Yahoo gave as the reason there is only the
+    English text: here alone a text decides.
+    """
+    text = str(error).lower()
+    return any(words in text for words in _MISSING_WORDS)
 
 
 def _forget_cached_answers() -> None:

@@ -9,13 +9,11 @@ from etf_pipeline.orchestration.assets.config import HistoryConfig
 from etf_pipeline.orchestration.assets.declared import OWNERS, deps, table_metadata
 from etf_pipeline.orchestration.checks import HISTORY_CHECKS, history_check_results
 from etf_pipeline.orchestration.failures import raise_if_nothing_good
-from etf_pipeline.orchestration.metadata import (
-    data_version,
-    outcome_metadata,
-)
+from etf_pipeline.orchestration.metadata import materialised
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.steps.histories import update_histories
-from etf_pipeline.store.manifests import write_manifest
+from etf_pipeline.steps.history_checks import examine
+from etf_pipeline.steps.result import Run
 
 # A long Easter weekend has four days without a session; two more and something is wrong.
 FRESHNESS = dg.FreshnessPolicy.time_window(
@@ -43,31 +41,17 @@ def price_history_asset(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDe
         config: HistoryConfig,
         pipeline: dg.ResourceParam[Pipeline],
     ) -> dg.MaterializeResult:
-        layout, partition = pipeline.layout, context.partition_key
-        instruments = pipeline.universe.in_partition(partition, config.tickers or None)
-        outcomes = update_histories(
-            layout,
-            partition,
+        run = Run(context.run_id, dt.datetime.now(dt.UTC), context.partition_key)
+        instruments = pipeline.universe.in_partition(run.partition, config.tickers or None)
+        result = update_histories(
+            pipeline.store,
+            run,
             instruments,
-            pipeline.settings.lock_timeout_seconds,
-            pipeline.report("price_history"),
+            source=pipeline.settings.source,
+            progress=pipeline.report("price_history"),
         )
-        manifest = write_manifest(
-            layout,
-            "price_history",
-            context.run_id,
-            partition,
-            outcomes,
-            dt.datetime.now(dt.UTC),
-            pipeline.settings.source,
-        )
-        raise_if_nothing_good(outcomes, "price_history")
-        hashes = [f"{o.subject}:{o.content_hash}" for o in outcomes if o.content_hash]
-        return dg.MaterializeResult(
-            metadata=outcome_metadata(outcomes, manifest)
-            | {"dagster/uri": layout.folder(HISTORY).resolve().as_uri()},
-            data_version=data_version(hashes),
-            check_results=history_check_results(layout, instruments, outcomes),
-        )
+        raise_if_nothing_good(result.outcomes, "price_history")
+        examined = examine(pipeline.store, instruments, result)
+        return materialised(result, history_check_results(examined, result.outcomes))
 
     return price_history

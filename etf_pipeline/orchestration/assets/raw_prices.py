@@ -4,7 +4,8 @@ import datetime as dt
 
 import dagster as dg
 
-from etf_pipeline.ingest.collect import collect
+from etf_pipeline.ingest.planning import Terms
+from etf_pipeline.model.outcomes import sentences
 from etf_pipeline.model.schemas import RAW
 from etf_pipeline.orchestration.assets.config import IngestConfig
 from etf_pipeline.orchestration.assets.declared import OWNERS, table_metadata
@@ -13,10 +14,10 @@ from etf_pipeline.orchestration.failures import (
     raise_if_nothing_good,
     retry_policy,
 )
-from etf_pipeline.orchestration.metadata import data_version, outcome_metadata
+from etf_pipeline.orchestration.metadata import materialised
 from etf_pipeline.orchestration.resources import Pipeline
-from etf_pipeline.store.manifests import write_manifest
-from etf_pipeline.store.writer import sweep_temp_files
+from etf_pipeline.steps.download import download
+from etf_pipeline.steps.result import Run, StepResult
 
 ANSWERED = dg.AssetCheckSpec(
     "every_ticker_answered",
@@ -47,49 +48,28 @@ def raw_prices_asset(
         config: IngestConfig,
         pipeline: dg.ResourceParam[Pipeline],
     ) -> dg.MaterializeResult:
-        layout, partition = pipeline.layout, context.partition_key
-        sweep_temp_files(layout.root)
-        instruments = pipeline.universe.in_partition(partition, config.tickers or None)
-        source = pipeline.open_source(config.source)
-        progress = pipeline.report("raw_prices")
+        run = Run(context.run_id, dt.datetime.now(dt.UTC), context.partition_key)
         with not_retried_when_interrupted():
-            found = collect(
-                layout,
-                source,
-                partition,
-                instruments,
-                pipeline.settings,
-                context.run_id,
-                full=config.full_refresh,
+            result = download(
+                pipeline.store,
+                run,
+                pipeline.open_source(config.source),
+                pipeline.universe.in_partition(run.partition, config.tickers or None),
+                Terms.of(pipeline.settings, config.full_refresh),
                 clock=pipeline.clock,
-                progress=progress,
+                progress=pipeline.report("raw_prices"),
             )
-        manifest = write_manifest(
-            layout,
-            "raw_prices",
-            context.run_id,
-            partition,
-            found.outcomes,
-            dt.datetime.now(dt.UTC),
-            source.name,
-        )
-        raise_if_nothing_good(found.outcomes, "raw_prices")
-        bad = [o for o in found.outcomes if not o.good]
-        uri = layout.of(RAW, partition, found.batch_id).resolve().as_uri() if found.batch_id else ""
-        return dg.MaterializeResult(
-            metadata=outcome_metadata(found.outcomes, manifest)
-            | {"source": source.name, "batch_id": found.batch_id or "nothing new"}
-            | ({"dagster/uri": uri} if uri else {}),
-            data_version=data_version([found.batch_id]) if found.batch_id else None,
-            check_results=[
-                dg.AssetCheckResult(
-                    check_name=ANSWERED.name,
-                    passed=not bad,
-                    severity=dg.AssetCheckSeverity.WARN,
-                    description="; ".join(f"{o.subject}: {o.reason}" for o in bad[:20]) or None,
-                    metadata={"not_answered": [o.subject for o in bad]},
-                )
-            ],
-        )
+        raise_if_nothing_good(result.outcomes, "raw_prices")
+        return materialised(result, [_answered(result)])
 
     return raw_prices
+
+
+def _answered(result: StepResult) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name=ANSWERED.name,
+        passed=not result.bad,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=sentences(result.bad) or None,
+        metadata={"not_answered": [o.subject for o in result.bad]},
+    )

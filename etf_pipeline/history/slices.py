@@ -1,0 +1,91 @@
+"""Batch slices: one ticker's part of one raw batch, and what many of them make together. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from etf_pipeline.errors import MixedSourceError, RejectedDataError
+from etf_pipeline.history.merge import Merge, merge_full, merge_window
+from etf_pipeline.model.outcomes import Remark
+
+
+@dataclass(frozen=True)
+class SliceInfo:
+    """What a batch says of one ticker: how it was asked for and what the source called it.
+
+    Attributes:
+        full: whether the whole history was asked for, or a trailing window.
+        row_group: its place in the batch's file.
+    """
+
+    ticker: str
+    symbol: str
+    exchange: str
+    currency: str
+    full: bool
+    row_group: int
+
+
+@dataclass(frozen=True)
+class BatchSlice:
+    """One ticker's rows of one batch: the columns of `rows.DOWNLOAD_COLUMNS`, by session date."""
+
+    info: SliceInfo
+    batch_id: str
+    source: str
+    rows: pd.DataFrame
+
+
+def fold(rows: pd.DataFrame, slices: Iterable[BatchSlice]) -> Merge:
+    """Merge slices into rows, oldest first; the counts are totals over all of them.
+
+    A slice that may not be merged is left out, and the merge's note says why.
+    """
+    added = revised = removed = 0
+    notes: list[Remark] = []
+    for one in slices:
+        try:
+            merge = (merge_full if one.info.full else merge_window)(rows, one.rows)
+        except RejectedDataError as error:
+            notes.append(Remark(error.code, str(error)))
+            continue
+        rows = merge.rows
+        added += merge.added
+        revised += merge.revised
+        removed += merge.removed
+        notes += merge.notes
+    return Merge(rows=rows, added=added, revised=revised, removed=removed, notes=tuple(notes))
+
+
+def check_origin(
+    ticker: str, slices: Sequence[BatchSlice], source: str | None, currency: str | None
+) -> None:
+    """Refuse to mix sources or currencies in one history.
+
+    Args:
+        ticker: for the error.
+        slices: what is to be merged.
+        source: of the history that there is; None without one.
+        currency: of the same, ISO 4217 (or a hundredth of one, such as GBp).
+
+    Raises:
+        MixedSourceError: naming both and the remedy.
+    """
+    sources = {s.source for s in slices} | ({source} if source else set())
+    currencies = {s.info.currency for s in slices} | ({currency} if currency else set())
+    for what, values in (("source", sources), ("currency", currencies)):
+        if len(values) > 1:
+            raise MixedSourceError(
+                f"{ticker}: the history would mix {what} {' and '.join(sorted(values))};"
+                " use another data folder (--data-dir), or move the ticker's old files away"
+            )
+
+
+def source_adjusted(slices: Sequence[BatchSlice]) -> pd.Series | None:
+    """The source's own adjusted close by date, when the newest slice is a whole history."""
+    if not slices or not slices[-1].info.full:
+        return None
+    return slices[-1].rows["adj_close_source"]

@@ -1,0 +1,163 @@
+"""What to make of a source's answer. Values in, values out: nothing is read or written here."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from etf_pipeline.errors import ReasonCode, RejectedDataError
+from etf_pipeline.history.merge import (
+    Comparison,
+    compare_full,
+    compare_window,
+    drop_unfinished,
+    needs_full,
+    tidy,
+)
+from etf_pipeline.ingest.source import Download, FetchFailure
+from etf_pipeline.model.outcomes import FailureKind, Outcome, OutcomeKind, in_words, main_code
+from etf_pipeline.model.spacing import bar_spacing
+
+_ENOUGH_TO_TELL = 5
+
+
+@dataclass(frozen=True)
+class KnownRows:
+    """What is known of the ticker that was asked for.
+
+    Attributes:
+        rows: every row known, quarantined ones included, as `model.rows` has them.
+        is_new: whether there is no history of it yet.
+        damaged: whether its files need to be written again, whatever the answer says.
+    """
+
+    rows: pd.DataFrame
+    is_new: bool
+    damaged: bool = False
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of an answer.
+
+    Attributes:
+        outcome: what to record; None when the whole history is to be asked for first.
+        keep: the answer's rows of finished sessions, to be kept in the batch; None when they are
+            no news.
+        ask_whole: why the whole history is needed, in words.
+    """
+
+    outcome: Outcome | None
+    keep: pd.DataFrame | None = None
+    ask_whole: str | None = None
+
+
+def judge(download: Download, known: KnownRows, final: dt.date) -> Verdict:
+    """Check an answer and compare it with what is known.
+
+    Args:
+        download: the answer.
+        known: rows of the same ticker.
+        final: the newest session whose bar is final.
+
+    Raises:
+        RejectedDataError: an answer to another question, one without any price, or a restated
+            history that is shorter than the known one.
+    """
+    request, ticker = download.request, download.request.instrument.ticker
+    check_identity(download)
+    rows = drop_unfinished(download.rows, final)
+    if not rows["close"].notna().any() and tidy(rows).empty:
+        if request.full:
+            raise RejectedDataError(
+                "the answer holds no price of a finished session", code=ReasonCode.EMPTY_ANSWER
+            )
+        return Verdict(
+            Outcome(
+                ticker,
+                OutcomeKind.UNCHANGED,
+                reason="no row in the trailing window",
+                reason_code=ReasonCode.NOTHING_IN_WINDOW,
+            )
+        )
+    if not request.full and (why := needs_full(known.rows, rows)) is not None:
+        return Verdict(None, ask_whole=why)
+    compared = (compare_full if request.full else compare_window)(known.rows, rows)
+    keep = rows if compared.changed or known.damaged else None
+    return Verdict(_outcome(ticker, known.is_new, compared), keep)
+
+
+def _outcome(ticker: str, is_new: bool, compared: Comparison) -> Outcome:
+    changed = OutcomeKind.COLLECTED if is_new else OutcomeKind.UPDATED
+    return Outcome(
+        ticker,
+        changed if compared.changed else OutcomeKind.UNCHANGED,
+        reason=in_words(compared.notes),
+        reason_code=main_code(compared.notes),
+        rows_added=compared.added,
+        rows_revised=compared.revised + compared.removed,
+        first_date=compared.first,
+        last_date=compared.last,
+    )
+
+
+def not_answered(failure: FetchFailure, final: bool) -> Outcome:
+    """The outcome of a ticker that the source gave no usable answer for.
+
+    Args:
+        failure: what it said instead.
+        final: whether a symbol that is missing has been so for long enough to stop hoping.
+    """
+    ticker = failure.request.instrument.ticker
+    if failure.kind == OutcomeKind.REJECTED:
+        return Outcome(
+            ticker, OutcomeKind.REJECTED, reason=failure.reason, reason_code=failure.code
+        )
+    kind, code, reason = FailureKind(failure.kind), failure.code, failure.reason
+    if kind is FailureKind.MISSING and final:
+        kind, code = FailureKind.PERMANENT, ReasonCode.SYMBOL_GONE
+        reason += (
+            "; missing on 3 separate days: if it is delisted, set last_session in the universe"
+        )
+    return Outcome(ticker, OutcomeKind.FAILED, reason, kind, code)
+
+
+def check_identity(download: Download) -> None:
+    """Refuse an answer to another question.
+
+    Raises:
+        RejectedDataError: another symbol, currency or bar spacing than was asked for.
+    """
+    instrument = download.request.instrument
+    if download.symbol != instrument.symbol:
+        raise RejectedDataError(
+            f"asked for {instrument.symbol}, got {download.symbol}; if it was renamed, change its "
+            "symbol in the universe",
+            code=ReasonCode.OTHER_SYMBOL,
+        )
+    if download.currency != instrument.currency:
+        raise RejectedDataError(
+            f"prices are in {download.currency}, the universe says {instrument.currency}; "
+            "correct the universe if the fund changed its currency",
+            code=ReasonCode.OTHER_CURRENCY,
+        )
+    if download.granularity != "1d":
+        raise RejectedDataError(
+            f"asked for daily bars, got {download.granularity}", code=ReasonCode.OTHER_SPACING
+        )
+    _check_spacing(download.rows)
+
+
+def _check_spacing(rows: pd.DataFrame) -> None:
+    days = rows.index[rows["close"].notna().to_numpy()].to_numpy()
+    if len(days) >= _ENOUGH_TO_TELL:
+        spacing = bar_spacing(days)
+        if spacing != "daily":
+            gap = np.median(np.diff(days.astype("datetime64[D]")).astype("int64"))
+            raise RejectedDataError(
+                f"asked for daily bars, got {spacing or 'irregular'} ones ({gap:g} days apart)",
+                code=ReasonCode.OTHER_SPACING,
+            )

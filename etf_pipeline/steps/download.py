@@ -1,0 +1,212 @@
+"""`raw_prices`: ask for what is not known yet, and keep what is new as an immutable batch."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from etf_pipeline.errors import CorruptFileError, RejectedDataError
+from etf_pipeline.ingest.answers import KnownRows, judge, not_answered
+from etf_pipeline.ingest.planning import EarlierRun, Held, Terms, missing_is_final, plan
+from etf_pipeline.ingest.source import Clock, Download, FetchFailure, PriceSource, Request, utc_now
+from etf_pipeline.model.calendars import last_final_session
+from etf_pipeline.model.instruments import Instrument
+from etf_pipeline.model.outcomes import GOOD, FailureKind, Outcome, Progress, rejected
+from etf_pipeline.model.schemas import HISTORY, RAW
+from etf_pipeline.steps.result import Published, Run, StepResult
+from etf_pipeline.store.batches import BatchWriter, new_batch_id
+from etf_pipeline.store.hashing import file_hash
+from etf_pipeline.store.histories import read_known
+from etf_pipeline.store.inventory import date_range
+from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.manifests import recent_manifests, write_manifest
+from etf_pipeline.store.reader import file_info, read_table
+from etf_pipeline.store.store import Store
+from etf_pipeline.store.writer import locked, sweep_temp_files
+
+log = logging.getLogger(__name__)
+ASSET = "raw_prices"
+_RUNS_LOOKED_AT = 200
+
+
+@dataclass
+class _Collection:
+    """What one run carries from ticker to ticker.
+
+    Attributes:
+        batch: what is new is added to it.
+        now: when the run began, aware.
+        again: requests for whole histories, to be made after the others.
+    """
+
+    layout: Layout
+    source: PriceSource
+    batch: BatchWriter
+    now: dt.datetime
+    terms: Terms
+    progress: Progress | None
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    again: list[Request] = field(default_factory=list)
+
+    def record(self, outcome: Outcome) -> None:
+        """Keep an outcome, and tell of it."""
+        self.outcomes[outcome.subject] = outcome
+        if not outcome.good:
+            log.warning("%s %s: %s", outcome.subject, outcome.outcome, outcome.reason)
+        if self.progress is not None:
+            self.progress(outcome)
+
+
+def download(
+    store: Store,
+    run: Run,
+    source: PriceSource,
+    instruments: Sequence[Instrument],
+    terms: Terms,
+    *,
+    clock: Clock = utc_now,
+    progress: Progress | None = None,
+) -> StepResult:
+    """Download what is not known yet, and record what came of each ticker.
+
+    One ticker's failure never stops the others. Only answers that differ from what is known enter
+    the batch, so a run with nothing new writes no batch.
+
+    Args:
+        store: where batches are written and histories read.
+        run: whose manifest is written; its partition is the one that is downloaded.
+        source: whom to ask.
+        instruments: the tickers, all of that partition.
+        terms: how much to ask for, and when a bar is final.
+        clock: what time it is, aware.
+        progress: told of each outcome as it comes.
+
+    Raises:
+        LockTimeoutError: another process is downloading this partition.
+        StoreError: the batch cannot be written (full or read-only disk).
+    """
+    layout = store.layout
+    sweep_temp_files(layout.batches(run.partition), layout.manifests(ASSET))
+    with locked(layout.lock("raw", run.partition), store.lock_timeout):
+        now = clock()
+        batch_id = new_batch_id(now, run.run_id)
+        with BatchWriter(layout, run.partition, batch_id, source.name) as batch:
+            collection = _Collection(layout, source, batch, now, terms, progress)
+            _collect(collection, instruments)
+        outcomes = [collection.outcomes[i.ticker] for i in instruments]
+        published = _published(layout, run, batch)
+    if published is not None:
+        path = layout.relative(published.path)
+        outcomes = [
+            replace(o, batch_hash=published.content_hash, path=path) if o.batch_id else o
+            for o in outcomes
+        ]
+    # A download takes its time: its outcomes are recorded when it ends.
+    recorded_at = max(run.recorded_at, clock())
+    manifest = write_manifest(
+        layout, ASSET, run.run_id, run.partition, outcomes, recorded_at, source.name
+    )
+    return StepResult(
+        ASSET,
+        outcomes,
+        [published] if published is not None else [],
+        manifest,
+        source.name,
+        details={"batch_id": batch_id if published is not None else "nothing new"},
+        version_of=[batch_id] if published is not None else [],
+    )
+
+
+def _collect(collection: _Collection, instruments: Sequence[Instrument]) -> None:
+    """Ask for every ticker; restated histories once more, whole, in a second pass."""
+    requests: list[Request] = []
+    for instrument in instruments:
+        step = plan(instrument, _held(collection.layout, instrument.ticker), collection.terms)
+        if isinstance(step, Request):
+            requests.append(step)
+        else:
+            collection.record(step)
+    for outcome in _answers(collection, requests):
+        collection.record(outcome)
+    for outcome in _answers(collection, list(collection.again)):
+        collection.record(outcome)
+
+
+def _answers(collection: _Collection, requests: list[Request]) -> Iterator[Outcome]:
+    for answer in collection.source.fetch(requests):
+        ticker = answer.request.instrument.ticker
+        if isinstance(answer, FetchFailure):
+            outcome: Outcome | None = not_answered(answer, _is_final(collection, answer))
+        else:
+            try:
+                outcome = _take(collection, answer)
+            except RejectedDataError as error:
+                outcome = rejected(ticker, error)
+        if outcome is not None:
+            yield replace(outcome, source=collection.source.name)
+
+
+def _take(collection: _Collection, answer: Download) -> Outcome | None:
+    """Judge an answer and keep it if it is news; None when the whole history is needed first."""
+    instrument = answer.request.instrument
+    found = read_known(collection.layout, instrument.ticker)
+    known = KnownRows(found.rows, found.info is None, found.torn or found.corrupt is not None)
+    final = last_final_session(instrument.exchange, collection.now, collection.terms.delay)
+    verdict = judge(answer, known, final)
+    if verdict.outcome is None:
+        log.info("%s: fetching the whole history again: %s", instrument.ticker, verdict.ask_whole)
+        collection.again.append(Request(instrument))
+        return None
+    if verdict.keep is None:
+        return verdict.outcome
+    collection.batch.add(
+        instrument.ticker,
+        answer.symbol,
+        instrument.exchange,
+        answer.currency,
+        answer.request.full,
+        verdict.keep,
+    )
+    changed = verdict.outcome.rows_added or verdict.outcome.rows_revised
+    return replace(verdict.outcome, batch_id=collection.batch.batch_id if changed else None)
+
+
+def _held(layout: Layout, ticker: str) -> Held | None:
+    """What a ticker's history says of itself; None when there is none that can be read."""
+    path = layout.of(HISTORY, ticker)
+    try:
+        info = file_info(path)
+    except (FileNotFoundError, CorruptFileError):
+        return None
+    first, last = date_range(path) if info.ours else (None, None)
+    return Held(str(path), info.ours, first, last, info.source)
+
+
+def _is_final(collection: _Collection, failure: FetchFailure) -> bool:
+    if failure.kind is not FailureKind.MISSING:
+        return False
+    ticker = failure.request.instrument.ticker
+    return missing_is_final(ticker, collection.now.date(), _earlier_runs(collection.layout))
+
+
+def _earlier_runs(layout: Layout) -> Iterator[EarlierRun]:
+    """What earlier downloads recorded, newest first; each manifest is read when it is its turn."""
+    for path in recent_manifests(layout, ASSET, _RUNS_LOOKED_AT):
+        rows = read_table(path, ["subject", "outcome", "failure_kind", "recorded_at"]).to_pylist()
+        if rows:
+            kinds = {r["subject"]: r["failure_kind"] for r in rows}
+            yield EarlierRun(
+                rows[0]["recorded_at"].date(),
+                {s: FailureKind(k) if k is not None else None for s, k in kinds.items()},
+                any(r["outcome"] in GOOD for r in rows),
+            )
+
+
+def _published(layout: Layout, run: Run, batch: BatchWriter) -> Published | None:
+    """The batch as a file, None when nothing was new."""
+    if not len(batch):
+        return None
+    path = layout.of(RAW, run.partition, batch.batch_id)
+    return Published(RAW, path, batch.rows, file_hash(path), changed=True)
