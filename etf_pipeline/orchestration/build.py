@@ -12,7 +12,7 @@ from etf_pipeline.orchestration.assets.price_history import price_history_asset
 from etf_pipeline.orchestration.assets.raw_prices import raw_prices_asset
 from etf_pipeline.orchestration.assets.risk import correlations, risk_metrics
 from etf_pipeline.orchestration.assets.serving import reports, sql_catalog
-from etf_pipeline.orchestration.checks import TABLE_CHECKS
+from etf_pipeline.orchestration.checks.tables import TABLE_CHECKS
 from etf_pipeline.orchestration.executors import executor
 from etf_pipeline.orchestration.jobs import derive_job, ingest_job
 from etf_pipeline.orchestration.partitions import exchange_partitions

@@ -7,7 +7,7 @@ import dagster as dg
 from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline.orchestration.assets.config import HistoryConfig
 from etf_pipeline.orchestration.assets.declared import OWNERS, deps, table_metadata
-from etf_pipeline.orchestration.checks import HISTORY_CHECKS, history_check_results
+from etf_pipeline.orchestration.checks.runs import HISTORY_CHECKS, history_results
 from etf_pipeline.orchestration.failures import raise_if_nothing_good
 from etf_pipeline.orchestration.metadata import materialised
 from etf_pipeline.orchestration.resources import Pipeline
@@ -52,6 +52,6 @@ def price_history_asset(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDe
         )
         raise_if_nothing_good(result.outcomes, "price_history")
         examined = examine(pipeline.store, instruments, result)
-        return materialised(result, history_check_results(examined, result.outcomes))
+        return materialised(result, history_results(examined, result.outcomes))
 
     return price_history

@@ -5,10 +5,10 @@ import datetime as dt
 import dagster as dg
 
 from etf_pipeline.ingest.planning import Terms
-from etf_pipeline.model.outcomes import sentences
 from etf_pipeline.model.schemas import RAW
 from etf_pipeline.orchestration.assets.config import IngestConfig
 from etf_pipeline.orchestration.assets.declared import OWNERS, table_metadata
+from etf_pipeline.orchestration.checks.runs import DOWNLOAD_CHECKS, download_results
 from etf_pipeline.orchestration.failures import (
     not_retried_when_interrupted,
     raise_if_nothing_good,
@@ -17,13 +17,7 @@ from etf_pipeline.orchestration.failures import (
 from etf_pipeline.orchestration.metadata import materialised
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.steps.download import download
-from etf_pipeline.steps.result import Run, StepResult
-
-ANSWERED = dg.AssetCheckSpec(
-    "every_ticker_answered",
-    asset="raw_prices",
-    description="Every ticker that was asked for was answered with usable data.",
-)
+from etf_pipeline.steps.result import Run
 
 
 def raw_prices_asset(
@@ -39,7 +33,7 @@ def raw_prices_asset(
         kinds={"parquet"},
         owners=OWNERS,
         pool="yahoo",
-        check_specs=[ANSWERED],
+        check_specs=DOWNLOAD_CHECKS,
         metadata=table_metadata("raw_prices"),
         retry_policy=retry_policy(retry_delay),
     )
@@ -60,16 +54,6 @@ def raw_prices_asset(
                 progress=pipeline.report("raw_prices"),
             )
         raise_if_nothing_good(result.outcomes, "raw_prices")
-        return materialised(result, [_answered(result)])
+        return materialised(result, download_results(result))
 
     return raw_prices
-
-
-def _answered(result: StepResult) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        check_name=ANSWERED.name,
-        passed=not result.bad,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=sentences(result.bad) or None,
-        metadata={"not_answered": [o.subject for o in result.bad]},
-    )

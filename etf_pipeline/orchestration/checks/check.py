@@ -1,0 +1,82 @@
+"""One check: its name and words, whether it blocks, and how what it found is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+
+from etf_pipeline.errors import ReasonCode
+from etf_pipeline.model.schemas import Table
+from etf_pipeline.orchestration.failures import step_failure
+from etf_pipeline.orchestration.resources import Pipeline
+from etf_pipeline.store.reader import read_table
+
+# What is wrong, by ticker, portfolio or window; empty when all is good.
+Problems = Mapping[str, Any]
+_TOLD = 20
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check of an asset.
+
+    One that blocks is an error when it fails and holds back what depends on the asset; the others
+    warn.
+    """
+
+    name: str
+    asset: str
+    description: str
+    blocking: bool = False
+
+    @property
+    def spec(self) -> dg.AssetCheckSpec:
+        """What the asset announces, for a check whose result comes with the materialisation."""
+        return dg.AssetCheckSpec(
+            self.name, asset=self.asset, blocking=self.blocking, description=self.description
+        )
+
+    def result(
+        self, problems: Problems, more: Mapping[str, Any] | None = None
+    ) -> dg.AssetCheckResult:
+        """What was found, with any further metadata; the first problems in words."""
+        text = "; ".join(f"{k}: {v}" for k, v in list(problems.items())[:_TOLD])
+        return dg.AssetCheckResult(
+            check_name=self.name,
+            asset_key=dg.AssetKey(self.asset),
+            passed=not problems,
+            severity=dg.AssetCheckSeverity.ERROR if self.blocking else dg.AssetCheckSeverity.WARN,
+            description=text or "all good",
+            metadata={"problems": dg.MetadataValue.json(dict(problems)), **(more or {})},
+        )
+
+
+def of_newest(
+    check: Check, table: Table, judge: Callable[[pa.Table], Problems]
+) -> dg.AssetChecksDefinition:
+    """A check that reads the newest file of a table, and may be run on its own.
+
+    Args:
+        check: what it is called.
+        table: published by the check's asset.
+        judge: from the rows to what is wrong with them.
+    """
+
+    @dg.asset_check(
+        name=check.name,
+        asset=check.asset,
+        blocking=check.blocking,
+        description=check.description,
+    )
+    def judged(pipeline: dg.ResourceParam[Pipeline]) -> dg.AssetCheckResult:
+        path = pipeline.layout.newest(table)
+        if path is None:
+            text = f"{table.name} has not been published yet"
+            raise step_failure(text, ReasonCode.STORE_UNUSABLE)
+        return check.result(judge(read_table(path)))
+
+    return judged

@@ -1,0 +1,265 @@
+"""The asset checks, each on real files that are right and on real files that are wrong."""
+
+import datetime as dt
+from dataclasses import replace
+
+import dagster as dg
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from etf_pipeline.ingest.planning import Terms
+from etf_pipeline.model.outcomes import Outcome, OutcomeKind
+from etf_pipeline.model.schemas import CORRELATIONS, HISTORY, RISK_METRICS, SUMMARY, WEIGHTS
+from etf_pipeline.orchestration.checks.runs import (
+    DOWNLOAD_CHECKS,
+    HISTORY_CHECKS,
+    download_results,
+    history_results,
+)
+from etf_pipeline.orchestration.checks.tables import TABLE_CHECKS
+from etf_pipeline.orchestration.resources import Pipeline
+from etf_pipeline.settings import Settings
+from etf_pipeline.steps.download import download
+from etf_pipeline.steps.histories import update_histories
+from etf_pipeline.steps.history_checks import Examined, examine
+from etf_pipeline.steps.result import Run, StepResult
+from etf_pipeline.store.reader import read_table
+from etf_pipeline.store.writer import publish
+from etf_pipeline_tests.pipeline.support import NOW, make_pipeline
+
+DAY = dt.date(2025, 11, 12)
+ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
+CHECKS = {key.name: check for check in TABLE_CHECKS for key in check.check_keys}
+
+
+@pytest.fixture
+def pipeline(tmp_path):
+    return Pipeline(Settings(data_dir=tmp_path / "store"))
+
+
+def published(pipeline, table, rows, day=DAY):
+    data = pa.Table.from_pylist(rows, schema=table.arrow)
+    publish(pipeline.layout.of(table, day), table, data, {"source": "simulated"})
+
+
+def result(pipeline, name):
+    """What the check says of the newest file."""
+    return CHECKS[name](pipeline=pipeline)
+
+
+def problems(found):
+    return found.metadata["problems"].data
+
+
+def metrics(ticker, **changed):
+    values = {
+        "ticker": ticker,
+        "window": "1y",
+        "n_obs": 250,
+        "n_excluded": 0,
+        "volatility": 0.12,
+        "max_drawdown": -0.2,
+        "var_95": 0.01,
+        "cvar_95": 0.015,
+        "risk_free_rate": 0.0,
+        "source": "simulated",
+    }
+    return values | changed
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({}, {}),
+        # what cannot be computed is null, and no fault
+        (dict.fromkeys(("volatility", "max_drawdown", "var_95", "cvar_95")), {}),
+        ({"volatility": 0.0, "max_drawdown": -1.0, "cvar_95": 0.01}, {}),
+        ({"volatility": -1e-9}, {"VGS 1y": ["volatility < 0"]}),
+        ({"max_drawdown": 0.01}, {"VGS 1y": ["max_drawdown outside [-1, 0]"]}),
+        ({"max_drawdown": -1.01}, {"VGS 1y": ["max_drawdown outside [-1, 0]"]}),
+        ({"cvar_95": 0.009}, {"VGS 1y": ["cvar_95 < var_95"]}),
+    ],
+)
+def test_metrics_possible(pipeline, changed, expected):
+    published(pipeline, RISK_METRICS, [metrics("VAS"), metrics("VGS", **changed)])
+    found = result(pipeline, "metrics_possible")
+    assert found.passed is not bool(expected)
+    assert found.severity is ERROR
+    assert problems(found) == expected
+
+
+def pair(matrix, window="1y"):
+    names = ["VAS", "VGS", "VAF"]
+    return [
+        {
+            "ticker": a,
+            "other": b,
+            "window": window,
+            "correlation": matrix[i][j],
+            "n_obs": 250,
+            "source": "simulated",
+        }
+        for i, a in enumerate(names)
+        for j, b in enumerate(names)
+    ]
+
+
+GOOD = [[1.0, 0.5, 0.2], [0.5, 1.0, 0.3], [0.2, 0.3, 1.0]]
+# A with B and A with C near 1, B with C near −1: three such assets cannot be
+NOT_PSD = [[1.0, 0.9, 0.9], [0.9, 1.0, -0.9], [0.9, -0.9, 1.0]]
+CROOKED = [[1.0, 0.5, 0.2], [0.4, 1.0, 0.3], [0.2, 0.3, 1.0]]
+
+
+@pytest.mark.parametrize(("matrix", "wrong"), [(GOOD, []), (NOT_PSD, ["3y"]), (CROOKED, ["3y"])])
+def test_correlations_psd(pipeline, matrix, wrong):
+    published(pipeline, CORRELATIONS, pair(GOOD) + pair(matrix, "3y"))
+    found = result(pipeline, "correlations_psd")
+    assert list(problems(found)) == wrong
+    assert found.passed is not bool(wrong)
+    assert found.severity is ERROR
+    least = np.linalg.eigvalsh(np.array(NOT_PSD))[0]
+    if matrix is NOT_PSD:
+        assert found.description == f"3y: least eigenvalue {least:.3g}"
+
+
+def weights(portfolio, *values):
+    return [
+        {
+            "portfolio": portfolio,
+            "ticker": f"T{i}",
+            "weight": value,
+            "expected_return": 0.05,
+            "volatility": 0.1,
+            "source": "simulated",
+        }
+        for i, value in enumerate(values)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ((0.25, 0.75), {}),
+        ((1.0 + 5e-10, 0.0), {}),
+        ((0.25, 0.7), {"calm": "sum 0.95"}),
+        ((1.1, -0.1), {"calm": "sum 1"}),
+    ],
+)
+def test_weights_add_up(pipeline, values, expected):
+    published(pipeline, WEIGHTS, weights("pair", 0.5, 0.5) + weights("calm", *values))
+    found = result(pipeline, "weights_add_up")
+    assert problems(found) == expected
+    assert found.passed is not bool(expected)
+    assert found.severity is ERROR
+
+
+def test_every_portfolio_optimised(pipeline):
+    base = {"objective": "max_return", "risk_free_rate": 0.0, "n_obs": 9, "source": "simulated"}
+    rows = [
+        base | {"portfolio": "pair", "success": True, "message": "optimal"},
+        base | {"portfolio": "calm", "success": False, "message": "no history of VAF"},
+    ]
+    published(pipeline, SUMMARY, rows)
+    found = result(pipeline, "every_portfolio_optimised")
+    assert (found.passed, found.severity) == (False, WARN)
+    assert found.description == "calm: no history of VAF"
+    published(pipeline, SUMMARY, rows[:1], DAY + dt.timedelta(days=1))
+    assert result(pipeline, "every_portfolio_optimised").passed  # the newest file alone counts
+
+
+@pytest.mark.parametrize("name", sorted(CHECKS))
+def test_without_a_table_there_is_nothing_to_judge(pipeline, name):
+    with pytest.raises(dg.Failure, match="has not been published yet"):
+        result(pipeline, name)
+
+
+def outcome(ticker, kind, reason=None):
+    return Outcome(ticker, kind, reason)
+
+
+def test_every_ticker_answered():
+    good = outcome("VAS", OutcomeKind.UPDATED)
+    bad = [outcome(f"T{i}", OutcomeKind.REJECTED, "in USD, not AUD") for i in range(21)]
+    (found,) = download_results(StepResult("raw_prices", [good]))
+    assert (found.passed, found.description) == (True, "all good")
+    (found,) = download_results(StepResult("raw_prices", [good, *bad]))
+    assert (found.passed, found.severity) == (False, WARN)
+    assert found.metadata["not_answered"].value == [o.subject for o in bad]
+    assert found.description.startswith("T0: in USD, not AUD; T1: ")
+    assert "T19" in found.description
+    assert "T20" not in found.description
+
+
+@pytest.fixture
+def histories(tmp_path):
+    """The store, the tickers and what the step said, of three histories of simulated prices."""
+    pipeline = make_pipeline(tmp_path)
+    instruments = pipeline.universe.in_partition("XASX", None)
+    source = pipeline.open_source(None)
+    run = Run("run", NOW, "XASX")
+    download(
+        pipeline.store, run, source, instruments, Terms.of(pipeline.settings), clock=pipeline.clock
+    )
+    result = update_histories(pipeline.store, run, instruments, source="simulated")
+    return pipeline.store, instruments, result
+
+
+def judged(histories):
+    store, instruments, result = histories
+    found = history_results(examine(store, instruments, result), result.outcomes)
+    return {r.check_name: r for r in found}
+
+
+def test_whole_histories_pass(histories):
+    found = judged(histories)
+    assert {n: (r.passed, r.severity) for n, r in found.items()} == {
+        "histories_valid": (True, ERROR),
+        "histories_complete": (True, WARN),
+        "nothing_quarantined": (True, WARN),
+    }
+
+
+def test_histories_valid_names_the_file_that_is_damaged(histories):
+    store, instruments, result = histories
+    path = store.layout.of(HISTORY, "VGS")
+    path.write_bytes(path.read_bytes()[:-100])
+    found = judged((store, instruments, replace(result, published=[])))["histories_valid"]
+    assert not found.passed
+    assert list(problems(found)) == ["VGS"]
+    assert "VGS.parquet is not readable" in found.description
+
+
+def test_histories_valid_sees_what_no_reader_should(histories):
+    """A file that was written past our own writer: dates twice."""
+    store, instruments, result = histories
+    path = store.layout.of(HISTORY, "VGS")
+    table = read_table(path)
+    twice = pa.concat_tables([table, table.slice(table.num_rows - 1)])
+    pq.write_table(twice.replace_schema_metadata(pq.read_schema(path).metadata), path)
+    found = judged((store, instruments, replace(result, published=[])))["histories_valid"]
+    assert found.description == "VGS: dates are not strictly ascending"
+
+
+def test_histories_complete_tells_failed_tickers_and_recent_gaps(histories):
+    _, _, result = histories
+    gap = Examined("VAS", missing=(dt.date(2025, 11, 3),))
+    failed = [outcome("VAF", OutcomeKind.FAILED, "the source did not answer")]
+    found = {r.check_name: r for r in history_results([gap], [*result.outcomes, *failed])}
+    assert found["histories_complete"].description == (
+        "VAF: the source did not answer; VAS: ['2025-11-03']"
+    )
+    assert found["histories_valid"].passed
+
+
+def test_nothing_quarantined_counts_sessions(histories):
+    found = {r.check_name: r for r in history_results([Examined("VAS", held_back=3)], [])}
+    assert problems(found["nothing_quarantined"]) == {"VAS": 3}
+
+
+def test_every_check_of_the_definitions_is_tested_here():
+    specs = [*DOWNLOAD_CHECKS, *HISTORY_CHECKS]
+    tested = {n.removeprefix("test_") for n in globals() if n.startswith("test_")}
+    for name in {s.name for s in specs} | set(CHECKS):
+        assert any(t.startswith(name) for t in tested), name
