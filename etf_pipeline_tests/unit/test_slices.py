@@ -1,0 +1,90 @@
+"""Batch slices folded into rows, in the order they were collected."""
+
+import pandas as pd
+import pytest
+
+from etf_pipeline.errors import MixedSourceError, ReasonCode
+from etf_pipeline.history.slices import (
+    BatchSlice,
+    SliceInfo,
+    check_origin,
+    fold,
+    source_adjusted,
+)
+from etf_pipeline.model.rows import empty_rows
+from etf_pipeline_tests.support import asx_days, bars, walk
+
+DAYS = asx_days("2025-01-02", 60)
+ROWS = bars(DAYS, walk(60))
+
+
+def part(rows, full=False, number=0, source="yahoo", currency="AUD"):
+    info = SliceInfo("VAS", "VAS.AX", "XASX", currency, full, number)
+    return BatchSlice(info, f"b{number}", source, rows.assign(adj_close_source=rows["close"] / 2))
+
+
+def test_no_slices_change_nothing():
+    folded = fold(ROWS, [])
+    assert folded.rows is ROWS
+    assert not folded.changed
+
+
+def test_counts_are_totals():
+    corrected = ROWS[30:50].copy()
+    corrected.iloc[0, 3] *= 1.001
+    folded = fold(empty_rows(), [part(ROWS[:40], True), part(corrected), part(ROWS[45:])])
+    assert (folded.added, folded.revised, folded.removed) == (60, 1, 0)
+    expected = ROWS["close"].copy()
+    expected.iloc[30] *= 1.001
+    pd.testing.assert_series_equal(folded.rows["close"], expected)
+
+
+def test_the_later_slice_wins():
+    one, two = ROWS[:5].copy(), ROWS[:5].copy()
+    one.iloc[2, 3], two.iloc[2, 3] = ROWS.iloc[2, 3] * 1.001, ROWS.iloc[2, 3] * 1.002
+    assert fold(ROWS, [part(one), part(two)]).rows.iloc[2, 3] == two.iloc[2, 3]
+    assert fold(ROWS, [part(two), part(one)]).rows.iloc[2, 3] == one.iloc[2, 3]
+
+
+def test_a_slice_that_may_not_be_merged_is_left_out_and_told():
+    """A whole history on another level that starts later, then an ordinary window."""
+    shorter = ROWS[30:].assign(close=ROWS["close"][30:] / 4)
+    folded = fold(ROWS[:-1], [part(shorter, full=True), part(ROWS[-5:])])
+    pd.testing.assert_frame_equal(folded.rows, ROWS, check_freq=False)
+    assert [n.code for n in folded.notes] == [ReasonCode.LEVEL_SHORTENED]
+    assert folded.added == 1
+
+
+def test_a_window_does_not_replace_what_a_whole_history_does():
+    prices = ["open", "high", "low", "close"]
+    restated = ROWS.assign(**{c: ROWS[c] / 4 for c in prices})
+    folded = fold(ROWS, [part(restated, full=True)])
+    pd.testing.assert_frame_equal(folded.rows, restated, check_freq=False)
+    assert [n.code for n in folded.notes] == [ReasonCode.RESTATED]
+
+
+@pytest.mark.parametrize(
+    ("slices", "source", "currency", "words"),
+    [
+        ([part(ROWS), part(ROWS, source="files")], None, None, "source files and yahoo"),
+        ([part(ROWS)], "simulated", None, "source simulated and yahoo"),
+        ([part(ROWS), part(ROWS, currency="USD")], "yahoo", None, "currency AUD and USD"),
+        ([part(ROWS)], "yahoo", "USD", "currency AUD and USD"),
+    ],
+)
+def test_sources_and_currencies_do_not_mix(slices, source, currency, words):
+    with pytest.raises(MixedSourceError, match=f"VAS: .*{words}.*--data-dir"):
+        check_origin("VAS", slices, source, currency)
+
+
+def test_one_origin_is_fine():
+    check_origin("VAS", [part(ROWS), part(ROWS)], "yahoo", "AUD")
+    check_origin("VAS", [part(ROWS)], None, None)
+    check_origin("VAS", [], None, None)
+
+
+def test_the_sources_own_adjustment_is_that_of_the_newest_whole_history():
+    assert source_adjusted([]) is None
+    assert source_adjusted([part(ROWS, True), part(ROWS[-5:])]) is None
+    found = source_adjusted([part(ROWS[:5]), part(ROWS, True)])
+    assert found.tolist() == (ROWS["close"] / 2).tolist()
