@@ -9,10 +9,11 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from etf_pipeline.errors import SettingsError
+from etf_pipeline.settings.reading import read_settings
 
 StoreType = Literal["auto", "kafka", "embedded", "none"]
 _OURS = {
@@ -95,14 +96,7 @@ def load_event_settings(**overrides: object) -> EventSettings:
     Raises:
         SettingsError: one line that names every variable with a bad value.
     """
-    try:
-        settings = EventSettings(**{k: v for k, v in overrides.items() if v is not None})  # type: ignore[arg-type]
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{str(e['loc'][0]).upper()}={e['input']!r}: {e['msg'].removeprefix('Value error, ')}"
-            for e in error.errors()
-        )
-        raise SettingsError(f"bad setting: {problems}") from None
+    settings = read_settings(EventSettings, overrides)
     if settings.event_store_type == "kafka" and settings.kafka_bootstrap_servers is None:
         raise SettingsError(
             "EVENT_STORE_TYPE=kafka needs KAFKA_BOOTSTRAP_SERVERS, for example localhost:9092"

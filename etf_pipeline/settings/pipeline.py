@@ -8,11 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from etf_pipeline.errors import SettingsError
 from etf_pipeline.settings.environment import DATA_DIR, UNIVERSE_FILE
+from etf_pipeline.settings.reading import read_settings
 
 PREFIX = "ETF_"
 
@@ -96,12 +96,4 @@ def load_settings(**overrides: object) -> Settings:
     Raises:
         SettingsError: one line that names every variable with a bad value.
     """
-    try:
-        return Settings(**{k: v for k, v in overrides.items() if v is not None})  # type: ignore[arg-type]
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{PREFIX}{str(e['loc'][0]).upper()}={e['input']!r}: "
-            f"{e['msg'].removeprefix('Value error, ')}"
-            for e in error.errors()
-        )
-        raise SettingsError(f"bad setting: {problems}") from None
+    return read_settings(Settings, overrides)

@@ -63,7 +63,7 @@ ONLY = {
     "openlineage": ("events/lineage.py",),
     "prompt_toolkit": ("sql/prompt.py",),
     "psutil": ("store/writer.py",),
-    "pydantic_settings": ("settings/pipeline.py", "events/settings.py"),
+    "pydantic_settings": ("settings/", "events/settings.py"),
     # SQL answers are rendered beside the code that makes them.
     "rich": ("cli/", "sql/output.py"),
     "scipy": ("portfolio/", "report/charts.py"),

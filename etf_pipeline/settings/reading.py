@@ -1,0 +1,31 @@
+"""Typed settings from the environment, or one line that says what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings
+
+from etf_pipeline.errors import SettingsError
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def read_settings(kind: type[S], overrides: Mapping[str, object]) -> S:
+    """Settings of a kind as the environment has them; `overrides` win, but for those that are None.
+
+    Raises:
+        SettingsError: one line that names every variable with a bad value.
+    """
+    prefix = kind.model_config.get("env_prefix") or ""
+    try:
+        return kind(**{k: v for k, v in overrides.items() if v is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{prefix}{str(e['loc'][0]).upper()}={e['input']!r}: "
+            f"{e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        )
+        raise SettingsError(f"bad setting: {problems}") from None
