@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import IntEnum
 
 from etf_pipeline.errors import EtfError, ReasonCode
+from etf_pipeline.model.outcomes import Outcome
 
 
 class ExitCode(IntEnum):
@@ -55,3 +57,21 @@ def of_error(error: BaseException) -> ExitCode:
 def of_checks(good: bool) -> ExitCode:
     """The exit code of a command that tries or proves things."""
     return ExitCode.DONE if good else ExitCode.FAILED
+
+
+def of_run(
+    tickers: Collection[Outcome], portfolios: Collection[Outcome], broken: bool, chosen: bool
+) -> ExitCode:
+    """The exit code of a run.
+
+    Args:
+        tickers: one outcome per ticker.
+        portfolios: one outcome per portfolio.
+        broken: a step failed as a whole.
+        chosen: only some tickers were asked for; portfolios that lack others do not count.
+    """
+    if broken or not any(o.good for o in tickers):
+        return ExitCode.FAILED
+    expected = [o for o in portfolios if not (chosen and o.reason_code is ReasonCode.NO_HISTORY)]
+    whole = all(o.good for o in (*tickers, *expected))
+    return ExitCode.DONE if whole else ExitCode.PARTIAL

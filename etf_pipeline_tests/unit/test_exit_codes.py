@@ -7,8 +7,9 @@ import sys
 import pytest
 
 from etf_pipeline import errors
-from etf_pipeline.cli.exit_codes import ExitCode, of_checks, of_error
+from etf_pipeline.cli.exit_codes import ExitCode, of_checks, of_error, of_run
 from etf_pipeline.errors import EtfError, ReasonCode
+from etf_pipeline.model.outcomes import FailureKind, Outcome, OutcomeKind
 from etf_pipeline_tests.conftest import ROOT
 
 USAGE = {
@@ -60,6 +61,41 @@ def test_other_errors():
 def test_checks():
     assert of_checks(True) is ExitCode.DONE
     assert of_checks(False) is ExitCode.FAILED
+
+
+GOOD = Outcome("VAS", OutcomeKind.UPDATED)
+SAME = Outcome("VGS", OutcomeKind.UNCHANGED)
+NEW = Outcome("VTS", OutcomeKind.COLLECTED)
+BAD = Outcome("VAF", OutcomeKind.FAILED, "429", FailureKind.TRANSIENT, ReasonCode.RATE_LIMITED)
+REFUSED = Outcome("VAF", OutcomeKind.REJECTED, "currency", reason_code=ReasonCode.OTHER_CURRENCY)
+# The words of each portfolio are the other's: they must not matter.
+LACKING = Outcome(
+    "calm", OutcomeKind.FAILED, "infeasible", FailureKind.PERMANENT, ReasonCode.NO_HISTORY
+)
+INFEASIBLE = Outcome(
+    "calm", OutcomeKind.FAILED, "no history of VAF", FailureKind.PERMANENT, ReasonCode.INFEASIBLE
+)
+
+
+@pytest.mark.parametrize(
+    ("tickers", "portfolios", "broken", "chosen", "expected"),
+    [
+        ([GOOD, SAME, NEW], [GOOD], False, False, ExitCode.DONE),
+        ([GOOD], [], False, False, ExitCode.DONE),
+        ([GOOD, BAD], [GOOD], False, False, ExitCode.PARTIAL),
+        ([GOOD, REFUSED], [], False, True, ExitCode.PARTIAL),
+        ([BAD, REFUSED], [GOOD], False, False, ExitCode.FAILED),
+        ([], [GOOD], False, False, ExitCode.FAILED),
+        ([GOOD], [GOOD], True, False, ExitCode.FAILED),
+        ([GOOD], [GOOD, LACKING], False, False, ExitCode.PARTIAL),
+        ([GOOD], [GOOD, LACKING], False, True, ExitCode.DONE),
+        ([GOOD, BAD], [LACKING], False, True, ExitCode.PARTIAL),
+        ([GOOD], [GOOD, INFEASIBLE], False, False, ExitCode.PARTIAL),
+        ([GOOD], [GOOD, INFEASIBLE], False, True, ExitCode.PARTIAL),
+    ],
+)
+def test_a_run(tickers, portfolios, broken, chosen, expected):
+    assert of_run(tickers, portfolios, broken, chosen) is expected
 
 
 RAISING = """

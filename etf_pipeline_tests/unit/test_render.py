@@ -1,0 +1,144 @@
+"""What the commands print, from values alone."""
+
+import datetime as dt
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from etf_pipeline.cli.render.output import print_json, print_table, verdict_line
+from etf_pipeline.cli.render.run import outcome_body, show_outcomes, show_portfolios, show_risk
+from etf_pipeline.cli.render.store import show_status
+from etf_pipeline.cli.render.tables import number, percent
+from etf_pipeline.errors import ReasonCode
+from etf_pipeline.library.doctor import Finding
+from etf_pipeline.model.outcomes import FailureKind, Outcome, OutcomeKind, cells
+
+DAY = dt.date(2025, 11, 12)
+DONE = Outcome("VGS", OutcomeKind.UPDATED, rows_added=3, rows_revised=2, first_date=DAY)
+BAD = Outcome(
+    "A[200]", OutcomeKind.FAILED, "429 [again]", FailureKind.TRANSIENT, ReasonCode.RATE_LIMITED
+)
+
+
+@pytest.fixture
+def console():
+    return Console(file=io.StringIO(), width=100)
+
+
+def lines(console):
+    return [line.rstrip() for line in console.file.getvalue().splitlines() if line.strip()]
+
+
+def test_outcomes_are_a_row_each_and_reasons_a_line_each(console):
+    show_outcomes(console, [DONE, BAD])
+    found = lines(console)
+    assert found[0] == "Tickers"
+    for word in cells(DONE):
+        assert word in found[1]
+    assert "failed (transient)" in found[3]
+    assert found[4].split() == ["VGS", "updated", "3", "2", "0", "2025-11-12"]
+    assert found[5] == "  A[200]: 429 [again]"
+    assert len(found) == 6
+
+
+def test_an_outcome_in_json_has_the_keys_that_scripts_know():
+    assert list(outcome_body(BAD)) == [
+        "subject",
+        "outcome",
+        "reason",
+        "failure_kind",
+        "rows_added",
+        "rows_revised",
+        "rows_quarantined",
+        "first_date",
+        "last_date",
+        "content_hash",
+        "batch_id",
+        "batch_hash",
+        "rules_version",
+        "source",
+    ]
+    assert outcome_body(BAD)["failure_kind"] == "transient"
+
+
+def test_json_has_dates_as_text(capsys):
+    print_json(outcome_body(DONE) | {"at": dt.datetime(2025, 11, 12, tzinfo=dt.UTC)})
+    found = json.loads(capsys.readouterr().out)
+    assert found["first_date"] == "2025-11-12"
+    assert found["at"] == "2025-11-12 00:00:00+00:00"
+    assert found["outcome"] == "updated"
+
+
+def test_a_table_in_a_pipe_is_as_wide_as_it_must_be(capsys):
+    print_table(["ticker", "x" * 300], [["VAS", 0.123456789], ["VGS", None]])
+    found = capsys.readouterr().out.splitlines()
+    assert any("ticker" in line and "x" * 300 in line for line in found)
+    assert any(line.split() == ["VAS", "0.123457"] for line in found)
+    assert any(line.split() == ["VGS"] for line in found)
+
+
+def test_risk_of_one_window(console):
+    rate = dict.fromkeys(("mean_return", "cagr", "volatility", "max_drawdown", "var_95"), 0.12345)
+    row = {"ticker": "VAS", "source": "files", "end": DAY, "n_obs": 250, "sharpe_ratio": 1.0}
+    rows = [
+        row | rate | {"window": "1y", "reason": None},
+        row | dict.fromkeys(rate) | {"window": "3y", "reason": "too short", "sharpe_ratio": None},
+    ]
+    show_risk(console, rows, "3y")
+    found = lines(console)
+    assert found[0] == "Risk, window 3y, per cent a year (files prices)"
+    assert found[-2].split() == ["VAS", "2025-11-12", "250", *"––––––"]
+    assert found[-1] == "  VAS: too short"
+    show_risk(console, rows, "1y")
+    assert lines(console)[-1].split()[3:] == ["12.35", "12.35", "12.35", "1.00", "12.35", "12.35"]
+
+
+def test_portfolios_tell_weights_or_why_not(console):
+    numbers = {"expected_return": 0.1, "volatility": 0.2, "sharpe_ratio": 0.5, "n_obs": 9}
+    summary = [
+        {"portfolio": "a", "objective": "max_return", "success": True, "message": "ok"} | numbers,
+        {"portfolio": "b", "objective": "min_cvar", "success": False, "message": "no history"}
+        | dict.fromkeys(numbers),
+    ]
+    weights = [
+        {"portfolio": "a", "ticker": t, "weight": w}
+        for t, w in (("VGS", 0.25), ("VAS", 0.75), ("VTS", 0.0))
+    ]
+    show_portfolios(console, summary, weights)
+    assert lines(console)[-2:] == ["  a: VAS 75.00 %, VGS 25.00 %", "  b: no history"]
+
+
+def test_status_names_problems_below_the_table(console):
+    row = {"source": "yahoo", "outcome": "updated", "rows": 5, "first": DAY, "last": DAY}
+    rows = [
+        row | {"ticker": "VAS", "quarantined": 1, "problem": None},
+        row | {"ticker": "VGS", "quarantined": 0, "problem": "damaged", "outcome": None},
+    ]
+    show_status(console, rows)
+    found = lines(console)
+    assert found[-3].split() == ["VAS", "yahoo", "updated", "5", "2025-11-12", "2025-11-12", "1"]
+    assert found[-2].split() == ["VGS", "yahoo", "5", "2025-11-12", "2025-11-12", "0"]
+    assert found[-1] == "  VGS: damaged"
+
+
+def test_checks_say_first_how_they_went():
+    assert verdict_line(Finding("disk", True, "8 GiB")) == "ok   disk: 8 GiB"
+    assert verdict_line(Finding("disk", True, "8 GiB"), good="pass") == "pass disk: 8 GiB"
+    assert verdict_line(Finding("disk", False, "full"), good="pass") == "FAIL disk: full"
+
+
+@pytest.mark.parametrize(
+    ("show", "value", "text"),
+    [
+        (percent, 0.12345, "12.35"),
+        (percent, -1.0, "-100.00"),
+        (percent, None, "–"),
+        (number, 1.005001, "1.01"),
+        (number, 0.0, "0.00"),
+        (number, None, "–"),
+    ],
+)
+def test_numbers_have_two_decimals(show, value, text):
+    assert show(value) == text
