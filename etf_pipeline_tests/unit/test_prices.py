@@ -1,0 +1,119 @@
+"""Series of prices with their holes, and the dates that several have in common."""
+
+import datetime as dt
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from etf_pipeline.errors import InsufficientDataError
+from etf_pipeline.risk.prices import PriceSeries, common_prices, years_before
+
+NONE = np.array([], dtype="datetime64[D]")
+
+
+def days(*dates):
+    return np.array(dates, dtype="datetime64[D]")
+
+
+def series(ticker="VAS", dates=None, values=None, holes=NONE, excluded=NONE):
+    dates = pd.bdate_range("2024-01-01", periods=10) if dates is None else dates
+    values = np.arange(1.0, len(dates) + 1) if values is None else values
+    prices = pd.Series(values, pd.DatetimeIndex(dates), dtype="float64")
+    return PriceSeries(ticker, prices, holes, excluded, "files", "AUD")
+
+
+@pytest.mark.parametrize(("rule", "periods"), [("B", 252), ("W-FRI", 52), ("ME", 12)])
+def test_periods_by_the_spacing_of_the_bars(rule, periods):
+    dates = pd.date_range("2020-01-01", periods=30, freq=rule)
+    assert series(dates=dates).periods_per_year == periods
+
+
+@pytest.mark.parametrize(
+    "dates", [["2024-01-01", "2024-01-02"], pd.date_range("2020", periods=9, freq="QE")]
+)
+def test_a_spacing_that_cannot_be_told_is_an_error_with_the_ticker(dates):
+    with pytest.raises(InsufficientDataError, match=r"VAS: .* to annualise"):
+        _ = series(dates=dates).periods_per_year
+
+
+def test_holes_between_the_first_and_the_last_price_are_nan():
+    holed = series(
+        dates=["2024-01-01", "2024-01-03", "2024-01-05"],
+        holes=days("2023-12-29", "2024-01-02", "2024-01-04", "2024-01-08"),
+    )
+    values, dates = holed.with_holes()
+    assert values == pytest.approx([1, np.nan, 2, np.nan, 3], nan_ok=True)
+    assert [str(d)[-2:] for d in dates] == ["01", "02", "03", "04", "05"]
+
+
+def test_without_holes_nothing_is_added():
+    values, dates = series().with_holes()
+    assert values.tolist() == list(range(1, 11))
+    assert len(dates) == 10
+    nothing, none = series(dates=[], holes=days("2024-01-01")).with_holes()
+    assert (len(nothing), len(none)) == (0, 0)
+
+
+def test_the_part_from_a_day_on_takes_its_holes_along():
+    whole = series(holes=days("2024-01-06", "2024-01-13"), excluded=days("2024-01-06"))
+    part = whole.since(dt.date(2024, 1, 8))
+    assert part.prices.index[0] == pd.Timestamp("2024-01-08")
+    assert part.holes.tolist() == [dt.date(2024, 1, 13)]
+    assert len(part.excluded) == 0
+    assert (part.ticker, part.source, part.currency) == ("VAS", "files", "AUD")
+    assert part.end == whole.end == dt.date(2024, 1, 12)
+    assert whole.since(None) is whole
+    # a price on the very day is part of it, as a hole is
+    assert whole.since(dt.date(2024, 1, 6)).holes.tolist()[0] == dt.date(2024, 1, 6)
+
+
+def test_common_prices_are_those_of_dates_that_all_have():
+    one = series("A", ["2024-01-01", "2024-01-02", "2024-01-03", "2024-01-04"])
+    two = series("B", ["2024-01-02", "2024-01-03", "2024-01-04", "2024-01-05"])
+    found = common_prices([one, two])
+    assert list(found.columns) == ["A", "B"]
+    assert found["A"].tolist() == [2, 3, 4]
+    assert found["B"].tolist() == [1, 2, 3]
+
+
+def test_too_few_common_dates_name_the_ranges():
+    one, two = series("A"), series("B", pd.bdate_range("2024-01-11", periods=5))
+    with pytest.raises(InsufficientDataError) as caught:
+        common_prices([one, two])
+    assert str(caught.value) == (
+        "2 common dates are too few (A 2024-01-01 to 2024-01-12; B 2024-01-11 to 2024-01-17)"
+    )
+    with pytest.raises(InsufficientDataError, match="B nothing"):
+        common_prices([one, two], dt.date(2024, 2, 1))
+
+
+def test_one_series_has_its_own_dates_in_common():
+    assert common_prices([series()])["VAS"].tolist() == list(range(1, 11))
+
+
+@given(st.lists(st.sets(st.integers(0, 25), min_size=3), min_size=1, max_size=4))
+def test_listwise_is_the_intersection(held):
+    dates = pd.date_range("2024-01-01", periods=26)
+    many = [series(f"T{i}", dates[sorted(days_)]) for i, days_ in enumerate(held)]
+    common = set.intersection(*held)
+    if len(common) < 3:
+        with pytest.raises(InsufficientDataError):
+            common_prices(many)
+    else:
+        assert list(common_prices(many).index) == list(dates[sorted(common)])
+
+
+@pytest.mark.parametrize(
+    ("day", "years", "before"),
+    [
+        ("2025-11-12", 1, "2024-11-12"),
+        ("2024-02-29", 1, "2023-02-28"),
+        ("2024-02-29", 4, "2020-02-29"),
+        ("2025-11-12", 10, "2015-11-12"),
+    ],
+)
+def test_years_before(day, years, before):
+    assert str(years_before(dt.date.fromisoformat(day), years)) == before

@@ -1,0 +1,171 @@
+"""The risk tables: windows, what is left out, and rows that do not depend on each other."""
+
+import datetime as dt
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from etf_pipeline.model.schemas import CORRELATIONS, RISK_METRICS
+from etf_pipeline.risk.prices import PriceSeries
+from etf_pipeline.risk.tables import correlation_table, metrics_row, risk_table
+from etf_pipeline_tests.support import walk
+
+NONE = np.array([], dtype="datetime64[D]")
+DAYS = pd.bdate_range("2019-12-02", periods=1500)
+END = DAYS[-1].date()
+
+
+def series(ticker="A", days=DAYS, seed=1, source="files", holes=NONE, excluded=NONE):
+    prices = pd.Series(walk(len(DAYS), seed=seed), DAYS)[days]
+    return PriceSeries(ticker, prices, holes, excluded, source, "AUD")
+
+
+ONE, TWO = series(), series("B", seed=2)
+
+
+def rows(table, *key):
+    return {tuple(r[k] for k in key): r for r in table.to_pylist()}
+
+
+def test_a_row_per_ticker_and_window_in_order():
+    table = risk_table([TWO, ONE])
+    assert table.schema.equals(RISK_METRICS.arrow)
+    assert [(r["ticker"], r["window"]) for r in table.to_pylist()] == [
+        (t, w) for t in "AB" for w in ("1y", "3y", "5y", "10y", "max")
+    ]
+
+
+def test_a_window_of_years_by_hand():
+    """Σr/n · 252 and the growth to the power 252/n, from the first price of the window on."""
+    start = pd.Timestamp(END) - pd.DateOffset(years=3)
+    prices = ONE.prices[ONE.prices.index >= start]
+    returns = [b / a - 1 for a, b in itertools.pairwise(prices)]
+    row = metrics_row(ONE, 3)
+    assert (row["start"], row["end"]) == (prices.index[0].date(), END)
+    assert row["n_obs"] == len(returns)
+    assert row["mean_return"] == pytest.approx(252 * sum(returns) / len(returns))
+    growth = prices.iloc[-1] / prices.iloc[0]
+    assert row["cagr"] == pytest.approx(growth ** (252 / len(returns)) - 1)
+    assert row["periods_per_year"] == 252
+    assert row["reason"] is None
+
+
+def test_a_window_that_is_not_covered_is_never_filled_with_a_shorter_one():
+    row = rows(risk_table([ONE]), "window")[("10y",)]
+    assert row["volatility"] is None
+    assert row["n_obs"] == 0
+    held = (END - DAYS[0].date()).days / 365.25
+    assert row["reason"] == f"history covers {held:.1f} of 10 years"
+
+
+@pytest.mark.parametrize(("later", "covered"), [(10, True), (11, False)])
+def test_a_history_may_begin_ten_days_into_a_window(later, covered):
+    start = (pd.Timestamp(END) - pd.DateOffset(years=1)).date() + dt.timedelta(days=later)
+    days = pd.DatetimeIndex([pd.Timestamp(start), *DAYS[pd.Timestamp(start) < DAYS]])
+    prices = pd.Series(walk(len(days)), days)
+    row = metrics_row(PriceSeries("A", prices, NONE, NONE, "files", "AUD"), 1)
+    assert (row["n_obs"] > 0) is covered
+
+
+def test_a_ticker_does_not_depend_on_the_others():
+    both = rows(risk_table([ONE, TWO], 0.03), "ticker", "window")
+    for one in (ONE, TWO):
+        alone = rows(risk_table([one], 0.03), "ticker", "window")
+        assert alone == {k: v for k, v in both.items() if k[0] == one.ticker}
+
+
+def test_the_rate_is_recorded_and_lowers_the_sharpe_ratio():
+    plain, dear = metrics_row(ONE, 3), metrics_row(ONE, 3, 0.05)
+    assert dear["risk_free_rate"] == 0.05
+    fall = 252 * ((1.05) ** (1 / 252) - 1) / plain["volatility"]
+    assert plain["sharpe_ratio"] - dear["sharpe_ratio"] == pytest.approx(fall)
+
+
+def test_a_benchmark_is_compared_on_common_dates():
+    days = DAYS.delete([500, 700, 900])
+    row = metrics_row(series(days=days), None, benchmark=TWO)
+    returns = pd.concat([ONE.prices[days], TWO.prices[days]], axis=1).pct_change().iloc[1:]
+    a, b = returns.to_numpy().T
+    assert row["beta"] == pytest.approx(np.cov(a, b)[0, 1] / np.var(b, ddof=1))
+    assert row["tracking_error"] == pytest.approx(np.std(a - b, ddof=1) * np.sqrt(252))
+    assert row["benchmark"] == "B"
+
+
+def test_the_benchmark_itself_has_a_beta_of_1():
+    row = metrics_row(TWO, 3, benchmark=TWO)
+    assert (row["beta"], row["tracking_error"], row["information_ratio"]) == (1.0, 0.0, None)
+    assert "it is the benchmark" in row["reason"]
+
+
+def test_quarantined_sessions_are_counted_in_the_window_they_are_in():
+    lost = np.array([DAYS[10], DAYS[-20], DAYS[-10]], dtype="datetime64[D]")
+    held = series(days=DAYS.delete([10, -20, -10]), holes=lost, excluded=lost)
+    by_window = rows(risk_table([held]), "window")
+    assert by_window[("1y",)]["n_excluded"] == 2
+    assert by_window[("max",)]["n_excluded"] == 3
+    assert "2 quarantined sessions left out" in by_window[("1y",)]["reason"]
+
+
+def test_bars_whose_spacing_cannot_be_told_have_no_metrics():
+    row = metrics_row(series(days=DAYS[::60]), None)
+    assert row["periods_per_year"] is None
+    assert row["volatility"] is None
+    assert "to annualise" in row["reason"]
+    assert not row["reason"].startswith("A: ")
+
+
+def test_correlations_of_every_pair_in_both_orders():
+    three = [ONE, TWO, series("C", seed=3)]
+    table = correlation_table(three, END)
+    assert table.schema.equals(CORRELATIONS.arrow)
+    found = rows(table, "ticker", "other", "window")
+    assert {w for *_, w in found} == {"1y", "3y", "5y"}
+    assert len(found) == 3 * 9
+    start = pd.Timestamp(END) - pd.DateOffset(years=1)
+    returns = pd.concat([s.prices for s in three], axis=1)
+    expected = returns[returns.index >= start].pct_change().iloc[1:].corr().to_numpy()
+    for i, a in enumerate("ABC"):
+        for j, b in enumerate("ABC"):
+            assert found[(a, b, "1y")]["correlation"] == pytest.approx(expected[i, j])
+    assert list(found) == sorted(found)
+
+
+def test_only_tickers_that_cover_a_window_and_still_trade_are_compared():
+    young = series("Y", days=DAYS[-400:], seed=4)
+    gone = series("G", days=DAYS[:-12], seed=5)
+    found = rows(correlation_table([ONE, TWO, young, gone], END), "ticker", "other", "window")
+    assert {(a, w) for a, b, w in found if a == b} == {
+        ("A", "1y"),
+        ("B", "1y"),
+        ("Y", "1y"),
+        ("A", "3y"),
+        ("B", "3y"),
+        ("A", "5y"),
+        ("B", "5y"),
+    }
+
+
+def test_one_ticker_has_nobody_to_go_with():
+    assert correlation_table([ONE], END).num_rows == 0
+    assert correlation_table([], END).num_rows == 0
+
+
+def test_a_ticker_that_does_not_move_has_no_correlation():
+    flat = PriceSeries("F", pd.Series(50.0, DAYS), NONE, NONE, "files", "AUD")
+    found = rows(correlation_table([ONE, flat], END), "ticker", "other", "window")
+    assert found[("A", "F", "1y")]["correlation"] is None
+    assert found[("F", "F", "1y")]["correlation"] is None
+    assert found[("A", "A", "1y")]["correlation"] == 1.0
+
+
+def test_sources_of_a_pair_are_both_named():
+    found = rows(
+        correlation_table([ONE, series("B", seed=2, source="yahoo")], END),
+        "ticker",
+        "other",
+        "window",
+    )
+    assert found[("A", "B", "1y")]["source"] == "files,yahoo"
+    assert found[("A", "A", "1y")]["source"] == "files"
