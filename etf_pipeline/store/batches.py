@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from etf_pipeline.errors import CorruptFileError
 from etf_pipeline.history.slices import BatchSlice, SliceInfo
-from etf_pipeline.model.file_names import encode_ticker, slug
+from etf_pipeline.model.file_names import slug
 from etf_pipeline.model.rows import DOWNLOAD_COLUMNS, download_rows, to_arrow
 from etf_pipeline.model.schemas import RAW, SCHEMA_VERSION
 from etf_pipeline.store.layout import Layout
@@ -161,8 +161,7 @@ class BatchReader:
 
 def list_batch_ids(layout: Layout, partition: str) -> list[str]:
     """Ids of a partition's batches, oldest first."""
-    folder = layout.folder(RAW) / encode_ticker(partition)
-    return sorted(p.stem for p in folder.glob("*.parquet"))
+    return [p.stem for p in layout.batch_files(partition)]
 
 
 def open_batch(layout: Layout, partition: str, batch_id: str) -> Batch:

@@ -32,7 +32,7 @@ class HistoryInfo:
 
 def available_tickers(layout: Layout) -> list[str]:
     """Tickers with a history file, sorted."""
-    return sorted(decode_ticker(p.stem) for p in layout.folder(HISTORY).glob("*.parquet"))
+    return sorted(decode_ticker(p.stem) for p in layout.files(HISTORY))
 
 
 def describe_histories(layout: Layout) -> list[HistoryInfo]:

@@ -12,6 +12,7 @@ from etf_pipeline.model.file_names import encode_ticker, slug
 from etf_pipeline.model.schemas import EVENTS, HISTORY, MANIFEST, RAW, Granularity, Table
 
 _AS_OF_FILE = "part.parquet"
+_ANY_FILE = "*.parquet"
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,17 @@ class Layout:
         """Folder of one partition's raw batches."""
         return self.folder(RAW) / encode_ticker(partition)
 
+    def batch_files(self, partition: str) -> list[Path]:
+        """One partition's raw batches, oldest first. Looks at the disk."""
+        return sorted(self.batches(partition).glob(_ANY_FILE))
+
     def manifests(self, asset: str) -> Path:
         """Folder of one asset's manifests."""
         return self.folder(MANIFEST) / asset
+
+    def manifest_files(self, asset: str) -> list[Path]:
+        """One asset's manifests, in order of name. Looks at the disk."""
+        return sorted(self.manifests(asset).glob(_ANY_FILE))
 
     def manifests_of(self, asset: str, run_id: str) -> list[Path]:
         """Manifests of one run, whatever the partition. Looks at the disk."""
@@ -150,11 +159,11 @@ _PARTS: dict[Granularity, Callable[..., tuple[str, ...]]] = {
     Granularity.EVENTS: _events,
 }
 _PATTERNS = {
-    Granularity.BATCH: ("*", "*.parquet"),
-    Granularity.TICKER: ("*.parquet",),
-    Granularity.RUN: ("*", "*.parquet"),
-    Granularity.AS_OF: ("as_of=*", "*.parquet"),
-    Granularity.EVENTS: ("*", "*", "*.parquet"),
+    Granularity.BATCH: ("*", _ANY_FILE),
+    Granularity.TICKER: (_ANY_FILE,),
+    Granularity.RUN: ("*", _ANY_FILE),
+    Granularity.AS_OF: ("as_of=*", _ANY_FILE),
+    Granularity.EVENTS: ("*", "*", _ANY_FILE),
 }
 
 

@@ -68,6 +68,5 @@ def _typed(name: str, value: Any) -> Any:
 
 def recent_manifests(layout: Layout, asset: str, limit: int = 50) -> list[Path]:
     """Manifest files of an asset, newest first."""
-    return sorted(
-        layout.manifests(asset).glob("*.parquet"), key=lambda p: p.stat().st_mtime_ns, reverse=True
-    )[:limit]
+    files = layout.manifest_files(asset)
+    return sorted(files, key=lambda p: p.stat().st_mtime_ns, reverse=True)[:limit]

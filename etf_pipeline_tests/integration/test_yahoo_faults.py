@@ -5,9 +5,10 @@ import itertools
 import time
 
 import pytest
+import yfinance
 
 from etf_pipeline.ingest.source import Download, FetchFailure, Request
-from etf_pipeline.ingest.sources.yahoo import YahooSource
+from etf_pipeline.ingest.sources.yahoo import YahooSource, tell_zone
 from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline_tests.support import World, asx_days, bars, instrument, walk
 
@@ -35,6 +36,20 @@ def test_a_full_download(world, vas):
     assert answer.rows["close"].tolist() == ROWS["close"].tolist()
     assert answer.rows["dividends"].sum() == 1.25
     assert world.yahoo.seen["VAS.AX"] == 1  # the time zone is not asked for separately
+
+
+def test_yfinance_takes_the_time_zone_that_it_is_told(world, vas):
+    """Its private attribute does what `tell_zone` counts on; a release that changes it fails."""
+    YahooSource(world.settings)  # sets yfinance up for the stand-in
+    yfinance.set_tz_cache_location(str(world.root / "nothing-cached"))
+    told = yfinance.Ticker("VAS.AX")
+    assert vars(told)["_tz"] is None
+    tell_zone(told, "Australia/Sydney")
+    assert str(told.history(period="max").index.tz) == "Australia/Sydney"
+    assert world.yahoo.seen["VAS.AX"] == 1
+    untold = yfinance.Ticker("VAS.AX")
+    untold.history(period="5y")
+    assert world.yahoo.seen["VAS.AX"] == 3  # one of them for the time zone alone
 
 
 def test_a_window_starts_where_it_was_asked_to(world, vas):

@@ -1,14 +1,19 @@
 """Merging in any order and any split of batches equals one full download."""
 
 import datetime as dt
+import re
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from etf_pipeline.errors import RejectedDataError
 from etf_pipeline.history.build import build
 from etf_pipeline.history.merge import (
+    compare_full,
+    compare_window,
     merge_full,
     merge_window,
     needs_full,
@@ -70,6 +75,37 @@ def test_merging_again_changes_nothing(rows, parts):
         assert merge.rows is known or merge.rows.equals(known)
         if rows[part]["close"].notna().any():
             assert needs_full(known, rows[part]) is None or len(tidy(rows[part])) == 0
+
+
+@given(downloads(), downloads(), slices, st.sampled_from([1.0, 1.0, 4.0]), st.integers(0, 30))
+def test_comparing_counts_what_merging_does(rows, other, parts, level, lost):
+    """Against the rows that a merge gives, counted here one by one."""
+    known = empty_rows()
+    for part in parts:
+        known = merge_window(known, rows[part]).rows
+    other = other.assign(close=other["close"] / level)
+    for compare, merge, download in (
+        (compare_window, merge_window, other[lost : lost + 25]),
+        (compare_full, merge_full, other[lost:]),
+    ):
+        try:
+            merged = merge(known, download)
+        except RejectedDataError as error:
+            with pytest.raises(RejectedDataError, match=re.escape(str(error))):
+                compare(known, download)
+            continue
+        compared = compare(known, download)
+        after = merged.rows
+        both = known.index.intersection(after.index)
+        before, now = known.loc[both].fillna(-1.0), after.loc[both].fillna(-1.0)
+        differs = ~np.isclose(before, now, rtol=1e-7, atol=0).all(axis=1)
+        assert compared.added == merged.added == len(after.index.difference(known.index))
+        assert compared.revised == merged.revised == differs.sum()
+        assert compared.removed == merged.removed == len(known.index.difference(after.index))
+        assert compared.notes == merged.notes
+        priced = after.index[after["close"].notna()]
+        assert compared.first == (priced[0].date() if len(priced) else None)
+        assert compared.last == (priced[-1].date() if len(priced) else None)
 
 
 @given(downloads())

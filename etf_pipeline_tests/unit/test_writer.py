@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from etf_pipeline.errors import LockTimeoutError, StoreError
+from etf_pipeline.errors import LockTimeoutError, ReasonCode, StoreError
 from etf_pipeline.model.schemas import FRONTIER
 from etf_pipeline.store import writer
 from etf_pipeline.store.hashing import content_hash
@@ -96,6 +96,18 @@ def test_temp_files_are_never_matched_by_the_readers_pattern(tmp_path):
         assert list(tmp_path.glob("*.parquet")) == []
 
 
+def test_only_the_folders_asked_for_are_swept(tmp_path):
+    """A step sweeps what it writes to; sweeping everything takes as long as the store is large."""
+    one, two, three = (tmp_path / n for n in ("one", "two", "three"))
+    for folder in (one, two, three):
+        left = subprocess.run(
+            [sys.executable, "-c", CHILD, str(folder)], capture_output=True, check=False
+        )
+        assert left.returncode == -9, left.stderr
+    assert sweep_temp_files(one, two, tmp_path / "absent") == 2
+    assert list(tmp_path.rglob("*.tmp")) == list(three.glob(".*"))
+
+
 def test_temp_files_of_a_dead_process_are_swept_and_live_ones_are_not(tmp_path):
     child = subprocess.run(
         [sys.executable, "-c", CHILD, str(tmp_path)], capture_output=True, check=False
@@ -136,8 +148,11 @@ def test_a_full_disk_is_told_plainly_and_the_old_file_survives(tiny_disk):
     old = path.read_bytes()
     (tiny_disk / "ballast").write_bytes(os.urandom(1_000_000))
     big = pa.concat_tables([table(5, os.urandom(40).hex()) for _ in range(4000)])
-    with pytest.raises(StoreError, match=r"disk full while writing .*x\.parquet .*free some space"):
+    with pytest.raises(
+        StoreError, match=r"disk full while writing .*x\.parquet .*free some space"
+    ) as told:
         publish(path, FRONTIER, big)
+    assert told.value.code is ReasonCode.DISK_FULL
     assert path.read_bytes() == old
     assert list(tiny_disk.glob(".*")) == []
 

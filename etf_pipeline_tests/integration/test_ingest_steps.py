@@ -1,0 +1,250 @@
+"""The download and the histories as steps: codes, sources, places, and what is left alone."""
+
+import datetime as dt
+import subprocess
+import sys
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from etf_pipeline.errors import ReasonCode, SettingsError
+from etf_pipeline.ingest.planning import Terms
+from etf_pipeline.ingest.sources import open_source
+from etf_pipeline.ingest.sources.files import FilesSource
+from etf_pipeline.ingest.sources.simulated import SimulatedSource
+from etf_pipeline.model.schemas import HISTORY, MANIFEST, QUARANTINE, RAW
+from etf_pipeline.settings import Settings
+from etf_pipeline.steps.download import download
+from etf_pipeline.steps.histories import update_histories
+from etf_pipeline.steps.history_checks import examine
+from etf_pipeline.steps.result import Published, Run, StepResult
+from etf_pipeline.store.hashing import content_hash, file_hash
+from etf_pipeline.store.manifests import read_manifest
+from etf_pipeline.store.processes import HOST
+from etf_pipeline.store.reader import read_table
+from etf_pipeline.store.writer import publish
+from etf_pipeline_tests.support import World, asx_days, bars, instrument, walk, yahoo_rows
+
+ROWS = bars(asx_days("2024-09-02", 300), walk(300))
+VAS, VGS = instrument("VAS"), instrument("VGS")
+
+
+@pytest.mark.parametrize(
+    ("kind", "arg", "outcome", "code"),
+    [
+        ("429", None, "failed", ReasonCode.RATE_LIMITED),
+        ("500", None, "failed", ReasonCode.SOURCE_UNREACHABLE),
+        ("truncated", None, "failed", ReasonCode.SOURCE_UNREACHABLE),
+        ("not_found", None, "failed", ReasonCode.SYMBOL_MISSING),
+        ("wrong_symbol", "IVV.AX", "rejected", ReasonCode.OTHER_SYMBOL),
+        ("currency", "USD", "rejected", ReasonCode.OTHER_CURRENCY),
+        ("monthly", None, "rejected", ReasonCode.OTHER_SPACING),
+        ("monthly", "lies", "rejected", ReasonCode.OTHER_SPACING),
+    ],
+)
+def test_a_fault_has_a_code(world: World, kind, arg, outcome, code):
+    world.serve("VAS", ROWS)
+    world.yahoo.fault("VAS.AX", kind, arg=arg)
+    found = world.download(VAS)["VAS"]
+    assert (found.outcome, found.reason_code) == (outcome, code)
+    after = world.update(VAS)["VAS"]
+    assert (after.outcome, after.failure_kind) == ("failed", "transient")
+    assert after.reason_code is ReasonCode.NOTHING_DOWNLOADED
+
+
+def test_the_code_of_what_is_gone_of_a_deadline_and_of_a_fund_that_ended(world: World):
+    world.serve("VAS", ROWS)
+    world.serve("VGS", ROWS)
+    ended = instrument("VGS", last_session=ROWS.index[-1].date())
+    world.run(VAS, VGS)
+    world.yahoo.fault("VAS.AX", "not_found")
+    codes = []
+    for _ in range(3):
+        world.now += dt.timedelta(days=1)
+        found = world.run(VAS, VGS)
+        codes.append(found["VAS"].reason_code)
+    assert codes == [ReasonCode.SYMBOL_MISSING, ReasonCode.SYMBOL_MISSING, ReasonCode.SYMBOL_GONE]
+    assert world.run(ended)["VGS"].reason_code is ReasonCode.NO_LONGER_TRADES
+    world.settings = world.configured(
+        run_deadline_seconds=0.2, yahoo_backoff_seconds=5.0, yahoo_backoff_max_seconds=5.0
+    )
+    world.yahoo.faults.clear()
+    world.yahoo.fault("VAS.AX", "429")
+    assert world.run(VAS)["VAS"].reason_code is ReasonCode.RUN_DEADLINE
+
+
+def test_the_code_of_what_is_refused_or_remarked_on(world: World):
+    world.serve("VAS", ROWS)
+    world.serve("VGS", ROWS.assign(open=0.0))  # every row is held back
+    world.run(VAS, VGS)
+    assert world.update(VGS)["VGS"].reason_code is ReasonCode.NO_USABLE_ROW
+    short = ROWS[200:].copy()
+    short[["open", "high", "low", "close"]] /= 4
+    world.serve("VAS", short)
+    assert world.download(VAS)["VAS"].reason_code is ReasonCode.LEVEL_SHORTENED
+    restated = ROWS.copy()
+    restated[["open", "high", "low", "close"]] /= 4
+    world.serve("VAS", restated)
+    assert world.download(VAS)["VAS"].reason_code is ReasonCode.RESTATED
+    assert world.update(VAS)["VAS"].reason_code is ReasonCode.RESTATED
+    world.layout.of(HISTORY, "VAS").write_bytes(b"x")
+    found = world.update(VAS)["VAS"]
+    assert found.reason_code is ReasonCode.REBUILT
+    assert found.reason.startswith("rebuilt from raw batches: the file was damaged; restated:")
+
+
+def test_the_code_of_an_adjustment_that_is_not_the_sources(world: World, tmp_path):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    yahoo_rows(ROWS).assign(**{"Adj Close": ROWS["close"] * 0.99}).to_parquet(
+        folder / "VAS.parquet"
+    )
+    run = Run("one", world.now, "XASX")
+    terms, clock = Terms(), lambda: world.now
+    download(world.store, run, FilesSource(folder), [VAS, VGS], terms, clock=clock)
+    vas, vgs = update_histories(world.store, run, [VAS, VGS]).outcomes
+    assert vas.reason_code is ReasonCode.ADJUSTMENT_DIFFERS
+    assert vgs.reason_code is ReasonCode.NOTHING_DOWNLOADED
+    (folder / "VGS.csv").write_text("Date,Price\n2024-01-02,1\n")
+    found = download(world.store, run, FilesSource(folder), [VGS], terms, clock=clock)
+    assert found.outcomes[0].reason_code is ReasonCode.UNREADABLE_ANSWER
+
+
+def test_a_file_of_a_user_is_rejected_by_both_steps_and_not_judged(world: World):
+    world.serve("VAS", ROWS)
+    path = world.layout.of(HISTORY, "VAS")
+    path.parent.mkdir(parents=True)
+    pd.DataFrame({"Close": [1.0]}, index=pd.DatetimeIndex(["2024-01-02"], name="Date")).to_parquet(
+        path
+    )
+    for step in (world.download, world.update):
+        assert step(VAS)["VAS"].reason_code is ReasonCode.FOREIGN_FILE
+    assert list(examine(world.store, [VAS], StepResult("price_history"))) == []
+
+
+def test_a_run_of_simulated_prices_is_simulated_whatever_the_setting_says(world: World):
+    """Rows that failed name whom this run asked; without a download, whose the files are."""
+    world.serve("VAS", ROWS)
+    world.run(VAS)
+    clock = lambda: world.now  # noqa: E731
+    source = SimulatedSource(clock)
+    run = Run("sim", world.now, "XASX")
+    download(world.store, run, source, [VAS], Terms(full=True), clock=clock)
+    instruments = [VAS, instrument("NONE")]
+    setting = "files:elsewhere"
+    result = update_histories(world.store, run, instruments, source=setting)
+    assert [(o.outcome, o.source) for o in result.outcomes] == [
+        ("rejected", "simulated"),  # it would mix; the history is Yahoo's, the run's is not
+        ("failed", setting),  # of which nothing says anything
+    ]
+    again = update_histories(world.store, Run("alone", world.now, "XASX"), [VAS], source=setting)
+    assert [(o.outcome, o.source) for o in again.outcomes] == [("rejected", "yahoo")]
+    world.layout.of(HISTORY, "VAS").unlink()
+    world.layout.watermark("XASX").unlink()
+    gone = update_histories(world.store, Run("gone", world.now, "XASX"), [VAS], source=setting)
+    assert [(o.outcome, o.source) for o in gone.outcomes] == [("rejected", "simulated")]
+    path = world.layout.of(MANIFEST, "price_history", "gone", "XASX")
+    assert set(read_table(path).column("source").to_pylist()) == {"simulated"}
+
+
+def test_a_manifest_says_where_and_why(world: World):
+    world.serve("VAS", ROWS)
+    world.yahoo.fault("VGS.AX", "currency", arg="USD")
+    world.serve("VGS", ROWS)
+    world.run(VAS, VGS)
+    run = world.this_run.run_id
+    vas, vgs = read_manifest(world.layout.of(MANIFEST, "raw_prices", run, "XASX"))
+    batch = world.layout.root / vas.path
+    assert batch == world.layout.of(RAW, "XASX", vas.batch_id)
+    assert file_hash(batch) == vas.batch_hash
+    assert (vgs.path, vgs.reason_code) == (None, ReasonCode.OTHER_CURRENCY)
+    vas, vgs = read_manifest(world.layout.of(MANIFEST, "price_history", run, "XASX"))
+    history = read_table(world.layout.root / vas.path)
+    assert content_hash(history) == vas.content_hash
+    assert (vgs.path, vgs.source) == (None, "yahoo")
+
+
+def test_a_download_is_recorded_when_it_ends(world: World):
+    """Not when it began: until then nobody could have known."""
+    world.serve("VAS", ROWS)
+    times = iter(world.now + dt.timedelta(minutes=m) for m in (0, 20))
+    source = open_source("yahoo", world.settings)
+    result = download(
+        world.store, Run("slow", world.now, "XASX"), source, [VAS], Terms(), clock=times.__next__
+    )
+    recorded = read_table(result.manifest).column("recorded_at")[0].as_py()
+    assert recorded == world.now + dt.timedelta(minutes=20)
+
+
+def leftover(folder):
+    """A temp file of a process that has ended."""
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f".x.parquet.{HOST}-{child.pid}-00000000.tmp"
+    path.write_bytes(b"half")
+    return path
+
+
+def test_a_step_sweeps_what_it_writes_to_and_nothing_else(world: World):
+    world.serve("VAS", ROWS)
+    layout = world.layout
+    raw = [leftover(layout.batches("XASX")), leftover(layout.manifests("raw_prices"))]
+    histories = [
+        leftover(layout.folder(HISTORY)),
+        leftover(layout.folder(QUARANTINE)),
+        leftover(layout.manifests("price_history")),
+    ]
+    other = [leftover(layout.batches("XNYS")), leftover(layout.root / "risk")]
+    world.download(VAS)
+    assert [p.exists() for p in raw + histories + other] == [False] * 2 + [True] * 5
+    world.update(VAS)
+    assert [p.exists() for p in histories + other] == [False] * 3 + [True] * 2
+
+
+def test_what_a_run_published_is_not_validated_again_and_other_files_are(world: World):
+    world.serve("VAS", ROWS)
+    world.serve("VGS", ROWS.drop(ROWS.index[-5]))
+    world.run(VAS, VGS)
+    path = world.layout.of(HISTORY, "VAS")
+    table = pq.read_table(path)
+    reversed_rows = table.take(pa.array(range(len(table) - 1, -1, -1)))
+    publish(path, HISTORY, reversed_rows)  # which no writer of ours would
+    rows, digest = table.num_rows, content_hash(reversed_rows)
+    for changed, error in ((False, "dates are not strictly ascending"), (True, None)):
+        published = [Published(HISTORY, path, rows, digest, changed)]
+        result = StepResult("price_history", published=published)
+        vas, vgs = examine(world.store, [VAS, VGS], result)
+        assert vas.error == error
+        assert vgs.missing == (ROWS.index[-5].date(),)
+        assert vgs.error is None
+
+
+def test_examining_says_the_same_of_a_file_just_written_and_of_one_left_alone(world: World):
+    world.serve("VAS", ROWS.drop(ROWS.index[[-40, -5]]))
+    faulty = ROWS.copy()
+    faulty.iloc[[10, 20], 0] = 0.0  # two zero opens
+    world.serve("VGS", faulty)
+    world.download(VAS, VGS)
+    first = update_histories(world.store, world.this_run, [VAS, VGS])
+    again = update_histories(world.store, world.this_run, [VAS, VGS])
+    assert [p.changed for p in first.published] == [True, True]
+    assert again.published == []
+    seen = list(examine(world.store, [VAS, VGS], first))
+    assert seen == list(examine(world.store, [VAS, VGS], again))
+    assert seen[0].missing == (ROWS.index[-5].date(),)  # the other is longer ago than 30 rows
+    assert [f.held_back for f in seen] == [0, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "label"), [("yahoo", "yahoo"), ("simulated", "simulated"), ("files:.", "files")]
+)
+def test_a_setting_opens_the_source_that_it_names(name, label):
+    assert open_source(name, Settings()).name == label
+
+
+def test_a_setting_that_names_no_source_is_refused():
+    with pytest.raises(SettingsError, match="'bloomberg': must be yahoo, files:DIR or simulated"):
+        open_source("bloomberg", Settings())
