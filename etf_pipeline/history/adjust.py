@@ -10,10 +10,14 @@ Floats = npt.NDArray[np.float64]
 
 
 def distributions(dividends: Floats, capital_gains: Floats) -> Floats:
-    """Cash paid per unit at each ex-date, counted once.
+    """Cash paid per unit at each ex-date, counted once; shape (n,), currency per unit.
 
     Yahoo reports a fund's capital gain inside the dividend of the same date as well as on its
     own; a gain no larger than that dividend is therefore part of it.
+
+    Args:
+        dividends: shape (n,), currency per unit, 0 where there is none.
+        capital_gains: likewise, of the same dates.
     """
     inside = capital_gains <= dividends
     return np.where(inside, dividends, dividends + capital_gains)
@@ -28,8 +32,9 @@ def adjusted_close(closes: pd.Series, paid: pd.Series) -> Floats:
     no price has followed yet adjusts nothing: the latest adjusted close is the latest close.
 
     Args:
-        closes: indexed by ascending session date, all positive.
-        paid: distributions indexed by ex-date, which need not be a date of `closes`.
+        closes: shape (n,), indexed by ascending session date, all positive.
+        paid: distributions in the same currency, indexed by ex-date, which need not be a date of
+            `closes`.
 
     Raises:
         ValueError: a distribution is as large as the price it was paid from.
@@ -63,9 +68,12 @@ def unadjusted(adjusted: pd.Series, dividends: pd.Series, capital_gains: pd.Seri
     C = A/F + D, since A = C (1 − D/C) F.
 
     Args:
-        adjusted: dividend-adjusted closes by ascending date.
-        dividends: distributions on the same dates.
-        capital_gains: capital gains on the same dates.
+        adjusted: dividend-adjusted closes by ascending date, shape (n,), currency per unit.
+        dividends: distributions on the same dates; NaN counts as none.
+        capital_gains: capital gains on the same dates, likewise.
+
+    Returns:
+        Closes by the same dates, in the same currency.
     """
     values = adjusted.to_numpy(dtype="float64")
     paid = distributions(

@@ -22,7 +22,15 @@ RULES_VERSION = 1
 
 @dataclass(frozen=True)
 class Built:
-    """A history, its findings as a table, and the number of rows held back."""
+    """What the rows of a ticker came to.
+
+    Attributes:
+        history: rows that may be used, with the schema of `HISTORY`.
+        quarantine: every finding, with the row as it was published; the schema of `QUARANTINE`.
+        quarantined: how many rows were held back.
+        adj_close_gap: largest relative difference of our adjusted close from the source's own;
+            None when there is nothing to compare with.
+    """
 
     history: pa.Table
     quarantine: pa.Table
@@ -37,7 +45,7 @@ def build(
 
     Args:
         rows: every known row of the ticker, as `model.rows` has them.
-        sessions: the exchange's sessions.
+        sessions: the exchange's sessions, ascending, shape (m,), datetime64[D].
         source_adj: the source's own adjusted close by date, to compare with ours.
 
     Raises:
@@ -71,7 +79,7 @@ def build(
 
 
 def validate_history(table: pa.Table) -> None:
-    """Refuse a table that no reader should ever see.
+    """Refuse a history table that no reader should ever see.
 
     Raises:
         RejectedDataError: dates not strictly ascending, or a price that is not positive.

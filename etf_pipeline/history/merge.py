@@ -100,7 +100,8 @@ class _Difference:
 def tidy(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows worth merging: a price, or an event; sorted, with only `VALUE_COLUMNS`.
 
-    A null day carries no information and is left out, so it can be asked for again.
+    A null day carries no information and is left out, so it can be asked for again. An event
+    that is NaN counts as none.
     """
     values = np.column_stack([rows[c].to_numpy(dtype="float64") for c in VALUE_COLUMNS])
     events = values[:, len(BAR_COLUMNS) :]
@@ -115,6 +116,10 @@ def tidy(rows: pd.DataFrame) -> pd.DataFrame:
 
 def needs_full(known: pd.DataFrame, window: pd.DataFrame) -> str | None:
     """Why a trailing window cannot be merged and the whole history must be fetched again.
+
+    Args:
+        known: every row known, ascending.
+        window: the rows that came, ascending.
 
     Returns:
         None when the window can be merged; otherwise the reason, with the ratio seen.
@@ -259,6 +264,10 @@ def drop_unfinished(rows: pd.DataFrame, last_final: dt.date) -> pd.DataFrame:
     """Remove prices after the last final session: a live quote is not a close.
 
     An event on such a day is kept, without a price.
+
+    Args:
+        rows: as a source sent them.
+        last_final: the newest session whose bar is final.
     """
     unfinished = rows.index.to_numpy() > np.datetime64(last_final, "s")
     if not unfinished.any():

@@ -26,7 +26,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Finding:
-    """One rule's finding on one date."""
+    """One rule's finding on one date, with the numbers behind it in words."""
 
     date: np.datetime64
     rule: str
@@ -75,7 +75,7 @@ def assess(rows: pd.DataFrame, sessions: Days) -> list[Finding]:
 
 
 def quarantined_dates(findings: list[Finding]) -> Days:
-    """Dates whose row is not part of the history."""
+    """Dates whose row is not part of the history, ascending and once each."""
     dates = {f.date for f in findings if f.severity in (QUARANTINED, PENDING)}
     return np.array(sorted(dates), dtype="datetime64[D]")
 
