@@ -31,7 +31,7 @@ def build_definitions(settings: Settings, pipeline: Pipeline | None = None) -> d
     """
     pipeline = pipeline or Pipeline(settings)
     partitions = exchange_partitions(pipeline.universe)
-    ingest = ingest_job(partitions)
+    ingest = ingest_job()
     delay = dt.timedelta(minutes=settings.close_delay_minutes)
     return dg.Definitions(
         assets=[

@@ -12,12 +12,11 @@ DOWNLOADED = ("ingest", "history")
 DERIVED = ("risk", "portfolios", "serving")
 
 
-def ingest_job(partitions: dg.PartitionsDefinition[str]) -> dg.UnresolvedAssetJobDefinition:
-    """From the source to the histories, one partition a run."""
+def ingest_job() -> dg.UnresolvedAssetJobDefinition:
+    """From the source to the histories, one partition of its assets a run."""
     return dg.define_asset_job(
         INGEST,
         selection=dg.AssetSelection.groups(*DOWNLOADED),
-        partitions_def=partitions,
         description="Download an exchange and bring its histories up to date.",
     )
 

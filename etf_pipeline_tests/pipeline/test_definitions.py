@@ -78,6 +78,9 @@ def test_partitions_are_exchanges_or_their_shards(repository):
         partitions = graph.get(dg.AssetKey(key)).partitions_def
         assert partitions.get_partition_keys() == ["XASX", "XNYS-00", "XNYS-01"]
     assert graph.get(dg.AssetKey("risk_metrics")).partitions_def is None
+    job = repository.get_job("ingest")
+    assert job.partitions_def.get_partition_keys() == ["XASX", "XNYS-00", "XNYS-01"]
+    assert repository.get_job("derive").partitions_def is None
 
 
 def test_how_each_asset_is_shown(repository):
