@@ -105,6 +105,7 @@ def watched(chromium, **options):
 def picture(page, name):
     """A screenshot, kept where ETF_TEST_PICTURES says."""
     if PICTURES:
+        page.wait_for_timeout(2_000)  # until everything that moves has come to rest
         page.screenshot(path=str(Path(PICTURES) / f"{name}.png"))
 
 
@@ -124,7 +125,6 @@ def test_materialise_everything_and_look_at_it(chromium, ui):
     page.get_by_text("Success").first.wait_for(timeout=60_000)
     page.goto(f"{address}/asset-groups")
     page.get_by_text("serving").first.wait_for(timeout=30_000)
-    page.wait_for_timeout(2_000)  # for the picture alone
     picture(page, "lineage")
     page.goto(f"{address}/assets/optimised_portfolios")
     page.get_by_text("weights_pair").first.wait_for(timeout=30_000)

@@ -1,6 +1,8 @@
 """Runs of the graph on a real Dagster instance: what is recorded, retried and held back."""
 
+import datetime as dt
 import shutil
+from collections import Counter
 
 import dagster as dg
 import pytest
@@ -74,6 +76,7 @@ def test_a_second_run_with_nothing_new_changes_no_byte(tmp_path, instance):
         }
 
     before = snapshot()
+    assert {p.relative_to(pipeline.layout.root).parts[0] for p in before} == set(folders)
     report = run_graph(pipeline, instance)
     assert {o.outcome for o in report.tickers.values()} == {"unchanged"}
     assert snapshot() == before
@@ -101,11 +104,18 @@ def test_what_a_materialisation_says(tmp_path, instance):
 def test_equal_content_gives_an_equal_data_version(tmp_path, instance):
     pipeline = make_pipeline(tmp_path)
     versions = []
-    for _ in range(2):
+    for days in (0, 0, 1):  # on the third there is a new session
+        pipeline.clock = lambda days=days: NOW + dt.timedelta(days=days)
         execute(pipeline, instance, "ingest", "XASX")
         event = instance.get_latest_materialization_event(dg.AssetKey("price_history"))
         versions.append(event.asset_materialization.tags["dagster/data_version"])
-    assert versions[0] == versions[1]
+    assert versions[0] == versions[1] != versions[2]
+
+
+def event_types(instance, run_id):
+    """How many events of each type a run left."""
+    logs = instance.all_logs(run_id)
+    return Counter(e.dagster_event.event_type_value for e in logs if e.is_dagster_event)
 
 
 def served(yahoo, *tickers, n=800):
@@ -140,13 +150,7 @@ def test_all_failing_for_a_passing_reason_is_retried_and_then_a_failure(tmp_path
     report = run_graph(pipeline, instance)
     assert report.exit_code(chosen=False) == 1
     assert "none of 3 tickers succeeded" in report.errors[0]
-    run = instance.get_runs()[0]
-    retried = [
-        e
-        for e in instance.all_logs(run.run_id)
-        if e.is_dagster_event and e.dagster_event.event_type_value == "STEP_RESTARTED"
-    ]
-    assert len(retried) == 2
+    assert event_types(instance, instance.get_runs()[0].run_id)["STEP_RESTARTED"] == 2
 
 
 def test_what_cannot_pass_is_not_retried(tmp_path, instance, yahoo):
@@ -155,12 +159,9 @@ def test_what_cannot_pass_is_not_retried(tmp_path, instance, yahoo):
     pipeline = make_pipeline(tmp_path, source="yahoo", yahoo_url=yahoo.url)
     result = execute(pipeline, instance, "ingest", "XASX")
     assert not result.success
-    kinds = [
-        e.dagster_event.event_type_value
-        for e in instance.all_logs(result.run_id)
-        if e.is_dagster_event
-    ]
-    assert "STEP_RESTARTED" not in kinds
+    types = event_types(instance, result.run_id)
+    assert types["STEP_FAILURE"] == 1
+    assert types["STEP_RESTARTED"] == 0
     assert set(yahoo.seen.values()) == {1}
 
 
@@ -169,7 +170,9 @@ def test_a_transient_failure_is_overcome_by_the_retry(tmp_path, instance, yahoo)
     # two tries of two requests for each of three tickers fail, the step's second try works
     yahoo.fault("*", "500", times=12)
     pipeline = make_pipeline(tmp_path, source="yahoo", yahoo_url=yahoo.url, yahoo_concurrency=1)
-    assert execute(pipeline, instance, "ingest", "XASX").success
+    result = execute(pipeline, instance, "ingest", "XASX")
+    assert result.success
+    assert event_types(instance, result.run_id)["STEP_RESTARTED"] == 1
     assert pipeline.layout.of(HISTORY, "VAS").exists()
 
 
@@ -192,6 +195,8 @@ def test_a_failed_blocking_check_holds_back_what_depends_on_it(tmp_path, instanc
     defs = build_definitions(pipeline.settings, pipeline)
     before = dg.evaluate_automation_conditions(defs=defs, instance=instance)
     execute(pipeline, instance, "ingest", "XASX")
+    good = dg.evaluate_automation_conditions(defs=defs, instance=instance, cursor=before.cursor)
+    assert good.total_requested > 0  # what the damage is to hold back
     (folder / "VGS.parquet").unlink()
     for batch in pipeline.layout.folder(RAW).rglob("*.parquet"):
         batch.unlink()
