@@ -12,17 +12,6 @@ import pandas as pd
 from etf_pipeline.errors import ReasonCode
 from etf_pipeline.model.instruments import Instrument
 from etf_pipeline.model.outcomes import FailureKind, OutcomeKind
-from etf_pipeline.model.rows import DOWNLOAD_COLUMNS
-
-__all__ = [
-    "DOWNLOAD_COLUMNS",
-    "Clock",
-    "Download",
-    "FetchFailure",
-    "PriceSource",
-    "Request",
-    "utc_now",
-]
 
 Clock = Callable[[], dt.datetime]
 REJECTED: Literal[OutcomeKind.REJECTED] = OutcomeKind.REJECTED

@@ -8,10 +8,11 @@ import pytest
 
 from etf_pipeline.errors import SettingsError
 from etf_pipeline.ingest.answers import check_identity
-from etf_pipeline.ingest.source import DOWNLOAD_COLUMNS, Download, FetchFailure, Request
+from etf_pipeline.ingest.source import Download, FetchFailure, Request
 from etf_pipeline.ingest.sources.files import FilesSource
 from etf_pipeline.ingest.sources.simulated import SimulatedSource, simulate
 from etf_pipeline.ingest.sources.yahoo import YahooSource
+from etf_pipeline.model.rows import DOWNLOAD_COLUMNS
 from etf_pipeline_tests.support import World, asx_days, bars, instrument, walk, yahoo_rows
 
 ROWS = bars(asx_days("2024-09-02", 300), walk(300))

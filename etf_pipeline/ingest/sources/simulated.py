@@ -16,7 +16,6 @@ import numpy.typing as npt
 import pandas as pd
 
 from etf_pipeline.ingest.source import (
-    DOWNLOAD_COLUMNS,
     Clock,
     Download,
     FetchFailure,
@@ -25,6 +24,7 @@ from etf_pipeline.ingest.source import (
 )
 from etf_pipeline.model.calendars import last_final_session, sessions
 from etf_pipeline.model.instruments import Instrument
+from etf_pipeline.model.rows import DOWNLOAD_COLUMNS
 
 _START = np.datetime64("2014-01-02")
 _SPLIT_DATE = np.datetime64("2023-05-10")
