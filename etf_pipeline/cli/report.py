@@ -27,13 +27,14 @@ def report(
 
     settings = load_settings(data_dir=data_dir)
     try:
-        from etf_pipeline.steps.report_inputs import Inputs
-        from etf_pipeline.steps.reports import publish_reports
+        from etf_pipeline.steps.report_inputs import inputs_of
+        from etf_pipeline.steps.reports import pages_of, reports
+        from etf_pipeline.store.store import Store
     except ImportError as error:
         raise SettingsError(
             f"this command needs {error.name}: pip install 'etf_pipeline[pipeline]'"
         ) from None
-    inputs = Inputs.of_store(settings, dt.datetime.now(dt.UTC))
-    paths = publish_reports(inputs, None if portfolio is None else [portfolio])
-    body = {name: str(path) for name, path in paths.items()}
+    store, inputs = Store.at(settings.data_dir), inputs_of(settings, dt.datetime.now(dt.UTC))
+    result = reports(store, inputs, None if portfolio is None else [portfolio])
+    body = {name: str(path) for name, path in pages_of(store, result).items()}
     print_either(as_json, body, body.values())

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from etf_pipeline.cli.options import DataDir
 from etf_pipeline.errors import SettingsError
+from etf_pipeline.settings import environment
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from etf_pipeline.sql.safe import Answer
+    from etf_pipeline.store.layout import Layout
 
 
 def sql(
@@ -34,9 +41,10 @@ def sql(
     Example: etf sql "SELECT ticker, volatility FROM risk_metrics WHERE window = '3y' ORDER BY 2"
     """
     try:
-        from etf_pipeline.sql.output import FORMATS, write, write_parquet
+        from etf_pipeline.sql.output import FORMATS
         from etf_pipeline.sql.safe import Limits, limit_process_memory
-        from etf_pipeline.steps.catalogue_freshness import open_catalogue, places
+        from etf_pipeline.steps.catalogue import open_catalogue
+        from etf_pipeline.store.store import Store
     except ImportError as error:
         raise SettingsError(
             f"this command needs {error.name}: pip install 'etf_pipeline[pipeline]'"
@@ -46,8 +54,9 @@ def sql(
         raise SettingsError(f"--format {kind!r}: must be one of {', '.join(FORMATS)}")
     text = _statement(statement, file)
     limits = Limits(timeout, memory, max_rows)
-    root, universe_file = places(data_dir)
-    with open_catalogue(root, universe_file, limits) as connection:
+    store = Store.at(data_dir or environment.data_dir())
+    universe_file = environment.universe_file()
+    with open_catalogue(store, universe_file, limits, _copy_log) as connection:
         if text is None:
             from etf_pipeline.sql.prompt import interact
 
@@ -55,12 +64,51 @@ def sql(
             return
         limit_process_memory(limits)  # it is ours alone on the command line
         if kind == "parquet":
-            write_parquet(connection.arrow(text), output)
+            _write_parquet(connection.arrow(text), output)
             return
         answer = connection.query(text)
-    write(answer, kind, output)
+    _write(answer, kind, output)
     if answer.cut:
         typer.echo(f"only the first {max_rows} rows; raise --max-rows for more", err=True)
+
+
+def _copy_log(layout: Layout) -> None:
+    """Bring the copy of the event log up to date; what that takes is imported only then."""
+    from etf_pipeline.steps.log_copy import copy_log
+
+    copy_log(layout)
+
+
+def _write(answer: Answer, kind: str, target: Path | None) -> None:
+    """Write rows to a file (whole or not at all), or to standard output."""
+    from etf_pipeline.sql.output import rendered, show
+
+    if target is not None:
+        from etf_pipeline.store.writer import write_text
+
+        write_text(target, rendered(answer, kind))
+    elif kind == "table":
+        show(answer)
+    else:
+        sys.stdout.write(rendered(answer, kind))
+
+
+def _write_parquet(table: pa.Table, target: Path | None) -> None:
+    """The same as Parquet.
+
+    Raises:
+        SettingsError: it would go to a terminal.
+    """
+    from etf_pipeline.store.writer import atomic_file, parquet_bytes
+
+    if target is None and sys.stdout.isatty():
+        raise SettingsError("--format parquet needs --output FILE, or a pipe")
+    content = parquet_bytes(table)
+    if target is None:
+        sys.stdout.buffer.write(content)
+    else:
+        with atomic_file(target) as handle:
+            handle.write(content)
 
 
 def _statement(statement: str | None, file: Path | None) -> str | None:

@@ -6,18 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from etf_pipeline.errors import CorruptFileError
 from etf_pipeline.events.recorder import Recorder
 from etf_pipeline.ingest.source import Clock, PriceSource, utc_now
 from etf_pipeline.ingest.sources import open_source
 from etf_pipeline.model.outcomes import Outcome
 from etf_pipeline.model.portfolios import PortfolioSpec, load_portfolios
 from etf_pipeline.model.universe import Universe, load_universe
-from etf_pipeline.risk.prices import PriceSeries
 from etf_pipeline.settings import Settings
+from etf_pipeline.steps.derived import Histories, read_histories
 from etf_pipeline.store.cache import FileCache
 from etf_pipeline.store.layout import Layout
-from etf_pipeline.store.prices import cached_prices
 from etf_pipeline.store.store import Store
 
 Progress = Callable[[str, Outcome], None]
@@ -69,17 +67,6 @@ class Pipeline:
             return None
         return lambda outcome: progress(asset, outcome)
 
-    def load_series(self) -> tuple[dict[str, PriceSeries], dict[str, str]]:
-        """Prices of every ticker of the universe that has any, and the errors of damaged ones."""
-        series: dict[str, PriceSeries] = {}
-        errors: dict[str, str] = {}
-        for instrument in self.universe:
-            ticker = instrument.ticker
-            if not self.layout.find_history(ticker).exists():
-                continue
-            try:
-                # the assets of one run read the same files
-                series[ticker] = cached_prices(self.layout, ticker, self._cache)
-            except CorruptFileError as error:
-                errors[ticker] = str(error)
-        return series, errors
+    def histories(self) -> Histories:
+        """Prices of every ticker of the universe that has any."""
+        return read_histories(self.store, [i.ticker for i in self.universe])

@@ -11,6 +11,7 @@ import pandas as pd
 
 from etf_pipeline.errors import InsufficientDataError
 from etf_pipeline.report import charts
+from etf_pipeline.report.inputs import Inputs, Row
 from etf_pipeline.report.parts import (
     Grid,
     Section,
@@ -26,7 +27,6 @@ from etf_pipeline.risk.estimates import Estimates, estimate
 from etf_pipeline.risk.prices import years_before
 from etf_pipeline.risk.returns import drawdowns
 from etf_pipeline.risk.series import rolling_volatility
-from etf_pipeline.steps.report_inputs import Inputs, Row
 
 _START = 10_000.0
 _YEARS = 5

@@ -12,7 +12,7 @@ import pandas as pd
 
 from etf_pipeline._version import __version__
 from etf_pipeline.model.schemas import RISK_METRICS
-from etf_pipeline.steps.report_inputs import Inputs
+from etf_pipeline.report.inputs import Inputs
 
 METRICS = (
     "mean_return",
@@ -121,9 +121,10 @@ def quality_section(inputs: Inputs, tickers: list[str]) -> Section:
     """What was held back or flagged, and what is missing."""
     rows = []
     for ticker in tickers:
-        counts = Counter(f["severity"] for f in inputs.findings(ticker))
-        rules = sorted({f["rule"] for f in inputs.findings(ticker)})
-        if counts:
+        found = inputs.findings.get(ticker, ())
+        counts = Counter(f["severity"] for f in found)
+        rules = sorted({f["rule"] for f in found})
+        if found:
             kinds = ("quarantined", "flagged", "missing", "pending")
             rows.append([ticker, *(str(counts.get(k, 0)) for k in kinds), ", ".join(rules)])
     if not rows:
@@ -138,7 +139,6 @@ def quality_section(inputs: Inputs, tickers: list[str]) -> Section:
 
 def provenance_section(inputs: Inputs, tickers: list[str]) -> Section:
     """Sources, last sessions and content hashes: enough to prove which data these were."""
-    footers = inputs.footers(tickers)
     rows = [
         [
             t,
@@ -146,7 +146,7 @@ def provenance_section(inputs: Inputs, tickers: list[str]) -> Section:
             inputs.series[t].currency or _DASH,
             str(inputs.series[t].prices.index[0].date()),
             str(inputs.series[t].end),
-            "#" + (footers[t].content_hash or "a user's file") if t in footers else _DASH,
+            "#" + (inputs.contents[t] or "a user's file") if t in inputs.contents else _DASH,
         ]
         for t in tickers
         if t in inputs.series

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from etf_pipeline.errors import InsufficientDataError
+from etf_pipeline.errors import InsufficientDataError, ReasonCode
 from etf_pipeline.model.spacing import PERIODS_PER_YEAR, bar_spacing
 
 Days = npt.NDArray[np.datetime64]
@@ -93,6 +94,20 @@ def common_prices(series: list[PriceSeries], start: dt.date | None = None) -> pd
         )
         raise InsufficientDataError(f"{len(joined)} common dates are too few ({ranges})")
     return joined
+
+
+def newest_session(series: Iterable[PriceSeries]) -> dt.date:
+    """The as-of date of everything that is made from these prices.
+
+    Raises:
+        InsufficientDataError: there are none at all.
+    """
+    ends = [s.end for s in series]
+    if not ends:
+        raise InsufficientDataError(
+            "there is no price history yet; run `etf run` first", code=ReasonCode.NO_HISTORY
+        )
+    return max(ends)
 
 
 def years_before(day: dt.date, years: int) -> dt.date:

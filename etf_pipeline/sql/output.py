@@ -1,4 +1,4 @@
-"""Rows as a table, CSV, JSON, Markdown or Parquet."""
+"""Rows as a table, CSV, JSON or Markdown; as Parquet they never were rows."""
 
 from __future__ import annotations
 
@@ -9,50 +9,17 @@ import io
 import json
 import math
 import re
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from etf_pipeline.errors import SettingsError
-
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from etf_pipeline.sql.safe import Answer
 
 FORMATS = ("table", "csv", "json", "markdown", "parquet")
 
 
-def write(answer: Answer, kind: str, target: Path | None) -> None:
-    """Write rows to a file (whole or not at all), or to standard output."""
-    if kind == "table" and target is None:
-        show(answer)
-        return
-    text = {"csv": _csv, "json": _json}.get(kind, markdown)(answer)
-    if target is not None:
-        from etf_pipeline.store.writer import write_text
-
-        write_text(target, text)
-    else:
-        sys.stdout.write(text)
-
-
-def write_parquet(table: pa.Table, target: Path | None) -> None:
-    """The same as Parquet.
-
-    Raises:
-        SettingsError: it would go to a terminal.
-    """
-    from etf_pipeline.store.writer import atomic_file, parquet_bytes
-
-    if target is None and sys.stdout.isatty():
-        raise SettingsError("--format parquet needs --output FILE, or a pipe")
-    content = parquet_bytes(table)
-    if target is None:
-        sys.stdout.buffer.write(content)
-    else:
-        with atomic_file(target) as handle:
-            handle.write(content)
+def rendered(answer: Answer, kind: str) -> str:
+    """Rows as text: CSV, JSON, else (a table too) Markdown."""
+    return {"csv": _csv, "json": _json}.get(kind, markdown)(answer)
 
 
 def _csv(answer: Answer) -> str:

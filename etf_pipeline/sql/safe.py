@@ -18,6 +18,7 @@ import duckdb
 from duckdb import StatementType
 
 from etf_pipeline.errors import QueryError
+from etf_pipeline.sql.text import quoted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -111,7 +112,6 @@ class SafeConnection:
         self, db: duckdb.DuckDBPyConnection, store: Path, limits: Limits | None = None
     ) -> None:
         self.limits = limits or Limits()
-        root = str(store.resolve()).replace("'", "''")
         self._db = db
         for setting in (
             "TimeZone = 'UTC'",
@@ -120,7 +120,7 @@ class SafeConnection:
             "enable_external_file_cache = false",  # files are replaced while we read
             "autoinstall_known_extensions = false",
             "autoload_known_extensions = false",
-            f"allowed_directories = ['{root}']",
+            f"allowed_directories = [{quoted(str(store.resolve()))}]",
             "enable_external_access = false",
             "lock_configuration = true",
         ):

@@ -24,7 +24,7 @@ _AS_OF = "newest session the table was computed from"
 
 @dataclass(frozen=True)
 class View:
-    """One view; `{files}` in its SQL are those that `fresh.FILES` names."""
+    """One view; `{files}` in its SQL is the list of the files that it reads."""
 
     name: str
     description: str

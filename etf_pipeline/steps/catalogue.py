@@ -1,200 +1,91 @@
-"""`etf.duckdb`: views over the store that any DuckDB client opens.
+"""`sql_catalog`: `etf.duckdb`, views over the store that any DuckDB client opens.
 
 The file is never changed in place: a new one replaces it, so that readers never wait and never see
 half of one. It is made anew when the folder moved, or when tables or tickers of users appeared.
+
+A catalogue that is as it should be is opened without pandas or Arrow, whose import takes a second.
 """
 
 from __future__ import annotations
 
-import os
-import secrets
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import duckdb
-import pyarrow.parquet as pq
 
-from etf_pipeline.errors import CorruptFileError, StoreError, UniverseError
-from etf_pipeline.model.file_names import decode_ticker
-from etf_pipeline.model.schemas import HISTORY
-from etf_pipeline.model.universe import load_universe
-from etf_pipeline.sql.views import MACROS, VIEWS, View, empty_columns
-from etf_pipeline.steps.catalogue_freshness import (
-    FILES,
-    filled,
-    open_fresh,
-    signature,
-)
-from etf_pipeline.steps.log_copy import copy_log
+from etf_pipeline.errors import StoreError
+from etf_pipeline.sql.safe import Limits, SafeConnection
+from etf_pipeline.sql.views import VIEWS
+from etf_pipeline.steps.catalogue_freshness import open_fresh, signature
+from etf_pipeline.steps.result import StepResult
+from etf_pipeline.store.event_marks import copied, logged
 from etf_pipeline.store.layout import Layout
-from etf_pipeline.store.reader import file_info
-from etf_pipeline.store.writer import locked
+from etf_pipeline.store.store import Store
 
-_USER_COLUMNS = (
-    "open",
-    "high",
-    "low",
-    "close",
-    "volume",
-    "dividends",
-    "stock_splits",
-    "capital_gains",
-    "adj_close",
-    "flag",
-)
+ASSET = "sql_catalog"
+# Brings the copy of the local event log up to date, for DuckDB cannot read the log itself.
+CopyLog = Callable[[Layout], None]
 
 
-def ensure_catalogue(root: Path, universe_file: Path, lock_timeout: float = 300.0) -> Path:
-    """Make the catalogue if it is not there, or not what it should be; returns its path.
+def sql_catalogue(store: Store, universe_file: Path, copy_log: CopyLog | None = None) -> StepResult:
+    """Make the views anew where they have to be.
 
     Raises:
         StoreError: there is no store, or its folder cannot be written.
     """
-    layout = Layout(root)
+    path = ensure_catalogue(store, universe_file, copy_log)
+    return StepResult(ASSET, location=path, details={"try": 'etf sql "FROM latest_prices"'})
+
+
+def described_views() -> dict[str, str]:
+    """What each view holds, by name."""
+    return {view.name: view.description for view in VIEWS}
+
+
+def ensure_catalogue(store: Store, universe_file: Path, copy_log: CopyLog | None = None) -> Path:
+    """Make the catalogue if it is not there, or not what it should be; returns its path.
+
+    Args:
+        store: what it is about.
+        universe_file: what its table of ETFs is read from; it may be missing.
+        copy_log: called with the catalogue locked; None leaves the copy of events as it is.
+
+    Raises:
+        StoreError: there is no store, or its folder cannot be written.
+    """
+    from etf_pipeline.steps.catalogue_building import build_catalogue
+    from etf_pipeline.store.writer import locked
+
+    layout = store.layout
     path = layout.catalogue
-    if not root.is_dir():
-        raise StoreError(f"there is no store in {root} yet; run `etf run` first")
-    with locked(layout.lock("catalogue", "etf.duckdb"), lock_timeout):
-        copy_log(layout)
-        db = open_fresh(root, universe_file)
+    if not layout.root.is_dir():
+        raise StoreError(f"there is no store in {layout.root} yet; run `etf run` first")
+    with locked(layout.lock("catalogue", path.name), store.lock_timeout):
+        if copy_log is not None:
+            copy_log(layout)
+        db = open_fresh(layout, universe_file)
         if db is None:
-            _build(universe_file, layout, path, signature(root, universe_file))
+            build_catalogue(layout, universe_file, signature(layout, universe_file))
         else:
             db.close()
     return path
 
 
-def _build(universe_file: Path, layout: Layout, path: Path, signed: str) -> None:
-    temp = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        with duckdb.connect(str(temp)) as db:
-            _fill(db, universe_file, layout)
-            db.execute("CREATE TABLE catalogue_info AS SELECT ? AS signature", [signed])
-            db.execute("CHECKPOINT")
-        temp.replace(path)
-    except (duckdb.IOException, OSError) as error:
-        raise StoreError(f"cannot write {path}: {error}; make the folder writable") from error
-    finally:
-        for left in path.parent.glob(f"{temp.name}*"):
-            left.unlink(missing_ok=True)
+def open_catalogue(
+    store: Store,
+    universe_file: Path,
+    limits: Limits | None = None,
+    copy_log: CopyLog | None = None,
+) -> SafeConnection:
+    """A safe connection to the store's catalogue, made or mended first where it has to be.
 
-
-def _fill(db: duckdb.DuckDBPyConnection, universe_file: Path, layout: Layout) -> None:
-    tickers = sorted(decode_ticker(p.stem) for p in layout.folder(HISTORY).glob("*.parquet"))
-    db.execute(f"CREATE TYPE known_ticker AS ENUM ({', '.join(map(_quoted, tickers))})")
-    for view in VIEWS:
-        sql = view.sql
-        there = filled(layout.root, view.name) if view.name in FILES else []
-        if view.name in FILES and not there:
-            sql = f"SELECT {empty_columns(view)} WHERE false"
-        elif there:
-            sql = sql.format(files=_files(layout, there))
-            if view.name == "prices":
-                sql = _with_user_files(layout, sql)
-        db.execute(f"CREATE VIEW {view.name} AS {sql}")
-        _comment(db, view)
-    for macro in MACROS.values():
-        db.execute(macro)
-    _universe(db, universe_file)
-
-
-def _files(layout: Layout, patterns: list[str]) -> str:
-    root = layout.root.resolve().as_posix()
-    return "[" + ", ".join(_quoted(f"{root}/{p}") for p in patterns) + "]"
-
-
-def _comment(db: duckdb.DuckDBPyConnection, view: View) -> None:
-    db.execute(f"COMMENT ON VIEW {view.name} IS {_quoted(view.description)}")
-    names = [r[0] for r in db.execute(f"DESCRIBE {view.name}").fetchall()]
-    for name in names:
-        if name in view.comments:
-            text = _quoted(view.comments[name])
-            db.execute(f'COMMENT ON COLUMN {view.name}."{name}" IS {text}')
-
-
-def _universe(db: duckdb.DuckDBPyConnection, universe_file: Path) -> None:
-    db.execute(
-        "CREATE TABLE universe (ticker VARCHAR PRIMARY KEY, symbol VARCHAR, exchange VARCHAR, "
-        "name VARCHAR, asset_class VARCHAR, issuer VARCHAR, currency VARCHAR, "
-        "management_fee DOUBLE)"
-    )
-    comments = {
-        "ticker": _TICKER_COMMENT,
-        "symbol": "the source's symbol",
-        "exchange": "ISO 10383 MIC",
-        "name": "full name",
-        "asset_class": "what it invests in",
-        "issuer": "who issues it",
-        "currency": "ISO 4217",
-        "management_fee": "per cent a year, null where unknown",
-    }
-    db.execute("COMMENT ON TABLE universe IS 'The ETFs of universe.csv.'")
-    for name, text in comments.items():
-        db.execute(f"COMMENT ON COLUMN universe.{name} IS {_quoted(text)}")
-    try:
-        instruments = list(load_universe(universe_file))
-    except (UniverseError, OSError):
-        return  # the file may be elsewhere; the commands that need it say so
-    rows = [[getattr(i, c) for c in comments] for i in instruments]
-    db.executemany(f"INSERT INTO universe VALUES ({','.join('?' * len(comments))})", rows)
-
-
-_TICKER_COMMENT = "ticker id, as in prices"
-
-
-def _user_files(layout: Layout) -> list[Path]:
-    """Histories that this package did not write."""
-    found = []
-    for path in sorted(layout.folder(HISTORY).glob("*.parquet")):
-        try:
-            if not file_info(path).ours:
-                found.append(path)
-        except (CorruptFileError, FileNotFoundError):
-            found.append(path)
-    return found
-
-
-def _with_user_files(layout: Layout, sql: str) -> str:
-    """The view of prices, when users' own files lie among ours: each is read by its own names."""
-    users = _user_files(layout)
-    if not users:
-        return sql
-    parts = []
-    ours = [p for p in sorted(layout.folder(HISTORY).glob("*.parquet")) if p not in users]
-    if ours:
-        listed = ", ".join(_quoted(p.resolve().as_posix()) for p in ours)
-        view = next(v for v in VIEWS if v.name == "prices")
-        parts.append(view.sql.format(files=f"[{listed}]"))
-    parts += [select for p in users if (select := _user_select(p)) is not None]
-    return (
-        " UNION ALL BY NAME ".join(parts) if parts else f"SELECT {empty_columns(VIEWS[0])} LIMIT 0"
-    )
-
-
-def _user_select(path: Path) -> str | None:
-    """A Yahoo-shaped file under our column names; dates are the exchange's."""
-    try:
-        schema: Any = pq.read_schema(path)
-    except Exception:
-        return None  # damaged: `etf status` says so
-    names = {n.lower().replace(" ", "_"): n for n in schema.names}
-    date = names.get("date") or names.get("datetime") or names.get("__index_level_0__")
-    if date is None or "close" not in names:
-        return None
-    zone = getattr(schema.field(date).type, "tz", None)
-    day = f'timezone({_quoted(zone)}, "{date}")' if zone else f'"{date}"'
-    columns = [f"{_quoted(decode_ticker(path.stem))} AS ticker", f"CAST({day} AS DATE) AS date"]
-    for column in _USER_COLUMNS:
-        source = names.get(column) or (names["close"] if column == "adj_close" else None)
-        kind = {"volume": "BIGINT", "flag": "VARCHAR"}.get(column, "DOUBLE")
-        value = "NULL" if source is None else f'"{source}"'
-        columns.append(f"CAST({value} AS {kind}) AS {column}")
-    close = names["close"]
-    return (
-        f"SELECT {', '.join(columns)} FROM read_parquet({_quoted(path.resolve().as_posix())}) "
-        f'WHERE "{close}" IS NOT NULL'
-    )
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+    Raises:
+        StoreError: there is no store, or its folder cannot be written.
+    """
+    layout = store.layout
+    current = copy_log is None or logged(layout) == copied(layout)
+    db = open_fresh(layout, universe_file) if current else None
+    if db is None:
+        path = ensure_catalogue(store, universe_file, copy_log)
+        db = duckdb.connect(str(path), read_only=True)
+    return SafeConnection(db, layout.root, limits)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import sqlite3
 from pathlib import Path
 
 import duckdb
@@ -23,8 +21,7 @@ from etf_pipeline.model.schemas import (
     SUMMARY,
     WEIGHTS,
 )
-from etf_pipeline.settings import environment
-from etf_pipeline.sql.safe import Limits, SafeConnection
+from etf_pipeline.sql.views import MACROS, VIEWS
 from etf_pipeline.store.layout import Layout
 
 VERSION = 2
@@ -45,28 +42,32 @@ FILES: dict[str, tuple[str, ...]] = {
 }
 
 
-def signature(root: Path, universe_file: Path) -> str:
-    """What the views depend on besides the content of the files."""
-    digest = (
-        hashlib.sha256(universe_file.read_bytes()).hexdigest() if universe_file.is_file() else ""
-    )
-    names = "\n".join(sorted(p.name for p in Layout(root).files(HISTORY)))
+def signature(layout: Layout, universe_file: Path) -> str:
+    """What the catalogue depends on besides the content of the store's files."""
+    universe = universe_file.read_bytes() if universe_file.is_file() else b""
+    names = "\n".join(p.name for p in layout.files(HISTORY))
     return json.dumps(
         {
             "version": VERSION,
             "duckdb": duckdb.__version__,
-            "root": str(root.resolve()),
-            "filled": {v: filled(root, v) for v in FILES},
-            "tickers": hashlib.sha256(names.encode()).hexdigest(),
-            "universe": digest,
+            "root": str(layout.root.resolve()),
+            "filled": {v: filled(layout, v) for v in FILES},
+            "tickers": _digest(names.encode()),
+            "universe": _digest(universe) if universe else "",
+            # another release may have other views, or other columns in them
+            "views": _digest(repr((VIEWS, MACROS)).encode()),
         },
         sort_keys=True,
     )
 
 
-def filled(root: Path, view: str) -> list[str]:
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def filled(layout: Layout, view: str) -> list[str]:
     """Those globs of a view that match anything."""
-    return [pattern for pattern in FILES[view] if next(root.glob(pattern), None) is not None]
+    return [p for p in FILES[view] if next(layout.root.glob(p), None) is not None]
 
 
 def signature_of(db: duckdb.DuckDBPyConnection) -> str | None:
@@ -78,57 +79,15 @@ def signature_of(db: duckdb.DuckDBPyConnection) -> str | None:
     return None if row is None else str(row[0])
 
 
-def logged(root: Path) -> str:
-    """Number and hash of the newest event in the local log, empty without one."""
-    path = Layout(root).event_log
-    if not path.exists():
-        return ""
-    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
-        try:
-            newest = "SELECT seq || ' ' || hex(hash) FROM events ORDER BY seq DESC LIMIT 1"
-            row = db.execute(newest).fetchone()
-        except sqlite3.Error:
-            return ""
-    return str(row[0]) if row else ""
-
-
-def copied(root: Path) -> str:
-    """The same of the newest event that is copied to `events/log/`."""
-    try:
-        return Layout(root).event_log_copied.read_text()
-    except OSError:
-        return ""
-
-
-def open_fresh(root: Path, universe_file: Path) -> duckdb.DuckDBPyConnection | None:
+def open_fresh(layout: Layout, universe_file: Path) -> duckdb.DuckDBPyConnection | None:
     """The catalogue, opened for reading, if it may be used as it is."""
-    path = Layout(root).catalogue
-    if not path.exists() or logged(root) != copied(root):
+    if not layout.catalogue.exists():
         return None
     try:
-        db = duckdb.connect(str(path), read_only=True)
+        db = duckdb.connect(str(layout.catalogue), read_only=True)
     except duckdb.Error:
         return None
-    if signature_of(db) == signature(root, universe_file):
+    if signature_of(db) == signature(layout, universe_file):
         return db
     db.close()
     return None
-
-
-def open_catalogue(root: Path, universe_file: Path, limits: Limits | None = None) -> SafeConnection:
-    """A safe connection to the store's catalogue, made or mended first where it has to be.
-
-    Raises:
-        StoreError: there is no store, or its folder cannot be written.
-    """
-    db = open_fresh(root, universe_file)
-    if db is None:
-        from etf_pipeline.steps.catalogue import ensure_catalogue
-
-        db = duckdb.connect(str(ensure_catalogue(root, universe_file)), read_only=True)
-    return SafeConnection(db, root, limits)
-
-
-def places(data_dir: Path | None) -> tuple[Path, Path]:
-    """Store and universe file, as the settings have them."""
-    return data_dir or environment.data_dir(), environment.universe_file()

@@ -15,7 +15,7 @@ from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.model.types import CHANNELS
 from etf_pipeline.events.proof.archive import to_table
 from etf_pipeline.model.schemas import EVENTS
-from etf_pipeline.steps.catalogue_freshness import copied, logged
+from etf_pipeline.store.event_marks import copied, logged
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.writer import publish, write_text
 
@@ -24,8 +24,7 @@ EVENTS_PER_FILE = 20_000
 
 def copy_log(layout: Layout) -> None:
     """Bring the copy up to date, if it is not; the caller holds the catalogue's lock."""
-    root = layout.root
-    newest, before = logged(root), copied(root)
+    newest, before = logged(layout), copied(layout)
     if newest == before:
         return
     folder = layout.event_log_copy

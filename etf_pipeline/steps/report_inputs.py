@@ -1,14 +1,12 @@
-"""What reports are made from: the newest tables, the prices behind them, and their origin."""
+"""Gathering what reports are made from: the newest tables, the prices behind them, their origin."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from collections.abc import Iterable
 
-from etf_pipeline.errors import CorruptFileError, InsufficientDataError
+from etf_pipeline.errors import CorruptFileError
+from etf_pipeline.model.instruments import Universe
 from etf_pipeline.model.portfolios import PortfolioSpec, load_portfolios
 from etf_pipeline.model.schemas import (
     BACKTESTS,
@@ -19,97 +17,88 @@ from etf_pipeline.model.schemas import (
     SUMMARY,
     WEIGHTS,
 )
-from etf_pipeline.model.universe import Universe, load_universe
-from etf_pipeline.risk.prices import PriceSeries
+from etf_pipeline.model.universe import load_universe
+from etf_pipeline.report.inputs import Inputs, Row
 from etf_pipeline.settings import Settings
+from etf_pipeline.steps.derived import Assumptions, Histories, read_histories
 from etf_pipeline.store.inventory import available_tickers
 from etf_pipeline.store.layout import Layout
-from etf_pipeline.store.prices import load_prices
-from etf_pipeline.store.reader import FileInfo, file_info, read_table
+from etf_pipeline.store.reader import file_info, read_table
+from etf_pipeline.store.store import Store
 
-Row = dict[str, Any]
 _TABLES = (SUMMARY, WEIGHTS, FRONTIER, BACKTESTS, RISK_METRICS, CORRELATIONS)
 
 
-@dataclass
-class Inputs:
-    """Everything that the reports of one store need, read once."""
+def report_inputs(
+    store: Store,
+    histories: Histories,
+    specs: Iterable[PortfolioSpec],
+    universe: Universe,
+    assumptions: Assumptions,
+    made_at: dt.datetime,
+) -> Inputs:
+    """What the reports of a store are made from, read once.
 
-    layout: Layout
-    series: Mapping[str, PriceSeries]
-    specs: Mapping[str, PortfolioSpec]
-    names: Mapping[str, str]
-    lookback_years: int
-    risk_free_rate: float
-    made_at: dt.datetime
-    _tables: dict[str, list[Row]] = field(default_factory=dict)
-    hashes: dict[str, str] = field(default_factory=dict)
+    Raises:
+        CorruptFileError: a derived table is damaged.
+    """
+    tables, hashes = _tables(store.layout)
+    return Inputs(
+        histories.series,
+        {s.name: s for s in specs},
+        {i.ticker: i.name for i in universe},
+        tables,
+        _findings(store.layout, histories.series),
+        _contents(store.layout, histories.series),
+        hashes,
+        assumptions.lookback_years,
+        made_at,
+    )
 
-    @classmethod
-    def of(
-        cls,
-        settings: Settings,
-        universe: Universe,
-        series: Mapping[str, PriceSeries],
-        specs: Iterable[PortfolioSpec],
-        made_at: dt.datetime,
-    ) -> Inputs:
-        """The inputs of the store that `settings` name."""
-        return cls(
-            Layout(settings.data_dir),
-            series,
-            {s.name: s for s in specs},
-            {i.ticker: i.name for i in universe},
-            settings.lookback_years,
-            settings.risk_free_rate,
-            made_at,
-        )
 
-    @classmethod
-    def of_store(cls, settings: Settings, made_at: dt.datetime) -> Inputs:
-        """The same, with universe, prices and specifications read from where `settings` say."""
-        layout, universe = Layout(settings.data_dir), load_universe(settings.universe_file)
-        series = {t: load_prices(layout, t) for t in available_tickers(layout)}
-        specs = load_portfolios(settings.portfolios_file, universe)
-        return cls.of(settings, universe, series, specs, made_at)
+def inputs_of(settings: Settings, made_at: dt.datetime) -> Inputs:
+    """The same of everything that is where `settings` say, users' own files too.
 
-    def __post_init__(self) -> None:
-        for table in _TABLES:
-            path, name = self.layout.newest(table), table.name
-            self._tables[name] = [] if path is None else read_table(path).to_pylist()
-            if path is not None:
-                info = file_info(path)
-                self.hashes[f"{name}, {path.parent.name}"] = str(info.content_hash)
+    Raises:
+        CorruptFileError: a history or a derived table is damaged.
+    """
+    store, universe = Store.at(settings.data_dir), load_universe(settings.universe_file)
+    histories = read_histories(store, available_tickers(store.layout))
+    for error in histories.damaged.values():
+        raise error
+    specs = load_portfolios(settings.portfolios_file, universe)
+    return report_inputs(store, histories, specs, universe, Assumptions.of(settings), made_at)
 
-    def rows(self, table: str, **wanted: Any) -> list[Row]:
-        """Rows of the newest table with these values."""
-        return [r for r in self._tables[table] if all(r[k] == v for k, v in wanted.items())]
 
-    def footers(self, tickers: list[str]) -> dict[str, FileInfo]:
-        """What the histories say of themselves."""
-        found = {}
-        for ticker in tickers:
-            try:
-                found[ticker] = file_info(self.layout.find_history(ticker))
-            except (CorruptFileError, FileNotFoundError):
-                continue
-        return found
+def _tables(layout: Layout) -> tuple[dict[str, list[Row]], dict[str, str]]:
+    """Rows of the newest derived tables, and their content hashes by name and day."""
+    rows: dict[str, list[Row]] = {}
+    hashes: dict[str, str] = {}
+    for table in _TABLES:
+        path = layout.newest(table)
+        rows[table.name] = [] if path is None else read_table(path).to_pylist()
+        if path is not None:
+            hashes[f"{table.name}, {path.parent.name}"] = str(file_info(path).content_hash)
+    return rows, hashes
 
-    def findings(self, ticker: str) -> list[Row]:
-        """The ticker's quality findings, if it has any."""
-        path = self.layout.of(QUARANTINE, ticker)
+
+def _findings(layout: Layout, tickers: Iterable[str]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for ticker in tickers:
         try:
-            return read_table(path, ["date", "rule", "severity"]).to_pylist()
+            table = read_table(layout.of(QUARANTINE, ticker), ["date", "rule", "severity"])
         except (CorruptFileError, FileNotFoundError):
-            return []
+            continue
+        if table.num_rows:
+            found[ticker] = table.to_pylist()
+    return found
 
-    @cached_property
-    def as_of(self) -> dt.date:
-        """The newest session there is.
 
-        Raises:
-            InsufficientDataError: there is no history.
-        """
-        if not self.series:
-            raise InsufficientDataError("there is no price history yet; run `etf run` first")
-        return max(s.end for s in self.series.values())
+def _contents(layout: Layout, tickers: Iterable[str]) -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for ticker in tickers:
+        try:
+            found[ticker] = file_info(layout.find_history(ticker)).content_hash
+        except (CorruptFileError, FileNotFoundError):
+            continue
+    return found

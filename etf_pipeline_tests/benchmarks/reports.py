@@ -52,20 +52,21 @@ def _settings(folder: Path) -> dict[str, str]:
 
 def _inputs(folder: Path) -> Any:
     from etf_pipeline.settings import load_settings
-    from etf_pipeline.steps.report_inputs import Inputs
+    from etf_pipeline.steps.report_inputs import inputs_of
 
     os.environ |= _settings(folder)
-    return Inputs.of_store(load_settings(), dt.datetime.now(dt.UTC))
+    return inputs_of(load_settings(), dt.datetime.now(dt.UTC))
 
 
 def _ours(folder: Path) -> dict[str, Any]:
-    import etf_pipeline.steps.reports as publish
+    from etf_pipeline.steps.reports import pages_of, reports
+    from etf_pipeline.store.store import Store
+
+    store = Store.at(folder / "store")
 
     def work() -> list[Path]:
-        inputs = _inputs(folder)
-        return [
-            *publish.publish_reports(inputs, [f"bench-{i}" for i in range(PORTFOLIOS)]).values()
-        ]
+        result = reports(store, _inputs(folder), [f"bench-{i}" for i in range(PORTFOLIOS)])
+        return [*pages_of(store, result).values()]
 
     return _timed(work)
 

@@ -88,9 +88,10 @@ def _measure(kind: str, folder: Path) -> dict[str, Any]:
         return _timed(_pandas(folder))
     if kind == "footers":
         return {"took": [_best(partial(_footers, folder))]}
-    from etf_pipeline.steps.catalogue_freshness import open_catalogue
+    from etf_pipeline.steps.catalogue import open_catalogue
+    from etf_pipeline.store.store import Store
 
-    with open_catalogue(folder, folder / "none.csv") as connection:
+    with open_catalogue(Store.at(folder), folder / "none.csv") as connection:
         if kind == "latest":
             return {"took": [_best(partial(connection.query, "SELECT * FROM latest_prices"))]}
         return _timed([partial(connection.query, q) for q in SQL])
@@ -119,6 +120,7 @@ def _timed(work: list[Callable[[], Any]]) -> dict[str, Any]:
 def _build(folder: Path) -> dict[str, Any]:
     from etf_pipeline.model.schemas import HISTORY
     from etf_pipeline.steps.catalogue import ensure_catalogue
+    from etf_pipeline.store.store import Store
     from etf_pipeline.store.writer import publish
     from etf_pipeline_tests.benchmarks.store import _table
 
@@ -126,7 +128,7 @@ def _build(folder: Path) -> dict[str, Any]:
     for i in range(TICKERS):
         path = folder / "historical" / f"T{i:04d}.parquet"
         publish(path, HISTORY, table, {"source": "simulated", "currency": "AUD"}, digest=f"{i}")
-    ensure_catalogue(folder, folder / "none.csv")
+    ensure_catalogue(Store.at(folder), folder / "none.csv")
     return {}
 
 

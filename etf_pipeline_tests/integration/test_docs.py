@@ -16,7 +16,7 @@ from etf_pipeline.events.settings import load_event_settings
 from etf_pipeline.ingest.planning import Terms
 from etf_pipeline.ingest.sources.simulated import SimulatedSource
 from etf_pipeline.model.schemas import HISTORY, MANIFEST
-from etf_pipeline.steps.catalogue_freshness import open_catalogue
+from etf_pipeline.steps.catalogue import open_catalogue
 from etf_pipeline.steps.download import download
 from etf_pipeline.steps.histories import update_histories
 from etf_pipeline.steps.result import Run
@@ -95,7 +95,7 @@ def test_there_are_twenty_questions():
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=range(len(QUESTIONS)))
 def test_every_question_has_an_answer(whole_store, question):
-    with open_catalogue(whole_store.data_dir, whole_store.universe_file) as connection:
+    with open_catalogue(Store.at(whole_store.data_dir), whole_store.universe_file) as connection:
         answer = connection.query(question)
     assert answer.columns
     assert answer.rows or any(word in question for word in MAY_BE_EMPTY)

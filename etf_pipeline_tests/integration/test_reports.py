@@ -12,12 +12,14 @@ import pytest
 
 from etf_pipeline.errors import InsufficientDataError
 from etf_pipeline.model.schemas import HISTORY
-from etf_pipeline.orchestration.assets.serving import report_inputs
 from etf_pipeline.report.charts import clustered
 from etf_pipeline.report.html import portfolio_report, universe_report
 from etf_pipeline.report.parts import calendar_years
-from etf_pipeline.steps.reports import publish_reports
+from etf_pipeline.steps.derived import Assumptions
+from etf_pipeline.steps.report_inputs import report_inputs
+from etf_pipeline.steps.reports import pages_of, reports
 from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.store import Store
 from etf_pipeline_tests.pipeline.support import PORTFOLIOS, execute, make_pipeline
 
 HARD = (
@@ -46,7 +48,14 @@ def pipeline(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def inputs(pipeline):
-    return report_inputs(pipeline)
+    return report_inputs(
+        pipeline.store,
+        pipeline.histories(),
+        pipeline.portfolios(),
+        pipeline.universe,
+        Assumptions.of(pipeline.settings),
+        pipeline.clock(),
+    )
 
 
 class Page(HTMLParser):
@@ -177,12 +186,10 @@ def test_provenance_names_the_hashes(inputs, pipeline):
 
 
 def test_only_one_on_request(inputs, tmp_path):
-    moved = inputs.layout
-    inputs.layout = Layout(tmp_path)
-    try:
-        assert publish_reports(inputs, ["pair"]) == {"pair": Layout(tmp_path).report("pair")}
-    finally:
-        inputs.layout = moved
+    store = Store.at(tmp_path)
+    expected = Layout(tmp_path).report("pair")
+    assert pages_of(store, reports(store, inputs, ["pair"])) == {"pair": expected}
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [expected]
 
 
 def test_made_at_is_told(inputs):

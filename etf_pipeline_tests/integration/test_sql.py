@@ -22,9 +22,10 @@ import pytest
 from etf_pipeline.errors import QueryError
 from etf_pipeline.sql.safe import Limits, checked
 from etf_pipeline.sql.views import MACROS, VIEWS
-from etf_pipeline.steps.catalogue import ensure_catalogue
-from etf_pipeline.steps.catalogue_freshness import open_catalogue
+from etf_pipeline.steps import catalogue
+from etf_pipeline.steps.log_copy import copy_log
 from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.store import Store
 from etf_pipeline_tests.events_support import embedded_settings
 from etf_pipeline_tests.integration.test_docs import NOW, simulated_store
 from etf_pipeline_tests.pipeline.support import execute, make_pipeline
@@ -53,8 +54,18 @@ def store(built, tmp_path):
     return tmp_path / "store", built.settings.universe_file
 
 
+def open_catalogue(store, limits=None):
+    root, universe_file = store
+    return catalogue.open_catalogue(Store.at(root), universe_file, limits, copy_log)
+
+
+def ensure_catalogue(store):
+    root, universe_file = store
+    return catalogue.ensure_catalogue(Store.at(root), universe_file, copy_log)
+
+
 def ask(store, sql, **limits):
-    with open_catalogue(*store, Limits(**limits)) as connection:
+    with open_catalogue(store, Limits(**limits)) as connection:
         return connection.query(sql)
 
 
@@ -135,7 +146,7 @@ def test_the_newest_tables_are_the_newest(store):
 
 
 def test_a_moved_folder_is_mended(store, tmp_path):
-    ensure_catalogue(*store)
+    ensure_catalogue(store)
     moved = tmp_path / "elsewhere" / "it's here"
     moved.parent.mkdir()
     shutil.move(store[0], moved)
@@ -143,14 +154,14 @@ def test_a_moved_folder_is_mended(store, tmp_path):
 
 
 def test_any_client_opens_it(store):
-    path = ensure_catalogue(*store)
+    path = ensure_catalogue(store)
     with duckdb.connect(str(path), read_only=True) as db:
         assert db.execute("SELECT count(DISTINCT ticker) FROM prices").fetchone() == (3,)
 
 
 @pytest.mark.parametrize("view", ["returns", "drawdowns"])
 def test_a_ticker_newer_than_the_catalogue_is_there_for_any_client(store, view):
-    path = ensure_catalogue(*store)
+    path = ensure_catalogue(store)
     known = {r[0] for r in ask(store, "SELECT DISTINCT ticker FROM prices").rows}
     shutil.copy(store[0] / "historical/VAS.parquet", store[0] / "historical/NEW.parquet")
     with duckdb.connect(str(path), read_only=True) as db:
@@ -177,7 +188,7 @@ def test_a_store_without_tables_has_empty_views(tmp_path):
 
 
 def test_a_new_ticker_and_a_new_table_appear(store):
-    ensure_catalogue(*store)
+    ensure_catalogue(store)
     shutil.copy(store[0] / "historical/VAS.parquet", store[0] / "historical/%76as.parquet")
     shutil.rmtree(store[0] / "portfolios/weights")
     tickers = [r[0] for r in ask(store, "SELECT ticker FROM latest_prices ORDER BY 1").rows]
@@ -371,7 +382,7 @@ def test_there_are_enough_hostile_statements():
 
 @pytest.mark.parametrize("sql", HOSTILE)
 def test_hostile_statements_are_refused_or_bounded(store, sql):
-    root = ensure_catalogue(*store).parent
+    root = ensure_catalogue(store).parent
     (root.parent / "outside.parquet").write_bytes(b"")
     before = hashes(root)
     with pytest.raises(QueryError) as caught:
@@ -484,7 +495,7 @@ def cpu_seconds(pid):
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
 def test_ctrl_c_stops_a_query(store):
     environ = os.environ | {"ETF_DATA_DIR": str(store[0]), "ETF_UNIVERSE_FILE": str(store[1])}
-    ensure_catalogue(*store)
+    ensure_catalogue(store)
     process = subprocess.Popen([ETF, "sql", FOR_HOURS], env=environ, stderr=subprocess.PIPE)
     wait_for_cpu(process.pid, 5.0)  # imports take a second or so; more than that is the query
     process.send_signal(signal.SIGINT)
@@ -519,7 +530,7 @@ def test_a_prompt_answers_and_ends(store):
 def test_no_reader_fails_while_files_are_replaced(store):
     """Each file is replaced by a longer one again and again; a query sees whole versions."""
     root = store[0]
-    ensure_catalogue(*store)
+    ensure_catalogue(store)
     long = pq.read_table(root / "historical/VAS.parquet")
     short = long.slice(0, 1000)
     stop, swaps = threading.Event(), 0
@@ -544,7 +555,7 @@ def test_no_reader_fails_while_files_are_replaced(store):
         deadline = time.monotonic() + 6
         seen = set()
         while time.monotonic() < deadline:
-            with open_catalogue(*store) as connection:
+            with open_catalogue(store) as connection:
                 for _ in range(5):
                     rows = connection.query(
                         "SELECT ticker, count(*), max(date), sum(close) FROM prices "

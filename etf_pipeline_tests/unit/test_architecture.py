@@ -55,7 +55,12 @@ ONLY = {
     "cycler": ("report/charts.py",),
     "dagster": ("orchestration/",),
     "dagster_shared": ("orchestration/",),
-    "duckdb": ("sql/", "steps/catalogue.py", "steps/catalogue_freshness.py"),
+    "duckdb": (
+        "sql/",
+        "steps/catalogue.py",
+        "steps/catalogue_building.py",
+        "steps/catalogue_freshness.py",
+    ),
     "exchange_calendars": ("model/calendars.py",),
     "filelock": ("store/writer.py",),
     "jinja2": ("report/html.py",),

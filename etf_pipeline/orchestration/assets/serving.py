@@ -4,11 +4,15 @@ import dagster as dg
 
 from etf_pipeline.orchestration.assets.declared import OWNERS, deps
 from etf_pipeline.orchestration.automation import WHEN_INPUTS_CHANGE
+from etf_pipeline.orchestration.metadata import markdown_table, materialised
 from etf_pipeline.orchestration.resources import Pipeline
-from etf_pipeline.sql.views import VIEWS
-from etf_pipeline.steps.catalogue import ensure_catalogue
-from etf_pipeline.steps.report_inputs import Inputs
-from etf_pipeline.steps.reports import publish_reports
+from etf_pipeline.steps import catalogue
+from etf_pipeline.steps import reports as pages
+from etf_pipeline.steps.derived import Assumptions
+from etf_pipeline.steps.log_copy import copy_log
+from etf_pipeline.steps.report_inputs import report_inputs
+
+_VIEWS = catalogue.described_views()
 
 
 @dg.asset(
@@ -20,26 +24,16 @@ from etf_pipeline.steps.reports import publish_reports
     automation_condition=WHEN_INPUTS_CHANGE,
     metadata={
         "dagster/column_schema": dg.TableSchema(
-            columns=[dg.TableColumn(v.name, "view", v.description) for v in VIEWS]
+            columns=[dg.TableColumn(name, "view", what) for name, what in _VIEWS.items()]
         )
     },
 )
 def sql_catalog(pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult:
     """Make the views anew where they have to be."""
-    settings = pipeline.settings
-    path = ensure_catalogue(
-        settings.data_dir, settings.universe_file, settings.lock_timeout_seconds
-    )
-    views = "\n".join(
-        ["| view | what |", "|---|---|", *(f"| {v.name} | {v.description} |" for v in VIEWS)]
-    )
-    return dg.MaterializeResult(
-        metadata={
-            "dagster/uri": path.resolve().as_uri(),
-            "views": dg.MetadataValue.md(views),
-            "try": 'etf sql "FROM latest_prices"',
-        }
-    )
+    universe_file = pipeline.settings.universe_file
+    result = catalogue.sql_catalogue(pipeline.store, universe_file, copy_log)
+    views = markdown_table([{"view": name, "what": what} for name, what in _VIEWS.items()])
+    return materialised(result, more={"views": views})
 
 
 @dg.asset(
@@ -57,18 +51,12 @@ def sql_catalog(pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult:
 )
 def reports(pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult:
     """Draw and write every report."""
-    inputs = report_inputs(pipeline)
-    paths = publish_reports(inputs)
-    links = {f"report_{n}": dg.MetadataValue.url(p.resolve().as_uri()) for n, p in paths.items()}
-    folder = next(iter(paths.values())).parent.resolve().as_uri()
-    return dg.MaterializeResult(
-        metadata={"dagster/uri": folder, "as_of": str(inputs.as_of), **links}
+    inputs = report_inputs(
+        pipeline.store,
+        pipeline.histories(),
+        pipeline.portfolios(),
+        pipeline.universe,
+        Assumptions.of(pipeline.settings),
+        pipeline.clock(),
     )
-
-
-def report_inputs(pipeline: Pipeline) -> Inputs:
-    """What the reports of this pipeline's store are made from."""
-    series, _ = pipeline.load_series()
-    return Inputs.of(
-        pipeline.settings, pipeline.universe, series, pipeline.portfolios(), pipeline.clock()
-    )
+    return materialised(pages.reports(pipeline.store, inputs))

@@ -1,0 +1,56 @@
+"""What reports are made from, as plain values: nothing here or below reads a file."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from etf_pipeline.model.portfolios import PortfolioSpec
+from etf_pipeline.risk.prices import PriceSeries, newest_session
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything that the reports of one store need.
+
+    Attributes:
+        series: prices by ticker.
+        specs: the portfolios, by name.
+        names: full names by ticker.
+        tables: rows of the newest derived tables, by name of the table.
+        findings: quality findings (date, rule, severity) by ticker, for those that have any.
+        contents: content hash of each history by ticker, None for a user's own file; absent when
+            the file could not be read.
+        hashes: content hash of each table, by its name and day.
+        lookback_years: of returns, for portfolios that name none.
+        made_at: when, aware.
+    """
+
+    series: Mapping[str, PriceSeries]
+    specs: Mapping[str, PortfolioSpec]
+    names: Mapping[str, str]
+    tables: Mapping[str, Sequence[Row]]
+    findings: Mapping[str, Sequence[Row]]
+    contents: Mapping[str, str | None]
+    hashes: Mapping[str, str]
+    lookback_years: int
+    made_at: dt.datetime
+
+    def rows(self, table: str, **wanted: Any) -> list[Row]:
+        """Rows of the newest table with these values."""
+        found = self.tables.get(table, ())
+        return [r for r in found if all(r[k] == v for k, v in wanted.items())]
+
+    @cached_property
+    def as_of(self) -> dt.date:
+        """The newest session there is.
+
+        Raises:
+            InsufficientDataError: there is no history.
+        """
+        return newest_session(self.series.values())

@@ -1,0 +1,115 @@
+"""What the steps over every history share: reading prices, publishing a day's table, recording."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from etf_pipeline.errors import CorruptFileError
+from etf_pipeline.model.outcomes import Outcome, OutcomeKind
+from etf_pipeline.model.schemas import Table
+from etf_pipeline.risk.prices import PriceSeries, newest_session
+from etf_pipeline.settings import Settings
+from etf_pipeline.steps.result import Published, Run, StepResult
+from etf_pipeline.store.hashing import content_hash
+from etf_pipeline.store.manifests import write_manifest
+from etf_pipeline.store.prices import cached_prices
+from etf_pipeline.store.store import Store
+from etf_pipeline.store.writer import publish
+
+
+@dataclass(frozen=True)
+class Histories:
+    """Prices by ticker, and the errors of those tickers whose files are damaged."""
+
+    series: Mapping[str, PriceSeries]
+    damaged: Mapping[str, CorruptFileError] = field(default_factory=dict)
+
+    @property
+    def as_of(self) -> dt.date:
+        """The newest session of all.
+
+        Raises:
+            InsufficientDataError: there is no history at all.
+        """
+        return newest_session(self.series.values())
+
+    @property
+    def source(self) -> str:
+        """Where the prices came from, several sources joined by commas."""
+        return ",".join(sorted({s.source for s in self.series.values()}))
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """What the numbers rest on besides prices.
+
+    Attributes:
+        lookback_years: of returns, for portfolios that name none.
+        risk_free_rate: annual effective rate, a fraction.
+        benchmark: ticker to compare with, None for none.
+    """
+
+    lookback_years: int = 5
+    risk_free_rate: float = 0.0
+    benchmark: str | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> Assumptions:
+        """Those of the settings."""
+        return cls(settings.lookback_years, settings.risk_free_rate, settings.benchmark)
+
+
+def read_histories(store: Store, tickers: Iterable[str]) -> Histories:
+    """Prices of those tickers that have any; through the store's cache, as several steps ask."""
+    series: dict[str, PriceSeries] = {}
+    damaged: dict[str, CorruptFileError] = {}
+    for ticker in tickers:
+        if not store.layout.find_history(ticker).exists():
+            continue
+        try:
+            series[ticker] = cached_prices(store.layout, ticker, store.cache)
+        except CorruptFileError as error:
+            damaged[ticker] = error
+    return Histories(series, damaged)
+
+
+def publish_day(store: Store, table: Table, data: pa.Table, histories: Histories) -> Published:
+    """Publish a table's file of the newest session."""
+    path, digest = store.layout.of(table, histories.as_of), content_hash(data)
+    changed = publish(path, table, data, {"source": histories.source}, digest=digest)
+    return Published(table, path, data.num_rows, digest, changed)
+
+
+def done(*published: Published) -> OutcomeKind:
+    """How good outcomes are called: updated when any of the files changed."""
+    return OutcomeKind.UPDATED if any(p.changed for p in published) else OutcomeKind.UNCHANGED
+
+
+def recorded(
+    store: Store,
+    run: Run,
+    asset: str,
+    outcomes: Iterable[Outcome],
+    published: Iterable[Published],
+    histories: Histories,
+    details: Mapping[str, object],
+) -> StepResult:
+    """The result of a step, with its manifest written; the first file stands for its content."""
+    told, files = list(outcomes), list(published)
+    manifest = write_manifest(
+        store.layout, asset, run.run_id, run.partition, told, run.recorded_at, histories.source
+    )
+    return StepResult(
+        asset,
+        told,
+        files,
+        manifest,
+        histories.source,
+        histories.as_of,
+        details,
+        version_of=[files[0].content_hash],
+    )

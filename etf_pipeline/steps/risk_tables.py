@@ -1,0 +1,73 @@
+"""`risk_metrics` and `correlations`: tables over every history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+
+from etf_pipeline.model.outcomes import FailureKind, Outcome, failed
+from etf_pipeline.model.schemas import CORRELATIONS, RISK_METRICS, Table
+from etf_pipeline.risk.tables import correlation_table, risk_table
+from etf_pipeline.steps.derived import Assumptions, Histories, done, publish_day, recorded
+from etf_pipeline.steps.result import Chart, Run, StepResult
+from etf_pipeline.store.prices import load_prices
+from etf_pipeline.store.store import Store
+
+
+def risk_metrics(
+    store: Store, run: Run, histories: Histories, assumptions: Assumptions
+) -> StepResult:
+    """Publish the metrics of every ticker and window.
+
+    Raises:
+        InsufficientDataError: there is no history at all.
+        UnknownTickerError: there is no history of the benchmark.
+    """
+    benchmark = assumptions.benchmark
+    against = load_prices(store.layout, benchmark) if benchmark else None
+    table = risk_table(histories.series.values(), assumptions.risk_free_rate, against)
+    year = {
+        row["ticker"]: row["volatility"]
+        for row in table.to_pylist()
+        if row["window"] == "1y" and row["volatility"] is not None
+    }
+    charts = {"volatility_1y": Chart("volatility, last year", year)}
+    return _by_ticker(store, run, RISK_METRICS, table, histories, charts)
+
+
+def correlations(store: Store, run: Run, histories: Histories) -> StepResult:
+    """Publish the correlations of every window.
+
+    Raises:
+        InsufficientDataError: there is no history at all.
+    """
+    table = correlation_table(histories.series.values(), histories.as_of)
+    return _by_ticker(store, run, CORRELATIONS, table, histories, {})
+
+
+def _by_ticker(
+    store: Store,
+    run: Run,
+    table: Table,
+    data: pa.Table,
+    histories: Histories,
+    details: Mapping[str, object],
+) -> StepResult:
+    """Publish a table over all tickers; an outcome each, damaged files failures of theirs alone."""
+    file = publish_day(store, table, data, histories)
+    outcomes = [
+        Outcome(
+            ticker,
+            done(file),
+            last_date=histories.as_of,
+            content_hash=file.content_hash,
+            path=store.layout.relative(file.path),
+        )
+        for ticker in sorted(histories.series)
+    ]
+    outcomes += [failed(t, e, FailureKind.TRANSIENT) for t, e in histories.damaged.items()]
+    damaged = {t: str(e) for t, e in histories.damaged.items()}
+    return recorded(
+        store, run, table.name, outcomes, [file], histories, {"damaged": damaged, **details}
+    )
