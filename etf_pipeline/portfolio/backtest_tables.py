@@ -20,7 +20,7 @@ from etf_pipeline.portfolio.optimise import optimise
 from etf_pipeline.portfolio.problem import Floats
 from etf_pipeline.portfolio.tables import series_of
 from etf_pipeline.risk.estimates import estimate
-from etf_pipeline.risk.prices import PriceSeries, common_prices
+from etf_pipeline.risk.prices import PriceSeries, common_prices, sources
 from etf_pipeline.risk.returns import drawdowns
 
 _NO_DAYS = np.array([], dtype="datetime64[D]")
@@ -55,8 +55,7 @@ def backtest_tables(
         except (EtfError, ValueError) as error:
             failures[spec.name] = refused_by(error)
             continue
-        source = ",".join(sorted({s.source for s in held}))
-        base = {"portfolio": spec.name, "source": source}
+        base = {"portfolio": spec.name, "source": sources(held)}
         courses += [base | row for row in _course_rows(done, benchmark)]
         weights += [
             base | {"date": date.date(), "ticker": ticker, "weight": float(weight)}

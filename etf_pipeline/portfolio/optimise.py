@@ -30,6 +30,7 @@ from etf_pipeline.portfolio.critical_line import (
 )
 from etf_pipeline.portfolio.polyhedron import conflict, riskless
 from etf_pipeline.portfolio.problem import Floats, Problem
+from etf_pipeline.risk.covariance import risk_contributions
 
 _TIED = 1e-9
 _NOTHING_FOUND = "no solver found weights"
@@ -289,7 +290,7 @@ def _from_risk_alone(problem: Problem) -> Answer:
         weights = parity.equal_risk_contribution(problem.covariance)
     except ValueError as error:
         return refused_by(error)
-    shares = parity.risk_contributions(weights, problem.covariance)
+    shares = risk_contributions(weights, problem.covariance)
     return judged(problem, weights, float(np.abs(shares - 1.0 / len(shares)).max()), 1.0)
 
 

@@ -5,14 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from etf_pipeline.portfolio.problem import Floats
+from etf_pipeline.risk.correlation import distance
+from etf_pipeline.risk.covariance import correlation_of
 
 _STEPS = 200
-
-
-def risk_contributions(weights: Floats, covariance: Floats) -> Floats:
-    """Each asset's share of the variance, w_i (Σw)_i / w'Σw; they sum to 1."""
-    marginal = covariance @ weights
-    return weights * marginal / float(weights @ marginal)
 
 
 def equal_risk_contribution(covariance: Floats) -> Floats:
@@ -29,7 +25,7 @@ def equal_risk_contribution(covariance: Floats) -> Floats:
         raise ValueError("an asset without variance cannot contribute risk; leave it out")
     n = len(covariance)
     # Solved for correlations, so that units do not matter.
-    correlation = covariance / np.outer(deviations, deviations)
+    correlation = correlation_of(covariance)
     share = 1.0 / n
     x = np.full(n, 1.0 / np.sqrt(max(float(correlation.sum()), 1e-12)))
     for _ in range(_STEPS):
@@ -61,16 +57,11 @@ def hierarchical_risk_parity(covariance: Floats, names: tuple[str, ...]) -> Floa
         return np.ones(1)
     by_name = np.argsort(np.array(names))
     sigma = covariance[np.ix_(by_name, by_name)]
-    deviations = np.sqrt(np.diag(sigma))
-    if np.any(deviations <= 0):
+    if np.any(np.diag(sigma) <= 0):
         raise ValueError("an asset without variance has no correlation; leave it out")
-    correlation = np.clip(sigma / np.outer(deviations, deviations), -1.0, 1.0)
-    distance = np.sqrt((1.0 - correlation) / 2.0)
-    np.fill_diagonal(distance, 0.0)
+    apart = distance(np.clip(correlation_of(sigma), -1.0, 1.0))
     # The paper's metric: Euclidean distance between columns of the distance matrix.
-    between = np.sqrt(
-        np.maximum(((distance[:, :, None] - distance[:, None, :]) ** 2).sum(axis=0), 0.0)
-    )
+    between = np.sqrt(np.maximum(((apart[:, :, None] - apart[:, None, :]) ** 2).sum(axis=0), 0.0))
     np.fill_diagonal(between, 0.0)
     order = leaves_list(linkage(squareform((between + between.T) / 2.0, checks=False), "single"))
     weights = np.ones(n)

@@ -17,7 +17,7 @@ from etf_pipeline.portfolio.building import Columns, problem_of
 from etf_pipeline.portfolio.optimise import efficient_frontier, optimise
 from etf_pipeline.portfolio.problem import Floats
 from etf_pipeline.risk.estimates import Estimates, estimate
-from etf_pipeline.risk.prices import PriceSeries
+from etf_pipeline.risk.prices import PriceSeries, sources
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def portfolio_tables(
     answers: dict[str, Answer] = {}
     for spec in sorted(specs, key=lambda s: s.name):
         held = [series[t] for t in spec.tickers if t in series]
-        source = ",".join(sorted({s.source for s in held})) or "none"
+        source = sources(held) or "none"
         base = {"portfolio": spec.name, "source": source}
         estimates: Estimates | None = None
         try:

@@ -19,6 +19,8 @@ from matplotlib.ticker import FuncFormatter, PercentFormatter
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
+from etf_pipeline.risk.correlation import distance
+
 # Okabe & Ito (2008), distinct for every kind of colour vision; grey in place of black.
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8a8a8a", "#b8a900")
 _INK = "#010203"  # replaced by the page's own text colour
@@ -171,9 +173,7 @@ def clustered(matrix: Floats) -> list[int]:
     """Order in which similar assets are neighbours (average linkage on √((1 − ρ)/2))."""
     if len(matrix) < 3:
         return list(range(len(matrix)))
-    distance = np.sqrt(np.clip((1.0 - matrix) / 2.0, 0.0, None))
-    np.fill_diagonal(distance, 0.0)
-    tree = linkage(squareform(distance, checks=False), "average", optimal_ordering=True)
+    tree = linkage(squareform(distance(matrix), checks=False), "average", optimal_ordering=True)
     return [int(i) for i in leaves_list(tree)]
 
 

@@ -1,4 +1,4 @@
-"""Sections that both kinds of report have: metrics, quality, provenance, calendar years."""
+"""Sections that both kinds of report have: metrics, correlations, quality, provenance."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from etf_pipeline._version import __version__
 from etf_pipeline.model.schemas import RISK_METRICS
+from etf_pipeline.report import charts
 from etf_pipeline.report.inputs import Inputs
 
 METRICS = (
@@ -37,7 +35,8 @@ _TITLES = {
     "var_95": "VaR 95",
     "cvar_95": "CVaR 95",
 }
-_DASH = "–"
+DASH = "–"
+YEARS = 5  # of the window that is shown in numbers
 
 
 @dataclass(frozen=True)
@@ -63,12 +62,12 @@ class Section:
 
 def percent(value: float | None, digits: int = 2) -> str:
     """A fraction as per cent; a dash for what could not be computed."""
-    return _DASH if value is None else f"{value:.{digits}%}"
+    return DASH if value is None else f"{value:.{digits}%}"
 
 
 def number(value: float | None, digits: int = 2) -> str:
     """A plain number; a dash for what could not be computed."""
-    return _DASH if value is None else f"{value:,.{digits}f}"
+    return DASH if value is None else f"{value:,.{digits}f}"
 
 
 def metric_section(rows: Mapping[str, Mapping[str, Any]], window: str) -> Section:
@@ -97,24 +96,19 @@ def metric_section(rows: Mapping[str, Mapping[str, Any]], window: str) -> Sectio
     )
 
 
-def year_section(courses: Mapping[str, pd.Series]) -> Section:
-    """Return of every calendar year that a course touches."""
-    found = {name: calendar_years(values) for name, values in courses.items()}
-    years = sorted({y for f in found.values() for y in f})
-    rows = [[str(y), *(percent(f.get(y)) for f in found.values())] for y in years]
+def correlation_section(matrix: charts.Floats, tickers: list[str]) -> Section:
+    """A heat map of correlations, shape (N, N)."""
     return Section(
-        "Calendar years",
-        ["The first and the last year may be parts of one."],
-        tables=[Grid("Total return", ["year", *found], rows, range(1, len(found) + 1))],
+        "Correlations",
+        chart=charts.heatmap(
+            matrix,
+            tickers,
+            "correlations",
+            "Correlations",
+            f"Correlation matrix of {', '.join(tickers)}, similar ones together.",
+        ),
+        caption="Of simple returns on common dates; ordered so that similar ETFs are neighbours.",
     )
-
-
-def calendar_years(values: pd.Series) -> dict[int, float]:
-    """Return of each calendar year: from the last value of the year before, or the first of all."""
-    index = pd.DatetimeIndex(values.index)
-    last = values.groupby(index.year).last()
-    before = np.r_[values.iloc[0], last.to_numpy()[:-1]]
-    return {int(y): float(v / b - 1.0) for y, v, b in zip(last.index, last, before, strict=True)}
 
 
 def quality_section(inputs: Inputs, tickers: list[str]) -> Section:
@@ -143,10 +137,10 @@ def provenance_section(inputs: Inputs, tickers: list[str]) -> Section:
         [
             t,
             inputs.series[t].source,
-            inputs.series[t].currency or _DASH,
+            inputs.series[t].currency or DASH,
             str(inputs.series[t].prices.index[0].date()),
             str(inputs.series[t].end),
-            "#" + (inputs.contents[t] or "a user's file") if t in inputs.contents else _DASH,
+            "#" + (inputs.contents[t] or "a user's file") if t in inputs.contents else DASH,
         ]
         for t in tickers
         if t in inputs.series

@@ -74,3 +74,13 @@ def pairwise(returns: Floats) -> Correlation:
                 value = 1.0 if i == j else float(np.clip(np.corrcoef(a, b)[0, 1], -1.0, 1.0))
                 matrix[i, j] = matrix[j, i] = value
     return Correlation(matrix, n_obs)
+
+
+def distance(matrix: Floats) -> Floats:
+    """√((1 − ρ)/2), shape (N, N): 0 for assets that move together, 1 for opposite ones.
+
+    López de Prado, 2016, "Building Diversified Portfolios that Outperform Out-of-Sample".
+    """
+    found = np.sqrt(np.clip((1.0 - matrix) / 2.0, 0.0, None))
+    np.fill_diagonal(found, 0.0)
+    return found

@@ -65,3 +65,16 @@ def ewma_covariance(returns: Floats, halflife: float = 63.0) -> Floats:
     weights = weights / weights.sum()
     x = returns - weights @ returns
     return np.atleast_2d((x * weights[:, None]).T @ x) / (1.0 - float(weights @ weights))
+
+
+def correlation_of(matrix: Floats) -> Floats:
+    """Σ_ij / (σ_i σ_j), shape (N, N); 0 where an asset has no variance."""
+    deviations = np.sqrt(np.diag(matrix))
+    scale = np.outer(deviations, deviations)
+    return np.divide(matrix, scale, out=np.zeros_like(scale), where=scale > 0)
+
+
+def risk_contributions(weights: Floats, matrix: Floats) -> Floats:
+    """Each asset's share of the variance, w_i (Σw)_i / w'Σw, shape (N,); they sum to 1."""
+    marginal = matrix @ weights
+    return weights * marginal / float(weights @ marginal)

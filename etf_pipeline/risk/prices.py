@@ -96,6 +96,11 @@ def common_prices(series: list[PriceSeries], start: dt.date | None = None) -> pd
     return joined
 
 
+def sources(series: Iterable[PriceSeries]) -> str:
+    """Where prices came from, several sources joined by commas."""
+    return ",".join(sorted({s.source for s in series}))
+
+
 def newest_session(series: Iterable[PriceSeries]) -> dt.date:
     """The as-of date of everything that is made from these prices.
 

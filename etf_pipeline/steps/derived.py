@@ -11,7 +11,7 @@ import pyarrow as pa
 from etf_pipeline.errors import CorruptFileError
 from etf_pipeline.model.outcomes import Outcome, OutcomeKind
 from etf_pipeline.model.schemas import Table
-from etf_pipeline.risk.prices import PriceSeries, newest_session
+from etf_pipeline.risk.prices import PriceSeries, newest_session, sources
 from etf_pipeline.settings import Settings
 from etf_pipeline.steps.result import Published, Run, StepResult
 from etf_pipeline.store.hashing import content_hash
@@ -40,7 +40,7 @@ class Histories:
     @property
     def source(self) -> str:
         """Where the prices came from, several sources joined by commas."""
-        return ",".join(sorted({s.source for s in self.series.values()}))
+        return sources(self.series.values())
 
 
 @dataclass(frozen=True)

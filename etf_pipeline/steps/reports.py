@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from etf_pipeline.model.outcomes import Outcome, OutcomeKind
-from etf_pipeline.report.html import portfolio_report, universe_report
 from etf_pipeline.report.inputs import Inputs
+from etf_pipeline.report.portfolio import portfolio_report
+from etf_pipeline.report.universe import universe_report
 from etf_pipeline.steps.result import StepResult
 from etf_pipeline.store.store import Store
 from etf_pipeline.store.writer import write_text

@@ -13,8 +13,9 @@ import pytest
 from etf_pipeline.errors import InsufficientDataError
 from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline.report.charts import clustered
-from etf_pipeline.report.html import portfolio_report, universe_report
-from etf_pipeline.report.parts import calendar_years
+from etf_pipeline.report.courses import calendar_years
+from etf_pipeline.report.portfolio import portfolio_report
+from etf_pipeline.report.universe import universe_report
 from etf_pipeline.steps.derived import Assumptions
 from etf_pipeline.steps.report_inputs import report_inputs
 from etf_pipeline.steps.reports import pages_of, reports

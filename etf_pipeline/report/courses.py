@@ -1,0 +1,61 @@
+"""Sections along time that both kinds of report have: growth, drawdowns, volatility, years."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from etf_pipeline.report import charts
+from etf_pipeline.report.parts import Grid, Section, percent
+from etf_pipeline.risk.returns import drawdowns
+
+START = 10_000.0  # what growth is drawn from
+ROLLING = 63  # returns behind each point of rolling volatility
+
+
+def growth_section(grown: Mapping[str, pd.Series], description: str, caption: str) -> Section:
+    """What 10,000 became; the lines are amounts."""
+    title = "Growth of 10,000"
+    return Section(title, chart=charts.lines(grown, "growth", title, description), caption=caption)
+
+
+def drawdown_section(
+    courses: Mapping[str, pd.Series], description: str, caption: str, *, fill: bool = False
+) -> Section:
+    """Fall of each course from its highest value so far; the first line filled on request."""
+    title = "Drawdowns"
+    falls = {name: drawdowns(values) for name, values in courses.items()}
+    chart = charts.lines(falls, "drawdowns", title, description, percent=True, fill=fill)
+    return Section(title, chart=chart, caption=caption)
+
+
+def volatility_section(rolled: Mapping[str, pd.Series]) -> Section:
+    """Annualised volatility of the last `ROLLING` returns, on every date."""
+    title, description = (
+        "Rolling volatility",
+        f"Annualised volatility of the last {ROLLING} returns.",
+    )
+    chart = charts.lines(rolled, "volatility", title, description, percent=True)
+    return Section(title, chart=chart, caption=f"Annualised, over the last {ROLLING} returns.")
+
+
+def year_section(courses: Mapping[str, pd.Series]) -> Section:
+    """Return of every calendar year that a course touches."""
+    found = {name: calendar_years(values) for name, values in courses.items()}
+    years = sorted({y for f in found.values() for y in f})
+    rows = [[str(y), *(percent(f.get(y)) for f in found.values())] for y in years]
+    return Section(
+        "Calendar years",
+        ["The first and the last year may be parts of one."],
+        tables=[Grid("Total return", ["year", *found], rows, range(1, len(found) + 1))],
+    )
+
+
+def calendar_years(values: pd.Series) -> dict[int, float]:
+    """Return of each calendar year: from the last value of the year before, or the first of all."""
+    index = pd.DatetimeIndex(values.index)
+    last = values.groupby(index.year).last()
+    before = np.r_[values.iloc[0], last.to_numpy()[:-1]]
+    return {int(y): float(v / b - 1.0) for y, v, b in zip(last.index, last, before, strict=True)}

@@ -1,0 +1,228 @@
+"""The report of one portfolio."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from etf_pipeline.errors import InsufficientDataError
+from etf_pipeline.model.portfolios import PortfolioSpec
+from etf_pipeline.model.spacing import PERIODS_PER_YEAR
+from etf_pipeline.report import charts
+from etf_pipeline.report.courses import (
+    ROLLING,
+    START,
+    drawdown_section,
+    growth_section,
+    volatility_section,
+    year_section,
+)
+from etf_pipeline.report.html import rendered
+from etf_pipeline.report.inputs import Inputs, Row
+from etf_pipeline.report.parts import (
+    YEARS,
+    Grid,
+    Section,
+    correlation_section,
+    metric_section,
+    number,
+    percent,
+    provenance_section,
+    quality_section,
+    simulated,
+)
+from etf_pipeline.risk.covariance import correlation_of, risk_contributions
+from etf_pipeline.risk.estimates import Estimates, estimate
+from etf_pipeline.risk.returns import drawdowns
+from etf_pipeline.risk.series import rolling_volatility
+
+
+def portfolio_report(inputs: Inputs, name: str) -> str:
+    """One portfolio's report.
+
+    Raises:
+        InsufficientDataError: there is no such portfolio in the newest tables.
+    """
+    found = inputs.rows("summary", portfolio=name)
+    if not found:
+        known = ", ".join(r["portfolio"] for r in inputs.rows("summary"))
+        raise InsufficientDataError(
+            f"portfolio {name!r} is not in the newest tables (there are: {known or 'none'}); "
+            "run `etf run`"
+        )
+    summary = found[0]
+    spec = inputs.specs.get(name)
+    weights = {r["ticker"]: r["weight"] for r in inputs.rows("weights", portfolio=name)}
+    tickers = [t for t in (spec.tickers if spec else sorted(weights)) if t in inputs.series]
+    warnings = [] if summary["success"] else [f"Not optimised: {summary['message']}"]
+    currencies = sorted({inputs.series[t].currency or "?" for t in tickers})
+    if len(currencies) > 1:
+        warnings.append(
+            f"These ETFs trade in {' and '.join(currencies)}; returns are in each one's own "
+            "currency, not converted."
+        )
+    sections = _course_sections(inputs, name)
+    if weights:
+        sections += _weight_sections(inputs, spec, weights, tickers)
+    sections += _risk_sections(inputs, name, summary, tickers)
+    sections += [quality_section(inputs, tickers), provenance_section(inputs, tickers)]
+    return rendered(
+        inputs,
+        name,
+        sections,
+        warnings,
+        simulated(inputs, tickers),
+        subtitle=_subtitle(summary, spec),
+        facts=_facts(summary),
+    )
+
+
+def _subtitle(summary: Row, spec: PortfolioSpec | None) -> str:
+    asked = summary["objective"].replace("_", " ")
+    if summary["risk_budget"] is not None:
+        asked += f" with volatility at most {summary['risk_budget']:.2%}"
+    span = f"; estimated on {summary['start']} to {summary['end']}, {summary['n_obs']} returns"
+    described = f"{spec.description.rstrip('.')}. " if spec is not None and spec.description else ""
+    return f"{described}Objective: {asked}{span if summary['n_obs'] else ''}."
+
+
+def _facts(summary: Row) -> list[tuple[str, str]]:
+    if not summary["success"]:
+        return []
+    gap = summary["optimality_gap"]
+    return [
+        ("expected return, a year", percent(summary["expected_return"])),
+        ("volatility, a year", percent(summary["volatility"])),
+        ("Sharpe ratio", number(summary["sharpe_ratio"])),
+        ("risk-free rate", percent(summary["risk_free_rate"])),
+        ("proven optimal within", "–" if gap is None else f"{max(gap, 1e-16):.0e}"),
+    ]
+
+
+def _course_sections(inputs: Inputs, name: str) -> list[Section]:
+    rows = inputs.rows("backtests", portfolio=name)
+    if len(rows) < 2:
+        short = (
+            "There is no backtest of this portfolio: its ETFs have too short a history in common."
+        )
+        return [Section("Growth", [short])]
+    index = pd.DatetimeIndex([r["date"] for r in rows])
+    wealth = pd.Series([r["wealth"] for r in rows], index)
+    courses = {name: wealth}
+    if rows[0]["benchmark_wealth"] is not None:
+        courses["benchmark"] = pd.Series([r["benchmark_wealth"] for r in rows], index)
+    grown = {k: v * START for k, v in courses.items()}
+    final, worst = grown[name].iloc[-1], drawdowns(wealth).min()
+    span = f"{index[0].date()} to {index[-1].date()}"
+    return [
+        growth_section(
+            grown,
+            f"From {span}: 10,000 became {final:,.0f}.",
+            f"Walk-forward backtest, {span}: each rebalance was decided on earlier prices "
+            f"alone. 10,000 became {final:,.0f}. The past is no promise.",
+        ),
+        drawdown_section(
+            courses,
+            f"The deepest fall from a peak was {worst:.1%}.",
+            f"Fall from the highest value so far; the deepest was {worst:.1%}.",
+            fill=True,
+        ),
+        _volatility(courses),
+        year_section(courses),
+    ]
+
+
+def _volatility(courses: Mapping[str, pd.Series]) -> Section:
+    if any(len(values) <= ROLLING + 1 for values in courses.values()):
+        return Section("Rolling volatility", ["Too short a course."])
+    annual = PERIODS_PER_YEAR["daily"]
+    return volatility_section(
+        {name: rolling_volatility(values, ROLLING, annual) for name, values in courses.items()}
+    )
+
+
+def _weight_sections(
+    inputs: Inputs, spec: PortfolioSpec | None, weights: dict[str, float], tickers: list[str]
+) -> list[Section]:
+    chosen = [t for t in tickers if t in weights]
+    found = _estimates(inputs, chosen, spec)
+    held = np.array([weights[t] for t in chosen])
+    groups = {"weight": dict(zip(chosen, held.tolist(), strict=True))}
+    text = []
+    if found is not None and len(found.covariance) == len(held):
+        if float(held @ found.covariance @ held) > 0:
+            shares = risk_contributions(held, found.covariance)
+            groups["share of risk"] = dict(zip(chosen, shares.tolist(), strict=True))
+    else:
+        text = ["Risk contributions need common history that is not there."]
+    rows = [[t, inputs.names.get(t, ""), *(percent(g[t]) for g in groups.values())] for t in chosen]
+    return [
+        Section(
+            "Weights and risk contributions",
+            text,
+            charts.bars(
+                groups,
+                "weights",
+                "Weights and shares of risk",
+                "; ".join(f"{t} {w:.1%}" for t, w in weights.items() if w > 0),
+            ),
+            "Share of risk: w·(Σw)/w'Σw, which adds up to 100 %.",
+            [Grid("Weights", ["ETF", "name", *groups], rows, range(2, 2 + len(groups)))],
+        )
+    ]
+
+
+def _estimates(inputs: Inputs, tickers: list[str], spec: PortfolioSpec | None) -> Estimates | None:
+    """What the portfolio's numbers rest on; None without enough history in common."""
+    series = [inputs.series[t] for t in tickers]
+    try:
+        if spec is None:
+            return estimate(series, inputs.lookback_years)
+        years = spec.lookback_years or inputs.lookback_years
+        return estimate(series, years, spec.estimator, spec.halflife)
+    except InsufficientDataError:
+        return None
+
+
+def _risk_sections(inputs: Inputs, name: str, summary: Row, tickers: list[str]) -> list[Section]:
+    sections = []
+    found = _estimates(inputs, tickers, inputs.specs.get(name)) if tickers else None
+    if found is not None:
+        sections.append(_frontier(inputs, name, summary, tickers, found))
+        if len(tickers) > 1:
+            sections.append(correlation_section(correlation_of(found.covariance), tickers))
+    window = f"{YEARS}y"
+    rows = {
+        r["ticker"]: r for r in inputs.rows("risk_metrics", window=window) if r["ticker"] in tickers
+    }
+    if rows:
+        sections.append(metric_section(rows, window))
+    return sections
+
+
+def _frontier(
+    inputs: Inputs, name: str, summary: Row, tickers: list[str], found: Estimates
+) -> Section:
+    points = [
+        (r["volatility"], r["expected_return"]) for r in inputs.rows("frontier", portfolio=name)
+    ]
+    risk = np.sqrt(np.diag(found.covariance))
+    assets = {t: (float(v), float(m)) for t, v, m in zip(tickers, risk, found.means, strict=True)}
+    chosen = (summary["volatility"], summary["expected_return"]) if summary["success"] else None
+    title = "Efficient frontier"
+    return Section(
+        title,
+        chart=charts.frontier(
+            points,
+            assets,
+            chosen,
+            "frontier",
+            title,
+            f"{len(points)} efficient portfolios, {len(assets)} assets and "
+            "this portfolio by volatility and expected return.",
+        ),
+        caption="Every point of the line has the least volatility for its expected return, "
+        "under this portfolio's limits.",
+    )

@@ -1,0 +1,118 @@
+"""The report of every ETF there is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from etf_pipeline.report.courses import (
+    ROLLING,
+    START,
+    drawdown_section,
+    growth_section,
+    volatility_section,
+    year_section,
+)
+from etf_pipeline.report.html import rendered
+from etf_pipeline.report.inputs import Inputs
+from etf_pipeline.report.parts import (
+    DASH,
+    YEARS,
+    Grid,
+    Section,
+    correlation_section,
+    metric_section,
+    number,
+    provenance_section,
+    quality_section,
+    simulated,
+)
+from etf_pipeline.risk.prices import years_before
+from etf_pipeline.risk.series import rolling_volatility
+
+_MOST_LINES = 8
+
+
+def universe_report(inputs: Inputs) -> str:
+    """The report of every ETF there is.
+
+    Raises:
+        InsufficientDataError: there is no history.
+    """
+    as_of = inputs.as_of
+    tickers = sorted(inputs.series)
+    sections = [_latest(inputs, tickers), *_course_sections(inputs, tickers)]
+    sections += _correlations(inputs, tickers)
+    window = f"{YEARS}y"
+    rows = {r["ticker"]: r for r in inputs.rows("risk_metrics", window=window)}
+    if rows:
+        sections.append(metric_section(rows, window))
+    sections += [quality_section(inputs, tickers), provenance_section(inputs, tickers)]
+    return rendered(
+        inputs,
+        "ETF universe",
+        sections,
+        [],
+        simulated(inputs, tickers),
+        subtitle=f"{len(tickers)} ETFs as of {as_of}.",
+        facts=[],
+    )
+
+
+def _latest(inputs: Inputs, tickers: list[str]) -> Section:
+    rows = [
+        [
+            t,
+            inputs.names.get(t, ""),
+            str(s.end),
+            number(float(s.prices.iloc[-1]), 3),
+            s.currency or DASH,
+        ]
+        for t, s in ((t, inputs.series[t]) for t in tickers)
+    ]
+    columns = ["ETF", "name", "session", "adjusted close", "currency"]
+    return Section("ETFs", tables=[Grid("Newest session of each", columns, rows, [3])])
+
+
+def _course_sections(inputs: Inputs, tickers: list[str]) -> list[Section]:
+    """The last years of those that grew most."""
+    start = pd.Timestamp(years_before(inputs.as_of, YEARS))
+    recent = {t: inputs.series[t].prices.loc[start:] for t in tickers}
+    recent = {t: p for t, p in recent.items() if len(p) > 1}
+    ranked = sorted(recent, key=lambda t: recent[t].iloc[-1] / recent[t].iloc[0], reverse=True)
+    shown = {t: recent[t] for t in ranked[:_MOST_LINES]}
+    more = "" if len(shown) == len(ranked) else f" The {_MOST_LINES} that grew most are drawn."
+    grown = {t: values / values.iloc[0] * START for t, values in shown.items()}
+    rolled = {
+        t: rolling_volatility(values, ROLLING, inputs.series[t].periods_per_year)
+        for t, values in shown.items()
+        if len(values) > ROLLING + 1
+    }
+    return [
+        growth_section(
+            grown,
+            "; ".join(f"{t} {v.iloc[-1]:,.0f}" for t, v in grown.items()),
+            f"Distributions reinvested, from {start.date()} or the first session after." + more,
+        ),
+        drawdown_section(
+            shown,
+            "Fall from the highest value so far.",
+            "Fall from the highest value since then.",
+        ),
+        volatility_section(rolled),
+        year_section(shown),
+    ]
+
+
+def _correlations(inputs: Inputs, tickers: list[str]) -> list[Section]:
+    for window in ("3y", "1y"):
+        found = {
+            (r["ticker"], r["other"]): r["correlation"]
+            for r in inputs.rows("correlations", window=window)
+        }
+        held = [t for t in tickers if (t, t) in found or any(a == t for a, _ in found)]
+        whole = [t for t in held if all(t == o or found.get((t, o)) is not None for o in held)]
+        if len(whole) > 1:
+            matrix = np.array([[1.0 if a == b else found[(a, b)] for b in whole] for a in whole])
+            return [correlation_section(matrix, whole)]
+    return []
