@@ -13,7 +13,7 @@ from etf_pipeline.cli.exit_codes import of_checks
 from etf_pipeline.cli.options import DataDir, Json, Tickers, Weight, Years, distinct_names
 from etf_pipeline.cli.render.analysis import show_comparison, show_metrics, show_portfolio
 from etf_pipeline.cli.render.output import print_json, print_lines, print_table
-from etf_pipeline.errors import InsufficientDataError, SettingsError
+from etf_pipeline.errors import SettingsError
 
 if TYPE_CHECKING:
     from etf_pipeline.library.provider import ETFDataProvider
@@ -131,39 +131,13 @@ def compare(
 
     Example: etf compare VAS VGS VTS --years 3
     """
-    names = distinct_names(tickers)
-    provider = _provider(data_dir)
-    returns = provider.get_returns(names)
-    if years:
-        from etf_pipeline.risk.prices import years_before
+    from etf_pipeline.library.analysis import comparison, recent
 
-        first = years_before(returns.index[-1].date(), years)
-        returns = returns.loc[returns.index > f"{first}"]
-    products = (1.0 + returns.to_numpy(dtype="float64")).prod(axis=0) * 10_000
-    growth = dict(zip(names, products.tolist(), strict=True))
-    correlation, annual = returns.corr(), _periods(returns)
-    body = {
-        t: {
-            "growth_of_10000": growth[t],
-            "cagr": (growth[t] / 10_000) ** (annual / len(returns)) - 1.0,
-            "volatility": float(returns[t].std() * annual**0.5),
-            "worst_return": float(returns[t].to_numpy().min()),
-            "correlation": dict(zip(names, correlation[t].tolist(), strict=True)),
-        }
-        for t in names
-    }
+    names = distinct_names(tickers)
+    returns = recent(_provider(data_dir).get_returns(names), years or None)
+    body = comparison(returns)
     if as_json:
         _print_body(body)
     else:
         show_comparison(body, names)
         print_lines([f"{len(returns)} common returns, to {returns.index[-1]:%Y-%m-%d}"])
-
-
-def _periods(returns: Any) -> int:
-    """252, 52 or 12, by the spacing of the returns' dates."""
-    from etf_pipeline.model.spacing import PERIODS_PER_YEAR, bar_spacing
-
-    spacing = bar_spacing(returns.index.to_numpy().astype("datetime64[D]"))
-    if spacing is None:
-        raise InsufficientDataError(f"{len(returns)} common returns are too few to annualise")
-    return PERIODS_PER_YEAR[spacing]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etf_pipeline.errors import unknown_ticker
+from etf_pipeline.model.instruments import repeated
 from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline.settings import environment
 from etf_pipeline.store.cache import FileCache
@@ -101,7 +102,7 @@ class StoreAccess:
         if isinstance(tickers, str):
             return [tickers]
         names = list(tickers)
-        twice = sorted({t for t in names if names.count(t) > 1})
+        twice = repeated(names)
         if twice or not names:
             raise ValueError(f"asked for twice: {', '.join(twice)}" if twice else "no ticker given")
         return names

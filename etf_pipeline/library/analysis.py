@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from etf_pipeline.errors import InsufficientDataError
+from etf_pipeline.model.spacing import periods_per_year
 from etf_pipeline.portfolio.answer import Answer
 from etf_pipeline.portfolio.optimise import efficient_frontier
 from etf_pipeline.portfolio.problem import Problem
 from etf_pipeline.risk.correlation import listwise, pairwise
 from etf_pipeline.risk.estimates import Estimates
-from etf_pipeline.risk.prices import PriceSeries, years_before
+from etf_pipeline.risk.metrics import cagr, volatility
+from etf_pipeline.risk.prices import PriceSeries, window_start
 from etf_pipeline.risk.returns import simple_returns
 from etf_pipeline.risk.tables import metrics_row
 
@@ -62,7 +65,7 @@ def correlation_matrix(
     if method not in ("listwise", "pairwise"):
         raise ValueError(f"method {method!r}: must be listwise or pairwise")
     end = min(s.end for s in series)
-    start = None if lookback_years is None else years_before(end, lookback_years)
+    start = window_start(end, lookback_years)
     names = [s.ticker for s in series]
     prices = pd.concat([s.since(start).prices.rename(s.ticker) for s in series], axis=1)
     prices = prices.sort_index()
@@ -81,6 +84,38 @@ def _pair_returns(prices: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.float64]]
     """Each ticker's returns between its own consecutive prices, on the union of dates."""
     own = prices.apply(lambda column: simple_returns(column.dropna()))
     return own.to_numpy(dtype="float64")
+
+
+def recent(returns: pd.DataFrame, years: int | None) -> pd.DataFrame:
+    """Returns of the last `years` up to the last one; None: all of them."""
+    start = window_start(returns.index[-1].date(), years)
+    return returns if start is None else returns.loc[returns.index > pd.Timestamp(start)]
+
+
+def comparison(returns: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Growth, risk and correlations of tickers side by side, by ticker.
+
+    Args:
+        returns: simple returns on common dates, a column per ticker.
+
+    Raises:
+        InsufficientDataError: too few returns to annualise.
+    """
+    annual = periods_per_year(returns.index.to_numpy().astype("datetime64[D]"))
+    if annual is None:
+        raise InsufficientDataError(f"{len(returns)} common returns are too few to annualise")
+    names, values = list(returns.columns), returns.to_numpy(dtype="float64")
+    growth, matrix = (1.0 + values).prod(axis=0), listwise(values).matrix
+    return {
+        name: {
+            "growth_of_10000": float(growth[i]) * 10_000,
+            "cagr": cagr(float(growth[i]), len(values), annual),
+            "volatility": volatility(values[:, i], annual),
+            "worst_return": float(values[:, i].min()),
+            "correlation": dict(zip(names, matrix[:, i].tolist(), strict=True)),
+        }
+        for i, name in enumerate(names)
+    }
 
 
 def answer_dict(answer: Answer, found: Estimates) -> dict[str, Any]:

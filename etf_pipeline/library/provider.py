@@ -241,18 +241,14 @@ class ETFDataProvider(StoreAccess):
             risk_budget_binding, n_obs, start, end.
         """
         from etf_pipeline.library.analysis import answer_dict
+        from etf_pipeline.model.objectives import implied
         from etf_pipeline.portfolio import optimise
 
-        objective: Objective = (
-            "max_sharpe"
-            if target_return is None and risk_budget is None
-            else ("max_return" if target_return is None else "target_return")
-        )
         found = self._estimates(tickers, lookback_years, estimator)
         problem = self._problem(
             found,
             tickers,
-            objective,
+            implied(target_return, risk_budget),
             risk_free_rate,
             target_return=target_return,
             risk_budget=risk_budget,

@@ -24,6 +24,13 @@ NEEDS_HOLDINGS = "max_turnover and cost_rate need holdings, the current weights"
 _ROUNDING = 1e-12
 
 
+def implied(target_return: float | None, risk_budget: float | None) -> Objective:
+    """What is asked for by naming a return, a ceiling on volatility, both or neither."""
+    if target_return is not None:
+        return "target_return"
+    return "max_sharpe" if risk_budget is None else "max_return"
+
+
 def misplaced(
     objective: Objective, given: Mapping[str, float | None]
 ) -> tuple[str, tuple[Objective, ...]] | None:

@@ -28,3 +28,9 @@ def bar_spacing(dates: npt.NDArray[np.datetime64]) -> str | None:
     if 25 <= gap <= 35:
         return "monthly"
     return None
+
+
+def periods_per_year(dates: npt.NDArray[np.datetime64]) -> int | None:
+    """252, 52 or 12 by the spacing of bars; None when it cannot be told."""
+    spacing = bar_spacing(dates)
+    return None if spacing is None else PERIODS_PER_YEAR[spacing]

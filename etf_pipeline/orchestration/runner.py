@@ -53,7 +53,7 @@ class RunReport:
         lacking = [
             o
             for o in self.portfolios.values()
-            if not o.good and not (chosen and (o.reason or "").startswith("no history of"))
+            if not o.good and not (chosen and o.reason_code is ReasonCode.NO_HISTORY)
         ]
         return 3 if lacking or len(good) < len(self.tickers) else 0
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from etf_pipeline.errors import InsufficientDataError
 from etf_pipeline.risk.covariance import covariance
-from etf_pipeline.risk.prices import PriceSeries, common_prices, years_before
+from etf_pipeline.risk.prices import PriceSeries, common_prices, window_start
 from etf_pipeline.risk.returns import simple_returns
 
 Floats = npt.NDArray[np.float64]
@@ -57,8 +57,7 @@ def estimate(
         raise InsufficientDataError("the tickers' bars are spaced differently (daily, weekly …)")
     annual = periods.pop()
     end = min(s.end for s in series)
-    start = None if lookback_years is None else years_before(end, lookback_years)
-    prices = common_prices(series, start)
+    prices = common_prices(series, window_start(end, lookback_years))
     needed = min(fewest, annual)  # a year of monthly bars is twelve
     if len(prices) - 1 < needed:
         raise InsufficientDataError(

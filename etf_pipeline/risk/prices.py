@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from etf_pipeline.errors import InsufficientDataError, ReasonCode
-from etf_pipeline.model.spacing import PERIODS_PER_YEAR, bar_spacing
+from etf_pipeline.model.spacing import periods_per_year
 
 Days = npt.NDArray[np.datetime64]
 
@@ -40,12 +40,12 @@ class PriceSeries:
             InsufficientDataError: the spacing cannot be told.
         """
         days = self.prices.index.to_numpy().astype("datetime64[D]")
-        spacing = bar_spacing(days)
-        if spacing is None:
+        annual = periods_per_year(days)
+        if annual is None:
             raise InsufficientDataError(
                 f"{self.ticker}: {len(days)} bars are too few, or too irregular, to annualise"
             )
-        return PERIODS_PER_YEAR[spacing]
+        return annual
 
     @property
     def end(self) -> dt.date:
@@ -118,3 +118,8 @@ def newest_session(series: Iterable[PriceSeries]) -> dt.date:
 def years_before(day: dt.date, years: int) -> dt.date:
     """The same calendar day `years` earlier (28 February for 29 February)."""
     return (pd.Timestamp(day) - pd.DateOffset(years=years)).date()
+
+
+def window_start(end: dt.date, years: int | None) -> dt.date | None:
+    """First day of a window of `years` that ends at `end`; None for one without a beginning."""
+    return None if years is None else years_before(end, years)

@@ -13,7 +13,7 @@ from etf_pipeline.errors import InsufficientDataError
 from etf_pipeline.model.schemas import CORRELATIONS, RISK_METRICS
 from etf_pipeline.risk.correlation import listwise
 from etf_pipeline.risk.metrics import Metrics, Relative, compute_metrics, relative_metrics
-from etf_pipeline.risk.prices import PriceSeries, common_prices, years_before
+from etf_pipeline.risk.prices import PriceSeries, common_prices, window_start
 from etf_pipeline.risk.returns import simple_returns
 
 WINDOWS: dict[str, int | None] = {"1y": 1, "3y": 3, "5y": 5, "10y": 10, "max": None}
@@ -45,7 +45,7 @@ def metrics_row(
     benchmark: PriceSeries | None = None,
 ) -> dict[str, Any]:
     """One ticker's metrics over the last `years` (None: all), by the table's column names."""
-    start = None if years is None else years_before(series.end, years)
+    start = window_start(series.end, years)
     part = series.since(start)
     reasons: list[str] = []
     periods: int | None = None
@@ -102,9 +102,9 @@ def correlation_table(series: Iterable[PriceSeries], as_of: dt.date) -> pa.Table
     everyone = sorted(series, key=lambda s: s.ticker)
     rows: list[dict[str, Any]] = []
     for window, years in WINDOWS.items():
-        if years is None:
+        start = window_start(as_of, years)
+        if start is None:
             continue
-        start = years_before(as_of, years)
         covering = [
             s
             for s in everyone
