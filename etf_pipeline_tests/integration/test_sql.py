@@ -1,6 +1,7 @@
 """SQL on the store: the catalogue, safety, formats, and reading while files are replaced."""
 
 import csv
+import dataclasses
 import hashlib
 import io
 import json
@@ -151,6 +152,32 @@ def test_a_moved_folder_is_mended(store, tmp_path):
     moved.parent.mkdir()
     shutil.move(store[0], moved)
     assert ask((moved, store[1]), "SELECT count(*) FROM prices").rows[0][0] > 1000
+
+
+def test_a_fresh_catalogue_opens_without_pandas_or_arrow(store):
+    """Their import takes a second, which every `etf sql` would pay."""
+    ensure_catalogue(store)
+    code = (
+        "import sys; from pathlib import Path; from etf_pipeline.cli.sql import _copy_log\n"
+        "from etf_pipeline.steps.catalogue import open_catalogue\n"
+        "from etf_pipeline.store.store import Store\n"
+        f"store = Store.at(Path({str(store[0])!r}))\n"
+        f"with open_catalogue(store, Path({str(store[1])!r}), copy_log=_copy_log) as connection:\n"
+        "    print(connection.query('SELECT count(DISTINCT ticker) FROM prices').rows)\n"
+        "print(sorted({'pandas', 'pyarrow', 'numpy', 'pydantic', 'dagster'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["[(3,)]", "[]"]
+
+
+def test_a_catalogue_of_other_views_is_made_anew(store, monkeypatch):
+    """As after an upgrade that added a column: DuckDB keeps the columns a view was made with."""
+    path = ensure_catalogue(store)
+    before = path.stat().st_ino
+    assert ensure_catalogue(store).stat().st_ino == before
+    other = dataclasses.replace(VIEWS[1], description="Something else.")
+    monkeypatch.setattr("etf_pipeline.steps.catalogue_freshness.VIEWS", (VIEWS[0], other))
+    assert ensure_catalogue(store).stat().st_ino != before
 
 
 def test_any_client_opens_it(store):
