@@ -50,7 +50,10 @@ def refused_by(error: EtfError | ValueError) -> Answer:
 
 
 def settled(problem: Problem, weights: Floats) -> Floats:
-    """Remove the solver's rounding: dust to its bound, and a sum of 1 from the assets between."""
+    """Weights (N,) without the solver's rounding: dust goes to its bound, and the sum is 1 again.
+
+    What that moves is taken from, or given to, the assets between their bounds.
+    """
     lower, upper = problem.lower, problem.upper
     dust = _DUST if problem.simple else _DUST / 1000
     weights = np.clip(weights, lower, upper)
@@ -89,7 +92,7 @@ def judged(
 
 
 def volatility(problem: Problem, weights: Floats) -> float:
-    """√(w'Σw)."""
+    """√(w'Σw), in the unit of time of the problem."""
     return math.sqrt(max(float(weights @ problem.covariance @ weights), 0.0))
 
 

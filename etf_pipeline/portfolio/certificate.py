@@ -3,6 +3,12 @@
 Each gap is an upper bound, by weak duality, of what any allowed portfolio could still gain; it
 needs one maximum of a linear function over the allowed portfolios, and a multiplier, which may be
 any non-negative number: a poor one makes the bound larger, never wrong.
+
+Weights w have shape (N,) and are allowed; μ and Σ are the problem's, in any unit of time. A gap may
+come out slightly below 0, by rounding.
+
+Source: Boyd & Vandenberghe, "Convex Optimization" (2004), section 5.1 (the dual function bounds the
+optimum) and 3.1.3 (a convex function is above its tangents).
 """
 
 from __future__ import annotations
@@ -26,9 +32,14 @@ def feasible(problem: Problem, weights: Floats) -> bool:
 
 
 def best_linear(problem: Problem, gradient: Floats, cost_weight: float = 1.0) -> Floats:
-    """Allowed weights with the greatest gradient'x − cost_weight · cost of trading.
+    """Allowed weights with the greatest gradient'x − cost_weight · cost of trading, shape (N,).
 
     With bounds alone, the best assets are filled first; otherwise a linear program is solved.
+
+    Args:
+        problem: whose limits hold.
+        gradient: what a unit of each asset is worth, shape (N,).
+        cost_weight: what a unit of trading cost is worth, in the unit of `gradient`.
 
     Raises:
         ValueError: no weights are allowed.
@@ -42,7 +53,11 @@ def best_linear(problem: Problem, gradient: Floats, cost_weight: float = 1.0) ->
 
 
 def filled(lower: Floats, upper: Floats, gradient: Floats) -> Floats:
-    """Full investment within bounds that gives the best assets as much as they may have."""
+    """Full investment within bounds that gives the best assets as much as they may have.
+
+    The maximum of gradient'x over bounds and Σ x = 1 (Dantzig, 1957, "Discrete-variable extremum
+    problems", on the continuous knapsack). All of shape (N,); equal gradients go by position.
+    """
     weights = lower.copy()
     left = 1.0 - weights.sum()
     for i in np.argsort(-gradient, kind="stable"):
@@ -65,7 +80,8 @@ def _regret(problem: Problem, weights: Floats, gradient: Floats, cost_weight: fl
 def gap_max_return(problem: Problem, weights: Floats, budget: float) -> float:
     """How much more net return any allowed portfolio within `budget` could have, at most.
 
-    For any η ≥ 0 and g = μ − ηΣw it is max g'x − g'w + (η/2)(b² − w'Σw), trading costs included.
+    `budget` is a ceiling b on volatility; the gap is in the unit of μ. For any η ≥ 0 and
+    g = μ − ηΣw it is max g'x − g'w + (η/2)(b² − w'Σw), trading costs included.
     """
     marginal = problem.covariance @ weights
     slack = max(budget**2 - float(weights @ marginal), 0.0)
@@ -78,9 +94,10 @@ def gap_max_return(problem: Problem, weights: Floats, budget: float) -> float:
 
 
 def gap_min_variance(problem: Problem, weights: Floats, floor_return: float | None = None) -> float:
-    """How much lower the volatility could be, at most.
+    """How much lower the volatility could be, at most, in the unit of √(w'Σw).
 
-    For the variance f = w'Σw/2 and any multiplier ν ≥ 0 of the return floor, convexity gives
+    `floor_return` is the least net return asked for, None for none. For the variance f = w'Σw/2
+    and any multiplier ν ≥ 0 of the return floor, convexity gives
     f(w) − f(x) ≤ max (νμ − Σw)'x − (νμ − Σw)'w + ν(net return of w − floor), costs included.
     """
     marginal = problem.covariance @ weights
@@ -103,7 +120,8 @@ def gap_min_variance(problem: Problem, weights: Floats, floor_return: float | No
 def gap_max_sharpe(problem: Problem, weights: Floats) -> float:
     """How much more net excess return any portfolio of the same risk could have, at most.
 
-    With η = (net return − rf) / w'Σw, Cauchy-Schwarz gives net excess(x) ≤ S σ_x + max g'x for
+    In the unit of μ; infinite for weights without variance. With η = (net return − rf) / w'Σw,
+    Cauchy-Schwarz gives net excess(x) ≤ S σ_x + max g'x for
     g = (μ − rf) − ηΣw, where S is the Sharpe ratio of w.
     """
     marginal = problem.covariance @ weights
@@ -123,7 +141,16 @@ def _smallest(
     y: Floats,
     cost_sign: float,
 ) -> float:
-    """The gap at the multiplier that the optimality conditions suggest, or at a better one."""
+    """The gap at the multiplier that the optimality conditions suggest, or at a better one.
+
+    Args:
+        gap: the bound as a function of the multiplier; convex.
+        problem: whose limits hold.
+        weights: the answer, shape (N,).
+        x: what the multiplier multiplies in the optimality condition, shape (N,).
+        y: what it has to explain, shape (N,).
+        cost_sign: 1 when trading costs belong to `y`, −1 when to `x`.
+    """
     guess = _least_squares(problem, weights, x, y, cost_sign)
     found = gap(guess) if guess is not None else np.inf
     if found <= _GOOD:

@@ -1,6 +1,11 @@
 """The problems as cone programs for clarabel. Scaled so that units do not matter.
 
-Clarabel's own status is not trusted: the caller proves the answer with a certificate.
+Weights have shape (N,), None when the solver finds none: the limits are contradictory, or its
+numbers are not finite. Clarabel's own word for success is not trusted: the caller proves the answer
+with a certificate.
+
+Source: Goulart & Chen, "Clarabel: An interior-point solver for conic programs with quadratic
+objectives" (2024).
 """
 
 from __future__ import annotations
@@ -18,7 +23,7 @@ _BISECTIONS = 60
 
 
 def factor(covariance: Floats) -> Floats:
-    """F with F'F = covariance; works for singular matrices."""
+    """F with F'F = covariance, shape (N, N); works for singular matrices, unlike Cholesky's."""
     values, vectors = np.linalg.eigh(covariance)
     return (vectors * np.sqrt(np.clip(values, 0.0, None))).T
 
@@ -36,7 +41,10 @@ def min_variance(problem: Problem, floor_return: float | None = None) -> Floats 
 
 
 def max_utility(problem: Problem, aversion: float) -> Floats | None:
-    """Weights of greatest net return − (aversion/2) · variance."""
+    """Weights of greatest net return − (aversion/2) · variance (Markowitz, 1952).
+
+    `aversion` is positive, in units of return over variance.
+    """
     space = polyhedron(problem)
     scale = max(aversion * _scale(problem.covariance), float(np.ptp(problem.means)), 1e-300)
     quadratic = _padded(problem.covariance * (aversion / scale), space)
@@ -44,7 +52,7 @@ def max_utility(problem: Problem, aversion: float) -> Floats | None:
 
 
 def max_return(problem: Problem, budget: float) -> Floats | None:
-    """Weights of greatest net return with a volatility of at most `budget`."""
+    """Weights of greatest net return with a volatility of at most `budget`, a second-order cone."""
     space = polyhedron(problem)
     spread = float(np.ptp(problem.means)) or 1.0
     root = factor(problem.covariance) / budget
@@ -77,7 +85,8 @@ def max_return_by_bisection(problem: Problem, budget: float) -> Floats | None:
 def max_sharpe(problem: Problem) -> Floats | None:
     """Weights of greatest net Sharpe ratio, where some net excess return is positive.
 
-    The usual homogenisation: x = (w, u)/κ with net excess return 1, minimising variance.
+    Homogenised: x = (w, u)/κ with net excess return 1, minimising variance (Schaible, 1974,
+    "Parameter-free convex equivalent and dual programs of fractional programming problems").
     """
     space = polyhedron(problem)
     excess = _net(problem, space)
@@ -140,6 +149,7 @@ def _solve(
     rhs: list[float],
     cone: tuple[Floats, Floats] | None = None,
 ) -> Floats | None:
+    """Weights of least x'Qx/2 + c'x over a polyhedron with more rows, and with Gx + h in a cone."""
     eye = np.eye(space.size)
     lower = np.vstack([-eye, eye, space.matrix, *[r[None, :] for r in rows]])
     limits = np.r_[-space.low, space.high, space.limits, np.array(rhs)]
@@ -158,6 +168,7 @@ def _clarabel(
     limits: Floats,
     cone: tuple[Floats, Floats] | None = None,
 ) -> Floats | None:
+    """Least x'Qx/2 + c'x with Ex = e, Ax ≤ b and, if given, the second-order cone (G, h)."""
     import clarabel
     from scipy import sparse
 

@@ -1,4 +1,9 @@
-"""Reading single portfolios off the exact frontier."""
+"""Reading single portfolios off the exact frontier.
+
+Between two neighbouring corner portfolios every efficient portfolio is their mixture (Markowitz,
+1956), so each of these is closed form on one segment. Weights have shape (N,), means (N,), the
+covariance (N, N); returns and volatilities are in the unit of the means and of √(w'Σw).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +16,7 @@ from etf_pipeline.portfolio.problem import Floats
 
 
 def at_volatility(corners: Corners, covariance: Floats, budget: float) -> Floats:
-    """The frontier portfolio with this volatility (which must be between its ends)."""
+    """The frontier portfolio with this volatility, which must be between its ends, shape (N,)."""
     weights = corners.weights
     vols = np.sqrt(np.maximum(((weights @ covariance) * weights).sum(axis=1), 0.0))
     if len(vols) == 1:
@@ -32,7 +37,7 @@ def at_volatility(corners: Corners, covariance: Floats, budget: float) -> Floats
 
 
 def at_return(corners: Corners, means: Floats, target: float) -> Floats:
-    """The frontier portfolio with this expected return (which must be between its ends)."""
+    """The frontier portfolio with this expected return, between its ends, shape (N,)."""
     returns = corners.weights @ means
     if len(returns) == 1:
         return corners.weights[0]
@@ -46,7 +51,11 @@ def at_return(corners: Corners, means: Floats, target: float) -> Floats:
 
 
 def best_sharpe(corners: Corners, means: Floats, covariance: Floats, rate: float) -> Floats:
-    """The frontier portfolio with the greatest (μ − rf)'w/σ, in closed form on each segment."""
+    """The frontier portfolio with the greatest (μ − rf)'w/σ, in closed form on each segment.
+
+    On w = a + t·s the ratio is stationary at t = (p·a'Σs − q·a'Σa)/(q·a'Σs − p·s'Σs), where p and q
+    are the excess returns of a and s (Sharpe, 1994, for the ratio). `rate` is in the unit of μ.
+    """
     variances = ((corners.weights @ covariance) * corners.weights).sum(axis=1)
     excess = corners.weights @ (means - rate)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -41,6 +41,11 @@ def optimise(problem: Problem) -> Answer:
 
     Bounds alone are solved by the critical line, and by a cone solver only where rounding defeats
     it; groups, turnover and costs by the cone solver; CVaR by linear programming.
+
+    Returns:
+        Weights with their proof. Where there are none, a message that quotes what is attainable
+        and the limits in the way, and its code: `INFEASIBLE`, `BAD_PROBLEM`, or `UNPROVEN`, which
+        may come with the best weights that were found.
     """
     if not problem.simple and (reason := conflict(problem)) is not None:
         return refused(reason, ReasonCode.INFEASIBLE)
@@ -295,7 +300,15 @@ def _from_risk_alone(problem: Problem) -> Answer:
 
 
 def efficient_frontier(problem: Problem, points: int = 25) -> list[Answer]:
-    """Portfolios from least volatility to greatest return, evenly spaced in return."""
+    """Portfolios from least volatility to greatest return, evenly spaced in return.
+
+    Args:
+        problem: its limits hold on every point; its objective and budgets do not.
+        points: how many, at least two.
+
+    Returns:
+        `points` answers in ascending order of return; none when no portfolio meets the limits.
+    """
     if not problem.simple and conflict(problem) is not None:
         return []
     corners = corner_portfolios(problem) if problem.simple else None

@@ -58,7 +58,7 @@ class Polyhedron:
 
 
 def polyhedron(problem: Problem) -> Polyhedron:
-    """Constraints of a problem other than its objective's own."""
+    """Constraints of a problem other than those that go with its objective."""
     n = len(problem.names)
     trading = problem.max_turnover is not None or problem.cost_rate > 0
     size = 2 * n if trading else n
@@ -153,9 +153,10 @@ def riskless(problem: Problem, gradient: Floats) -> Floats | None:
 
 
 def conflict(problem: Problem) -> str | None:
-    """Which constraints cannot all be met, or None when they can.
+    """Which constraints cannot all be met, in words, or None when they can.
 
-    The least total violation (an elastic linear program) shows which give way.
+    The least total violation shows which give way (an elastic program: Chinneck, 2008, "Feasibility
+    and Infeasibility in Optimization").
     """
     space = polyhedron(problem)
     if _linear_program(np.zeros(space.size), space) is not None:
@@ -191,7 +192,7 @@ def _point(problem: Problem, space: Polyhedron, weights: Floats) -> Floats:
 
 
 def binding(problem: Problem, weights: Floats) -> list[str]:
-    """Names of the limits that `weights` press against, plain 0-to-1 bounds left out."""
+    """Limits that `weights` (N,) press against, in words; plain 0-to-1 bounds are left out."""
     names = []
     for name, weight, low, high in zip(
         problem.names, weights, problem.lower, problem.upper, strict=True

@@ -30,7 +30,7 @@ def covariance(returns: Floats, estimator: str = "sample", halflife: float = 63.
 
 
 def sample_covariance(returns: Floats) -> Floats:
-    """(1/(T − 1)) Σ (r_t − r̄)(r_t − r̄)'."""
+    """(1/(T − 1)) Σ (r_t − r̄)(r_t − r̄)', shape (N, N), per period."""
     return np.atleast_2d(np.cov(returns, rowvar=False, ddof=1))
 
 
@@ -57,7 +57,11 @@ def ewma_covariance(returns: Floats, halflife: float = 63.0) -> Floats:
     """Exponentially weighted, weight ½ for an observation `halflife` periods ago.
 
     Weighted means are taken out, and Σ w = 1 is corrected by 1/(1 − Σ w²), as for reliability
-    weights, so that equal weights give the sample covariance.
+    weights, so that equal weights give the sample covariance (J.P. Morgan, 1996, "RiskMetrics
+    Technical Document", for the weights).
+
+    Raises:
+        ValueError: `halflife` is not positive.
     """
     if halflife <= 0:
         raise ValueError(f"halflife {halflife:g} must be positive")
