@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from etf_pipeline.model.schemas import (
@@ -30,6 +31,22 @@ class View:
     description: str
     sql: str
     comments: dict[str, str]
+
+
+# By Arrow's name of a type: DuckDB's.
+_TYPES = {
+    "double": "DOUBLE",
+    "string": "VARCHAR",
+    "int64": "BIGINT",
+    "date32[day]": "DATE",
+    "bool": "BOOLEAN",
+    "timestamp[us, tz=UTC]": "TIMESTAMPTZ",
+}
+
+
+def _nulls(columns: Mapping[str, str]) -> str:
+    """A select list of nulls, by name and DuckDB type."""
+    return ", ".join(f'CAST(NULL AS {kind}) AS "{name}"' for name, kind in columns.items())
 
 
 def _comments(table: Table, **more: str) -> dict[str, str]:
@@ -132,7 +149,9 @@ VIEWS: tuple[View, ...] = (
     View(
         "runs",
         MANIFEST.description,
-        "SELECT * FROM read_parquet({files}, union_by_name = true)",
+        # Files of earlier releases lack columns; the view has them all, whichever files there are.
+        f"SELECT {_nulls({c.name: _TYPES[c.kind] for c in MANIFEST.columns})} WHERE false "
+        "UNION ALL BY NAME SELECT * FROM read_parquet({files}, union_by_name = true)",
         _comments(MANIFEST),
     ),
     View(
@@ -177,16 +196,8 @@ MACROS = {
 
 def empty_columns(view: View) -> str:
     """The select list of a view whose files are not there yet: its columns, no row."""
-    types = {
-        "double": "DOUBLE",
-        "string": "VARCHAR",
-        "int64": "BIGINT",
-        "date32[day]": "DATE",
-        "bool": "BOOLEAN",
-        "timestamp[us, tz=UTC]": "TIMESTAMPTZ",
-    }
     known = {
-        c.name: types[str(c.type)]
+        c.name: _TYPES[c.kind]
         for table in (
             HISTORY,
             QUARANTINE,
@@ -218,4 +229,4 @@ def empty_columns(view: View) -> str:
         names = ["ticker", *(n for n in names if n != "ticker")]
     elif "as_of" in names:
         names = [*(n for n in names if n != "as_of"), "as_of"]
-    return ", ".join(f'CAST(NULL AS {known[n]}) AS "{n}"' for n in names)
+    return _nulls({n: known[n] for n in names})

@@ -180,6 +180,15 @@ def test_a_catalogue_of_other_views_is_made_anew(store, monkeypatch):
     assert ensure_catalogue(store).stat().st_ino != before
 
 
+def test_runs_of_an_earlier_release_have_every_column(store):
+    """Its manifests knew no codes and no paths."""
+    for path in (store[0] / "manifests").rglob("*.parquet"):
+        pq.write_table(pq.read_table(path).drop_columns(["reason_code", "path"]), path)
+    rows = ask(store, "SELECT subject, reason_code, path FROM runs").rows
+    assert rows
+    assert {row[1:] for row in rows} == {(None, None)}
+
+
 def test_any_client_opens_it(store):
     path = ensure_catalogue(store)
     with duckdb.connect(str(path), read_only=True) as db:
