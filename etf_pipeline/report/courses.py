@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from etf_pipeline.report import charts
-from etf_pipeline.report.parts import Grid, Section, percent
+from etf_pipeline.report.parts import DASH, Grid, Section, percent
 from etf_pipeline.risk.returns import drawdowns
+from etf_pipeline.risk.series import drawdown_table
 
 START = 10_000.0  # what growth is drawn from
 ROLLING = 63  # returns behind each point of rolling volatility
@@ -22,13 +23,34 @@ def growth_section(grown: Mapping[str, pd.Series], description: str, caption: st
 
 
 def drawdown_section(
-    courses: Mapping[str, pd.Series], description: str, caption: str, *, fill: bool = False
+    courses: Mapping[str, pd.Series],
+    description: str,
+    caption: str,
+    *,
+    fill: bool = False,
+    tables: Sequence[Grid] = (),
 ) -> Section:
     """Fall of each course from its highest value so far; the first line filled on request."""
     title = "Drawdowns"
     falls = {name: drawdowns(values) for name, values in courses.items()}
     chart = charts.lines(falls, "drawdowns", title, description, percent=True, fill=fill)
-    return Section(title, chart=chart, caption=caption)
+    return Section(title, chart=chart, caption=caption, tables=tables)
+
+
+def worst_falls(values: pd.Series, count: int = 5) -> Grid:
+    """The deepest falls of a course, with the dates of peak, trough and recovery."""
+    rows = [
+        [
+            str(fall["peak"].date()),
+            str(fall["trough"].date()),
+            DASH if pd.isna(fall["recovery"]) else str(fall["recovery"].date()),
+            percent(fall["drawdown"], 1),
+            str(fall["length"]),
+        ]
+        for fall in drawdown_table(values, count).to_dict("records")
+    ]
+    columns = ["peak", "trough", "recovered", "fall", "sessions"]
+    return Grid("The deepest falls; a dash where not recovered yet", columns, rows, (3, 4))
 
 
 def volatility_section(rolled: Mapping[str, pd.Series]) -> Section:

@@ -8,7 +8,7 @@ from functools import cache
 import jinja2
 
 from etf_pipeline.report.inputs import Inputs
-from etf_pipeline.report.parts import Section
+from etf_pipeline.report.parts import Digest, Section
 
 
 def rendered(
@@ -48,4 +48,5 @@ def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined
     )
+    environment.tests["digest"] = lambda cell: isinstance(cell, Digest)
     return environment.get_template("report.html.j2")

@@ -39,6 +39,12 @@ DASH = "–"
 YEARS = 5  # of the window that is shown in numbers
 
 
+class Digest(str):
+    """A cell that is a content hash: set as code, and broken anywhere."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class Grid:
     """A table of a report; `numbers` are the columns that are right-aligned."""
@@ -140,12 +146,12 @@ def provenance_section(inputs: Inputs, tickers: list[str]) -> Section:
             inputs.series[t].currency or DASH,
             str(inputs.series[t].prices.index[0].date()),
             str(inputs.series[t].end),
-            "#" + (inputs.contents[t] or "a user's file") if t in inputs.contents else DASH,
+            Digest(inputs.contents[t] or "a user's file") if t in inputs.contents else DASH,
         ]
         for t in tickers
         if t in inputs.series
     ]
-    tables = [[name, "#" + digest] for name, digest in sorted(inputs.hashes.items())]
+    tables = [[name, Digest(digest)] for name, digest in sorted(inputs.hashes.items())]
     return Section(
         "Provenance",
         [

@@ -17,6 +17,7 @@ from etf_pipeline.report.courses import (
     drawdown_section,
     growth_section,
     volatility_section,
+    worst_falls,
     year_section,
 )
 from etf_pipeline.report.html import rendered
@@ -128,6 +129,7 @@ def _course_sections(inputs: Inputs, name: str) -> list[Section]:
             f"The deepest fall from a peak was {worst:.1%}.",
             f"Fall from the highest value so far; the deepest was {worst:.1%}.",
             fill=True,
+            tables=[worst_falls(wealth)],
         ),
         _volatility(courses),
         year_section(courses),

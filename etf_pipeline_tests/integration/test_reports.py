@@ -165,6 +165,20 @@ def test_calendar_years_link_up():
     assert found == {2023: 0.0, 2024: pytest.approx(0.10), 2025: pytest.approx(0.10)}
 
 
+def test_the_deepest_falls_are_listed_worst_first(inputs):
+    """Against the drawdowns that the backtest itself published."""
+    found = pd.DataFrame(inputs.rows("backtests", portfolio="calm"))
+    worst = found.loc[found["drawdown"].idxmin()]
+    before = found[found["date"] < worst["date"]]
+    peak = before.loc[before["wealth"].idxmax(), "date"]
+    text = portfolio_report(inputs, "calm")
+    table = text[text.index("The deepest falls") :]
+    first = table[table.index("<tbody><tr>") : table.index("</tr>", table.index("<tbody>"))]
+    cells = re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", first)
+    assert cells[:2] == [str(peak), str(worst["date"])]
+    assert cells[3] == f"{worst['drawdown']:.1%}"
+
+
 def test_similar_assets_become_neighbours():
     matrix = np.array(
         [[1, 0.1, 0.9, 0.1], [0.1, 1, 0.1, 0.8], [0.9, 0.1, 1, 0.1], [0.1, 0.8, 0.1, 1]]
