@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from etf_pipeline.cli.options import DataDir
+from etf_pipeline.cli.render.answers import write, write_parquet
 from etf_pipeline.errors import SettingsError
 from etf_pipeline.settings import environment
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from etf_pipeline.sql.safe import Answer
     from etf_pipeline.store.layout import Layout
 
 
@@ -64,10 +62,10 @@ def sql(
             return
         limit_process_memory(limits)  # it is ours alone on the command line
         if kind == "parquet":
-            _write_parquet(connection.arrow(text), output)
+            write_parquet(connection.arrow(text), output)
             return
         answer = connection.query(text)
-    _write(answer, kind, output)
+    write(answer, kind, output)
     if answer.cut:
         typer.echo(f"only the first {max_rows} rows; raise --max-rows for more", err=True)
 
@@ -77,38 +75,6 @@ def _copy_log(layout: Layout) -> None:
     from etf_pipeline.steps.log_copy import copy_log
 
     copy_log(layout)
-
-
-def _write(answer: Answer, kind: str, target: Path | None) -> None:
-    """Write rows to a file (whole or not at all), or to standard output."""
-    from etf_pipeline.sql.output import rendered, show
-
-    if target is not None:
-        from etf_pipeline.store.writer import write_text
-
-        write_text(target, rendered(answer, kind))
-    elif kind == "table":
-        show(answer)
-    else:
-        sys.stdout.write(rendered(answer, kind))
-
-
-def _write_parquet(table: pa.Table, target: Path | None) -> None:
-    """The same as Parquet.
-
-    Raises:
-        SettingsError: it would go to a terminal.
-    """
-    from etf_pipeline.store.writer import atomic_file, parquet_bytes
-
-    if target is None and sys.stdout.isatty():
-        raise SettingsError("--format parquet needs --output FILE, or a pipe")
-    content = parquet_bytes(table)
-    if target is None:
-        sys.stdout.buffer.write(content)
-    else:
-        with atomic_file(target) as handle:
-            handle.write(content)
 
 
 def _statement(statement: str | None, file: Path | None) -> str | None:

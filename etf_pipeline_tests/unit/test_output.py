@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from etf_pipeline.cli.render.answers import write, write_parquet
 from etf_pipeline.errors import SettingsError
-from etf_pipeline.sql.output import FORMATS, cell, markdown, plain, write, write_parquet
+from etf_pipeline.sql.output import FORMATS, cell, markdown, plain
 from etf_pipeline.sql.safe import Answer
 
 SYDNEY = dt.timezone(dt.timedelta(hours=11))

@@ -9,8 +9,8 @@ from etf_pipeline.portfolio import Problem, optimise
 from etf_pipeline.portfolio.parity import (
     equal_risk_contribution,
     hierarchical_risk_parity,
-    risk_contributions,
 )
+from etf_pipeline.risk.covariance import risk_contributions
 
 RNG = np.random.default_rng(11)
 SCENARIOS = RNG.normal(0.0004, 0.01, (260, 5)) + RNG.normal(0, 0.006, (260, 1))
