@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etf_pipeline.errors import InsufficientDataError
-from etf_pipeline.risk.correlation import listwise, pairwise
+from etf_pipeline.risk.correlation import distance, listwise, pairwise
 
 RNG = np.random.default_rng(4)
 RETURNS = RNG.normal(0.0003, 0.01, (300, 6)) + RNG.normal(0, 0.007, (300, 1))
@@ -99,3 +99,10 @@ def test_listwise_is_positive_semidefinite_and_has_no_unit(n, t, seed):
     assert np.diag(found.matrix) == pytest.approx(1.0)
     scaled = listwise(returns * np.linspace(1, 1e3, n))
     assert scaled.matrix == pytest.approx(found.matrix, abs=1e-9)
+
+
+def test_the_distance_of_a_correlation():
+    found = distance(
+        np.array([[1.0, 0.5, -1.0], [0.5, 1.0, 1.0 + 1e-12], [-1.0, 1.0 + 1e-12, 1.0]])
+    )
+    assert found == pytest.approx(np.array([[0, 0.5, 1], [0.5, 0, 0], [1, 0, 0]]))

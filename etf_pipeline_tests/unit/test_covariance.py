@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 from sklearn.covariance import LedoitWolf
 
 from etf_pipeline.errors import InsufficientDataError
-from etf_pipeline.risk.covariance import covariance, ewma_covariance, ledoit_wolf
+from etf_pipeline.risk.covariance import (
+    correlation_of,
+    covariance,
+    ewma_covariance,
+    ledoit_wolf,
+    risk_contributions,
+)
 
 RNG = np.random.default_rng(4)
 RETURNS = RNG.normal(0.0003, 0.01, (300, 6)) + RNG.normal(0, 0.007, (300, 1))
@@ -91,3 +97,12 @@ def test_equal_variances_without_correlation_are_shrunk_all_the_way():
     returns = np.array([[1.0, 1.0], [-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0]])
     found = ledoit_wolf(returns)
     assert found == pytest.approx(np.eye(2) * 4 / 3)
+
+
+def test_correlation_and_shares_of_risk_of_a_covariance_by_hand():
+    matrix = np.array([[0.04, 0.03, 0.0], [0.03, 0.09, 0.0], [0.0, 0.0, 0.0]])
+    expected = [[1.0, 0.5, 0.0], [0.5, 1.0, 0.0], [0.0, 0.0, 0.0]]
+    assert correlation_of(matrix) == pytest.approx(np.array(expected))
+    # w'Σw = 0.25 · (0.04 + 0.06 + 0.09)
+    shares = risk_contributions(np.array([0.5, 0.5, 0.0]), matrix)
+    assert shares == pytest.approx([0.07 / 0.19, 0.12 / 0.19, 0.0])

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from etf_pipeline.model.objectives import (
     GOES_WITH,
+    implied,
     lacks_holdings,
     lacks_target,
     misplaced,
@@ -96,3 +97,17 @@ def test_own_bounds_go_before_those_of_every_ticker():
 def test_strangers_are_named_in_order():
     assert strangers(["VGS", "B", "A", "B"], ["VGS", "VAS"]) == ["A", "B"]
     assert strangers([], ["VAS"]) == []
+
+
+@pytest.mark.parametrize(
+    ("target", "budget", "expected"),
+    [
+        (None, None, "max_sharpe"),
+        (None, 0.1, "max_return"),
+        (0.05, None, "target_return"),
+        (0.05, 0.1, "target_return"),
+        (0.0, None, "target_return"),
+    ],
+)
+def test_what_naming_a_return_or_a_budget_asks_for(target, budget, expected):
+    assert implied(target, budget) == expected

@@ -8,8 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etf_pipeline.errors import InsufficientDataError
-from etf_pipeline.risk.prices import PriceSeries, common_prices, years_before
+from etf_pipeline.errors import InsufficientDataError, ReasonCode
+from etf_pipeline.risk.prices import (
+    PriceSeries,
+    common_prices,
+    newest_session,
+    sources,
+    window_start,
+    years_before,
+)
 
 NONE = np.array([], dtype="datetime64[D]")
 
@@ -117,3 +124,22 @@ def test_listwise_is_the_intersection(held):
 )
 def test_years_before(day, years, before):
     assert str(years_before(dt.date.fromisoformat(day), years)) == before
+
+
+def test_a_window_without_years_has_no_start():
+    assert window_start(dt.date(2024, 2, 29), 1) == dt.date(2023, 2, 28)
+    assert window_start(dt.date(2024, 2, 29), None) is None
+
+
+def test_the_newest_session_of_several_series():
+    days = pd.DatetimeIndex(["2024-01-02", "2024-01-03", "2024-01-04"])
+    none = np.array([], dtype="datetime64[D]")
+    several = [
+        PriceSeries(t, pd.Series(1.0, days[:n]), none, none, source, None)
+        for t, n, source in (("A", 2, "files"), ("B", 3, "yahoo"), ("C", 1, "files"))
+    ]
+    assert newest_session(several) == dt.date(2024, 1, 4)
+    assert sources(several) == "files,yahoo"
+    with pytest.raises(InsufficientDataError, match="etf run") as caught:
+        newest_session([])
+    assert caught.value.code is ReasonCode.NO_HISTORY

@@ -1,0 +1,78 @@
+"""What the library computes from values: comparisons and correlations, against pandas."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from etf_pipeline.errors import InsufficientDataError
+from etf_pipeline.library.analysis import comparison, correlation_matrix, recent
+from etf_pipeline.risk.prices import PriceSeries
+from etf_pipeline_tests.support import walk
+
+DAYS = pd.bdate_range("2021-01-04", periods=600, name="date")
+PRICES = pd.DataFrame({t: walk(600, seed=i) for i, t in enumerate("ABC")}, DAYS)
+RETURNS = PRICES.pct_change().dropna()
+EMPTY = np.array([], dtype="datetime64[D]")
+
+
+def test_a_comparison_is_what_pandas_says():
+    found = comparison(RETURNS)
+    assert list(found) == ["A", "B", "C"]
+    growth = PRICES.iloc[-1] / PRICES.iloc[0]
+    correlation = RETURNS.corr()
+    for name, row in found.items():
+        assert row["growth_of_10000"] == pytest.approx(10_000 * growth[name], rel=1e-12)
+        assert row["cagr"] == pytest.approx(growth[name] ** (252 / 599) - 1, rel=1e-12)
+        assert row["volatility"] == pytest.approx(RETURNS[name].std() * np.sqrt(252), rel=1e-12)
+        assert row["worst_return"] == RETURNS[name].min()
+        assert row["correlation"] == pytest.approx(correlation[name].to_dict(), abs=1e-12)
+
+
+def test_a_comparison_of_monthly_bars_has_twelve_of_them_a_year():
+    index = pd.date_range("2020-01-31", periods=24, freq="ME")
+    found = comparison(pd.DataFrame({"A": [0.01, -0.005] * 12}, index))
+    assert found["A"]["cagr"] == pytest.approx((1.01 * 0.995) ** 6 - 1, rel=1e-12)
+
+
+def test_too_few_returns_to_compare():
+    with pytest.raises(InsufficientDataError, match="2 common returns are too few"):
+        comparison(RETURNS.iloc[:2])
+
+
+def test_recent_returns_are_those_after_the_anniversary():
+    """A window begins with the price of the day a year ago: the next return is its first."""
+    index = pd.DatetimeIndex(["2023-06-30", "2023-07-03", "2024-06-28", "2024-07-03"])
+    returns = pd.DataFrame({"A": [0.1, 0.2, 0.3, 0.4]}, index)
+    assert recent(returns, 1)["A"].tolist() == [0.3, 0.4]
+    assert recent(returns, 2)["A"].tolist() == [0.1, 0.2, 0.3, 0.4]
+    assert recent(returns, None) is returns
+
+
+def series(name, prices):
+    return PriceSeries(name, prices, EMPTY, EMPTY, "files", "AUD")
+
+
+@pytest.mark.parametrize("method", ["listwise", "pairwise"])
+def test_correlations_over_dates_that_differ(method):
+    """B misses every seventh session. Listwise leaves those dates out for all before returns are
+    made; pairwise makes each ticker's returns from its own prices, and then matches dates."""
+    b = PRICES["B"].drop(PRICES.index[::7])
+    found = correlation_matrix([series("A", PRICES["A"]), series("B", b)], None, method)
+    if method == "listwise":
+        expected = pd.concat([PRICES["A"], b], axis=1).dropna().pct_change().dropna()
+    else:
+        expected = pd.concat([PRICES["A"].pct_change(), b.pct_change()], axis=1).dropna()
+    assert found.loc["A", "B"] == pytest.approx(expected.corr().loc["A", "B"], abs=1e-12)
+    assert found.attrs["n_obs"][0, 1] == len(expected)
+    assert found.attrs["least_eigenvalue"] == pytest.approx(1 - abs(found.loc["A", "B"]))
+
+
+def test_correlations_end_where_the_first_series_ends():
+    short = PRICES["B"].iloc[:300]
+    found = correlation_matrix([series("A", PRICES["A"]), series("B", short)], 1, "listwise")
+    start = pd.Timestamp(short.index[-1]) - pd.DateOffset(years=1)
+    both = PRICES[["A", "B"]].iloc[:300]
+    expected = both[both.index >= start].pct_change().dropna()
+    assert found.loc["A", "B"] == pytest.approx(expected.corr().loc["A", "B"], abs=1e-12)
+    with pytest.raises(ValueError, match="listwise or pairwise"):
+        correlation_matrix([series("A", PRICES["A"])], 1, "magic")
