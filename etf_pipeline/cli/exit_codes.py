@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from etf_pipeline.errors import EtfError, ReasonCode
-from etf_pipeline.model.outcomes import Outcome
+
+if TYPE_CHECKING:
+    from etf_pipeline.orchestration.runner import RunReport
 
 
 class ExitCode(IntEnum):
@@ -59,19 +61,19 @@ def of_checks(good: bool) -> ExitCode:
     return ExitCode.DONE if good else ExitCode.FAILED
 
 
-def of_run(
-    tickers: Collection[Outcome], portfolios: Collection[Outcome], broken: bool, chosen: bool
-) -> ExitCode:
+def of_run(report: RunReport, *, chosen: bool) -> ExitCode:
     """The exit code of a run.
 
     Args:
-        tickers: one outcome per ticker.
-        portfolios: one outcome per portfolio.
-        broken: a step failed as a whole.
+        report: what it did.
         chosen: only some tickers were asked for; portfolios that lack others do not count.
     """
-    if broken or not any(o.good for o in tickers):
+    tickers = report.tickers.values()
+    if report.failures or not any(o.good for o in tickers):
         return ExitCode.FAILED
-    expected = [o for o in portfolios if not (chosen and o.reason_code is ReasonCode.NO_HISTORY)]
-    whole = all(o.good for o in (*tickers, *expected))
-    return ExitCode.DONE if whole else ExitCode.PARTIAL
+    portfolios = [
+        o
+        for o in report.portfolios.values()
+        if not (chosen and o.reason_code is ReasonCode.NO_HISTORY)
+    ]
+    return ExitCode.DONE if all(o.good for o in (*tickers, *portfolios)) else ExitCode.PARTIAL

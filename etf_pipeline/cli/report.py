@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from etf_pipeline.cli.extras import pipeline_imports
 from etf_pipeline.cli.options import DataDir, Json
 from etf_pipeline.cli.render.output import print_either
-from etf_pipeline.errors import SettingsError
 
 
 def report(
@@ -26,14 +26,10 @@ def report(
     from etf_pipeline.settings import load_settings
 
     settings = load_settings(data_dir=data_dir)
-    try:
+    with pipeline_imports():
         from etf_pipeline.steps.report_inputs import inputs_of
         from etf_pipeline.steps.reports import pages_of, reports
         from etf_pipeline.store.store import Store
-    except ImportError as error:
-        raise SettingsError(
-            f"this command needs {error.name}: pip install 'etf_pipeline[pipeline]'"
-        ) from None
     store, inputs = Store.at(settings.data_dir), inputs_of(settings, dt.datetime.now(dt.UTC))
     result = reports(store, inputs, None if portfolio is None else [portfolio])
     body = {name: str(path) for name, path in pages_of(store, result).items()}

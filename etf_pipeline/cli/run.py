@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from etf_pipeline.cli.exit_codes import ExitCode
+from etf_pipeline.cli.exit_codes import ExitCode, of_run
+from etf_pipeline.cli.extras import need_pipeline
 from etf_pipeline.cli.options import DataDir, Json, Window, split_names
 from etf_pipeline.cli.render.output import print_error, print_json, print_place
 from etf_pipeline.errors import SettingsError
@@ -95,7 +95,7 @@ def _run(
     window: str,
     as_json: bool,
 ) -> ExitCode:
-    _need_pipeline()
+    need_pipeline("dagster", "yfinance")
     console = Console(stderr=as_json, quiet=as_json)
     pipeline, chosen, partitions = _request(settings, tickers, partition, window)
     with console.status("starting"):
@@ -122,7 +122,7 @@ def _run(
         print_error(WHOLE)
         # Everything is closed; only threads are left that wait for an answer of the source.
         os._exit(ExitCode.INTERRUPTED)
-    code = ExitCode(report.exit_code(bool(tickers)))
+    code = of_run(report, chosen=bool(tickers))
     if as_json:
         print_json(
             {
@@ -184,11 +184,3 @@ def _show(console: Console, pipeline: Pipeline, report: RunReport, window: str) 
     if newest["summary"]:
         show_portfolios(console, newest["summary"], newest["weights"])
     print_place(console, pipeline.layout.root.resolve())
-
-
-def _need_pipeline() -> None:
-    missing = [m for m in ("dagster", "yfinance") if find_spec(m) is None]
-    if missing:
-        raise SettingsError(
-            f"this command needs {' and '.join(missing)}: pip install 'etf_pipeline[pipeline]'"
-        )

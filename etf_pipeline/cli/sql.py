@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from etf_pipeline.cli.extras import pipeline_imports
 from etf_pipeline.cli.options import DataDir
 from etf_pipeline.cli.render.answers import write, write_parquet
 from etf_pipeline.errors import SettingsError
@@ -38,15 +39,11 @@ def sql(
 
     Example: etf sql "SELECT ticker, volatility FROM risk_metrics WHERE window = '3y' ORDER BY 2"
     """
-    try:
+    with pipeline_imports():
         from etf_pipeline.sql.output import FORMATS
         from etf_pipeline.sql.safe import Limits, limit_process_memory
         from etf_pipeline.steps.catalogue import open_catalogue
         from etf_pipeline.store.store import Store
-    except ImportError as error:
-        raise SettingsError(
-            f"this command needs {error.name}: pip install 'etf_pipeline[pipeline]'"
-        ) from None
     kind = "json" if as_json else kind
     if kind not in FORMATS:
         raise SettingsError(f"--format {kind!r}: must be one of {', '.join(FORMATS)}")

@@ -41,22 +41,6 @@ class RunReport:
         """What to say of the steps that failed."""
         return [f.message for f in self.failures]
 
-    def exit_code(self, chosen: bool) -> int:
-        """0 all good, 1 failed, 3 partial.
-
-        Args:
-            chosen: only some tickers were asked for; portfolios that lack others do not count.
-        """
-        good = [o for o in self.tickers.values() if o.good]
-        if self.failures or not good:
-            return 1
-        lacking = [
-            o
-            for o in self.portfolios.values()
-            if not o.good and not (chosen and o.reason_code is ReasonCode.NO_HISTORY)
-        ]
-        return 3 if lacking or len(good) < len(self.tickers) else 0
-
 
 def run_graph(
     pipeline: Pipeline,

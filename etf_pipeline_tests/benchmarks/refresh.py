@@ -77,6 +77,7 @@ def dagster(url: str, out: Path) -> dict[str, float]:
     started = time.perf_counter()
     import dagster as dg
 
+    from etf_pipeline.cli.exit_codes import of_run
     from etf_pipeline.orchestration.resources import Pipeline
     from etf_pipeline.orchestration.runner import run_graph
     from etf_pipeline.settings import Settings
@@ -105,7 +106,7 @@ def dagster(url: str, out: Path) -> dict[str, float]:
             started = time.perf_counter()
             report = run_graph(Pipeline(settings), instance)
             seconds.append(time.perf_counter() - started)
-            assert report.exit_code(False) == 0, report
+            assert of_run(report, chosen=False) == 0, report
     return {"seconds": seconds[0], "again": seconds[1], "start_up": start_up}
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from etf_pipeline.cli.exit_codes import of_run
 from etf_pipeline.model.schemas import CORRELATIONS, HISTORY, RISK_METRICS, SUMMARY, WEIGHTS
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.orchestration.runner import run_graph
@@ -64,7 +65,7 @@ def test_every_ticker_is_collected_and_every_portfolio_optimised(done):
     assert {o.outcome for o in report.tickers.values()} == {"collected"}
     assert len(report.portfolios) >= 4
     assert all(o.good for o in report.portfolios.values()), report.portfolios
-    assert report.exit_code(chosen=True) == 0
+    assert of_run(report, chosen=True) == 0
 
 
 def test_row_counts(done, raw, real_data):

@@ -7,6 +7,7 @@ from collections import Counter
 import dagster as dg
 import pytest
 
+from etf_pipeline.cli.exit_codes import of_run
 from etf_pipeline.model.schemas import (
     BACKTEST_WEIGHTS,
     BACKTESTS,
@@ -39,7 +40,7 @@ def test_the_whole_graph(tmp_path, instance):
     pipeline = make_pipeline(tmp_path)
     report = run_graph(pipeline, instance)
     assert report.errors == []
-    assert report.exit_code(chosen=False) == 0
+    assert of_run(report, chosen=False) == 0
     assert {t: o.outcome for t, o in report.tickers.items()} == dict.fromkeys(
         ("VAS", "VGS", "VAF"), "collected"
     )
@@ -131,7 +132,7 @@ def test_one_ticker_of_many_fails_and_the_others_are_published(tmp_path, instanc
     assert report.tickers["VAS"].outcome == "collected"
     assert report.tickers["VAF"].outcome == "failed"
     assert "no prices" in report.tickers["VAF"].reason
-    assert report.exit_code(chosen=False) == 3
+    assert of_run(report, chosen=False) == 3
     assert report.portfolios["pair"].good
     assert "no history of VAF" in report.portfolios["calm"].reason
     checks = instance.event_log_storage.get_latest_asset_check_execution_by_key(
@@ -148,7 +149,7 @@ def test_all_failing_for_a_passing_reason_is_retried_and_then_a_failure(tmp_path
     yahoo.fault("*", "500")
     pipeline = make_pipeline(tmp_path, source="yahoo", yahoo_url=yahoo.url)
     report = run_graph(pipeline, instance)
-    assert report.exit_code(chosen=False) == 1
+    assert of_run(report, chosen=False) == 1
     assert "none of 3 tickers succeeded" in report.errors[0]
     assert event_types(instance, instance.get_runs()[0].run_id)["STEP_RESTARTED"] == 2
 
@@ -179,7 +180,7 @@ def test_a_transient_failure_is_overcome_by_the_retry(tmp_path, instance, yahoo)
 def test_the_main_job_never_falls_back_to_another_source(tmp_path, instance):
     pipeline = make_pipeline(tmp_path, source="yahoo", yahoo_url="http://127.0.0.1:9")
     report = run_graph(pipeline, instance)
-    assert report.exit_code(chosen=False) == 1
+    assert of_run(report, chosen=False) == 1
     assert list(pipeline.layout.root.rglob("historical/*.parquet")) == []
     assert list(pipeline.layout.root.rglob("risk/**/*.parquet")) == []
 
@@ -286,4 +287,4 @@ def test_a_bad_portfolio_file_fails_that_asset_with_its_line(tmp_path, instance)
     )
     report = run_graph(Pipeline(pipeline.settings, clock=lambda: NOW), instance)
     assert any("line 3" in e and "NOPE" in e for e in report.errors)
-    assert report.exit_code(chosen=False) == 1
+    assert of_run(report, chosen=False) == 1

@@ -10,6 +10,8 @@ from etf_pipeline import errors
 from etf_pipeline.cli.exit_codes import ExitCode, of_checks, of_error, of_run
 from etf_pipeline.errors import EtfError, ReasonCode
 from etf_pipeline.model.outcomes import FailureKind, Outcome, OutcomeKind
+from etf_pipeline.orchestration.failures import StepFailure
+from etf_pipeline.orchestration.runner import RunReport
 from etf_pipeline_tests.conftest import ROOT
 
 USAGE = {
@@ -95,7 +97,12 @@ INFEASIBLE = Outcome(
     ],
 )
 def test_a_run(tickers, portfolios, broken, chosen, expected):
-    assert of_run(tickers, portfolios, broken, chosen) is expected
+    report = RunReport(
+        {o.subject: o for o in tickers},
+        {f"{i} {o.subject}": o for i, o in enumerate(portfolios)},
+        [StepFailure(ReasonCode.LOCKED, "a lock")] * broken,
+    )
+    assert of_run(report, chosen=chosen) is expected
 
 
 RAISING = """
