@@ -1,10 +1,9 @@
 """`optimised_portfolios` and `backtests`: every model portfolio, now and walked forward."""
 
-import datetime as dt
-
 import dagster as dg
 
 from etf_pipeline.model.schemas import BACKTESTS
+from etf_pipeline.orchestration.assets.context import this_run
 from etf_pipeline.orchestration.assets.declared import OWNERS, deps, table_metadata
 from etf_pipeline.orchestration.automation import WHEN_INPUTS_CHANGE
 from etf_pipeline.orchestration.metadata import materialised
@@ -12,7 +11,6 @@ from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.steps import backtests as walked
 from etf_pipeline.steps import portfolios
 from etf_pipeline.steps.derived import Assumptions
-from etf_pipeline.steps.result import Run
 
 
 @dg.asset(
@@ -30,7 +28,7 @@ def optimised_portfolios(
     """Optimise, publish three tables, and say which portfolios failed."""
     result = portfolios.optimised_portfolios(
         pipeline.store,
-        Run(context.run_id, dt.datetime.now(dt.UTC)),
+        this_run(context),
         pipeline.histories(),
         pipeline.portfolios(),
         pipeline.universe,
@@ -54,7 +52,7 @@ def backtests(
     """Walk every model portfolio forward, and publish courses and weights."""
     result = walked.backtests(
         pipeline.store,
-        Run(context.run_id, dt.datetime.now(dt.UTC)),
+        this_run(context),
         pipeline.histories(),
         pipeline.portfolios(),
         pipeline.universe,

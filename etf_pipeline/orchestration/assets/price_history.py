@@ -6,6 +6,7 @@ import dagster as dg
 
 from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline.orchestration.assets.config import HistoryConfig
+from etf_pipeline.orchestration.assets.context import this_run
 from etf_pipeline.orchestration.assets.declared import OWNERS, deps, table_metadata
 from etf_pipeline.orchestration.checks.runs import HISTORY_CHECKS, history_results
 from etf_pipeline.orchestration.failures import raise_if_nothing_good
@@ -13,7 +14,6 @@ from etf_pipeline.orchestration.metadata import materialised
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.steps.histories import update_histories
 from etf_pipeline.steps.history_checks import examine
-from etf_pipeline.steps.result import Run
 
 # A long Easter weekend has four days without a session; two more and something is wrong.
 FRESHNESS = dg.FreshnessPolicy.time_window(
@@ -41,7 +41,7 @@ def price_history_asset(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDe
         config: HistoryConfig,
         pipeline: dg.ResourceParam[Pipeline],
     ) -> dg.MaterializeResult:
-        run = Run(context.run_id, dt.datetime.now(dt.UTC), context.partition_key)
+        run = this_run(context)
         instruments = pipeline.universe.in_partition(run.partition, config.tickers or None)
         result = update_histories(
             pipeline.store,

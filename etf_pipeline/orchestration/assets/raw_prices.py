@@ -1,12 +1,11 @@
 """`raw_prices`: the download, kept as immutable batches."""
 
-import datetime as dt
-
 import dagster as dg
 
 from etf_pipeline.ingest.planning import Terms
 from etf_pipeline.model.schemas import RAW
 from etf_pipeline.orchestration.assets.config import IngestConfig
+from etf_pipeline.orchestration.assets.context import this_run
 from etf_pipeline.orchestration.assets.declared import OWNERS, table_metadata
 from etf_pipeline.orchestration.checks.runs import DOWNLOAD_CHECKS, download_results
 from etf_pipeline.orchestration.failures import (
@@ -17,7 +16,6 @@ from etf_pipeline.orchestration.failures import (
 from etf_pipeline.orchestration.metadata import materialised
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.steps.download import download
-from etf_pipeline.steps.result import Run
 
 
 def raw_prices_asset(
@@ -42,7 +40,7 @@ def raw_prices_asset(
         config: IngestConfig,
         pipeline: dg.ResourceParam[Pipeline],
     ) -> dg.MaterializeResult:
-        run = Run(context.run_id, dt.datetime.now(dt.UTC), context.partition_key)
+        run = this_run(context)
         with not_retried_when_interrupted():
             result = download(
                 pipeline.store,
