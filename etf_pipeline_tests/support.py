@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +24,7 @@ from etf_pipeline.steps.download import download
 from etf_pipeline.steps.histories import update_histories
 from etf_pipeline.steps.result import Run
 from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.processes import HOST
 from etf_pipeline.store.reader import read_history, read_table
 from etf_pipeline.store.store import Store
 from etf_pipeline_tests.yahoo_standin import Series, StandIn
@@ -92,6 +95,16 @@ def yahoo_rows(rows: pd.DataFrame) -> pd.DataFrame:
     )
     out["Adj Close"] = out["Close"]
     return out.rename_axis("Date")
+
+
+def leftover(folder: Path) -> Path:
+    """A temp file that a process has left behind, which has ended since."""
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f".x.parquet.{HOST}-{child.pid}-00000000.tmp"
+    path.write_bytes(b"half")
+    return path
 
 
 @dataclass

@@ -33,6 +33,11 @@ def sql_catalogue(store: Store, universe_file: Path, copy_log: CopyLog | None = 
     Raises:
         StoreError: there is no store, or its folder cannot be written.
     """
+    from etf_pipeline.store.writer import sweep_temp_files
+
+    # The store's own folder holds the catalogue alone; those of its folders are other steps'.
+    sweep_temp_files(store.layout.root, below=False)
+    sweep_temp_files(store.layout.event_log.parent)
     path = ensure_catalogue(store, universe_file, copy_log)
     return StepResult(ASSET, location=path, details={"try": 'etf sql "FROM latest_prices"'})
 

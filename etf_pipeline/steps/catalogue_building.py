@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from etf_pipeline.steps.catalogue_freshness import FILES, filled
 from etf_pipeline.store.inventory import available_tickers
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.reader import file_info
+from etf_pipeline.store.writer import temp_beside
 
 _USER_COLUMNS = (
     "open",
@@ -43,7 +42,7 @@ def build_catalogue(layout: Layout, universe_file: Path, signed: str) -> None:
         StoreError: the folder cannot be written.
     """
     path = layout.catalogue
-    temp = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temp = temp_beside(path)
     try:
         with duckdb.connect(str(temp)) as db:
             _fill(db, universe_file, layout)

@@ -18,7 +18,7 @@ from etf_pipeline.store.hashing import content_hash
 from etf_pipeline.store.manifests import write_manifest
 from etf_pipeline.store.prices import cached_prices
 from etf_pipeline.store.store import Store
-from etf_pipeline.store.writer import publish
+from etf_pipeline.store.writer import publish, sweep_temp_files
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,7 @@ def read_histories(store: Store, tickers: Iterable[str]) -> Histories:
 
 def publish_day(store: Store, table: Table, data: pa.Table, histories: Histories) -> Published:
     """Publish a table's file of the newest session."""
+    sweep_temp_files(store.layout.folder(table))
     path, digest = store.layout.of(table, histories.as_of), content_hash(data)
     changed = publish(path, table, data, {"source": histories.source}, digest=digest)
     return Published(table, path, data.num_rows, digest, changed)
@@ -99,6 +100,7 @@ def recorded(
     details: Mapping[str, object],
 ) -> StepResult:
     """The result of a step, with its manifest written; the first file stands for its content."""
+    sweep_temp_files(store.layout.manifests(asset))
     told, files = list(outcomes), list(published)
     manifest = write_manifest(
         store.layout, asset, run.run_id, run.partition, told, run.recorded_at, histories.source

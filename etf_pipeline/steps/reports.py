@@ -11,7 +11,7 @@ from etf_pipeline.report.portfolio import portfolio_report
 from etf_pipeline.report.universe import universe_report
 from etf_pipeline.steps.result import StepResult
 from etf_pipeline.store.store import Store
-from etf_pipeline.store.writer import write_text
+from etf_pipeline.store.writer import sweep_temp_files, write_text
 
 ASSET = "reports"
 UNIVERSE = "universe"
@@ -27,6 +27,7 @@ def reports(store: Store, inputs: Inputs, only: Sequence[str] | None = None) -> 
             history at all.
     """
     names = [r["portfolio"] for r in inputs.rows("summary")] if only is None else only
+    sweep_temp_files(store.layout.report(None).parent)
     pages: dict[str, Path] = {}
     if only is None:
         pages[UNIVERSE] = store.layout.report(None)

@@ -25,6 +25,7 @@ from etf_pipeline.store.hashing import content_hash
 from etf_pipeline.store.processes import HOST, is_gone, process_name
 
 _FOREIGN_TEMP_SECONDS = 86_400
+_TEMP = ".*.tmp"
 META_KEY = b"etf_pipeline"
 
 
@@ -84,13 +85,18 @@ def parquet_options(schema: pa.Schema) -> dict[str, Any]:
     return {"compression": "zstd", "use_dictionary": text or False}
 
 
+def temp_beside(path: Path) -> Path:
+    """A name for what is to become `path`: never matched by `*.parquet`, known to the sweep."""
+    return path.with_name(f".{path.name}.{process_name()}-{secrets.token_hex(4)}.tmp")
+
+
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """A binary file that becomes `path` when the block ends well, and vanishes otherwise.
 
     Temp sibling (never matched by `*.parquet`), fsync, `os.replace`, fsync of the folder.
     """
-    temp = path.with_name(f".{path.name}.{process_name()}-{secrets.token_hex(4)}.tmp")
+    temp = temp_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temp.open("wb") as handle:
@@ -121,17 +127,22 @@ def write_text(path: Path, text: str) -> None:
         handle.write(text.encode())
 
 
-def sweep_temp_files(*folders: Path) -> int:
-    """Remove temp files that a killed process left below `folders`; returns how many.
+def sweep_temp_files(*folders: Path, below: bool = True) -> int:
+    """Remove temp files that a killed process left; returns how many.
 
     A step sweeps the folders that it writes to. A file of a live process of this host stays, and
     so does a recent one of another host.
+
+    Args:
+        folders: where to look; they need not be there.
+        below: look into their own folders too.
 
     Raises:
         StoreError: a folder is read-only.
     """
     swept = 0
-    for temp in (t for folder in folders for t in folder.rglob(".*.tmp")):
+    pattern = f"**/{_TEMP}" if below else _TEMP
+    for temp in (t for folder in folders for t in folder.glob(pattern)):
         owner = temp.name.rsplit(".", 2)[-2]
         try:
             if owner.startswith(f"{HOST}-"):

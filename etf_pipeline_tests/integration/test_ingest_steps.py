@@ -1,8 +1,6 @@
 """The download and the histories as steps: codes, sources, places, and what is left alone."""
 
 import datetime as dt
-import subprocess
-import sys
 
 import pandas as pd
 import pyarrow as pa
@@ -22,10 +20,9 @@ from etf_pipeline.steps.history_checks import examine
 from etf_pipeline.steps.result import Published, Run, StepResult
 from etf_pipeline.store.hashing import content_hash, file_hash
 from etf_pipeline.store.manifests import read_manifest
-from etf_pipeline.store.processes import HOST
 from etf_pipeline.store.reader import read_table
 from etf_pipeline.store.writer import publish
-from etf_pipeline_tests.support import World, asx_days, bars, instrument, walk, yahoo_rows
+from etf_pipeline_tests.support import World, asx_days, bars, instrument, leftover, walk, yahoo_rows
 
 ROWS = bars(asx_days("2024-09-02", 300), walk(300))
 VAS, VGS = instrument("VAS"), instrument("VGS")
@@ -176,16 +173,6 @@ def test_a_download_is_recorded_when_it_ends(world: World):
     )
     recorded = read_table(result.manifest).column("recorded_at")[0].as_py()
     assert recorded == world.now + dt.timedelta(minutes=20)
-
-
-def leftover(folder):
-    """A temp file of a process that has ended."""
-    child = subprocess.Popen([sys.executable, "-c", ""])
-    child.wait()
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f".x.parquet.{HOST}-{child.pid}-00000000.tmp"
-    path.write_bytes(b"half")
-    return path
 
 
 def test_a_step_sweeps_what_it_writes_to_and_nothing_else(world: World):

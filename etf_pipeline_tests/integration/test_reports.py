@@ -22,6 +22,7 @@ from etf_pipeline.steps.reports import pages_of, reports
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.store import Store
 from etf_pipeline_tests.pipeline.support import PORTFOLIOS, execute, make_pipeline
+from etf_pipeline_tests.support import leftover
 
 HARD = (
     PORTFOLIOS
@@ -203,6 +204,7 @@ def test_provenance_names_the_hashes(inputs, pipeline):
 def test_only_one_on_request(inputs, tmp_path):
     store = Store.at(tmp_path)
     expected = Layout(tmp_path).report("pair")
+    leftover(expected.parent)
     assert pages_of(store, reports(store, inputs, ["pair"])) == {"pair": expected}
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == [expected]
 

@@ -30,6 +30,7 @@ from etf_pipeline.store.store import Store
 from etf_pipeline_tests.events_support import embedded_settings
 from etf_pipeline_tests.integration.test_docs import NOW, simulated_store
 from etf_pipeline_tests.pipeline.support import execute, make_pipeline
+from etf_pipeline_tests.support import leftover
 
 ETF = str(Path(sys.executable).with_name("etf"))
 
@@ -187,6 +188,15 @@ def test_runs_of_an_earlier_release_have_every_column(store):
     rows = ask(store, "SELECT subject, reason_code, path FROM runs").rows
     assert rows
     assert {row[1:] for row in rows} == {(None, None)}
+
+
+def test_the_step_sweeps_what_no_other_step_does(store):
+    root, universe_file = store
+    mine = [leftover(root), leftover(root / "events" / "log")]
+    other = leftover(root / "historical")
+    catalogue.sql_catalogue(Store.at(root), universe_file, copy_log)
+    assert [p.exists() for p in mine] == [False, False]
+    assert other.exists()
 
 
 def test_any_client_opens_it(store):

@@ -30,7 +30,7 @@ from etf_pipeline.store.hashing import content_hash
 from etf_pipeline.store.manifests import read_manifest
 from etf_pipeline.store.reader import file_info, read_table
 from etf_pipeline.store.store import Store
-from etf_pipeline_tests.support import asx_days, instrument, walk
+from etf_pipeline_tests.support import asx_days, instrument, leftover, walk
 
 TICKERS = ("VAS", "VGS", "VAF")
 UNIVERSE = Universe(tuple(instrument(t) for t in TICKERS))
@@ -149,6 +149,17 @@ def test_without_any_history_nothing_is_published(store, asset):
     with pytest.raises(InsufficientDataError, match="etf run"):
         STEPS[asset](store, Histories({}))
     assert [p for p in store.layout.root.rglob("*") if p.is_file()] == []
+
+
+@pytest.mark.parametrize("asset", STEPS)
+def test_a_step_sweeps_what_it_writes_to_and_nothing_else(store, asset):
+    published = STEPS[asset](store).published
+    left = [leftover(p.path.parent) for p in published]
+    left.append(leftover(store.layout.manifests(asset)))
+    other = leftover(store.layout.folder(HISTORY))
+    STEPS[asset](store)
+    assert not any(p.exists() for p in left)
+    assert other.exists()
 
 
 def test_histories_are_those_that_can_be_read(store):
