@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import signal
-import time
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -65,7 +64,7 @@ def _recording(data_dir: Path | None) -> Iterator[ETFSystem]:
         EventsOffError: it does not.
     """
     with _system(data_dir) as system:
-        if system.mode == "none":
+        if not system.event_store.recording:
             raise EventsOffError("events are off: set EVENT_STORE_TYPE or KAFKA_BOOTSTRAP_SERVERS")
         yield system
 
@@ -91,7 +90,7 @@ def verify(data_dir: DataDir = None, as_json: Json = False) -> None:
     from etf_pipeline.events.proof.verify import verify as run_checks
 
     with _recording(data_dir) as system:
-        checks = run_checks(system)
+        checks = run_checks(system.event_store, system.layout)
     print_either(as_json, [asdict(c) for c in checks], map(verdict_line, checks))
     raise typer.Exit(of_checks(all(c.ok for c in checks)))
 
@@ -165,35 +164,17 @@ def project(
     Start several to share the partitions; stop or kill any at any time. Example:
     etf events project --once
     """
-    from etf_pipeline.events.proof.projections import (
-        Projections,
-        project_archive,
-        project_log,
-    )
+    from etf_pipeline.events.proof.projections import Projections, project_archive
 
     with _recording(data_dir) as system:
         projections = Projections(database or system.layout.read_models)
         taken = project_archive(projections, system.archive)
-        stopped: list[int] = []
-        if system.mode == "kafka":
-            from etf_pipeline.events.kafka.worker import Worker
-
-            name = group or system.recorder.settings.topic("projections")
-            worker = Worker(system.recorder.kafka, projections, name)
-            # It may run for months: what it rides out is worth a line.
-            logging.getLogger("etf_pipeline").setLevel(logging.WARNING)
-            signal.signal(signal.SIGTERM, lambda *_: worker.stop())
-            signal.signal(signal.SIGINT, lambda *_: worker.stop())
-            taken += worker.run(once)
-        else:
-            signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))
-            signal.signal(signal.SIGINT, lambda *_: stopped.append(1))
-            while True:
-                start = {k: p.next for k, p in projections.places().items()}
-                taken += project_log(projections, system.recorder.log.read(start=start))
-                if once or stopped:
-                    break
-                time.sleep(0.5)
+        projector = system.event_store.projector(projections, group)
+        # It may run for months: what it rides out is worth a line.
+        logging.getLogger("etf_pipeline").setLevel(logging.WARNING)
+        signal.signal(signal.SIGTERM, lambda *_: projector.stop())
+        signal.signal(signal.SIGINT, lambda *_: projector.stop())
+        taken += projector.run(once)
         typer.echo(f"{taken} events taken in; read models: {projections.path}")
         projections.close()
 
@@ -211,14 +192,11 @@ def archive(
 
     Example: etf events archive --prune
     """
-    from etf_pipeline.events.proof.archive import archive_events, prune_log
-
     with _recording(data_dir) as system:
         with Console(stderr=True).status("archiving"):
-            done = archive_events(system.store, system.archive, dt.datetime.now(dt.UTC))
-        days = system.recorder.settings.event_store_retention_days
-        log, where = system.recorder.log, system.archive.root
-        gone = prune_log(log, system.archive, days, system.mode == "kafka") if prune else 0
+            done = system.event_store.archive(system.archive, dt.datetime.now(dt.UTC))
+        days, where = system.event_store.settings.event_store_retention_days, system.archive.root
+        gone = system.event_store.prune(system.archive) if prune else 0
     body = {"events": done.events, "files": [str(f) for f in done.files], "pruned": gone}
     lines = [f"{done.events} events archived in {len(done.files)} files below {where}"]
     if prune:

@@ -69,7 +69,7 @@ def sql(
 
 def _copy_log(layout: Layout) -> None:
     """Bring the copy of the event log up to date; what that takes is imported only then."""
-    from etf_pipeline.steps.log_copy import copy_log
+    from etf_pipeline.events.log.copy import copy_log
 
     copy_log(layout)
 

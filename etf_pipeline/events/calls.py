@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from etf_pipeline.events.factory import shared_events
 from etf_pipeline.events.model.envelope import make_event
 from etf_pipeline.events.model.state import SystemState
 from etf_pipeline.events.model.types import (
@@ -17,8 +18,9 @@ from etf_pipeline.events.model.types import (
     PriceDataQueried,
     RiskMetricsCalculated,
 )
-from etf_pipeline.events.proof.archive import Archive, read_all
-from etf_pipeline.events.recorder import Recorder, shared_recorder
+from etf_pipeline.events.proof.archive import Archive
+from etf_pipeline.events.proof.archiving import read_all
+from etf_pipeline.events.protocol import Events
 from etf_pipeline.store.cache import FileCache
 from etf_pipeline.store.layout import Layout
 
@@ -31,15 +33,15 @@ _PORTFOLIO_NAME = 200
 class CallLog:
     """Records the calls made on one store."""
 
-    def __init__(self, recorder: Recorder, layout: Layout, cache: FileCache) -> None:
-        self._recorder = recorder
+    def __init__(self, events: Events, layout: Layout, cache: FileCache) -> None:
+        self.events = events
         self._layout = layout
         self._cache = cache
 
     @property
     def recording(self) -> bool:
         """Whether calls are being recorded."""
-        return self._recorder.recording
+        return self.events.recording
 
     def prices(self, operation: str, tickers: Sequence[str], index: pd.Index | None = None) -> None:
         """Prices of these tickers were handed out: those of `index`, or their whole histories."""
@@ -113,11 +115,7 @@ class CallLog:
         from etf_pipeline.events.proof.rebuild import restore
 
         state = SystemState()
-        recorder = self._recorder
-        kafka = recorder.mode == "kafka"
-        store, outbox = (recorder.kafka, recorder.log) if kafka else (recorder.log, None)
-        archive = Archive(self._layout)
-        for batch in read_all(store, archive, [DATA], outbox=outbox):
+        for batch in read_all(self.events, Archive(self._layout), [DATA]):
             state.apply(e for e in batch if e.subject == ticker)
         etf = state.etf(ticker)
         if etf.updated is None:
@@ -142,8 +140,8 @@ class CallLog:
 
     def _record(self, call: str, payloads: Mapping[str, EventData]) -> None:
         now = dt.datetime.now(dt.UTC)
-        instance = self._recorder.instance
-        self._recorder.record(
+        instance = self.events.instance
+        self.events.append(
             [make_event(d, subject, (call,), now, instance, now) for subject, d in payloads.items()]
         )
 
@@ -154,15 +152,15 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     return dict(json.loads(text))
 
 
-def call_log(recorder: Recorder | None, layout: Layout, cache: FileCache) -> CallLog:
-    """The log of calls for a provider; the process's recorder of the store unless one is given.
+def call_log(events: Events | None, layout: Layout, cache: FileCache) -> CallLog:
+    """The log of calls for a provider; the process's events of the store unless some are given.
 
     Raises:
         SettingsError: an event setting has a value that cannot be used.
         EventError: the local event log cannot be opened.
     """
-    if recorder is None:
-        recorder = shared_recorder(layout.root)
-        if recorder.recording:
-            recorder.log.verify_writable()
-    return CallLog(recorder, layout, cache)
+    if events is None:
+        events = shared_events(layout.root)
+        if events.recording:
+            events.log.verify_writable()
+    return CallLog(events, layout, cache)

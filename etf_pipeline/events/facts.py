@@ -25,7 +25,7 @@ from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.reader import file_info, read_table
 
 if TYPE_CHECKING:
-    from etf_pipeline.events.tailer import LogRecord
+    from etf_pipeline.events.orchestrator import LogRecord
 
 log = logging.getLogger(__name__)
 ASSETS = ("raw_prices", "price_history", "risk_metrics", "optimised_portfolios")

@@ -29,7 +29,7 @@ from etf_pipeline.settings.environment import openlineage_namespace
 from etf_pipeline.store.layout import Layout
 
 if TYPE_CHECKING:
-    from etf_pipeline.events.tailer import LogRecord
+    from etf_pipeline.events.orchestrator import LogRecord
 
 PRODUCER = f"urn:etf_pipeline:{__version__}"
 _NAMESPACE = uuid.UUID("5f6d8a3e-3a57-5d6b-9c53-6b1c7f0d9e11")

@@ -85,10 +85,6 @@ class EventSettings(BaseSettings):
             "must be now, beginning or a time with its zone, such as 2025-11-01T00:00:00+00:00"
         )
 
-    def topic(self, channel: str) -> str:
-        """Topic of a channel, e.g. `etf.query-events`."""
-        return f"{self.kafka_topic_prefix}.{channel}"
-
 
 def load_event_settings(**overrides: object) -> EventSettings:
     """Read the environment; `overrides` win over it.

@@ -7,17 +7,20 @@ import json
 from pathlib import Path
 from typing import Any
 
+from etf_pipeline.events.factory import asked_for, detect
 from etf_pipeline.events.log.outbox import Outbox
-from etf_pipeline.events.mode import detect_mode
 from etf_pipeline.events.settings import load_event_settings
 from etf_pipeline.events.tailer import STATUS
 from etf_pipeline.store.layout import Layout
 
 
 def events_status(data_dir: Path) -> dict[str, Any]:
-    """Mode, event counts, what waits for a broker, and how far behind the relay is."""
+    """Mode, event counts, what waits for a broker, and how far behind the tailer is.
+
+    `relay` is what the tailer was called when this was first printed.
+    """
     settings = load_event_settings()
-    found = detect_mode(settings)
+    found = detect(settings)
     status: dict[str, Any] = {
         "mode": found.mode,
         "why": found.reason,
@@ -44,7 +47,7 @@ def events_status(data_dir: Path) -> dict[str, Any]:
 
 def events_line(status: dict[str, Any], now: dt.datetime) -> str | None:
     """The same in one line; None when there is nothing to tell."""
-    if status["mode"] == "none" and not status["events"] and status["why"] is None:
+    if not status["events"] and not asked_for(load_event_settings()):
         return None
     parts = [f"Events: {status['mode']}", f"{status['events']} in the local log"]
     if status["why"]:

@@ -1,4 +1,4 @@
-"""The relay: from the orchestrator's log to the event store. Knows no orchestrator.
+"""The tailer: from the orchestrator's log to the events of the store. Knows no orchestrator.
 
 The log is read in order of its ids. What is relayed becomes events with deterministic ids, so
 that a record read twice, or a run that failed half-way, adds nothing twice.
@@ -11,13 +11,12 @@ import json
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass
 
 from etf_pipeline.events.facts import events_of_record
-from etf_pipeline.events.mode import probe
 from etf_pipeline.events.model.envelope import Event
-from etf_pipeline.events.recorder import Recorder
+from etf_pipeline.events.orchestrator import LogRecord, OrchestratorLog
+from etf_pipeline.events.protocol import Events
 from etf_pipeline.settings.environment import openlineage_disabled
 from etf_pipeline.store.layout import Layout
 
@@ -26,42 +25,8 @@ OVERLAP = 1_000
 TICK_SECONDS = 15.0
 _BATCH_EVENTS = 2_000
 _RECORDS = 2_000
+# Names of facts beside the events; the tailer was called relay when they were first kept.
 CURSOR, STATUS = "relay", "relay_status"
-Kind = Literal["materialisation", "start", "success", "failure", "canceled"]
-
-
-@dataclass(frozen=True)
-class LogRecord:
-    """One record of the orchestrator's log."""
-
-    storage_id: int
-    kind: Kind
-    run_id: str
-    job: str
-    time: dt.datetime
-    asset: str | None = None
-    partition: str = ""
-    metadata: dict[str, Any] = field(default_factory=dict)
-    error: str | None = None
-    ingests: bool = False
-    run_started: dt.datetime | None = None
-    nominal: str | None = None
-
-
-class OrchestratorLog(Protocol):
-    """Reads the orchestrator's log."""
-
-    def head(self) -> int:
-        """The greatest id there is, 0 for an empty log."""
-        ...
-
-    def position_before(self, moment: dt.datetime) -> int:
-        """The id before the first record at or after `moment`."""
-        ...
-
-    def records(self, after: int, limit: int) -> list[LogRecord]:
-        """Records with greater ids, ascending, at most `limit` of each kind."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -84,7 +49,7 @@ class Cursor:
 
     @classmethod
     def load(cls, text: str | None) -> Cursor | None:
-        """From text; None for none, or for one that this relay did not write."""
+        """From text; None for none, or for one that no tailer wrote."""
         try:
             body = json.loads(text or "")
             seen = frozenset(map(int, body["seen"]))
@@ -92,10 +57,14 @@ class Cursor:
         except (ValueError, TypeError, KeyError):
             return None
 
-    def after(self, ids: Sequence[int]) -> Cursor:
+    def begin(self, overlap: int = OVERLAP) -> int:
+        """The id after which records are to be read."""
+        return max(0, self.position - overlap)
+
+    def after(self, ids: Sequence[int], overlap: int = OVERLAP) -> Cursor:
         """The cursor once these records were relayed too."""
         position = max(self.position, *ids) if ids else self.position
-        seen = {i for i in {*self.seen, *ids} if i > position - OVERLAP}
+        seen = {i for i in {*self.seen, *ids} if i > position - overlap}
         return Cursor(position, self.since, frozenset(seen))
 
     def wants(self, storage_id: int) -> bool:
@@ -123,12 +92,12 @@ class Tick:
         return f"{text}; {self.problem}" if self.problem else text
 
 
-class Relay:
+class Tailer:
     """Reads a log, records events, and moves the cursor to what is safely out."""
 
-    def __init__(self, layout: Layout, recorder: Recorder, source: OrchestratorLog) -> None:
+    def __init__(self, layout: Layout, events: Events, source: OrchestratorLog) -> None:
         self._layout = layout
-        self._recorder = recorder
+        self._events = events
         self._source = source
         self._lineage = not openlineage_disabled()
 
@@ -137,7 +106,7 @@ class Relay:
 
         On an instance never seen before: its head, or what `EVENT_RELAY_START` says.
         """
-        kept, given_one = Cursor.load(self._recorder.log.fact(CURSOR)), Cursor.load(given)
+        kept, given_one = Cursor.load(self._events.log.fact(CURSOR)), Cursor.load(given)
         known = [c for c in (kept, given_one) if c is not None]
         if known:
             return min(known, key=lambda c: c.position)
@@ -147,7 +116,7 @@ class Relay:
         return first
 
     def _start(self) -> int:
-        start = self._recorder.settings.event_relay_start.strip()
+        start = self._events.settings.event_relay_start.strip()
         if start == "now":
             return self._source.head()
         if start == "beginning":
@@ -164,46 +133,37 @@ class Relay:
         deadline = time.monotonic() + seconds
         cursor = self.cursor(given)
         fresh = [
-            r
-            for r in self._source.records(max(0, cursor.position - OVERLAP), _RECORDS)
-            if cursor.wants(r.storage_id)
+            r for r in self._source.records(cursor.begin(), _RECORDS) if cursor.wants(r.storage_id)
         ]
+        if not self._events.recording:
+            return self._finish(cursor, 0, 0, len(fresh), "events are not being recorded now")
         relayed = done = 0
         problem: str | None = None
-        if not self._recorder.recording:
-            problem = "events are not being recorded now"
-            return self._finish(cursor, relayed, done, len(fresh), problem)
-        answers = self._answers()
+        # Asked once: nothing is waited for while nobody answers.
+        answers = self._events.answers()
         while done < len(fresh) and time.monotonic() < deadline:
-            part, events = self._next(fresh[done:])
-            self._recorder.record([e for group in events for e in group])
-            good = len(part)
-            if self._recorder.mode == "kafka":
-                if answers:
-                    self._recorder.forwarder.drain(max(0.0, deadline - time.monotonic()))
-                good = self._delivered(events)
-                problem = None if good == len(part) else self._recorder.forwarder.problem
+            part, groups = self._next(fresh[done:])
+            self._events.append([e for group in groups for e in group])
+            if answers:
+                self._events.drain(max(0.0, deadline - time.monotonic()))
+            good = self._confirmed(groups)
             cursor = cursor.after([r.storage_id for r in part[:good]])
             self._keep(cursor)
             done += good
-            relayed += sum(map(len, events[:good]))
+            relayed += sum(map(len, groups[:good]))
             if good < len(part):
-                problem = problem or "Kafka does not answer"
+                problem = self._events.problem or "Kafka does not answer"
                 break
-        if self._recorder.mode == "kafka" and answers:  # what other processes left
-            self._recorder.forwarder.drain(max(0.0, deadline - time.monotonic()))
+        if answers:  # what other processes left
+            self._events.drain(max(0.0, deadline - time.monotonic()))
         return self._finish(cursor, relayed, done, len(fresh) - done, problem)
-
-    def _answers(self) -> bool:
-        servers = self._recorder.settings.kafka_bootstrap_servers
-        return self._recorder.mode == "kafka" and probe(servers or "", 1.0) is None
 
     def _next(self, records: list[LogRecord]) -> tuple[list[LogRecord], list[list[Event]]]:
         """The next records whose events fit one batch, and their events; at least one record."""
         groups: list[list[Event]] = []
         total = 0
         for record in records:
-            events = events_of_record(self._layout, record, self._recorder.instance)
+            events = events_of_record(self._layout, record, self._events.instance)
             if self._lineage:
                 # its client brings an HTTP library along
                 from etf_pipeline.events.lineage import lineage_events
@@ -215,21 +175,20 @@ class Relay:
             total += len(events)
         return records[: len(groups)], groups
 
-    def _delivered(self, groups: list[list[Event]]) -> int:
-        """How many records, from the first on, are wholly confirmed by the broker."""
-        for i, events in enumerate(groups):
-            if not self._recorder.log.all_delivered(events):
+    def _confirmed(self, groups: list[list[Event]]) -> int:
+        """How many records, from the first on, are wholly where they are to be."""
+        for i, group in enumerate(groups):
+            if not self._events.confirmed(group):
                 return i
         return len(groups)
 
     def _keep(self, cursor: Cursor) -> None:
-        self._recorder.log.append([], facts={CURSOR: cursor.dump()})
+        self._events.log.append([], facts={CURSOR: cursor.dump()})
 
     def _finish(
         self, cursor: Cursor, relayed: int, done: int, behind: int, problem: str | None
     ) -> Tick:
-        kafka = self._recorder.mode == "kafka"
-        pending = self._recorder.log.count_pending() if kafka else 0
+        pending = self._events.count_pending()
         tick = Tick(cursor.dump(), relayed, done, behind, pending, problem)
         status = {
             "at": dt.datetime.now(dt.UTC).isoformat(),
@@ -237,7 +196,7 @@ class Relay:
             "pending": pending,
             "problem": problem,
         }
-        self._recorder.log.append([], facts={STATUS: json.dumps(status)})
+        self._events.log.append([], facts={STATUS: json.dumps(status)})
         if problem is not None:
             log.warning("event relay: %s", tick.summary)
         return tick

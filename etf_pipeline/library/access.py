@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from etf_pipeline.events.calls import CallLog
-    from etf_pipeline.events.recorder import Recorder
+    from etf_pipeline.events.protocol import Events
     from etf_pipeline.risk.estimates import Estimates
     from etf_pipeline.risk.prices import PriceSeries
 
@@ -30,16 +30,16 @@ class StoreAccess:
         self,
         data_dir: str | Path | None = None,
         risk_free_rate: float | None = None,
-        recorder: Recorder | None = None,
+        events: Events | None = None,
     ) -> None:
         self._layout = Layout(environment.data_dir() if data_dir is None else Path(data_dir))
         self._risk_free_rate = risk_free_rate
         self._cache = FileCache()
         self._calls: CallLog | None = None
-        if recorder is not None or environment.events_asked_for():
+        if events is not None or environment.events_asked_for():
             from etf_pipeline.events.calls import call_log
 
-            self._calls = call_log(recorder, self._layout, self._cache)
+            self._calls = call_log(events, self._layout, self._cache)
 
     @property
     def use_event_sourcing(self) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from etf_pipeline.errors import CorruptFileError, EtfError, ReasonCode, StoreError
-from etf_pipeline.events.mode import detect_mode
+from etf_pipeline.events.factory import examine as examine_events
 from etf_pipeline.events.settings import client_config, load_event_settings
 from etf_pipeline.settings import Settings, load_settings
 
@@ -115,13 +115,4 @@ def _histories(settings: Settings) -> str:
 def _events(settings: Settings) -> str:
     events = load_event_settings()
     client_config()
-    found = detect_mode(events)
-    if found.reason is not None:
-        raise EtfError(f"{found.reason}; events are not being recorded")
-    if found.mode == "kafka":
-        from etf_pipeline.events.mode import probe
-
-        why = probe(events.kafka_bootstrap_servers or "", 1.0)
-        if why is not None:
-            raise EtfError(f"Kafka at {events.kafka_bootstrap_servers} {why}; events wait for it")
-    return "off (direct mode)" if found.mode == "none" else found.mode
+    return examine_events(events)

@@ -30,8 +30,8 @@ class ETFDataProvider(StoreAccess):
         data_dir: root of the Parquet store; the `ETF_DATA_DIR` setting when None.
         risk_free_rate: annual effective rate for calls that name none; the `ETF_RISK_FREE_RATE`
             setting (0 unless set) when None.
-        recorder: shares another object's event recorder; else the environment says whether calls
-            are recorded, see `docs/events.md`. A call that cannot be recorded fails.
+        events: shares another object's events; else the environment says whether calls are
+            recorded, see `docs/events.md`. A call that cannot be recorded fails.
     """
 
     def load_etf_data(self, ticker: str) -> pd.DataFrame:

@@ -34,7 +34,7 @@ def selftest(open_system: Callable[[], ETFSystem]) -> Iterator[Step]:
         return
     try:
         yield Step("initialise", True, f"store {system.layout.root.resolve()}")
-        yield Step("detect mode", True, _mode(system))
+        yield Step("detect mode", True, system.event_store.describe())
         tickers = system.provider.available_etfs
         results: dict[str, Any] = {}
         for name, step in _steps(system, tickers, results):
@@ -44,13 +44,6 @@ def selftest(open_system: Callable[[], ETFSystem]) -> Iterator[Step]:
                 yield Step(name, False, str(error))
     finally:
         system.close()
-
-
-def _mode(system: ETFSystem) -> str:
-    if system.mode == "none":
-        return "direct: Parquet files only, nothing is recorded"
-    where = system.recorder.settings.kafka_bootstrap_servers if system.mode == "kafka" else "SQLite"
-    return f"{system.mode} ({where}): calls and runs are recorded"
 
 
 def _steps(
@@ -100,20 +93,17 @@ def _steps(
         ("correlate", correlate),
         ("latest prices", latest),
     )
-    if system.mode != "none":
+    if system.event_store.recording:
         yield "emit, replay and compare", lambda: _events(system, _first(tickers))
 
 
 def _events(system: ETFSystem, ticker: str) -> str:
     before = asyncio.run(system.replay_events())
     system.provider.load_etf_data(ticker)
-    if system.mode == "kafka":
-        waiting = system.recorder.forwarder.drain(_SEND_SECONDS)
-        if waiting:
-            raise EventError(
-                f"{waiting} events wait for Kafka after {_SEND_SECONDS:g} s: "
-                f"{system.recorder.forwarder.problem}"
-            )
+    waiting = system.event_store.drain(_SEND_SECONDS)
+    if waiting:
+        why = system.event_store.problem
+        raise EventError(f"{waiting} events wait for Kafka after {_SEND_SECONDS:g} s: {why}")
     after = asyncio.run(system.replay_events())
     asked = after.query_counts[ticker] - before.query_counts.get(ticker, 0)
     if asked < 1 or not before.event_ids < after.event_ids:

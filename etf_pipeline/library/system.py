@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from etf_pipeline.errors import EventsOffError, SettingsError
+from etf_pipeline.events.factory import open_events
 from etf_pipeline.events.model.envelope import Event, micros
 from etf_pipeline.events.model.state import SystemState
 from etf_pipeline.events.model.types import CHANNELS, DATA
-from etf_pipeline.events.proof.archive import Archive, read_all
-from etf_pipeline.events.recorder import Recorder
+from etf_pipeline.events.modes.off import OFF
+from etf_pipeline.events.proof.archive import Archive
+from etf_pipeline.events.proof.archiving import read_all
+from etf_pipeline.events.protocol import Events
 from etf_pipeline.events.settings import EventSettings
-from etf_pipeline.events.store import EventStore, NoEventStore
 from etf_pipeline.library.provider import ETFDataProvider
 from etf_pipeline.model.file_names import decode_ticker
 from etf_pipeline.settings import Settings, load_settings
@@ -35,10 +37,6 @@ if TYPE_CHECKING:
     from etf_pipeline.model.instruments import Instrument
 
 Clock = Literal["event", "record"]
-_OFF = (
-    "events are not being recorded: set EVENT_STORE_TYPE=embedded (a file, no infrastructure) or "
-    "KAFKA_BOOTSTRAP_SERVERS"
-)
 
 
 class ETFSystem:
@@ -46,55 +44,46 @@ class ETFSystem:
 
     Args:
         settings: of the pipeline; from the environment by default.
-        events: event settings; from the environment by default.
-        recorder: shares another object's recorder, instead of opening one.
+        events: event settings, or another object's events to share; from the environment by
+            default.
     """
 
     def __init__(
-        self,
-        settings: Settings | None = None,
-        events: EventSettings | None = None,
-        recorder: Recorder | None = None,
+        self, settings: Settings | None = None, events: EventSettings | Events | None = None
     ) -> None:
         self.settings = settings or load_settings()
         self.layout = Layout(self.settings.data_dir)
-        self.recorder = recorder or Recorder(self.layout.root, events)
+        if events is None or isinstance(events, EventSettings):
+            events = open_events(self.layout, events)
+        self.event_store = events
 
     @property
     def mode(self) -> str:
-        """`kafka`, `embedded` or `none`."""
-        return self.recorder.mode
+        """`kafka`, `embedded` or `none`, for display."""
+        return self.event_store.name
 
     @cached_property
     def provider(self) -> ETFDataProvider:
         """The store as a library, recording to the same events."""
-        return ETFDataProvider(self.layout.root, recorder=self.recorder)
+        return ETFDataProvider(self.layout.root, events=self.event_store)
 
     @property
     def archive(self) -> Archive:
         """Events that were moved to Parquet."""
         return Archive(self.layout)
 
-    @property
-    def store(self) -> EventStore:
-        """Where events are read from."""
-        if self.mode == "kafka":
-            return self.recorder.kafka
-        return self.recorder.log if self.mode == "embedded" else NoEventStore()
-
     def events(
         self, channels: Sequence[str] = CHANNELS, from_us: int | None = None
     ) -> Iterator[list[Event]]:
-        """Archive, store, and what still waits for a broker, in batches; duplicates may come.
+        """Archive, log, and what still waits for a broker, in batches; duplicates may come.
 
         Raises:
             EventsOffError: events are not being recorded.
-            EventError: the store cannot be read, or lacks events that it should have.
+            EventError: the log cannot be read, or lacks events that it should have.
         """
-        if self.mode == "none":
-            raise EventsOffError(_OFF)
-        outbox = self.recorder.log if self.mode == "kafka" else None
-        yield from read_all(self.store, self.archive, channels, from_us, outbox)
+        if not self.event_store.recording:
+            raise EventsOffError(OFF)
+        yield from read_all(self.event_store, self.archive, channels, from_us)
 
     async def replay_events(
         self, from_timestamp: dt.datetime | None = None, to_timestamp: dt.datetime | None = None
@@ -160,7 +149,7 @@ class ETFSystem:
         from etf_pipeline.events.proof.rebuild import Rebuilder
 
         state = SystemState()
-        if self.mode != "none":
+        if self.event_store.recording:
             for batch in self.events([DATA]):
                 state.apply(e for e in batch if e.time_us <= moment)
         with Rebuilder(self.layout, target, self.instruments()) as rebuilder:
@@ -183,7 +172,7 @@ class ETFSystem:
 
     def close(self) -> None:
         """Send what a healthy broker will take, then give back threads and files."""
-        self.recorder.close()
+        self.event_store.close()
 
 
 def _batches_until(layout: Layout, moment: int) -> dict[str, str]:

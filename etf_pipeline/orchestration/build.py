@@ -18,7 +18,7 @@ from etf_pipeline.orchestration.jobs import derive_job, ingest_job
 from etf_pipeline.orchestration.partitions import exchange_partitions
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.orchestration.schedules import exchange_schedules
-from etf_pipeline.orchestration.sensors import automation_sensor, relay_sensor
+from etf_pipeline.orchestration.sensors import automation_sensor, tailer_sensor
 from etf_pipeline.settings import Settings
 
 
@@ -47,7 +47,7 @@ def build_definitions(settings: Settings, pipeline: Pipeline | None = None) -> d
         asset_checks=TABLE_CHECKS,
         jobs=[ingest, derive_job()],
         schedules=exchange_schedules(pipeline.universe, delay, ingest, settings.schedules_enabled),
-        sensors=[automation_sensor(), relay_sensor(load_event_settings())],
+        sensors=[automation_sensor(), tailer_sensor(load_event_settings())],
         resources={"pipeline": pipeline},
         executor=executor(settings.executor),
     )

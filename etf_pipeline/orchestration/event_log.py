@@ -1,4 +1,4 @@
-"""Dagster's event log, read for the relay."""
+"""Dagster's event log, read for the tailer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 from dagster import DagsterEventType, EventLogRecord
 
-from etf_pipeline.events.tailer import Kind, LogRecord
+from etf_pipeline.events.orchestrator import Kind, LogRecord
 from etf_pipeline.model.lineage import DATASETS
 from etf_pipeline.orchestration.jobs import INGEST
 
@@ -23,7 +23,7 @@ _PAGE = 500
 
 
 class DagsterLog:
-    """`relay.OrchestratorLog` over a Dagster instance."""
+    """`orchestrator.OrchestratorLog` over a Dagster instance."""
 
     def __init__(self, instance: dg.DagsterInstance) -> None:
         self._instance = instance

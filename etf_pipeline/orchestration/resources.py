@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from etf_pipeline.events.recorder import Recorder
+from etf_pipeline.events.factory import open_events
+from etf_pipeline.events.protocol import Events
 from etf_pipeline.ingest.source import Clock, PriceSource, utc_now
 from etf_pipeline.ingest.sources import open_source
 from etf_pipeline.model.outcomes import Outcome
@@ -43,9 +44,9 @@ class Pipeline:
         return self.store.layout
 
     @cached_property
-    def recorder(self) -> Recorder:
-        """Where the relay's events go; the relay itself sends them on."""
-        return Recorder(self.settings.data_dir, forward=False)
+    def events(self) -> Events:
+        """Where the tailer's events go; the tailer itself has them sent on."""
+        return open_events(self.layout, publish=False)
 
     @cached_property
     def universe(self) -> Universe:

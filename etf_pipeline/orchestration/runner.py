@@ -11,8 +11,9 @@ from typing import Any
 import dagster as dg
 
 from etf_pipeline.errors import ReasonCode
+from etf_pipeline.events.factory import asked_for
 from etf_pipeline.events.settings import load_event_settings
-from etf_pipeline.events.tailer import Relay
+from etf_pipeline.events.tailer import Tailer
 from etf_pipeline.model.outcomes import Outcome
 from etf_pipeline.model.schemas import HISTORY, MANIFEST
 from etf_pipeline.orchestration.build import build_definitions
@@ -20,7 +21,6 @@ from etf_pipeline.orchestration.event_log import DagsterLog
 from etf_pipeline.orchestration.failures import StepFailure, step_failures
 from etf_pipeline.orchestration.jobs import DERIVE, INGEST
 from etf_pipeline.orchestration.resources import Pipeline
-from etf_pipeline.orchestration.sensors import events_configured
 from etf_pipeline.orchestration.slots import process_tags
 from etf_pipeline.store.manifests import read_manifest
 
@@ -95,22 +95,22 @@ def run_graph(
 
 @contextmanager
 def relayed(pipeline: Pipeline, instance: dg.DagsterInstance) -> Iterator[None]:
-    """Relay what the block has Dagster record; does nothing while events are off.
+    """Tell the events of what the block has Dagster record; does nothing while events are off.
 
-    The place to begin is taken before, so that the very first run is relayed too.
+    The place to begin is taken before, so that the very first run is told too.
     """
-    if not events_configured(load_event_settings()):
+    if not asked_for(load_event_settings()):
         yield
         return
-    relay = Relay(pipeline.layout, pipeline.recorder, DagsterLog(instance))
-    relay.cursor()
+    tailer = Tailer(pipeline.layout, pipeline.events, DagsterLog(instance))
+    tailer.cursor()
     try:
         yield
     finally:
-        tick = relay.tick()
+        tick = tailer.tick()
         if tick.problem or tick.behind or tick.pending:
             log.error("events: %s", tick.summary)
-        pipeline.recorder.close()
+        pipeline.events.close()
 
 
 def _read_outcomes(pipeline: Pipeline, report: RunReport, run_id: str, partition: str) -> None:

@@ -1,26 +1,23 @@
-"""The relay as a sensor: a plain one, as the others lose events (a raise moves their cursor on)."""
+"""The tailer as a sensor: a plain one, as the others lose events (a raise moves their cursor on).
+
+Its name, `event_relay`, is kept in Dagster's own tables.
+"""
 
 from __future__ import annotations
 
 import dagster as dg
 
+from etf_pipeline.events.factory import asked_for
 from etf_pipeline.events.settings import EventSettings
-from etf_pipeline.events.tailer import Relay
+from etf_pipeline.events.tailer import Tailer
 from etf_pipeline.orchestration.event_log import DagsterLog
 from etf_pipeline.orchestration.jobs import DERIVED
 from etf_pipeline.orchestration.resources import Pipeline
 
 
-def events_configured(settings: EventSettings) -> bool:
-    """Whether the environment asks for events."""
-    return settings.event_store_type in ("kafka", "embedded") or (
-        settings.event_store_type == "auto" and settings.kafka_bootstrap_servers is not None
-    )
-
-
-def relay_sensor(settings: EventSettings) -> dg.SensorDefinition:
-    """Relays Dagster's log to the event store; on from the start when events are asked for."""
-    wanted = events_configured(settings)
+def tailer_sensor(settings: EventSettings) -> dg.SensorDefinition:
+    """Tails Dagster's log; on from the start when events are asked for."""
+    wanted = asked_for(settings)
 
     @dg.sensor(
         name="event_relay",
@@ -34,8 +31,8 @@ def relay_sensor(settings: EventSettings) -> dg.SensorDefinition:
         if not wanted:
             why = "events are off: set EVENT_STORE_TYPE or KAFKA_BOOTSTRAP_SERVERS, and restart"
             return dg.SensorResult(skip_reason=why)
-        relay = Relay(pipeline.layout, pipeline.recorder, DagsterLog(context.instance))
-        tick = relay.tick(context.cursor)
+        tailer = Tailer(pipeline.layout, pipeline.events, DagsterLog(context.instance))
+        tick = tailer.tick(context.cursor)
         context.log.info(tick.summary)
         return dg.SensorResult(skip_reason=tick.summary, cursor=tick.cursor)
 

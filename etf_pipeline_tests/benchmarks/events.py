@@ -79,12 +79,12 @@ def _sqlite(folder: Path) -> dict[str, float]:
     from eventsourcing.persistence import StoredEvent
     from eventsourcing.sqlite import SQLiteApplicationRecorder, SQLiteDatastore
 
-    from etf_pipeline.events.log.sqlite import SqliteEventStore
+    from etf_pipeline.events.log.sqlite import SqliteLog
     from etf_pipeline.events.model.state import fold
     from etf_pipeline_tests.events_support import queries
 
     events = queries(EVENTS, tickers=50)
-    store = SqliteEventStore(folder / "events.sqlite")
+    store = SqliteLog(folder / "events.sqlite")
     theirs = SQLiteApplicationRecorder(SQLiteDatastore(str(folder / "theirs.sqlite")))
     theirs.create_table()
     import uuid
@@ -124,12 +124,13 @@ def _kafka(servers: str) -> dict[str, float]:
     """Replay from Kafka, against bare consumption of the same topic."""
     from confluent_kafka import TopicPartition
 
-    from etf_pipeline.events.kafka.store import KafkaEventStore
+    from etf_pipeline.events.kafka.log import KafkaLog
+    from etf_pipeline.events.kafka.topics import topic_name
     from etf_pipeline.events.model.state import fold
     from etf_pipeline.events.model.types import QUERY
     from etf_pipeline_tests.events_support import kafka_settings, queries
 
-    store = KafkaEventStore(kafka_settings(servers, kafka_topic_partitions=6))
+    store = KafkaLog(kafka_settings(servers, kafka_topic_partitions=6))
     events = queries(EVENTS, tickers=50)
     write = _seconds(
         lambda: [store.append(events[i : i + 10_000], 60) for i in range(0, EVENTS, 10_000)]
@@ -138,7 +139,7 @@ def _kafka(servers: str) -> dict[str, float]:
     def bare() -> None:
         ranges = store.reader.ranges([QUERY])
         consumer = store.reader.consumer()
-        topic = store.settings.topic(QUERY)
+        topic = topic_name(store.settings, QUERY)
         consumer.assign([TopicPartition(topic, p, 0) for _, p in ranges])
         left = sum(high for _, high in ranges.values())
         while left > 0:
@@ -156,24 +157,23 @@ def _kafka(servers: str) -> dict[str, float]:
 
 def _memory(folder: Path) -> dict[str, float]:
     """Growth of memory, MiB, over 200,000 recorded events after the first 20,000."""
-    from etf_pipeline.events.recorder import Recorder
+    from etf_pipeline.events.factory import open_events
     from etf_pipeline.events.settings import load_event_settings
     from etf_pipeline_tests.events_support import queries
 
-    recorder = Recorder(folder, load_event_settings())
+    recorder = open_events(folder, load_event_settings())
 
     def peak() -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
     first = 0.0
     for i in range(0, 220_000, 1_000):
-        recorder.record(queries(1_000, start=i))
-        if recorder.log.count_pending() > 20_000 and recorder.mode == "kafka":
-            recorder.forwarder.drain(60)
+        recorder.append(queries(1_000, start=i))
+        if recorder.count_pending() > 20_000:
+            recorder.drain(60)
         if i == 20_000:
             first = peak()
-    if recorder.mode == "kafka":
-        recorder.forwarder.drain(60)
+    recorder.drain(60)
     return {"growth": peak() - first}
 
 

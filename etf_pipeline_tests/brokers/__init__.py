@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from etf_pipeline.events.mode import probe
+from etf_pipeline.events.kafka.probe import probe
 
 START_SECONDS = 60.0
 

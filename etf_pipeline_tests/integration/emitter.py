@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from etf_pipeline.events.recorder import Recorder
+from etf_pipeline.events.factory import open_events
 from etf_pipeline.events.settings import EventSettings
 from etf_pipeline_tests.events_support import T0, query
 
@@ -25,12 +25,12 @@ def main() -> None:
         kafka_topic_prefix=prefix,
         kafka_topic_partitions=3,
     )
-    recorder = Recorder(Path(folder), settings)
+    recorder = open_events(Path(folder), settings)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     with Path(told).open("a") as handle:
         for i in range(int(first), int(first) + int(count)):
             event = query(i, f"T{i % 11}", T0)
-            recorder.record([event])
+            recorder.append([event])
             handle.write(event.id + "\n")
             handle.flush()
     print("emitted", flush=True)

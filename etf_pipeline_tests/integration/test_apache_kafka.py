@@ -8,11 +8,12 @@ import pytest
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from etf_pipeline.events.kafka.store import KafkaEventStore
-from etf_pipeline.events.mode import probe
+from etf_pipeline.events.factory import open_events
+from etf_pipeline.events.kafka.log import KafkaLog
+from etf_pipeline.events.kafka.probe import probe
+from etf_pipeline.events.kafka.topics import topic_name
 from etf_pipeline.events.model.state import fold
 from etf_pipeline.events.proof.projections import Projections
-from etf_pipeline.events.recorder import Recorder
 from etf_pipeline_tests.brokers import free_port
 from etf_pipeline_tests.brokers.apache import Apache
 from etf_pipeline_tests.events_support import ids, kafka_settings, queries, query
@@ -40,7 +41,7 @@ def test_topics_are_not_made_by_accident(apache):
     producer.flush(10)
     assert errors[0] is not None
     assert "no-such-topic" not in admin.list_topics(timeout=10).topics
-    store = KafkaEventStore(kafka_settings(apache.servers))  # ours are, on purpose
+    store = KafkaLog(kafka_settings(apache.servers))  # ours are, on purpose
     assert all(d.ok for d in store.append([query()]))
     store.close()
 
@@ -58,19 +59,19 @@ def test_sasl_plaintext(tmp_path, monkeypatch, caplog):
         monkeypatch.setenv("KAFKA_SASL_USERNAME", "etf")
         monkeypatch.setenv("KAFKA_SASL_PASSWORD", "s3cret-word")
         assert probe(broker.servers) is None
-        recorder = Recorder(tmp_path / "store", kafka_settings(broker.servers))
+        recorder = open_events(tmp_path / "store", kafka_settings(broker.servers))
         events = queries(10)
-        recorder.record(events)
-        assert recorder.forwarder.drain(30) == 0
-        assert set(ids(recorder.kafka.read())) == {e.id for e in events}
+        recorder.append(events)
+        assert recorder.drain(30) == 0
+        assert set(ids(recorder.read())) == {e.id for e in events}
         recorder.close()
         monkeypatch.setenv("KAFKA_SASL_PASSWORD", "wrong-word")
-        refused = Recorder(tmp_path / "store", kafka_settings(broker.servers), forward=False)
-        refused.record([query()])
-        refused.forwarder.drain(6)
+        refused = open_events(tmp_path / "store", kafka_settings(broker.servers), publish=False)
+        refused.append([query()])
+        refused.drain(6)
         assert refused.log.count_pending() == 1
-        assert refused.forwarder.problem is not None
-        for text in (*(r.getMessage() for r in caplog.records), refused.forwarder.problem):
+        assert refused.problem is not None
+        for text in (*(r.getMessage() for r in caplog.records), refused.problem):
             assert "s3cret-word" not in text
             assert "wrong-word" not in text
         refused.close(0)
@@ -124,27 +125,27 @@ def test_tls(tmp_path, monkeypatch):
     monkeypatch.setenv("KAFKA_SECURITY_PROTOCOL", "SSL")
     with Apache(tmp_path / "broker", **settings) as broker:
         monkeypatch.setenv("KAFKA_SSL_CA_LOCATION", str(pem))
-        mine = KafkaEventStore(kafka_settings(broker.servers))
+        mine = KafkaLog(kafka_settings(broker.servers))
         events = queries(10)
         assert all(d.ok for d in mine.append(events))
         assert len(ids(mine.read())) == 10
         mine.close()
         monkeypatch.delenv("KAFKA_SSL_CA_LOCATION")
-        stranger = KafkaEventStore(kafka_settings(broker.servers))
+        stranger = KafkaLog(kafka_settings(broker.servers))
         assert not any(d.ok for d in stranger.append(events, 3.0))  # the certificate is unknown
         stranger.close()
 
 
 def test_restart_in_order_keeps_everything(tmp_path):
     with Apache(tmp_path / "broker") as broker:
-        recorder = Recorder(tmp_path / "store", kafka_settings(broker.servers))
-        recorder.record(queries(100))
-        assert recorder.forwarder.drain(30) == 0
+        recorder = open_events(tmp_path / "store", kafka_settings(broker.servers))
+        recorder.append(queries(100))
+        assert recorder.drain(30) == 0
         broker.stop()
-        recorder.record(queries(100, start=200))
+        recorder.append(queries(100, start=200))
         broker.start()
-        assert recorder.forwarder.drain(60) == 0
-        found = ids(recorder.kafka.read())
+        assert recorder.drain(60) == 0
+        found = ids(recorder.read())
         assert set(found) == {e.id for n in (0, 200) for e in queries(100, start=n)}
         recorder.close(0)
 
@@ -152,7 +153,7 @@ def test_restart_in_order_keeps_everything(tmp_path):
 def test_sigkill_after_confirmation_loses_nothing(tmp_path):
     """The process dies, the machine does not: what was confirmed is in the page cache."""
     with Apache(tmp_path / "broker") as broker:
-        store = KafkaEventStore(kafka_settings(broker.servers))
+        store = KafkaLog(kafka_settings(broker.servers))
         events = queries(500)
         assert all(d.ok for d in store.append(events))
         broker.kill()
@@ -172,9 +173,9 @@ def test_a_compacted_topic_is_read_to_its_end(apache):
         "max.compaction.lag.ms": "200",
         "delete.retention.ms": "100",
     }
-    name = settings.topic("query-events")
+    name = topic_name(settings, "query-events")
     admin.create_topics([NewTopic(name, 1, 1, config=compact)])[name].result(20)
-    store = KafkaEventStore(settings)
+    store = KafkaLog(settings)
     for i in range(12):
         assert all(d.ok for d in store.append(queries(20, tickers=4, start=20 * i)))
         time.sleep(0.15)  # a new segment, as segments are rolled by time
@@ -210,19 +211,19 @@ def test_leadership_moves_between_two_brokers(tmp_path):
             f"{first.servers},{second.servers}",
             kafka_replication_factor=2,
         )
-        recorder = Recorder(tmp_path / "store", settings)
+        recorder = open_events(tmp_path / "store", settings)
         sent = queries(300, tickers=9)
-        recorder.record(sent[:100])
-        assert recorder.forwarder.drain(30) == 0
+        recorder.append(sent[:100])
+        assert recorder.drain(30) == 0
         assert {p.leader for p in _partitions(first, settings)} == {1, 2}
         second.kill()
-        recorder.record(sent[100:200])
+        recorder.append(sent[100:200])
         wait_until(lambda: {p.leader for p in _partitions(first, settings)} == {1}, 60)
-        assert recorder.forwarder.drain(90) == 0
+        assert recorder.drain(90) == 0
         second.start()
-        recorder.record(sent[200:])
-        assert recorder.forwarder.drain(60) == 0
-        found = [e for batch in recorder.kafka.read() for e in batch]
+        recorder.append(sent[200:])
+        assert recorder.drain(60) == 0
+        found = [e for batch in recorder.read() for e in batch]
         for ticker in {e.subject for e in sent}:
             order = list(dict.fromkeys(e.id for e in found if e.subject == ticker))
             assert order == [e.id for e in sent if e.subject == ticker]
@@ -240,7 +241,11 @@ def _brokers(broker):
 
 def _partitions(broker, settings):
     admin = AdminClient({"bootstrap.servers": broker.servers})
-    return admin.list_topics(timeout=10).topics[settings.topic("query-events")].partitions.values()
+    return (
+        admin.list_topics(timeout=10)
+        .topics[topic_name(settings, "query-events")]
+        .partitions.values()
+    )
 
 
 def test_two_workers_share_the_partitions(apache, tmp_path):
@@ -248,7 +253,7 @@ def test_two_workers_share_the_partitions(apache, tmp_path):
     from etf_pipeline_tests.integration.test_chaos import WORKER
 
     settings = kafka_settings(apache.servers, kafka_topic_partitions=4)
-    store = KafkaEventStore(settings)
+    store = KafkaLog(settings)
     store.append(queries(200, tickers=30))
     path = tmp_path / "read.sqlite"
     command = [sys.executable, "-c", WORKER, apache.servers, settings.kafka_topic_prefix, str(path)]

@@ -12,9 +12,9 @@ import time
 
 import pytest
 
-from etf_pipeline.events.kafka.publisher import Forwarder
+from etf_pipeline.events.factory import open_events
+from etf_pipeline.events.kafka.publisher import Publisher
 from etf_pipeline.events.proof.projections import Projections
-from etf_pipeline.events.recorder import Recorder
 from etf_pipeline_tests.events_support import kafka_settings
 from etf_pipeline_tests.integration.test_event_cases import emit
 
@@ -23,7 +23,7 @@ WORKER = """
 import signal
 import sys
 from pathlib import Path
-from etf_pipeline.events.kafka.store import KafkaEventStore
+from etf_pipeline.events.kafka.log import KafkaLog
 from etf_pipeline.events.kafka.worker import Worker
 from etf_pipeline.events.proof.projections import Projections
 from etf_pipeline.events.settings import EventSettings
@@ -41,7 +41,7 @@ def stop(*_):
 signal.signal(signal.SIGTERM, stop)
 while not stopped:
     try:
-        workers[:] = [Worker(KafkaEventStore(settings), projections, "readers")]
+        workers[:] = [Worker(KafkaLog(settings), projections, "readers")]
         if not stopped:
             workers[0].run()
     except Exception as error:
@@ -133,7 +133,7 @@ def test_nothing_is_lost_and_nothing_counts_twice(tmp_path, own_broker, processe
     assert kills["broker"] >= 1
     assert kills["emitter"] >= 3
 
-    recorder = Recorder(tmp_path, settings, forward=False)
+    recorder = open_events(tmp_path, settings, publish=False)
     handed = emitters.handed_over()
     assert len(handed) >= EVENTS - PROCESSES
     read_model = Projections(tmp_path / "read.sqlite")
@@ -141,7 +141,7 @@ def test_nothing_is_lost_and_nothing_counts_twice(tmp_path, own_broker, processe
     assert handed <= written  # a kill between recording and telling leaves a few more
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
-        Forwarder(recorder.log, recorder.kafka, own_broker.servers).drain(20)
+        Publisher(recorder.log, recorder.broker).drain(20)
         if recorder.log.count_pending() == 0 and read_model.event_ids() == written:
             break
         time.sleep(0.5)

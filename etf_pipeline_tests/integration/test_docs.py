@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from etf_pipeline.cli.app import app
+from etf_pipeline.events.factory import open_events
 from etf_pipeline.events.facts import events_of_manifest
-from etf_pipeline.events.recorder import Recorder
 from etf_pipeline.events.settings import load_event_settings
 from etf_pipeline.ingest.planning import Terms
 from etf_pipeline.ingest.sources.simulated import SimulatedSource
@@ -127,10 +127,10 @@ def test_the_commands_of_the_events_page(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("EVENT_STORE_TYPE", "embedded")
     layout = simulated_store(tmp_path / "data" / "etf")
-    recorder = Recorder(layout.root, load_event_settings())
+    recorder = open_events(layout.root, load_event_settings())
     for asset in ("raw_prices", "price_history"):
         path = layout.of(MANIFEST, asset, "docs", "XASX")
-        recorder.record(events_of_manifest(layout, path, recorder.instance))
+        recorder.append(events_of_manifest(layout, path, recorder.instance))
     recorder.close()
     done = list(commands(ROOT / "docs" / "events.md"))
     assert len(done) == 9

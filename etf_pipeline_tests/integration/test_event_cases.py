@@ -15,17 +15,21 @@ import time
 
 import pytest
 
-from etf_pipeline.events.kafka.publisher import Forwarder, first_lost
-from etf_pipeline.events.kafka.store import KafkaEventStore
+from etf_pipeline.events.factory import detect, open_events
+from etf_pipeline.events.kafka.log import KafkaLog
+from etf_pipeline.events.kafka.patience import Patience
+from etf_pipeline.events.kafka.probe import probe
+from etf_pipeline.events.kafka.publisher import Publisher, first_lost
+from etf_pipeline.events.kafka.topics import topic_name
 from etf_pipeline.events.kafka.worker import Worker
-from etf_pipeline.events.log.sqlite import SqliteEventStore
-from etf_pipeline.events.mode import detect_mode, probe
+from etf_pipeline.events.log.sqlite import SqliteLog
 from etf_pipeline.events.model.state import fold
+from etf_pipeline.events.modes.kafka import Kafka
 from etf_pipeline.events.proof.projections import Projections
 from etf_pipeline.events.proof.verify import verify
-from etf_pipeline.events.recorder import Recorder
 from etf_pipeline.library.system import ETFSystem
 from etf_pipeline.settings import Settings
+from etf_pipeline.store.layout import Layout
 from etf_pipeline_tests.brokers import free_port
 from etf_pipeline_tests.events_support import T0, ids, kafka_settings, queries, query
 
@@ -41,7 +45,7 @@ def recorders():
 
 
 def recorder(recorders, folder, settings, **options):
-    made = Recorder(folder, settings, **options)
+    made = open_events(folder, settings, **options)
     recorders.append(made)
     return made
 
@@ -111,13 +115,13 @@ def test_1_no_broker_and_a_thousand_events(tmp_path, recorders, caplog):
         mine = recorder(recorders, tmp_path, settings)
         events = queries(1000)
         for event in events:
-            mine.record([event])
-        wait_until(lambda: mine.forwarder.problem is not None)
+            mine.append([event])
+        wait_until(lambda: mine.problem is not None)
         before = time.process_time()
         time.sleep(1.0)
         assert time.process_time() - before < 0.5  # no endless retry
     assert mine.log.count_pending() == 1000
-    assert "refuses" in mine.forwarder.problem
+    assert "refuses" in mine.problem
     assert len([r for r in caplog.records if "events wait in" in r.message]) == 1
     assert ids(mine.log.read()) == [e.id for e in events]
 
@@ -133,43 +137,43 @@ def test_2_a_process_emits_and_ends(tmp_path, broker, recorders, ending):
     handed = told.read_text().split()
     assert len(handed) == 100
     mine = recorder(recorders, tmp_path, settings)
-    assert mine.forwarder.drain(30) == 0
-    assert set(ids(mine.kafka.read())) == set(handed)
+    assert mine.drain(30) == 0
+    assert set(ids(mine.read())) == set(handed)
 
 
 def test_3_fork_with_a_live_publisher(tmp_path, broker, recorders):
     settings = kafka_settings(broker.servers)
     mine = recorder(recorders, tmp_path, settings)
     first = queries(20)
-    mine.record(first)
-    assert mine.forwarder.drain(30) == 0  # the producer is alive and warm
+    mine.append(first)
+    assert mine.drain(30) == 0  # the producer is alive and warm
     child = os.fork()
     if child == 0:
         try:
-            mine.record(queries(20, start=100))
-            left = mine.forwarder.drain(30)
+            mine.append(queries(20, start=100))
+            left = mine.drain(30)
             os._exit(0 if left == 0 else 3)
         except BaseException:
             os._exit(4)
-    mine.record(queries(20, start=200))
+    mine.append(queries(20, start=200))
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
-    assert mine.forwarder.drain(30) == 0
+    assert mine.drain(30) == 0
     wanted = {e.id for n in (0, 100, 200) for e in queries(20, start=n)}
-    assert set(ids(mine.kafka.read())) == wanted
+    assert set(ids(mine.read())) == wanted
     assert mine.log.verify().events == 60
 
 
 def test_5_emit_and_do_nothing_more(tmp_path, broker, recorders):
     """Confirmed without another call: the poller is ours."""
     mine = recorder(recorders, tmp_path, kafka_settings(broker.servers))
-    mine.record([query()])
+    mine.append([query()])
     wait_until(lambda: mine.log.count_pending() == 0, 10)
 
 
 def test_6_empty_partitions_and_one_past_its_end(broker):
     settings = kafka_settings(broker.servers, kafka_topic_partitions=6)
-    store = KafkaEventStore(settings)
+    store = KafkaLog(settings)
     events = [query(ticker="ONE") for _ in range(5)]  # one partition of six
     assert all(d.ok for d in store.append(events))
     assert len(ids(store.read())) == 5
@@ -184,7 +188,7 @@ def test_6_empty_partitions_and_one_past_its_end(broker):
 
 
 def test_8_events_written_during_the_replay(broker):
-    store = KafkaEventStore(kafka_settings(broker.servers))
+    store = KafkaLog(kafka_settings(broker.servers))
     first = queries(500)
     store.append(first)
     stop = threading.Event()
@@ -207,34 +211,34 @@ def test_8_events_written_during_the_replay(broker):
     store.close()
 
 
-def test_9_broker_that_lost_what_it_had_confirmed(tmp_path, own_broker, recorders, monkeypatch):
+def test_9_broker_that_lost_what_it_had_confirmed(tmp_path, own_broker, recorders):
     """Killed after it confirmed and restarted with nothing; emitting goes on."""
-    monkeypatch.setattr("etf_pipeline.events.kafka.publisher._REPORT_SECONDS", 4.0)
     settings = kafka_settings(own_broker.servers)
-    mine = recorder(recorders, tmp_path, settings)
+    mine = Kafka(Layout(tmp_path), settings, patience=Patience(report=4.0))
+    recorders.append(mine)
     read_model = Projections(tmp_path / "p.sqlite")
     first = queries(50)
-    mine.record(first)
-    assert mine.forwarder.drain(30) == 0
-    for batch in mine.kafka.read():
+    mine.append(first)
+    assert mine.drain(30) == 0
+    for batch in mine.read():
         read_model.apply(batch)
     own_broker.kill()
     shutil.rmtree(own_broker.folder / "data")
     later = queries(20, start=100)
-    mine.record(later)
+    mine.append(later)
     own_broker.start()
-    wait_until(lambda: mine.log.count_pending() == 0 and mine.forwarder.problem is None, 60)
+    wait_until(lambda: mine.log.count_pending() == 0 and mine.problem is None, 60)
     wanted = {e.id for e in [*first, *later]}
 
-    wait_until(lambda: set(ids(mine.kafka.read())) == wanted, 60)
-    for batch in mine.kafka.read():
+    wait_until(lambda: set(ids(mine.read())) == wanted, 60)
+    for batch in mine.read():
         read_model.apply(batch)
     assert read_model.event_ids() == wanted
     assert sum(read_model.query_counts().values()) == 70
     read_model.close()
 
 
-class LosesAll(KafkaEventStore):
+class LosesAll(KafkaLog):
     """The real store; the broker's disk is lost just before it takes in the batches of `when`."""
 
     def __init__(self, settings, broker, when):
@@ -256,13 +260,13 @@ class LosesAll(KafkaEventStore):
 def test_9_broker_that_loses_everything_once_it_was_checked(tmp_path, own_broker, recorders, when):
     """It confirms new events at offsets that it had given before: both confirmations stand."""
     settings = kafka_settings(own_broker.servers)
-    mine = recorder(recorders, tmp_path, settings, forward=False)
+    mine = recorder(recorders, tmp_path, settings, publish=False)
     store, events = LosesAll(settings, own_broker, when), queries(120)
-    forwarder = Forwarder(mine.log, store, own_broker.servers)
+    publisher = Publisher(mine.log, store)
     for part in (events[:60], events[60:80], events[80:90], events[90:]):
-        mine.record(part)
-        forwarder.drain(60)
-    wait_until(lambda: forwarder.drain(20) == 0, 60)
+        mine.append(part)
+        publisher.drain(60)
+    wait_until(lambda: publisher.drain(20) == 0, 60)
     found = [e for batch in store.read() for e in batch]
     assert {e.id for e in found} == {e.id for e in events}
     for ticker in {e.subject for e in events}:  # what the new broker took in first came again
@@ -274,24 +278,24 @@ def test_9_broker_that_loses_everything_once_it_was_checked(tmp_path, own_broker
 def test_9_what_a_broker_lost_does_not_verify_until_it_is_sent_again(
     tmp_path, own_broker, recorders
 ):
-    mine = recorder(recorders, tmp_path, kafka_settings(own_broker.servers), forward=False)
-    system = ETFSystem(Settings(data_dir=tmp_path), recorder=mine)
+    mine = recorder(recorders, tmp_path, kafka_settings(own_broker.servers), publish=False)
+    system = ETFSystem(Settings(data_dir=tmp_path), mine)
 
     def sent():
         """The check; the last one, while the broker is not quite there."""
-        checks = verify(system)
+        checks = verify(system.event_store, system.layout)
         return next((c for c in checks if c.name == "all sent"), checks[-1])
 
-    mine.record(queries(20))
+    mine.append(queries(20))
     assert not sent().ok
-    assert mine.forwarder.drain(30) == 0
+    assert mine.drain(30) == 0
     assert sent().ok
     own_broker.kill()
     shutil.rmtree(own_broker.folder / "data")
     own_broker.start()
     wait_until(lambda: "confirmed 20 events and has them no longer" in sent().detail)
     assert not sent().ok
-    mine.forwarder.start()  # with nothing new to send
+    mine.publisher.start()  # with nothing new to send
     wait_until(lambda: sent().ok, 60)
 
 
@@ -320,11 +324,11 @@ def test_10_an_unhealthy_broker_is_told_within_100_ms(tmp_path, state, caplog, r
         "unresolvable": "no-such-host.invalid:9092",
     }[state]
     settings = kafka_settings(servers, event_store_type="auto")
-    detect_mode(settings)  # imports are not what is measured
+    detect(settings)  # imports are not what is measured
     took = []
     for _ in range(3):
         started = time.perf_counter()
-        found = detect_mode(settings)
+        found = detect(settings)
         took.append(time.perf_counter() - started)
         assert found.mode == "none"
         assert servers in found.reason
@@ -342,7 +346,7 @@ def test_10_a_healthy_broker_is_told_within_100_ms(broker):
     settings = kafka_settings(broker.servers, event_store_type="auto")
     probe(broker.servers)
     started = time.perf_counter()
-    assert detect_mode(settings).mode == "kafka"
+    assert detect(settings).mode == "kafka"
     assert time.perf_counter() - started < 0.1
 
 
@@ -354,19 +358,19 @@ def test_10_kafka_that_comes_up_later_is_used_without_a_restart(tmp_path, own_br
     own_broker.kill()
     settings = kafka_settings(own_broker.servers, event_store_type="auto")
     mine = recorder(recorders, tmp_path, settings)
-    mine.record([query()])
+    mine.append([query()])
     assert not mine.recording
     own_broker.start()
     wait_until(lambda: mine.recording)
-    mine.record([query()])
+    mine.append([query()])
     wait_until(lambda: mine.log.count_pending() == 0)
-    assert len(ids(mine.kafka.read())) == 1
+    assert len(ids(mine.read())) == 1
 
 
 def test_a_worker_outlives_its_broker_and_its_topics(tmp_path, own_broker):
     settings = kafka_settings(own_broker.servers)
-    store, read_model = KafkaEventStore(settings), Projections(tmp_path / "p.sqlite")
-    worker = Worker(KafkaEventStore(settings), read_model, "readers")
+    store, read_model = KafkaLog(settings), Projections(tmp_path / "p.sqlite")
+    worker = Worker(KafkaLog(settings), read_model, "readers")
     events, done = queries(60), []
     store.append(events[:20])
     thread = threading.Thread(target=lambda: done.append(worker.run()), daemon=True)
@@ -392,14 +396,14 @@ def test_a_worker_outlives_its_broker_and_its_topics(tmp_path, own_broker):
 
 
 def test_events_that_are_sent_while_they_are_read_are_not_missed(tmp_path, broker, recorders):
-    mine = recorder(recorders, tmp_path, kafka_settings(broker.servers), forward=False)
-    system = ETFSystem(Settings(data_dir=tmp_path), recorder=mine)
-    mine.record(queries(20))
-    assert mine.forwarder.drain(30) == 0
-    mine.record(queries(20, start=20))
+    mine = recorder(recorders, tmp_path, kafka_settings(broker.servers), publish=False)
+    system = ETFSystem(Settings(data_dir=tmp_path), mine)
+    mine.append(queries(20))
+    assert mine.drain(30) == 0
+    mine.append(queries(20, start=20))
     reading = system.events()
     found = [e.id for e in next(batch for batch in reading if batch)]
-    assert mine.forwarder.drain(30) == 0
+    assert mine.drain(30) == 0
     found += ids(reading)
     assert set(found) == {e.id for e in queries(40)}
 
@@ -407,18 +411,18 @@ def test_events_that_are_sent_while_they_are_read_are_not_missed(tmp_path, broke
 def test_14_paused_broker_and_duplicates(tmp_path, own_broker, recorders):
     """Sent, timed out, sent again; then the broker wakes up and has both."""
     settings = kafka_settings(own_broker.servers)
-    mine = recorder(recorders, tmp_path, settings, forward=False)
+    mine = recorder(recorders, tmp_path, settings, publish=False)
     warm = queries(5)
-    mine.record(warm)
-    assert mine.forwarder.drain(30) == 0
+    mine.append(warm)
+    assert mine.drain(30) == 0
     events = queries(30, start=50)
-    mine.record(events)
-    store = mine.kafka
+    mine.append(events)
+    store = mine.broker
     own_broker.pause()
     pending = mine.log.pending()
     assert not any(d.ok for d in store.append(pending, 1.5))
     own_broker.resume()
-    assert mine.forwarder.drain(60) == 0
+    assert mine.drain(60) == 0
     found = [e for batch in store.read() for e in batch]
     assert {e.id for e in found} == {e.id for e in [*warm, *events]}
     state = fold([found])
@@ -435,19 +439,19 @@ def test_away_back_and_away_again(tmp_path, own_broker, recorders):
     for turn in range(3):
         events = queries(40, start=100 * turn)
         sent += events
-        mine.record(events[:20])
+        mine.append(events[:20])
         own_broker.stop()
-        mine.record(events[20:])
+        mine.append(events[20:])
         own_broker.start()
-    wait_until(lambda: mine.forwarder.drain(5) == 0, 90)
+    wait_until(lambda: mine.drain(5) == 0, 90)
 
     def all_there():  # noida-db may have lost what it confirmed just before it was stopped
-        Forwarder(mine.log, mine.kafka, own_broker.servers).drain(30)
-        found = [e for batch in mine.kafka.read() for e in batch]
+        Publisher(mine.log, mine.broker).drain(30)
+        found = [e for batch in mine.read() for e in batch]
         return {e.id for e in found} == {e.id for e in sent} and found
 
     wait_until(all_there, 60)
-    found = [e for batch in mine.kafka.read() for e in batch]
+    found = [e for batch in mine.read() for e in batch]
     for ticker in {e.subject for e in sent}:
         order = list(dict.fromkeys(e.id for e in found if e.subject == ticker))
         assert order == [e.id for e in sent if e.subject == ticker]
@@ -455,7 +459,7 @@ def test_away_back_and_away_again(tmp_path, own_broker, recorders):
 
 def test_15_many_events_in_flat_memory(tmp_path):
     """120,000 events through the log: memory stays where it was after the first tenth."""
-    store = SqliteEventStore(tmp_path / "events.sqlite")
+    store = SqliteLog(tmp_path / "events.sqlite")
 
     def some(first):
         store.append(queries(12_000, start=first))
@@ -473,15 +477,15 @@ def test_15_many_events_in_flat_memory(tmp_path):
 def test_15_twenty_publishers_leave_no_thread(tmp_path, broker):
     before = set(threading.enumerate())
     for k in range(20):
-        mine = Recorder(tmp_path / str(k), kafka_settings(broker.servers))
-        mine.record([query()])
+        mine = open_events(tmp_path / str(k), kafka_settings(broker.servers))
+        mine.append([query()])
         mine.close(0.0)
     wait_until(lambda: set(threading.enumerate()) <= before, 20)
 
 
 def test_15_one_producer_for_all_stores_of_a_process(broker):
     settings = kafka_settings(broker.servers)
-    stores = [KafkaEventStore(settings) for _ in range(20)]
+    stores = [KafkaLog(settings) for _ in range(20)]
     for store in stores:
         assert all(d.ok for d in store.append([query()]))
     pollers = [t for t in threading.enumerate() if t.name == "etf-kafka-poller"]
@@ -492,15 +496,15 @@ def test_15_one_producer_for_all_stores_of_a_process(broker):
 
 
 def test_16_an_exception_in_a_callback_is_contained(broker):
-    store = KafkaEventStore(kafka_settings(broker.servers))
+    store = KafkaLog(kafka_settings(broker.servers))
     assert all(d.ok for d in store.append([query()]))
 
     def broken(*_):
         raise RuntimeError("a callback that fails")
 
-    topic = store.settings.topic("query-events")
-    store._producer().producer.produce(topic, b"{}", b"k", on_delivery=broken)
-    wait_until(lambda: store.callback_errors == 1, 10)
+    topic = topic_name(store.settings, "query-events")
+    store.producer.get().producer.produce(topic, b"{}", b"k", on_delivery=broken)
+    wait_until(lambda: store.producer.callback_errors == 1, 10)
     assert all(d.ok for d in store.append([query()]))
     store.close()
 
@@ -535,7 +539,7 @@ def test_an_interrupt_within_a_callback_is_not_lost():
 
 def test_17_old_events_in_a_topic_that_keeps_seven_days(broker):
     """Retention goes by the produce time, not by when it happened."""
-    store = KafkaEventStore(kafka_settings(broker.servers, event_store_retention_days=7))
+    store = KafkaLog(kafka_settings(broker.servers, event_store_retention_days=7))
     old = dt.datetime(2023, 3, 1, tzinfo=dt.UTC)
     events = [query(i, f"T{i % 3}", old + dt.timedelta(hours=i)) for i in range(100)]
     assert all(d.ok for d in store.append(events))
@@ -552,12 +556,12 @@ def test_topics_are_made_as_set(broker):
     from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
     settings = kafka_settings(broker.servers, event_store_retention_days=3)
-    store = KafkaEventStore(settings)
+    store = KafkaLog(settings)
     store.ensure_topics()
     admin = AdminClient({"bootstrap.servers": broker.servers})
     topics = admin.list_topics(timeout=10).topics
     for channel in ("etf-data-events", "portfolio-events", "query-events", "lineage-events"):
-        name = settings.topic(channel)
+        name = topic_name(settings, channel)
         assert len(topics[name].partitions) == 3
         (future,) = admin.describe_configs([ConfigResource(ResourceType.TOPIC, name)]).values()
         assert future.result(10)["retention.ms"].value == str(3 * 86_400_000)
@@ -568,7 +572,7 @@ def test_equal_instants_give_equal_replays(broker):  # case 12
 
     states = []
     for zone in ("UTC", "Australia/Sydney", "America/New_York"):
-        store = KafkaEventStore(kafka_settings(broker.servers))
+        store = KafkaLog(kafka_settings(broker.servers))
         moments = [(T0 + dt.timedelta(minutes=i)).astimezone(ZoneInfo(zone)) for i in range(10)]
         store.append([query(i, "VAS", m) for i, m in enumerate(moments)])
         states.append(fold(store.read()))

@@ -11,14 +11,18 @@ import pytest
 
 from etf_pipeline import ETFDataProvider, get_etf_system
 from etf_pipeline.errors import EventError, EventsOffError, ProofError, SettingsError
+from etf_pipeline.events.factory import open_events
 from etf_pipeline.events.facts import events_of_manifest
-from etf_pipeline.events.kafka.store import KafkaEventStore
+from etf_pipeline.events.kafka.log import KafkaLog
+from etf_pipeline.events.kafka.patience import Patience
+from etf_pipeline.events.kafka.topics import topic_name
 from etf_pipeline.events.model.envelope import event_id
 from etf_pipeline.events.model.state import fold
-from etf_pipeline.events.proof.archive import Archive, archive_events, read_all
+from etf_pipeline.events.modes.kafka import Kafka
+from etf_pipeline.events.proof.archive import Archive
+from etf_pipeline.events.proof.archiving import read_all
 from etf_pipeline.events.proof.projections import Projections, project_archive
 from etf_pipeline.events.proof.verify import verify
-from etf_pipeline.events.recorder import Recorder
 from etf_pipeline.events.settings import client_config, load_event_settings, redacted
 from etf_pipeline.library.selftest import selftest
 from etf_pipeline.library.system import ETFSystem
@@ -42,8 +46,8 @@ def relay(world, system, run_id, run_time):
     """What the relay does with the manifests of one run, without an orchestrator."""
     for asset in ("raw_prices", "price_history"):
         path = world.layout.of(MANIFEST, asset, run_id, "XASX")
-        events = events_of_manifest(world.layout, path, system.recorder.instance)
-        system.recorder.record(events)
+        events = events_of_manifest(world.layout, path, system.event_store.instance)
+        system.event_store.append(events)
 
 
 def run(world, system, *instruments):
@@ -280,17 +284,17 @@ def test_the_environment_turns_events_on(world, monkeypatch):
     provider = ETFDataProvider(world.root)
     assert provider.use_event_sourcing
     provider.load_etf_data("VAS")
-    assert ETFDataProvider(world.root)._calls._recorder is provider._calls._recorder
+    assert ETFDataProvider(world.root)._calls.events is provider._calls.events
     system = get_etf_system(world.root)
     assert replay(system).query_counts == {"VAS": 1}
     system.close()
-    provider._calls._recorder.close()
+    provider._calls.events.close()
 
 
 def test_a_call_that_cannot_be_recorded_fails(world, system, monkeypatch):
     two_runs(world, system)
     before = len(replay(system))
-    log = system.recorder.log.path
+    log = system.event_store.log.path
     system.provider.load_etf_data("VAS")
     with sqlite3.connect(log) as other:
         other.execute(
@@ -308,13 +312,12 @@ def test_a_call_that_cannot_be_recorded_fails(world, system, monkeypatch):
 
 
 def checks(system):
-    return {c.name: c for c in verify(system)}
+    return {c.name: c for c in verify(system.event_store, system.layout)}
 
 
 def test_everything_verifies(world, system):
     two_runs(world, system)
-    if system.mode == "kafka":
-        assert system.recorder.forwarder.drain(30) == 0
+    assert system.event_store.drain(30) == 0
     found = checks(system)
     assert all(c.ok for c in found.values()), found
 
@@ -348,8 +351,8 @@ def tamper(path, *statements):
 )
 def test_tampering_with_the_log_shows(world, statements, told):
     system = open_system(world)
-    system.recorder.record(queries(10))
-    tamper(system.recorder.log.path, *statements)
+    system.event_store.append(queries(10))
+    tamper(system.event_store.log.path, *statements)
     check = checks(system)["log untouched"]
     assert not check.ok
     assert told in check.detail
@@ -358,11 +361,11 @@ def test_tampering_with_the_log_shows(world, statements, told):
 
 def test_the_log_refuses_changes(world):
     system = open_system(world)
-    system.recorder.record(queries(3))
+    system.event_store.append(queries(3))
     for statement in ("UPDATE events SET subject = 'X'", "DELETE FROM events"):
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
-            tamper(system.recorder.log.path, statement)
-    assert system.recorder.log.verify().events == 3
+            tamper(system.event_store.log.path, statement)
+    assert system.event_store.log.verify().events == 3
     system.close()
 
 
@@ -386,16 +389,16 @@ def test_changed_files_of_the_store_show(world, system):
 
 def test_archive_prune_and_verify(world):
     system = open_system(world, embedded_settings(event_store_retention_days=0))
-    system.recorder.record(queries(50))
+    system.event_store.append(queries(50))
     before = replay(system)
-    archive_events(system.store, system.archive, T0)
-    system.recorder.log.prune(30)
-    system.recorder.record(queries(50, start=50))
+    system.event_store.archive(system.archive, T0)
+    system.event_store.log.prune(30)
+    system.event_store.append(queries(50, start=50))
     assert len(replay(system)) == 100
     assert replay(system).event_ids > before.event_ids
-    archive_events(system.store, system.archive, T0 + dt.timedelta(days=1))
-    system.recorder.log.prune(100)
-    assert len(ids(system.recorder.log.read())) == 0
+    system.event_store.archive(system.archive, T0 + dt.timedelta(days=1))
+    system.event_store.log.prune(100)
+    assert len(ids(system.event_store.log.read())) == 0
     assert len(replay(system)) == 100
     found = checks(system)
     assert all(c.ok for c in found.values()), found
@@ -415,8 +418,8 @@ def test_an_archive_file_with_other_content_shows(world):
     import pyarrow.parquet as pq
 
     system = open_system(world)
-    system.recorder.record(queries(20))
-    archive_events(system.store, system.archive, T0)
+    system.event_store.append(queries(20))
+    system.event_store.archive(system.archive, T0)
     path = system.archive.files()[0].path
     table = pq.read_table(path)
     changed = table.set_column(
@@ -433,24 +436,25 @@ def test_archive_and_broker_without_gap_or_double(broker, tmp_path):
     from confluent_kafka.admin import AdminClient
 
     settings = kafka_settings(broker.servers, kafka_topic_partitions=2)
-    store = KafkaEventStore(settings)
-    archive = Archive(Layout(tmp_path))
+    layout = Layout(tmp_path)
+    events, archive = Kafka(layout, settings, publish=False), Archive(layout)
+    store = events.broker
     store.append(queries(60))
-    report = archive_events(store, archive, T0)
+    report = events.archive(archive, T0)
     assert report.events == 60
     store.append(queries(40, start=60))
-    assert sorted(ids(read_all(store, archive))) == sorted(e.id for e in queries(100))
+    assert sorted(ids(read_all(events, archive))) == sorted(e.id for e in queries(100))
     admin = AdminClient({"bootstrap.servers": broker.servers})
-    topic = settings.topic("query-events")
+    topic = topic_name(settings, "query-events")
     try:
         gone = [TopicPartition(topic, p, report.next[("query-events", p)]) for p in (0, 1)]
         for future in admin.delete_records(gone).values():
             future.result(10)
     except Exception as error:
         pytest.skip(f"this broker cannot delete records: {error}")
-    found = ids(read_all(store, archive))
+    found = ids(read_all(events, archive))
     assert sorted(found) == sorted(e.id for e in queries(100))
-    assert archive_events(store, archive, T0 + dt.timedelta(days=1)).events == 40
+    assert events.archive(archive, T0 + dt.timedelta(days=1)).events == 40
     # retention that outruns the archive is told, not passed over
     store.append(queries(40, start=100))
     ends = store.reader.ranges(["query-events"])
@@ -458,20 +462,18 @@ def test_archive_and_broker_without_gap_or_double(broker, tmp_path):
     for future in admin.delete_records(gone).values():
         future.result(10)
     with pytest.raises(EventError, match="went by retention before they were archived"):
-        ids(read_all(store, archive))
+        ids(read_all(events, archive))
     with pytest.raises(EventError, match="went by retention"):
-        archive_events(store, archive, T0 + dt.timedelta(days=2))
-    store.close()
+        events.archive(archive, T0 + dt.timedelta(days=2))
+    events.close(0)
 
 
-def test_replay_of_a_dead_broker_is_an_error_not_an_empty_state(tmp_path, own_broker, monkeypatch):
-    import etf_pipeline.events.kafka.reader as reader
-
-    monkeypatch.setattr(reader, "_ASK_SECONDS", 1.0)
+def test_replay_of_a_dead_broker_is_an_error_not_an_empty_state(tmp_path, own_broker):
     settings = kafka_settings(own_broker.servers)
-    system = ETFSystem(Settings(data_dir=tmp_path), settings)
-    system.recorder.record(queries(5))
-    assert system.recorder.forwarder.drain(30) == 0
+    events = Kafka(Layout(tmp_path), settings, patience=Patience(ask=1.0))
+    system = ETFSystem(Settings(data_dir=tmp_path), events)
+    system.event_store.append(queries(5))
+    assert system.event_store.drain(30) == 0
     own_broker.kill()
     with pytest.raises(EventError, match="nothing was concluded"):
         replay(system)
@@ -498,12 +500,12 @@ def test_selftest_fails_on_an_empty_store(tmp_path):
 
 def test_moving_from_embedded_to_kafka_takes_the_events_along(world, broker):
     system = open_system(world)
-    system.recorder.record(queries(25))
+    system.event_store.append(queries(25))
     before = replay(system)
     system.close()
     moved = open_system(world, kafka_settings(broker.servers))
-    assert moved.recorder.forwarder.drain(30) == 0
-    assert fold(moved.recorder.kafka.read()) == before
+    assert moved.event_store.drain(30) == 0
+    assert fold(moved.event_store.read()) == before
     moved.close()
 
 
@@ -552,7 +554,7 @@ def test_librdkafka_settings_by_environment():
 def test_an_unknown_librdkafka_setting_is_named(monkeypatch):
     monkeypatch.setenv("KAFKA_SASL_PASSWORD", "hush-hush")
     monkeypatch.setenv("KAFKA_NO_SUCH_THING", "1")
-    store = KafkaEventStore(kafka_settings("localhost:1"))
+    store = KafkaLog(kafka_settings("localhost:1"))
     with pytest.raises(SettingsError, match=r"no\.such\.thing") as caught:
         store.ensure_topics()
     assert "hush-hush" not in str(caught.value)
@@ -561,7 +563,7 @@ def test_an_unknown_librdkafka_setting_is_named(monkeypatch):
 def test_an_unwritable_folder_is_told_at_once(tmp_path):
     (tmp_path / "events").write_text("a file where a folder should be")
     with pytest.raises(EventError, match="cannot be used"):
-        Recorder(tmp_path, embedded_settings()).log.verify_writable()
+        open_events(tmp_path, embedded_settings()).log.verify_writable()
 
 
 def test_ids_are_the_same_in_every_process():

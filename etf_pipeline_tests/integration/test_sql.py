@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 import hashlib
 import io
 import json
@@ -21,10 +22,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from etf_pipeline.errors import QueryError
+from etf_pipeline.events.log.copy import copy_log
 from etf_pipeline.sql.safe import Limits, checked
 from etf_pipeline.sql.views import MACROS, VIEWS
 from etf_pipeline.steps import catalogue
-from etf_pipeline.steps.log_copy import copy_log
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.store import Store
 from etf_pipeline_tests.events_support import embedded_settings
@@ -56,9 +57,9 @@ def store(built, tmp_path):
     return tmp_path / "store", built.settings.universe_file
 
 
-def open_catalogue(store, limits=None):
+def open_catalogue(store, limits=None, copy=copy_log):
     root, universe_file = store
-    return catalogue.open_catalogue(Store.at(root), universe_file, limits, copy_log)
+    return catalogue.open_catalogue(Store.at(root), universe_file, limits, copy)
 
 
 def ensure_catalogue(store):
@@ -66,8 +67,8 @@ def ensure_catalogue(store):
     return catalogue.ensure_catalogue(Store.at(root), universe_file, copy_log)
 
 
-def ask(store, sql, **limits):
-    with open_catalogue(store, Limits(**limits)) as connection:
+def ask(store, sql, copy=copy_log, **limits):
+    with open_catalogue(store, Limits(**limits), copy) as connection:
         return connection.query(sql)
 
 
@@ -257,42 +258,42 @@ def test_a_users_own_files_are_among_the_prices(store):
 
 
 def test_events_are_there(store):
-    from etf_pipeline.events.proof.archive import Archive, archive_events
-    from etf_pipeline.events.recorder import Recorder
+    from etf_pipeline.events.factory import open_events
+    from etf_pipeline.events.proof.archive import Archive
     from etf_pipeline_tests.events_support import queries
 
     assert ask(store, "FROM events").rows == []
-    recorder = Recorder(store[0], embedded_settings())
-    recorder.record(queries(10))
+    recorder = open_events(store[0], embedded_settings())
+    recorder.append(queries(10))
     sql = "SELECT count(*), count(DISTINCT id) FROM events"
     assert ask(store, sql).rows == [(10, 10)]
-    archive_events(recorder.log, Archive(Layout(store[0])), NOW)
-    recorder.record(queries(5, start=10))
+    recorder.archive(Archive(Layout(store[0])), NOW)
+    recorder.append(queries(5, start=10))
     assert ask(store, sql).rows == [(15, 15)]
     asked = ask(store, "SELECT data->>'$.operation', count(*) FROM events GROUP BY ALL").rows
     assert asked == [("load_etf_data", 15)]
     recorder.close(0)
 
 
-def test_the_copied_log_follows_the_log(store, monkeypatch):
+def test_the_copied_log_follows_the_log(store):
     """Whole files stay as they are; pruned, replaced and lost logs show."""
-    from etf_pipeline.events.proof.archive import Archive, archive_events, prune_log
-    from etf_pipeline.events.recorder import Recorder
+    from etf_pipeline.events.factory import open_events
+    from etf_pipeline.events.proof.archive import Archive
     from etf_pipeline_tests.events_support import queries
 
-    monkeypatch.setattr("etf_pipeline.steps.log_copy.EVENTS_PER_FILE", 100)
     folder = store[0] / "events" / "log"
-    recorder = Recorder(store[0], embedded_settings())
+    recorder = open_events(store[0], embedded_settings(event_store_retention_days=0))
 
     def there():
-        return {r[0] for r in ask(store, "SELECT id FROM events").rows}
+        copy = functools.partial(copy_log, per_file=100)
+        return {r[0] for r in ask(store, "SELECT id FROM events", copy).rows}
 
     def files():
         return {p.name: p.stat().st_mtime_ns for p in folder.glob("*.parquet")}
 
     events = queries(437)
     for upto in (1, 98, 99, 100, 250, 437):
-        recorder.record(events[:upto])
+        recorder.append(events[:upto])
         before = files()
         assert there() == {e.id for e in events[:upto]}
         changed = [n for n, t in files().items() if before.get(n, t) != t]
@@ -303,11 +304,11 @@ def test_the_copied_log_follows_the_log(store, monkeypatch):
     assert files() == before
 
     archive = Archive(Layout(store[0]))
-    archive_events(recorder.log, archive, NOW)
-    assert prune_log(recorder.log, archive, 0, sent=False) == 437
+    recorder.archive(archive, NOW)
+    assert recorder.prune(archive) == 437
     assert there() == {e.id for e in events}
     assert files() == {}
-    recorder.record(queries(3, start=1000))
+    recorder.append(queries(3, start=1000))
     assert len(there()) == 440
     assert len(files()) == 1
 
@@ -316,8 +317,8 @@ def test_the_copied_log_follows_the_log(store, monkeypatch):
         path.unlink()
     shutil.rmtree(archive.root)
     assert there() == set()
-    recorder = Recorder(store[0], embedded_settings())
-    recorder.record(queries(460, start=2000))  # as if an older copy had been put back
+    recorder = open_events(store[0], embedded_settings())
+    recorder.append(queries(460, start=2000))  # as if an older copy had been put back
     assert there() == {e.id for e in queries(460, start=2000)}
     recorder.close(0)
 

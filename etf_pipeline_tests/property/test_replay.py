@@ -10,13 +10,22 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etf_pipeline.events.log.sqlite import SqliteEventStore
 from etf_pipeline.events.model.state import SystemState, fold
-from etf_pipeline.events.proof.archive import Archive, archive_events, read_all
+from etf_pipeline.events.modes.embedded import Embedded
+from etf_pipeline.events.proof.archive import Archive
+from etf_pipeline.events.proof.archiving import read_all
 from etf_pipeline.events.proof.projections import Projections
 from etf_pipeline.events.tailer import OVERLAP, Cursor
 from etf_pipeline.store.layout import Layout
-from etf_pipeline_tests.events_support import T0, collected, ids, optimised, query, updated
+from etf_pipeline_tests.events_support import (
+    T0,
+    collected,
+    embedded_settings,
+    ids,
+    optimised,
+    query,
+    updated,
+)
 
 moments = st.integers(0, 20).map(lambda s: T0 + dt.timedelta(seconds=s))
 tickers = st.sampled_from(["VAS", "VGS", "VAF"])
@@ -107,14 +116,14 @@ def test_the_read_models_say_what_the_state_says(log, random, size):
 @given(histories(), st.lists(st.integers(0, 40), max_size=3))
 def test_archive_and_store_together_have_every_event_once(log, cuts):
     with tempfile.TemporaryDirectory() as folder:
-        store = SqliteEventStore(Path(folder) / "events.sqlite")
-        archive = Archive(Layout(Path(folder)))
+        layout = Layout(Path(folder))
+        store, archive = Embedded(layout, embedded_settings()), Archive(layout)
         edges = [0, *sorted(min(c, len(log)) for c in cuts), len(log)]
         for n, (begin, end) in enumerate(pairwise(edges)):
             store.append(log[begin:end])
-            archive_events(store, archive, T0 + dt.timedelta(days=n))
+            store.archive(archive, T0 + dt.timedelta(days=n))
             if n == 0:
-                store.prune(end)
+                store.log.prune(end)
         found = ids(read_all(store, archive))
         assert sorted(found) == sorted(e.id for e in log)
         assert fold(read_all(store, archive)) == fold([log])

@@ -12,13 +12,13 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from etf_pipeline.errors import EtfError
+from etf_pipeline.events.kafka.probe import probe
 from etf_pipeline.events.log.outbox import Outbox
-from etf_pipeline.events.mode import probe
-from etf_pipeline.events.store import Delivery
+from etf_pipeline.events.model.places import Delivery, Key
 from etf_pipeline.store.processes import process_name
 
 if TYPE_CHECKING:
-    from etf_pipeline.events.kafka.store import KafkaEventStore
+    from etf_pipeline.events.kafka.log import KafkaLog
     from etf_pipeline.events.model.envelope import Event
 
 log = logging.getLogger(__name__)
@@ -26,12 +26,13 @@ _IDLE_SECONDS = 0.1
 _FOLLOWER_SECONDS = 0.5
 _LEASE_SECONDS = 5.0
 _BACKOFF_SECONDS = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
-_REPORT_SECONDS = 15.0
+# Who sends holds the lease of this name, as it was called when it was first kept.
+_LEASE = "forwarder"
 _BATCH = 2_000
 Confirmed = tuple[int, str]
 
 
-class Forwarder:
+class Publisher:
     """Sends what the log holds and no broker has confirmed. Start it, or `drain` by hand.
 
     One process has the lease; the others stand by and take over within seconds of its death.
@@ -40,10 +41,11 @@ class Forwarder:
     lost, or out of turn, is read back before it counts.
     """
 
-    def __init__(self, log_store: Outbox, broker: KafkaEventStore, servers: str) -> None:
-        self._log = log_store
+    def __init__(self, outbox: Outbox, broker: KafkaLog) -> None:
+        self._log = outbox
         self._broker = broker
-        self._servers = servers
+        self._servers = str(broker.settings.kafka_bootstrap_servers)
+        self._report_seconds = broker.patience.report
         self._owner = f"{process_name()}-{uuid.uuid4()}"
         self._stop = threading.Event()
         self._wake = threading.Event()
@@ -52,16 +54,16 @@ class Forwarder:
         self._failures = 0
         self._not_before = 0.0
         self._checked = False
-        self._era = -1
+        self._epoch = -1
         self._seen = (0, 0)
-        self._ends: dict[tuple[str, int], Confirmed] = {}
+        self._ends: dict[Key, Confirmed] = {}
         self.problem: str | None = None
         self.sent = 0
 
     def start(self) -> None:
         """Send in the background from now on."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="etf-forwarder", daemon=True)
+            self._thread = threading.Thread(target=self._run, name="etf-publisher", daemon=True)
             self._thread.start()
 
     def wake(self) -> None:
@@ -75,7 +77,7 @@ class Forwarder:
         if self._thread is not None:
             self._thread.join(timeout)
             self._thread = None
-        self._log.release("forwarder", self._owner)
+        self._log.release(_LEASE, self._owner)
 
     def drain(self, seconds: float) -> int:
         """Send everything, for at most `seconds`; returns how many events are still waiting."""
@@ -89,7 +91,7 @@ class Forwarder:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                busy = self._step(time.monotonic() + _REPORT_SECONDS)
+                busy = self._step(time.monotonic() + self._report_seconds)
             except Exception as error:  # the thread must outlive a full disk or a locked file
                 self._failed(str(error))
                 busy = False
@@ -106,12 +108,13 @@ class Forwarder:
             events = self._log.pending(_BATCH)
             if not events and self._checked and self._seen == self._broker.connection():
                 return False
-            if not self._log.lease("forwarder", self._owner, _LEASE_SECONDS + _REPORT_SECONDS):
+            seconds = _LEASE_SECONDS + self._report_seconds
+            if not self._log.lease(_LEASE, self._owner, seconds):
                 return False
             try:
                 return self._send(deadline)
             finally:
-                self._log.lease("forwarder", self._owner, _LEASE_SECONDS)
+                self._log.lease(_LEASE, self._owner, _LEASE_SECONDS)
         finally:
             self._working.release()
 
@@ -122,7 +125,7 @@ class Forwarder:
             return False
         try:
             seen, self._seen = self._seen, self._broker.connection()
-            if seen != self._seen or self._era != self._log.era():
+            if seen != self._seen or self._epoch != self._log.epoch():
                 self._checked = False
             if not self._checked:
                 self._check_tails()
@@ -130,7 +133,7 @@ class Forwarder:
             if not events:
                 self._answered()
                 return False
-            wait = min(_REPORT_SECONDS, max(0.5, deadline - time.monotonic()))
+            wait = min(self._report_seconds, max(0.5, deadline - time.monotonic()))
             deliveries = self._broker.append(events, wait)
             deliveries = self._note(events, deliveries)
         except EtfError as error:
@@ -149,7 +152,7 @@ class Forwarder:
 
     def _note(self, events: Sequence[Event], deliveries: list[Delivery]) -> list[Delivery]:
         """Note what the broker confirmed and, where a loss can have come in between, still has."""
-        found: dict[tuple[str, int], list[Confirmed]] = {}
+        found: dict[Key, list[Confirmed]] = {}
         for event, delivery in zip(events, deliveries, strict=True):
             if delivery.ok:
                 places = found.setdefault((event.channel, delivery.partition), [])
@@ -158,14 +161,14 @@ class Forwarder:
         if lost or not all(self._follows(k, c) for k, c in found.items()):
             self._checked = False
             deliveries = self._read_back(events, deliveries, found)
-            self._era = self._log.begin_era()
+            self._epoch = self._log.begin_epoch()
         self._ends.update({k: c[-1] for k, c in found.items()})
-        if not self._log.delivered(events, deliveries, self._era):
+        if not self._log.delivered(events, deliveries, self._epoch):
             self._checked = False  # another process took over; what it finds missing it sends
         return deliveries
 
-    def _follows(self, key: tuple[str, int], new: list[Confirmed]) -> bool:
-        """Whether these were appended to all that was confirmed before in this era."""
+    def _follows(self, key: Key, new: list[Confirmed]) -> bool:
+        """Whether these were appended to all that was confirmed before in this epoch."""
         before = self._ends.get(key)
         if any(b[0] <= a[0] for a, b in pairwise([*([before] if before else []), *new])):
             return False
@@ -178,7 +181,7 @@ class Forwarder:
         self,
         events: Sequence[Event],
         deliveries: list[Delivery],
-        found: dict[tuple[str, int], list[Confirmed]],
+        found: dict[Key, list[Confirmed]],
     ) -> list[Delivery]:
         """Those deliveries of which the broker has the event in its place now."""
         there = {
@@ -204,7 +207,7 @@ class Forwarder:
             key = (place.channel, place.partition)
             low, high = ranges.get(key, (0, 0))
 
-            def in_place(c: Confirmed, key: tuple[str, int] = key, high: int = high) -> bool:
+            def in_place(c: Confirmed, key: Key = key, high: int = high) -> bool:
                 return c[0] < high and reader.id_at(*key, c[0]) == c[1]
 
             if newest[0] < low or in_place(newest):
@@ -219,7 +222,7 @@ class Forwarder:
                     n,
                     lost,
                 )
-        self._era = self._log.begin_era(checked=True)
+        self._epoch = self._log.begin_epoch(checked=True)
         self._ends = {}
         self._checked = True
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -10,37 +9,34 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from etf_pipeline.errors import EventError
+from etf_pipeline.events.kafka.client import SILENT
+from etf_pipeline.events.kafka.patience import Patience
+from etf_pipeline.events.kafka.topics import topic_name
 from etf_pipeline.events.model.envelope import Event, from_kafka
+from etf_pipeline.events.model.places import Batches, Key, Range
 from etf_pipeline.events.model.types import CHANNELS
 from etf_pipeline.events.settings import EventSettings
-from etf_pipeline.events.store import Batches
 
-log = logging.getLogger(__name__)
-STALL_SECONDS = 30.0
-_ASK_SECONDS = 10.0
 _BATCH = 5_000
 # `consume` waits for a full batch or this long, and the last one is never full.
 _WAIT_SECONDS = 0.03
 # Produce time is never long before event time; clocks of hosts may differ by this much.
 _CLOCKS_MS = 3_600_000
-# librdkafka's own lines; what matters comes as errors.
-SILENT = logging.getLogger("etf_pipeline.librdkafka")
-SILENT.addHandler(logging.NullHandler())
-SILENT.propagate = False
+_LEADERLESS = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 _NOTHING_THERE = (
     KafkaError._PARTITION_EOF,
     KafkaError._AUTO_OFFSET_RESET,
     KafkaError.OFFSET_OUT_OF_RANGE,
 )
-Range = tuple[int, int]
 
 
 class KafkaReader:
     """Bounded reads; each opens a consumer of its own, outside any group."""
 
-    def __init__(self, settings: EventSettings, config: dict[str, Any]) -> None:
+    def __init__(self, settings: EventSettings, config: dict[str, Any], patience: Patience) -> None:
         self.settings = settings
         self._config = config
+        self._patience = patience
 
     def consumer(self, **changes: Any) -> Consumer:
         """A consumer that commits nothing by itself and fails loudly at a lost position."""
@@ -55,7 +51,7 @@ class KafkaReader:
         }
         return Consumer(config, logger=SILENT)
 
-    def ranges(self, channels: Sequence[str]) -> dict[tuple[str, int], Range]:
+    def ranges(self, channels: Sequence[str]) -> dict[Key, Range]:
         """Low and high offset of every partition of these channels, now.
 
         Raises:
@@ -67,31 +63,43 @@ class KafkaReader:
         finally:
             consumer.close()
 
-    def _ranges(self, consumer: Consumer, channels: Sequence[str]) -> dict[tuple[str, int], Range]:
+    def _ranges(self, consumer: Consumer, channels: Sequence[str]) -> dict[Key, Range]:
         try:
-            found: dict[tuple[str, int], Range] = {}
+            found: dict[Key, Range] = {}
             for channel in channels:
-                topic = self.settings.topic(channel)
-                metadata = consumer.list_topics(topic, timeout=_ASK_SECONDS).topics[topic]
+                topic = topic_name(self.settings, channel)
+                metadata = consumer.list_topics(topic, timeout=self._patience.ask).topics[topic]
                 if metadata.error is not None:
                     if metadata.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                         continue
                     raise KafkaException(metadata.error)
                 for partition in metadata.partitions:
-                    marks = consumer.get_watermark_offsets(
-                        TopicPartition(topic, partition), timeout=_ASK_SECONDS
-                    )
-                    if marks is None:
-                        raise self._gone(f"no offsets of {topic}[{partition}]")
-                    found[(channel, partition)] = marks
+                    found[(channel, partition)] = self._marks(consumer, topic, partition)
             return found
         except KafkaException as error:
             raise self._gone(error.args[0].str()) from None
 
+    def _marks(self, consumer: Consumer, topic: str, partition: int) -> Range:
+        """The offsets of a partition; one that has just been made may have no leader yet."""
+        deadline = time.monotonic() + self._patience.ask
+        while True:
+            try:
+                marks = consumer.get_watermark_offsets(
+                    TopicPartition(topic, partition), timeout=self._patience.ask
+                )
+            except KafkaException as error:
+                if error.args[0].code() not in _LEADERLESS or time.monotonic() > deadline:
+                    raise
+                time.sleep(_WAIT_SECONDS)
+                continue
+            if marks is None:
+                raise self._gone(f"no offsets of {topic}[{partition}]")
+            return marks
+
     def read(
         self,
         channels: Sequence[str] = CHANNELS,
-        start: dict[tuple[str, int], int] | None = None,
+        start: dict[Key, int] | None = None,
         from_us: int | None = None,
     ) -> Batches:
         """Events below the end offsets of the moment the first batch is asked for."""
@@ -106,18 +114,16 @@ class KafkaReader:
                 self._skip_older(consumer, begin, from_us)
             ends = {k: high for k, (_, high) in ranges.items() if begin[k] < high}
             if ends:
-                names = {self.settings.topic(c): c for c in channels}
+                names = {topic_name(self.settings, c): c for c in channels}
                 yield from self._drain(consumer, names, begin, ends)
         finally:
             consumer.close()
 
-    def _skip_older(
-        self, consumer: Consumer, begin: dict[tuple[str, int], int], from_us: int
-    ) -> None:
+    def _skip_older(self, consumer: Consumer, begin: dict[Key, int], from_us: int) -> None:
         stamp = max(0, from_us // 1000 - _CLOCKS_MS)
-        wanted = [TopicPartition(self.settings.topic(c), p, stamp) for c, p in begin]
+        wanted = [TopicPartition(topic_name(self.settings, c), p, stamp) for c, p in begin]
         try:
-            found = consumer.offsets_for_times(wanted, timeout=_ASK_SECONDS) if wanted else []
+            found = consumer.offsets_for_times(wanted, timeout=self._patience.ask) if wanted else []
         except KafkaException as error:
             raise self._gone(error.args[0].str()) from None
         for key, place in zip(list(begin), found, strict=True):
@@ -128,10 +134,10 @@ class KafkaReader:
         self,
         consumer: Consumer,
         names: dict[str, str],
-        begin: dict[tuple[str, int], int],
-        ends: dict[tuple[str, int], int],
+        begin: dict[Key, int],
+        ends: dict[Key, int],
     ) -> Batches:
-        places = [TopicPartition(self.settings.topic(c), p, begin[(c, p)]) for c, p in ends]
+        places = [TopicPartition(topic_name(self.settings, c), p, begin[(c, p)]) for c, p in ends]
         consumer.assign(places)
         heard, total = time.monotonic(), 0
         while ends:
@@ -154,13 +160,13 @@ class KafkaReader:
                     consumer.pause([TopicPartition(message.topic() or "", key[1])])
             if messages:
                 heard = time.monotonic()
-            elif time.monotonic() - heard > STALL_SECONDS:
-                raise self._gone(f"silent for {STALL_SECONDS:g} s after {total} events")
+            elif time.monotonic() - heard > self._patience.stall:
+                raise self._gone(f"silent for {self._patience.stall:g} s after {total} events")
             if batch:
                 total += len(batch)
                 yield batch
 
-    def _judge(self, error: KafkaError, key: tuple[str, int]) -> None:
+    def _judge(self, error: KafkaError, key: Key) -> None:
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             raise EventError(
                 f"{key[0]}[{key[1]}]: events were removed from Kafka while being read; read again"
@@ -194,7 +200,7 @@ class KafkaReader:
             begin, end = max(first, low), min(last + 1, high)
             if begin >= end:
                 return {}
-            names = {self.settings.topic(channel): channel}
+            names = {topic_name(self.settings, channel): channel}
             batches = self._drain(consumer, names, {key: begin}, {key: end})
             return {e.position: e.id for batch in batches for e in batch}
         finally:
@@ -202,10 +208,10 @@ class KafkaReader:
 
     def _message_at(self, channel: str, partition: int, offset: int) -> Message | None:
         consumer = self.consumer()
-        topic = self.settings.topic(channel)
+        topic = topic_name(self.settings, channel)
         try:
             consumer.assign([TopicPartition(topic, partition, offset)])
-            deadline = time.monotonic() + _ASK_SECONDS
+            deadline = time.monotonic() + self._patience.ask
             while time.monotonic() < deadline:
                 message = consumer.poll(0.5)
                 if message is None:

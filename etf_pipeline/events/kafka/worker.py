@@ -10,8 +10,10 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from etf_pipeline.errors import EventError, SettingsError
+from etf_pipeline.events.kafka.log import KafkaLog
 from etf_pipeline.events.kafka.reader import consume, parse
-from etf_pipeline.events.kafka.store import KafkaEventStore
+from etf_pipeline.events.kafka.topics import topic_name
+from etf_pipeline.events.model.places import Key
 from etf_pipeline.events.model.types import CHANNELS
 from etf_pipeline.events.proof.projections import Projections
 
@@ -45,16 +47,16 @@ class Worker:
     beginning; event ids keep anything from counting twice.
     """
 
-    def __init__(self, store: KafkaEventStore, projections: Projections, group: str) -> None:
-        self._store = store
+    def __init__(self, broker: KafkaLog, projections: Projections, group: str) -> None:
+        self._broker = broker
         self._projections = projections
         self._group = group
         self._stop = threading.Event()
-        self._eof: set[tuple[str, int]] = set()
-        self._names = {store.settings.topic(c): c for c in CHANNELS}
+        self._eof: set[Key] = set()
+        self._names = {topic_name(broker.settings, c): c for c in CHANNELS}
         self._recheck = False
         self._gone = False
-        self.assigned: set[tuple[str, int]] = set()
+        self.assigned: set[Key] = set()
         self.taken = 0
 
     def stop(self) -> None:
@@ -70,7 +72,7 @@ class Worker:
             EventError: the brokers cannot be reached at the start, or ever with `once`.
             SettingsError: they refuse this client.
         """
-        self._store.ensure_topics()
+        self._broker.ensure_topics()
         while not self._stop.is_set():
             try:
                 self._consume(once)
@@ -91,13 +93,13 @@ class Worker:
         """
         while not self._stop.wait(_PAUSE_SECONDS):
             try:
-                self._store.ensure_topics(again=True)
+                self._broker.ensure_topics(again=True)
                 return
             except EventError as error:
                 log.info("%s", error)
 
     def _consume(self, once: bool) -> None:
-        consumer = self._store.reader.consumer(
+        consumer = self._broker.reader.consumer(
             **{
                 "group.id": self._group,
                 "error_cb": self._on_error,
@@ -145,12 +147,12 @@ class Worker:
                 self._eof.add(key)
             elif error is not None and error.code() in _LOST and key is not None:
                 log.warning("%s[%d]: the broker lost events; reading it again", *key)
-                low = self._store.reader.ranges([key[0]]).get(key, (0, 0))[0]
+                low = self._broker.reader.ranges([key[0]]).get(key, (0, 0))[0]
                 consumer.seek(TopicPartition(message.topic(), key[1], low))
             elif error is not None and error.code() in _REFUSED:
                 raise SettingsError(
                     f"Kafka refuses this client: {error.str()}; it must be allowed to read the "
-                    f"topics {self._store.settings.kafka_topic_prefix}.* and the group "
+                    f"topics {self._broker.settings.kafka_topic_prefix}.* and the group "
                     f"{self._group}"
                 )
             elif error is not None and error.fatal():
@@ -178,14 +180,14 @@ class Worker:
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
             self._gone = True
 
-    def _seek(self, consumer: Consumer, keys: set[tuple[str, int]]) -> None:
+    def _seek(self, consumer: Consumer, keys: set[Key]) -> None:
         """After a lost connection: go on only where the broker is what it was."""
         try:
             for channel, partition in sorted(keys):
                 place = self._projections.place(channel, partition)
                 begin = self._begin(channel, partition)
                 if place is not None and begin < place.next:
-                    topic = self._store.settings.topic(channel)
+                    topic = topic_name(self._broker.settings, channel)
                     log.warning(
                         "%s[%d]: the broker lost events; reading it again", topic, partition
                     )
@@ -194,7 +196,7 @@ class Worker:
             self._recheck = True  # not back yet
 
     def _begin(self, channel: str, partition: int) -> int:
-        reader = self._store.reader
+        reader = self._broker.reader
         low, high = reader.ranges([channel]).get((channel, partition), (0, 0))
         place = self._projections.place(channel, partition)
         if place is None or place.next <= low:

@@ -13,6 +13,14 @@ from pathlib import Path
 from etf_pipeline.errors import EventError
 
 BUSY_SECONDS = 30.0
+_HELD = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_FOLDER = "make the folder writable, or set ETF_DATA_DIR to one that is"
+_REMEDIES = {
+    sqlite3.SQLITE_FULL: "free some space and try again",
+    **dict.fromkeys(_HELD, "another process is holding it; wait for it to end"),
+    sqlite3.SQLITE_READONLY: _FOLDER,
+    sqlite3.SQLITE_CANTOPEN: _FOLDER,
+}
 # A connection must not be used, nor closed, in the child of a fork: it is kept and forgotten.
 _LEFT_BEHIND: list[sqlite3.Connection] = []
 
@@ -94,7 +102,7 @@ class Database:
                 connection.executescript(self._schema)
                 return
             except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > deadline:
+                if _code(error) not in _HELD or time.monotonic() > deadline:
                     connection.close()
                     raise
                 time.sleep(0.01)
@@ -105,18 +113,16 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        text = str(error)
-        remedy = {
-            "full": "free some space and try again",
-            "locked": "another process is holding it; wait for it to end",
-            "readonly": "make the folder writable, or set ETF_DATA_DIR to one that is",
-            "unable to open": "make the folder writable, or set ETF_DATA_DIR to one that is",
-        }
-        hint = next((r for word, r in remedy.items() if word in text), "nothing was changed")
-        raise EventError(f"{path}: {text}; {hint}") from error
+        hint = _REMEDIES.get(_code(error), "nothing was changed")
+        raise EventError(f"{path}: {error}; {hint}") from error
     except (sqlite3.DatabaseError, OSError) as error:
         if isinstance(error, sqlite3.IntegrityError):
             raise
         raise EventError(
             f"{path} cannot be used ({error}): restore it from a backup, or move it away"
         ) from error
+
+
+def _code(error: sqlite3.Error) -> int:
+    """SQLite's primary result code, the low byte of the extended one; none of these without one."""
+    return getattr(error, "sqlite_errorcode", -1) & 0xFF

@@ -1,8 +1,8 @@
 """The local log as an outbox: what Kafka confirmed, what still waits, and who sends it.
 
 A broker that loses data loses the end of a partition, and may then fill the same offsets with other
-events. So confirmations are noted by era, in which no loss can have gone unnoticed: of the notes of
-one era, those that still hold are always the ones of lowest offset.
+events. So confirmations are noted by epoch, in which no loss can have gone unnoticed: of the notes
+of one epoch, those that still hold are always the ones of lowest offset.
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from etf_pipeline.events.log.database import Database
-from etf_pipeline.events.log.sqlite import COLUMNS, SCHEMA, SqliteEventStore, chunks, known_events
+from etf_pipeline.events.log.sqlite import COLUMNS, SCHEMA, SqliteLog, chunks, known_events
 from etf_pipeline.events.model.envelope import Event, now_micros
-from etf_pipeline.events.store import Delivery
+from etf_pipeline.events.model.places import Delivery
 from etf_pipeline.store.processes import is_gone
 
+# An epoch is `era` in the file, and `checked_era` the newest of those that were checked.
 _TABLES = """
 CREATE TABLE IF NOT EXISTS deliveries (
   seq INTEGER PRIMARY KEY, channel TEXT NOT NULL, partition INTEGER NOT NULL,
   position INTEGER NOT NULL, era INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS leases (name TEXT PRIMARY KEY, owner TEXT, until_us INTEGER);
 """
-# Eras that were checked together count as one.
+# Epochs that were checked together count as one.
 _SPAN = (
     "CASE WHEN d.era <= (SELECT coalesce(max(CAST(value AS INTEGER)), 0) FROM facts "
     "WHERE name = 'checked_era') THEN 0 ELSE d.era END"
@@ -32,21 +33,21 @@ _SPAN = (
 
 
 class Place(NamedTuple):
-    """Notes whose truth one look can tell: of a partition, in an era."""
+    """Notes whose truth one look can tell: of a partition, in an epoch."""
 
     channel: str
     partition: int
     span: int
 
 
-class Outbox(SqliteEventStore):
-    """The embedded store, and what became of each event on its way to Kafka."""
+class Outbox(SqliteLog):
+    """The local log, and what became of each event on its way to Kafka."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         # What is known of the broker may be learnt again, so it need not wait for the disk.
         self._notes = Database(path, SCHEMA + _TABLES, durable=False)
-        self._sent_below = (0, 0)  # in which era, and the number
+        self._sent_below = (0, 0)  # in which epoch, and the number
 
     def prune(self, upto: int) -> int:
         """Let events up to `upto` go, and what was noted of them."""
@@ -63,14 +64,14 @@ class Outbox(SqliteEventStore):
     def pending(self, limit: int = 2_000) -> list[Event]:
         """The oldest events that no broker has confirmed, in order."""
         with self._notes.reading() as db:
-            era, below = self._start(db)
+            epoch, below = self._start(db)
             rows = db.execute(
                 f"SELECT {COLUMNS}, 0, seq FROM events e WHERE seq > ? AND NOT EXISTS "  # noqa: S608
                 "(SELECT 1 FROM deliveries d WHERE d.seq = e.seq) ORDER BY seq LIMIT ?",
                 (below, limit),
             ).fetchall()
             if rows:
-                self._sent_below = (era, rows[0][10] - 1)
+                self._sent_below = (epoch, rows[0][10] - 1)
         return list(map(Event._make, rows))
 
     def count_pending(self) -> int:
@@ -85,9 +86,9 @@ class Outbox(SqliteEventStore):
             )
 
     def _start(self, db: sqlite3.Connection) -> tuple[int, int]:
-        """This era, and the number up to which every event was confirmed in it."""
-        era = _era(db)
-        return self._sent_below if self._sent_below[0] == era else (era, 0)
+        """This epoch, and the number up to which every event was confirmed in it."""
+        epoch = _epoch(db)
+        return self._sent_below if self._sent_below[0] == epoch else (epoch, 0)
 
     def all_delivered(self, events: Sequence[Event]) -> bool:
         """Whether a broker has confirmed every one of these events."""
@@ -103,28 +104,30 @@ class Outbox(SqliteEventStore):
             }
         return len(known) == len({e.id for e in events}) and found.issuperset(known.values())
 
-    def era(self) -> int:
-        """The newest era."""
+    def epoch(self) -> int:
+        """The newest epoch."""
         with self._notes.reading() as db:
-            return _era(db)
+            return _epoch(db)
 
-    def begin_era(self, *, checked: bool = False) -> int:
-        """A new era; with `checked`, all notes up to now are known to be true."""
+    def begin_epoch(self, *, checked: bool = False) -> int:
+        """A new epoch; with `checked`, all notes up to now are known to be true."""
         with self._notes.writing() as db:
-            return _begin_era(db, checked)
+            return _begin_epoch(db, checked)
 
-    def delivered(self, events: Sequence[Event], deliveries: Sequence[Delivery], era: int) -> bool:
+    def delivered(
+        self, events: Sequence[Event], deliveries: Sequence[Delivery], epoch: int
+    ) -> bool:
         """Note which events the broker confirmed, and where.
 
-        False, and nothing is noted, when another process has begun an era since.
+        False, and nothing is noted, when another process has begun an epoch since.
         """
         rows = [
-            (e.position, e.channel, d.partition, d.position, era)
+            (e.position, e.channel, d.partition, d.position, epoch)
             for e, d in zip(events, deliveries, strict=True)
             if d.ok
         ]
         with self._notes.writing() as db:
-            if _era(db) != era:
+            if _epoch(db) != epoch:
                 return False
             db.executemany("REPLACE INTO deliveries VALUES (?, ?, ?, ?, ?)", rows)
         return True
@@ -162,7 +165,7 @@ class Outbox(SqliteEventStore):
                 "DELETE FROM deliveries WHERE channel = ? AND partition = ? AND seq >= ?",
                 (place.channel, place.partition, first),
             )
-            _begin_era(db, checked=False)  # other processes look from the beginning again too
+            _begin_epoch(db, checked=False)  # other processes look from the beginning again too
         return int(lost)
 
     def lease(self, name: str, owner: str, seconds: float) -> bool:
@@ -187,13 +190,13 @@ class Outbox(SqliteEventStore):
             db.execute("DELETE FROM leases WHERE name = ? AND owner = ?", (name, owner))
 
 
-def _era(db: sqlite3.Connection) -> int:
+def _epoch(db: sqlite3.Connection) -> int:
     row = db.execute("SELECT value FROM facts WHERE name = 'era'").fetchone()
     return int(row[0]) if row else 0
 
 
-def _begin_era(db: sqlite3.Connection, checked: bool) -> int:
-    era = _era(db)
-    facts = {"era": str(era + 1)} | ({"checked_era": str(era)} if checked else {})
+def _begin_epoch(db: sqlite3.Connection, checked: bool) -> int:
+    epoch = _epoch(db)
+    facts = {"era": str(epoch + 1)} | ({"checked_era": str(epoch)} if checked else {})
     db.executemany("REPLACE INTO facts VALUES (?, ?)", list(facts.items()))
-    return era + 1
+    return epoch + 1

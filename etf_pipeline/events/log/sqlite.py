@@ -1,25 +1,23 @@
-"""The embedded event store: SQLite, append-only by trigger, with a hash chain over all events.
+"""The local event log: SQLite, append-only by trigger, with a hash chain over all events.
 
-In Kafka mode the same log is the outbox (`outbox.py`): an event is in it before it is sent.
+With Kafka the same log is the outbox (`outbox.py`): an event is in it before it is sent.
 """
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from etf_pipeline.errors import TamperError
 from etf_pipeline.events.log.database import Database
+from etf_pipeline.events.model.chain import GENESIS, Verified, chain
 from etf_pipeline.events.model.envelope import Event, now_micros
+from etf_pipeline.events.model.places import Batches, Delivery, Key, Range
 from etf_pipeline.events.model.types import CHANNELS
-from etf_pipeline.events.store import Batches, Delivery
 
-GENESIS = b"\0" * 32
 _PAGE = 5_000
 T = TypeVar("T")
 COLUMNS = "id, type, version, source, subject, time_us, recorded_us, data, channel"
@@ -40,25 +38,8 @@ BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
 """
 
 
-@dataclass(frozen=True)
-class Verified:
-    """A log that is whole: how many events, up to which, and the hash that vouches for them."""
-
-    events: int
-    last: int
-    head: str
-
-
-def chain(before: bytes, event: Sequence[object]) -> bytes:
-    """SHA-256 of the hash before and every field of the event (the columns of the log)."""
-    body = "\x1f".join(map(str, event[:9]))
-    return hashlib.sha256(before + body.encode()).digest()
-
-
-class SqliteEventStore:
+class SqliteLog:
     """Append-only log in `events.sqlite`."""
-
-    name = "embedded"
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -106,7 +87,7 @@ class SqliteEventStore:
     def read(
         self,
         channels: Sequence[str] = CHANNELS,
-        start: dict[tuple[str, int], int] | None = None,
+        start: dict[Key, int] | None = None,
         from_us: int | None = None,
     ) -> Batches:
         """Events in order of recording, up to the last one there is now."""
@@ -128,6 +109,12 @@ class SqliteEventStore:
             position = rows[-1][10]
             page = list(map(Event._make, rows))
             yield [e for e in page if e.position >= wanted[e.channel]] if start else page
+
+    def ranges(self, channels: Sequence[str] = CHANNELS) -> dict[Key, Range]:
+        """Numbers of the first event there is and after the last; all channels share them."""
+        with self._db.reading() as db:
+            span = (_anchor(db)[0] + 1, _head(db)[0] + 1)
+        return {(c, 0): span for c in channels}
 
     def verify(self) -> Verified:
         """Recompute the hash chain.
@@ -165,6 +152,11 @@ class SqliteEventStore:
         """The last event that was pruned, 0 for none, and the hash that the log builds on."""
         with self._db.reading() as db:
             return _anchor(db)
+
+    def last(self) -> int:
+        """Number of the last event, 0 for none."""
+        with self._db.reading() as db:
+            return _head(db)[0]
 
     def last_recorded_before(self, moment_us: int) -> int:
         """The last event of the log's beginning that was recorded before a time."""
@@ -234,7 +226,7 @@ def known_events(db: sqlite3.Connection, events: Iterable[Event]) -> dict[str, i
 
 
 def chunks(values: Sequence[T], size: int = 500) -> Iterator[list[T]]:
-    """Values in pieces that fit the parameters of one statement."""
+    """Values in parts that fit the parameters of one statement."""
     for i in range(0, len(values), size):
         yield list(values[i : i + size])
 

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from etf_pipeline.errors import CorruptFileError, EventError, TamperError
-from etf_pipeline.events.log.outbox import Outbox
-from etf_pipeline.events.log.sqlite import GENESIS, chain
-from etf_pipeline.events.model.envelope import Event, micros
-from etf_pipeline.events.model.types import CHANNELS, LINEAGE
-from etf_pipeline.events.store import Batches, EventStore
+from etf_pipeline.errors import CorruptFileError, TamperError
+from etf_pipeline.events.model.chain import GENESIS, chain
+from etf_pipeline.events.model.envelope import Event
+from etf_pipeline.events.model.places import Batches, Key
+from etf_pipeline.events.model.table import from_table, to_table
+from etf_pipeline.events.model.types import CHANNELS
 from etf_pipeline.model.schemas import EVENTS
 from etf_pipeline.store.hashing import content_hash
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.reader import read_table
 from etf_pipeline.store.writer import META_KEY, publish
-
-Key = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -74,12 +71,14 @@ class Archive:
             found.append(Archived(path, meta["channel"], footer.num_rows, ranges, last_ids))
         return found
 
-    def ends(self, store: str) -> dict[Key, tuple[int, str]]:
+    def files_of(self, mode: str) -> list[Archived]:
+        """The files whose events came from the log of one mode."""
+        return [f for f in self.files() if f.path.name.startswith(f"{mode}-")]
+
+    def ends(self, mode: str) -> dict[Key, tuple[int, str]]:
         """By channel and partition: the position after the last archived event, and its id."""
         found: dict[Key, tuple[int, str]] = {}
-        for file in self.files():
-            if not file.path.name.startswith(f"{store}-"):
-                continue
+        for file in self.files_of(mode):
             for partition, (_, after) in file.ranges.items():
                 key = (file.channel, partition)
                 if after > found.get(key, (0, ""))[0]:
@@ -96,7 +95,7 @@ class Archive:
             if file.channel in channels:
                 yield read_file(file.path)
 
-    def add(self, store: str, events: Sequence[Event], stamp: str) -> list[Path]:
+    def add(self, mode: str, events: Sequence[Event], stamp: str) -> list[Path]:
         """Write events into new files, read each back and compare.
 
         Raises:
@@ -107,7 +106,7 @@ class Archive:
             groups.setdefault((event.channel, event.recorded.date()), []).append(event)
         made = []
         for (channel, day), group in sorted(groups.items()):
-            path = self._layout.of(EVENTS, channel, day, f"{store}-{stamp}")
+            path = self._layout.of(EVENTS, channel, day, f"{mode}-{stamp}")
             group.sort(key=lambda e: (e.partition, e.position))
             ranges: dict[int, list[int]] = {}
             last_ids = {}
@@ -120,7 +119,7 @@ class Archive:
                 path,
                 EVENTS,
                 table,
-                {"channel": channel, "ranges": ranges, "last_ids": last_ids, "store": store},
+                {"channel": channel, "ranges": ranges, "last_ids": last_ids, "store": mode},
             )
             if read_file(path) != group:
                 raise TamperError(f"{path}: read back, it differs from what was written")
@@ -128,81 +127,13 @@ class Archive:
         return made
 
 
-def archive_events(store: EventStore, archive: Archive, now: dt.datetime) -> ArchiveReport:
-    """Move what the store holds and the archive does not into the archive.
-
-    Raises:
-        EventError: the store had let events go before they were archived.
-    """
-    ends = check_seam(store, archive)
-    before = archive.ends(store.name)
-    began_again = any(ends.get(key, 0) < after for key, (after, _) in before.items())
-    stamp = now.astimezone(dt.UTC).strftime("%Y%m%dT%H%M%S%fZ")
-    files: list[Path] = []
-    count, part = 0, 0
-    seen = {e.id for batch in archive.read() for e in batch} if began_again else set()
-    held: list[Event] = []
-    # The embedded log is one chain over everything, so everything of it is kept.
-    channels = (*CHANNELS, LINEAGE) if store.name == "embedded" else CHANNELS
-    for batch in store.read(channels, ends):
-        held += [e for e in batch if e.id not in seen]
-        if len(held) >= 200_000:
-            files += archive.add(store.name, held, f"{stamp}-{part:04d}")
-            count, part, held = count + len(held), part + 1, []
-    if held:
-        files += archive.add(store.name, held, f"{stamp}-{part:04d}")
-        count += len(held)
-    return ArchiveReport(files, count, {k: v[0] for k, v in archive.ends(store.name).items()})
-
-
-def check_seam(store: EventStore, archive: Archive) -> dict[Key, int]:
-    """Where in the store the archive goes on; from the start where the store lost its end.
-
-    Raises:
-        EventError: between the archive's end and the store's beginning events are missing.
-    """
-    reader: Any = getattr(store, "reader", None)
-    ends = archive.ends(store.name)
-    if reader is None:
-        return {k: after for k, (after, _) in ends.items()}
-    found: dict[Key, int] = {}
-    for key, (low, high) in reader.ranges(CHANNELS).items():
-        after, last_id = ends.get(key, (0, ""))
-        if low > after:
-            raise EventError(
-                f"{key[0]}[{key[1]}]: offsets {after} to {low - 1} went by retention before they "
-                "were archived; restore them from a backup, or raise EVENT_STORE_RETENTION_DAYS "
-                "and archive more often"
-            )
-        intact = after == 0 or (
-            high >= after and (low == after or reader.id_at(*key, after - 1) == last_id)
-        )
-        found[key] = after if intact else 0
-    return found
-
-
-def prune_log(log: Outbox, archive: Archive, days: int, sent: bool) -> int:
-    """Let events of the local log go that are older than `days`; returns how many.
-
-    Only what the archive has goes, or, when the log is an outbox (`sent`), what Kafka confirmed.
-    """
-    if days < 0:
-        return 0
-    before = micros(dt.datetime.now(dt.UTC) - dt.timedelta(days=days))
-    safe = [after - 1 for after, _ in archive.ends(log.name).values()]
-    waiting = log.pending(1) if sent else []
-    kept = waiting[0].position - 1 if waiting else log.last_recorded_before(2**62)
-    upto = kept if sent else max(safe, default=0)
-    return log.prune(min(upto, log.last_recorded_before(before)))
-
-
-def archived_chain(archive: Archive, upto: int) -> bytes:
-    """The hash chain over the embedded log's archived events, up to one of them.
+def archived_chain(archive: Archive, mode: str, upto: int) -> bytes:
+    """The hash chain over a log's archived events, up to one of them.
 
     Raises:
         TamperError: an event is missing, or a file was changed.
     """
-    files = [f for f in archive.files() if f.path.name.startswith("embedded-")]
+    files = archive.files_of(mode)
     files.sort(key=lambda f: min(a for a, _ in f.ranges.values()), reverse=True)
     head, waiting = GENESIS, dict[int, Event]()
     for seq in range(1, upto + 1):
@@ -212,54 +143,6 @@ def archived_chain(archive: Archive, upto: int) -> bytes:
             raise TamperError(f"{archive.root}: event {seq} is missing")
         head = chain(head, waiting.pop(seq))
     return head
-
-
-def read_all(
-    store: EventStore,
-    archive: Archive,
-    channels: Sequence[str] = CHANNELS,
-    from_us: int | None = None,
-    outbox: Outbox | None = None,
-) -> Iterator[list[Event]]:
-    """Archive, what the store holds beyond it, and what still waits in an outbox.
-
-    Duplicates may come; gaps may not.
-    """
-    # Looked at first: what the store takes in while it is read would be in neither otherwise.
-    waiting = [] if outbox is None else outbox.pending(2**31)
-    start = None
-    if archive.root.is_dir():
-        start = check_seam(store, archive)
-        yield from archive.read(channels)
-    yield from store.read(channels, start, from_us)
-    yield [e for e in waiting if e.channel in channels]
-
-
-def to_table(events: Sequence[Event]) -> pa.Table:
-    """Events as the table `schemas.EVENTS`."""
-    columns = list(zip(*events, strict=True))
-    names = [
-        "id",
-        "type",
-        "version",
-        "source",
-        "subject",
-        "time",
-        "recorded",
-        "data",
-        "channel",
-        "partition",
-        "position",
-    ]
-    return pa.table(
-        [
-            pa.array(c, pa.int64()).cast(f.type)
-            if pa.types.is_timestamp(f.type)
-            else pa.array(c, f.type)
-            for c, f in zip(columns, (EVENTS.arrow.field(n) for n in names), strict=True)
-        ],
-        schema=EVENTS.arrow,
-    )
 
 
 def read_file(path: Path) -> list[Event]:
@@ -272,8 +155,4 @@ def read_file(path: Path) -> list[Event]:
     meta = json.loads((pq.read_metadata(path).metadata or {})[META_KEY])
     if content_hash(table) != meta["content_hash"]:
         raise TamperError(f"{path}: its content was changed after it was written")
-    columns = [
-        c.cast(pa.int64()).to_pylist() if pa.types.is_timestamp(c.type) else c.to_pylist()
-        for c in table.columns
-    ]
-    return list(map(Event._make, zip(*columns, strict=True)))
+    return from_table(table)

@@ -2,63 +2,44 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from etf_pipeline.errors import CorruptFileError, EtfError, EventFormatError, TamperError
+from etf_pipeline.errors import CorruptFileError, EtfError, EventFormatError
 from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.model.state import SystemState
-from etf_pipeline.events.model.types import CHANNELS, REGISTRY
-from etf_pipeline.events.proof.archive import archived_chain, check_seam
+from etf_pipeline.events.model.types import REGISTRY
+from etf_pipeline.events.proof.archive import Archive
+from etf_pipeline.events.proof.archiving import read_all
+from etf_pipeline.events.proof.checks import Check, first_few
+from etf_pipeline.events.protocol import Events
 from etf_pipeline.model.schemas import HISTORY, RAW
 from etf_pipeline.store.hashing import file_hash
+from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.reader import file_info
 
-if TYPE_CHECKING:
-    from etf_pipeline.library.system import ETFSystem
 
-_SHOWN = 5
-_LATE = 0.5
-
-
-@dataclass(frozen=True)
-class Check:
-    """One check: its name, whether it holds, and what was found."""
-
-    name: str
-    ok: bool
-    detail: str
-
-
-def verify(system: ETFSystem) -> list[Check]:
+def verify(events: Events, layout: Layout) -> list[Check]:
     """Every check of a store's events, in order."""
-    checks = [_chain(system), _archive(system)]
+    archive = Archive(layout)
+    checks = [_chain(events, archive), _archive(archive)]
     state = SystemState()
     bad: list[str] = []
-    upto = system.recorder.log.last_recorded_before(2**62)
+    upto = events.log.last()
     try:
-        for batch in system.events():
+        for batch in read_all(events, archive):
             state.apply(batch)
             bad += _unreadable(batch)
     except EtfError as error:
         return [*checks, Check("events readable", False, str(error))]
-    names = _first(bad) if bad else f"{len(state)} events, each once"
+    names = first_few(bad) if bad else f"{len(state)} events, each once"
     checks.append(Check("events readable", not bad, names))
-    checks.append(_sent(system, state, upto))
-    if system.mode == "kafka" and system.recorder.settings.event_store_retention_days > 0:
-        checks.append(_archived_in_time(system))
-    checks += [_batches(system, state), _histories(system, state)]
-    return checks
+    checks += events.delivery_checks(archive, state.event_ids, upto)
+    return [*checks, _batches(layout, state), _histories(layout, state)]
 
 
-def _chain(system: ETFSystem) -> Check:
+def _chain(events: Events, archive: Archive) -> Check:
     try:
-        found = system.recorder.log.verify()
-        seq, anchor = system.recorder.log.anchor()
-        if system.mode == "embedded" and archived_chain(system.archive, seq) != anchor:
-            raise TamperError(f"{system.archive.root}: does not lead up to the log")
+        found = events.verify_log(archive)
     except EtfError as error:
         return Check("log untouched", False, str(error))
     return Check("log untouched", True, f"{found.events} events, head {found.head}")
@@ -72,76 +53,36 @@ def _unreadable(batch: list[Event]) -> Iterator[str]:
             yield f"{event.id}: {error}"
 
 
-def _archive(system: ETFSystem) -> Check:
+def _archive(archive: Archive) -> Check:
     try:
-        files = system.archive.files()
-        n = sum(len(batch) for batch in system.archive.read())
+        files = archive.files()
+        n = sum(len(batch) for batch in archive.read())
     except EtfError as error:
         return Check("archive untouched", False, str(error))
     return Check("archive untouched", True, f"{n} events in {len(files)} files")
 
 
-def _sent(system: ETFSystem, state: SystemState, upto: int) -> Check:
-    """Whether all that was recorded here up to number `upto` is among what was read."""
-    if system.mode != "kafka":
-        return Check("all sent", True, "nothing is to be sent in this mode")
-    there = state.event_ids
-    gone = [
-        e.id
-        for batch in system.recorder.log.read()
-        for e in batch
-        if e.position <= upto and e.id not in there
-    ]
-    if gone:
-        text = f"Kafka confirmed {len(gone)} events and has them no longer; they are sent again"
-        return Check("all sent", False, f"{text} while any process that records is open")
-    waiting = system.recorder.log.count_pending()
-    if not waiting:
-        return Check("all sent", True, "every event of this machine is in Kafka or the archive")
-    return Check("all sent", False, f"{waiting} events wait for Kafka; none is lost")
-
-
-def _archived_in_time(system: ETFSystem) -> Check:
-    """Whether the archive is far enough ahead of the brokers' retention."""
-    days = system.recorder.settings.event_store_retention_days
-    late = []
-    try:
-        start = check_seam(system.store, system.archive)
-        reader = system.recorder.kafka.reader
-        for (channel, partition), (low, high) in reader.ranges(CHANNELS).items():
-            first = max(low, start.get((channel, partition), 0))
-            event = reader.event_at(channel, partition, first) if first < high else None
-            if event is not None:
-                age = (dt.datetime.now(dt.UTC) - event.recorded).total_seconds() / 86_400
-                if age > _LATE * days:
-                    late.append(f"{channel}[{partition}]: {age:.0f} days old of {days}")
-    except EtfError as error:
-        return Check("archived in time", False, str(error))
-    text = "run `etf events archive`: " + _first(late) if late else "well before retention"
-    return Check("archived in time", not late, text)
-
-
-def _batches(system: ETFSystem, state: SystemState) -> Check:
+def _batches(layout: Layout, state: SystemState) -> Check:
     named = {
         (b.partition, b.batch_id): b.batch_hash for e in state.etfs.values() for b in e.batches
     }
     bad = []
     for (partition, batch_id), digest in sorted(named.items()):
-        path = system.layout.of(RAW, partition, batch_id)
+        path = layout.of(RAW, partition, batch_id)
         if not path.exists():
             bad.append(f"{path} is gone")
         elif digest is not None and file_hash(path) != digest:
             bad.append(f"{path} was changed")
-    text = _first(bad) if bad else f"{len(named)} batches, as collected"
+    text = first_few(bad) if bad else f"{len(named)} batches, as collected"
     return Check("raw batches whole", not bad, text)
 
 
-def _histories(system: ETFSystem, state: SystemState) -> Check:
+def _histories(layout: Layout, state: SystemState) -> Check:
     bad, n = [], 0
     for ticker, etf in state.etfs.items():
         if etf.updated is None:
             continue
-        path = system.layout.of(HISTORY, ticker)
+        path = layout.of(HISTORY, ticker)
         n += 1
         try:
             held = file_info(path).content_hash
@@ -153,10 +94,5 @@ def _histories(system: ETFSystem, state: SystemState) -> Check:
             continue
         if held != etf.updated.content_hash:
             bad.append(f"{ticker}: its history is not the newest one that an event tells of")
-    text = _first(bad) if bad else f"{n} histories, as the newest events say"
+    text = first_few(bad) if bad else f"{n} histories, as the newest events say"
     return Check("histories as recorded", not bad, text)
-
-
-def _first(problems: list[str]) -> str:
-    more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-    return "; ".join(problems[:_SHOWN]) + more

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from etf_pipeline.events.log.copy import copy_log
 from etf_pipeline.orchestration.assets.declared import OWNERS, deps
 from etf_pipeline.orchestration.automation import WHEN_INPUTS_CHANGE
 from etf_pipeline.orchestration.metadata import markdown_table, materialised
@@ -9,7 +10,6 @@ from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.steps import catalogue
 from etf_pipeline.steps import reports as pages
 from etf_pipeline.steps.derived import Assumptions
-from etf_pipeline.steps.log_copy import copy_log
 from etf_pipeline.steps.report_inputs import report_inputs
 
 _VIEWS = catalogue.described_views()

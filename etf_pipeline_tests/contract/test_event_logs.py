@@ -1,16 +1,16 @@
-"""One suite for every event store: append, read, order, bounds, duplicates."""
+"""One suite for every log of events: append, read, order, bounds, duplicates."""
 
 import datetime as dt
 import threading
 
 import pytest
 
-from etf_pipeline.events.kafka.store import KafkaEventStore
-from etf_pipeline.events.log.sqlite import SqliteEventStore
+from etf_pipeline.events.kafka.log import KafkaLog
+from etf_pipeline.events.log.sqlite import SqliteLog
 from etf_pipeline.events.model.envelope import micros
 from etf_pipeline.events.model.state import fold
-from etf_pipeline.events.model.types import CHANNELS, DATA, PORTFOLIO, QUERY
-from etf_pipeline.events.store import EventStore, NoEventStore
+from etf_pipeline.events.model.types import DATA, PORTFOLIO, QUERY
+from etf_pipeline.events.protocol import EventLog
 from etf_pipeline_tests.conftest import BROKERS
 from etf_pipeline_tests.events_support import (
     T0,
@@ -23,13 +23,13 @@ from etf_pipeline_tests.events_support import (
 )
 
 
-@pytest.fixture(params=["embedded", *BROKERS])
+@pytest.fixture(params=["sqlite", *BROKERS])
 def store(request, tmp_path):
-    if request.param == "embedded":
-        made: EventStore = SqliteEventStore(tmp_path / "events.sqlite")
+    if request.param == "sqlite":
+        made: EventLog = SqliteLog(tmp_path / "events.sqlite")
     else:
         servers = request.getfixturevalue("shared_brokers")(request.param).servers
-        made = KafkaEventStore(kafka_settings(servers))
+        made = KafkaLog(kafka_settings(servers))
         made.ensure_topics()
     yield made
     made.close()
@@ -147,10 +147,15 @@ def test_events_with_any_text_survive(store):
     assert back.payload() == event.payload()
 
 
-def test_no_store_records_nothing_and_says_so():
-    store = NoEventStore()
-    (delivery,) = store.append([query()])
-    assert not delivery.ok
-    assert "EVENT_STORE_TYPE" in delivery.error
-    assert list(store.read(CHANNELS)) == []
-    store.close()
+def test_what_is_there_lies_within_the_ranges(store):
+    before = store.ranges()
+    store.append([*queries(30), collected("VAS", "b"), optimised("p", 0.5)])
+    after = store.ranges()
+    found = [e for batch in store.read() for e in batch]
+    assert len(found) == 32
+    for e in found:
+        low, high = after[(e.channel, e.partition)]
+        assert low <= e.position < high
+        assert e.position >= before[(e.channel, e.partition)][1]
+    assert set(after) == set(before)
+    assert {c for c, _ in store.ranges([QUERY])} == {QUERY}

@@ -10,10 +10,10 @@ import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 
-from etf_pipeline.events.log.sqlite import SqliteEventStore
+from etf_pipeline.events.log.sqlite import SqliteLog
 from etf_pipeline.events.model.envelope import Event
+from etf_pipeline.events.model.table import to_table
 from etf_pipeline.events.model.types import CHANNELS
-from etf_pipeline.events.proof.archive import to_table
 from etf_pipeline.model.schemas import EVENTS
 from etf_pipeline.store.event_marks import copied, logged
 from etf_pipeline.store.layout import Layout
@@ -22,7 +22,7 @@ from etf_pipeline.store.writer import publish, write_text
 EVENTS_PER_FILE = 20_000
 
 
-def copy_log(layout: Layout) -> None:
+def copy_log(layout: Layout, per_file: int = EVENTS_PER_FILE) -> None:
     """Bring the copy up to date, if it is not; the caller holds the catalogue's lock."""
     newest, before = logged(layout), copied(layout)
     if newest == before:
@@ -32,37 +32,33 @@ def copy_log(layout: Layout) -> None:
     if done == 0:  # none, or another log than the one that was copied
         _remove(folder.glob("*.parquet"))
     if newest:
-        _copy(layout.event_log, folder, done)
+        _copy(layout.event_log, folder, done, per_file)
     # As of before the events were read: at worst the newest file is written once more.
     write_text(layout.event_log_copied, newest)
 
 
-def _copy(source: Path, folder: Path, done: int) -> None:
-    log = SqliteEventStore(source)
+def _copy(source: Path, folder: Path, done: int, per_file: int) -> None:
+    log = SqliteLog(source)
     try:
-        first = done + 1 - (done + 1) % EVENTS_PER_FILE
-        pending: list[Event] = []
+        first = done + 1 - (done + 1) % per_file
+        held: list[Event] = []
         for batch in log.read(start=dict.fromkeys(((c, 0) for c in CHANNELS), first)):
             for event in batch:
-                if pending and _file(pending[0]) != _file(event):
-                    _publish(folder, pending)
-                    pending = []
-                pending.append(event)
-        if pending:
-            _publish(folder, pending)
+                if held and held[0].position // per_file != event.position // per_file:
+                    _publish(folder, held, per_file)
+                    held = []
+                held.append(event)
+        if held:
+            _publish(folder, held, per_file)
         pruned = log.anchor()[0]
     finally:
         log.close()
     # What was pruned is in the archive, which the view reads too.
-    _remove(p for p in folder.glob("*.parquet") if int(p.stem) + EVENTS_PER_FILE <= pruned + 1)
+    _remove(p for p in folder.glob("*.parquet") if int(p.stem) + per_file <= pruned + 1)
 
 
-def _file(event: Event) -> int:
-    return event.position // EVENTS_PER_FILE
-
-
-def _publish(folder: Path, events: list[Event]) -> None:
-    name = f"{_file(events[0]) * EVENTS_PER_FILE:012d}.parquet"
+def _publish(folder: Path, events: list[Event], per_file: int) -> None:
+    name = f"{events[0].position // per_file * per_file:012d}.parquet"
     publish(folder / name, EVENTS, to_table(events))
 
 

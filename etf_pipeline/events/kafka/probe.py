@@ -1,4 +1,4 @@
-"""Which mode events are in, told within 100 ms whatever the network does."""
+"""Does Kafka answer? Told within 100 ms whatever the network does."""
 
 from __future__ import annotations
 
@@ -7,36 +7,12 @@ import ssl
 import struct
 import threading
 import time
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Literal
 
-from etf_pipeline.events.settings import EventSettings, client_config
+from etf_pipeline.events.settings import client_config
 
-Mode = Literal["kafka", "embedded", "none"]
 PROBE_SECONDS = 0.08
 _CORRELATION = 0x45544650
-
-
-@dataclass(frozen=True)
-class Detected:
-    """The mode, and why it is not the one that was hoped for (None when it is)."""
-
-    mode: Mode
-    reason: str | None = None
-
-
-def detect_mode(settings: EventSettings) -> Detected:
-    """`auto` is Kafka when it is set and answers, else none; the others are what they say."""
-    if settings.event_store_type != "auto":
-        return Detected(settings.event_store_type)
-    servers = settings.kafka_bootstrap_servers
-    if servers is None:
-        return Detected("none")
-    reason = probe(servers)
-    if reason is None:
-        return Detected("kafka")
-    return Detected("none", f"Kafka at {servers} {reason}")
 
 
 def probe(servers: str, seconds: float = PROBE_SECONDS) -> str | None:

@@ -1,4 +1,4 @@
-"""The relay on a real Dagster instance; numbers are those of the event case list."""
+"""The tailer on a real Dagster instance; numbers are those of the event case list."""
 
 import datetime as dt
 import json
@@ -7,12 +7,14 @@ import time
 import dagster as dg
 import pytest
 
+from etf_pipeline.events.factory import open_events
 from etf_pipeline.events.model.envelope import LINEAGE_TYPE
 from etf_pipeline.events.model.state import fold
 from etf_pipeline.events.model.types import LINEAGE
-from etf_pipeline.events.recorder import Recorder
+from etf_pipeline.events.modes.embedded import Embedded
+from etf_pipeline.events.orchestrator import LogRecord
 from etf_pipeline.events.settings import load_event_settings
-from etf_pipeline.events.tailer import Cursor, LogRecord, Relay
+from etf_pipeline.events.tailer import Cursor, Tailer
 from etf_pipeline.model.outcomes import Outcome
 from etf_pipeline.model.schemas import HISTORY, RAW
 from etf_pipeline.orchestration.build import build_definitions
@@ -32,17 +34,17 @@ def instance(tmp_path):
 
 
 @pytest.fixture
-def made_relay(tmp_path, instance):
+def made_tailer(tmp_path, instance):
     recorders = []
 
     def make(settings=None, log=None):
-        recorder = Recorder(
+        recorder = open_events(
             tmp_path / "store",
             settings or embedded_settings(event_relay_start="beginning"),
-            forward=False,
+            publish=False,
         )
         recorders.append(recorder)
-        return Relay(Layout(tmp_path / "store"), recorder, log or DagsterLog(instance)), recorder
+        return Tailer(Layout(tmp_path / "store"), recorder, log or DagsterLog(instance)), recorder
 
     yield make
     for recorder in recorders:
@@ -78,12 +80,12 @@ def relayed_tickers(recorder):
     return [e.subject for b in recorder.log.read() for e in b if e.type == "ETFDataCollected"]
 
 
-def test_a_whole_run_becomes_events(tmp_path, instance, made_relay):
+def test_a_whole_run_becomes_events(tmp_path, instance, made_tailer):
     pipeline = make_pipeline(tmp_path)
     assert execute(pipeline, instance, "ingest", "XASX").success
     assert execute(pipeline, instance, "derive").success
-    relay, recorder = made_relay()
-    tick = relay.tick()
+    tailer, recorder = made_tailer()
+    tick = tailer.tick()
     assert (tick.behind, tick.problem) == (0, None)
     state = fold(recorder.log.read())
     assert state.types == {}
@@ -111,21 +113,21 @@ def test_a_whole_run_becomes_events(tmp_path, instance, made_relay):
         mine = {r["ticker"]: r["weight"] for r in weights if r["portfolio"] == name}
         assert found.weights == mine
     assert set(state.portfolios) == {"pair", "calm"}
-    again = relay.tick()
+    again = tailer.tick()
     assert again.relayed == 0
     assert fold(recorder.log.read()) == state
 
 
-def test_18_every_materialisation_between_two_ticks(tmp_path, instance, made_relay):
+def test_18_every_materialisation_between_two_ticks(tmp_path, instance, made_tailer):
     layout = Layout(tmp_path / "store")
-    relay, recorder = made_relay(log=RunlessLog(instance))
-    relay.tick()
+    tailer, recorder = made_tailer(log=RunlessLog(instance))
+    tailer.tick()
     wanted = materialise(instance, layout, 7)
-    relay.tick()
+    tailer.tick()
     assert relayed_tickers(recorder) == wanted
     wanted += materialise(instance, layout, 5, first=7)
-    relay.tick()
-    relay.tick()
+    tailer.tick()
+    tailer.tick()
     assert relayed_tickers(recorder) == wanted
 
 
@@ -138,119 +140,132 @@ class Delayed(RunlessLog):
         return [r for r in super().records(after, limit) if r.storage_id not in self.hidden]
 
 
-def test_19_an_id_that_becomes_visible_after_a_greater_one(tmp_path, instance, made_relay):
+def test_19_an_id_that_becomes_visible_after_a_greater_one(tmp_path, instance, made_tailer):
     log = Delayed(instance)
-    relay, recorder = made_relay(log=log)
-    relay.tick()
+    tailer, recorder = made_tailer(log=log)
+    tailer.tick()
     wanted = materialise(instance, Layout(tmp_path / "store"), 8)
     late = log.records(0, 100)[6].storage_id
     log.hidden = frozenset({late})
-    relay.tick()
+    tailer.tick()
     assert relayed_tickers(recorder) == wanted[:6] + wanted[7:]
     log.hidden = frozenset()
-    relay.tick()
+    tailer.tick()
     found = relayed_tickers(recorder)
     assert sorted(found) == wanted
     assert len(found) == len(set(found))
 
 
-def test_20_a_first_tick_starts_at_the_head(tmp_path, instance, made_relay):
+def test_20_a_first_tick_starts_at_the_head(tmp_path, instance, made_tailer):
     layout = Layout(tmp_path / "store")
     materialise(instance, layout, 50)
-    relay, recorder = made_relay(embedded_settings(), RunlessLog(instance))
-    tick = relay.tick()
+    tailer, recorder = made_tailer(embedded_settings(), RunlessLog(instance))
+    tick = tailer.tick()
     assert tick.relayed == 0
     head = Cursor.load(tick.cursor).position
     assert head == DagsterLog(instance).head()
     fresh = materialise(instance, layout, 3, first=50)
-    relay.tick(tick.cursor)
+    tailer.tick(tick.cursor)
     assert relayed_tickers(recorder) == fresh
 
 
-def test_20_a_first_tick_starts_at_a_chosen_time(tmp_path, instance, made_relay):
+def test_20_a_first_tick_starts_at_a_chosen_time(tmp_path, instance, made_tailer):
     layout = Layout(tmp_path / "store")
     materialise(instance, layout, 5)
     time.sleep(0.01)
     chosen = dt.datetime.now(dt.UTC).isoformat()
     fresh = materialise(instance, layout, 5, first=5)
-    relay, recorder = made_relay(embedded_settings(event_relay_start=chosen), RunlessLog(instance))
-    relay.tick()
+    tailer, recorder = made_tailer(
+        embedded_settings(event_relay_start=chosen), RunlessLog(instance)
+    )
+    tailer.tick()
     assert relayed_tickers(recorder) == fresh
 
 
-def test_21_a_broker_that_hangs_during_a_tick(tmp_path, instance, made_relay):
+def test_21_a_broker_that_hangs_during_a_tick(tmp_path, instance, made_tailer):
     """The tick ends in time, the cursor stays at what is confirmed, and nothing is lost."""
     with new_broker("noida-db", tmp_path / "broker") as broker:
         layout = Layout(tmp_path / "store")
         settings = kafka_settings(broker.servers, event_relay_start="beginning")
-        relay, recorder = made_relay(settings, RunlessLog(instance))
+        tailer, recorder = made_tailer(settings, RunlessLog(instance))
         wanted = materialise(instance, layout, 4)
-        first = relay.tick(seconds=10)
+        first = tailer.tick(seconds=10)
         assert (first.records, first.pending) == (4, 0)
         wanted += materialise(instance, layout, 4, first=4)
         broker.pause()
         started = time.monotonic()
-        stuck = relay.tick(first.cursor, seconds=3)
+        stuck = tailer.tick(first.cursor, seconds=3)
         assert time.monotonic() - started < 20
         assert Cursor.load(stuck.cursor).position == Cursor.load(first.cursor).position
         assert stuck.behind == 4
         assert stuck.problem
         broker.resume()
-        done = relay.tick(stuck.cursor, seconds=15)
+        done = tailer.tick(stuck.cursor, seconds=15)
         assert (done.behind, done.pending, done.problem) == (0, 0, None)
-        found = [e.subject for b in recorder.kafka.read() for e in b]
+        found = [e.subject for b in recorder.read() for e in b]
         assert sorted(set(found)) == wanted
-        assert len(fold(recorder.kafka.read())) == 8
+        assert len(fold(recorder.read())) == 8
 
 
-def test_22_five_hundred_behind_drain_in_the_fewest_batches(tmp_path, instance, made_relay):
+class Counting(Embedded):
+    """The embedded events, which count what they are given at a time."""
+
+    def __init__(self, layout, settings):
+        super().__init__(layout, settings)
+        self.batches = []
+
+    def append(self, events, facts=None):
+        self.batches.append(len(events))
+        super().append(events, facts)
+
+
+def test_22_five_hundred_behind_drain_in_the_fewest_batches(tmp_path, instance):
     layout = Layout(tmp_path / "store")
-    relay, recorder = made_relay(log=RunlessLog(instance))
+    settings = embedded_settings(event_relay_start="beginning")
+    recorder = Counting(layout, settings)
     wanted = materialise(instance, layout, 500)
-    batches = []
-    record = recorder.record
-    recorder.record = lambda events, facts=None: (batches.append(len(events)), record(events))
-    tick = relay.tick()
+    tick = Tailer(layout, recorder, RunlessLog(instance)).tick()
     assert relayed_tickers(recorder) == wanted
-    total = sum(batches)  # collected and lineage events
-    assert len(batches) == -(-total // 2000)
+    total = sum(recorder.batches)  # collected and lineage events
+    assert len(recorder.batches) == -(-total // 2000)
     assert tick.behind == 0
     status = json.loads(recorder.log.fact("relay_status"))
     assert status["behind"] == 0
+    recorder.close()
 
 
-def test_lag_is_told_when_time_runs_out(tmp_path, instance, made_relay):
-    relay, recorder = made_relay(log=RunlessLog(instance))
+def test_lag_is_told_when_time_runs_out(tmp_path, instance, made_tailer):
+    tailer, recorder = made_tailer(log=RunlessLog(instance))
     materialise(instance, Layout(tmp_path / "store"), 10)
-    tick = relay.tick(seconds=0.0)
+    tick = tailer.tick(seconds=0.0)
     assert tick.behind == 10
     assert "10 behind" in tick.summary
     assert json.loads(recorder.log.fact("relay_status"))["behind"] == 10
 
 
-def test_the_lower_of_two_cursors_counts(tmp_path, instance, made_relay):
+def test_the_lower_of_two_cursors_counts(tmp_path, instance, made_tailer):
     """Reset in the UI, or lost with the event file: read again, nothing twice."""
-    relay, recorder = made_relay(log=RunlessLog(instance))
+    tailer, recorder = made_tailer(log=RunlessLog(instance))
     wanted = materialise(instance, Layout(tmp_path / "store"), 5)
-    relay.tick()
-    again = relay.tick(Cursor(0, 0).dump())
+    tailer.tick()
+    again = tailer.tick(Cursor(0, 0).dump())
     assert again.records == 5
     assert relayed_tickers(recorder) == wanted
 
 
-def test_a_run_that_fails_as_a_whole_is_an_event(tmp_path, instance, made_relay):
+def test_a_run_that_fails_as_a_whole_is_an_event(tmp_path, instance, made_tailer):
     pipeline = make_pipeline(tmp_path, source="files:" + str(tmp_path / "nothing"))
     result = execute(pipeline, instance, "ingest", "XASX")
     assert not result.success
-    relay, recorder = made_relay()
-    relay.tick()
+    tailer, recorder = made_tailer()
+    tailer.tick()
     state = fold(recorder.log.read())
     failed = [e.failed for e in state.etfs.values() if e.failed is not None]
     assert failed
     assert all(f.run_id == result.run_id and f.reason for f in failed)
 
 
-def test_a_run_that_dies_before_any_outcome_names_its_partition(tmp_path, instance, made_relay):
+def test_a_run_that_dies_before_any_outcome_names_its_partition(tmp_path, instance, made_tailer):
     def broken(*_):
         raise RuntimeError("no such planet")
 
@@ -258,17 +273,17 @@ def test_a_run_that_dies_before_any_outcome_names_its_partition(tmp_path, instan
     pipeline.source = broken
     result = execute(pipeline, instance, "ingest", "XASX")
     assert not result.success
-    relay, recorder = made_relay()
-    relay.tick()
+    tailer, recorder = made_tailer()
+    tailer.tick()
     (failed,) = [e.failed for e in fold(recorder.log.read()).etfs.values()]
     assert failed.whole_run
     assert failed.ticker == failed.partition == "XASX"
     assert "no such planet" in failed.reason
-    relay.tick(Cursor(0, 0).dump())
+    tailer.tick(Cursor(0, 0).dump())
     assert len(fold(recorder.log.read())) == 1
 
 
-def test_partial_failures_are_events_of_their_tickers(tmp_path, instance, made_relay, yahoo):
+def test_partial_failures_are_events_of_their_tickers(tmp_path, instance, made_tailer, yahoo):
     from etf_pipeline_tests.support import asx_days, bars, walk, yahoo_rows
     from etf_pipeline_tests.yahoo_standin import Series
 
@@ -277,8 +292,8 @@ def test_partial_failures_are_events_of_their_tickers(tmp_path, instance, made_r
     yahoo.series["VGS.AX"] = Series(yahoo_rows(bars(days, walk(300))), currency="USD")
     pipeline = make_pipeline(tmp_path, source="yahoo", yahoo_url=yahoo.url)
     execute(pipeline, instance, "ingest", "XASX")
-    relay, recorder = made_relay()
-    relay.tick()
+    tailer, recorder = made_tailer()
+    tailer.tick()
     etfs = fold(recorder.log.read()).etfs
     assert etfs["VAS"].updated is not None
     assert "USD" in etfs["VGS"].rejected.reason
@@ -299,12 +314,12 @@ def lineage(recorder):
     return [json.loads(e.data) for b in recorder.log.read([LINEAGE]) for e in b]
 
 
-def test_openlineage_runs(tmp_path, instance, made_relay):
+def test_openlineage_runs(tmp_path, instance, made_tailer):
     pipeline = make_pipeline(tmp_path)
     run = execute(pipeline, instance, "ingest", "XASX")
     derived = execute(pipeline, instance, "derive")
-    relay, recorder = made_relay()
-    relay.tick()
+    tailer, recorder = made_tailer()
+    tailer.tick()
     events = lineage(recorder)
     by_job = {}
     for e in events:
@@ -340,20 +355,20 @@ def test_openlineage_runs(tmp_path, instance, made_relay):
     assert derived.run_id in {e["run"]["runId"] for e in events}
 
 
-def test_openlineage_failure_carries_the_message(tmp_path, instance, made_relay):
+def test_openlineage_failure_carries_the_message(tmp_path, instance, made_tailer):
     pipeline = make_pipeline(tmp_path, source="files:" + str(tmp_path / "nothing"))
     execute(pipeline, instance, "ingest", "XASX")
-    relay, recorder = made_relay()
-    relay.tick()
+    tailer, recorder = made_tailer()
+    tailer.tick()
     (failure,) = [e for e in lineage(recorder) if e["eventType"] == "FAIL"]
     assert failure["run"]["facets"]["errorMessage"]["message"]
 
 
-def test_openlineage_has_its_own_switch(tmp_path, instance, made_relay, monkeypatch):
+def test_openlineage_has_its_own_switch(tmp_path, instance, made_tailer, monkeypatch):
     monkeypatch.setenv("OPENLINEAGE_DISABLED", "true")
     execute(make_pipeline(tmp_path), instance, "ingest", "XASX")
-    relay, recorder = made_relay()
-    relay.tick()
+    tailer, recorder = made_tailer()
+    tailer.tick()
     assert lineage(recorder) == []
     assert LINEAGE_TYPE not in recorder.log.counts()
     assert len(fold(recorder.log.read())) == 6
@@ -380,9 +395,9 @@ def test_the_sensor_relays_and_tells_its_lag(tmp_path, instance, monkeypatch):
     execute(pipeline, instance, "ingest", "XASX")
     _, second = sensor_tick(pipeline, instance, first.cursor)
     assert "0 behind" in second.skip_message
-    assert len(fold(pipeline.recorder.log.read())) == 6
+    assert len(fold(pipeline.events.log.read())) == 6
     assert Cursor.load(second.cursor).position > Cursor.load(first.cursor).position
-    pipeline.recorder.close(0)
+    pipeline.events.close(0)
 
 
 def test_the_sensor_is_off_in_direct_mode(tmp_path, instance):

@@ -1,0 +1,132 @@
+"""Kafka's topics as a log: sent in order, and delivery that can be trusted."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message
+
+from etf_pipeline.errors import EventError
+from etf_pipeline.events.kafka.client import base_config, in_words
+from etf_pipeline.events.kafka.patience import Patience
+from etf_pipeline.events.kafka.producer import ProducerLease, WarmProducer
+from etf_pipeline.events.kafka.reader import KafkaReader
+from etf_pipeline.events.kafka.topics import ensure_topics, topic_name
+from etf_pipeline.events.model.envelope import LINEAGE_TYPE, Event, to_kafka
+from etf_pipeline.events.model.places import Batches, Delivery, Key, Range
+from etf_pipeline.events.model.types import CHANNELS
+from etf_pipeline.events.settings import EventSettings
+
+
+class KafkaLog:
+    """Events in Kafka topics, one per channel; key is the subject."""
+
+    def __init__(self, settings: EventSettings, patience: Patience | None = None) -> None:
+        self.settings = settings
+        self.patience = patience or Patience()
+        self.config = base_config(settings)
+        self.reader = KafkaReader(settings, self.config, self.patience)
+        self.producer = ProducerLease(self.config)
+        self._topics_ready = False
+
+    def append(self, events: Sequence[Event], timeout: float = 15.0) -> list[Delivery]:
+        """Send in order and wait for every delivery report, at most `timeout` seconds.
+
+        After a failure the producer is dropped with all that it still held, so that what the
+        broker has of these events is, for each subject, a prefix of them.
+        """
+        if not events:
+            return []
+        deadline = time.monotonic() + timeout
+        found: list[Delivery | None] = [None] * len(events)
+        done, left = threading.Event(), [len(events)]
+
+        def report(i: int) -> Any:
+            def on_delivery(error: KafkaError | None, message: Message) -> None:
+                if error is None:
+                    found[i] = Delivery(message.partition() or 0, message.offset() or 0)
+                else:
+                    found[i] = Delivery(-1, -1, error.str())
+                left[0] -= 1
+                if left[0] == 0:
+                    done.set()
+
+            return on_delivery
+
+        try:
+            self.ensure_topics(max(0.1, deadline - time.monotonic()))
+            warm = self.producer.get()
+            for i, event in enumerate(events):
+                self._produce(warm, event, report(i), deadline)
+            finished = done.wait(max(0.0, deadline - time.monotonic()))
+        except (KafkaException, EventError) as error:
+            self.drop_producer()
+            return [d or Delivery(-1, -1, in_words(error)) for d in found]
+        failed = not finished or any(d is None or not d.ok for d in found)
+        if failed or warm.broken:
+            self.drop_producer()
+        return [d or Delivery(-1, -1, f"no answer within {timeout:g} s") for d in found]
+
+    def _produce(self, warm: WarmProducer, event: Event, callback: Any, deadline: float) -> None:
+        if event.type == LINEAGE_TYPE:
+            headers = {"content-type": b"application/json", "etf_id": event.id.encode()}
+            key, value = event.subject, event.data.encode()
+        else:
+            message = to_kafka(event)
+            headers, key, value = message.headers, event.subject, message.value
+        while True:
+            try:
+                warm.producer.produce(
+                    topic_name(self.settings, event.channel),
+                    value,
+                    key,
+                    on_delivery=callback,
+                    headers=list(headers.items()),
+                )
+                return
+            except BufferError:
+                if time.monotonic() > deadline or warm.broken:
+                    raise EventError("the producer's queue stays full") from None
+                time.sleep(0.005)
+
+    def connection(self) -> tuple[int, int]:
+        """Which producer there is and how often it lost a broker; equal while nothing was lost."""
+        warm = self.producer.get()
+        return warm.number, warm.losses
+
+    def drop_producer(self) -> None:
+        """Discard the producer of this process; the next append makes another."""
+        self._topics_ready = False
+        self.producer.drop()
+
+    def ensure_topics(self, timeout: float | None = None, *, again: bool = False) -> None:
+        """Make the topics that are not there. Asks once only, unless `again`.
+
+        Raises:
+            EventError: the brokers cannot be reached, or refuse.
+        """
+        if self._topics_ready and not again:
+            return
+        wait = self.patience.ask if timeout is None else timeout
+        ensure_topics(self.settings, self.config, wait, warn=not again)
+        self._topics_ready = True
+
+    def read(
+        self,
+        channels: Sequence[str] = CHANNELS,
+        start: dict[Key, int] | None = None,
+        from_us: int | None = None,
+    ) -> Batches:
+        """Everything below the end offsets of this moment, in order within a partition."""
+        return self.reader.read(channels, start, from_us)
+
+    def ranges(self, channels: Sequence[str] = CHANNELS) -> dict[Key, Range]:
+        """Low and high offset of every partition."""
+        return self.reader.ranges(channels)
+
+    def close(self) -> None:
+        """Let go of the producer; it ends with its last user in this process."""
+        self.producer.release()

@@ -1,0 +1,27 @@
+"""Where events lie: channel, partition and position."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from etf_pipeline.events.model.envelope import Event
+
+Batches = Iterator[list[Event]]
+# Channel and partition; the local log has one partition, 0.
+Key = tuple[str, int]
+# The first position there is, and the one after the last.
+Range = tuple[int, int]
+
+
+class Delivery(NamedTuple):
+    """Where an appended event went; `error` says why it went nowhere."""
+
+    partition: int
+    position: int
+    error: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the event is in the log."""
+        return self.error is None

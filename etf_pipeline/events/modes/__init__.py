@@ -1,0 +1,1 @@
+"""What becomes of events: one module per mode, each an implementation of `protocol.Events`."""

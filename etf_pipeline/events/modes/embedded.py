@@ -1,0 +1,133 @@
+"""Events in one SQLite file, `events/events.sqlite`: what is recorded is what is read."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Sequence, Set
+
+from etf_pipeline.errors import TamperError
+from etf_pipeline.events import retention
+from etf_pipeline.events.log.sqlite import SqliteLog
+from etf_pipeline.events.model.chain import Verified
+from etf_pipeline.events.model.envelope import Event
+from etf_pipeline.events.model.places import Batches, Key, Range
+from etf_pipeline.events.model.types import CHANNELS, LINEAGE
+from etf_pipeline.events.modes.local import Local
+from etf_pipeline.events.proof.archive import Archive, ArchiveReport, archived_chain
+from etf_pipeline.events.proof.archiving import archive_events
+from etf_pipeline.events.proof.checks import Check
+from etf_pipeline.events.proof.projections import Projections, project_log
+from etf_pipeline.events.settings import EventSettings
+
+_PAUSE_SECONDS = 0.5
+
+
+class Embedded(Local):
+    """The local log alone."""
+
+    name = "embedded"
+    recording = True
+
+    @staticmethod
+    def examine(settings: EventSettings) -> str:
+        """In words: whether all is well."""
+        return "embedded"
+
+    def describe(self) -> str:
+        """In words: where events go."""
+        return f"{self.name} (SQLite): calls and runs are recorded"
+
+    def append(self, events: Sequence[Event], facts: dict[str, str] | None = None) -> None:
+        """Keep events; they are on disk when this returns."""
+        self.log.append(events, facts=facts)
+
+    def read(
+        self,
+        channels: Sequence[str] = CHANNELS,
+        start: dict[Key, int] | None = None,
+        from_us: int | None = None,
+    ) -> Batches:
+        """Events in order of recording, up to the last one there is now."""
+        return self.log.read(channels, start, from_us)
+
+    def ranges(self, channels: Sequence[str] = CHANNELS) -> dict[Key, Range]:
+        """Numbers of the first event there is and after the last."""
+        return self.log.ranges(channels)
+
+    def pending(self) -> list[Event]:
+        """Nothing waits: what is recorded can be read."""
+        return []
+
+    def count_pending(self) -> int:
+        """Nothing waits."""
+        return 0
+
+    def answers(self) -> bool:
+        """A file always does."""
+        return True
+
+    def drain(self, seconds: float) -> int:
+        """Nothing waits."""
+        return 0
+
+    def confirmed(self, events: Sequence[Event]) -> bool:
+        """Nothing waits once it was recorded."""
+        return True
+
+    def seam(self, archive: Archive) -> dict[Key, int]:
+        """Where the log goes on after the archive."""
+        return {key: after for key, (after, _) in archive.ends(self.name).items()}
+
+    def archive(self, archive: Archive, now: dt.datetime) -> ArchiveReport:
+        """Copy into the archive what it does not have."""
+        # The log is one chain over everything, so everything of it is kept.
+        return archive_events(self, archive, now, (*CHANNELS, LINEAGE))
+
+    def prune(self, archive: Archive) -> int:
+        """Let go of what is older than the retention and in the archive."""
+        safe = max((after - 1 for after, _ in archive.ends(self.name).values()), default=0)
+        return retention.prune(self.log, self.settings.event_store_retention_days, safe)
+
+    def verify_log(self, archive: Archive) -> Verified:
+        """Recompute the hash chain, through the archive where the log was pruned.
+
+        Raises:
+            TamperError: naming the first event that is not what was written.
+        """
+        found = self.log.verify()
+        seq, anchor = self.log.anchor()
+        if archived_chain(archive, self.name, seq) != anchor:
+            raise TamperError(f"{archive.root}: does not lead up to the log")
+        return found
+
+    def delivery_checks(self, archive: Archive, there: Set[str], upto: int) -> list[Check]:
+        """There is nowhere to send to."""
+        return [Check("all sent", True, "nothing is to be sent in this mode")]
+
+    def projector(self, projections: Projections, group: str | None = None) -> LogProjector:
+        """What keeps read models up to date with the log."""
+        return LogProjector(self.log, projections)
+
+
+class LogProjector:
+    """Looks at the log now and then."""
+
+    def __init__(self, log: SqliteLog, projections: Projections) -> None:
+        self._log = log
+        self._projections = projections
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Have `run` end after the batch under way."""
+        self._stopped = True
+
+    def run(self, once: bool = False) -> int:
+        """Take events in; returns how many were new."""
+        taken = 0
+        while True:
+            start = {k: p.next for k, p in self._projections.places().items()}
+            taken += project_log(self._projections, self._log.read(start=start))
+            if once or self._stopped:
+                return taken
+            time.sleep(_PAUSE_SECONDS)

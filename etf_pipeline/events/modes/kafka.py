@@ -1,0 +1,225 @@
+"""Events in Kafka, by way of the local log: an event is on disk before it is sent."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Sequence, Set
+from typing import TYPE_CHECKING
+
+from etf_pipeline.errors import EventError, SettingsError
+from etf_pipeline.events import retention
+from etf_pipeline.events.kafka.patience import Patience
+from etf_pipeline.events.kafka.probe import probe
+from etf_pipeline.events.kafka.publisher import Publisher
+from etf_pipeline.events.model.envelope import Event
+from etf_pipeline.events.model.places import Batches, Key, Range
+from etf_pipeline.events.model.types import CHANNELS
+from etf_pipeline.events.modes.local import Local
+from etf_pipeline.events.proof.archive import Archive, ArchiveReport
+from etf_pipeline.events.proof.archiving import archive_events
+from etf_pipeline.events.proof.checks import Check
+from etf_pipeline.events.proof.delivery import all_sent, archived_in_time
+from etf_pipeline.events.proof.projections import Projections
+from etf_pipeline.events.protocol import EXIT_SECONDS, Projector
+from etf_pipeline.events.settings import EventSettings
+from etf_pipeline.store.layout import Layout
+
+if TYPE_CHECKING:
+    from etf_pipeline.events.kafka.log import KafkaLog
+
+_PROBE_SECONDS = 1.0
+_EVERYTHING = 2**31
+
+
+class Kafka(Local):
+    """The local log as an outbox, and the topics that a publisher sends it to.
+
+    Args:
+        layout: of the store.
+        settings: naming the brokers.
+        publish: whether a thread sends what is recorded; else `drain` does.
+        patience: how long Kafka is waited for.
+    """
+
+    name = "kafka"
+    recording = True
+
+    def __init__(
+        self,
+        layout: Layout,
+        settings: EventSettings,
+        *,
+        publish: bool = True,
+        patience: Patience | None = None,
+    ) -> None:
+        super().__init__(layout, settings)
+        self._publish = publish
+        self._patience = patience
+        self._publisher: Publisher | None = None
+        self._broker: KafkaLog | None = None
+        self._pid = os.getpid()
+        if publish:
+            self.publisher.start()
+
+    @staticmethod
+    def examine(settings: EventSettings) -> str:
+        """In words: whether all is well.
+
+        Raises:
+            EventError: Kafka does not answer.
+        """
+        why = probe(str(settings.kafka_bootstrap_servers), _PROBE_SECONDS)
+        if why is not None:
+            servers = settings.kafka_bootstrap_servers
+            raise EventError(f"Kafka at {servers} {why}; events wait for it")
+        return "kafka"
+
+    def describe(self) -> str:
+        """In words: where events go."""
+        servers = self.settings.kafka_bootstrap_servers
+        return f"{self.name} ({servers}): calls and runs are recorded"
+
+    @property
+    def broker(self) -> KafkaLog:
+        """The topics, as this process reaches them.
+
+        Raises:
+            SettingsError: Kafka's client is not installed.
+        """
+        self._check_fork()
+        if self._broker is None:
+            try:
+                from etf_pipeline.events.kafka.log import KafkaLog
+            except ImportError as error:
+                raise SettingsError(
+                    f"Kafka events need {error.name}: pip install 'etf_pipeline[kafka]'"
+                ) from None
+            self._broker = KafkaLog(self.settings, self._patience)
+        return self._broker
+
+    @property
+    def publisher(self) -> Publisher:
+        """What sends the outbox to Kafka."""
+        self._check_fork()
+        if self._publisher is None:
+            self._publisher = Publisher(self.log, self.broker)
+        return self._publisher
+
+    @property
+    def problem(self) -> str | None:
+        """What keeps events from being sent now."""
+        return self.publisher.problem
+
+    def append(self, events: Sequence[Event], facts: dict[str, str] | None = None) -> None:
+        """Keep events; they are on disk when this returns, and are sent as soon as may be."""
+        self._check_fork()
+        self.log.append(events, facts=facts)
+        if self._publish:
+            self.publisher.start()
+            self.publisher.wake()
+
+    def read(
+        self,
+        channels: Sequence[str] = CHANNELS,
+        start: dict[Key, int] | None = None,
+        from_us: int | None = None,
+    ) -> Batches:
+        """What the topics hold at this moment."""
+        return self.broker.read(channels, start, from_us)
+
+    def ranges(self, channels: Sequence[str] = CHANNELS) -> dict[Key, Range]:
+        """Low and high offset of every partition."""
+        return self.broker.ranges(channels)
+
+    def pending(self) -> list[Event]:
+        """Events that no broker has confirmed, in order."""
+        return self.log.pending(_EVERYTHING)
+
+    def count_pending(self) -> int:
+        """How many these are."""
+        return self.log.count_pending()
+
+    def answers(self) -> bool:
+        """Whether a broker answers."""
+        return probe(str(self.settings.kafka_bootstrap_servers), _PROBE_SECONDS) is None
+
+    def drain(self, seconds: float) -> int:
+        """Send what is pending, for at most `seconds`; returns how many are still waiting."""
+        return self.publisher.drain(seconds)
+
+    def confirmed(self, events: Sequence[Event]) -> bool:
+        """Whether a broker has confirmed every one of these events."""
+        return self.log.all_delivered(events)
+
+    def seam(self, archive: Archive) -> dict[Key, int]:
+        """Where the topics go on after the archive; from the start where one lost its end.
+
+        Raises:
+            EventError: retention took events that the archive does not have.
+        """
+        ends, reader = archive.ends(self.name), self.broker.reader
+        found: dict[Key, int] = {}
+        for key, (low, high) in reader.ranges(CHANNELS).items():
+            after, last_id = ends.get(key, (0, ""))
+            if low > after:
+                raise EventError(
+                    f"{key[0]}[{key[1]}]: offsets {after} to {low - 1} went by retention before "
+                    "they were archived; restore them from a backup, or raise "
+                    "EVENT_STORE_RETENTION_DAYS and archive more often"
+                )
+            intact = after == 0 or (
+                high >= after and (low == after or reader.id_at(*key, after - 1) == last_id)
+            )
+            found[key] = after if intact else 0
+        return found
+
+    def archive(self, archive: Archive, now: dt.datetime) -> ArchiveReport:
+        """Copy into the archive what it does not have."""
+        return archive_events(self, archive, now)
+
+    def prune(self, archive: Archive) -> int:
+        """Let go of what is older than the retention and confirmed by Kafka."""
+        waiting = self.log.pending(1)
+        safe = waiting[0].position - 1 if waiting else self.log.last()
+        return retention.prune(self.log, self.settings.event_store_retention_days, safe)
+
+    def delivery_checks(self, archive: Archive, there: Set[str], upto: int) -> list[Check]:
+        """Whether everything arrived and, where brokers let events go, is archived in time."""
+        checks = [all_sent(self.log, there, upto)]
+        days = self.settings.event_store_retention_days
+        if days > 0:
+            checks.append(
+                archived_in_time(
+                    days,
+                    lambda: (self.seam(archive), self.ranges()),
+                    lambda *place: self.broker.reader.event_at(*place),
+                )
+            )
+        return checks
+
+    def projector(self, projections: Projections, group: str | None = None) -> Projector:
+        """One of a consumer group that shares the partitions."""
+        broker = self.broker  # says so when the client is not installed
+        from etf_pipeline.events.kafka.topics import topic_name
+        from etf_pipeline.events.kafka.worker import Worker
+
+        return Worker(broker, projections, group or topic_name(self.settings, "projections"))
+
+    def close(self, timeout: float = EXIT_SECONDS) -> None:
+        """Send what a healthy Kafka will take within `timeout`, then stop; the rest keeps."""
+        if self.closed:
+            return
+        self._check_fork()
+        if self._publisher is not None:
+            if self._publisher.problem is None:
+                self._publisher.drain(timeout)
+            self._publisher.stop()
+        if self._broker is not None:
+            self._broker.close()
+        super().close()
+
+    def _check_fork(self) -> None:
+        if self._pid != os.getpid():  # the threads stayed in the parent
+            self._publisher = self._broker = None
+            self._pid = os.getpid()

@@ -1,0 +1,41 @@
+"""What every mode has: settings, and the local log of the store."""
+
+from __future__ import annotations
+
+from etf_pipeline.events.log.outbox import Outbox
+from etf_pipeline.events.model.chain import Verified
+from etf_pipeline.events.proof.archive import Archive
+from etf_pipeline.events.protocol import EXIT_SECONDS
+from etf_pipeline.events.settings import EventSettings
+from etf_pipeline.store.layout import Layout
+
+
+class Local:
+    """Base of the modes. Opens no file before it has to."""
+
+    def __init__(self, layout: Layout, settings: EventSettings) -> None:
+        self.settings = settings
+        self.log = Outbox(layout.event_log)
+        self.closed = False
+        self._instance: str | None = None
+
+    @property
+    def instance(self) -> str:
+        """Id of the store, part of every event id."""
+        if self._instance is None:
+            self._instance = self.log.instance
+        return self._instance
+
+    @property
+    def problem(self) -> str | None:
+        """Nothing is sent anywhere, so nothing keeps it."""
+        return None
+
+    def verify_log(self, archive: Archive) -> Verified:
+        """Recompute the hash chain of the local log."""
+        return self.log.verify()
+
+    def close(self, timeout: float = EXIT_SECONDS) -> None:
+        """Give back the file."""
+        self.closed = True
+        self.log.close()

@@ -1,0 +1,161 @@
+"""`auto` with a Kafka that does not answer yet: nothing is recorded until it does."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import threading
+from collections.abc import Callable, Sequence, Set
+
+from etf_pipeline.events.kafka.probe import probe
+from etf_pipeline.events.log.outbox import Outbox
+from etf_pipeline.events.model.chain import Verified
+from etf_pipeline.events.model.envelope import Event
+from etf_pipeline.events.model.places import Batches, Key, Range
+from etf_pipeline.events.model.types import CHANNELS
+from etf_pipeline.events.proof.archive import Archive, ArchiveReport
+from etf_pipeline.events.proof.checks import Check
+from etf_pipeline.events.proof.projections import Projections
+from etf_pipeline.events.protocol import EXIT_SECONDS, Events, Projector
+from etf_pipeline.events.settings import EventSettings
+
+log = logging.getLogger(__name__)
+_RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+_PROBE_SECONDS = 1.0
+
+
+class Waiting:
+    """Asks Kafka again and again; is `off` before it answers, what `begin` gives from then on.
+
+    Args:
+        off: what records nothing.
+        begin: makes what records.
+    """
+
+    def __init__(self, off: Events, begin: Callable[[], Events]) -> None:
+        self._now = off
+        self._begin = begin
+        self._ended = threading.Event()
+        self._changing = threading.Lock()
+        threading.Thread(target=self._ask_again, name="etf-probe", daemon=True).start()
+
+    def _ask_again(self) -> None:
+        servers = str(self.settings.kafka_bootstrap_servers)
+        attempt = 0
+        while not self._ended.wait(_RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)]):
+            attempt += 1
+            if probe(servers, _PROBE_SECONDS) is None:
+                log.warning("Kafka at %s answers; events are being recorded from now on", servers)
+                with self._changing:
+                    if not self._ended.is_set():
+                        off, self._now = self._now, self._begin()
+                        off.close()
+                return
+
+    def close(self, timeout: float = EXIT_SECONDS) -> None:
+        """Stop asking, and close what there is."""
+        with self._changing:
+            self._ended.set()
+            self._now.close(timeout)
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._ended.is_set()
+
+    # The rest is what there is now.
+
+    @property
+    def name(self) -> str:
+        """The mode, for display."""
+        return self._now.name
+
+    @property
+    def settings(self) -> EventSettings:
+        """What it was set up with."""
+        return self._now.settings
+
+    @property
+    def log(self) -> Outbox:
+        """The local log."""
+        return self._now.log
+
+    @property
+    def recording(self) -> bool:
+        """Whether events are being recorded."""
+        return self._now.recording
+
+    @property
+    def instance(self) -> str:
+        """Id of the store."""
+        return self._now.instance
+
+    @property
+    def problem(self) -> str | None:
+        """What keeps events from being sent now."""
+        return self._now.problem
+
+    def describe(self) -> str:
+        """In words: where events go."""
+        return self._now.describe()
+
+    def append(self, events: Sequence[Event], facts: dict[str, str] | None = None) -> None:
+        """Keep events, once Kafka answers."""
+        self._now.append(events, facts)
+
+    def read(
+        self,
+        channels: Sequence[str] = CHANNELS,
+        start: dict[Key, int] | None = None,
+        from_us: int | None = None,
+    ) -> Batches:
+        """What the topics hold, once Kafka answers."""
+        return self._now.read(channels, start, from_us)
+
+    def ranges(self, channels: Sequence[str] = CHANNELS) -> dict[Key, Range]:
+        """What the topics hold, once Kafka answers."""
+        return self._now.ranges(channels)
+
+    def pending(self) -> list[Event]:
+        """What waits."""
+        return self._now.pending()
+
+    def count_pending(self) -> int:
+        """How much waits."""
+        return self._now.count_pending()
+
+    def answers(self) -> bool:
+        """Whether what waits could be sent."""
+        return self._now.answers()
+
+    def drain(self, seconds: float) -> int:
+        """Send what waits."""
+        return self._now.drain(seconds)
+
+    def confirmed(self, events: Sequence[Event]) -> bool:
+        """Whether all of these were recorded and wait for nothing."""
+        return self._now.confirmed(events)
+
+    def seam(self, archive: Archive) -> dict[Key, int]:
+        """Where reading goes on after the archive."""
+        return self._now.seam(archive)
+
+    def archive(self, archive: Archive, now: dt.datetime) -> ArchiveReport:
+        """Copy into the archive what it does not have."""
+        return self._now.archive(archive, now)
+
+    def prune(self, archive: Archive) -> int:
+        """Let old events go."""
+        return self._now.prune(archive)
+
+    def verify_log(self, archive: Archive) -> Verified:
+        """Recompute the hash chain."""
+        return self._now.verify_log(archive)
+
+    def delivery_checks(self, archive: Archive, there: Set[str], upto: int) -> list[Check]:
+        """Whether everything arrived."""
+        return self._now.delivery_checks(archive, there, upto)
+
+    def projector(self, projections: Projections, group: str | None = None) -> Projector:
+        """What keeps read models up to date."""
+        return self._now.projector(projections, group)

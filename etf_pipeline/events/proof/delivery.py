@@ -1,0 +1,55 @@
+"""Whether brokers have what was recorded here, and whether it is archived before they let it go."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Set
+
+from etf_pipeline.errors import EtfError
+from etf_pipeline.events.log.outbox import Outbox
+from etf_pipeline.events.model.envelope import Event
+from etf_pipeline.events.model.places import Key, Range
+from etf_pipeline.events.proof.checks import Check, first_few
+
+# Part of the retention after which an event should be in the archive.
+_LATE = 0.5
+
+
+def all_sent(log: Outbox, there: Set[str], upto: int) -> Check:
+    """Whether all that was recorded here up to number `upto` is among the event ids `there`."""
+    gone = [e.id for batch in log.read() for e in batch if e.position <= upto and e.id not in there]
+    if gone:
+        text = f"Kafka confirmed {len(gone)} events and has them no longer; they are sent again"
+        return Check("all sent", False, f"{text} while any process that records is open")
+    waiting = log.count_pending()
+    if not waiting:
+        return Check("all sent", True, "every event of this machine is in Kafka or the archive")
+    return Check("all sent", False, f"{waiting} events wait for Kafka; none is lost")
+
+
+def archived_in_time(
+    days: int,
+    look: Callable[[], tuple[Mapping[Key, int], Mapping[Key, Range]]],
+    event_at: Callable[[str, int, int], Event | None],
+) -> Check:
+    """Whether the archive is far enough ahead of the brokers' retention.
+
+    Args:
+        days: of retention.
+        look: gives where the archive ends, and what range the brokers have, by partition.
+        event_at: the event at an offset of a partition, None when none is there.
+    """
+    late = []
+    try:
+        start, ranges = look()
+        for (channel, partition), (low, high) in ranges.items():
+            first = max(low, start.get((channel, partition), 0))
+            event = event_at(channel, partition, first) if first < high else None
+            if event is not None:
+                age = (dt.datetime.now(dt.UTC) - event.recorded).total_seconds() / 86_400
+                if age > _LATE * days:
+                    late.append(f"{channel}[{partition}]: {age:.0f} days old of {days}")
+    except EtfError as error:
+        return Check("archived in time", False, str(error))
+    text = "run `etf events archive`: " + first_few(late) if late else "well before retention"
+    return Check("archived in time", not late, text)

@@ -1,0 +1,214 @@
+"""What is asked of events: of a log, and of the one object that the rest of the package has.
+
+The logs are `log/sqlite.py` and `kafka/log.py`; the implementations of `Events` lie in `modes/`,
+and `factory.py` alone chooses among them.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence, Set
+from typing import Protocol
+
+from etf_pipeline.events.log.outbox import Outbox
+from etf_pipeline.events.model.chain import Verified
+from etf_pipeline.events.model.envelope import Event
+from etf_pipeline.events.model.places import Batches, Delivery, Key, Range
+from etf_pipeline.events.model.types import CHANNELS
+from etf_pipeline.events.proof.archive import Archive, ArchiveReport
+from etf_pipeline.events.proof.checks import Check
+from etf_pipeline.events.proof.projections import Projections
+from etf_pipeline.events.settings import EventSettings
+
+EXIT_SECONDS = 2.0
+
+
+class EventLog(Protocol):
+    """Append-only, at least once; readers fold duplicates by event id."""
+
+    def append(self, events: Sequence[Event], timeout: float = 15.0) -> list[Delivery]:
+        """Add events in order; when this returns without an error they are in the log.
+
+        Never raises for a log that cannot be reached: each delivery says what became of it.
+        """
+        ...
+
+    def read(
+        self,
+        channels: Sequence[str] = CHANNELS,
+        start: dict[Key, int] | None = None,
+        from_us: int | None = None,
+    ) -> Batches:
+        """Everything that is in the log when reading begins, in batches, then end.
+
+        Args:
+            channels: which channels.
+            start: first position wanted by (channel, partition).
+            from_us: events that happened earlier may be left out (some may still come).
+
+        Raises:
+            EventError: the log cannot be reached, or stopped answering part-way.
+        """
+        ...
+
+    def ranges(self, channels: Sequence[str] = CHANNELS) -> dict[Key, Range]:
+        """First position there is, and the one after the last, of every partition, now.
+
+        Raises:
+            EventError: the log cannot be reached, or does not answer in time.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back connections and threads."""
+        ...
+
+
+class Projector(Protocol):
+    """Keeps read models up to date."""
+
+    def run(self, once: bool = False) -> int:
+        """Take events in until it is stopped or, with `once`, up to the end of what is there.
+
+        Returns how many were new.
+        """
+        ...
+
+    def stop(self) -> None:
+        """Have `run` end after the batch under way. May be called by a signal handler."""
+        ...
+
+
+class Events(Protocol):
+    """The events of one store, for one process: what everything else asks, whatever the mode."""
+
+    @property
+    def name(self) -> str:
+        """The mode, for display: `kafka`, `embedded` or `none`; archive files begin with it."""
+        ...
+
+    @property
+    def settings(self) -> EventSettings:
+        """What it was set up with."""
+        ...
+
+    @property
+    def log(self) -> Outbox:
+        """The local log, and the small facts beside it; there is none on disk before its use."""
+        ...
+
+    @property
+    def recording(self) -> bool:
+        """Whether events are being recorded."""
+        ...
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        ...
+
+    @property
+    def instance(self) -> str:
+        """Id of the store, part of every event id."""
+        ...
+
+    @property
+    def problem(self) -> str | None:
+        """What keeps events from being sent now, in words; None when nothing does."""
+        ...
+
+    def describe(self) -> str:
+        """In words: where events go."""
+        ...
+
+    def append(self, events: Sequence[Event], facts: dict[str, str] | None = None) -> None:
+        """Keep events (and facts); they are on disk when this returns. Nothing when not recording.
+
+        Raises:
+            EventError: the local log cannot be written (full or read-only disk).
+        """
+        ...
+
+    def read(
+        self,
+        channels: Sequence[str] = CHANNELS,
+        start: dict[Key, int] | None = None,
+        from_us: int | None = None,
+    ) -> Batches:
+        """What the log that replays read holds, as `EventLog.read`; `pending` is not among it."""
+        ...
+
+    def ranges(self, channels: Sequence[str] = CHANNELS) -> dict[Key, Range]:
+        """As `EventLog.ranges`, of the log that replays read."""
+        ...
+
+    def pending(self) -> list[Event]:
+        """Events that were recorded here and that `read` may not give yet."""
+        ...
+
+    def count_pending(self) -> int:
+        """How many these are."""
+        ...
+
+    def answers(self) -> bool:
+        """Whether what is pending could be sent now."""
+        ...
+
+    def drain(self, seconds: float) -> int:
+        """Send what is pending, for at most `seconds`; returns how many are still waiting."""
+        ...
+
+    def confirmed(self, events: Sequence[Event]) -> bool:
+        """Whether all of these were recorded and wait for nothing any more."""
+        ...
+
+    def seam(self, archive: Archive) -> dict[Key, int]:
+        """Where `read` is to begin so that nothing comes that the archive has.
+
+        From the start of a partition that lost its end.
+
+        Raises:
+            EventError: between the archive's end and the log's beginning events are missing.
+        """
+        ...
+
+    def archive(self, archive: Archive, now: dt.datetime) -> ArchiveReport:
+        """Move what the log holds and the archive does not into the archive.
+
+        Raises:
+            EventError: the log had let events go before they were archived.
+        """
+        ...
+
+    def prune(self, archive: Archive) -> int:
+        """Let events of the local log go that are older than the retention; returns how many.
+
+        Only what is safe elsewhere goes.
+        """
+        ...
+
+    def verify_log(self, archive: Archive) -> Verified:
+        """Recompute the hash chain of the local log.
+
+        Raises:
+            TamperError: naming the first event that is not what was written.
+        """
+        ...
+
+    def delivery_checks(self, archive: Archive, there: Set[str], upto: int) -> list[Check]:
+        """Whether what was recorded here got to where replays read.
+
+        Args:
+            archive: the archive.
+            there: ids of all events that a replay gave.
+            upto: number of the last event that was in the local log before the replay.
+        """
+        ...
+
+    def projector(self, projections: Projections, group: str | None = None) -> Projector:
+        """What keeps read models up to date; `group` names those that share the work."""
+        ...
+
+    def close(self, timeout: float = EXIT_SECONDS) -> None:
+        """Send what can be sent within `timeout`, then give back threads and files."""
+        ...

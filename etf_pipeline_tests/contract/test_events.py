@@ -1,0 +1,222 @@
+"""One suite for everything that implements `Events`, whatever the mode."""
+
+import datetime as dt
+
+import pytest
+
+from etf_pipeline.errors import EventsOffError
+from etf_pipeline.events.kafka.probe import probe
+from etf_pipeline.events.log.outbox import Outbox
+from etf_pipeline.events.model.envelope import micros
+from etf_pipeline.events.model.state import fold
+from etf_pipeline.events.model.types import CHANNELS, DATA, PORTFOLIO, QUERY
+from etf_pipeline.events.modes.embedded import Embedded
+from etf_pipeline.events.modes.kafka import Kafka
+from etf_pipeline.events.modes.off import Off
+from etf_pipeline.events.modes.waiting import Waiting
+from etf_pipeline.events.proof.archive import Archive
+from etf_pipeline.events.proof.archiving import read_all
+from etf_pipeline.events.proof.projections import Projections
+from etf_pipeline.events.settings import EventSettings
+from etf_pipeline.store.layout import Layout
+from etf_pipeline_tests.conftest import BROKERS
+from etf_pipeline_tests.events_support import (
+    T0,
+    collected,
+    embedded_settings,
+    ids,
+    kafka_settings,
+    optimised,
+    queries,
+    query,
+)
+
+_SECONDS = 30.0
+
+
+@pytest.fixture
+def layout(tmp_path):
+    return Layout(tmp_path)
+
+
+@pytest.fixture(params=["embedded", *(f"{b}{k}" for b in BROKERS for k in ("", ", waited for"))])
+def events(request, layout):
+    """A recording implementation, on an empty store."""
+    name, _, waited = request.param.partition(", ")
+    if name == "embedded":
+        made = Embedded(layout, embedded_settings(event_store_retention_days=30))
+    else:
+        servers = request.getfixturevalue("shared_brokers")(name).servers
+        settings = kafka_settings(servers, event_store_retention_days=30)
+        made = Kafka(layout, settings, publish=False)
+        made.broker.ensure_topics()
+        if waited:
+            broker = made
+            made = Waiting(Off(layout, settings), lambda: broker)
+            while not made.recording:
+                assert probe(servers, _SECONDS) is None
+    yield made
+    made.close(0)
+
+
+@pytest.fixture
+def off(layout):
+    made = Off(layout, EventSettings(event_store_type="none"))
+    yield made
+    made.close()
+
+
+def settled(events, *new):
+    """Append, and send what is to be sent."""
+    events.append(new)
+    assert events.drain(_SECONDS) == 0
+
+
+def test_it_says_that_it_records(events):
+    assert events.recording
+    assert not events.closed
+    assert events.problem is None
+    assert "recorded" in events.describe()
+    assert events.name in events.describe()
+
+
+def test_what_was_appended_is_on_disk_at_once_and_read_once_it_is_sent(events, layout):
+    new = [query(), collected("VGS", "b1"), optimised("calm", 0.25)]
+    events.append(new, {"a fact": "kept"})
+    other = Outbox(layout.event_log)
+    assert [e[:9] for batch in other.read() for e in batch] == [e[:9] for e in new]
+    assert other.fact("a fact") == "kept"
+    other.close()
+    assert {e.id for e in events.pending()} | set(ids(events.read())) == {e.id for e in new}
+    assert events.count_pending() == len(events.pending())
+    assert events.drain(_SECONDS) == 0
+    assert (events.pending(), events.count_pending()) == ([], 0)
+    found = {e.id: e for batch in events.read() for e in batch}
+    assert {e.id: e[:9] for e in new} == {i: e[:9] for i, e in found.items()}
+    assert all(found[e.id].payload() == e.payload() for e in new)
+
+
+def test_an_event_is_confirmed_once_it_waits_for_nothing(events):
+    first, second = queries(5), queries(5, start=5)
+    settled(events, *first)
+    assert events.confirmed(first)
+    events.append(second)
+    assert events.confirmed(second) == (events.count_pending() == 0)
+    assert events.answers()
+    events.drain(_SECONDS)
+    assert events.confirmed([*first, *second])
+
+
+def test_the_same_event_twice_counts_once(events):
+    settled(events, *queries(20))
+    settled(events, *queries(20))
+    assert len(ids(events.read())) == 20
+
+
+def test_only_the_channels_asked_for_and_only_what_is_young_enough(events):
+    old, young = queries(10), queries(10, start=1000)
+    settled(events, *old, *young, collected("VAS", "b"), optimised("p", 0.5))
+    for channel in (DATA, PORTFOLIO, QUERY):
+        assert {e.channel for batch in events.read([channel]) for e in batch} == {channel}
+    begin = micros(T0 + dt.timedelta(seconds=1000))
+    assert set(ids(events.read([QUERY], from_us=begin))) >= {e.id for e in young}
+
+
+def test_what_is_read_lies_within_the_ranges(events):
+    settled(events, *queries(30))
+    ranges = events.ranges()
+    assert {c for c, _ in ranges} == set(CHANNELS)
+    found = [e for batch in events.read() for e in batch]
+    assert len(found) == 30
+    for e in found:
+        low, high = ranges[(e.channel, e.partition)]
+        assert low <= e.position < high
+    ends = {key: high for key, (_, high) in ranges.items()}
+    assert ids(events.read(start=ends)) == []
+
+
+def test_archive_and_log_meet_at_the_seam(events, layout):
+    archive = Archive(layout)
+    settled(events, *queries(30))
+    report = events.archive(archive, T0)
+    assert report.events == 30
+    seam = events.seam(archive)
+    assert ids(events.read(start=seam)) == []
+    fresh = queries(10, start=30)
+    settled(events, *fresh)
+    assert set(ids(events.read(start=seam))) == {e.id for e in fresh}
+    waiting = queries(5, start=40)
+    events.append(waiting)
+    assert sorted(ids(read_all(events, archive))) == sorted(e.id for e in queries(45))
+    assert events.drain(_SECONDS) == 0
+    assert events.archive(archive, T0 + dt.timedelta(days=1)).events == 15
+    assert events.archive(archive, T0 + dt.timedelta(days=2)).events == 0
+
+
+def test_only_what_is_old_and_safe_elsewhere_leaves_the_local_log(events, layout):
+    archive = Archive(layout)
+    settled(events, *queries(20))  # recorded weeks ago
+    events.archive(archive, T0)
+    fresh = query(time=dt.datetime.now(dt.UTC))
+    settled(events, fresh)
+    events.append(queries(5, start=100))  # old, and safe nowhere yet
+    assert events.prune(archive) == 20
+    left = ids(events.log.read())
+    assert left == [fresh.id, *(e.id for e in queries(5, start=100))]
+    assert events.prune(archive) == 0
+    assert events.verify_log(archive).events == 6
+
+
+def test_what_is_whole_verifies(events, layout):
+    settled(events, *queries(12))
+    archive = Archive(layout)
+    assert events.verify_log(archive).events == 12
+    there = set(ids(events.read()))
+    checks = events.delivery_checks(archive, there, events.log.last())
+    assert checks
+    assert all(c.ok for c in checks if c.name == "all sent"), checks
+
+
+def test_read_models_are_brought_up_to_date(events, tmp_path):
+    settled(events, *queries(40, tickers=4))
+    projections = Projections(tmp_path / "models.sqlite")
+    assert events.projector(projections, f"g{tmp_path.name}").run(once=True) == 40
+    assert projections.query_counts() == {f"T{i}": 10 for i in range(4)}
+    settled(events, *queries(8, tickers=4, start=40))
+    assert events.projector(projections, f"g{tmp_path.name}").run(once=True) == 8
+    assert projections.event_ids() == fold(events.read()).event_ids
+    projections.close()
+
+
+def test_it_may_be_closed_twice_and_what_it_kept_stays(events, layout):
+    events.append(queries(3))
+    events.close(0)
+    assert events.closed
+    events.close(0)
+    log = Outbox(layout.event_log)
+    assert ids(log.read()) == [e.id for e in queries(3)]
+    log.close()
+
+
+def test_off_records_nothing_and_touches_nothing(off, layout):
+    off.append([query()], {"a": "fact"})
+    assert not off.recording
+    assert list(off.read(CHANNELS)) == []
+    assert (off.ranges(), off.pending(), off.count_pending(), off.drain(5)) == ({}, [], 0, 0)
+    assert not off.answers()
+    assert not off.confirmed([query()])
+    assert off.seam(Archive(layout)) == {}
+    assert off.prune(Archive(layout)) == 0
+    assert "nothing is recorded" in off.describe()
+    assert not layout.event_log.exists()
+
+
+def test_off_refuses_what_it_cannot_do_and_names_the_remedy(off, layout, tmp_path):
+    projections = Projections(tmp_path / "models.sqlite")
+    for call in (
+        lambda: off.archive(Archive(layout), T0),
+        lambda: off.projector(projections),
+    ):
+        with pytest.raises(EventsOffError, match="EVENT_STORE_TYPE"):
+            call()
+    projections.close()
