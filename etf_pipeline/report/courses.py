@@ -55,10 +55,8 @@ def worst_falls(values: pd.Series, count: int = 5) -> Grid:
 
 def volatility_section(rolled: Mapping[str, pd.Series]) -> Section:
     """Annualised volatility of the last `ROLLING` returns, on every date."""
-    title, description = (
-        "Rolling volatility",
-        f"Annualised volatility of the last {ROLLING} returns.",
-    )
+    title = "Rolling volatility"
+    description = f"Annualised volatility of the last {ROLLING} returns."
     chart = charts.lines(rolled, "volatility", title, description, percent=True)
     return Section(title, chart=chart, caption=f"Annualised, over the last {ROLLING} returns.")
 
