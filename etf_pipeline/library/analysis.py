@@ -67,7 +67,7 @@ def correlation_matrix(
     end = min(s.end for s in series)
     start = window_start(end, lookback_years)
     names = [s.ticker for s in series]
-    prices = pd.concat([s.since(start).prices.rename(s.ticker) for s in series], axis=1)
+    prices = pd.concat([s.since(start).prices.rename(s.ticker) for s in series], axis=1, sort=False)
     prices = prices.sort_index()
     if method == "listwise":
         # common prices first, so that every return spans the same days for every ticker
