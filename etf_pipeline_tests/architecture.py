@@ -346,6 +346,8 @@ def paths(found: Sequence[Module], allowed: Sequence[str]) -> list[str]:
             parts: list[ast.expr] = []
             if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
                 parts = [node.left, node.right]
+            elif isinstance(node, ast.JoinedStr) and any("/" in t for t in _texts([node])):
+                parts = [node]
             elif isinstance(node, ast.Call) and _called(node) in _JOINING:
                 parts = [*node.args, *(k.value for k in node.keywords)]
             for text in _texts(parts):

@@ -37,7 +37,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "backtests_history": (_AT.pattern(BACKTESTS),),
     "quality": (_AT.pattern(QUARANTINE),),
     "runs": (_AT.pattern(MANIFEST),),
-    "events": (_AT.pattern(EVENTS), f"{_AT.relative(_AT.event_log_copy)}/*.parquet"),
+    "events": (_AT.pattern(EVENTS), _AT.event_log_pattern),
     "raw_answers": (_AT.pattern(RAW),),
 }
 

@@ -100,10 +100,18 @@ class Layout:
         """The local event log, in SQLite."""
         return self.root / "events" / "events.sqlite"
 
+    def event_log_part(self, first: int) -> Path:
+        """File of the same log as Parquet, for DuckDB, from event number `first` on."""
+        return self.root / "events" / "log" / f"{first:012d}.parquet"
+
     @property
-    def event_log_copy(self) -> Path:
-        """Folder of the same log as Parquet, for DuckDB."""
-        return self.root / "events" / "log"
+    def event_log_pattern(self) -> str:
+        """Every such file, as a glob below the store."""
+        return "events/log/*.parquet"
+
+    def event_log_parts(self) -> list[Path]:
+        """Every such file that is there, in order. Looks at the disk."""
+        return sorted(self.root.glob(self.event_log_pattern))
 
     @property
     def event_log_copied(self) -> Path:

@@ -27,39 +27,38 @@ def copy_log(layout: Layout, per_file: int = EVENTS_PER_FILE) -> None:
     newest, before = logged(layout), copied(layout)
     if newest == before:
         return
-    folder = layout.event_log_copy
     done = _still_there(layout.event_log, before) if newest else 0
     if done == 0:  # none, or another log than the one that was copied
-        _remove(folder.glob("*.parquet"))
+        _remove(layout.event_log_parts())
     if newest:
-        _copy(layout.event_log, folder, done, per_file)
+        _copy(layout, done, per_file)
     # As of before the events were read: at worst the newest file is written once more.
     write_text(layout.event_log_copied, newest)
 
 
-def _copy(source: Path, folder: Path, done: int, per_file: int) -> None:
-    log = SqliteLog(source)
+def _copy(layout: Layout, done: int, per_file: int) -> None:
+    log = SqliteLog(layout.event_log)
     try:
         first = done + 1 - (done + 1) % per_file
         held: list[Event] = []
         for batch in log.read(start=dict.fromkeys(((c, 0) for c in CHANNELS), first)):
             for event in batch:
                 if held and held[0].position // per_file != event.position // per_file:
-                    _publish(folder, held, per_file)
+                    _publish(layout, held, per_file)
                     held = []
                 held.append(event)
         if held:
-            _publish(folder, held, per_file)
+            _publish(layout, held, per_file)
         pruned = log.anchor()[0]
     finally:
         log.close()
     # What was pruned is in the archive, which the view reads too.
-    _remove(p for p in folder.glob("*.parquet") if int(p.stem) + per_file <= pruned + 1)
+    _remove(p for p in layout.event_log_parts() if int(p.stem) + per_file <= pruned + 1)
 
 
-def _publish(folder: Path, events: list[Event], per_file: int) -> None:
-    name = f"{events[0].position // per_file * per_file:012d}.parquet"
-    publish(folder / name, EVENTS, to_table(events))
+def _publish(layout: Layout, events: list[Event], per_file: int) -> None:
+    first = events[0].position // per_file * per_file
+    publish(layout.event_log_part(first), EVENTS, to_table(events))
 
 
 def _remove(paths: Iterable[Path]) -> None:
