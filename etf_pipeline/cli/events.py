@@ -23,6 +23,8 @@ from etf_pipeline.cli.render.events import (
     rebuilt_line,
     state_body,
     state_lines,
+    status_body,
+    status_line,
 )
 from etf_pipeline.cli.render.output import print_either, verdict_line
 from etf_pipeline.errors import EventsOffError, SettingsError
@@ -72,13 +74,13 @@ def _recording(data_dir: Path | None) -> Iterator[ETFSystem]:
 @app.command()
 def status(data_dir: DataDir = None, as_json: Json = False) -> None:
     """Mode, counts, what waits for Kafka, and how far behind the relay is."""
-    from etf_pipeline.events.status import events_line, events_status
+    from etf_pipeline.events.status import events_status
     from etf_pipeline.settings import load_settings
 
     found = events_status(load_settings(data_dir=data_dir).data_dir)
-    line = events_line(found, dt.datetime.now(dt.UTC)) or "Events: off (EVENT_STORE_TYPE)"
-    lines = [line, *(f"  {n:>8} {k}" for k, n in found["types"].items())]
-    print_either(as_json, found, lines)
+    line = status_line(found, dt.datetime.now(dt.UTC)) or "Events: off (EVENT_STORE_TYPE)"
+    lines = [line, *(f"  {n:>8} {k}" for k, n in found.types.items())]
+    print_either(as_json, status_body(found), lines)
 
 
 @app.command()

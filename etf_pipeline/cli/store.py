@@ -9,6 +9,7 @@ from rich.console import Console
 
 from etf_pipeline.cli.exit_codes import ExitCode, of_checks
 from etf_pipeline.cli.options import DataDir, Json
+from etf_pipeline.cli.render.events import status_body, status_line
 from etf_pipeline.cli.render.output import print_either, print_json, print_place, verdict_line
 from etf_pipeline.errors import InsufficientDataError, ReasonCode
 
@@ -18,7 +19,7 @@ def status(
     as_json: Json = False,
 ) -> None:
     """What the store holds, and how the last run of each ticker went."""
-    from etf_pipeline.events.status import events_line, events_status
+    from etf_pipeline.events.status import events_status
     from etf_pipeline.library.status import store_status
     from etf_pipeline.settings import load_settings
 
@@ -26,13 +27,13 @@ def status(
     rows = store_status(settings.data_dir)
     events = events_status(settings.data_dir)
     if as_json:
-        print_json({"tickers": rows, "events": events})
+        print_json({"tickers": rows, "events": status_body(events)})
     else:
         from etf_pipeline.cli.render.store import show_status
 
         console = Console()
         show_status(console, rows)
-        if line := events_line(events, dt.datetime.now(dt.UTC)):
+        if line := status_line(events, dt.datetime.now(dt.UTC)):
             console.print(line, soft_wrap=True, highlight=False)
         print_place(console, settings.data_dir.resolve())
     if not rows:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,50 +14,43 @@ from etf_pipeline.events.tailer import STATUS
 from etf_pipeline.store.layout import Layout
 
 
-def events_status(data_dir: Path) -> dict[str, Any]:
-    """Mode, event counts, what waits for a broker, and how far behind the tailer is.
+@dataclass
+class EventsStatus:
+    """How events are recorded, and what is in the local log.
 
-    `relay` is what the tailer was called when this was first printed.
+    `store` is what was asked for, `mode` what came of it and `why` the reason when that is less;
+    `types` counts events by type, `waiting` those that wait for a broker; `relay` is what the
+    tailer said last, under the name it had when this was first printed.
     """
+
+    asked: bool
+    mode: str
+    why: str | None
+    store: str
+    types: dict[str, int] = field(default_factory=dict)
+    waiting: int = 0
+    relay: dict[str, Any] | None = None
+
+    @property
+    def events(self) -> int:
+        """How many events there are in the local log."""
+        return sum(self.types.values())
+
+
+def events_status(data_dir: Path) -> EventsStatus:
+    """Mode, event counts, what waits for a broker, and how far behind the tailer is."""
     settings = load_event_settings()
     found = detect(settings)
-    status: dict[str, Any] = {
-        "mode": found.mode,
-        "why": found.reason,
-        "store": settings.event_store_type,
-        "events": 0,
-        "types": {},
-        "waiting": 0,
-        "relay": None,
-    }
+    status = EventsStatus(asked_for(settings), found.mode, found.reason, settings.event_store_type)
     path = Layout(data_dir).event_log
     if path.exists():
         log = Outbox(path)
         try:
-            status["types"] = log.counts()
-            status["events"] = sum(status["types"].values())
+            status.types = log.counts()
             if settings.kafka_bootstrap_servers is not None:
-                status["waiting"] = log.count_pending()
+                status.waiting = log.count_pending()
             text = log.fact(STATUS)
-            status["relay"] = None if text is None else json.loads(text)
+            status.relay = None if text is None else json.loads(text)
         finally:
             log.close()
     return status
-
-
-def events_line(status: dict[str, Any], now: dt.datetime) -> str | None:
-    """The same in one line; None when there is nothing to tell."""
-    if not status["events"] and not asked_for(load_event_settings()):
-        return None
-    parts = [f"Events: {status['mode']}", f"{status['events']} in the local log"]
-    if status["why"]:
-        parts.append(str(status["why"]))
-    if status["waiting"]:
-        parts.append(f"{status['waiting']} wait for Kafka")
-    relay = status["relay"]
-    if relay is not None:
-        age = now - dt.datetime.fromisoformat(relay["at"])
-        parts.append(f"relay {relay['behind']} behind, last ran {age.total_seconds():.0f} s ago")
-        if relay["problem"]:
-            parts.append(str(relay["problem"]))
-    return "; ".join(parts)

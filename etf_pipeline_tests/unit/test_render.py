@@ -7,11 +7,13 @@ import json
 import pytest
 from rich.console import Console
 
+from etf_pipeline.cli.render.events import status_body, status_line
 from etf_pipeline.cli.render.output import print_json, print_table, verdict_line
 from etf_pipeline.cli.render.run import outcome_body, show_outcomes, show_portfolios, show_risk
 from etf_pipeline.cli.render.store import show_status
 from etf_pipeline.cli.render.tables import number, percent
 from etf_pipeline.errors import ReasonCode
+from etf_pipeline.events.status import EventsStatus
 from etf_pipeline.library.doctor import Finding
 from etf_pipeline.model.outcomes import FailureKind, Outcome, OutcomeKind, cells
 
@@ -142,3 +144,40 @@ def test_checks_say_first_how_they_went():
 )
 def test_numbers_have_two_decimals(show, value, text):
     assert show(value) == text
+
+
+NOON = dt.datetime(2025, 11, 12, 12, tzinfo=dt.UTC)
+RELAY = {"at": "2025-11-12T11:59:30+00:00", "behind": 4, "pending": 0, "problem": "no broker"}
+
+
+@pytest.mark.parametrize(
+    ("status", "line"),
+    [
+        (EventsStatus(False, "none", None, "auto"), None),
+        (EventsStatus(True, "embedded", None, "embedded"), "Events: embedded; 0 in the local log"),
+        (
+            EventsStatus(False, "none", None, "none", {"A": 2, "B": 1}),
+            "Events: none; 3 in the local log",
+        ),
+        (
+            EventsStatus(True, "none", "Kafka is down", "auto", {"A": 2}, 2, RELAY),
+            "Events: none; 2 in the local log; Kafka is down; 2 wait for Kafka; "
+            "relay 4 behind, last ran 30 s ago; no broker",
+        ),
+    ],
+)
+def test_events_in_one_line(status, line):
+    assert status_line(status, NOON) == line
+
+
+def test_the_status_of_events_in_json_has_the_keys_that_scripts_know():
+    status = EventsStatus(True, "kafka", None, "auto", {"A": 2, "B": 1}, 1, RELAY)
+    assert list(status_body(status).items()) == [
+        ("mode", "kafka"),
+        ("why", None),
+        ("store", "auto"),
+        ("events", 3),
+        ("types", {"A": 2, "B": 1}),
+        ("waiting", 1),
+        ("relay", RELAY),
+    ]

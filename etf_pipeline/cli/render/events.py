@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,38 @@ if TYPE_CHECKING:
     from etf_pipeline.events.model.envelope import Event
     from etf_pipeline.events.model.state import SystemState
     from etf_pipeline.events.proof.rebuild import Rebuilt
+    from etf_pipeline.events.status import EventsStatus
+
+
+def status_body(status: EventsStatus) -> dict[str, Any]:
+    """How events are recorded, for JSON."""
+    return {
+        "mode": status.mode,
+        "why": status.why,
+        "store": status.store,
+        "events": status.events,
+        "types": status.types,
+        "waiting": status.waiting,
+        "relay": status.relay,
+    }
+
+
+def status_line(status: EventsStatus, now: dt.datetime) -> str | None:
+    """The same in one line; None when there is nothing to tell."""
+    if not status.events and not status.asked:
+        return None
+    parts = [f"Events: {status.mode}", f"{status.events} in the local log"]
+    if status.why:
+        parts.append(status.why)
+    if status.waiting:
+        parts.append(f"{status.waiting} wait for Kafka")
+    relay = status.relay
+    if relay is not None:
+        age = now - dt.datetime.fromisoformat(relay["at"])
+        parts.append(f"relay {relay['behind']} behind, last ran {age.total_seconds():.0f} s ago")
+        if relay["problem"]:
+            parts.append(str(relay["problem"]))
+    return "; ".join(parts)
 
 
 def state_body(state: SystemState) -> dict[str, Any]:
