@@ -5,13 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import pyarrow as pa
+from typing import Any
 
 from etf_pipeline.errors import CorruptFileError
 from etf_pipeline.events.model.envelope import Event, make_event
 from etf_pipeline.events.model.types import (
+    DATA,
     ETFDataCollected,
     ETFDataCollectionFailed,
     ETFDataRejected,
@@ -20,18 +19,19 @@ from etf_pipeline.events.model.types import (
     PortfolioOptimized,
     RiskMetricsCalculated,
 )
+from etf_pipeline.events.orchestrator import LogRecord
+from etf_pipeline.model.outcomes import FailureKind, OutcomeKind
 from etf_pipeline.model.schemas import MANIFEST, RISK_METRICS, SUMMARY, WEIGHTS, Table
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.reader import file_info, read_table
-
-if TYPE_CHECKING:
-    from etf_pipeline.events.orchestrator import LogRecord
 
 log = logging.getLogger(__name__)
 ASSETS = ("raw_prices", "price_history", "risk_metrics", "optimised_portfolios")
 _INGEST = ("raw_prices", "price_history")
 _ASKED = ("objective", "risk_budget", "risk_free_rate")
-_GOOD = ("collected", "updated")
+_CHANGED = (OutcomeKind.COLLECTED, OutcomeKind.UPDATED)
+# How many of the newest files are looked through for a manifest that names none.
+_SEARCHED = 5
 _LABELS = frozenset({"ticker", "window", "source", "benchmark"})
 Row = dict[str, Any]
 
@@ -57,7 +57,7 @@ def _failed_run(layout: Layout, record: LogRecord, instance: str) -> list[Event]
     for asset in ASSETS:
         for path in layout.manifests_of(asset, record.run_id):
             events += events_of_manifest(layout, path, instance)
-    told = any(e.type.startswith("ETFData") for e in events)
+    told = any(e.channel == DATA for e in events)
     if record.ingests and not told:
         subject = record.partition or "ALL"
         data = ETFDataCollectionFailed(
@@ -66,7 +66,7 @@ def _failed_run(layout: Layout, record: LogRecord, instance: str) -> list[Event]
             partition=record.partition,
             source="",
             asset="raw_prices",
-            failure_kind="transient",
+            failure_kind=FailureKind.TRANSIENT,
             whole_run=True,
             reason=record.error or f"the run was {record.kind}",
         )
@@ -100,11 +100,11 @@ def events_of_manifest(layout: Layout, path: Path, instance: str) -> list[Event]
 def _ingest(row: Row) -> EventData | None:
     common = {"ticker": row["subject"], **{k: row[k] for k in ("run_id", "partition", "source")}}
     why = {"asset": row["asset"], "reason": row["reason"] or row["outcome"]}
-    if row["outcome"] == "rejected":
+    if row["outcome"] == OutcomeKind.REJECTED:
         return ETFDataRejected(**common, **why)
-    if row["outcome"] == "failed":
+    if row["outcome"] == OutcomeKind.FAILED:
         return ETFDataCollectionFailed(**common, **why, failure_kind=row["failure_kind"])
-    if row["outcome"] not in _GOOD or row["batch_id"] is None:
+    if row["outcome"] not in _CHANGED or row["batch_id"] is None:
         return None
     span = {
         k: row[k]
@@ -122,10 +122,10 @@ def _ingest(row: Row) -> EventData | None:
 
 
 def _risk(layout: Layout, rows: list[Row]) -> dict[str, EventData | None]:
-    table = _table_with(layout, RISK_METRICS, rows[0]["content_hash"])
+    path = _published(layout, RISK_METRICS, rows)
     metrics: dict[str, dict[str, dict[str, Any]]] = {}
     parameters: dict[str, Any] = {}
-    for r in table.to_pylist() if table is not None else ():
+    for r in read_table(path).to_pylist() if path is not None else ():
         values = {k: _plain(v) for k, v in r.items() if k not in _LABELS}
         metrics.setdefault(r["ticker"], {})[r["window"]] = values
         parameters = {"risk_free_rate": r["risk_free_rate"], "benchmark": r["benchmark"]}
@@ -140,19 +140,20 @@ def _risk(layout: Layout, rows: list[Row]) -> dict[str, EventData | None]:
             metrics=metrics.get(r["subject"]),
         )
         for r in rows
-        if r["outcome"] != "failed"
+        if r["outcome"] in _CHANGED
     }
 
 
 def _portfolios(layout: Layout, rows: list[Row]) -> dict[str, EventData | None]:
-    digest = rows[0]["content_hash"]
-    weights = _table_with(layout, WEIGHTS, digest)
+    path = _published(layout, WEIGHTS, rows)
     held: dict[str, dict[str, float]] = {}
-    for r in weights.to_pylist() if weights is not None else ():
+    for r in read_table(path).to_pylist() if path is not None else ():
         held.setdefault(r["portfolio"], {})[r["ticker"]] = r["weight"]
-    summary = _beside(layout, digest)
+    summary = {} if path is None else _summary(layout, layout.as_of(path))
     found: dict[str, EventData | None] = {}
     for r in rows:
+        if r["outcome"] == OutcomeKind.UNCHANGED:
+            continue
         told = summary.get(r["subject"], {})
         found[r["subject"]] = PortfolioOptimized(
             portfolio=r["subject"],
@@ -161,7 +162,7 @@ def _portfolios(layout: Layout, rows: list[Row]) -> dict[str, EventData | None]:
             as_of=r["last_date"],
             content_hash=r["content_hash"],
             parameters={k: told[k] for k in _ASKED if k in told},
-            success=r["outcome"] != "failed",
+            success=r["outcome"] != OutcomeKind.FAILED,
             message=r["reason"] or "",
             weights=held.get(r["subject"]),
             **{
@@ -172,30 +173,31 @@ def _portfolios(layout: Layout, rows: list[Row]) -> dict[str, EventData | None]:
     return found
 
 
-def _newest_with(layout: Layout, table: Table, digest: str | None) -> Path | None:
-    """The table file that still holds this content, if the newest ones do."""
-    paths = sorted(layout.files(table), reverse=True)
-    for path in paths[:5]:
+def _published(layout: Layout, table: Table, rows: list[Row]) -> Path | None:
+    """The file that a manifest says was published; None once it holds something else."""
+    row = next((r for r in rows if r["content_hash"] is not None), None)
+    if row is None:
+        return None
+    named = row.get("path")
+    paths = _newest(layout, table) if named is None else [layout.root / named]
+    for path in paths:
         try:
-            if digest is not None and file_info(path).content_hash == digest:
+            if file_info(path).content_hash == row["content_hash"]:
                 return path
         except (FileNotFoundError, CorruptFileError):
             continue
     return None
 
 
-def _table_with(layout: Layout, table: Table, digest: str | None) -> pa.Table | None:
-    path = _newest_with(layout, table, digest)
-    return None if path is None else read_table(path)
+def _newest(layout: Layout, table: Table) -> list[Path]:
+    """Where to look for what a manifest tells of that an earlier release wrote, without a path."""
+    return sorted(layout.files(table), reverse=True)[:_SEARCHED]
 
 
-def _beside(layout: Layout, digest: str | None) -> dict[str, Row]:
-    """The summary that was published with these weights, by portfolio."""
-    path = _newest_with(layout, WEIGHTS, digest)
-    if path is None:
-        return {}
+def _summary(layout: Layout, as_of: dt.date) -> dict[str, Row]:
+    """The summary that was published with the weights of a day, by portfolio."""
     try:
-        table = read_table(layout.folder(SUMMARY) / path.parent.name / path.name)
+        table = read_table(layout.of(SUMMARY, as_of))
     except (FileNotFoundError, CorruptFileError):
         return {}
     return {r["portfolio"]: r for r in table.to_pylist()}

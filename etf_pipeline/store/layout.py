@@ -48,6 +48,10 @@ class Layout:
         """File of the newest `as_of` partition; None before the first. Looks at the disk."""
         return max(self.folder(table).glob(f"as_of=*/{_AS_OF_FILE}"), default=None)
 
+    def as_of(self, path: Path) -> dt.date:
+        """The day whose partition a file of an `as_of` table lies in."""
+        return dt.date.fromisoformat(path.parent.name.removeprefix("as_of="))
+
     def relative(self, path: Path) -> str:
         """A path below the store as manifests keep it: from the root, with `/`."""
         return path.relative_to(self.root).as_posix()

@@ -79,13 +79,22 @@ def test_the_state_is_what_a_plain_reading_gives(log):
     assert trail == sorted((e.time, e.id) for e in log)
 
 
-@given(histories(), histories())
-def test_two_states_are_equal_only_if_their_events_are(one, other):
-    same = {(e.id, e.data) for e in one} == {(e.id, e.data) for e in other}
-    if fold([one]) == fold([other]):
-        assert {e.id for e in one} == {e.id for e in other}
-    elif {e.id for e in one} == {e.id for e in other}:
-        assert not same or {e.time for e in one} != {e.time for e in other} or one != other
+@given(histories(), st.data())
+def test_two_states_are_equal_only_if_their_events_are(log, data):
+    """Against the log itself, and against it with one event gone, one more, or one changed."""
+    state = fold([log])
+    assert state == fold([list(reversed(log))])
+    if log:
+        n = data.draw(st.integers(0, len(log) - 1))
+        assert fold([log[:n] + log[n + 1 :]]) != state
+        newest = max(
+            (e for e in log if (e.type, e.subject) == (log[n].type, log[n].subject)),
+            key=lambda e: (e.time_us, e.id),
+        )
+        changed = newest._replace(data=newest.data.replace("}", ', "more": 1}', 1))
+        assert fold([[changed if e is newest else e for e in log]]) != state
+    more = data.draw(events)
+    assert (fold([[*log, more]]) == state) == (more.id in state.event_ids)
 
 
 @settings(max_examples=25)
@@ -130,17 +139,59 @@ def test_archive_and_store_together_have_every_event_once(log, cuts):
         store.close()
 
 
-@given(st.lists(st.lists(st.integers(1, 400), unique=True, max_size=12), max_size=8))
-def test_the_cursor_passes_over_nothing_within_the_overlap(visible):
-    """Ids become visible in any order; each is relayed exactly once."""
+OVERLAPS = st.integers(1, 60)
+
+
+def relay(visible, overlap):
+    """Ids become visible in turns and are relayed after each; returns what was, and the cursor."""
     cursor, relayed, there = Cursor(0, 0), [], set()
     for fresh in visible:
         there |= set(fresh)
-        after = max(0, cursor.position - OVERLAP)
-        wanted = [i for i in sorted(there) if i > after and cursor.wants(i)]
+        wanted = [i for i in sorted(there) if i > cursor.begin(overlap) and cursor.wants(i)]
         relayed += wanted
-        cursor = Cursor.load(cursor.after(wanted).dump())
-    assert sorted(relayed) == sorted(there)
+        cursor = Cursor.load(cursor.after(wanted, overlap).dump())
+    return relayed, cursor
+
+
+@st.composite
+def late_ids(draw):
+    """An overlap, and ids far beyond it of which each is at most that late, in turns."""
+    overlap = draw(OVERLAPS)
+    ids = draw(st.lists(st.integers(1, 4_000), unique=True, max_size=60).map(sorted))
+    visible = [[] for _ in ids]
+    for turn, i in enumerate(ids):
+        # held back for some turns, as long as no greater id of them is too far ahead
+        last = turn
+        while last + 1 < len(ids) and ids[last + 1] < i + overlap:
+            last += 1
+        visible[draw(st.integers(turn, last))].append(i)
+    return overlap, visible
+
+
+@given(late_ids())
+def test_the_cursor_passes_over_nothing_within_the_overlap(case):
+    """Ids become visible in any order; each is relayed exactly once."""
+    overlap, visible = case
+    relayed, _ = relay(visible, overlap)
+    assert sorted(relayed) == sorted(i for turn in visible for i in turn)
+
+
+@given(late_ids())
+def test_the_cursor_remembers_no_more_than_the_overlap(case):
+    overlap, visible = case
+    _, cursor = relay(visible, overlap)
+    assert len(cursor.seen) <= overlap
+    assert all(cursor.position - overlap < i <= cursor.position for i in cursor.seen)
+    assert cursor.position == max((i for turn in visible for i in turn), default=0)
+
+
+def test_an_id_that_is_later_than_the_overlap_is_passed_over():
+    """What the overlap is for: one later than it is not looked for any more."""
+    assert relay([[100], [91]], 10)[0] == [100, 91]
+    assert relay([[100], [90]], 10)[0] == [100]
+    assert OVERLAP == 1_000
+    assert relay([[5_000], [4_001]], OVERLAP)[0] == [5_000, 4_001]
+    assert relay([[5_000], [4_000]], OVERLAP)[0] == [5_000]
 
 
 def test_a_cursor_of_another_make_is_none():
