@@ -154,9 +154,10 @@ def _request(
 
     if window not in WINDOWS:
         raise SettingsError(f"--window {window!r}: must be one of {', '.join(WINDOWS)}")
+    from etf_pipeline.events.settings import load_event_settings
     from etf_pipeline.orchestration.resources import Pipeline
 
-    pipeline = Pipeline(settings)
+    pipeline = Pipeline(settings, load_event_settings())
     partitions = pipeline.universe.partitions()
     if partition is not None and partition not in partitions:
         raise SettingsError(f"--partition {partition!r}: must be one of {', '.join(partitions)}")

@@ -1,4 +1,7 @@
-"""Fresh Dagster definitions from settings."""
+"""Fresh Dagster definitions from settings: everything that Dagster is told of, put together.
+
+Nothing is read from the environment here; `etf_pipeline.definitions` does that.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import datetime as dt
 
 import dagster as dg
 
-from etf_pipeline.events.settings import load_event_settings
+from etf_pipeline.events.settings import EventSettings
 from etf_pipeline.orchestration.assets.portfolios import backtests, optimised_portfolios
 from etf_pipeline.orchestration.assets.price_history import price_history_asset
 from etf_pipeline.orchestration.assets.raw_prices import raw_prices_asset
@@ -22,14 +25,17 @@ from etf_pipeline.orchestration.sensors import automation_sensor, tailer_sensor
 from etf_pipeline.settings import Settings
 
 
-def build_definitions(settings: Settings, pipeline: Pipeline | None = None) -> dg.Definitions:
+def build_definitions(
+    settings: Settings, events: EventSettings | None, pipeline: Pipeline | None = None
+) -> dg.Definitions:
     """Everything Dagster is to know.
 
     Args:
         settings: of this code location.
+        events: where events go; None for nowhere.
         pipeline: replaces the resource (another clock, source or progress display).
     """
-    pipeline = pipeline or Pipeline(settings)
+    pipeline = pipeline or Pipeline(settings, events)
     partitions = exchange_partitions(pipeline.universe)
     ingest = ingest_job()
     delay = dt.timedelta(minutes=settings.close_delay_minutes)
@@ -47,7 +53,7 @@ def build_definitions(settings: Settings, pipeline: Pipeline | None = None) -> d
         asset_checks=TABLE_CHECKS,
         jobs=[ingest, derive_job()],
         schedules=exchange_schedules(pipeline.universe, delay, ingest, settings.schedules_enabled),
-        sensors=[automation_sensor(), tailer_sensor(load_event_settings())],
+        sensors=[automation_sensor(), tailer_sensor(events)],
         resources={"pipeline": pipeline},
         executor=executor(settings.executor),
     )

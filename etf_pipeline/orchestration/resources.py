@@ -1,4 +1,7 @@
-"""The one resource: what every asset needs to know about where and how."""
+"""The one resource: what every asset needs to know about where and how.
+
+Belongs here: what is opened once per process and shared by assets, checks and sensors.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from etf_pipeline.errors import EventsOffError
 from etf_pipeline.events.factory import open_events
 from etf_pipeline.events.protocol import Events
+from etf_pipeline.events.settings import EventSettings
 from etf_pipeline.ingest.source import Clock, PriceSource, utc_now
 from etf_pipeline.ingest.sources import open_source
 from etf_pipeline.model.outcomes import Outcome
@@ -24,9 +29,13 @@ Progress = Callable[[str, Outcome], None]
 
 @dataclass
 class Pipeline:
-    """Settings, store, universe and clock of one code location."""
+    """Settings, store, universe and clock of one code location.
+
+    `event_settings` say where events go; None for nowhere.
+    """
 
     settings: Settings
+    event_settings: EventSettings | None = None
     clock: Clock = utc_now
     progress: Progress | None = None
     source: Callable[[str, Settings, Clock], PriceSource] = field(default=open_source)
@@ -45,8 +54,14 @@ class Pipeline:
 
     @cached_property
     def events(self) -> Events:
-        """Where the tailer's events go; the tailer itself has them sent on."""
-        return open_events(self.layout, publish=False)
+        """Where the tailer's events go; the tailer itself has them sent on.
+
+        Raises:
+            EventsOffError: there are no settings for them.
+        """
+        if self.event_settings is None:
+            raise EventsOffError("events are off: give the pipeline event settings")
+        return open_events(self.layout, self.event_settings, publish=False)
 
     @cached_property
     def universe(self) -> Universe:

@@ -12,7 +12,6 @@ import dagster as dg
 
 from etf_pipeline.errors import ReasonCode
 from etf_pipeline.events.factory import asked_for
-from etf_pipeline.events.settings import load_event_settings
 from etf_pipeline.events.tailer import Tailer
 from etf_pipeline.model.outcomes import Outcome
 from etf_pipeline.model.schemas import HISTORY, MANIFEST
@@ -58,7 +57,7 @@ def run_graph(
     Raises:
         KeyboardInterrupt: it was interrupted; what was published is whole.
     """
-    defs = build_definitions(pipeline.settings, pipeline)
+    defs = build_definitions(pipeline.settings, pipeline.event_settings, pipeline)
     repository = defs.get_repository_def()
     report = RunReport()
     chosen = [pipeline.universe.get(t).ticker for t in tickers]
@@ -99,7 +98,7 @@ def relayed(pipeline: Pipeline, instance: dg.DagsterInstance) -> Iterator[None]:
 
     The place to begin is taken before, so that the very first run is told too.
     """
-    if not asked_for(load_event_settings()):
+    if pipeline.event_settings is None or not asked_for(pipeline.event_settings):
         yield
         return
     tailer = Tailer(pipeline.layout, pipeline.events, DagsterLog(instance))

@@ -1,6 +1,6 @@
-"""The tailer as a sensor: a plain one, as the others lose events (a raise moves their cursor on).
+"""The sensors: what the daemon looks at again and again.
 
-Its name, `event_relay`, is kept in Dagster's own tables.
+Belongs here: thin wrappers, how often each looks, and whether it is on from the start.
 """
 
 from __future__ import annotations
@@ -15,9 +15,13 @@ from etf_pipeline.orchestration.jobs import DERIVED
 from etf_pipeline.orchestration.resources import Pipeline
 
 
-def tailer_sensor(settings: EventSettings) -> dg.SensorDefinition:
-    """Tails Dagster's log; on from the start when events are asked for."""
-    wanted = asked_for(settings)
+def tailer_sensor(settings: EventSettings | None) -> dg.SensorDefinition:
+    """Tails Dagster's log; on from the start when events are asked for.
+
+    A plain sensor: the others lose events, as a raise moves their cursor on. Its name, and the
+    cursor under it, are kept in Dagster's own tables.
+    """
+    wanted = settings is not None and asked_for(settings)
 
     @dg.sensor(
         name="event_relay",

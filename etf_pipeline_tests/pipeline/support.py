@@ -69,7 +69,9 @@ def execute(
     **ingest: Any,
 ) -> dg.ExecuteInProcessResult:
     """Run one job of fresh definitions."""
-    repository = build_definitions(pipeline.settings, pipeline).get_repository_def()
+    repository = build_definitions(
+        pipeline.settings, pipeline.event_settings, pipeline
+    ).get_repository_def()
     config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     if ingest:
         config["ops"] = {"raw_prices": {"config": ingest}}

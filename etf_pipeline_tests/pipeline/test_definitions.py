@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 
 from etf_pipeline.orchestration.build import build_definitions
+from etf_pipeline_tests.events_support import embedded_settings
 from etf_pipeline_tests.pipeline.support import make_pipeline
 
 TABLES = ["backtests", "correlations", "optimised_portfolios", "price_history", "risk_metrics"]
@@ -16,7 +17,7 @@ TABLES = ["backtests", "correlations", "optimised_portfolios", "price_history", 
 def repository(tmp_path):
     tickers = {"VAS": "XASX", "VGS": "XASX", "VAF": "XASX", "SPY": "XNYS", "IWM": "XNYS"}
     pipeline = make_pipeline(tmp_path, tickers, shards=2)
-    return build_definitions(pipeline.settings, pipeline).get_repository_def()
+    return build_definitions(pipeline.settings, None, pipeline).get_repository_def()
 
 
 def test_assets_and_what_they_depend_on(repository):
@@ -169,6 +170,20 @@ def test_what_jobs_and_the_automation_sensor_cover(repository):
         "derived_tables": ("RUNNING", 30),
         "event_relay": ("STOPPED", 15),
     }
+
+
+def test_definitions_follow_their_arguments_and_not_the_environment(tmp_path, monkeypatch):
+    """The two that would show: schedules that start switched on, and the sensor of the events."""
+    monkeypatch.setenv("EVENT_STORE_TYPE", "embedded")
+    monkeypatch.setenv("ETF_EXECUTOR", "multiprocess")
+    monkeypatch.setenv("ETF_UNIVERSE_FILE", str(tmp_path / "nowhere.csv"))
+    pipeline = make_pipeline(tmp_path, schedules_enabled=True, executor="in_process")
+    for events, status in ((None, "STOPPED"), (embedded_settings(), "RUNNING")):
+        defs = build_definitions(pipeline.settings, events)
+        repository = defs.get_repository_def()
+        assert repository.get_sensor_def("event_relay").default_status.value == status
+        assert repository.get_schedule_def("ingest_xasx").default_status.value == "RUNNING"
+        assert repository.get_job("derive").executor_def is dg.in_process_executor
 
 
 def test_a_schedule_asks_for_every_shard_once_a_day(repository):

@@ -193,7 +193,7 @@ def test_a_failed_blocking_check_holds_back_what_depends_on_it(tmp_path, instanc
         rows = bars(asx_days("2022-09-01", 800), walk(800, seed=i))
         yahoo_rows(rows).to_parquet(folder / f"{ticker}.parquet")
     pipeline = make_pipeline(tmp_path, source=f"files:{folder}")
-    defs = build_definitions(pipeline.settings, pipeline)
+    defs = build_definitions(pipeline.settings, None, pipeline)
     before = dg.evaluate_automation_conditions(defs=defs, instance=instance)
     execute(pipeline, instance, "ingest", "XASX")
     good = dg.evaluate_automation_conditions(defs=defs, instance=instance, cursor=before.cursor)
@@ -215,7 +215,7 @@ def test_a_failed_blocking_check_holds_back_what_depends_on_it(tmp_path, instanc
 def test_derived_assets_follow_new_histories(tmp_path, instance):
     """Tables when histories have passed their checks, portfolios when the tables have."""
     pipeline = make_pipeline(tmp_path)
-    defs = build_definitions(pipeline.settings, pipeline)
+    defs = build_definitions(pipeline.settings, None, pipeline)
 
     def tick(cursor=None):
         return dg.evaluate_automation_conditions(defs=defs, instance=instance, cursor=cursor)
@@ -249,7 +249,7 @@ def test_portfolios_wait_for_the_risk_tables_but_read_none_of_them(tmp_path, ins
     assert before
     shutil.rmtree(folder)
     shutil.rmtree(pipeline.layout.root / "risk")
-    repository = build_definitions(pipeline.settings, pipeline).get_repository_def()
+    repository = build_definitions(pipeline.settings, None, pipeline).get_repository_def()
     result = repository.get_implicit_global_asset_job_def().execute_in_process(
         asset_selection=[dg.AssetKey("optimised_portfolios"), dg.AssetKey("backtests")],
         instance=instance,
@@ -261,7 +261,7 @@ def test_portfolios_wait_for_the_risk_tables_but_read_none_of_them(tmp_path, ins
 def test_an_exchange_not_downloaded_yet_does_not_hold_back_the_others(tmp_path, instance):
     tickers = {"VAS": "XASX", "VGS": "XASX", "VAF": "XASX", "SPY": "XNYS"}
     pipeline = make_pipeline(tmp_path, tickers)
-    defs = build_definitions(pipeline.settings, pipeline)
+    defs = build_definitions(pipeline.settings, None, pipeline)
     before = dg.evaluate_automation_conditions(defs=defs, instance=instance)
     execute(pipeline, instance, "ingest", "XASX")
     after = dg.evaluate_automation_conditions(defs=defs, instance=instance, cursor=before.cursor)

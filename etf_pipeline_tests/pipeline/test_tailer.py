@@ -375,7 +375,8 @@ def test_openlineage_has_its_own_switch(tmp_path, instance, made_tailer, monkeyp
 
 
 def sensor_tick(pipeline, instance, cursor=None):
-    repository = build_definitions(pipeline.settings, pipeline).get_repository_def()
+    defs = build_definitions(pipeline.settings, pipeline.event_settings, pipeline)
+    repository = defs.get_repository_def()
     sensor = repository.get_sensor_def("event_relay")
     context = dg.build_sensor_context(
         instance=instance,
@@ -386,9 +387,9 @@ def sensor_tick(pipeline, instance, cursor=None):
     return sensor, sensor.evaluate_tick(context)
 
 
-def test_the_sensor_relays_and_tells_its_lag(tmp_path, instance, monkeypatch):
-    monkeypatch.setenv("EVENT_STORE_TYPE", "embedded")
+def test_the_sensor_relays_and_tells_its_lag(tmp_path, instance):
     pipeline = make_pipeline(tmp_path)
+    pipeline.event_settings = embedded_settings()
     sensor, first = sensor_tick(pipeline, instance)
     assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
     assert Cursor.load(first.cursor).position == DagsterLog(instance).head()
@@ -401,8 +402,9 @@ def test_the_sensor_relays_and_tells_its_lag(tmp_path, instance, monkeypatch):
 
 
 def test_the_sensor_is_off_in_direct_mode(tmp_path, instance):
-    assert load_event_settings().event_store_type == "auto"
     pipeline = make_pipeline(tmp_path)
+    pipeline.event_settings = load_event_settings()
+    assert pipeline.event_settings.event_store_type == "auto"
     sensor, tick = sensor_tick(pipeline, instance)
     assert sensor.default_status is dg.DefaultSensorStatus.STOPPED
     assert "EVENT_STORE_TYPE" in tick.skip_message
