@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import dagster as dg
 
 from etf_pipeline.errors import EtfError, ReasonCode
-from etf_pipeline.model.outcomes import FailureKind, Outcome, OutcomeKind, sentences
+from etf_pipeline.model.outcomes import Outcome, sentences
 
 _CODE = "reason_code"  # name of the metadata entry
 _TOLD = 10
@@ -96,7 +96,7 @@ def raise_if_nothing_good(outcomes: Sequence[Outcome], asset: str) -> None:
 
 
 def _may_pass(outcome: Outcome) -> bool:
-    return outcome.outcome is OutcomeKind.FAILED and outcome.failure_kind is FailureKind.TRANSIENT
+    return outcome.reason_code is not None and outcome.reason_code.transient
 
 
 def step_failures(result: dg.ExecuteInProcessResult) -> list[StepFailure]:

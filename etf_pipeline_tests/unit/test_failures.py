@@ -57,9 +57,16 @@ def test_what_cannot_pass_is_not_tried_again():
     )
 
 
-def test_one_that_may_pass_is_enough_to_try_again():
-    busy = outcome("SPY", OutcomeKind.FAILED, FailureKind.TRANSIENT, ReasonCode.RATE_LIMITED)
+@pytest.mark.parametrize("code", [c for c in ReasonCode if c.transient])
+def test_one_that_may_pass_is_enough_to_try_again(code):
+    busy = outcome("SPY", OutcomeKind.FAILED, FailureKind.TRANSIENT, code)
     assert raised([*REFUSED, busy]).allow_retries
+
+
+def test_the_code_alone_decides():
+    """An outcome called transient, whose code says that waiting does not help."""
+    damaged = outcome("SPY", OutcomeKind.FAILED, FailureKind.TRANSIENT, ReasonCode.CORRUPT_FILE)
+    assert not raised([*REFUSED, damaged]).allow_retries
 
 
 def test_only_the_first_reasons_are_told():
