@@ -95,12 +95,13 @@ def published(root: Path) -> dict[str, bytes]:
     }
 
 
-def read_all(root: Path, stop: threading.Event, broken: list[str]) -> None:
-    """A reader that never rests."""
+def read_all(root: Path, stop: threading.Event, broken: list[str], read: list[int]) -> None:
+    """A reader that never rests; it counts what it reads."""
     while not stop.is_set():
         for path in (root / "historical").glob("*.parquet"):
             try:
                 frame = read_history(path)
+                read[0] += 1
                 assert frame.index.is_monotonic_increasing
                 assert frame["adj_close"].notna().all()
             except Exception as error:
@@ -141,13 +142,14 @@ def main() -> None:
     seed = random.Random(7)
     kills, root = 0, folder / "victim"
     steps_done, kill_at, tries = False, 0, 0
+    read = [0]
     while kills < 60 or not steps_done:
         tries += 1
         assert tries < 400, "the loop does not end"
         shutil.rmtree(root, ignore_errors=True)
         shutil.copytree(base, root)
         stop, broken = threading.Event(), []
-        reader = threading.Thread(target=read_all, args=(root, stop, broken))
+        reader = threading.Thread(target=read_all, args=(root, stop, broken, read))
         reader.start()
         if steps_done:
             killed = attempt(root, new, "killed", 10**9, delay=seed.uniform(0.0, 0.25))
@@ -164,7 +166,7 @@ def main() -> None:
         assert not attempt(root, new, "again", -1)
         assert published(root) == goal, "the next run did not converge"
         assert not list(root.rglob("*.tmp")), "temp files were left"
-    print(json.dumps({"kills": kills, "steps": kill_at}))
+    print(json.dumps({"kills": kills, "steps": kill_at, "read": read[0]}))
 
 
 if __name__ == "__main__":

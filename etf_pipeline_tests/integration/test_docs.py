@@ -86,19 +86,20 @@ def memory_limit_kept():
 
 
 QUESTIONS = re.findall(r"```sql\n(.*?)```", (ROOT / "docs" / "sql.md").read_text(), re.S)
-MAY_BE_EMPTY = ("quarantined", "days_behind", "'failed'", "known_then")
+# What asks for quarantined rows, for stale tickers, for failures and for revisions: none here.
+FIND_NOTHING_WRONG = {16, 17, 18, 19}
 
 
 def test_there_are_twenty_questions():
     assert len(QUESTIONS) == 20
 
 
-@pytest.mark.parametrize("question", QUESTIONS, ids=range(len(QUESTIONS)))
-def test_every_question_has_an_answer(whole_store, question):
+@pytest.mark.parametrize("number", range(len(QUESTIONS)))
+def test_every_question_has_an_answer(whole_store, number):
     with open_catalogue(Store.at(whole_store.data_dir), whole_store.universe_file) as connection:
-        answer = connection.query(question)
+        answer = connection.query(QUESTIONS[number])
     assert answer.columns
-    assert answer.rows or any(word in question for word in MAY_BE_EMPTY)
+    assert bool(answer.rows) == (number not in FIND_NOTHING_WRONG)
 
 
 @pytest.mark.parametrize("page", ["docs/sql.md", "docs/operations.md", "README.md"])

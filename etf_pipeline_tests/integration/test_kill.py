@@ -17,3 +17,4 @@ def test_sigkill_at_every_step(tmp_path):
     summary = json.loads(out.stdout.splitlines()[-1])
     assert summary["kills"] >= 60
     assert summary["steps"] > 20
+    assert summary["read"] > summary["kills"]  # somebody was reading all the while

@@ -66,22 +66,22 @@ def test_a_passing_fault_is_overcome(world, vas, kind):
 
 
 @pytest.mark.parametrize(
-    ("kind", "words"),
+    ("kind", "failure", "words"),
     [
-        ("500", "not JSON"),
-        ("html", "not JSON"),
-        ("truncated", "not JSON"),
-        ("429", "429"),
-        ("empty", "no price"),
+        ("500", "transient", "not JSON"),
+        ("html", "transient", "not JSON"),
+        ("truncated", "transient", "not JSON"),
+        ("429", "transient", "429"),
+        ("empty", "missing", "no price"),
     ],
 )
-def test_a_lasting_fault_is_told_and_keeps_the_old_files(world, vas, kind, words):
+def test_a_lasting_fault_is_told_and_keeps_the_old_files(world, vas, kind, failure, words):
     world.run(vas)
     before = world.bytes_on_disk()
     world.yahoo.fault("VAS.AX", kind)
     outcome = world.run(vas)["VAS"]
     assert outcome.outcome == "failed"
-    assert outcome.failure_kind in ("transient", "missing")
+    assert outcome.failure_kind == failure
     assert words in outcome.reason
     assert world.bytes_on_disk() == before
 
