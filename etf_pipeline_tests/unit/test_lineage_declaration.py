@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from etf_pipeline.events.lineage import lineage_events
-from etf_pipeline.events.tailer import LogRecord
+from etf_pipeline.events.orchestrator import LogRecord
 from etf_pipeline.history.build import build
 from etf_pipeline.model.lineage import DATASETS, LINEAGE
 from etf_pipeline.model.schemas import HISTORY, TABLES, VALUE_COLUMNS

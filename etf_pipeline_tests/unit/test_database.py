@@ -1,0 +1,112 @@
+"""SQLite files: which code of SQLite becomes which advice, and a lock that is waited for."""
+
+import sqlite3
+import threading
+
+import pytest
+
+from etf_pipeline.errors import EventError
+from etf_pipeline.events.log.database import Database
+
+SCHEMA = "CREATE TABLE IF NOT EXISTS t (i INTEGER PRIMARY KEY);"
+
+
+@pytest.fixture
+def database(tmp_path):
+    made = Database(tmp_path / "one" / "x.sqlite", SCHEMA)
+    yield made
+    made.close()
+
+
+def insert(database, *values):
+    with database.writing() as db:
+        db.executemany("INSERT INTO t VALUES (?)", [(v,) for v in values])
+
+
+def values(database):
+    with database.reading() as db:
+        return [i for (i,) in db.execute("SELECT i FROM t ORDER BY i")]
+
+
+def test_a_full_disk_is_told_with_the_remedy(database):
+    insert(database, 1)
+    with database.reading() as db:
+        (pages,) = db.execute("PRAGMA page_count").fetchone()
+        db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(EventError, match=r"x\.sqlite: .*free some space"):
+        insert(database, *range(2, 5_000))
+    assert values(database) == [1]
+
+
+def test_a_file_that_another_holds_is_told_with_the_remedy(database):
+    insert(database, 1)
+    with database.reading() as db:
+        db.execute("PRAGMA busy_timeout = 10")
+    with sqlite3.connect(database.path, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(EventError, match="another process is holding it"):
+            insert(database, 2)
+        other.execute("ROLLBACK")
+    other.close()
+    insert(database, 2)
+    assert values(database) == [1, 2]
+
+
+def test_a_file_that_may_not_be_written_is_told_with_the_remedy(database):
+    insert(database, 1)
+    with database.reading() as db:
+        db.execute("PRAGMA query_only = 1")
+    with pytest.raises(EventError, match="ETF_DATA_DIR"):
+        insert(database, 2)
+
+
+def test_a_folder_in_the_place_of_the_file_is_told_with_the_remedy(tmp_path):
+    (tmp_path / "x.sqlite").mkdir()
+    with pytest.raises(EventError, match="ETF_DATA_DIR"):
+        values(Database(tmp_path / "x.sqlite", SCHEMA))
+
+
+def test_a_wrong_statement_changes_nothing_and_says_so(database):
+    insert(database, 1)
+
+    def half():
+        with database.writing() as db:
+            db.execute("INSERT INTO t VALUES (2)")
+            db.execute("INSERT INTO no_such_table VALUES (2)")
+
+    with pytest.raises(EventError, match="nothing was changed"):
+        half()
+    assert values(database) == [1]
+
+
+def test_a_file_of_another_kind_is_told(tmp_path):
+    path = tmp_path / "x.sqlite"
+    path.write_bytes(b"not a database, but long enough to be taken for one" * 50)
+    with pytest.raises(EventError, match="restore it from a backup"):
+        values(Database(path, SCHEMA))
+
+
+def test_threads_that_open_one_file_together_wait_for_each_other(tmp_path):
+    """Switching to WAL is refused while another does the same; it is asked again."""
+    path, gate = tmp_path / "x.sqlite", threading.Barrier(8)
+    failed = []
+
+    def write(i):
+        mine = Database(path, SCHEMA)
+        gate.wait()
+        try:
+            insert(mine, i)
+        except EventError as error:
+            failed.append(error)
+        finally:
+            mine.close()
+
+    threads = [threading.Thread(target=write, args=(i,)) for i in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert failed == []
+    whole = Database(path, SCHEMA)
+    assert values(whole) == list(range(8))
+    whole.close()

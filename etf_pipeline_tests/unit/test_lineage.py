@@ -1,0 +1,104 @@
+"""OpenLineage run events of the orchestrator's records."""
+
+import datetime as dt
+import json
+from uuid import UUID
+
+import pytest
+
+from etf_pipeline.events.lineage import lineage_events
+from etf_pipeline.events.model.envelope import LINEAGE_TYPE
+from etf_pipeline.events.model.types import LINEAGE
+from etf_pipeline.events.orchestrator import LogRecord
+from etf_pipeline.store.layout import Layout
+
+START = dt.datetime(2025, 11, 12, 6, 0, tzinfo=dt.UTC)
+TIME = dt.datetime(2025, 11, 12, 6, 5, tzinfo=dt.UTC)
+RUN = "0b6f2f0e-7f3a-4a58-9f0e-3f1f6f8f9a10"
+
+
+def record(kind, **more):
+    return LogRecord(1, kind, RUN, "ingest", TIME, **more)
+
+
+def bodies(tmp_path, one):
+    return [json.loads(e.data) for e in lineage_events(Layout(tmp_path), one)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [("start", "START"), ("success", "COMPLETE"), ("failure", "FAIL"), ("canceled", "ABORT")],
+)
+def test_a_run_is_told_by_its_state(tmp_path, kind, told):
+    (body,) = bodies(tmp_path, record(kind))
+    assert body["eventType"] == told
+    assert body["run"]["runId"] == RUN
+    assert body["job"] == {"namespace": "etf_pipeline", "name": "ingest", "facets": {}}
+    assert dt.datetime.fromisoformat(body["eventTime"]) == TIME
+
+
+def test_a_failed_run_says_why(tmp_path):
+    (body,) = bodies(tmp_path, record("failure", error="no such planet"))
+    assert body["run"]["facets"]["errorMessage"]["message"] == "no such planet"
+
+
+def test_an_asset_is_a_run_of_its_own_below_the_run(tmp_path):
+    made = record(
+        "materialisation",
+        asset="price_history",
+        partition="XASX",
+        run_started=START,
+        nominal="2025-11-12T17:00:00+11:00",
+        metadata={"rows_added": 7},
+    )
+    first, last = bodies(tmp_path, made)
+    assert (first["eventType"], last["eventType"]) == ("START", "COMPLETE")
+    assert dt.datetime.fromisoformat(first["eventTime"]) == START
+    assert dt.datetime.fromisoformat(last["eventTime"]) == TIME
+    assert first["run"]["runId"] == last["run"]["runId"] != RUN
+    for body in (first, last):
+        facets = body["run"]["facets"]
+        assert facets["parent"]["run"]["runId"] == RUN
+        assert facets["parent"]["job"]["name"] == "ingest"
+        assert facets["nominalTime"]["nominalStartTime"] == "2025-11-12T17:00:00+11:00"
+    (output,) = last["outputs"]
+    assert output["name"] == (tmp_path / "historical").resolve().as_posix()
+    assert output["outputFacets"]["outputStatistics"]["rowCount"] == 7
+    assert [i["name"] for i in last["inputs"]] == [(tmp_path / "raw").resolve().as_posix()]
+
+
+def test_partitions_are_different_runs(tmp_path):
+    runs = {
+        bodies(tmp_path, record("materialisation", asset="raw_prices", partition=p))[0]["run"][
+            "runId"
+        ]
+        for p in ("XASX", "XNYS")
+    }
+    assert len(runs) == 2
+
+
+def test_an_asset_without_a_table_is_not_told(tmp_path):
+    assert bodies(tmp_path, record("materialisation", asset="reports")) == []
+
+
+def test_telling_it_twice_gives_the_same_ids(tmp_path):
+    made = record("materialisation", asset="risk_metrics", run_started=START)
+    once, again = (lineage_events(Layout(tmp_path), made) for _ in range(2))
+    assert [e.id for e in once] == [e.id for e in again]
+    assert len({e.id for e in once}) == 2
+    assert {(e.type, e.channel) for e in once} == {(LINEAGE_TYPE, LINEAGE)}
+
+
+def test_a_run_id_that_is_no_uuid_becomes_one(tmp_path):
+    odd = LogRecord(1, "start", "run00001", "ingest", TIME)
+    (body,) = bodies(tmp_path, odd)
+    assert str(UUID(body["run"]["runId"])) == body["run"]["runId"]
+    assert bodies(tmp_path, odd)[0]["run"]["runId"] == body["run"]["runId"]
+
+
+def test_the_namespace_of_jobs_can_be_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENLINEAGE_NAMESPACE", "desk")
+    (run,) = bodies(tmp_path, record("start"))
+    _, asset = bodies(tmp_path, record("materialisation", asset="raw_prices"))
+    assert run["job"]["namespace"] == asset["job"]["namespace"] == "desk"
+    assert asset["run"]["facets"]["parent"]["job"]["namespace"] == "desk"
