@@ -9,11 +9,9 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
-from etf_pipeline.model.schemas import HISTORY, TABLES, Granularity, Table
 from etf_pipeline_tests import architecture as rules
 from etf_pipeline_tests.architecture import Module
 
@@ -294,46 +292,6 @@ def test_floors_count_the_longest_way_down():
 
 def test_the_table_names_the_rooms_that_there_are():
     assert {m.room for m in FOUND} == MAY.keys()
-
-
-def problems_of(table: Table) -> list[str]:
-    """What is wrong with the declaration of a table."""
-    columns = {c.name: c for c in table.columns}
-    wrong = {
-        "no group": not table.group,
-        "no granularity": not isinstance(table.granularity, Granularity),
-        "no description": not table.description or not all(c.description for c in table.columns),
-        "a column twice": len(columns) != len(table.columns),
-        "no key": not table.key or not set(table.key) <= columns.keys(),
-        "a key that may be null": any(columns[k].nullable for k in table.key if k in columns),
-    }
-    return [f"{table.name}: {what}" for what, is_so in wrong.items() if is_so]
-
-
-@pytest.mark.parametrize("table", TABLES, ids=lambda t: t.name)
-def test_every_table_is_declared_whole(table):
-    assert problems_of(table) == []
-    assert table.arrow.names == table.names
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"group": ""}, "no group"),
-        ({"granularity": None}, "no granularity"),
-        ({"description": ""}, "no description"),
-        ({"key": ("day",)}, "no key"),
-        ({"key": ("date", "close")}, "a key that may be null"),
-        ({"columns": HISTORY.columns * 2}, "a column twice"),
-    ],
-)
-def test_a_table_that_is_not_whole_is_found(change, words):
-    assert f"{HISTORY.name}: {words}" in problems_of(replace(HISTORY, **change))
-
-
-def test_names_of_tables_and_kinds_of_files_are_all_used_once():
-    assert len({t.name for t in TABLES}) == len(TABLES)
-    assert {t.granularity for t in TABLES} == set(Granularity)
 
 
 @pytest.mark.parametrize("module", FOUND, ids=lambda m: m.path)
