@@ -1,4 +1,7 @@
-"""Running the whole graph from the command line, through Dagster, in this process."""
+"""Running the whole graph from the command line, through Dagster, in this process.
+
+Belongs here: which jobs run in which order, and what is reported of them.
+"""
 
 from __future__ import annotations
 
