@@ -112,6 +112,14 @@ def test_costs_count_in_a_gap(second, rate):
     assert gap_max_return(problem, weights, 1.0) >= float(net.max()) - own - 1e-9
 
 
+def test_filling_by_hand():
+    """The second first, up to 0.3; the first up to 0.5; what is left is the third's."""
+    lower, upper = np.array([0.1, 0.1, 0.0]), np.array([0.5, 0.3, 1.0])
+    found = filled(lower, upper, np.array([2.0, 3.0, 1.0]))
+    assert found == pytest.approx([0.5, 0.3, 0.2])
+    assert lower.tolist() == [0.1, 0.1, 0.0]
+
+
 @given(boxes(units=(1.0,)), st.integers(0, 2**31))
 def test_filling_from_the_best_is_the_linear_programs_answer(problem, seed):
     gradient = np.random.default_rng(seed).normal(size=len(problem.names))
