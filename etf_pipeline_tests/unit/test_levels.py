@@ -66,9 +66,10 @@ def test_an_impossible_factor_is_a_fault_of_the_smaller_part(factor, rule, part)
     assert shifts(close) == dict.fromkeys(range(*part.indices(100)), rule)
 
 
-def test_of_two_halves_the_newer_is_the_own_level():
+@pytest.mark.parametrize("factor", [10, 0.1])
+def test_of_two_halves_the_newer_is_the_own_level(factor):
     close = walk()
-    close[:50] *= 10
+    close[:50] *= factor
     assert shifts(close) == dict.fromkeys(range(50), "level_shift")
 
 
