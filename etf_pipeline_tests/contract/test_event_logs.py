@@ -110,8 +110,10 @@ def test_reading_from_after_the_last_event_ends_at_once(store, ahead):  # case 6
     events = queries(10)
     store.append(events)
     last = T0 + dt.timedelta(seconds=9)
-    found = [e for b in store.read(from_us=micros(last + ahead)) for e in b]
-    assert [e for e in found if e.time >= last + ahead] == []
+    found = ids(store.read(from_us=micros(last + ahead)))
+    # Kafka goes by when they were produced, which is after T0 and before the farther bound
+    more = isinstance(store, KafkaLog) and ahead < dt.timedelta(days=1)
+    assert len(found) in ((0, len(events)) if more else (0,))
 
 
 def test_nothing_younger_is_left_out(store):

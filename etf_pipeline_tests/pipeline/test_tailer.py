@@ -88,7 +88,14 @@ def test_a_whole_run_becomes_events(tmp_path, instance, made_tailer):
     tick = tailer.tick()
     assert (tick.behind, tick.problem) == (0, None)
     state = fold(recorder.log.read())
-    assert state.types == {}
+    assert recorder.log.counts() == {
+        "ETFDataCollected": 3,
+        "ETFDataUpdated": 3,
+        "RiskMetricsCalculated": 3,
+        "PortfolioOptimized": 2,
+        # a start and an end of both runs, and of each of the six assets with a table
+        LINEAGE_TYPE: 2 * (2 + 6),
+    }
     assert set(state.etfs) == {"VAS", "VGS", "VAF"}
     layout = pipeline.layout
     for ticker, etf in state.etfs.items():

@@ -58,7 +58,6 @@ class SystemState:
         self._collected: dict[str, list[Event]] = {}
         self._queries: Counter[str] = Counter()
         self._trail: list[tuple[int, str, int, str, str]] = []
-        self.types: Counter[str] = Counter()
 
     def apply(self, events: Iterable[Event]) -> None:
         """Fold events in; one that was folded in before changes nothing."""
