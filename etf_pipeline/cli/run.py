@@ -71,8 +71,8 @@ def demo(data_dir: DataDir = None, window: Window = "3y", as_json: Json = False)
 
 def _demo_settings(root: Path) -> Settings:
     """The demo's own settings and files, so that a user's edits cannot break it."""
-    from etf_pipeline.orchestration.instance import default_text
     from etf_pipeline.settings import load_settings
+    from etf_pipeline.settings.defaults import default_text
     from etf_pipeline.store.writer import write_text
 
     files: dict[str, Path] = {}

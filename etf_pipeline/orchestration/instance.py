@@ -5,13 +5,13 @@ Belongs here: DAGSTER_HOME, the `dagster.yaml` in it, and opening it safely from
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 
 import dagster as dg
 
 from etf_pipeline.errors import SettingsError
 from etf_pipeline.settings import environment
+from etf_pipeline.settings.defaults import default_text
 from etf_pipeline.store.writer import locked, write_text
 
 _OPENING_SECONDS = 60.0
@@ -57,16 +57,6 @@ def open_instance() -> dg.DagsterInstance:
         instance.event_log_storage.get_maximum_record_id()
         instance.all_instigator_state()
         return instance
-
-
-def default_text(name: str) -> str:
-    """A default file that ships with the package (or lies beside it in a checkout)."""
-    shipped = resources.files("etf_pipeline") / "_defaults" / name
-    if shipped.is_file():
-        return shipped.read_text(encoding="utf-8")
-    root = Path(__file__).parents[2]
-    path = root / name if name == "dagster.yaml" else root / "data" / name
-    return path.read_text(encoding="utf-8")
 
 
 if __name__ == "__main__":

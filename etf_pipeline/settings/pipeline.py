@@ -17,6 +17,12 @@ from etf_pipeline.settings.reading import read_settings
 PREFIX = "ETF_"
 
 
+def files_folder(source: str) -> Path | None:
+    """The folder that `files:DIR` names; None when it is another source, or names none."""
+    prefix, _, folder = source.partition(":")
+    return Path(folder) if prefix == "files" and folder else None
+
+
 class Settings(BaseSettings):
     """Where things are and how hard to try. Immutable; build a new one to change a value."""
 
@@ -78,7 +84,7 @@ class Settings(BaseSettings):
     @field_validator("source")
     @classmethod
     def _known_source(cls, value: str) -> str:
-        if value in ("yahoo", "simulated") or (value.startswith("files:") and len(value) > 6):
+        if value in ("yahoo", "simulated") or files_folder(value) is not None:
             return value
         raise ValueError("must be yahoo, files:DIR or simulated")
 

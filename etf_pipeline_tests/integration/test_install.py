@@ -111,7 +111,7 @@ def test_the_wheel_loads_its_dagster_definitions(wheel, tmp_path):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import etf_pipeline; "
         "assert etf_pipeline.__file__.startswith(sys.argv[1]), etf_pipeline.__file__; "
-        "from etf_pipeline.orchestration.instance import default_text; "
+        "from etf_pipeline.settings.defaults import default_text; "
         "from pathlib import Path; Path('data').mkdir(); "
         "names = ('universe.csv', 'portfolios.yaml'); "
         "[Path('data', n).write_text(default_text(n)) for n in names]; "

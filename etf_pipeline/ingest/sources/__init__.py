@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from pathlib import Path
 
 from etf_pipeline.errors import SettingsError
 from etf_pipeline.ingest.source import Clock, PriceSource, utc_now
 from etf_pipeline.settings import Settings
+from etf_pipeline.settings.pipeline import files_folder
 
 
 def open_source(name: str, settings: Settings, clock: Clock = utc_now) -> PriceSource:
@@ -26,10 +26,10 @@ def open_source(name: str, settings: Settings, clock: Clock = utc_now) -> PriceS
         from etf_pipeline.ingest.sources.yahoo import YahooSource
 
         return YahooSource(settings)
-    if name.startswith("files:"):
+    if (folder := files_folder(name)) is not None:
         from etf_pipeline.ingest.sources.files import FilesSource
 
-        return FilesSource(Path(name.removeprefix("files:")))
+        return FilesSource(folder)
     if name == "simulated":
         from etf_pipeline.ingest.sources.simulated import SimulatedSource
 
