@@ -68,6 +68,13 @@ def test_what_is_written_is_found_again(tmp_path, table):
     assert [t.name for t in others if layout.files(t)] == []
 
 
+def test_what_lies_elsewhere_below_a_table_is_none_of_its_files(tmp_path):
+    stray = tmp_path / "risk" / "risk_metrics" / "copy" / "part.parquet"
+    stray.parent.mkdir(parents=True)
+    stray.touch()
+    assert Layout(tmp_path).files(RISK_METRICS) == []
+
+
 def test_no_two_tables_share_a_file(tmp_path):
     layout = Layout(tmp_path)
     paths = [layout.of(t, *KEYS[t.granularity]) for t in TABLES]
