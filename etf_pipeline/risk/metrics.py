@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from etf_pipeline.risk.returns import drawdowns, simple_returns
+from etf_pipeline.risk.returns import Fall, drawdowns, fall_to, simple_returns
 
 Floats = npt.NDArray[np.float64]
 Days = npt.NDArray[np.datetime64]
@@ -191,19 +191,13 @@ def sortino_ratio(returns: Floats, periods_per_year: int, target: float = 0.0) -
     return float(math.sqrt(periods_per_year) * excess.mean() / downside)
 
 
-def max_drawdown(prices: Floats) -> tuple[float, int, int, int | None]:
+def max_drawdown(prices: Floats) -> Fall:
     """Worst fall from a running peak, min over t of P_t / max_{s≤t} P_s − 1 (P_0 included).
 
-    Returns:
-        The fall (≤ 0) and the positions of its peak, its trough, and the first price back at the
-        peak (None when there is none yet).
+    The first of several that are equally deep.
     """
-    falls = drawdowns(prices)
-    trough = int(np.argmin(falls))
-    peak = int(np.argmax(prices[: trough + 1]))
-    back = np.flatnonzero(prices[trough:] >= prices[peak])
-    recovery = trough + int(back[0]) if len(back) and falls[trough] < 0 else None
-    return float(falls[trough]), peak, trough, recovery
+    depths = drawdowns(prices)
+    return fall_to(int(np.argmin(depths)), prices, depths)
 
 
 def _tail_size(n: int, level: float) -> float:

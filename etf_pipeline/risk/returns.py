@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -37,3 +37,31 @@ def drawdowns(prices: pd.Series) -> pd.Series: ...
 def drawdowns(prices: Any) -> Any:
     """P_t / max_{s≤t} P_s − 1 (≤ 0) on every date of `prices`; NaN where there is no price."""
     return prices / np.fmax.accumulate(np.asarray(prices)) - 1.0
+
+
+class Fall(NamedTuple):
+    """A fall from a peak: how deep (< 0; 0 for none), and the positions of its dates.
+
+    `peak` is the first session at the high that it falls from, `trough` the first at the lowest,
+    `recovery` the first back at the high; None when there is none yet.
+    """
+
+    depth: float
+    peak: int
+    trough: int
+    recovery: int | None
+
+
+def fall_to(trough: int, prices: Floats, depths: Floats) -> Fall:
+    """The fall whose trough is at that position.
+
+    Args:
+        trough: a position in `prices`.
+        prices: shape (T+1,), positive, in order of date.
+        depths: `drawdowns(prices)`.
+    """
+    peak = int(np.argmax(prices[: trough + 1]))
+    depth = float(depths[trough])
+    back = np.flatnonzero(prices[trough:] >= prices[peak])
+    recovery = trough + int(back[0]) if len(back) and depth < 0 else None
+    return Fall(depth, peak, trough, recovery)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from etf_pipeline.risk.returns import drawdowns, simple_returns
+from etf_pipeline.risk.returns import drawdowns, fall_to, simple_returns
 
 
 def rolling_volatility(prices: pd.Series, window: int, periods_per_year: int) -> pd.Series:
@@ -22,29 +22,27 @@ def rolling_volatility(prices: pd.Series, window: int, periods_per_year: int) ->
 
 
 def drawdown_table(prices: pd.Series, count: int | None = None) -> pd.DataFrame:
-    """Every fall from a peak, worst first.
+    """Every fall from a peak, worst first; the first row is the fall of `max_drawdown`.
 
-    Columns: `peak`, `trough` and `recovery` (dates; NaT while not recovered), `drawdown` (≤ 0),
-    `length` (sessions from peak to recovery, or to the end), `to_trough` (sessions from peak to
-    trough).
+    Columns: `peak`, `trough` and `recovery` (dates as in `returns.Fall`; NaT while not recovered),
+    `drawdown` (< 0), `length` (sessions from peak to recovery, or to the end), `to_trough`
+    (sessions from peak to trough). Falls from the same high, met again in between, share its peak.
     """
     values = prices.to_numpy(dtype="float64")
-    falls = drawdowns(values)
-    below = falls < 0
-    edges = np.flatnonzero(np.diff(np.r_[False, below, False].astype("int8")))
+    depths = drawdowns(values)
+    edges = np.flatnonzero(np.diff(np.r_[False, depths < 0, False].astype("int8")))
     rows = []
     for start, end in zip(edges[::2], edges[1::2], strict=True):
-        peak = start - 1
-        trough = start + int(np.argmin(values[start:end]))
-        recovered = end < len(values)
+        fall = fall_to(int(start + np.argmin(depths[start:end])), values, depths)
+        last = len(values) - 1 if fall.recovery is None else fall.recovery
         rows.append(
             {
-                "peak": prices.index[peak],
-                "trough": prices.index[trough],
-                "recovery": prices.index[end] if recovered else pd.NaT,
-                "drawdown": float(falls[trough]),
-                "length": int((end if recovered else len(values) - 1) - peak),
-                "to_trough": int(trough - peak),
+                "peak": prices.index[fall.peak],
+                "trough": prices.index[fall.trough],
+                "recovery": pd.NaT if fall.recovery is None else prices.index[fall.recovery],
+                "drawdown": fall.depth,
+                "length": last - fall.peak,
+                "to_trough": fall.trough - fall.peak,
             }
         )
     columns = ["peak", "trough", "recovery", "drawdown", "length", "to_trough"]

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from etf_pipeline.risk.metrics import max_drawdown
 from etf_pipeline.risk.returns import drawdowns
 from etf_pipeline.risk.series import drawdown_table, rolling_volatility
 
@@ -78,9 +79,66 @@ def test_the_worst_of_the_table_is_the_worst_of_all_pairs(values):
     if worst < 0:
         assert table["drawdown"].iloc[0] == pytest.approx(worst, abs=1e-12)
         assert table["drawdown"].is_monotonic_increasing
-        # every session below its peak belongs to one fall
-        below = int((prices < prices.cummax()).sum())
-        recovered = table["recovery"].notna()
-        assert int((table["length"] - recovered).sum()) == below
     else:
         assert table.empty
+
+
+def test_a_fall_begins_on_the_first_day_of_its_high():
+    """Both falls are from the 100 of the first day, which the third one only meets again."""
+    prices = of([100, 100, 90, 100, 80])
+    day = list(prices.index)
+    worst, other = drawdown_table(prices).to_dict("records")
+    assert (worst["peak"], worst["trough"], worst["length"]) == (day[0], day[4], 4)
+    assert pd.isna(worst["recovery"])
+    assert (other["peak"], other["trough"], other["recovery"]) == (day[0], day[2], day[3])
+    assert (other["length"], other["to_trough"]) == (3, 2)
+
+
+def runs_below_the_high(values):
+    """Positions of the sessions below the highest so far, by fall, one session after the other."""
+    runs, high, under = [], 0.0, False
+    for i, value in enumerate(values):
+        if value >= high:
+            high, under = value, False
+        elif under:
+            runs[-1].append(i)
+        else:
+            runs.append([i])
+            under = True
+    return runs
+
+
+# few values, so that highs and lows are often equal
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=40) | st.lists(st.floats(1, 100)))
+def test_every_session_below_its_high_belongs_to_one_fall(values):
+    expected = set()
+    for run in runs_below_the_high(values):
+        peak = values.index(max(values[: run[0]]))
+        trough = min(run, key=lambda i: (values[i] / values[peak], i))
+        back = run[-1] + 1 if run[-1] + 1 < len(values) else None
+        end = len(values) - 1 if back is None else back
+        expected.add((peak, trough, back, end - peak, trough - peak))
+    prices = of(values)
+    at = {day: i for i, day in enumerate(prices.index)}
+    found = {
+        (at[r.peak], at[r.trough], at.get(r.recovery), r.length, r.to_trough)
+        for r in drawdown_table(prices).itertuples()
+    }
+    assert found == expected
+
+
+@given(st.lists(st.integers(1, 6), min_size=2, max_size=40))
+def test_the_first_of_the_table_is_the_worst_fall_of_the_metrics(values):
+    prices = of(values)
+    depth, peak, trough, recovery = max_drawdown(prices.to_numpy())
+    table = drawdown_table(prices)
+    if depth == 0.0:
+        assert table.empty
+        return
+    first = table.iloc[0]
+    assert first["drawdown"] == depth
+    assert (first["peak"], first["trough"]) == (prices.index[peak], prices.index[trough])
+    if recovery is None:
+        assert pd.isna(first["recovery"])
+    else:
+        assert first["recovery"] == prices.index[recovery]
