@@ -10,6 +10,7 @@ from dagster import DagsterEventType, EventLogRecord
 
 from etf_pipeline.events.orchestrator import Kind, LogRecord
 from etf_pipeline.model.lineage import DATASETS
+from etf_pipeline.orchestration.failures import run_failure
 from etf_pipeline.orchestration.jobs import INGEST
 
 _RUN_KINDS: dict[DagsterEventType, Kind] = {
@@ -114,7 +115,9 @@ class DagsterLog:
             return LogRecord(
                 kind=_RUN_KINDS[kind],
                 partition=tags.get("dagster/partition", ""),
-                error=_error(entry.dagster_event) if kind is DagsterEventType.RUN_FAILURE else None,
+                error=run_failure(entry.dagster_event)
+                if kind is DagsterEventType.RUN_FAILURE
+                else None,
                 ingests=_ingests(run.dagster_run if run else None),
                 **common,
             )
@@ -151,19 +154,3 @@ def _ingests(run: dg.DagsterRun | None) -> bool:
         return False
     chosen = run.asset_selection
     return run.job_name == INGEST or (chosen is not None and dg.AssetKey("raw_prices") in chosen)
-
-
-def _error(event: dg.DagsterEvent | None) -> str:
-    """The innermost message of a failed run."""
-    data: Any = event.event_specific_data if event is not None else None
-    step = getattr(data, "first_step_failure_event", None)
-    error = getattr(data, "error", None)
-    if step is not None:
-        failure = step.step_failure_data
-        if failure.user_failure_data is not None and failure.user_failure_data.description:
-            return str(failure.user_failure_data.description)
-        error = failure.error or error
-    while error is not None and error.cause is not None:
-        error = error.cause
-    text = error.message.strip() if error is not None else ""
-    return text or (event.message if event is not None else None) or "the run failed"

@@ -104,6 +104,18 @@ def step_failures(result: dg.ExecuteInProcessResult) -> list[StepFailure]:
     return [_read(e.step_failure_data) for e in result.all_events if e.is_step_failure]
 
 
+def run_failure(event: dg.DagsterEvent | None) -> str:
+    """Why a run failed, by Dagster's record of that: what its first failed step says."""
+    data: Any = event.event_specific_data if event is not None else None
+    step = getattr(data, "first_step_failure_event", None)
+    error = getattr(data, "error", None)
+    if step is not None:
+        found = _read(step.step_failure_data).message
+    else:
+        found = _read_error(error).message if error is not None else ""
+    return found or (event.message if event is not None else None) or "the run failed"
+
+
 def _read(failure: Any) -> StepFailure:
     """Ours where a step raised one, else the innermost cause that Dagster recorded."""
     ours = failure.user_failure_data

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dagster as dg
@@ -128,12 +128,15 @@ def _read_outcomes(pipeline: Pipeline, report: RunReport, run_id: str, partition
 
 
 def _joined(earlier: Outcome | None, later: Outcome) -> Outcome:
-    """The history's outcome, with the download's word for what it did."""
+    """The history's outcome, with the download's word, and code, for what it did."""
     if earlier is None or not later.good:
         return later
     reasons = [r for r in (earlier.reason, later.reason) if r]
-    values = vars(later) | {"reason": "; ".join(dict.fromkeys(reasons)) or None}
-    return Outcome(**values)
+    return replace(
+        later,
+        reason="; ".join(dict.fromkeys(reasons)) or None,
+        reason_code=later.reason_code or earlier.reason_code,
+    )
 
 
 def _failures(result: dg.ExecuteInProcessResult) -> list[StepFailure]:

@@ -19,6 +19,7 @@ from etf_pipeline.model.outcomes import Outcome
 from etf_pipeline.model.schemas import HISTORY, RAW
 from etf_pipeline.orchestration.build import build_definitions
 from etf_pipeline.orchestration.event_log import DagsterLog
+from etf_pipeline.orchestration.failures import step_failures
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifests import write_manifest
 from etf_pipeline_tests.conftest import new_broker
@@ -364,11 +365,13 @@ def test_openlineage_runs(tmp_path, instance, made_tailer):
 
 def test_openlineage_failure_carries_the_message(tmp_path, instance, made_tailer):
     pipeline = make_pipeline(tmp_path, source="files:" + str(tmp_path / "nothing"))
-    execute(pipeline, instance, "ingest", "XASX")
+    result = execute(pipeline, instance, "ingest", "XASX")
     tailer, recorder = made_tailer()
     tailer.tick()
     (failure,) = [e for e in lineage(recorder) if e["eventType"] == "FAIL"]
-    assert failure["run"]["facets"]["errorMessage"]["message"]
+    (step,) = step_failures(result)
+    assert step.message
+    assert failure["run"]["facets"]["errorMessage"]["message"] == step.message
 
 
 def test_openlineage_has_its_own_switch(tmp_path, instance, made_tailer, monkeypatch):

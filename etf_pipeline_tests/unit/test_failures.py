@@ -9,12 +9,13 @@ from etf_pipeline.orchestration.failures import (
     StepFailure,
     not_retried_when_interrupted,
     raise_if_nothing_good,
+    run_failure,
     step_failures,
 )
 
 
-def run(body):
-    """The failures of a run whose only step does what `body` does."""
+def ran(body):
+    """A run whose only step does what `body` does."""
 
     @dg.op
     def only_step():
@@ -25,7 +26,12 @@ def run(body):
         only_step()
 
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-    return step_failures(only_job.execute_in_process(run_config=quiet, raise_on_error=False))
+    return only_job.execute_in_process(run_config=quiet, raise_on_error=False)
+
+
+def run(body):
+    """The failures of such a run."""
+    return step_failures(ran(body))
 
 
 def outcome(subject, kind, failure_kind=None, code=None):
@@ -132,3 +138,36 @@ def test_whoever_interrupts_is_recognised_by_code_not_by_words():
 
 def test_a_run_that_succeeds_has_no_failure():
     assert run(lambda: None) == []
+
+
+def of_theirs():
+    raise dg.Failure("theirs")
+
+
+def of_ours():
+    try:
+        raise OSError("no magic bytes")
+    except OSError as error:
+        raise CorruptFileError("a.parquet is not readable: run again") from error
+
+
+def of_nobody():
+    raise KeyError("gone")
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (of_theirs, "theirs"),
+        (of_ours, "a.parquet is not readable: run again"),
+        (of_nobody, "'gone'"),
+    ],
+)
+def test_a_run_says_of_its_failure_what_its_step_says(body, told):
+    result = ran(body)
+    (event,) = [e for e in result.all_events if e.event_type is dg.DagsterEventType.RUN_FAILURE]
+    assert run_failure(event) == told == step_failures(result)[0].message
+
+
+def test_a_run_that_failed_without_a_record_of_why():
+    assert run_failure(None) == "the run failed"
