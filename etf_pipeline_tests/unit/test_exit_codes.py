@@ -142,7 +142,7 @@ def test_an_error_is_one_line_and_a_code(monkeypatch, error, code, line, traceba
     assert run.stdout == ""
     assert run.stderr.splitlines()[-1] == line
     assert ("Traceback" in run.stderr) == bool(traceback)
-    assert traceback or run.stderr.count("\n") == 1
+    assert (run.stderr.count("\n") == 1) == (not traceback)
 
 
 def test_help_imports_nothing_heavy():
