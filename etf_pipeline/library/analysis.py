@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from etf_pipeline.errors import InsufficientDataError
+from etf_pipeline.model.schemas import BENCHMARK_METRICS, OWN_METRICS
 from etf_pipeline.model.spacing import periods_per_year
 from etf_pipeline.portfolio.answer import Answer
 from etf_pipeline.portfolio.optimise import efficient_frontier
@@ -20,21 +21,8 @@ from etf_pipeline.risk.returns import simple_returns
 from etf_pipeline.risk.tables import metrics_row
 
 _METRIC_KEYS = (
-    "mean_return",
-    "cagr",
-    "volatility",
-    "sharpe_ratio",
-    "sortino_ratio",
-    "max_drawdown",
-    "drawdown_peak",
-    "drawdown_trough",
-    "drawdown_recovery",
-    "calmar_ratio",
-    "var_95",
-    "cvar_95",
-    "beta",
-    "tracking_error",
-    "information_ratio",
+    *OWN_METRICS,
+    *BENCHMARK_METRICS,
     "n_obs",
     "start",
     "end",

@@ -56,6 +56,20 @@ def needs_scenarios(objective: Objective, cvar_budget: float | None) -> bool:
     return objective == "min_cvar" or cvar_budget is not None
 
 
+def takes_no_limits(objective: Objective, limited: bool) -> bool:
+    """Whether limits were given to an objective that takes none.
+
+    What counts as given is the caller's: a file must not write any down, a problem must not have
+    one that could change its weights.
+    """
+    return limited and objective in FROM_RISK_ALONE
+
+
+def two_budgets(risk_budget: float | None, cvar_budget: float | None) -> bool:
+    """Whether risk is limited twice, by volatility and by CVaR."""
+    return risk_budget is not None and cvar_budget is not None
+
+
 def lacks_holdings(max_turnover: float | None, cost_rate: float, held: bool) -> bool:
     """Whether trading is limited or costs, and nobody said what is held."""
     return (max_turnover is not None or bool(cost_rate)) and not held

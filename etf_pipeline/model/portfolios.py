@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from etf_pipeline.errors import PortfolioFileError
 from etf_pipeline.model.instruments import Instrument, Universe, repeated
 from etf_pipeline.model.objectives import (
-    FROM_RISK_ALONE,
     NEEDS_HOLDINGS,
     TWO_BUDGETS,
     Objective,
@@ -21,6 +20,8 @@ from etf_pipeline.model.objectives import (
     misplaced,
     never_whole,
     strangers,
+    takes_no_limits,
+    two_budgets,
     weight_limits,
 )
 
@@ -73,12 +74,12 @@ class PortfolioSpec(BaseModel):
             raise ValueError(f"{found[0]} goes with objective: {' or '.join(found[1])}")
         if lacks_target(self.objective, self.target_return):
             raise ValueError("objective: target_return needs a target_return")
-        if self.risk_budget is not None and self.cvar_budget is not None:
+        if two_budgets(self.risk_budget, self.cvar_budget):
             raise ValueError(TWO_BUDGETS)
         if lacks_holdings(self.max_turnover, self.cost_rate, bool(self.holdings)):
             raise ValueError(NEEDS_HOLDINGS)
         limited = bool(self.bounds or self.groups or self.min_weight or self.max_weight < 1)
-        if self.objective in FROM_RISK_ALONE and (limited or self.holdings):
+        if takes_no_limits(self.objective, limited or bool(self.holdings)):
             raise ValueError(f"objective: {self.objective} takes no bounds, groups or holdings")
 
     def _check_names(self) -> None:
@@ -95,6 +96,10 @@ class PortfolioSpec(BaseModel):
             _check_range(f"bounds of {ticker}", low, high)
         if problem := never_whole(sum(low for low, _ in limits), sum(high for _, high in limits)):
             raise ValueError(problem)
+
+    def lookback(self, otherwise: int) -> int:
+        """Years of returns that it rests on: its own, else those of the settings."""
+        return self.lookback_years or otherwise
 
     def limits(self, ticker: str) -> tuple[float, float]:
         """Least and greatest weight of one ticker."""

@@ -181,6 +181,31 @@ MANIFEST = Table(
     Granularity.RUN,
 )
 
+_OWN_METRICS = (
+    Column("mean_return", _F, "A × mean of simple returns, fraction a year"),
+    Column("cagr", _F, "compound annual growth rate, fraction a year"),
+    Column("volatility", _F, "√A × standard deviation (ddof 1), fraction a year"),
+    Column("sharpe_ratio", _F, "annualised, Sharpe 1994"),
+    Column("sortino_ratio", _F, "annualised, Sortino & Price 1994"),
+    Column("max_drawdown", _F, "lowest wealth over its running peak, minus 1 (≤ 0)"),
+    Column("drawdown_peak", _D, "date of the peak before the worst drawdown"),
+    Column("drawdown_trough", _D, "date of its trough"),
+    Column("drawdown_recovery", _D, "first date back at the peak, null when not yet"),
+    Column("calmar_ratio", _F, "cagr over |max_drawdown|"),
+    Column("var_95", _F, "historical one-period value at risk, positive loss fraction"),
+    Column("cvar_95", _F, "mean loss beyond it, positive loss fraction"),
+)
+_BENCHMARK_METRICS = (
+    Column("beta", _F, "against the benchmark on common dates"),
+    Column("tracking_error", _F, "against the benchmark, fraction a year"),
+    Column("information_ratio", _F, "against the benchmark, annualised"),
+)
+# Names of the metrics: all of one ticker's prices, those that are numbers (the others are dates),
+# and those that compare with a benchmark.
+OWN_METRICS = tuple(c.name for c in _OWN_METRICS)
+OWN_NUMBERS = tuple(c.name for c in _OWN_METRICS if c.kind == _F)
+BENCHMARK_METRICS = tuple(c.name for c in _BENCHMARK_METRICS)
+
 RISK_METRICS = Table(
     "risk_metrics",
     "A row per ticker and window; a metric that cannot be computed is null and says why.",
@@ -193,22 +218,9 @@ RISK_METRICS = Table(
         Column("n_obs", _I, "number of returns", nullable=False),
         Column("n_excluded", _I, "quarantined rows inside the window, not used", nullable=False),
         Column("periods_per_year", _I, "252 daily, 52 weekly, 12 monthly bars"),
-        Column("mean_return", _F, "A × mean of simple returns, fraction a year"),
-        Column("cagr", _F, "compound annual growth rate, fraction a year"),
-        Column("volatility", _F, "√A × standard deviation (ddof 1), fraction a year"),
-        Column("sharpe_ratio", _F, "annualised, Sharpe 1994"),
-        Column("sortino_ratio", _F, "annualised, Sortino & Price 1994"),
-        Column("max_drawdown", _F, "lowest wealth over its running peak, minus 1 (≤ 0)"),
-        Column("drawdown_peak", _D, "date of the peak before the worst drawdown"),
-        Column("drawdown_trough", _D, "date of its trough"),
-        Column("drawdown_recovery", _D, "first date back at the peak, null when not yet"),
-        Column("calmar_ratio", _F, "cagr over |max_drawdown|"),
-        Column("var_95", _F, "historical one-period value at risk, positive loss fraction"),
-        Column("cvar_95", _F, "mean loss beyond it, positive loss fraction"),
+        *_OWN_METRICS,
         Column("benchmark", _S, "ticker compared with, null when none is set"),
-        Column("beta", _F, "against the benchmark on common dates"),
-        Column("tracking_error", _F, "against the benchmark, fraction a year"),
-        Column("information_ratio", _F, "against the benchmark, annualised"),
+        *_BENCHMARK_METRICS,
         Column("risk_free_rate", _F, "annual effective rate used, fraction", nullable=False),
         Column("reason", _S, "why values are null or rows were left out"),
         _SOURCE,

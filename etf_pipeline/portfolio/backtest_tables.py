@@ -50,7 +50,7 @@ def backtest_tables(
     for spec in sorted(specs, key=lambda s: s.name):
         try:
             held = series_of(spec, series)
-            years = spec.lookback_years or lookback_years
+            years = spec.lookback(lookback_years)
             done = backtest_portfolio(spec, held, years, risk_free_rate, columns)
         except (EtfError, ValueError) as error:
             failures[spec.name] = refused_by(error)

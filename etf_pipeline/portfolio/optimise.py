@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from etf_pipeline.errors import ReasonCode
-from etf_pipeline.model.objectives import FROM_RISK_ALONE, TWO_BUDGETS
+from etf_pipeline.model.objectives import FROM_RISK_ALONE, TWO_BUDGETS, two_budgets
 from etf_pipeline.portfolio import certificate, conic, cvar, frontier, parity
 from etf_pipeline.portfolio.answer import (
     Answer,
@@ -112,6 +112,14 @@ def _most(problem: Problem) -> tuple[float, Floats]:
     return problem.net_return(top), top
 
 
+def _out_of_reach(problem: Problem, target: float, most: float, top: Floats) -> str | None:
+    """Why no portfolio returns the target, given the most that one does, and which; else None."""
+    if target > most + 1e-12 * max(1.0, abs(most)):
+        limits = under(problem, top)
+        return f"target return {target:.6g} is out of reach: at most {most:.6g}{limits}"
+    return None
+
+
 def _max_sharpe(problem: Problem, corners: Corners | None) -> Answer:
     best, _ = _most(problem)
     rate = problem.risk_free_rate
@@ -170,12 +178,8 @@ def _target_and_budget(problem: Problem, corners: Corners | None) -> Answer:
 
 def _target_return(problem: Problem, corners: Corners | None, target: float) -> Answer:
     most, top = _most(problem)
-    if target > most + 1e-12 * max(1.0, abs(most)):
-        return refused(
-            f"target return {target:.6g} is out of reach: at most {most:.6g}"
-            f"{under(problem, top)} ({leader(problem, top)})",
-            ReasonCode.INFEASIBLE,
-        )
+    if why := _out_of_reach(problem, target, most, top):
+        return refused(f"{why} ({leader(problem, top)})", ReasonCode.INFEASIBLE)
     return _reaching(problem, corners, target, _min_volatility(problem, corners), top)
 
 
@@ -253,12 +257,8 @@ def _min_cvar(problem: Problem) -> Answer:
     target = problem.target_return
     if target is not None:
         most, top = _most(problem)
-        if target > most + 1e-12 * max(1.0, abs(most)):
-            return refused(
-                f"target return {target:.6g} is out of reach: at most {most:.6g}"
-                f"{under(problem, top)}",
-                ReasonCode.INFEASIBLE,
-            )
+        if why := _out_of_reach(problem, target, most, top):
+            return refused(why, ReasonCode.INFEASIBLE)
     found = cvar.min_cvar(problem)
     if found is None:
         return refused(_NOTHING_FOUND, ReasonCode.UNPROVEN)
@@ -269,7 +269,7 @@ def _min_cvar(problem: Problem) -> Answer:
 
 def _max_return_within_cvar(problem: Problem) -> Answer:
     assert problem.cvar_budget is not None
-    if problem.risk_budget is not None:
+    if two_budgets(problem.risk_budget, problem.cvar_budget):
         return refused(TWO_BUDGETS, ReasonCode.BAD_PROBLEM)
     least = cvar.min_cvar(problem)
     if least is not None and least[1] > problem.cvar_budget * (1 + 1e-12):

@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from etf_pipeline.model.instruments import repeated
 from etf_pipeline.model.objectives import (
-    FROM_RISK_ALONE,
     NEEDS_HOLDINGS,
     Objective,
     lacks_holdings,
@@ -17,6 +16,7 @@ from etf_pipeline.model.objectives import (
     misplaced,
     needs_scenarios,
     never_whole,
+    takes_no_limits,
 )
 
 Floats = npt.NDArray[np.float64]
@@ -42,7 +42,7 @@ class Problem:
         means: expected returns, shape (N,), any unit of time.
         covariance: shape (N, N), the same unit.
         names: N distinct names.
-        objective: `min_volatility`, `max_sharpe`, `max_return` (under `risk_budget` and
+        objective: `min_volatility`, `max_sharpe`, `max_return` (under `risk_budget` or
             `cvar_budget`, if given), `target_return` (least volatility that reaches it),
             `min_cvar`, `risk_parity` (equal risk contributions) or `hrp` (hierarchical risk
             parity). The last two take no bounds, groups or turnover.
@@ -119,8 +119,8 @@ class Problem:
             raise ValueError(f"{found[0]} goes with the objective {' or '.join(found[1])}")
         if needs_scenarios(self.objective, self.cvar_budget):
             self._check_scenarios()
-        limited = np.any(self.lower > 0) or np.any(self.upper < 1) or not self.simple
-        if self.objective in FROM_RISK_ALONE and limited:
+        bounded = bool(np.any(self.lower > 0) or np.any(self.upper < 1))
+        if takes_no_limits(self.objective, bounded or not self.simple):
             raise ValueError(f"{self.objective} takes no bounds, groups, turnover or costs")
 
     def _check_scenarios(self) -> None:

@@ -71,7 +71,7 @@ def portfolio_tables(
         estimates: Estimates | None = None
         try:
             held = series_of(spec, series)
-            years = spec.lookback_years or lookback_years
+            years = spec.lookback(lookback_years)
             estimates = estimate(held, years, spec.estimator, spec.halflife)
             problem = problem_of(spec, estimates, risk_free_rate, columns)
             answer = optimise(problem)

@@ -8,21 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from etf_pipeline._version import __version__
-from etf_pipeline.model.schemas import RISK_METRICS
+from etf_pipeline.model.schemas import OWN_NUMBERS, RISK_METRICS
 from etf_pipeline.report import charts
 from etf_pipeline.report.inputs import Inputs
 
-METRICS = (
-    "mean_return",
-    "cagr",
-    "volatility",
-    "sharpe_ratio",
-    "sortino_ratio",
-    "max_drawdown",
-    "calmar_ratio",
-    "var_95",
-    "cvar_95",
-)
 _RATIOS = frozenset({"sharpe_ratio", "sortino_ratio", "calmar_ratio"})
 _TITLES = {
     "mean_return": "mean return",
@@ -78,14 +67,17 @@ def number(value: float | None, digits: int = 2) -> str:
 
 def metric_section(rows: Mapping[str, Mapping[str, Any]], window: str) -> Section:
     """Metrics of each ticker over a window, and what they mean."""
-    names = list(METRICS)
     cells = [
-        [t, *(number(r[n]) if n in _RATIOS else percent(r[n]) for n in names), str(r["n_obs"])]
+        [
+            t,
+            *(number(r[n]) if n in _RATIOS else percent(r[n]) for n in OWN_NUMBERS),
+            str(r["n_obs"]),
+        ]
         for t, r in rows.items()
     ]
-    columns = ["ETF", *(_TITLES[n] for n in names), "returns"]
+    columns = ["ETF", *(_TITLES[n] for n in OWN_NUMBERS), "returns"]
     described = {c.name: c.description for c in RISK_METRICS.columns}
-    meanings = [[_TITLES[n], described[n]] for n in names]
+    meanings = [[_TITLES[n], described[n]] for n in OWN_NUMBERS]
     reasons = [f"{t}: {r['reason']}" for t, r in rows.items() if r["reason"]]
     return Section(
         "Metrics",

@@ -182,7 +182,7 @@ def _estimates(inputs: Inputs, tickers: list[str], spec: PortfolioSpec | None) -
     try:
         if spec is None:
             return estimate(series, inputs.lookback_years)
-        years = spec.lookback_years or inputs.lookback_years
+        years = spec.lookback(inputs.lookback_years)
         return estimate(series, years, spec.estimator, spec.halflife)
     except InsufficientDataError:
         return None

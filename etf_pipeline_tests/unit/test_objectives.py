@@ -13,6 +13,8 @@ from etf_pipeline.model.objectives import (
     needs_scenarios,
     never_whole,
     strangers,
+    takes_no_limits,
+    two_budgets,
     weight_limits,
 )
 
@@ -111,3 +113,18 @@ def test_strangers_are_named_in_order():
 )
 def test_what_naming_a_return_or_a_budget_asks_for(target, budget, expected):
     assert implied(target, budget) == expected
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_weights_from_risk_alone_take_no_limits(objective):
+    assert takes_no_limits(objective, True) == (objective in {"risk_parity", "hrp"})
+    assert not takes_no_limits(objective, False)
+
+
+@pytest.mark.parametrize(
+    ("risk_budget", "cvar_budget", "twice"),
+    [(0.1, 0.02, True), (0.0, 0.0, True), (0.1, None, False), (None, 0.02, False)],
+)
+def test_risk_is_limited_by_one_budget(risk_budget, cvar_budget, twice):
+    assert two_budgets(risk_budget, cvar_budget) == twice
+    assert not two_budgets(None, None)

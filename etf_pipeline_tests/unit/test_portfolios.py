@@ -4,7 +4,7 @@ import pytest
 
 from etf_pipeline.errors import PortfolioFileError
 from etf_pipeline.model.instruments import Universe
-from etf_pipeline.model.portfolios import load_portfolios
+from etf_pipeline.model.portfolios import PortfolioSpec, load_portfolios
 from etf_pipeline_tests.support import instrument
 
 UNIVERSE = Universe(
@@ -82,3 +82,9 @@ def test_the_committed_portfolios_are_valid():
     assert len(specs) >= 4
     core = next(s for s in specs if set(s.tickers) == {"VAS", "VGS", "VTS", "VAF"})
     assert core.risk_budget is not None
+
+
+def test_a_portfolio_rests_on_its_own_years_else_on_those_of_the_settings():
+    one = PortfolioSpec(name="one", tickers=["A", "B"], objective="hrp")
+    assert one.lookback(5) == 5
+    assert one.model_copy(update={"lookback_years": 3}).lookback(5) == 3

@@ -7,10 +7,14 @@ import pytest
 
 from etf_pipeline.model.schemas import (
     BAR_COLUMNS,
+    BENCHMARK_METRICS,
     EVENT_COLUMNS,
     HISTORY,
+    OWN_METRICS,
+    OWN_NUMBERS,
     QUARANTINE,
     RAW,
+    RISK_METRICS,
     TABLES,
     VALUE_COLUMNS,
     Granularity,
@@ -72,3 +76,12 @@ def test_a_bar_and_its_events_are_the_same_in_every_table_of_prices():
     assert (*BAR_COLUMNS, *EVENT_COLUMNS) == VALUE_COLUMNS
     for table in (RAW, HISTORY, QUARANTINE):
         assert [n for n in table.names if n in VALUE_COLUMNS] == list(VALUE_COLUMNS)
+
+
+def test_the_metrics_are_the_columns_that_are_computed_from_prices():
+    others = {"ticker", "window", "start", "end", "n_obs", "n_excluded", "periods_per_year"}
+    others |= {"benchmark", "risk_free_rate", "reason", "source"}
+    assert [*OWN_METRICS, *BENCHMARK_METRICS] == [n for n in RISK_METRICS.names if n not in others]
+    assert BENCHMARK_METRICS == ("beta", "tracking_error", "information_ratio")
+    dates = {f"drawdown_{what}" for what in ("peak", "trough", "recovery")}
+    assert list(OWN_NUMBERS) == [n for n in OWN_METRICS if n not in dates]

@@ -6,25 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from etf_pipeline.cli.render.output import print_lines, print_table
-
-_METRICS = (
-    "mean_return",
-    "cagr",
-    "volatility",
-    "sharpe_ratio",
-    "sortino_ratio",
-    "max_drawdown",
-    "calmar_ratio",
-    "var_95",
-    "cvar_95",
-    "n_obs",
-)
-_AGAINST_BENCHMARK = ("beta", "tracking_error", "information_ratio")
+from etf_pipeline.model.schemas import BENCHMARK_METRICS, OWN_NUMBERS
 
 
 def show_metrics(found: Mapping[str, Mapping[str, Any]], with_benchmark: bool) -> None:
     """Metrics down, tickers across; below, why a number is missing."""
-    names = _METRICS + (_AGAINST_BENCHMARK if with_benchmark else ())
+    names = (*OWN_NUMBERS, "n_obs", *(BENCHMARK_METRICS if with_benchmark else ()))
     rows = [[name, *(f[name] for f in found.values())] for name in names]
     print_table(["metric", *found], rows)
     print_lines(f"  {t}: {m['reason']}" for t, m in found.items() if m["reason"])
