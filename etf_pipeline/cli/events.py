@@ -74,10 +74,11 @@ def _recording(data_dir: Path | None) -> Iterator[ETFSystem]:
 @app.command()
 def status(data_dir: DataDir = None, as_json: Json = False) -> None:
     """Mode, counts, what waits for Kafka, and how far behind the relay is."""
+    from etf_pipeline.events.settings import load_event_settings
     from etf_pipeline.events.status import events_status
     from etf_pipeline.settings import load_settings
 
-    found = events_status(load_settings(data_dir=data_dir).data_dir)
+    found = events_status(load_settings(data_dir=data_dir).data_dir, load_event_settings())
     line = status_line(found, dt.datetime.now(dt.UTC)) or "Events: off (EVENT_STORE_TYPE)"
     lines = [line, *(f"  {n:>8} {k}" for k, n in found.types.items())]
     print_either(as_json, status_body(found), lines)

@@ -19,13 +19,14 @@ def status(
     as_json: Json = False,
 ) -> None:
     """What the store holds, and how the last run of each ticker went."""
+    from etf_pipeline.events.settings import load_event_settings
     from etf_pipeline.events.status import events_status
     from etf_pipeline.library.status import store_status
     from etf_pipeline.settings import load_settings
 
     settings = load_settings(data_dir=data_dir)
     rows = store_status(settings.data_dir)
-    events = events_status(settings.data_dir)
+    events = events_status(settings.data_dir, load_event_settings())
     if as_json:
         print_json({"tickers": rows, "events": status_body(events)})
     else:

@@ -12,17 +12,24 @@ from pathlib import Path
 from typing import Literal
 
 from etf_pipeline.errors import EventError
-from etf_pipeline.events.kafka.probe import probe
+from etf_pipeline.events.kafka.probe import ask_kafka
 from etf_pipeline.events.modes.embedded import Embedded
 from etf_pipeline.events.modes.kafka import Kafka
 from etf_pipeline.events.modes.off import Off
 from etf_pipeline.events.modes.waiting import Waiting
 from etf_pipeline.events.protocol import Events
 from etf_pipeline.events.settings import EventSettings, load_event_settings
+from etf_pipeline.settings.environment import wants_events
 from etf_pipeline.store.layout import Layout
 
 log = logging.getLogger(__name__)
 Mode = Literal["kafka", "embedded", "none"]
+# From a mode's word to what does it.
+_MODES: dict[Mode, type[Off | Embedded | Kafka]] = {
+    "none": Off,
+    "embedded": Embedded,
+    "kafka": Kafka,
+}
 _open: set[Events] = set()
 _shared: dict[Path, Events] = {}
 _warned: set[str] = set()
@@ -38,9 +45,7 @@ class Detected:
 
 def asked_for(settings: EventSettings) -> bool:
     """Whether the settings ask for events, be they recorded now or not."""
-    if settings.event_store_type == "auto":
-        return settings.kafka_bootstrap_servers is not None
-    return settings.event_store_type != "none"
+    return wants_events(settings.event_store_type, settings.kafka_bootstrap_servers)
 
 
 def detect(settings: EventSettings) -> Detected:
@@ -50,7 +55,7 @@ def detect(settings: EventSettings) -> Detected:
     servers = settings.kafka_bootstrap_servers
     if servers is None:
         return Detected("none")
-    reason = probe(servers)
+    reason = ask_kafka(settings)
     if reason is None:
         return Detected("kafka")
     return Detected("none", f"Kafka at {servers} {reason}")
@@ -65,12 +70,7 @@ def examine(settings: EventSettings) -> str:
     found = detect(settings)
     if found.reason is not None:
         raise EventError(f"{found.reason}; events are not being recorded")
-    modes: dict[Mode, type[Off | Embedded | Kafka]] = {
-        "none": Off,
-        "embedded": Embedded,
-        "kafka": Kafka,
-    }
-    return modes[found.mode].examine(settings)
+    return _MODES[found.mode].examine(settings)
 
 
 def open_events(
@@ -100,10 +100,8 @@ def _make(layout: Layout, settings: EventSettings, publish: bool) -> Events:
             f"{found.reason}; events are not being recorded until it does "
             "(EVENT_STORE_TYPE=kafka would keep them for it)"
         )
-        return Waiting(Off(layout, settings), lambda: Kafka(layout, settings, publish=publish))
-    if found.mode == "kafka":
-        return Kafka(layout, settings, publish=publish)
-    return Embedded(layout, settings) if found.mode == "embedded" else Off(layout, settings)
+        return Waiting(Off(layout, settings), lambda: Kafka.opened(layout, settings, publish))
+    return _MODES[found.mode].opened(layout, settings, publish)
 
 
 def shared_events(data_dir: Path) -> Events:

@@ -25,7 +25,6 @@ from openlineage.client.serde import Serde
 from etf_pipeline._version import __version__
 from etf_pipeline.events.model.envelope import Event, lineage_event, micros
 from etf_pipeline.model.lineage import DATASETS
-from etf_pipeline.settings.environment import openlineage_namespace
 from etf_pipeline.store.layout import Layout
 
 if TYPE_CHECKING:
@@ -41,9 +40,12 @@ _STATES = {
 }
 
 
-def lineage_events(layout: Layout, record: LogRecord) -> list[Event]:
-    """Run events of one log record, ready to be recorded."""
-    made = _asset_events(layout, record) if record.kind == "materialisation" else _run(record)
+def lineage_events(layout: Layout, record: LogRecord, namespace: str) -> list[Event]:
+    """Run events of one log record, ready to be recorded; `namespace` is that of the jobs."""
+    if record.kind == "materialisation":
+        made = _asset_events(layout, record, namespace)
+    else:
+        made = _run(record, namespace)
     return [
         lineage_event(
             (record.run_id, record.asset or "", record.partition, str(e.eventType)),
@@ -55,7 +57,7 @@ def lineage_events(layout: Layout, record: LogRecord) -> list[Event]:
     ]
 
 
-def _run(record: LogRecord) -> list[RunEvent]:
+def _run(record: LogRecord, namespace: str) -> list[RunEvent]:
     facets: dict[str, Any] = _nominal(record)
     if record.kind == "failure":
         facets["errorMessage"] = error_message_run.ErrorMessageRunFacet(
@@ -67,22 +69,22 @@ def _run(record: LogRecord) -> list[RunEvent]:
             producer=PRODUCER,
             eventType=_STATES[record.kind],
             run=Run(_uuid(record.run_id), facets),
-            job=Job(openlineage_namespace(), record.job),
+            job=Job(namespace, record.job),
         )
     ]
 
 
-def _asset_events(layout: Layout, record: LogRecord) -> list[RunEvent]:
+def _asset_events(layout: Layout, record: LogRecord, namespace: str) -> list[RunEvent]:
     asset = record.asset or ""
     if asset not in DATASETS:
         return []
     parent = parent_run.ParentRunFacet(
         run=parent_run.Run(_uuid(record.run_id)),
-        job=parent_run.Job(openlineage_namespace(), record.job),
+        job=parent_run.Job(namespace, record.job),
     )
     run_id = str(uuid.uuid5(_NAMESPACE, f"{record.run_id}|{asset}|{record.partition}"))
     run = Run(run_id, {"parent": parent, **_nominal(record)})
-    job = Job(openlineage_namespace(), f"etf_pipeline.{asset}")
+    job = Job(namespace, f"etf_pipeline.{asset}")
     inputs = [
         InputDataset("file", _name(layout, source), facets=_facets(layout, source))
         for source in DATASETS[asset].reads

@@ -1,4 +1,7 @@
-"""Event settings from the environment: `EVENT_STORE_…`, `EVENT_RELAY_…` and `KAFKA_…`."""
+"""Event settings from the environment: `EVENT_…`, `KAFKA_…` and `OPENLINEAGE_…`.
+
+It is read when the settings are made, and never again: who has them has all.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, PrivateAttr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from etf_pipeline.errors import SettingsError
@@ -29,7 +32,12 @@ _FOREIGN = re.compile(
 )
 # Ours to set: the guarantees rest on them.
 _FIXED = {"enable.idempotence", "acks", "message.timeout.ms", "enable.auto.commit"}
+_NAMESPACE = "etf_pipeline"
 _SECRET = re.compile(r"password|secret|key\.pem|keystore|token|oauthbearer\.config|jaas")
+
+
+def _client_variables() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith("KAFKA_")}
 
 
 class EventSettings(BaseSettings):
@@ -62,6 +70,21 @@ class EventSettings(BaseSettings):
     kafka_replication_factor: int = Field(
         -1, ge=-1, description="Copies of topics that are made here; -1 is the broker's default."
     )
+    openlineage_disabled: bool = Field(
+        False, description="Whether no OpenLineage events are told: `true`, `1` or `yes`."
+    )
+    openlineage_namespace: str = Field(_NAMESPACE, description="Namespace of OpenLineage jobs.")
+    # Of the environment when the settings were made. Private, as there are passwords among them:
+    # what is private is neither shown nor dumped.
+    _variables: dict[str, str] = PrivateAttr(default_factory=_client_variables)
+
+    def client_config(self) -> dict[str, str]:
+        """Settings of Kafka's clients beyond the brokers, as `client_config` reads them.
+
+        Raises:
+            SettingsError: a variable sets what the delivery guarantees rest on.
+        """
+        return client_config(self._variables)
 
     @field_validator("kafka_bootstrap_servers")
     @classmethod
@@ -72,6 +95,16 @@ class EventSettings(BaseSettings):
             if not host or not port.isdigit() or not 0 < int(port) < 65536:
                 raise ValueError("must be host:port, several separated by commas")
         return text or None
+
+    @field_validator("openlineage_disabled", mode="before")
+    @classmethod
+    def _a_yes(cls, value: object) -> bool:
+        return str(value).strip().lower() in ("true", "1", "yes")
+
+    @field_validator("openlineage_namespace")
+    @classmethod
+    def _some_name(cls, value: str) -> str:
+        return value.strip() or _NAMESPACE
 
     @field_validator("event_relay_start")
     @classmethod
@@ -100,14 +133,14 @@ def load_event_settings(**overrides: object) -> EventSettings:
     return settings
 
 
-def client_config(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+def client_config(environ: Mapping[str, str]) -> dict[str, str]:
     """Librdkafka settings named by `KAFKA_…` variables: `KAFKA_SASL_USERNAME` is `sasl.username`.
 
     Raises:
         SettingsError: a variable sets what the delivery guarantees rest on.
     """
     found: dict[str, str] = {}
-    for name, value in (os.environ if environ is None else environ).items():
+    for name, value in environ.items():
         if not name.startswith("KAFKA_") or name in _OURS or _FOREIGN.match(name):
             continue
         key = name.removeprefix("KAFKA_").lower().replace("_", ".")

@@ -9,7 +9,7 @@ from typing import Any
 
 from etf_pipeline.events.factory import asked_for, detect
 from etf_pipeline.events.log.outbox import Outbox
-from etf_pipeline.events.settings import load_event_settings
+from etf_pipeline.events.settings import EventSettings
 from etf_pipeline.events.tailer import STATUS
 from etf_pipeline.store.layout import Layout
 
@@ -37,9 +37,8 @@ class EventsStatus:
         return sum(self.types.values())
 
 
-def events_status(data_dir: Path) -> EventsStatus:
+def events_status(data_dir: Path, settings: EventSettings) -> EventsStatus:
     """Mode, event counts, what waits for a broker, and how far behind the tailer is."""
-    settings = load_event_settings()
     found = detect(settings)
     status = EventsStatus(asked_for(settings), found.mode, found.reason, settings.event_store_type)
     path = Layout(data_dir).event_log

@@ -17,7 +17,6 @@ from etf_pipeline.events.facts import events_of_record
 from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.orchestrator import LogRecord, OrchestratorLog
 from etf_pipeline.events.protocol import Events
-from etf_pipeline.settings.environment import openlineage_disabled
 from etf_pipeline.store.layout import Layout
 
 log = logging.getLogger(__name__)
@@ -99,7 +98,6 @@ class Tailer:
         self._layout = layout
         self._events = events
         self._source = source
-        self._lineage = not openlineage_disabled()
 
     def cursor(self, given: str | None = None) -> Cursor:
         """Where to go on: the lower of the cursor kept beside the events and the one given.
@@ -160,15 +158,16 @@ class Tailer:
 
     def _next(self, records: list[LogRecord]) -> tuple[list[LogRecord], list[list[Event]]]:
         """The next records whose events fit one batch, and their events; at least one record."""
+        settings = self._events.settings
         groups: list[list[Event]] = []
         total = 0
         for record in records:
             events = events_of_record(self._layout, record, self._events.instance)
-            if self._lineage:
+            if not settings.openlineage_disabled:
                 # its client brings an HTTP library along
                 from etf_pipeline.events.lineage import lineage_events
 
-                events += lineage_events(self._layout, record)
+                events += lineage_events(self._layout, record, settings.openlineage_namespace)
             if groups and total + len(events) > _BATCH_EVENTS:
                 break
             groups.append(events)

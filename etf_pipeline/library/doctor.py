@@ -13,7 +13,7 @@ from pathlib import Path
 
 from etf_pipeline.errors import CorruptFileError, EtfError, ReasonCode, StoreError
 from etf_pipeline.events.factory import examine as examine_events
-from etf_pipeline.events.settings import client_config, load_event_settings
+from etf_pipeline.events.settings import load_event_settings
 from etf_pipeline.settings import Settings, load_settings
 
 _LEAST_FREE = 1.0  # GiB
@@ -114,5 +114,5 @@ def _histories(settings: Settings) -> str:
 
 def _events(settings: Settings) -> str:
     events = load_event_settings()
-    client_config()
+    events.client_config()
     return examine_events(events)

@@ -30,9 +30,12 @@ def events_asked_for() -> bool:
     A look that never says no where `EventSettings` says yes; what it lets through is checked there.
     """
     chosen = _setting("EVENT_STORE_TYPE", "auto").strip().lower()
-    return chosen not in ("none", "auto") or (
-        chosen == "auto" and bool(_setting("KAFKA_BOOTSTRAP_SERVERS", ""))
-    )
+    return wants_events(chosen, _setting("KAFKA_BOOTSTRAP_SERVERS", ""))
+
+
+def wants_events(kind: str, servers: str | None) -> bool:
+    """Whether a type of event store, with these brokers, is one that records when it can."""
+    return bool(servers) if kind == "auto" else kind != "none"
 
 
 def dagster_home() -> Path:
@@ -53,16 +56,6 @@ def postgres_url() -> str:
 def traceback_wanted() -> bool:
     """Whether an error on the command line shows where it happened: ETF_TRACEBACK."""
     return _text("ETF_TRACEBACK") not in ("", "0")
-
-
-def openlineage_disabled() -> bool:
-    """Whether OpenLineage events are switched off: OPENLINEAGE_DISABLED."""
-    return _text("OPENLINEAGE_DISABLED").strip().lower() in ("true", "1", "yes")
-
-
-def openlineage_namespace() -> str:
-    """Namespace of jobs: OPENLINEAGE_NAMESPACE, or `etf_pipeline`."""
-    return _text("OPENLINEAGE_NAMESPACE").strip() or "etf_pipeline"
 
 
 def _text(name: str) -> str:

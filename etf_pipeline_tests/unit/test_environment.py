@@ -72,12 +72,9 @@ def test_blank_servers_are_left_to_the_event_settings(monkeypatch):
 @pytest.mark.parametrize("value", [None, ""])
 def test_empty_is_unset_for_what_is_no_setting(monkeypatch, value):
     put(monkeypatch, DAGSTER_HOME=value, DAGSTER_POSTGRES_URL=value, ETF_TRACEBACK=value)
-    put(monkeypatch, OPENLINEAGE_DISABLED=value, OPENLINEAGE_NAMESPACE=value)
     assert environment.dagster_home() == Path.cwd() / ".dagster"
     assert environment.postgres_url() == ""
     assert not environment.traceback_wanted()
-    assert not environment.openlineage_disabled()
-    assert environment.openlineage_namespace() == "etf_pipeline"
 
 
 @pytest.mark.parametrize(
@@ -86,20 +83,6 @@ def test_empty_is_unset_for_what_is_no_setting(monkeypatch, value):
 def test_a_traceback_is_wanted_unless_it_is_0(monkeypatch, value, expected):
     put(monkeypatch, ETF_TRACEBACK=value)
     assert environment.traceback_wanted() is expected
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [("true", True), (" YES ", True), ("1", True), ("0", False), ("no", False), ("on", False)],
-)
-def test_openlineage_has_a_switch(monkeypatch, value, expected):
-    put(monkeypatch, OPENLINEAGE_DISABLED=value)
-    assert environment.openlineage_disabled() is expected
-
-
-def test_a_name_for_openlineage_is_taken_without_its_spaces(monkeypatch):
-    put(monkeypatch, OPENLINEAGE_NAMESPACE=" ours ")
-    assert environment.openlineage_namespace() == "ours"
 
 
 def test_the_home_that_is_named_is_the_home_that_is_found(monkeypatch, tmp_path):

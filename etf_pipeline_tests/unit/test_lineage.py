@@ -21,8 +21,8 @@ def record(kind, **more):
     return LogRecord(1, kind, RUN, "ingest", TIME, **more)
 
 
-def bodies(tmp_path, one):
-    return [json.loads(e.data) for e in lineage_events(Layout(tmp_path), one)]
+def bodies(tmp_path, one, namespace="etf_pipeline"):
+    return [json.loads(e.data) for e in lineage_events(Layout(tmp_path), one, namespace)]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_an_asset_without_a_table_is_not_told(tmp_path):
 
 def test_telling_it_twice_gives_the_same_ids(tmp_path):
     made = record("materialisation", asset="risk_metrics", run_started=START)
-    once, again = (lineage_events(Layout(tmp_path), made) for _ in range(2))
+    once, again = (lineage_events(Layout(tmp_path), made, "etf_pipeline") for _ in range(2))
     assert [e.id for e in once] == [e.id for e in again]
     assert len({e.id for e in once}) == 2
     assert {(e.type, e.channel) for e in once} == {(LINEAGE_TYPE, LINEAGE)}
@@ -96,9 +96,8 @@ def test_a_run_id_that_is_no_uuid_becomes_one(tmp_path):
     assert bodies(tmp_path, odd)[0]["run"]["runId"] == body["run"]["runId"]
 
 
-def test_the_namespace_of_jobs_can_be_named(tmp_path, monkeypatch):
-    monkeypatch.setenv("OPENLINEAGE_NAMESPACE", "desk")
-    (run,) = bodies(tmp_path, record("start"))
-    _, asset = bodies(tmp_path, record("materialisation", asset="raw_prices"))
+def test_the_namespace_of_jobs_can_be_named(tmp_path):
+    (run,) = bodies(tmp_path, record("start"), "desk")
+    _, asset = bodies(tmp_path, record("materialisation", asset="raw_prices"), "desk")
     assert run["job"]["namespace"] == asset["job"]["namespace"] == "desk"
     assert asset["run"]["facets"]["parent"]["job"]["namespace"] == "desk"

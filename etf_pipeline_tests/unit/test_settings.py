@@ -48,7 +48,7 @@ def test_a_wrong_value_gives_one_line_that_names_it(monkeypatch, name, value, wo
 
 @pytest.mark.parametrize(
     ("settings", "own", "prefix"),
-    [(Settings, "ETF_", "ETF_"), (EventSettings, "", "(?:EVENT|KAFKA)_")],
+    [(Settings, "ETF_", "ETF_"), (EventSettings, "", "(?:EVENT|KAFKA|OPENLINEAGE)_")],
 )
 def test_every_setting_is_in_the_table_of_the_readme(settings, own, prefix):
     rows = dict(re.findall(rf"^\| `({prefix}[A-Z_]+)` \| ([^|]*) \|", README.read_text(), re.M))

@@ -10,7 +10,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException
 
 from etf_pipeline.errors import SettingsError
-from etf_pipeline.events.settings import EventSettings, client_config, redacted
+from etf_pipeline.events.settings import EventSettings, redacted
 
 # librdkafka's own lines; what matters comes as errors.
 SILENT = logging.getLogger("etf_pipeline.librdkafka")
@@ -19,7 +19,7 @@ SILENT.propagate = False
 
 
 def base_config(settings: EventSettings) -> dict[str, Any]:
-    """What every client gets: brokers, then whatever `KAFKA_…` variables say.
+    """What every client gets: brokers, then what `KAFKA_…` variables said.
 
     Raises:
         SettingsError: no broker is named, or a variable sets what delivery rests on.
@@ -30,7 +30,7 @@ def base_config(settings: EventSettings) -> dict[str, Any]:
         "bootstrap.servers": settings.kafka_bootstrap_servers,
         "client.id": "etf_pipeline",
         "log_level": 0,
-        **client_config(),
+        **settings.client_config(),
     }
 
 

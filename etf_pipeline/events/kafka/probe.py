@@ -9,26 +9,33 @@ import threading
 import time
 from queue import Empty, SimpleQueue
 
-from etf_pipeline.events.settings import client_config
+from etf_pipeline.events.settings import EventSettings
 
 PROBE_SECONDS = 0.08
 _CORRELATION = 0x45544650
 
 
-def probe(servers: str, seconds: float = PROBE_SECONDS) -> str | None:
+def ask_kafka(settings: EventSettings, seconds: float = PROBE_SECONDS) -> str | None:
+    """`probe` of the brokers that settings name, in the way that they are to be spoken to.
+
+    Raises:
+        SettingsError: a variable sets what the delivery guarantees rest on.
+    """
+    security = settings.client_config().get("security.protocol", "plaintext").lower()
+    return probe(str(settings.kafka_bootstrap_servers), seconds, tls="ssl" in security)
+
+
+def probe(servers: str, seconds: float = PROBE_SECONDS, tls: bool = False) -> str | None:
     """None when any of the brokers answers within `seconds`, else what is wrong, in words.
 
     Asks for the API versions (KIP-35), which a broker answers before any authentication. Runs in
     threads, as looking up a name cannot be given a deadline.
     """
-    security = client_config().get("security.protocol", "plaintext").lower()
     answers: SimpleQueue[str | None] = SimpleQueue()
     asked = [s.strip() for s in servers.split(",") if s.strip()]
     deadline = time.monotonic() + seconds
     for server in asked:
-        threading.Thread(
-            target=_ask, args=(server, "ssl" in security, deadline, answers), daemon=True
-        ).start()
+        threading.Thread(target=_ask, args=(server, tls, deadline, answers), daemon=True).start()
     reasons: list[str] = []
     for _ in asked:
         try:

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from etf_pipeline.errors import EtfError
-from etf_pipeline.events.kafka.probe import probe
+from etf_pipeline.events.kafka.probe import ask_kafka
 from etf_pipeline.events.log.outbox import Outbox
 from etf_pipeline.events.model.places import Delivery, Key
 from etf_pipeline.store.processes import process_name
@@ -119,7 +119,8 @@ class Publisher:
             self._working.release()
 
     def _send(self, deadline: float) -> bool:
-        if (why := probe(self._servers)) is not None and (why := probe(self._servers, 1.0)):
+        settings = self._broker.settings
+        if (why := ask_kafka(settings)) is not None and (why := ask_kafka(settings, 1.0)):
             self._checked = False
             self._failed(f"Kafka at {self._servers} {why}")
             return False

@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import os
 from collections.abc import Sequence, Set
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from etf_pipeline.errors import EventError, SettingsError
 from etf_pipeline.events import retention
 from etf_pipeline.events.kafka.patience import Patience
-from etf_pipeline.events.kafka.probe import probe
+from etf_pipeline.events.kafka.probe import ask_kafka
 from etf_pipeline.events.kafka.publisher import Publisher
 from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.model.places import Batches, Key, Range
@@ -62,6 +62,11 @@ class Kafka(Local):
         if publish:
             self.publisher.start()
 
+    @classmethod
+    def opened(cls, layout: Layout, settings: EventSettings, publish: bool) -> Self:
+        """One whose thread sends what is recorded, with `publish`."""
+        return cls(layout, settings, publish=publish)
+
     @staticmethod
     def examine(settings: EventSettings) -> str:
         """In words: whether all is well.
@@ -69,7 +74,7 @@ class Kafka(Local):
         Raises:
             EventError: Kafka does not answer.
         """
-        why = probe(str(settings.kafka_bootstrap_servers), _PROBE_SECONDS)
+        why = ask_kafka(settings, _PROBE_SECONDS)
         if why is not None:
             servers = settings.kafka_bootstrap_servers
             raise EventError(f"Kafka at {servers} {why}; events wait for it")
@@ -142,7 +147,7 @@ class Kafka(Local):
 
     def answers(self) -> bool:
         """Whether a broker answers."""
-        return probe(str(self.settings.kafka_bootstrap_servers), _PROBE_SECONDS) is None
+        return ask_kafka(self.settings, _PROBE_SECONDS) is None
 
     def drain(self, seconds: float) -> int:
         """Send what is pending, for at most `seconds`; returns how many are still waiting."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from etf_pipeline.events.log.outbox import Outbox
 from etf_pipeline.events.model.chain import Verified
 from etf_pipeline.events.proof.archive import Archive
@@ -18,6 +20,11 @@ class Local:
         self.log = Outbox(layout.event_log)
         self.closed = False
         self._instance: str | None = None
+
+    @classmethod
+    def opened(cls, layout: Layout, settings: EventSettings, publish: bool) -> Self:
+        """One of this mode; `publish` is for those that send what they record."""
+        return cls(layout, settings)
 
     @property
     def instance(self) -> str:

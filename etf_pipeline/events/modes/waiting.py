@@ -7,7 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence, Set
 
-from etf_pipeline.events.kafka.probe import probe
+from etf_pipeline.events.kafka.probe import ask_kafka
 from etf_pipeline.events.log.outbox import Outbox
 from etf_pipeline.events.model.chain import Verified
 from etf_pipeline.events.model.envelope import Event
@@ -40,11 +40,12 @@ class Waiting:
         threading.Thread(target=self._ask_again, name="etf-probe", daemon=True).start()
 
     def _ask_again(self) -> None:
-        servers = str(self.settings.kafka_bootstrap_servers)
+        settings = self.settings
         attempt = 0
         while not self._ended.wait(_RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)]):
             attempt += 1
-            if probe(servers, _PROBE_SECONDS) is None:
+            if ask_kafka(settings, _PROBE_SECONDS) is None:
+                servers = settings.kafka_bootstrap_servers
                 log.warning("Kafka at %s answers; events are being recorded from now on", servers)
                 with self._changing:
                     if not self._ended.is_set():
