@@ -167,7 +167,7 @@ def project(
     Start several to share the partitions; stop or kill any at any time. Example:
     etf events project --once
     """
-    from etf_pipeline.events.proof.projections import Projections, project_archive
+    from etf_pipeline.events.log.projections import Projections, project_archive
 
     with _recording(data_dir) as system:
         projections = Projections(database or system.layout.read_models)

@@ -102,7 +102,7 @@ def _run(
         pipeline.open_source(None)
         from etf_pipeline.cli.render.run import outcome_body, progress_display
         from etf_pipeline.orchestration.instance import open_instance
-        from etf_pipeline.orchestration.runner import relayed, run_graph
+        from etf_pipeline.orchestration.runner import run_graph, tailed
         from etf_pipeline.orchestration.slots import slots_kept_free
 
         instance = open_instance()
@@ -111,7 +111,7 @@ def _run(
         with (
             instance,
             slots_kept_free(instance),
-            relayed(pipeline, instance),
+            tailed(pipeline, instance),
             progress_display(console, total) as show,
         ):
             pipeline.progress = show

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from etf_pipeline.events.factory import shared_events
+from etf_pipeline.events.log.archive import Archive
 from etf_pipeline.events.model.envelope import make_event
 from etf_pipeline.events.model.state import SystemState
 from etf_pipeline.events.model.types import (
@@ -18,7 +19,6 @@ from etf_pipeline.events.model.types import (
     PriceDataQueried,
     RiskMetricsCalculated,
 )
-from etf_pipeline.events.proof.archive import Archive
 from etf_pipeline.events.proof.archiving import read_all
 from etf_pipeline.events.protocol import Events
 from etf_pipeline.store.cache import FileCache

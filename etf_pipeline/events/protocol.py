@@ -10,14 +10,14 @@ import datetime as dt
 from collections.abc import Sequence, Set
 from typing import Protocol
 
+from etf_pipeline.events.log.archive import Archive, ArchiveReport
 from etf_pipeline.events.log.outbox import Outbox
+from etf_pipeline.events.log.projections import Projections
 from etf_pipeline.events.model.chain import Verified
+from etf_pipeline.events.model.checks import Check
 from etf_pipeline.events.model.envelope import Event
-from etf_pipeline.events.model.places import Batches, Delivery, Key, Range
+from etf_pipeline.events.model.positions import Batches, Delivery, Key, Range
 from etf_pipeline.events.model.types import CHANNELS
-from etf_pipeline.events.proof.archive import Archive, ArchiveReport
-from etf_pipeline.events.proof.checks import Check
-from etf_pipeline.events.proof.projections import Projections
 from etf_pipeline.events.settings import EventSettings
 
 EXIT_SECONDS = 2.0

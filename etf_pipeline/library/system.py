@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Literal
 
 from etf_pipeline.errors import EventsOffError, SettingsError
 from etf_pipeline.events.factory import open_events
+from etf_pipeline.events.log.archive import Archive
 from etf_pipeline.events.model.envelope import Event, micros
 from etf_pipeline.events.model.state import SystemState
 from etf_pipeline.events.model.types import CHANNELS, DATA
 from etf_pipeline.events.modes.off import OFF
-from etf_pipeline.events.proof.archive import Archive
 from etf_pipeline.events.proof.archiving import read_all
 from etf_pipeline.events.protocol import Events
 from etf_pipeline.events.settings import EventSettings

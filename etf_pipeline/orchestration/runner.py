@@ -96,7 +96,7 @@ def run_graph(
 
 
 @contextmanager
-def relayed(pipeline: Pipeline, instance: dg.DagsterInstance) -> Iterator[None]:
+def tailed(pipeline: Pipeline, instance: dg.DagsterInstance) -> Iterator[None]:
     """Tell the events of what the block has Dagster record; does nothing while events are off.
 
     The place to begin is taken before, so that the very first run is told too.

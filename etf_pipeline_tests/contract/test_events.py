@@ -6,7 +6,9 @@ import pytest
 
 from etf_pipeline.errors import EventsOffError
 from etf_pipeline.events.kafka.probe import probe
+from etf_pipeline.events.log.archive import Archive
 from etf_pipeline.events.log.outbox import Outbox
+from etf_pipeline.events.log.projections import Projections
 from etf_pipeline.events.model.envelope import micros
 from etf_pipeline.events.model.state import fold
 from etf_pipeline.events.model.types import CHANNELS, DATA, PORTFOLIO, QUERY
@@ -14,9 +16,7 @@ from etf_pipeline.events.modes.embedded import Embedded
 from etf_pipeline.events.modes.kafka import Kafka
 from etf_pipeline.events.modes.off import Off
 from etf_pipeline.events.modes.waiting import Waiting
-from etf_pipeline.events.proof.archive import Archive
 from etf_pipeline.events.proof.archiving import read_all
-from etf_pipeline.events.proof.projections import Projections
 from etf_pipeline.events.settings import EventSettings
 from etf_pipeline.store.layout import Layout
 from etf_pipeline_tests.conftest import BROKERS

@@ -12,8 +12,8 @@ from etf_pipeline.events.factory import open_events
 from etf_pipeline.events.kafka.log import KafkaLog
 from etf_pipeline.events.kafka.probe import probe
 from etf_pipeline.events.kafka.topics import topic_name
+from etf_pipeline.events.log.projections import Projections
 from etf_pipeline.events.model.state import fold
-from etf_pipeline.events.proof.projections import Projections
 from etf_pipeline_tests.brokers import free_port
 from etf_pipeline_tests.brokers.apache import Apache
 from etf_pipeline_tests.events_support import ids, kafka_settings, queries, query

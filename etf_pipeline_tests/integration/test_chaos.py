@@ -14,7 +14,7 @@ import pytest
 
 from etf_pipeline.events.factory import open_events
 from etf_pipeline.events.kafka.publisher import Publisher
-from etf_pipeline.events.proof.projections import Projections
+from etf_pipeline.events.log.projections import Projections
 from etf_pipeline_tests.events_support import kafka_settings
 from etf_pipeline_tests.integration.test_event_cases import emit
 
@@ -25,7 +25,7 @@ import sys
 from pathlib import Path
 from etf_pipeline.events.kafka.log import KafkaLog
 from etf_pipeline.events.kafka.worker import Worker
-from etf_pipeline.events.proof.projections import Projections
+from etf_pipeline.events.log.projections import Projections
 from etf_pipeline.events.settings import EventSettings
 settings = EventSettings(event_store_type="kafka", kafka_bootstrap_servers=sys.argv[1],
                          kafka_topic_prefix=sys.argv[2], kafka_topic_partitions=3)

@@ -17,15 +17,15 @@ import pytest
 
 from etf_pipeline.events.factory import detect, open_events
 from etf_pipeline.events.kafka.log import KafkaLog
-from etf_pipeline.events.kafka.patience import Patience
 from etf_pipeline.events.kafka.probe import probe
 from etf_pipeline.events.kafka.publisher import Publisher, first_lost
+from etf_pipeline.events.kafka.timeouts import Timeouts
 from etf_pipeline.events.kafka.topics import topic_name
 from etf_pipeline.events.kafka.worker import Worker
+from etf_pipeline.events.log.projections import Projections
 from etf_pipeline.events.log.sqlite import SqliteLog
 from etf_pipeline.events.model.state import fold
 from etf_pipeline.events.modes.kafka import Kafka
-from etf_pipeline.events.proof.projections import Projections
 from etf_pipeline.events.proof.verify import verify
 from etf_pipeline.library.system import ETFSystem
 from etf_pipeline.settings import Settings
@@ -214,7 +214,7 @@ def test_8_events_written_during_the_replay(broker):
 def test_9_broker_that_lost_what_it_had_confirmed(tmp_path, own_broker, recorders):
     """Killed after it confirmed and restarted with nothing; emitting goes on."""
     settings = kafka_settings(own_broker.servers)
-    mine = Kafka(Layout(tmp_path), settings, patience=Patience(report=4.0))
+    mine = Kafka(Layout(tmp_path), settings, timeouts=Timeouts(report=4.0))
     recorders.append(mine)
     read_model = Projections(tmp_path / "p.sqlite")
     first = queries(50)

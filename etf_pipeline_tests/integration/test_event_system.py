@@ -14,14 +14,14 @@ from etf_pipeline.errors import EventError, EventsOffError, ProofError, Settings
 from etf_pipeline.events.factory import open_events
 from etf_pipeline.events.facts import events_of_manifest
 from etf_pipeline.events.kafka.log import KafkaLog
-from etf_pipeline.events.kafka.patience import Patience
+from etf_pipeline.events.kafka.timeouts import Timeouts
 from etf_pipeline.events.kafka.topics import topic_name
+from etf_pipeline.events.log.archive import Archive
+from etf_pipeline.events.log.projections import Projections, project_archive
 from etf_pipeline.events.model.envelope import event_id
 from etf_pipeline.events.model.state import fold
 from etf_pipeline.events.modes.kafka import Kafka
-from etf_pipeline.events.proof.archive import Archive
 from etf_pipeline.events.proof.archiving import read_all
-from etf_pipeline.events.proof.projections import Projections, project_archive
 from etf_pipeline.events.proof.verify import verify
 from etf_pipeline.events.settings import client_config, load_event_settings, redacted
 from etf_pipeline.library.selftest import selftest
@@ -470,7 +470,7 @@ def test_archive_and_broker_without_gap_or_double(broker, tmp_path):
 
 def test_replay_of_a_dead_broker_is_an_error_not_an_empty_state(tmp_path, own_broker):
     settings = kafka_settings(own_broker.servers)
-    events = Kafka(Layout(tmp_path), settings, patience=Patience(ask=1.0))
+    events = Kafka(Layout(tmp_path), settings, timeouts=Timeouts(ask=1.0))
     system = ETFSystem(Settings(data_dir=tmp_path), events)
     system.event_store.append(queries(5))
     assert system.event_store.drain(30) == 0

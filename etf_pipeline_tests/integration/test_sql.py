@@ -260,7 +260,7 @@ def test_a_users_own_files_are_among_the_prices(store):
 
 def test_events_are_there(store):
     from etf_pipeline.events.factory import open_events
-    from etf_pipeline.events.proof.archive import Archive
+    from etf_pipeline.events.log.archive import Archive
     from etf_pipeline_tests.events_support import queries
 
     assert ask(store, "FROM events").rows == []
@@ -279,7 +279,7 @@ def test_events_are_there(store):
 def test_the_copied_log_follows_the_log(store):
     """Whole files stay as they are; pruned, replaced and lost logs show."""
     from etf_pipeline.events.factory import open_events
-    from etf_pipeline.events.proof.archive import Archive
+    from etf_pipeline.events.log.archive import Archive
     from etf_pipeline_tests.events_support import queries
 
     folder = store[0] / "events" / "log"

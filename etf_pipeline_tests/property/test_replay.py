@@ -10,11 +10,11 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from etf_pipeline.events.log.archive import Archive
+from etf_pipeline.events.log.projections import Projections
 from etf_pipeline.events.model.state import SystemState, fold
 from etf_pipeline.events.modes.embedded import Embedded
-from etf_pipeline.events.proof.archive import Archive
 from etf_pipeline.events.proof.archiving import read_all
-from etf_pipeline.events.proof.projections import Projections
 from etf_pipeline.events.tailer import OVERLAP, Cursor
 from etf_pipeline.store.layout import Layout
 from etf_pipeline_tests.events_support import (

@@ -43,6 +43,29 @@ MAY = {
     }.items()
 }
 MOST_FLOORS = 7
+# The same inside events/, by folder or module.
+MAY_IN_EVENTS = {
+    part: frozenset(others.split())
+    for part, others in {
+        "__init__": "",
+        "model": "",
+        "settings": "",
+        "orchestrator": "",
+        "schemas": "model",
+        "log": "model",
+        "retention": "model log",
+        "protocol": "model settings log",
+        "kafka": "model settings log retention",
+        "proof": "model log protocol",
+        "modes": "model settings log retention protocol kafka proof",
+        "factory": "settings protocol kafka modes",
+        "facts": "model orchestrator",
+        "lineage": "model orchestrator",
+        "tailer": "model orchestrator protocol facts lineage",
+        "status": "settings log factory tailer",
+        "calls": "model log protocol proof factory",
+    }.items()
+}
 
 # Libraries that belong in one place, by the name that is imported.
 ONLY = {
@@ -101,6 +124,26 @@ def room_circles(found: list[Module]) -> list[str]:
     return [" and ".join(c) + " import each other" for c in rules.circles(graph)]
 
 
+def strangers_in_events(found: list[Module]) -> list[str]:
+    """Imports from a part of events/ that the table does not allow; the table has no circle."""
+    table = {part: dict.fromkeys(others, 0) for part, others in MAY_IN_EVENTS.items()}
+    out = [" and ".join(c) + " may import each other" for c in rules.circles(table)]
+    graph = rules.edges(found, typing_only=True)
+    for module in found:
+        own = part_of_events(module.name)
+        for target, line in graph[module.name].items():
+            part = part_of_events(target)
+            if own and part and own != part and part not in MAY_IN_EVENTS.get(own, ()):
+                out.append(module.at(line, f"{own} may not import {part} ({target})"))
+    return out
+
+
+def part_of_events(name: str) -> str | None:
+    """The folder or module of events/ that a module is in; None for modules elsewhere."""
+    names = [*name.split("."), "__init__"]
+    return names[2] if names[1] == "events" else None
+
+
 def too_high(found: list[Module]) -> list[str]:
     graph = rules.room_graph(rules.edges(found, typing_only=True))
     if rules.circles(graph):
@@ -127,6 +170,7 @@ RULES: dict[str, Rule] = {
     "declared libraries": undeclared,
     "formatter": rules.unformatted,
     "rooms": lambda found: rules.strangers(found, MAY),
+    "parts of events": strangers_in_events,
     "circles": circles,
     "circles of types": typed_circles,
     "circles of rooms": room_circles,
@@ -160,6 +204,17 @@ BAD: list[tuple[str, dict[str, str], str]] = [
     ),
     ("rooms", {"attic/x.py": ""}, "not in the table"),
     ("rooms", {"cli/x.py": "from etf_pipeline import ETFDataProvider"}, "may not import __init__"),
+    (
+        "parts of events",
+        {"events/log/x.py": "def f():\n    from etf_pipeline.events.proof.y import z"},
+        "log may not import proof",
+    ),
+    (
+        "parts of events",
+        {"events/protocol.py": "if TYPE_CHECKING:\n    from etf_pipeline.events.proof.y import z"},
+        "protocol may not import proof",
+    ),
+    ("parts of events", {"events/x.py": "from etf_pipeline.events.log.y import z"}, "x may not"),
     (
         "circles",
         {
@@ -245,6 +300,13 @@ GOOD: list[tuple[str, dict[str, str]]] = [
             "model/b.py": "from etf_pipeline.model.a import A",
         },
     ),
+    (
+        "parts of events",
+        {
+            "events/proof/x.py": "import etf_pipeline.events.log.y\nimport etf_pipeline.store.z",
+            "cli/x.py": "from etf_pipeline.events.proof.x import y",
+        },
+    ),
     ("pure rooms", {"risk/x.py": "import pyarrow as pa", "store/x.py": "import os, pathlib"}),
     ("pure rooms", {"history/x.py": "rng = np.random.default_rng(7)\nd = x.opened"}),
     (
@@ -292,6 +354,7 @@ def test_floors_count_the_longest_way_down():
 
 def test_the_table_names_the_rooms_that_there_are():
     assert {m.room for m in FOUND} == MAY.keys()
+    assert {part_of_events(m.name) for m in FOUND} - {None} == MAY_IN_EVENTS.keys()
 
 
 @pytest.mark.parametrize("module", FOUND, ids=lambda m: m.path)

@@ -11,12 +11,12 @@ from confluent_kafka import KafkaError, KafkaException, Message
 
 from etf_pipeline.errors import EventError
 from etf_pipeline.events.kafka.client import base_config, in_words
-from etf_pipeline.events.kafka.patience import Patience
 from etf_pipeline.events.kafka.producer import ProducerLease, WarmProducer
 from etf_pipeline.events.kafka.reader import KafkaReader
+from etf_pipeline.events.kafka.timeouts import Timeouts
 from etf_pipeline.events.kafka.topics import ensure_topics, topic_name
 from etf_pipeline.events.model.envelope import LINEAGE_TYPE, Event, to_kafka
-from etf_pipeline.events.model.places import Batches, Delivery, Key, Range
+from etf_pipeline.events.model.positions import Batches, Delivery, Key, Range
 from etf_pipeline.events.model.types import CHANNELS
 from etf_pipeline.events.settings import EventSettings
 
@@ -24,11 +24,11 @@ from etf_pipeline.events.settings import EventSettings
 class KafkaLog:
     """Events in Kafka topics, one per channel; key is the subject."""
 
-    def __init__(self, settings: EventSettings, patience: Patience | None = None) -> None:
+    def __init__(self, settings: EventSettings, timeouts: Timeouts | None = None) -> None:
         self.settings = settings
-        self.patience = patience or Patience()
+        self.timeouts = timeouts or Timeouts()
         self.config = base_config(settings)
-        self.reader = KafkaReader(settings, self.config, self.patience)
+        self.reader = KafkaReader(settings, self.config, self.timeouts)
         self.producer = ProducerLease(self.config)
         self._topics_ready = False
 
@@ -110,7 +110,7 @@ class KafkaLog:
         """
         if self._topics_ready and not again:
             return
-        wait = self.patience.ask if timeout is None else timeout
+        wait = self.timeouts.ask if timeout is None else timeout
         ensure_topics(self.settings, self.config, wait, warn=not again)
         self._topics_ready = True
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from etf_pipeline.errors import EtfError
 from etf_pipeline.events.kafka.probe import ask_kafka
 from etf_pipeline.events.log.outbox import Outbox
-from etf_pipeline.events.model.places import Delivery, Key
+from etf_pipeline.events.model.positions import Delivery, Key
 from etf_pipeline.store.processes import process_name
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Publisher:
         self._log = outbox
         self._broker = broker
         self._servers = str(broker.settings.kafka_bootstrap_servers)
-        self._report_seconds = broker.patience.report
+        self._report_seconds = broker.timeouts.report
         self._owner = f"{process_name()}-{uuid.uuid4()}"
         self._stop = threading.Event()
         self._wake = threading.Event()

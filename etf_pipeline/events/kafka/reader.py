@@ -10,10 +10,10 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from etf_pipeline.errors import EventError
 from etf_pipeline.events.kafka.client import SILENT
-from etf_pipeline.events.kafka.patience import Patience
+from etf_pipeline.events.kafka.timeouts import Timeouts
 from etf_pipeline.events.kafka.topics import topic_name
 from etf_pipeline.events.model.envelope import Event, from_kafka
-from etf_pipeline.events.model.places import Batches, Key, Range
+from etf_pipeline.events.model.positions import Batches, Key, Range
 from etf_pipeline.events.model.types import CHANNELS
 from etf_pipeline.events.settings import EventSettings
 
@@ -33,10 +33,10 @@ _NOTHING_THERE = (
 class KafkaReader:
     """Bounded reads; each opens a consumer of its own, outside any group."""
 
-    def __init__(self, settings: EventSettings, config: dict[str, Any], patience: Patience) -> None:
+    def __init__(self, settings: EventSettings, config: dict[str, Any], timeouts: Timeouts) -> None:
         self.settings = settings
         self._config = config
-        self._patience = patience
+        self._timeouts = timeouts
 
     def consumer(self, **changes: Any) -> Consumer:
         """A consumer that commits nothing by itself and fails loudly at a lost position."""
@@ -68,7 +68,7 @@ class KafkaReader:
             found: dict[Key, Range] = {}
             for channel in channels:
                 topic = topic_name(self.settings, channel)
-                metadata = consumer.list_topics(topic, timeout=self._patience.ask).topics[topic]
+                metadata = consumer.list_topics(topic, timeout=self._timeouts.ask).topics[topic]
                 if metadata.error is not None:
                     if metadata.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                         continue
@@ -81,11 +81,11 @@ class KafkaReader:
 
     def _marks(self, consumer: Consumer, topic: str, partition: int) -> Range:
         """The offsets of a partition; one that has just been made may have no leader yet."""
-        deadline = time.monotonic() + self._patience.ask
+        deadline = time.monotonic() + self._timeouts.ask
         while True:
             try:
                 marks = consumer.get_watermark_offsets(
-                    TopicPartition(topic, partition), timeout=self._patience.ask
+                    TopicPartition(topic, partition), timeout=self._timeouts.ask
                 )
             except KafkaException as error:
                 if error.args[0].code() not in _LEADERLESS or time.monotonic() > deadline:
@@ -123,7 +123,7 @@ class KafkaReader:
         stamp = max(0, from_us // 1000 - _CLOCKS_MS)
         wanted = [TopicPartition(topic_name(self.settings, c), p, stamp) for c, p in begin]
         try:
-            found = consumer.offsets_for_times(wanted, timeout=self._patience.ask) if wanted else []
+            found = consumer.offsets_for_times(wanted, timeout=self._timeouts.ask) if wanted else []
         except KafkaException as error:
             raise self._gone(error.args[0].str()) from None
         for key, place in zip(list(begin), found, strict=True):
@@ -160,8 +160,8 @@ class KafkaReader:
                     consumer.pause([TopicPartition(message.topic() or "", key[1])])
             if messages:
                 heard = time.monotonic()
-            elif time.monotonic() - heard > self._patience.stall:
-                raise self._gone(f"silent for {self._patience.stall:g} s after {total} events")
+            elif time.monotonic() - heard > self._timeouts.stall:
+                raise self._gone(f"silent for {self._timeouts.stall:g} s after {total} events")
             if batch:
                 total += len(batch)
                 yield batch
@@ -211,7 +211,7 @@ class KafkaReader:
         topic = topic_name(self.settings, channel)
         try:
             consumer.assign([TopicPartition(topic, partition, offset)])
-            deadline = time.monotonic() + self._patience.ask
+            deadline = time.monotonic() + self._timeouts.ask
             while time.monotonic() < deadline:
                 message = consumer.poll(0.5)
                 if message is None:

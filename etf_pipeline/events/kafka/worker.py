@@ -13,9 +13,9 @@ from etf_pipeline.errors import EventError, SettingsError
 from etf_pipeline.events.kafka.log import KafkaLog
 from etf_pipeline.events.kafka.reader import consume, parse
 from etf_pipeline.events.kafka.topics import topic_name
-from etf_pipeline.events.model.places import Key
+from etf_pipeline.events.log.projections import Projections
+from etf_pipeline.events.model.positions import Key
 from etf_pipeline.events.model.types import CHANNELS
-from etf_pipeline.events.proof.projections import Projections
 
 log = logging.getLogger(__name__)
 _BATCH = 1_000

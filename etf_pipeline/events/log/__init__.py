@@ -1,1 +1,1 @@
-"""The local event log in SQLite, and the same log as an outbox."""
+"""What is kept of events in files: the local log (an outbox too), the archive, read models."""

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from etf_pipeline.events.log.database import Database
 from etf_pipeline.events.log.sqlite import COLUMNS, SCHEMA, SqliteLog, chunks, known_events
 from etf_pipeline.events.model.envelope import Event, now_micros
-from etf_pipeline.events.model.places import Delivery
+from etf_pipeline.events.model.positions import Delivery
 from etf_pipeline.store.processes import is_gone
 
 # An epoch is `era` in the file, and `checked_era` the newest of those that were checked.

@@ -15,7 +15,7 @@ from etf_pipeline.errors import TamperError
 from etf_pipeline.events.log.database import Database
 from etf_pipeline.events.model.chain import GENESIS, Verified, chain
 from etf_pipeline.events.model.envelope import Event, now_micros
-from etf_pipeline.events.model.places import Batches, Delivery, Key, Range
+from etf_pipeline.events.model.positions import Batches, Delivery, Key, Range
 from etf_pipeline.events.model.types import CHANNELS
 
 _PAGE = 5_000

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple, TypeVar, cast
 
-from etf_pipeline.errors import EventFormatError
 from etf_pipeline.events.model.envelope import Event, from_micros
 from etf_pipeline.events.model.types import (
     ETFDataCollected,
@@ -143,17 +142,6 @@ class SystemState:
             AuditEntry(from_micros(time), from_micros(recorded), kind, subject, key)
             for time, key, recorded, kind, subject in sorted(self._trail)
         ]
-
-    @property
-    def unreadable(self) -> dict[str, str]:
-        """Newest events that cannot be read here, by id, and why."""
-        found = {}
-        for event in self._latest.values():
-            try:
-                event.payload()
-            except EventFormatError as error:
-                found[event.id] = str(error)
-        return found
 
     def _newest(self, kind: type[_D], subject: str) -> _D | None:
         event = self._latest.get((kind.__name__, subject))

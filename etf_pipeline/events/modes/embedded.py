@@ -8,16 +8,16 @@ from collections.abc import Sequence, Set
 
 from etf_pipeline.errors import TamperError
 from etf_pipeline.events import retention
+from etf_pipeline.events.log.archive import Archive, ArchiveReport, archived_chain
+from etf_pipeline.events.log.projections import Projections, project_log
 from etf_pipeline.events.log.sqlite import SqliteLog
 from etf_pipeline.events.model.chain import Verified
+from etf_pipeline.events.model.checks import Check
 from etf_pipeline.events.model.envelope import Event
-from etf_pipeline.events.model.places import Batches, Key, Range
+from etf_pipeline.events.model.positions import Batches, Key, Range
 from etf_pipeline.events.model.types import CHANNELS, LINEAGE
 from etf_pipeline.events.modes.local import Local
-from etf_pipeline.events.proof.archive import Archive, ArchiveReport, archived_chain
 from etf_pipeline.events.proof.archiving import archive_events
-from etf_pipeline.events.proof.checks import Check
-from etf_pipeline.events.proof.projections import Projections, project_log
 from etf_pipeline.events.settings import EventSettings
 
 _PAUSE_SECONDS = 0.5

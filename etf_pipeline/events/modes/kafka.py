@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Self
 
 from etf_pipeline.errors import EventError, SettingsError
 from etf_pipeline.events import retention
-from etf_pipeline.events.kafka.patience import Patience
 from etf_pipeline.events.kafka.probe import ask_kafka
 from etf_pipeline.events.kafka.publisher import Publisher
+from etf_pipeline.events.kafka.timeouts import Timeouts
+from etf_pipeline.events.log.archive import Archive, ArchiveReport
+from etf_pipeline.events.log.projections import Projections
+from etf_pipeline.events.model.checks import Check
 from etf_pipeline.events.model.envelope import Event
-from etf_pipeline.events.model.places import Batches, Key, Range
+from etf_pipeline.events.model.positions import Batches, Key, Range
 from etf_pipeline.events.model.types import CHANNELS
 from etf_pipeline.events.modes.local import Local
-from etf_pipeline.events.proof.archive import Archive, ArchiveReport
 from etf_pipeline.events.proof.archiving import archive_events
-from etf_pipeline.events.proof.checks import Check
 from etf_pipeline.events.proof.delivery import all_sent, archived_in_time
-from etf_pipeline.events.proof.projections import Projections
 from etf_pipeline.events.protocol import EXIT_SECONDS, Projector
 from etf_pipeline.events.settings import EventSettings
 from etf_pipeline.store.layout import Layout
@@ -39,7 +39,7 @@ class Kafka(Local):
         layout: of the store.
         settings: naming the brokers.
         publish: whether a thread sends what is recorded; else `drain` does.
-        patience: how long Kafka is waited for.
+        timeouts: how long Kafka is waited for.
     """
 
     name = "kafka"
@@ -51,11 +51,11 @@ class Kafka(Local):
         settings: EventSettings,
         *,
         publish: bool = True,
-        patience: Patience | None = None,
+        timeouts: Timeouts | None = None,
     ) -> None:
         super().__init__(layout, settings)
         self._publish = publish
-        self._patience = patience
+        self._timeouts = timeouts
         self._publisher: Publisher | None = None
         self._broker: KafkaLog | None = None
         self._pid = os.getpid()
@@ -100,7 +100,7 @@ class Kafka(Local):
                 raise SettingsError(
                     f"Kafka events need {error.name}: pip install 'etf_pipeline[kafka]'"
                 ) from None
-            self._broker = KafkaLog(self.settings, self._patience)
+            self._broker = KafkaLog(self.settings, self._timeouts)
         return self._broker
 
     @property

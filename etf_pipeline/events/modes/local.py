@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Self
 
+from etf_pipeline.events.log.archive import Archive
 from etf_pipeline.events.log.outbox import Outbox
 from etf_pipeline.events.model.chain import Verified
-from etf_pipeline.events.proof.archive import Archive
 from etf_pipeline.events.protocol import EXIT_SECONDS
 from etf_pipeline.events.settings import EventSettings
 from etf_pipeline.store.layout import Layout

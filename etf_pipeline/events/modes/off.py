@@ -6,13 +6,13 @@ import datetime as dt
 from collections.abc import Sequence, Set
 
 from etf_pipeline.errors import EventsOffError
+from etf_pipeline.events.log.archive import Archive, ArchiveReport
+from etf_pipeline.events.log.projections import Projections
+from etf_pipeline.events.model.checks import Check
 from etf_pipeline.events.model.envelope import Event
-from etf_pipeline.events.model.places import Batches, Key, Range
+from etf_pipeline.events.model.positions import Batches, Key, Range
 from etf_pipeline.events.model.types import CHANNELS
 from etf_pipeline.events.modes.local import Local
-from etf_pipeline.events.proof.archive import Archive, ArchiveReport
-from etf_pipeline.events.proof.checks import Check
-from etf_pipeline.events.proof.projections import Projections
 from etf_pipeline.events.protocol import Projector
 from etf_pipeline.events.settings import EventSettings
 

@@ -8,14 +8,14 @@ import threading
 from collections.abc import Callable, Sequence, Set
 
 from etf_pipeline.events.kafka.probe import ask_kafka
+from etf_pipeline.events.log.archive import Archive, ArchiveReport
 from etf_pipeline.events.log.outbox import Outbox
+from etf_pipeline.events.log.projections import Projections
 from etf_pipeline.events.model.chain import Verified
+from etf_pipeline.events.model.checks import Check
 from etf_pipeline.events.model.envelope import Event
-from etf_pipeline.events.model.places import Batches, Key, Range
+from etf_pipeline.events.model.positions import Batches, Key, Range
 from etf_pipeline.events.model.types import CHANNELS
-from etf_pipeline.events.proof.archive import Archive, ArchiveReport
-from etf_pipeline.events.proof.checks import Check
-from etf_pipeline.events.proof.projections import Projections
 from etf_pipeline.events.protocol import EXIT_SECONDS, Events, Projector
 from etf_pipeline.events.settings import EventSettings
 

@@ -1,1 +1,1 @@
-"""Proofs over recorded events: archive, read models, rebuilt histories, verification."""
+"""Proofs over recorded events: archiving, rebuilt histories, verification."""

@@ -6,9 +6,9 @@ import datetime as dt
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from etf_pipeline.events.log.archive import Archive, ArchiveReport
 from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.model.types import CHANNELS
-from etf_pipeline.events.proof.archive import Archive, ArchiveReport
 from etf_pipeline.events.protocol import Events
 
 _EVENTS_AT_ONCE = 200_000

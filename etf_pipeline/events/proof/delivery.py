@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Set
 
 from etf_pipeline.errors import EtfError
 from etf_pipeline.events.log.outbox import Outbox
+from etf_pipeline.events.model.checks import Check, first_few
 from etf_pipeline.events.model.envelope import Event
-from etf_pipeline.events.model.places import Key, Range
-from etf_pipeline.events.proof.checks import Check, first_few
+from etf_pipeline.events.model.positions import Key, Range
 
 # Part of the retention after which an event should be in the archive.
 _LATE = 0.5

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from etf_pipeline.errors import CorruptFileError, EtfError, EventFormatError
+from etf_pipeline.events.log.archive import Archive
+from etf_pipeline.events.model.checks import Check, first_few
 from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.model.state import SystemState
 from etf_pipeline.events.model.types import REGISTRY
-from etf_pipeline.events.proof.archive import Archive
 from etf_pipeline.events.proof.archiving import read_all
-from etf_pipeline.events.proof.checks import Check, first_few
 from etf_pipeline.events.protocol import Events
 from etf_pipeline.model.schemas import HISTORY, RAW
 from etf_pipeline.store.hashing import file_hash

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from etf_pipeline.errors import CorruptFileError, TamperError
 from etf_pipeline.events.model.chain import GENESIS, chain
 from etf_pipeline.events.model.envelope import Event
-from etf_pipeline.events.model.places import Batches, Key
+from etf_pipeline.events.model.positions import Batches, Key
 from etf_pipeline.events.model.table import from_table, to_table
 from etf_pipeline.events.model.types import CHANNELS
 from etf_pipeline.model.schemas import EVENTS

@@ -12,10 +12,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from etf_pipeline.events.log.archive import Archive, read_file
 from etf_pipeline.events.log.database import Database
 from etf_pipeline.events.model.envelope import Event
+from etf_pipeline.events.model.positions import Key
 from etf_pipeline.events.model.types import CHANNELS
-from etf_pipeline.events.proof.archive import Archive, read_file
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS positions (
@@ -42,7 +43,6 @@ _COUNT = """
 INSERT INTO query_counts VALUES (?, 1, ?) ON CONFLICT DO UPDATE
 SET queries = queries + 1, last_us = max(last_us, excluded.last_us)
 """
-Key = tuple[str, int]
 
 
 class Place(NamedTuple):
