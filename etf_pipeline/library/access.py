@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from etf_pipeline.errors import unknown_ticker
 from etf_pipeline.model.instruments import repeated
+from etf_pipeline.model.objectives import HALFLIFE
 from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline.settings import environment
 from etf_pipeline.store.cache import FileCache
@@ -86,7 +87,7 @@ class StoreAccess:
         tickers: Sequence[str],
         lookback_years: int | None,
         estimator: str = "sample",
-        halflife: float = 63.0,
+        halflife: float = HALFLIFE,
     ) -> Estimates:
         from etf_pipeline.risk.estimates import estimate
 

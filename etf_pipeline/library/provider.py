@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from etf_pipeline.library.access import StoreAccess
+from etf_pipeline.model.objectives import HALFLIFE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from etf_pipeline.portfolio.problem import Problem
     from etf_pipeline.risk.estimates import Estimates
 
-_PERIODS = {"daily": None, "weekly": "W", "monthly": "M", "quarterly": "Q", "yearly": "Y"}
 _LATEST = ("close", "adj_close", "volume")
 
 
@@ -106,14 +106,16 @@ class ETFDataProvider(StoreAccess):
         """
         import pandas as pd
 
+        from etf_pipeline.model.spacing import MONTHS_AND_LONGER
         from etf_pipeline.risk.prices import common_prices
         from etf_pipeline.risk.returns import simple_returns
 
-        if period not in _PERIODS:
-            raise ValueError(f"period {period!r}: must be one of {', '.join(_PERIODS)}")
+        rules = {"daily": None, "weekly": "W", **MONTHS_AND_LONGER}
+        if period not in rules:
+            raise ValueError(f"period {period!r}: must be one of {', '.join(rules)}")
         prices = common_prices(self._series(tickers))
         prices = prices.loc[start:end]
-        rule = _PERIODS[period]
+        rule = rules[period]
         if rule is not None:
             bins = pd.DatetimeIndex(prices.index).to_period(rule)
             prices = prices[~bins.duplicated(keep="last")]
@@ -135,7 +137,7 @@ class ETFDataProvider(StoreAccess):
         tickers: Sequence[str],
         lookback_years: int | None = 5,
         estimator: str = "sample",
-        halflife: float = 63.0,
+        halflife: float = HALFLIFE,
     ) -> pd.DataFrame:
         """Annualised covariance of simple returns on common dates.
 

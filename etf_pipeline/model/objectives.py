@@ -21,6 +21,7 @@ GOES_WITH: dict[str, tuple[Objective, ...]] = {
 FROM_RISK_ALONE: frozenset[Objective] = frozenset({"risk_parity", "hrp"})
 TWO_BUDGETS = "give risk_budget or cvar_budget, not both"
 NEEDS_HOLDINGS = "max_turnover and cost_rate need holdings, the current weights"
+HALFLIFE = 63.0  # of the exponentially weighted covariance, in bars; unless another is asked for
 _ROUNDING = 1e-12
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from etf_pipeline.errors import PortfolioFileError
 from etf_pipeline.model.instruments import Instrument, Universe, repeated
 from etf_pipeline.model.objectives import (
+    HALFLIFE,
     NEEDS_HOLDINGS,
     TWO_BUDGETS,
     Objective,
@@ -51,7 +52,7 @@ class PortfolioSpec(BaseModel):
     cvar_level: float = Field(0.95, gt=0, lt=1)
     cvar_budget: float | None = Field(None, gt=0, lt=1)
     estimator: Literal["sample", "ledoit_wolf", "ewma"] = "sample"
-    halflife: float = Field(63.0, gt=0, le=10_000)
+    halflife: float = Field(HALFLIFE, gt=0, le=10_000)
     rebalance: Literal["monthly", "quarterly", "yearly"] = "quarterly"
     trading_cost: float = Field(0.0, ge=0, lt=0.1)
 

@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 PERIODS_PER_YEAR = {"daily": 252, "weekly": 52, "monthly": 12}
+# Calendar periods of months, by the alias that pandas has for them.
+MONTHS_AND_LONGER = {"monthly": "M", "quarterly": "Q", "yearly": "Y"}
 
 
 def bar_spacing(dates: npt.NDArray[np.datetime64]) -> str | None:

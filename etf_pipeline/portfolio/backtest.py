@@ -10,11 +10,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from etf_pipeline.errors import InsufficientDataError
+from etf_pipeline.model.spacing import MONTHS_AND_LONGER
 from etf_pipeline.portfolio.problem import Floats
 
 # (prices up to and including the decision's session, weights held) -> new weights, or None
 Decide = Callable[[pd.DataFrame, Floats | None], Floats | None]
-_CALENDARS = {"monthly": "M", "quarterly": "Q", "yearly": "Y"}
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Backtest:
 
 def rebalance_sessions(dates: pd.DatetimeIndex, calendar: str) -> npt.NDArray[np.intp]:
     """Positions of each period's last session; the last date is none, as its period may go on."""
-    bins = dates.to_period(_CALENDARS[calendar])
+    bins = dates.to_period(MONTHS_AND_LONGER[calendar])
     return np.flatnonzero(np.asarray(bins[1:] != bins[:-1]))
 
 

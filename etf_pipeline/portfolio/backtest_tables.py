@@ -20,7 +20,7 @@ from etf_pipeline.portfolio.optimise import optimise
 from etf_pipeline.portfolio.problem import Floats
 from etf_pipeline.portfolio.tables import series_of
 from etf_pipeline.risk.estimates import estimate
-from etf_pipeline.risk.prices import PriceSeries, common_prices, sources
+from etf_pipeline.risk.prices import PriceSeries, common_prices, first_window_end, sources
 from etf_pipeline.risk.returns import drawdowns
 
 _NO_DAYS = np.array([], dtype="datetime64[D]")
@@ -87,10 +87,10 @@ def backtest_portfolio(
         InsufficientDataError: the common history is too short.
     """
     prices = common_prices(series)
-    first = prices.index[0] + pd.DateOffset(years=lookback_years) - pd.Timedelta(days=10)
+    first = first_window_end(prices.index[0].date(), lookback_years)
 
     def decide(past: pd.DataFrame, held: Floats | None) -> Floats | None:
-        if past.index[-1] < first:
+        if past.index[-1].date() < first:
             return None
         parts = [
             replace(s, prices=past[s.ticker], holes=_NO_DAYS, excluded=_NO_DAYS) for s in series

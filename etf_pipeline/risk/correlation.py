@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from etf_pipeline.errors import InsufficientDataError
+from etf_pipeline.risk.returns import FLAT
 
 Floats = npt.NDArray[np.float64]
-_FLAT = 1e-12
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def listwise(returns: Floats) -> Correlation:
             f"{len(complete)} of {len(returns)} rows have every ticker; listwise correlation "
             "needs two: leave out a ticker, or ask for pairwise"
         )
-    varies = np.ptp(complete, axis=0) > _FLAT
+    varies = np.ptp(complete, axis=0) > FLAT
     n = returns.shape[1]
     matrix = np.full((n, n), np.nan)
     if varies.any():
@@ -70,7 +70,7 @@ def pairwise(returns: Floats) -> Correlation:
         for j in range(i, n):
             both = there[:, i] & there[:, j]
             a, b = returns[both, i], returns[both, j]
-            if len(a) >= 2 and np.ptp(a) > _FLAT and np.ptp(b) > _FLAT:
+            if len(a) >= 2 and np.ptp(a) > FLAT and np.ptp(b) > FLAT:
                 value = 1.0 if i == j else float(np.clip(np.corrcoef(a, b)[0, 1], -1.0, 1.0))
                 matrix[i, j] = matrix[j, i] = value
     return Correlation(matrix, n_obs)

@@ -6,12 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from etf_pipeline.errors import InsufficientDataError
+from etf_pipeline.model.objectives import HALFLIFE
 
 Floats = npt.NDArray[np.float64]
 ESTIMATORS = ("sample", "ledoit_wolf", "ewma")
 
 
-def covariance(returns: Floats, estimator: str = "sample", halflife: float = 63.0) -> Floats:
+def covariance(returns: Floats, estimator: str = "sample", halflife: float = HALFLIFE) -> Floats:
     """Covariance by name: `sample`, `ledoit_wolf` or `ewma`.
 
     Raises:
@@ -53,7 +54,7 @@ def ledoit_wolf(returns: Floats) -> Floats:
     return shrunk * t / (t - 1)
 
 
-def ewma_covariance(returns: Floats, halflife: float = 63.0) -> Floats:
+def ewma_covariance(returns: Floats, halflife: float = HALFLIFE) -> Floats:
     """Exponentially weighted, weight ½ for an observation `halflife` periods ago.
 
     Weighted means are taken out, and Σ w = 1 is corrected by 1/(1 − Σ w²), as for reliability

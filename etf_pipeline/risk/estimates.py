@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from etf_pipeline.errors import InsufficientDataError
+from etf_pipeline.model.objectives import HALFLIFE
 from etf_pipeline.risk.covariance import covariance
 from etf_pipeline.risk.prices import PriceSeries, common_prices, window_start
 from etf_pipeline.risk.returns import simple_returns
@@ -41,7 +42,7 @@ def estimate(
     series: list[PriceSeries],
     lookback_years: int | None,
     estimator: str = "sample",
-    halflife: float = 63.0,
+    halflife: float = HALFLIFE,
     fewest: int = _FEWEST_RETURNS,
 ) -> Estimates:
     """Means and covariance over the last `lookback_years` common to all `series`.

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from etf_pipeline.risk.returns import Fall, drawdowns, fall_to, simple_returns
+from etf_pipeline.risk.returns import FLAT, Fall, drawdowns, fall_to, simple_returns
 
 Floats = npt.NDArray[np.float64]
 Days = npt.NDArray[np.datetime64]
-_FLAT = 1e-12  # a spread of returns no larger than this is rounding, not variance
 
 
 @dataclass(frozen=True)
@@ -138,7 +137,7 @@ def _moments(returns: Floats) -> _Moments:
     return _Moments(
         float(returns.mean()) if n else 0.0,
         float(returns.std(ddof=1)) if n > 1 else None,
-        n > 1 and float(np.ptp(returns)) > _FLAT,
+        n > 1 and float(np.ptp(returns)) > FLAT,
     )
 
 
@@ -168,7 +167,9 @@ def sharpe_ratio(
     return _sharpe_ratio(_moments(returns), periods_per_year, risk_free_rate)
 
 
-def _sharpe_ratio(moments: _Moments, periods_per_year: int, risk_free_rate: float) -> float | None:
+def _sharpe_ratio(
+    moments: _Moments, periods_per_year: int, risk_free_rate: float = 0.0
+) -> float | None:
     if not moments.varies or not moments.deviation:
         return None
     # the rate is a constant, so the deviation of the excess is that of the returns
@@ -186,7 +187,7 @@ def sortino_ratio(returns: Floats, periods_per_year: int, target: float = 0.0) -
         return None
     excess = returns - periodic_rate(target, periods_per_year)
     downside = math.sqrt(float(np.mean(np.minimum(excess, 0.0) ** 2)))
-    if downside <= _FLAT:
+    if downside <= FLAT:
         return None
     return float(math.sqrt(periods_per_year) * excess.mean() / downside)
 
@@ -205,26 +206,14 @@ def _tail_size(n: int, level: float) -> float:
     return round((1.0 - level) * n, 9)
 
 
-def value_at_risk(returns: Floats, level: float) -> float | None:
-    """Historical value at risk of one period, a positive loss fraction.
-
-    The upper quantile of the discrete distribution: the smallest loss exceeded with probability
-    below 1 − level (Rockafellar & Uryasev, 2002).
-    """
-    return tail_losses(returns, level)[0]
-
-
-def conditional_value_at_risk(returns: Floats, level: float) -> float | None:
-    """Mean of the worst (1 − level) of the distribution, a positive loss fraction.
-
-    The discrete definition, which splits the observation at the quantile (Rockafellar & Uryasev,
-    2002, "Conditional value-at-risk for general loss distributions", Prop. 8).
-    """
-    return tail_losses(returns, level)[1]
-
-
 def tail_losses(returns: Floats, level: float) -> tuple[float | None, float | None]:
-    """`value_at_risk` and `conditional_value_at_risk` in one pass."""
+    """Value at risk and conditional value at risk, in one pass; positive loss fractions.
+
+    Historical, of one period. The first is the upper quantile of the discrete distribution: the
+    smallest loss exceeded with probability below 1 − level. The second is the mean of the worst
+    (1 − level) of the distribution, which splits the observation at the quantile (Rockafellar &
+    Uryasev, 2002, "Conditional value-at-risk for general loss distributions", Prop. 8).
+    """
     n = len(returns)
     if n == 0:
         return None, None
@@ -238,24 +227,29 @@ def tail_losses(returns: Floats, level: float) -> tuple[float | None, float | No
     return -at_quantile, cvar
 
 
+def conditional_value_at_risk(returns: Floats, level: float) -> float | None:
+    """The second of `tail_losses`."""
+    return tail_losses(returns, level)[1]
+
+
 def relative_metrics(returns: Floats, benchmark: Floats, periods_per_year: int) -> Relative:
     """Beta, tracking error and information ratio (Grinold & Kahn, "Active Portfolio Management").
 
-    beta = cov(r, b) / var(b); tracking error = √A · std(r − b, ddof=1); information ratio =
-    √A · mean(r − b) / std(r − b, ddof=1). Both series are on the same dates, shape (n,).
+    beta = cov(r, b) / var(b); the tracking error is the volatility of the active returns r − b, the
+    information ratio their Sharpe ratio. Both series are on the same dates, shape (n,).
     """
     n = len(returns)
     if n < 2:
         return Relative(n, reasons=("fewer than two returns in common with the benchmark",))
-    if np.ptp(benchmark) <= _FLAT:
+    if np.ptp(benchmark) <= FLAT:
         return Relative(n, reasons=("the benchmark does not vary",))
     beta = float(np.cov(returns, benchmark, ddof=1)[0, 1] / benchmark.var(ddof=1))
     active = returns - benchmark
-    if np.ptp(active) <= _FLAT:
+    if np.ptp(active) <= FLAT:
         return Relative(n, beta, 0.0, reasons=("it does not differ from the benchmark",))
-    error = float(math.sqrt(periods_per_year) * active.std(ddof=1))
-    ratio = float(math.sqrt(periods_per_year) * active.mean() / active.std(ddof=1))
-    return Relative(n, beta, error, ratio)
+    moments = _moments(active)
+    error = _volatility(moments, periods_per_year)
+    return Relative(n, beta, error, _sharpe_ratio(moments, periods_per_year))
 
 
 def _keep(value: float | None, reason: str, reasons: list[str]) -> float | None:

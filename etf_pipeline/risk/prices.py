@@ -15,6 +15,9 @@ from etf_pipeline.errors import InsufficientDataError, ReasonCode
 from etf_pipeline.model.spacing import periods_per_year
 
 Days = npt.NDArray[np.datetime64]
+# A history that begins this much after a window does still covers it, and one that ends this much
+# before the newest session of all still trades (weekends, holidays).
+GRACE = dt.timedelta(days=10)
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,14 @@ class PriceSeries:
     def end(self) -> dt.date:
         """Date of the newest price."""
         return self.prices.index[-1].date()
+
+    def covers(self, start: dt.date) -> bool:
+        """Whether it reaches back to `start`, give or take `GRACE`."""
+        return self.prices.index[0].date() <= start + GRACE
+
+    def trades_on(self, day: dt.date) -> bool:
+        """Whether it reaches up to `day`, give or take `GRACE`."""
+        return self.end >= day - GRACE
 
     def since(self, start: dt.date | None) -> PriceSeries:
         """The part from `start` on."""
@@ -123,3 +134,8 @@ def years_before(day: dt.date, years: int) -> dt.date:
 def window_start(end: dt.date, years: int | None) -> dt.date | None:
     """First day of a window of `years` that ends at `end`; None for one without a beginning."""
     return None if years is None else years_before(end, years)
+
+
+def first_window_end(begin: dt.date, years: int) -> dt.date:
+    """The first day whose last `years` a history that begins at `begin` covers, see `GRACE`."""
+    return (pd.Timestamp(begin) + pd.DateOffset(years=years)).date() - GRACE

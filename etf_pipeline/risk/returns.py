@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Floats = npt.NDArray[np.float64]
+FLAT = 1e-12  # a spread of returns no larger than this is rounding, not variance
 
 
 @overload

@@ -17,9 +17,6 @@ from etf_pipeline.risk.prices import PriceSeries, common_prices, window_start
 from etf_pipeline.risk.returns import simple_returns
 
 WINDOWS: dict[str, int | None] = {"1y": 1, "3y": 3, "5y": 5, "10y": 10, "max": None}
-# A history that begins within this of a window's start covers it (holidays, weekends).
-_SLACK = dt.timedelta(days=10)
-_STALE = dt.timedelta(days=10)
 
 
 def risk_table(
@@ -51,7 +48,7 @@ def metrics_row(
     periods: int | None = None
     metrics = Metrics(0, None, None)
     try:
-        if start is not None and series.prices.index[0].date() > start + _SLACK:
+        if start is not None and not series.covers(start):
             held = (series.end - series.prices.index[0].date()).days / 365.25
             raise InsufficientDataError(f"history covers {held:.1f} of {years} years")
         periods = series.periods_per_year
@@ -105,11 +102,7 @@ def correlation_table(series: Iterable[PriceSeries], as_of: dt.date) -> pa.Table
         start = window_start(as_of, years)
         if start is None:
             continue
-        covering = [
-            s
-            for s in everyone
-            if s.prices.index[0].date() <= start + _SLACK and s.end >= as_of - _STALE
-        ]
+        covering = [s for s in everyone if s.covers(start) and s.trades_on(as_of)]
         if len(covering) >= 2:
             rows += _correlations(covering, window, start)
     rows.sort(key=lambda r: (r["ticker"], r["other"], r["window"]))

@@ -53,9 +53,9 @@ class Assumptions:
         benchmark: ticker to compare with, None for none.
     """
 
-    lookback_years: int = 5
-    risk_free_rate: float = 0.0
-    benchmark: str | None = None
+    lookback_years: int
+    risk_free_rate: float
+    benchmark: str | None
 
     @classmethod
     def of(cls, settings: Settings) -> Assumptions:

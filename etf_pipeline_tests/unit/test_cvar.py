@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skfolio.measures import cvar as skfolio_cvar
 
+from etf_pipeline.errors import ReasonCode
 from etf_pipeline.portfolio import GroupLimit, Problem, optimise
 from etf_pipeline.portfolio.cvar import max_return, min_cvar, portfolio_cvar
 
@@ -126,3 +127,17 @@ def test_a_cvar_budget():
     refused = ask("max_return", scenarios=SCENARIOS, cvar_budget=least.cvar * 0.9)
     assert not refused.success
     assert f"{least.cvar:.6g}" in refused.message
+
+
+def test_a_problem_with_two_budgets_is_answered_with_a_refusal():
+    answer = optimise(small("max_return", risk_budget=0.5, cvar_budget=0.03))
+    assert (answer.success, answer.weights) == (False, None)
+    assert answer.code is ReasonCode.BAD_PROBLEM
+    assert answer.message == "give risk_budget or cvar_budget, not both"
+
+
+def test_a_return_that_no_portfolio_has_is_refused_with_the_most_there_is():
+    """The better of the two is expected to earn 0.2."""
+    answer = optimise(small(target_return=0.3))
+    assert answer.code is ReasonCode.INFEASIBLE
+    assert answer.message.startswith("target return 0.3 is out of reach: at most 0.2 under")

@@ -43,7 +43,7 @@ SERIES = {
 }
 DAMAGED = CorruptFileError("BAD.parquet is not readable Parquet")
 HISTORIES = Histories(SERIES, {"BAD": DAMAGED})
-ASSUMED = Assumptions(lookback_years=1)
+ASSUMED = Assumptions(lookback_years=1, risk_free_rate=0.0, benchmark=None)
 SPECS = [
     PortfolioSpec(name="calm", tickers=["VAS", "VAF"], objective="min_volatility"),
     PortfolioSpec(name="lacking", tickers=["VAS", "VTS"], objective="min_volatility"),

@@ -51,7 +51,7 @@ def test_an_annual_risk_free_rate_is_not_taken_for_a_daily_one():
 
 
 def test_value_at_risk_at_80_per_cent_splits_where_the_definition_does():
-    assert m.value_at_risk(RETURNS, 0.80) == pytest.approx(0.02, rel=1e-12)
+    assert m.tail_losses(RETURNS, 0.80) == pytest.approx((0.02, 0.025), rel=1e-12)
     assert m.conditional_value_at_risk(RETURNS, 0.80) == pytest.approx(0.025, rel=1e-12)
 
 
@@ -144,8 +144,7 @@ def test_metrics_do_not_depend_on_the_currency_unit(returns, unit):
 def test_a_tail_loss_is_at_least_its_quantile(returns):
     array = np.array(returns)
     for level in (0.5, 0.8, 0.95, 0.99):
-        var = m.value_at_risk(array, level)
-        cvar = m.conditional_value_at_risk(array, level)
+        var, cvar = m.tail_losses(array, level)
         assert var is not None
         assert cvar is not None
         assert cvar >= var - 1e-12

@@ -12,6 +12,7 @@ from etf_pipeline.errors import InsufficientDataError, ReasonCode
 from etf_pipeline.risk.prices import (
     PriceSeries,
     common_prices,
+    first_window_end,
     newest_session,
     sources,
     window_start,
@@ -143,3 +144,20 @@ def test_the_newest_session_of_several_series():
     with pytest.raises(InsufficientDataError, match="etf run") as caught:
         newest_session([])
     assert caught.value.code is ReasonCode.NO_HISTORY
+
+
+@pytest.mark.parametrize(("day", "reaches"), [(1, False), (2, True), (12, True), (30, True)])
+def test_a_history_covers_a_window_that_begins_up_to_ten_days_before_it(day, reaches):
+    one = series(dates=days("2024-01-12", "2024-02-12", "2024-03-12"))
+    assert one.covers(dt.date(2024, 1, day)) == reaches
+    assert (first_window_end(dt.date(2024, 1, 12), 2) <= dt.date(2026, 1, day)) == reaches
+
+
+@pytest.mark.parametrize(("day", "trades"), [(1, True), (12, True), (22, True), (23, False)])
+def test_a_ticker_trades_until_ten_days_after_its_last_session(day, trades):
+    one = series(dates=days("2024-01-12", "2024-02-12", "2024-03-12"))
+    assert one.trades_on(dt.date(2024, 3, day)) == trades
+
+
+def test_the_first_window_of_a_leap_day_ends_in_february():
+    assert first_window_end(dt.date(2024, 2, 29), 1) == dt.date(2025, 2, 18)
