@@ -2,11 +2,14 @@
 
 import datetime as dt
 import itertools
+import logging
+import threading
 import time
 
 import pytest
 import yfinance
 
+from etf_pipeline.errors import ReasonCode
 from etf_pipeline.ingest.source import Download, FetchFailure, Request
 from etf_pipeline.ingest.sources.yahoo import YahooSource, tell_zone
 from etf_pipeline.model.schemas import HISTORY
@@ -261,6 +264,42 @@ def test_a_retry_is_not_answered_from_the_clients_cache(world, vas):
     (answer,) = fetch(world, Request(vas, ROWS.index[200].date()))
     assert isinstance(answer, Download)
     assert world.yahoo.seen["VAS.AX"] == 2
+
+
+class Leaves(logging.Handler):
+    """Leaves a download when it tells of a try, as Ctrl-C at that moment would."""
+
+    def __init__(self, left, after):
+        super().__init__()
+        self.left, self.after = left, after
+
+    def emit(self, record):
+        if f"try {self.after}:" in record.getMessage():
+            self.left.set()
+
+
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_a_ticker_that_is_left_says_how_often_it_was_tried(world, vas, after):
+    world.settings = world.configured(yahoo_attempts=5)
+    world.yahoo.fault("VAS.AX", "500")
+    source, left = YahooSource(world.settings), threading.Event()
+    log, handler = logging.getLogger("etf_pipeline.ingest.sources.yahoo"), Leaves(left, after)
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    if not after:
+        left.set()
+    try:
+        answer = source._fetch_one(Request(vas), left)
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+    assert isinstance(answer, FetchFailure)
+    if after:
+        assert answer.reason.endswith(f" (tried {after} times)")
+    else:
+        assert (answer.code, answer.reason) == (ReasonCode.INTERRUPTED, "not tried")
+    assert bool(world.yahoo.seen["VAS.AX"]) == bool(after)
 
 
 def test_answers_come_in_request_order_and_one_fetch_per_symbol(world):

@@ -86,6 +86,7 @@ class YahooSource:
 
     def _fetch_one(self, request: Request, left: threading.Event) -> Download | FetchFailure:
         code, reason = ReasonCode.INTERRUPTED, "not tried"
+        tries = 0
         for attempt in range(self._settings.yahoo_attempts):
             if left.is_set():
                 break
@@ -94,13 +95,14 @@ class YahooSource:
                 text = f"run deadline of {limit:g} s reached ({reason})"
                 return FetchFailure(request, FailureKind.TRANSIENT, ReasonCode.RUN_DEADLINE, text)
             started = time.monotonic()
+            tries += 1
             try:
                 answer = self._ask(request)
             except Exception as error:  # every failure of one ticker is that ticker's answer
                 code, reason = _classify(error)
                 if code is ReasonCode.SYMBOL_MISSING:
                     return FetchFailure(request, FailureKind.MISSING, code, reason)
-                log.info("%s: try %d: %s", request.instrument.symbol, attempt + 1, reason)
+                log.info("%s: try %d: %s", request.instrument.symbol, tries, reason)
                 _forget_cached_answers()
                 if code is ReasonCode.RATE_LIMITED:
                     self._backoff.rate_limited(started)
@@ -109,8 +111,8 @@ class YahooSource:
             else:
                 self._backoff.answered()
                 return answer
-        tries = self._settings.yahoo_attempts
-        return FetchFailure(request, FailureKind.TRANSIENT, code, f"{reason} (tried {tries} times)")
+        text = f"{reason} (tried {tries} times)" if tries else reason
+        return FetchFailure(request, FailureKind.TRANSIENT, code, text)
 
     def _ask(self, request: Request) -> Download | FetchFailure:
         import yfinance
