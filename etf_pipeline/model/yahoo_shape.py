@@ -27,6 +27,14 @@ _NAMES = {
 }
 
 
+def our_name(column: str) -> str | None:
+    """What we call a column that a user may have spelt in any of these ways; None: it is not read.
+
+    `flag` is not among them: only our own rules flag a row.
+    """
+    return _NAMES.get(column.strip().lower())
+
+
 def normalised(frame: pd.DataFrame, origin: str) -> pd.DataFrame:
     """Any Yahoo-shaped frame as one with our column names, indexed by naive session date.
 
@@ -43,9 +51,7 @@ def normalised(frame: pd.DataFrame, origin: str) -> pd.DataFrame:
     """
     if not isinstance(frame.index, pd.RangeIndex):
         frame = frame.reset_index(names=frame.index.name or "Date")
-    renamed = {
-        c: _NAMES[str(c).strip().lower()] for c in frame.columns if str(c).strip().lower() in _NAMES
-    }
+    renamed = {c: ours for c in frame.columns if (ours := our_name(str(c))) is not None}
     frame = frame[list(renamed)].rename(columns=renamed)
     for name in ("date", "close"):
         if name not in frame.columns:

@@ -15,6 +15,7 @@ from etf_pipeline.model.schemas import (
     QUARANTINE,
     RISK_METRICS,
     SUMMARY,
+    VALUE_COLUMNS,
     WEIGHTS,
     Table,
 )
@@ -34,7 +35,7 @@ class View:
 
 
 # By Arrow's name of a type: DuckDB's.
-_TYPES = {
+TYPES = {
     "double": "DOUBLE",
     "string": "VARCHAR",
     "int64": "BIGINT",
@@ -150,7 +151,7 @@ VIEWS: tuple[View, ...] = (
         "runs",
         MANIFEST.description,
         # Files of earlier releases lack columns; the view has them all, whichever files there are.
-        f"SELECT {_nulls({c.name: _TYPES[c.kind] for c in MANIFEST.columns})} WHERE false "
+        f"SELECT {_nulls({c.name: TYPES[c.kind] for c in MANIFEST.columns})} WHERE false "
         "UNION ALL BY NAME SELECT * FROM read_parquet({files}, union_by_name = true)",
         _comments(MANIFEST),
     ),
@@ -197,7 +198,7 @@ MACROS = {
 def empty_columns(view: View) -> str:
     """The select list of a view whose files are not there yet: its columns, no row."""
     known = {
-        c.name: _TYPES[c.kind]
+        c.name: TYPES[c.kind]
         for table in (
             HISTORY,
             QUARANTINE,
@@ -215,16 +216,7 @@ def empty_columns(view: View) -> str:
     known |= {"as_of": "DATE", "ticker": "VARCHAR", "collected_at": "TIMESTAMP"}
     names = list(view.comments)
     if view.name == "raw_answers":
-        names += [
-            "open",
-            "high",
-            "low",
-            "close",
-            "volume",
-            "dividends",
-            "stock_splits",
-            "capital_gains",
-        ]
+        names += VALUE_COLUMNS
     elif view.name in ("prices", "quality"):
         names = ["ticker", *(n for n in names if n != "ticker")]
     elif "as_of" in names:

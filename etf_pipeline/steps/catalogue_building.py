@@ -13,26 +13,17 @@ from etf_pipeline.errors import CorruptFileError, StoreError, UniverseError
 from etf_pipeline.model.file_names import decode_ticker
 from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline.model.universe import load_universe
+from etf_pipeline.model.yahoo_shape import our_name
 from etf_pipeline.sql.text import quoted
-from etf_pipeline.sql.views import MACROS, VIEWS, View, empty_columns
+from etf_pipeline.sql.views import MACROS, TYPES, VIEWS, View, empty_columns
 from etf_pipeline.steps.catalogue_freshness import FILES, filled
 from etf_pipeline.store.inventory import available_tickers
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.reader import file_info
 from etf_pipeline.store.writer import temp_beside
 
-_USER_COLUMNS = (
-    "open",
-    "high",
-    "low",
-    "close",
-    "volume",
-    "dividends",
-    "stock_splits",
-    "capital_gains",
-    "adj_close",
-    "flag",
-)
+# What pandas calls an index without a name when it writes it; it is the date then.
+_NAMELESS_INDEX = "__index_level_0__"
 
 
 def build_catalogue(layout: Layout, universe_file: Path, signed: str) -> None:
@@ -157,19 +148,21 @@ def _user_select(path: Path) -> str | None:
         schema: Any = pq.read_schema(path)
     except Exception:
         return None  # damaged: `etf status` says so
-    names = {n.lower().replace(" ", "_"): n for n in schema.names}
-    date = names.get("date") or names.get("datetime") or names.get("__index_level_0__")
-    if date is None or "close" not in names:
+    names = {ours: n for n in schema.names if (ours := our_name(n)) is not None}
+    if _NAMELESS_INDEX in schema.names:
+        names.setdefault("date", _NAMELESS_INDEX)
+    if "date" not in names or "close" not in names:
         return None
+    date, close = names["date"], names["close"]
     zone = getattr(schema.field(date).type, "tz", None)
     day = f'timezone({quoted(zone)}, "{date}")' if zone else f'"{date}"'
     columns = [f"{quoted(decode_ticker(path.stem))} AS ticker", f"CAST({day} AS DATE) AS date"]
-    for column in _USER_COLUMNS:
-        source = names.get(column) or (names["close"] if column == "adj_close" else None)
-        kind = {"volume": "BIGINT", "flag": "VARCHAR"}.get(column, "DOUBLE")
+    for column in HISTORY.columns:
+        if column.name == "date":
+            continue
+        source = names.get(column.name) or (close if column.name == "adj_close" else None)
         value = "NULL" if source is None else f'"{source}"'
-        columns.append(f"CAST({value} AS {kind}) AS {column}")
-    close = names["close"]
+        columns.append(f"CAST({value} AS {TYPES[column.kind]}) AS {column.name}")
     return (
         f"SELECT {', '.join(columns)} FROM read_parquet({quoted(path.resolve().as_posix())}) "
         f'WHERE "{close}" IS NOT NULL'

@@ -27,6 +27,7 @@ from etf_pipeline.sql.safe import Limits, checked
 from etf_pipeline.sql.views import MACROS, VIEWS
 from etf_pipeline.steps import catalogue
 from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.reader import read_history
 from etf_pipeline.store.store import Store
 from etf_pipeline_tests.events_support import embedded_settings
 from etf_pipeline_tests.integration.test_docs import NOW, simulated_store
@@ -256,6 +257,28 @@ def test_a_users_own_files_are_among_the_prices(store):
     assert [str(r[0]) for r in rows] == [f"2024-01-0{i}" for i in range(2, 7)]  # not a day early
     assert rows[0][1:] == (1.0, 1.0, 7, None)
     assert ask(store, "SELECT count(DISTINCT ticker) FROM prices").rows == [(4,)]
+
+
+@pytest.mark.parametrize("name", ["Adj Close", "adj_close", "AdjClose", " ADJCLOSE "])
+def test_a_users_column_is_the_same_in_sql_and_in_the_library(store, name):
+    days = pd.date_range("2024-01-02", periods=3, name="Date")
+    frame = pd.DataFrame({"Close ": [4.0, 5, 6], name: [1.0, 2, 3], "Flag": "theirs"}, index=days)
+    path = store[0] / "historical/MINE.parquet"
+    frame.to_parquet(path)
+    rows = ask(
+        store, "SELECT close, adj_close, flag FROM prices WHERE ticker = 'MINE' ORDER BY date"
+    ).rows
+    assert rows == [(4, 1, None), (5, 2, None), (6, 3, None)]
+    read = read_history(path, ["close", "adj_close", "flag"])
+    assert [tuple(r) for r in read.itertuples(index=False)] == rows
+
+
+def test_a_users_index_without_a_name_is_the_date(store):
+    days = pd.date_range("2024-01-02", periods=3)
+    path = store[0] / "historical/MINE.parquet"
+    pd.DataFrame({"close": [4.0, 5, 6]}, index=days).to_parquet(path)
+    rows = ask(store, "SELECT date FROM prices WHERE ticker = 'MINE' ORDER BY date").rows
+    assert [r[0] for r in rows] == list(days.date)
 
 
 def test_events_are_there(store):
