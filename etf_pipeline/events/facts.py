@@ -179,7 +179,7 @@ def _published(layout: Layout, table: Table, rows: list[Row]) -> Path | None:
     if row is None:
         return None
     named = row.get("path")
-    paths = _newest(layout, table) if named is None else [layout.root / named]
+    paths = _newest(layout, table) if named is None else [layout.absolute(named)]
     for path in paths:
         try:
             if file_info(path).content_hash == row["content_hash"]:

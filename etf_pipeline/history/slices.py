@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from etf_pipeline.errors import MixedSourceError, RejectedDataError
+from etf_pipeline.history.build import Built, build
 from etf_pipeline.history.merge import Merge, merge_full, merge_window
 from etf_pipeline.model.outcomes import Remark
 
@@ -58,6 +61,23 @@ def fold(rows: pd.DataFrame, slices: Iterable[BatchSlice]) -> Merge:
         removed += merge.removed
         notes += merge.notes
     return Merge(rows=rows, added=added, revised=revised, removed=removed, notes=tuple(notes))
+
+
+def build_from(
+    rows: pd.DataFrame, slices: Sequence[BatchSlice], sessions: npt.NDArray[np.datetime64]
+) -> tuple[Merge, Built]:
+    """Fold slices into rows and build the history of what that gives.
+
+    Args:
+        rows: what is known already, as `model.rows` has them; may be empty.
+        slices: what came since, oldest first.
+        sessions: the exchange's sessions, ascending, shape (m,), datetime64[D].
+
+    Raises:
+        RejectedDataError: nothing usable is left, or a distribution exceeds its price.
+    """
+    merged = fold(rows, slices)
+    return merged, build(merged.rows, sessions, source_adjusted(slices))
 
 
 def check_origin(

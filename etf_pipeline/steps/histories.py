@@ -15,9 +15,9 @@ from etf_pipeline.errors import (
     RejectedDataError,
     foreign_file,
 )
-from etf_pipeline.history.build import RULES_VERSION, build
+from etf_pipeline.history.build import RULES_VERSION, Built
 from etf_pipeline.history.merge import Merge
-from etf_pipeline.history.slices import BatchSlice, check_origin, fold, source_adjusted
+from etf_pipeline.history.slices import BatchSlice, build_from, check_origin
 from etf_pipeline.model.calendars import sessions
 from etf_pipeline.model.instruments import Instrument
 from etf_pipeline.model.outcomes import (
@@ -195,8 +195,8 @@ def _advance(
 ) -> _Updated:
     """History from what is known and the slices that came since."""
     _check_origin(instrument, known, slices)
-    merged = fold(known.rows, slices)
-    return _publish(layout, instrument, merged, slices, is_new=False)
+    merged, built = build_from(known.rows, slices, sessions(instrument.exchange))
+    return _publish(layout, instrument, merged, built, slices, is_new=False)
 
 
 def _rebuild(
@@ -216,7 +216,7 @@ def _rebuild(
             )
         )
     _check_origin(instrument, known, slices)
-    merged = fold(empty_rows(), slices)
+    merged, built = build_from(empty_rows(), slices, sessions(instrument.exchange))
     notes = merged.notes
     if known.corrupt:
         text = "rebuilt from raw batches: the file was damaged"
@@ -225,7 +225,7 @@ def _rebuild(
     added = int((~merged.rows.index.isin(known.rows.index)).sum())
     merged = replace(merged, added=added, removed=0, notes=notes)
     is_new = known.info is None and not known.corrupt
-    updated = _publish(layout, instrument, merged, slices, is_new)
+    updated = _publish(layout, instrument, merged, built, slices, is_new)
     _retire_aliases(layout, instrument)
     return updated
 
@@ -238,10 +238,14 @@ def _check_origin(instrument: Instrument, known: Known, slices: list[BatchSlice]
 
 
 def _publish(
-    layout: Layout, instrument: Instrument, merged: Merge, slices: list[BatchSlice], is_new: bool
+    layout: Layout,
+    instrument: Instrument,
+    merged: Merge,
+    built: Built,
+    slices: list[BatchSlice],
+    is_new: bool,
 ) -> _Updated:
-    """Build the history of merged rows and publish it; the outcome tells what is new in it."""
-    built = build(merged.rows, sessions(instrument.exchange), source_adjusted(slices))
+    """Publish the history that merged rows came to; the outcome tells what is new in it."""
     new = NewHistory.of(instrument, built, slices)
     done = publish_history(layout, new)
     notes = merged.notes
@@ -275,8 +279,9 @@ def _set_aside(layout: Layout, ticker: str, known: Known, slices: list[BatchSlic
     if not slices:
         raise RejectedDataError(str(known.corrupt), code=ReasonCode.CORRUPT_FILE)
     path = layout.of(HISTORY, ticker)
-    path.replace(path.with_name(path.name + ".damaged"))
-    log.warning("%s; set aside as %s.damaged and rebuilt", known.corrupt, path.name)
+    aside = layout.damaged(ticker)
+    path.replace(aside)
+    log.warning("%s; set aside as %s and rebuilt", known.corrupt, aside.name)
 
 
 def _retire_aliases(layout: Layout, instrument: Instrument) -> None:

@@ -27,7 +27,7 @@ def reports(store: Store, inputs: Inputs, only: Sequence[str] | None = None) -> 
             history at all.
     """
     names = [r["portfolio"] for r in inputs.rows("summary")] if only is None else only
-    sweep_temp_files(store.layout.report(None).parent)
+    sweep_temp_files(store.layout.reports)
     pages: dict[str, Path] = {}
     if only is None:
         pages[UNIVERSE] = store.layout.report(None)
@@ -49,10 +49,10 @@ def reports(store: Store, inputs: Inputs, only: Sequence[str] | None = None) -> 
         outcomes,
         as_of=inputs.as_of,
         details={f"report_{name}": path for name, path in pages.items()},
-        location=store.layout.report(None).parent,
+        location=store.layout.reports,
     )
 
 
 def pages_of(store: Store, result: StepResult) -> dict[str, Path]:
     """Where each report of a result is, by portfolio, `universe` for the universe's."""
-    return {o.subject: store.layout.root / o.path for o in result.outcomes if o.path}
+    return {o.subject: store.layout.absolute(o.path) for o in result.outcomes if o.path}

@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from etf_pipeline.errors import CorruptFileError, ProofError, RejectedDataError
-from etf_pipeline.history.build import RULES_VERSION, Built, build, validate_history
+from etf_pipeline.history.build import RULES_VERSION, Built, validate_history
 from etf_pipeline.history.quality import PENDING, QUARANTINED
-from etf_pipeline.history.slices import BatchSlice, fold
+from etf_pipeline.history.slices import BatchSlice, build_from
 from etf_pipeline.model.calendars import sessions
 from etf_pipeline.model.file_names import decode_ticker
 from etf_pipeline.model.instruments import Instrument
@@ -143,11 +143,10 @@ def history_as_of(layout: Layout, instrument: Instrument, instant: dt.datetime) 
         raise ValueError("instant must be aware, for example datetime(2025, 11, 1, tzinfo=UTC)")
     with BatchReader(layout) as reader:
         slices = read_slices(layout, reader, instrument, instant)
-    merged = fold(empty_rows(), slices)
-    if merged.rows.empty:
+    if not slices:
         return None
     with contextlib.suppress(RejectedDataError):
-        return build(merged.rows, sessions(instrument.exchange))
+        return build_from(empty_rows(), slices, sessions(instrument.exchange))[1]
     return None
 
 

@@ -56,6 +56,10 @@ class Layout:
         """A path below the store as manifests keep it: from the root, with `/`."""
         return path.relative_to(self.root).as_posix()
 
+    def absolute(self, relative: str) -> Path:
+        """The path that `relative` made such a text of."""
+        return self.root / relative
+
     def find_history(self, ticker: str) -> Path:
         """The history file to read: ours, else one that a user named after the plain ticker."""
         ours = self.of(HISTORY, ticker)
@@ -64,6 +68,11 @@ class Layout:
             if plain.exists():
                 return plain
         return ours
+
+    def damaged(self, ticker: str) -> Path:
+        """Where a ticker's history is set aside when it cannot be read."""
+        path = self.of(HISTORY, ticker)
+        return path.with_name(f"{path.name}.damaged")
 
     def batches(self, partition: str) -> Path:
         """Folder of one partition's raw batches."""
@@ -87,12 +96,17 @@ class Layout:
 
     def watermark(self, partition: str) -> Path:
         """File that says which raw batches the histories of a partition already hold."""
-        return self.manifests("price_history") / f"{encode_ticker(partition)}.applied"
+        return self.manifests(HISTORY.name) / f"{encode_ticker(partition)}.applied"
+
+    @property
+    def reports(self) -> Path:
+        """Folder of the reports."""
+        return self.root / "reports"
 
     def report(self, portfolio: str | None) -> Path:
         """A portfolio's report; the universe's when None."""
         name = "universe" if portfolio is None else f"portfolio-{_report_name(portfolio)}"
-        return self.root / "reports" / f"{name}.html"
+        return self.reports / f"{name}.html"
 
     @property
     def catalogue(self) -> Path:

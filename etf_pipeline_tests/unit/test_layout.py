@@ -64,6 +64,7 @@ def test_what_is_written_is_found_again(tmp_path, table):
     assert layout.files(table) == [path]
     assert path.is_relative_to(layout.folder(table))
     assert tmp_path / layout.relative(path) == path
+    assert layout.absolute(layout.relative(path)) == path
     others = [t for t in TABLES if layout.folder(t) != layout.folder(table)]
     assert [t.name for t in others if layout.files(t)] == []
 
@@ -120,6 +121,8 @@ def test_manifests_of_a_run_whatever_the_partition(tmp_path):
         (lambda layout: layout.event_log, "events/events.sqlite"),
         (lambda layout: layout.watermark("XASX"), "manifests/price_history/XASX.applied"),
         (lambda layout: layout.lock("raw", "a/b"), ".locks/raw/%61%2F%62.lock"),
+        (lambda layout: layout.damaged("vas"), "historical/%76%61%73.parquet.damaged"),
+        (lambda layout: layout.reports, "reports"),
         (lambda layout: layout.report(None), "reports/universe.html"),
         (lambda layout: layout.report("core"), "reports/portfolio-core.html"),
         (lambda layout: layout.report("a b"), "reports/portfolio-%61%20%62.html"),

@@ -10,8 +10,8 @@ from typing import Literal
 from etf_pipeline.errors import CorruptFileError, EtfError, ProofError
 from etf_pipeline.events.model.state import EtfState
 from etf_pipeline.events.model.types import ETFDataCollected, ETFDataUpdated
-from etf_pipeline.history.build import RULES_VERSION, build
-from etf_pipeline.history.slices import BatchSlice, fold, source_adjusted
+from etf_pipeline.history.build import RULES_VERSION
+from etf_pipeline.history.slices import BatchSlice, build_from
 from etf_pipeline.model.calendars import sessions
 from etf_pipeline.model.instruments import Instrument
 from etf_pipeline.model.rows import empty_rows
@@ -114,9 +114,8 @@ class Rebuilder:
     def _publish(
         self, ticker: str, slices: list[BatchSlice], updated: ETFDataUpdated | None
     ) -> int:
-        merged = fold(empty_rows(), slices)
         instrument = self._instrument(ticker, slices[-1])
-        built = build(merged.rows, sessions(instrument.exchange), source_adjusted(slices))
+        merged, built = build_from(empty_rows(), slices, sessions(instrument.exchange))
         expected = updated.content_hash if updated is not None else None
         try:
             publish_history(self._into, NewHistory.of(instrument, built, slices), expected)
