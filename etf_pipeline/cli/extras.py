@@ -15,10 +15,13 @@ def pipeline_imports() -> Iterator[None]:
 
     Raises:
         SettingsError: it is not installed; names what is missing, and the remedy.
+        ImportError: what is missing is a part of this package, which no extra brings.
     """
     try:
         yield
     except ImportError as error:
+        if (error.name or "").partition(".")[0] == "etf_pipeline":
+            raise
         raise _missing(str(error.name)) from None
 
 

@@ -50,7 +50,9 @@ def worst_falls(values: pd.Series, count: int = 5) -> Grid:
         for fall in drawdown_table(values, count).to_dict("records")
     ]
     columns = ["peak", "trough", "recovered", "fall", "sessions"]
-    return Grid("The deepest falls; a dash where not recovered yet", columns, rows, (3, 4))
+    return Grid(
+        "The deepest falls; a dash where not recovered yet", columns, rows, (3, 4), dates=(0, 1, 2)
+    )
 
 
 def volatility_section(rolled: Mapping[str, pd.Series]) -> Section:

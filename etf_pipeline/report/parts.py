@@ -36,12 +36,13 @@ class Digest(str):
 
 @dataclass(frozen=True)
 class Grid:
-    """A table of a report; `numbers` are the columns that are right-aligned."""
+    """A table of a report; `numbers` are columns aligned right, `dates` never break."""
 
     caption: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     numbers: Sequence[int] = ()
+    dates: Sequence[int] = ()
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,12 @@ def drawdowns(prices: Floats) -> Floats: ...
 @overload
 def drawdowns(prices: pd.Series) -> pd.Series: ...
 def drawdowns(prices: Any) -> Any:
-    """P_t / max_{s≤t} P_s − 1 (≤ 0) on every date of `prices`; NaN where there is no price."""
-    return prices / np.fmax.accumulate(np.asarray(prices)) - 1.0
+    """P_t / max_{s≤t} P_s − 1 (≤ 0) on every date of `prices`; NaN where there is no price.
+
+    A series is named `drawdown`, as its values are no prices any more.
+    """
+    depths = prices / np.fmax.accumulate(np.asarray(prices)) - 1.0
+    return depths if isinstance(depths, np.ndarray) else depths.rename("drawdown")
 
 
 class Fall(NamedTuple):

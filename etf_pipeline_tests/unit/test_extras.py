@@ -24,3 +24,8 @@ def test_an_import_that_fails_is_told_the_same_way():
 def test_other_errors_of_the_block_are_left_alone():
     with pytest.raises(ZeroDivisionError), pipeline_imports():
         _ = 1 / 0
+
+
+def test_no_extra_is_blamed_for_a_part_of_the_package_itself():
+    with pytest.raises(ImportError), pipeline_imports():
+        from etf_pipeline.sql import no_such_part  # noqa: F401

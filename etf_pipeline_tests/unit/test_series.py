@@ -31,6 +31,7 @@ def test_drawdown_table():
 
 def test_drawdown_series_and_rolling_volatility():
     assert drawdowns(prices()).min() == pytest.approx(-0.2)
+    assert drawdowns(prices().rename("adj_close")).name == "drawdown"
     rolled = rolling_volatility(prices(), 3, 252)
     assert len(rolled) == 6
     last = prices().pct_change().iloc[-3:].std(ddof=1) * np.sqrt(252)
