@@ -20,14 +20,15 @@ from etf_pipeline.events.model.types import (
     RiskMetricsCalculated,
 )
 from etf_pipeline.events.orchestrator import LogRecord
+from etf_pipeline.model import assets
 from etf_pipeline.model.outcomes import FailureKind, OutcomeKind
 from etf_pipeline.model.schemas import MANIFEST, RISK_METRICS, SUMMARY, WEIGHTS, Table
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.reader import file_info, read_table
 
 log = logging.getLogger(__name__)
-ASSETS = ("raw_prices", "price_history", "risk_metrics", "optimised_portfolios")
-_INGEST = ("raw_prices", "price_history")
+ASSETS = (assets.RAW_PRICES, assets.PRICE_HISTORY, assets.RISK_METRICS, assets.OPTIMISED_PORTFOLIOS)
+_INGEST = (assets.RAW_PRICES, assets.PRICE_HISTORY)
 _ASKED = ("objective", "risk_budget", "risk_free_rate")
 _CHANGED = (OutcomeKind.COLLECTED, OutcomeKind.UPDATED)
 # How many of the newest files are looked through for a manifest that names none.
@@ -65,7 +66,7 @@ def _failed_run(layout: Layout, record: LogRecord, instance: str) -> list[Event]
             run_id=record.run_id,
             partition=record.partition,
             source="",
-            asset="raw_prices",
+            asset=assets.RAW_PRICES,
             failure_kind=FailureKind.TRANSIENT,
             whole_run=True,
             reason=record.error or f"the run was {record.kind}",
@@ -83,7 +84,7 @@ def events_of_manifest(layout: Layout, path: Path, instance: str) -> list[Event]
     asset = rows[0]["asset"]
     if asset in _INGEST:
         payloads = {r["subject"]: _ingest(r) for r in rows}
-    elif asset == "risk_metrics":
+    elif asset == assets.RISK_METRICS:
         payloads = _risk(layout, rows)
     else:
         payloads = _portfolios(layout, rows)
@@ -110,7 +111,7 @@ def _ingest(row: Row) -> EventData | None:
         k: row[k]
         for k in ("rows_added", "rows_revised", "first_date", "last_date", "reason", "batch_id")
     }
-    if row["asset"] == "raw_prices":
+    if row["asset"] == assets.RAW_PRICES:
         return ETFDataCollected(**common, **span, batch_hash=row.get("batch_hash"))
     return ETFDataUpdated(
         **common,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from etf_pipeline.model import assets
 from etf_pipeline.model.schemas import (
     BACKTEST_WEIGHTS,
     BACKTESTS,
@@ -54,11 +55,11 @@ class Lineage:
 
 
 def _raw(*names: str) -> list[Origin]:
-    return [("raw_prices", name) for name in names]
+    return [(assets.RAW_PRICES, name) for name in names]
 
 
 def _history(*names: str) -> list[Origin]:
-    return [("price_history", name) for name in names]
+    return [(assets.PRICE_HISTORY, name) for name in names]
 
 
 # Which dates count, and in which order, decides over every number that is computed from prices.
@@ -66,14 +67,14 @@ _PRICES = _history("adj_close", "date")
 _DATES = _history("date")
 # Portfolios and backtests estimate from prices themselves. They follow the risk tables so that
 # nothing is decided on histories whose metrics or correlations turned out to be impossible.
-_RISK_TABLES = ("risk_metrics", "correlations")
+_RISK_TABLES = (assets.RISK_METRICS, assets.CORRELATIONS)
 
 LINEAGE: dict[str, Lineage] = {
     # What it asks for depends on the histories there are; what it publishes does not.
-    "raw_prices": Lineage(tables=(RAW,)),
-    "price_history": Lineage(
+    assets.RAW_PRICES: Lineage(tables=(RAW,)),
+    assets.PRICE_HISTORY: Lineage(
         tables=(HISTORY, QUARANTINE),
-        reads=("raw_prices",),
+        reads=(assets.RAW_PRICES,),
         columns={name: _raw(name) for name in ("date", *VALUE_COLUMNS)}
         | {
             "adj_close": _raw("close", "dividends", "capital_gains"),
@@ -82,9 +83,9 @@ LINEAGE: dict[str, Lineage] = {
             "flag": _raw("date", "close", "volume", "stock_splits"),
         },
     ),
-    "risk_metrics": Lineage(
+    assets.RISK_METRICS: Lineage(
         tables=(RISK_METRICS,),
-        reads=("price_history",),
+        reads=(assets.PRICE_HISTORY,),
         columns={
             "start": _DATES,
             "end": _DATES,
@@ -95,41 +96,41 @@ LINEAGE: dict[str, Lineage] = {
         }
         | dict.fromkeys((*OWN_METRICS, *BENCHMARK_METRICS, "reason"), _PRICES),
     ),
-    "correlations": Lineage(
+    assets.CORRELATIONS: Lineage(
         tables=(CORRELATIONS,),
-        reads=("price_history",),
+        reads=(assets.PRICE_HISTORY,),
         columns={"correlation": _PRICES, "n_obs": _PRICES, "start": _DATES, "end": _DATES},
     ),
-    "optimised_portfolios": Lineage(
+    assets.OPTIMISED_PORTFOLIOS: Lineage(
         tables=(WEIGHTS, SUMMARY, FRONTIER),
-        reads=("price_history",),
+        reads=(assets.PRICE_HISTORY,),
         waits_for=_RISK_TABLES,
         columns=dict.fromkeys(("weight", "expected_return", "volatility"), _PRICES),
     ),
-    "backtests": Lineage(
+    assets.BACKTESTS: Lineage(
         tables=(BACKTESTS, BACKTEST_WEIGHTS),
-        reads=("price_history",),
+        reads=(assets.PRICE_HISTORY,),
         waits_for=_RISK_TABLES,
         columns={"date": _DATES}
         | dict.fromkeys(("wealth", "drawdown", "benchmark_wealth", "turnover", "cost"), _PRICES),
     ),
     # Its view of raw answers opens the batches when it is asked, and needs no new catalogue.
-    "sql_catalog": Lineage(
+    assets.SQL_CATALOG: Lineage(
         reads=(
-            "price_history",
-            "risk_metrics",
-            "correlations",
-            "optimised_portfolios",
-            "backtests",
+            assets.PRICE_HISTORY,
+            assets.RISK_METRICS,
+            assets.CORRELATIONS,
+            assets.OPTIMISED_PORTFOLIOS,
+            assets.BACKTESTS,
         )
     ),
-    "reports": Lineage(
+    assets.REPORTS: Lineage(
         reads=(
-            "price_history",
-            "risk_metrics",
-            "correlations",
-            "optimised_portfolios",
-            "backtests",
+            assets.PRICE_HISTORY,
+            assets.RISK_METRICS,
+            assets.CORRELATIONS,
+            assets.OPTIMISED_PORTFOLIOS,
+            assets.BACKTESTS,
         )
     ),
 }

@@ -9,6 +9,7 @@ import dagster as dg
 from dagster import DagsterEventType, EventLogRecord
 
 from etf_pipeline.events.orchestrator import Kind, LogRecord
+from etf_pipeline.model import assets
 from etf_pipeline.model.lineage import DATASETS
 from etf_pipeline.orchestration.failures import run_failure
 from etf_pipeline.orchestration.jobs import INGEST
@@ -153,4 +154,6 @@ def _ingests(run: dg.DagsterRun | None) -> bool:
     if run is None:
         return False
     chosen = run.asset_selection
-    return run.job_name == INGEST or (chosen is not None and dg.AssetKey("raw_prices") in chosen)
+    return run.job_name == INGEST or (
+        chosen is not None and dg.AssetKey(assets.RAW_PRICES) in chosen
+    )

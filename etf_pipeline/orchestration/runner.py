@@ -16,6 +16,7 @@ import dagster as dg
 from etf_pipeline.errors import ReasonCode
 from etf_pipeline.events.factory import asked_for
 from etf_pipeline.events.tailer import Tailer
+from etf_pipeline.model import assets
 from etf_pipeline.model.outcomes import Outcome
 from etf_pipeline.model.schemas import HISTORY, MANIFEST
 from etf_pipeline.orchestration.build import build_definitions
@@ -71,8 +72,8 @@ def run_graph(
         ingest = {"tickers": chosen, "source": source, "full_refresh": full_refresh}
         config: dict[str, Any] = _QUIET | {
             "ops": {
-                "raw_prices": {"config": ingest},
-                "price_history": {"config": {"tickers": chosen}},
+                assets.RAW_PRICES: {"config": ingest},
+                assets.PRICE_HISTORY: {"config": {"tickers": chosen}},
             }
         }
         result = repository.get_job(INGEST).execute_in_process(
@@ -89,7 +90,7 @@ def run_graph(
             run_config=_QUIET, instance=instance, raise_on_error=False, tags=process_tags()
         )
         report.failures += _failures(result)
-        path = pipeline.layout.of(MANIFEST, "optimised_portfolios", result.run_id, "")
+        path = pipeline.layout.of(MANIFEST, assets.OPTIMISED_PORTFOLIOS, result.run_id, "")
         if path.exists():
             report.portfolios = {o.subject: o for o in read_manifest(path)}
     return report
@@ -117,7 +118,7 @@ def tailed(pipeline: Pipeline, instance: dg.DagsterInstance) -> Iterator[None]:
 
 def _read_outcomes(pipeline: Pipeline, report: RunReport, run_id: str, partition: str) -> None:
     """One outcome per ticker: the download's, unless the history step has worse news."""
-    for asset in ("raw_prices", "price_history"):
+    for asset in (assets.RAW_PRICES, assets.PRICE_HISTORY):
         path = pipeline.layout.of(MANIFEST, asset, run_id, partition)
         if not path.exists():
             continue

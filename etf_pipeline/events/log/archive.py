@@ -26,9 +26,10 @@ from etf_pipeline.store.writer import META_KEY, publish
 
 @dataclass(frozen=True)
 class Archived:
-    """One archive file, told by its footer."""
+    """One archive file, told by its footer; `mode` is that of the log its events came from."""
 
     path: Path
+    mode: str
     channel: str
     rows: int
     ranges: dict[int, tuple[int, int]]
@@ -62,18 +63,19 @@ class Archive:
             try:
                 footer = pq.read_metadata(path)
                 meta = json.loads((footer.metadata or {})[META_KEY])
+                mode, channel = str(meta["store"]), str(meta["channel"])
                 ranges = {int(p): (int(a), int(b)) for p, (a, b) in meta["ranges"].items()}
             except (OSError, pa.ArrowException, KeyError, ValueError) as error:
                 raise CorruptFileError(
                     f"archive file {path} is damaged: restore it from a backup"
                 ) from error
             last_ids = {int(p): str(i) for p, i in meta["last_ids"].items()}
-            found.append(Archived(path, meta["channel"], footer.num_rows, ranges, last_ids))
+            found.append(Archived(path, mode, channel, footer.num_rows, ranges, last_ids))
         return found
 
     def files_of(self, mode: str) -> list[Archived]:
         """The files whose events came from the log of one mode."""
-        return [f for f in self.files() if f.path.name.startswith(f"{mode}-")]
+        return [f for f in self.files() if f.mode == mode]
 
     def ends(self, mode: str) -> dict[Key, tuple[int, str]]:
         """By channel and partition: the position after the last archived event, and its id."""

@@ -2,16 +2,60 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 
 import dagster as dg
 
 from etf_pipeline.model.lineage import LINEAGE
 from etf_pipeline.model.schemas import Table
+from etf_pipeline.orchestration.automation import WHEN_INPUTS_CHANGE
 
 OWNERS = ["team:etf_pipeline"]
 # On a dependency: it is an order, no data flow along it.
 ORDER_ONLY = {"order_only": True}
+
+
+class Followed(TypedDict):
+    """Arguments of `dagster.asset`."""
+
+    deps: list[dg.AssetDep]
+    group_name: str
+    kinds: set[str]
+    owners: list[str]
+    automation_condition: dg.AutomationCondition[Any]
+
+
+class Derived(Followed):
+    """The same with what a table says of itself."""
+
+    description: str
+    metadata: dict[str, Any]
+
+
+def derived(asset: str, group: str, description: str | None = None) -> Derived:
+    """What `dagster.asset` is told of an asset that follows from others and publishes a table.
+
+    Args:
+        asset: its name.
+        group: where the UI shows it.
+        description: that of its first table by default.
+    """
+    return Derived(
+        **followed(asset, group, "parquet"),
+        description=description or LINEAGE[asset].table.description,
+        metadata=table_metadata(asset),
+    )
+
+
+def followed(asset: str, group: str, kind: str) -> Followed:
+    """What is told of any asset that is made again when those that it follows have changed."""
+    return Followed(
+        deps=deps(asset),
+        group_name=group,
+        kinds={kind},
+        owners=OWNERS,
+        automation_condition=WHEN_INPUTS_CHANGE,
+    )
 
 
 def deps(asset: str) -> list[dg.AssetDep]:

@@ -2,26 +2,19 @@
 
 import dagster as dg
 
-from etf_pipeline.model.schemas import BACKTESTS
+from etf_pipeline.model import assets
 from etf_pipeline.orchestration.assets.context import this_run
-from etf_pipeline.orchestration.assets.declared import OWNERS, deps, table_metadata
-from etf_pipeline.orchestration.automation import WHEN_INPUTS_CHANGE
+from etf_pipeline.orchestration.assets.declared import derived
 from etf_pipeline.orchestration.metadata import materialised
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.steps import backtests as walked
 from etf_pipeline.steps import portfolios
 from etf_pipeline.steps.derived import Assumptions
 
+_WEIGHTS = "Optimal weights of every model portfolio, with a proof of how optimal they are."
 
-@dg.asset(
-    description="Optimal weights of every model portfolio, with a proof of how optimal they are.",
-    deps=deps("optimised_portfolios"),
-    group_name="portfolios",
-    kinds={"parquet"},
-    owners=OWNERS,
-    automation_condition=WHEN_INPUTS_CHANGE,
-    metadata=table_metadata("optimised_portfolios"),
-)
+
+@dg.asset(**derived(assets.OPTIMISED_PORTFOLIOS, "portfolios", _WEIGHTS))
 def optimised_portfolios(
     context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]
 ) -> dg.MaterializeResult:
@@ -37,15 +30,7 @@ def optimised_portfolios(
     return materialised(result)
 
 
-@dg.asset(
-    description=BACKTESTS.description,
-    deps=deps("backtests"),
-    group_name="portfolios",
-    kinds={"parquet"},
-    owners=OWNERS,
-    automation_condition=WHEN_INPUTS_CHANGE,
-    metadata=table_metadata("backtests"),
-)
+@dg.asset(**derived(assets.BACKTESTS, "portfolios"))
 def backtests(
     context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]
 ) -> dg.MaterializeResult:

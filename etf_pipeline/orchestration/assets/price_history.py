@@ -4,6 +4,7 @@ import datetime as dt
 
 import dagster as dg
 
+from etf_pipeline.model import assets
 from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline.orchestration.assets.config import HistoryConfig
 from etf_pipeline.orchestration.assets.context import this_run
@@ -25,16 +26,16 @@ def price_history_asset(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDe
     """The asset, over the universe's partitions."""
 
     @dg.asset(
-        name="price_history",
+        name=assets.PRICE_HISTORY,
         description=HISTORY.description,
-        deps=deps("price_history"),
+        deps=deps(assets.PRICE_HISTORY),
         partitions_def=partitions,
         group_name="history",
         kinds={"parquet"},
         owners=OWNERS,
         check_specs=HISTORY_CHECKS,
         freshness_policy=FRESHNESS,
-        metadata=table_metadata("price_history"),
+        metadata=table_metadata(assets.PRICE_HISTORY),
     )
     def price_history(
         context: dg.AssetExecutionContext,
@@ -48,9 +49,9 @@ def price_history_asset(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDe
             run,
             instruments,
             source=pipeline.settings.source,
-            progress=pipeline.report("price_history"),
+            progress=pipeline.report(assets.PRICE_HISTORY),
         )
-        raise_if_nothing_good(result.outcomes, "price_history")
+        raise_if_nothing_good(result.outcomes, assets.PRICE_HISTORY)
         examined = examine(pipeline.store, instruments, result)
         return materialised(result, history_results(examined, result.outcomes))
 

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from etf_pipeline.ingest.planning import Terms
+from etf_pipeline.model import assets
 from etf_pipeline.model.schemas import RAW
 from etf_pipeline.orchestration.assets.config import IngestConfig
 from etf_pipeline.orchestration.assets.context import this_run
@@ -24,7 +25,7 @@ def raw_prices_asset(
     """The asset, over the universe's partitions."""
 
     @dg.asset(
-        name="raw_prices",
+        name=assets.RAW_PRICES,
         description=RAW.description,
         partitions_def=partitions,
         group_name="ingest",
@@ -32,7 +33,7 @@ def raw_prices_asset(
         owners=OWNERS,
         pool="yahoo",
         check_specs=DOWNLOAD_CHECKS,
-        metadata=table_metadata("raw_prices"),
+        metadata=table_metadata(assets.RAW_PRICES),
         retry_policy=retry_policy(retry_delay),
     )
     def raw_prices(
@@ -49,9 +50,9 @@ def raw_prices_asset(
                 pipeline.universe.in_partition(run.partition, config.tickers or None),
                 Terms.of(pipeline.settings, config.full_refresh),
                 clock=pipeline.clock,
-                progress=pipeline.report("raw_prices"),
+                progress=pipeline.report(assets.RAW_PRICES),
             )
-        raise_if_nothing_good(result.outcomes, "raw_prices")
+        raise_if_nothing_good(result.outcomes, assets.RAW_PRICES)
         return materialised(result, download_results(result))
 
     return raw_prices

@@ -2,25 +2,16 @@
 
 import dagster as dg
 
-from etf_pipeline.model.schemas import CORRELATIONS, RISK_METRICS
+from etf_pipeline.model import assets
 from etf_pipeline.orchestration.assets.context import this_run
-from etf_pipeline.orchestration.assets.declared import OWNERS, deps, table_metadata
-from etf_pipeline.orchestration.automation import WHEN_INPUTS_CHANGE
+from etf_pipeline.orchestration.assets.declared import derived
 from etf_pipeline.orchestration.metadata import materialised
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.steps import risk_tables
 from etf_pipeline.steps.derived import Assumptions
 
 
-@dg.asset(
-    description=RISK_METRICS.description,
-    deps=deps("risk_metrics"),
-    group_name="risk",
-    kinds={"parquet"},
-    owners=OWNERS,
-    automation_condition=WHEN_INPUTS_CHANGE,
-    metadata=table_metadata("risk_metrics"),
-)
+@dg.asset(**derived(assets.RISK_METRICS, "risk"))
 def risk_metrics(
     context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]
 ) -> dg.MaterializeResult:
@@ -32,15 +23,7 @@ def risk_metrics(
     )
 
 
-@dg.asset(
-    description=CORRELATIONS.description,
-    deps=deps("correlations"),
-    group_name="risk",
-    kinds={"parquet"},
-    owners=OWNERS,
-    automation_condition=WHEN_INPUTS_CHANGE,
-    metadata=table_metadata("correlations"),
-)
+@dg.asset(**derived(assets.CORRELATIONS, "risk"))
 def correlations(
     context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]
 ) -> dg.MaterializeResult:

@@ -3,8 +3,8 @@
 import dagster as dg
 
 from etf_pipeline.events.log.copy import copy_log
-from etf_pipeline.orchestration.assets.declared import OWNERS, deps
-from etf_pipeline.orchestration.automation import WHEN_INPUTS_CHANGE
+from etf_pipeline.model import assets
+from etf_pipeline.orchestration.assets.declared import followed
 from etf_pipeline.orchestration.metadata import markdown_table, materialised
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.steps import catalogue
@@ -16,12 +16,8 @@ _VIEWS = catalogue.described_views()
 
 
 @dg.asset(
+    **followed(assets.SQL_CATALOG, "serving", "duckdb"),
     description="`etf.duckdb`: views over every table, for `etf sql` and any DuckDB client.",
-    deps=deps("sql_catalog"),
-    group_name="serving",
-    kinds={"duckdb"},
-    owners=OWNERS,
-    automation_condition=WHEN_INPUTS_CHANGE,
     metadata={
         "dagster/column_schema": dg.TableSchema(
             columns=[dg.TableColumn(name, "view", what) for name, what in _VIEWS.items()]
@@ -37,12 +33,8 @@ def sql_catalog(pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult:
 
 
 @dg.asset(
+    **followed(assets.REPORTS, "serving", "html"),
     description="One self-contained HTML file per portfolio, and one for the universe.",
-    deps=deps("reports"),
-    group_name="serving",
-    kinds={"html"},
-    owners=OWNERS,
-    automation_condition=WHEN_INPUTS_CHANGE,
     metadata={
         "dagster/column_schema": dg.TableSchema(
             columns=[dg.TableColumn("file", "html", "a report: no request leaves the page")]

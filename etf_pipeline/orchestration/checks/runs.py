@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from etf_pipeline.model import assets
 from etf_pipeline.model.outcomes import Outcome
 from etf_pipeline.orchestration.checks.check import Check
 from etf_pipeline.steps.history_checks import Examined
@@ -14,23 +15,23 @@ from etf_pipeline.steps.result import StepResult
 
 ANSWERED = Check(
     "every_ticker_answered",
-    "raw_prices",
+    assets.RAW_PRICES,
     "Every ticker that was asked for was answered with usable data.",
 )
 HISTORIES_VALID = Check(
     "histories_valid",
-    "price_history",
+    assets.PRICE_HISTORY,
     "Every history on disk is readable, ascending and positive.",
     blocking=True,
 )
 HISTORIES_COMPLETE = Check(
     "histories_complete",
-    "price_history",
+    assets.PRICE_HISTORY,
     "No ticker failed, and none has sessions missing in the last 30.",
 )
 NOTHING_QUARANTINED = Check(
     "nothing_quarantined",
-    "price_history",
+    assets.PRICE_HISTORY,
     "No row is held back by a quality rule.",
 )
 DOWNLOAD_CHECKS = [ANSWERED.spec]
