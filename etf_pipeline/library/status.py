@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from etf_pipeline.model import assets
 from etf_pipeline.model.outcomes import Outcome
 from etf_pipeline.model.schemas import QUARANTINE
 from etf_pipeline.store.inventory import describe_histories
@@ -53,7 +54,7 @@ def store_status(data_dir: Path) -> list[dict[str, Any]]:
 def _last_outcomes(layout: Layout) -> dict[str, Outcome]:
     """The newest outcome of each ticker's download."""
     found: dict[str, Outcome] = {}
-    for path in recent_manifests(layout, "raw_prices"):
+    for path in recent_manifests(layout, assets.RAW_PRICES):
         for outcome in read_manifest(path):
             found.setdefault(outcome.subject, outcome)
     return found

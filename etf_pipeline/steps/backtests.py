@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from etf_pipeline.model import assets
 from etf_pipeline.model.instruments import Universe
 from etf_pipeline.model.outcomes import FailureKind, Outcome, OutcomeKind
 from etf_pipeline.model.portfolios import PortfolioSpec
@@ -13,7 +14,7 @@ from etf_pipeline.steps.derived import Assumptions, Histories, done, publish_day
 from etf_pipeline.steps.result import Chart, Run, StepResult
 from etf_pipeline.store.store import Store
 
-ASSET = "backtests"
+ASSET = assets.BACKTESTS
 
 
 def backtests(

@@ -14,6 +14,7 @@ from pathlib import Path
 import duckdb
 
 from etf_pipeline.errors import StoreError
+from etf_pipeline.model import assets
 from etf_pipeline.sql.safe import Limits, SafeConnection
 from etf_pipeline.sql.views import VIEWS
 from etf_pipeline.steps.catalogue_freshness import open_fresh, signature
@@ -22,7 +23,7 @@ from etf_pipeline.store.event_marks import copied, logged
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.store import Store
 
-ASSET = "sql_catalog"
+ASSET = assets.SQL_CATALOG
 # Brings the copy of the local event log up to date, for DuckDB cannot read the log itself.
 CopyLog = Callable[[Layout], None]
 

@@ -11,6 +11,7 @@ from etf_pipeline.errors import CorruptFileError, RejectedDataError
 from etf_pipeline.ingest.answers import KnownRows, judge, not_answered
 from etf_pipeline.ingest.planning import EarlierRun, Held, Terms, missing_is_final, plan
 from etf_pipeline.ingest.source import Clock, Download, FetchFailure, PriceSource, Request, utc_now
+from etf_pipeline.model import assets
 from etf_pipeline.model.calendars import last_final_session
 from etf_pipeline.model.instruments import Instrument
 from etf_pipeline.model.outcomes import GOOD, FailureKind, Outcome, Progress, rejected
@@ -27,7 +28,7 @@ from etf_pipeline.store.store import Store
 from etf_pipeline.store.writer import locked, sweep_temp_files
 
 log = logging.getLogger(__name__)
-ASSET = "raw_prices"
+ASSET = assets.RAW_PRICES
 _RUNS_LOOKED_AT = 200
 
 

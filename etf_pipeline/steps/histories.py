@@ -18,6 +18,7 @@ from etf_pipeline.errors import (
 from etf_pipeline.history.build import RULES_VERSION, Built
 from etf_pipeline.history.merge import Merge
 from etf_pipeline.history.slices import BatchSlice, build_from, check_origin
+from etf_pipeline.model import assets
 from etf_pipeline.model.calendars import sessions
 from etf_pipeline.model.instruments import Instrument
 from etf_pipeline.model.outcomes import (
@@ -53,7 +54,7 @@ from etf_pipeline.store.watermark import Watermark
 from etf_pipeline.store.writer import locked, sweep_temp_files
 
 log = logging.getLogger(__name__)
-ASSET = "price_history"
+ASSET = assets.PRICE_HISTORY
 _ADJ_CLOSE_TOLERANCE = 1e-6
 
 

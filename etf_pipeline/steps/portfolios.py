@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from etf_pipeline.model import assets
 from etf_pipeline.model.instruments import Universe
 from etf_pipeline.model.outcomes import FailureKind, Outcome, OutcomeKind
 from etf_pipeline.model.portfolios import PortfolioSpec
@@ -17,7 +18,7 @@ from etf_pipeline.steps.derived import Assumptions, Histories, done, publish_day
 from etf_pipeline.steps.result import Chart, Run, StepResult
 from etf_pipeline.store.store import Store
 
-ASSET = "optimised_portfolios"
+ASSET = assets.OPTIMISED_PORTFOLIOS
 
 
 def optimised_portfolios(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from etf_pipeline.model import assets
 from etf_pipeline.model.outcomes import Outcome, OutcomeKind
 from etf_pipeline.report.inputs import Inputs
 from etf_pipeline.report.portfolio import portfolio_report
@@ -13,7 +14,7 @@ from etf_pipeline.steps.result import StepResult
 from etf_pipeline.store.store import Store
 from etf_pipeline.store.writer import sweep_temp_files, write_text
 
-ASSET = "reports"
+ASSET = assets.REPORTS
 UNIVERSE = "universe"
 
 
