@@ -25,7 +25,9 @@ from etf_pipeline.store.hashing import content_hash
 from etf_pipeline.store.processes import HOST, is_gone, process_name
 
 _FOREIGN_TEMP_SECONDS = 86_400
-_TEMP = ".*.tmp"
+# DuckDB writes ahead into a file beside its own.
+_WAL = ".wal"
+_TEMPS = (".*.tmp", f".*.tmp{_WAL}")
 META_KEY = b"etf_pipeline"
 
 
@@ -141,9 +143,9 @@ def sweep_temp_files(*folders: Path, below: bool = True) -> int:
         StoreError: a folder is read-only.
     """
     swept = 0
-    pattern = f"**/{_TEMP}" if below else _TEMP
-    for temp in (t for folder in folders for t in folder.glob(pattern)):
-        owner = temp.name.rsplit(".", 2)[-2]
+    patterns = [f"**/{one}" if below else one for one in _TEMPS]
+    for temp in (t for folder in folders for one in patterns for t in folder.glob(one)):
+        owner = temp.name.removesuffix(_WAL).rsplit(".", 2)[-2]
         try:
             if owner.startswith(f"{HOST}-"):
                 stale = is_gone(owner)

@@ -202,6 +202,27 @@ def test_the_step_sweeps_what_no_other_step_does(store):
     assert other.exists()
 
 
+KILLED_BUILD = """
+import os, signal, sys
+from pathlib import Path
+import duckdb
+from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.writer import temp_beside
+db = duckdb.connect(str(temp_beside(Layout(Path(sys.argv[1])).catalogue)))
+db.execute("CREATE TABLE half AS SELECT 1 AS x")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_step_sweeps_all_that_a_killed_build_left(store):
+    root, universe_file = store
+    killed = subprocess.run([sys.executable, "-c", KILLED_BUILD, str(root)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert {p.suffix for p in root.glob(".etf.duckdb.*")} == {".tmp", ".wal"}
+    catalogue.sql_catalogue(Store.at(root), universe_file, copy_log)
+    assert list(root.glob(".etf.duckdb.*")) == []
+
+
 def test_any_client_opens_it(store):
     path = ensure_catalogue(store)
     with duckdb.connect(str(path), read_only=True) as db:
