@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from etf_pipeline.errors import SettingsError
+from etf_pipeline.model.instruments import repeated
 
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Store to use (ETF_DATA_DIR).")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -32,8 +33,7 @@ def distinct_names(tickers: Sequence[str]) -> list[str]:
         SettingsError: a ticker is named twice.
     """
     names = [name for text in tickers for name in split_names(text)]
-    twice = sorted({t for t in names if names.count(t) > 1})
-    if twice:
+    if twice := repeated(names):
         raise SettingsError(f"asked for twice: {', '.join(twice)}")
     return names
 

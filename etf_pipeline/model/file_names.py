@@ -1,4 +1,4 @@
-"""The reversible encoding of ticker ids as file names."""
+"""What file names are made of: ticker ids, encoded reversibly, and times."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ _SAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
 # Windows opens a device for these names, whatever the extension.
 _RESERVED = re.compile(r"(CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(?=$|[.])")
 _MAX_NAME = 180
+
+
+# A time in UTC that a file's name begins with, so that names sort by it; strftime's and DuckDB's.
+STAMP = "%Y%m%dT%H%M%S%fZ"
 
 
 def encode_ticker(ticker: str) -> str:

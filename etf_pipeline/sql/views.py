@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from etf_pipeline.model.file_names import STAMP
 from etf_pipeline.model.schemas import (
     BACKTESTS,
     CORRELATIONS,
@@ -164,7 +165,7 @@ VIEWS: tuple[View, ...] = (
     View(
         "raw_answers",
         "Every row that a source ever answered, and when.",
-        "SELECT strptime(left(parse_filename(filename, true), 22), '%Y%m%dT%H%M%S%fZ') "
+        f"SELECT strptime(left(parse_filename(filename, true), 22), '{STAMP}') "
         "AS collected_at, * EXCLUDE (filename) FROM read_parquet({files}, filename = true)",
         {
             "collected_at": "when the batch was collected (UTC)",

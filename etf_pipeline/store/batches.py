@@ -17,25 +17,24 @@ import pyarrow.parquet as pq
 
 from etf_pipeline.errors import CorruptFileError
 from etf_pipeline.history.slices import BatchSlice, SliceInfo
-from etf_pipeline.model.file_names import slug
+from etf_pipeline.model.file_names import STAMP, slug
 from etf_pipeline.model.rows import DOWNLOAD_COLUMNS, download_rows, to_arrow
 from etf_pipeline.model.schemas import RAW, SCHEMA_VERSION
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.writer import META_KEY, atomic_file, parquet_options
 
 _OPEN_FILES = 8
-_STAMP = "%Y%m%dT%H%M%S%fZ"
 
 
 def new_batch_id(collected_at: dt.datetime, run_id: str) -> str:
     """Id that sorts by collection time; `collected_at` must be aware."""
-    stamp = collected_at.astimezone(dt.UTC).strftime(_STAMP)
+    stamp = collected_at.astimezone(dt.UTC).strftime(STAMP)
     return f"{stamp}-{slug(run_id)[:8]}"
 
 
 def collected_at(batch_id: str) -> dt.datetime:
     """Collection time (UTC, aware) of a batch id."""
-    return dt.datetime.strptime(batch_id.partition("-")[0], _STAMP).replace(tzinfo=dt.UTC)
+    return dt.datetime.strptime(batch_id.partition("-")[0], STAMP).replace(tzinfo=dt.UTC)
 
 
 class BatchWriter:

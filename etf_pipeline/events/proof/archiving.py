@@ -10,6 +10,7 @@ from etf_pipeline.events.log.archive import Archive, ArchiveReport
 from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.model.types import CHANNELS
 from etf_pipeline.events.protocol import Events
+from etf_pipeline.model.file_names import STAMP
 
 _EVENTS_AT_ONCE = 200_000
 
@@ -25,7 +26,7 @@ def archive_events(
     ends = events.seam(archive)
     before = archive.ends(events.name)
     began_again = any(ends.get(key, 0) < after for key, (after, _) in before.items())
-    stamp = now.astimezone(dt.UTC).strftime("%Y%m%dT%H%M%S%fZ")
+    stamp = now.astimezone(dt.UTC).strftime(STAMP)
     files: list[Path] = []
     count, part = 0, 0
     seen = {e.id for batch in archive.read() for e in batch} if began_again else set()
