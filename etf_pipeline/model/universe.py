@@ -12,8 +12,6 @@ from etf_pipeline.errors import UniverseError
 from etf_pipeline.model.calendars import has_calendar, known_exchanges
 from etf_pipeline.model.instruments import Instrument, Universe
 
-__all__ = ["Instrument", "Universe", "load_universe"]
-
 REQUIRED = ("ticker", "symbol", "exchange", "name", "asset_class", "issuer", "currency")
 OPTIONAL = ("management_fee", "aliases", "last_session", "shards")
 _CURRENCY = re.compile(r"[A-Z]{3}|GBp|ZAc|ILA")

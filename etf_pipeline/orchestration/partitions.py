@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from etf_pipeline.model.universe import Universe
+from etf_pipeline.model.instruments import Universe
 
 
 def exchange_partitions(universe: Universe) -> dg.StaticPartitionsDefinition:

@@ -15,9 +15,10 @@ from etf_pipeline.events.protocol import Events
 from etf_pipeline.events.settings import EventSettings
 from etf_pipeline.ingest.source import Clock, PriceSource, utc_now
 from etf_pipeline.ingest.sources import open_source
+from etf_pipeline.model.instruments import Universe
 from etf_pipeline.model.outcomes import Outcome
 from etf_pipeline.model.portfolios import PortfolioSpec, load_portfolios
-from etf_pipeline.model.universe import Universe, load_universe
+from etf_pipeline.model.universe import load_universe
 from etf_pipeline.settings import Settings
 from etf_pipeline.steps.derived import Histories, read_histories
 from etf_pipeline.store.cache import FileCache

@@ -10,8 +10,7 @@ import datetime as dt
 import dagster as dg
 
 from etf_pipeline.model.calendars import close_time, exchange_calendar, time_zone
-from etf_pipeline.model.instruments import shard_keys
-from etf_pipeline.model.universe import Universe
+from etf_pipeline.model.instruments import Universe, shard_keys
 
 
 def exchange_schedule(
