@@ -96,7 +96,9 @@ def test_there_are_twenty_questions():
 
 @pytest.mark.parametrize("number", range(len(QUESTIONS)))
 def test_every_question_has_an_answer(whole_store, number):
-    with open_catalogue(Store.at(whole_store.data_dir), whole_store.universe_file) as connection:
+    with open_catalogue(
+        Store.at(whole_store.data_dir, 10), whole_store.universe_file
+    ) as connection:
         answer = connection.query(QUESTIONS[number])
     assert answer.columns
     assert bool(answer.rows) == (number not in FIND_NOTHING_WRONG)
@@ -155,7 +157,23 @@ def test_the_examples_of_the_provider_page(tmp_path, monkeypatch):
     assert found.failed == 0
 
 
-@pytest.mark.parametrize("page", [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"])
+PAGES = [
+    *sorted((ROOT / "docs").glob("*.md")),
+    *(ROOT / f"{n}.md" for n in ("README", "CONTRIBUTING")),
+]
+TESTS = {p.name: p.read_text() for p in (ROOT / "etf_pipeline_tests").rglob("test_*.py")}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_the_tests_that_a_page_names_are_there(page):
+    text = page.read_text()
+    assert set(re.findall(r"\b(test_\w+\.py)\b", text)) <= TESTS.keys()
+    for name, cut in re.findall(r"`(test_\w+)(…?)`", text):
+        defined = re.compile(rf"def {name}" + ("" if cut else r"\("))
+        assert any(defined.search(t) for t in TESTS.values()), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
         if "://" not in target:
