@@ -30,7 +30,10 @@ def report(
         from etf_pipeline.steps.report_inputs import inputs_of
         from etf_pipeline.steps.reports import pages_of, reports
         from etf_pipeline.store.store import Store
-    store, inputs = Store.at(settings.data_dir), inputs_of(settings, dt.datetime.now(dt.UTC))
+    store, inputs = (
+        Store.at(settings.data_dir, settings.lock_timeout_seconds),
+        inputs_of(settings, dt.datetime.now(dt.UTC)),
+    )
     result = reports(store, inputs, None if portfolio is None else [portfolio])
     body = {name: str(path) for name, path in pages_of(store, result).items()}
     print_either(as_json, body, body.values())

@@ -13,6 +13,7 @@ from etf_pipeline.cli.options import DataDir
 from etf_pipeline.cli.render.answers import write, write_parquet
 from etf_pipeline.errors import SettingsError
 from etf_pipeline.settings import environment
+from etf_pipeline.sql.limits import Limits
 
 if TYPE_CHECKING:
     from etf_pipeline.store.layout import Layout
@@ -28,9 +29,11 @@ def sql(
     ] = "table",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to a file.")] = None,
     data_dir: DataDir = None,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds a query may take.")] = 60.0,
-    memory: Annotated[str, typer.Option(help="Memory a query may take.")] = "2GB",
-    max_rows: Annotated[int, typer.Option(min=1, help="Rows a query may give.")] = 1_000_000,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds a query may take.")
+    ] = Limits.seconds,
+    memory: Annotated[str, typer.Option(help="Memory a query may take.")] = Limits.memory,
+    max_rows: Annotated[int, typer.Option(min=1, help="Rows a query may give.")] = Limits.rows,
     as_json: Annotated[bool, typer.Option("--json", help="Same as --format json.")] = False,
 ) -> None:
     """Ask the store in SQL: one statement, a file, or a prompt when there is neither.
@@ -41,7 +44,7 @@ def sql(
     """
     with pipeline_imports():
         from etf_pipeline.sql.output import FORMATS
-        from etf_pipeline.sql.safe import Limits, limit_process_memory
+        from etf_pipeline.sql.safe import limit_process_memory
         from etf_pipeline.steps.catalogue import open_catalogue
         from etf_pipeline.store.store import Store
     kind = "json" if as_json else kind
@@ -49,7 +52,7 @@ def sql(
         raise SettingsError(f"--format {kind!r}: must be one of {', '.join(FORMATS)}")
     text = _statement(statement, file)
     limits = Limits(timeout, memory, max_rows)
-    store = Store.at(data_dir or environment.data_dir())
+    store = Store.at(data_dir or environment.data_dir(), environment.LOCK_TIMEOUT_SECONDS)
     universe_file = environment.universe_file()
     with open_catalogue(store, universe_file, limits, _copy_log) as connection:
         if text is None:

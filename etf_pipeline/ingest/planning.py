@@ -10,7 +10,7 @@ from etf_pipeline.errors import ReasonCode, foreign_file
 from etf_pipeline.ingest.source import Request
 from etf_pipeline.model.instruments import Instrument
 from etf_pipeline.model.outcomes import FailureKind, Outcome, OutcomeKind, rejected
-from etf_pipeline.settings import Settings
+from etf_pipeline.settings.pipeline import CLOSE_DELAY_MINUTES, OVERLAP_DAYS, Settings
 
 _GONE_AFTER_DAYS = 3
 
@@ -25,8 +25,8 @@ class Terms:
         full: ask for the whole history of every ticker.
     """
 
-    overlap: dt.timedelta = dt.timedelta(days=30)
-    delay: dt.timedelta = dt.timedelta(minutes=45)
+    overlap: dt.timedelta = dt.timedelta(days=OVERLAP_DAYS)
+    delay: dt.timedelta = dt.timedelta(minutes=CLOSE_DELAY_MINUTES)
     full: bool = False
 
     @classmethod

@@ -12,6 +12,7 @@ from pathlib import Path
 
 DATA_DIR = "data/etf"
 UNIVERSE_FILE = "data/universe.csv"
+LOCK_TIMEOUT_SECONDS = 300.0
 
 
 def data_dir() -> Path:

@@ -11,10 +11,12 @@ from typing import Literal
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from etf_pipeline.settings.environment import DATA_DIR, UNIVERSE_FILE
+from etf_pipeline.settings.environment import DATA_DIR, LOCK_TIMEOUT_SECONDS, UNIVERSE_FILE
 from etf_pipeline.settings.reading import read_settings
 
 PREFIX = "ETF_"
+OVERLAP_DAYS = 30
+CLOSE_DELAY_MINUTES = 45
 
 
 def files_folder(source: str) -> Path | None:
@@ -54,13 +56,18 @@ class Settings(BaseSettings):
         1800.0, gt=0, description="A download run starts no request after this long."
     )
     overlap_days: int = Field(
-        30, ge=7, le=3650, description="Trailing days asked for again for a known ticker."
+        OVERLAP_DAYS, ge=7, le=3650, description="Trailing days asked for again for a known ticker."
     )
     close_delay_minutes: int = Field(
-        45, ge=0, le=1440, description="A session's bar is final this long after the close."
+        CLOSE_DELAY_MINUTES,
+        ge=0,
+        le=1440,
+        description="A session's bar is final this long after the close.",
     )
     lock_timeout_seconds: float = Field(
-        300.0, ge=0, description="How long to wait for another process that is writing."
+        LOCK_TIMEOUT_SECONDS,
+        ge=0,
+        description="How long to wait for another process that is writing.",
     )
     risk_free_rate: float = Field(
         0.0, gt=-1, lt=1, description="Annual effective risk-free rate, as a fraction."

@@ -18,6 +18,7 @@ import duckdb
 from duckdb import StatementType
 
 from etf_pipeline.errors import QueryError
+from etf_pipeline.sql.limits import Limits
 from etf_pipeline.sql.text import quoted
 
 if TYPE_CHECKING:
@@ -39,15 +40,6 @@ _NOT_HERE = re.compile(
     r"cannot access (?:file|directory)|file system operations are disabled|does not exist!",
     re.IGNORECASE,
 )
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How much a query may take."""
-
-    seconds: float = 60.0
-    memory: str = "2GB"
-    rows: int = 1_000_000
 
 
 @dataclass(frozen=True)

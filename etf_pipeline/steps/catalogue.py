@@ -15,7 +15,8 @@ import duckdb
 
 from etf_pipeline.errors import StoreError
 from etf_pipeline.model import assets
-from etf_pipeline.sql.safe import Limits, SafeConnection
+from etf_pipeline.sql.limits import Limits
+from etf_pipeline.sql.safe import SafeConnection
 from etf_pipeline.sql.views import VIEWS
 from etf_pipeline.steps.catalogue_freshness import open_fresh, signature
 from etf_pipeline.steps.result import StepResult

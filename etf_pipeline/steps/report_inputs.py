@@ -62,7 +62,10 @@ def inputs_of(settings: Settings, made_at: dt.datetime) -> Inputs:
     Raises:
         CorruptFileError: a history or a derived table is damaged.
     """
-    store, universe = Store.at(settings.data_dir), load_universe(settings.universe_file)
+    store, universe = (
+        Store.at(settings.data_dir, settings.lock_timeout_seconds),
+        load_universe(settings.universe_file),
+    )
     histories = read_histories(store, available_tickers(store.layout))
     for error in histories.damaged.values():
         raise error

@@ -14,10 +14,10 @@ class Store:
     """Where files are, what was read of them, and how long to wait for another writer (seconds)."""
 
     layout: Layout
-    lock_timeout: float = 300.0
+    lock_timeout: float
     cache: FileCache = field(default_factory=FileCache, repr=False, compare=False)
 
     @classmethod
-    def at(cls, root: Path, lock_timeout: float = 300.0) -> Store:
+    def at(cls, root: Path, lock_timeout: float) -> Store:
         """The store in a folder, which need not be there yet."""
         return cls(Layout(root), lock_timeout)

@@ -62,7 +62,7 @@ def _ours(folder: Path) -> dict[str, Any]:
     from etf_pipeline.steps.reports import pages_of, reports
     from etf_pipeline.store.store import Store
 
-    store = Store.at(folder / "store")
+    store = Store.at(folder / "store", 60)
 
     def work() -> list[Path]:
         result = reports(store, _inputs(folder), [f"bench-{i}" for i in range(PORTFOLIOS)])

@@ -91,7 +91,7 @@ def _measure(kind: str, folder: Path) -> dict[str, Any]:
     from etf_pipeline.steps.catalogue import open_catalogue
     from etf_pipeline.store.store import Store
 
-    with open_catalogue(Store.at(folder), folder / "none.csv") as connection:
+    with open_catalogue(Store.at(folder, 60), folder / "none.csv") as connection:
         if kind == "latest":
             return {"took": [_best(partial(connection.query, "SELECT * FROM latest_prices"))]}
         return _timed([partial(connection.query, q) for q in SQL])
@@ -128,7 +128,7 @@ def _build(folder: Path) -> dict[str, Any]:
     for i in range(TICKERS):
         path = folder / "historical" / f"T{i:04d}.parquet"
         publish(path, HISTORY, table, {"source": "simulated", "currency": "AUD"}, digest=f"{i}")
-    ensure_catalogue(Store.at(folder), folder / "none.csv")
+    ensure_catalogue(Store.at(folder, 60), folder / "none.csv")
     return {}
 
 

@@ -202,7 +202,7 @@ def test_provenance_names_the_hashes(inputs, pipeline):
 
 
 def test_only_one_on_request(inputs, tmp_path):
-    store = Store.at(tmp_path)
+    store = Store.at(tmp_path, 10)
     expected = Layout(tmp_path).report("pair")
     leftover(expected.parent)
     assert pages_of(store, reports(store, inputs, ["pair"])) == {"pair": expected}

@@ -23,7 +23,8 @@ import pytest
 
 from etf_pipeline.errors import QueryError
 from etf_pipeline.events.log.copy import copy_log
-from etf_pipeline.sql.safe import Limits, checked
+from etf_pipeline.sql.limits import Limits
+from etf_pipeline.sql.safe import checked
 from etf_pipeline.sql.views import MACROS, VIEWS
 from etf_pipeline.steps import catalogue
 from etf_pipeline.store.layout import Layout
@@ -60,12 +61,12 @@ def store(built, tmp_path):
 
 def open_catalogue(store, limits=None, copy=copy_log):
     root, universe_file = store
-    return catalogue.open_catalogue(Store.at(root), universe_file, limits, copy)
+    return catalogue.open_catalogue(Store.at(root, 10), universe_file, limits, copy)
 
 
 def ensure_catalogue(store):
     root, universe_file = store
-    return catalogue.ensure_catalogue(Store.at(root), universe_file, copy_log)
+    return catalogue.ensure_catalogue(Store.at(root, 10), universe_file, copy_log)
 
 
 def ask(store, sql, copy=copy_log, **limits):
@@ -165,7 +166,7 @@ def test_a_fresh_catalogue_opens_without_pandas_or_arrow(store):
         "import sys; from pathlib import Path; from etf_pipeline.cli.sql import _copy_log\n"
         "from etf_pipeline.steps.catalogue import open_catalogue\n"
         "from etf_pipeline.store.store import Store\n"
-        f"store = Store.at(Path({str(store[0])!r}))\n"
+        f"store = Store.at(Path({str(store[0])!r}), 10)\n"
         f"with open_catalogue(store, Path({str(store[1])!r}), copy_log=_copy_log) as connection:\n"
         "    print(connection.query('SELECT count(DISTINCT ticker) FROM prices').rows)\n"
         "print(sorted({'pandas', 'pyarrow', 'numpy', 'pydantic', 'dagster'} & set(sys.modules)))"
@@ -197,7 +198,7 @@ def test_the_step_sweeps_what_no_other_step_does(store):
     root, universe_file = store
     mine = [leftover(root), leftover(root / "events" / "log")]
     other = leftover(root / "historical")
-    catalogue.sql_catalogue(Store.at(root), universe_file, copy_log)
+    catalogue.sql_catalogue(Store.at(root, 10), universe_file, copy_log)
     assert [p.exists() for p in mine] == [False, False]
     assert other.exists()
 
@@ -219,7 +220,7 @@ def test_the_step_sweeps_all_that_a_killed_build_left(store):
     killed = subprocess.run([sys.executable, "-c", KILLED_BUILD, str(root)], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert {p.suffix for p in root.glob(".etf.duckdb.*")} == {".tmp", ".wal"}
-    catalogue.sql_catalogue(Store.at(root), universe_file, copy_log)
+    catalogue.sql_catalogue(Store.at(root, 10), universe_file, copy_log)
     assert list(root.glob(".etf.duckdb.*")) == []
 
 

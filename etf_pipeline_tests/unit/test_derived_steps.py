@@ -69,7 +69,7 @@ FILES = {
 
 @pytest.fixture
 def store(tmp_path):
-    return Store.at(tmp_path)
+    return Store.at(tmp_path, 10)
 
 
 @pytest.mark.parametrize("asset", sorted(STEPS))
