@@ -34,11 +34,10 @@ MAY = {
         "report": "errors model risk _version",
         "events": "errors model settings history store _version",
         "steps": "errors model settings history risk sql portfolio store ingest report",
-        "library": "errors model settings history risk portfolio store events steps",
+        "library": "errors model settings risk portfolio store events",
         "orchestration": "errors model settings store ingest events steps",
-        "cli": "errors model settings history risk sql portfolio store ingest report events steps "
-        "library orchestration _version",
-        "definitions": "errors model settings events orchestration",
+        "cli": "errors model settings risk sql store events steps library orchestration _version",
+        "definitions": "settings events orchestration",
         "__init__": "library _version",
     }.items()
 }
