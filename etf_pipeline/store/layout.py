@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from etf_pipeline.model.assets import PRICE_HISTORY
 from etf_pipeline.model.file_names import encode_ticker, slug
 from etf_pipeline.model.schemas import EVENTS, HISTORY, MANIFEST, RAW, Granularity, Table
 
@@ -96,7 +97,7 @@ class Layout:
 
     def watermark(self, partition: str) -> Path:
         """File that says which raw batches the histories of a partition already hold."""
-        return self.manifests(HISTORY.name) / f"{encode_ticker(partition)}.applied"
+        return self.manifests(PRICE_HISTORY) / f"{encode_ticker(partition)}.applied"
 
     @property
     def reports(self) -> Path:

@@ -7,6 +7,7 @@ from etf_pipeline.errors import MixedSourceError, ReasonCode
 from etf_pipeline.history.slices import (
     BatchSlice,
     SliceInfo,
+    build_from,
     check_origin,
     fold,
     source_adjusted,
@@ -27,6 +28,14 @@ def test_no_slices_change_nothing():
     folded = fold(ROWS, [])
     assert folded.rows is ROWS
     assert not folded.changed
+
+
+def test_a_history_is_built_of_all_rows_and_compared_with_the_newest_whole_answer():
+    sessions = DAYS.astype("datetime64[D]")
+    merged, built = build_from(ROWS[:40], [part(ROWS, True)], sessions)
+    assert (merged.added, built.history.num_rows) == (20, 60)
+    assert built.adj_close_gap == pytest.approx(1.0)  # theirs is half of ours
+    assert build_from(ROWS[:40], [part(ROWS[30:])], sessions)[1].adj_close_gap is None
 
 
 def test_counts_are_totals():
