@@ -11,7 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-from etf_pipeline.events.kafka.probe import probe
+from etf_pipeline.events.kafka.probe import ask_kafka
+from etf_pipeline.events.settings import EventSettings
 
 START_SECONDS = 60.0
 
@@ -58,7 +59,7 @@ class Broker:
 
     def answers(self) -> str | None:
         """None when it does."""
-        return probe(self.servers, 1.0)
+        return ask_kafka(EventSettings(kafka_bootstrap_servers=self.servers), 1.0)
 
     def signal(self, number: int) -> None:
         assert self.process is not None
