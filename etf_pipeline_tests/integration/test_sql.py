@@ -628,16 +628,20 @@ def test_no_reader_fails_while_files_are_replaced(store):
     short = long.slice(0, 1000)
     stop, swaps = threading.Event(), 0
 
-    def replace():
+    def swap(table):
         nonlocal swaps
+        for ticker in ("VAS", "VGS"):
+            temp = root / "historical" / f".{ticker}.tmp"
+            pq.write_table(table, temp)
+            temp.replace(root / "historical" / f"{ticker}.parquet")
+            swaps += 1
+
+    def replace():
         while not stop.is_set():
             for table in (short, long):
-                for ticker in ("VAS", "VGS"):
-                    temp = root / "historical" / f".{ticker}.tmp"
-                    pq.write_table(table, temp)
-                    temp.replace(root / "historical" / f"{ticker}.parquet")
-                    swaps += 1
+                swap(table)
 
+    swap(long)  # from here on both hold one of the two versions
     writer = threading.Thread(target=replace)
     writer.start()
     try:
