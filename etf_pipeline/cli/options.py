@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from etf_pipeline.errors import SettingsError
-from etf_pipeline.model.instruments import repeated
 
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Store to use (ETF_DATA_DIR).")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -32,6 +31,8 @@ def distinct_names(tickers: Sequence[str]) -> list[str]:
     Raises:
         SettingsError: a ticker is named twice.
     """
+    from etf_pipeline.model.instruments import repeated
+
     names = [name for text in tickers for name in split_names(text)]
     if twice := repeated(names):
         raise SettingsError(f"asked for twice: {', '.join(twice)}")

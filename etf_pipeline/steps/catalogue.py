@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 
@@ -19,10 +20,12 @@ from etf_pipeline.sql.limits import Limits
 from etf_pipeline.sql.safe import SafeConnection
 from etf_pipeline.sql.views import VIEWS
 from etf_pipeline.steps.catalogue_freshness import open_fresh, signature
-from etf_pipeline.steps.result import StepResult
 from etf_pipeline.store.event_marks import copied, logged
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.store import Store
+
+if TYPE_CHECKING:
+    from etf_pipeline.steps.result import StepResult
 
 ASSET = assets.SQL_CATALOG
 # Brings the copy of the local event log up to date, for DuckDB cannot read the log itself.
@@ -35,6 +38,7 @@ def sql_catalogue(store: Store, universe_file: Path, copy_log: CopyLog | None = 
     Raises:
         StoreError: there is no store, or its folder cannot be written.
     """
+    from etf_pipeline.steps.result import StepResult
     from etf_pipeline.store.writer import sweep_temp_files
 
     # The store's own folder holds the catalogue alone; those of its folders are other steps'.
