@@ -5,32 +5,8 @@ import pandas as pd
 import pytest
 
 from etf_pipeline.errors import ReasonCode
-from etf_pipeline.model.instruments import Universe
-from etf_pipeline.model.portfolios import load_portfolios
 from etf_pipeline.portfolio.backtest_tables import backtest_tables
-from etf_pipeline.risk.prices import PriceSeries
-from etf_pipeline_tests.support import asx_days, instrument, walk
-
-TICKERS = ("VAS", "VGS", "VAF", "VGB")
-UNIVERSE = Universe(
-    tuple(
-        instrument(t, asset_class="fixed_income" if t in ("VAF", "VGB") else "australian_equity")
-        for t in TICKERS
-    )
-)
-HEAD = "portfolios:\n  - name: p\n    tickers: [VAS, VGS, VAF, VGB]\n    lookback_years: 2\n"
-EMPTY = np.array([], dtype="datetime64[D]")
-DAYS = pd.DatetimeIndex(asx_days("2021-01-04", 900).astype("datetime64[s]"), name="date")
-SERIES = {
-    t: PriceSeries(t, pd.Series(walk(900, seed=i + 20), DAYS), EMPTY, EMPTY, "files", "AUD")
-    for i, t in enumerate(TICKERS)
-}
-
-
-def specs(tmp_path, text):
-    path = tmp_path / "portfolios.yaml"
-    path.write_text(HEAD + text)
-    return load_portfolios(path, UNIVERSE)
+from etf_pipeline_tests.portfolio_file import DAYS, SERIES, UNIVERSE, specs
 
 
 def test_backtests_of_the_file(tmp_path):

@@ -55,21 +55,9 @@ class Embedded(Local):
         """Numbers of the first event there is and after the last."""
         return self.log.ranges(channels)
 
-    def pending(self) -> list[Event]:
-        """Nothing waits: what is recorded can be read."""
-        return []
-
-    def count_pending(self) -> int:
-        """Nothing waits."""
-        return 0
-
     def answers(self) -> bool:
         """A file always does."""
         return True
-
-    def drain(self, seconds: float) -> int:
-        """Nothing waits."""
-        return 0
 
     def confirmed(self, events: Sequence[Event]) -> bool:
         """Nothing waits once it was recorded."""

@@ -7,6 +7,7 @@ from typing import Self
 from etf_pipeline.events.log.archive import Archive
 from etf_pipeline.events.log.outbox import Outbox
 from etf_pipeline.events.model.chain import Verified
+from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.protocol import EXIT_SECONDS
 from etf_pipeline.events.settings import EventSettings
 from etf_pipeline.store.layout import Layout
@@ -37,6 +38,18 @@ class Local:
     def problem(self) -> str | None:
         """Nothing is sent anywhere, so nothing keeps it."""
         return None
+
+    def pending(self) -> list[Event]:
+        """Nothing waits in a mode that sends nothing: what is recorded can be read."""
+        return []
+
+    def count_pending(self) -> int:
+        """Nothing waits."""
+        return 0
+
+    def drain(self, seconds: float) -> int:
+        """Nothing waits."""
+        return 0
 
     def verify_log(self, archive: Archive) -> Verified:
         """Recompute the hash chain of the local log."""

@@ -53,21 +53,9 @@ class Off(Local):
         """There is nothing."""
         return {}
 
-    def pending(self) -> list[Event]:
-        """Nothing waits."""
-        return []
-
-    def count_pending(self) -> int:
-        """Nothing waits."""
-        return 0
-
     def answers(self) -> bool:
         """There is nobody to answer."""
         return False
-
-    def drain(self, seconds: float) -> int:
-        """Nothing waits."""
-        return 0
 
     def confirmed(self, events: Sequence[Event]) -> bool:
         """Nothing is recorded, so no event is."""
