@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from etf_pipeline.errors import ReasonCode, RejectedDataError
 from etf_pipeline.history.adjust import adjusted_close, distributions
+from etf_pipeline.history.basis import Basis
 from etf_pipeline.history.quality import FLAGGED, Finding, assess, quarantined_dates
 from etf_pipeline.model.rows import to_arrow
 from etf_pipeline.model.schemas import HISTORY, QUARANTINE
@@ -38,20 +39,18 @@ class Built:
     adj_close_gap: float | None
 
 
-def build(
-    rows: pd.DataFrame, sessions: npt.NDArray[np.datetime64], source_adj: pd.Series | None = None
-) -> Built:
+def build(rows: pd.DataFrame, basis: Basis, source_adj: pd.Series | None = None) -> Built:
     """Assess, adjust and split `rows` into what may be used and what may not.
 
     Args:
         rows: every known row of the ticker, as `model.rows` has them.
-        sessions: the exchange's sessions, ascending, shape (m,), datetime64[D].
+        basis: what they are judged by.
         source_adj: the source's own adjusted close by date, to compare with ours.
 
     Raises:
         RejectedDataError: nothing usable is left, or a distribution exceeds its price.
     """
-    findings = assess(rows, sessions)
+    findings = assess(rows, basis.sessions)
     dates, values = rows.index.to_numpy(), rows.to_numpy()
     held_back = np.isin(dates.astype("datetime64[D]"), quarantined_dates(findings))
     clean = rows[~held_back] if held_back.any() else rows

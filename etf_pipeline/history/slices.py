@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from etf_pipeline.errors import MixedSourceError, RejectedDataError
+from etf_pipeline.history.basis import Basis
 from etf_pipeline.history.build import Built, build
 from etf_pipeline.history.merge import Merge, merge_full, merge_window
 from etf_pipeline.model.outcomes import Remark
@@ -34,12 +34,16 @@ class SliceInfo:
 
 @dataclass(frozen=True)
 class BatchSlice:
-    """One ticker's rows of one batch: the columns of `rows.DOWNLOAD_COLUMNS`, by session date."""
+    """One ticker's rows of one batch: the columns of `rows.DOWNLOAD_COLUMNS`, by session date.
+
+    `dividend_notes` is what the source said of single dividends, see `schemas.RAW`, by date.
+    """
 
     info: SliceInfo
     batch_id: str
     source: str
     rows: pd.DataFrame
+    dividend_notes: Mapping[dt.date, str] = field(default_factory=dict)
 
 
 def fold(rows: pd.DataFrame, slices: Iterable[BatchSlice]) -> Merge:
@@ -64,20 +68,20 @@ def fold(rows: pd.DataFrame, slices: Iterable[BatchSlice]) -> Merge:
 
 
 def build_from(
-    rows: pd.DataFrame, slices: Sequence[BatchSlice], sessions: npt.NDArray[np.datetime64]
+    rows: pd.DataFrame, slices: Sequence[BatchSlice], basis: Basis
 ) -> tuple[Merge, Built]:
     """Fold slices into rows and build the history of what that gives.
 
     Args:
         rows: what is known already, as `model.rows` has them; may be empty.
         slices: what came since, oldest first.
-        sessions: the exchange's sessions, ascending, shape (m,), datetime64[D].
+        basis: what the rows are judged by.
 
     Raises:
         RejectedDataError: nothing usable is left, or a distribution exceeds its price.
     """
     merged = fold(rows, slices)
-    return merged, build(merged.rows, sessions, source_adjusted(slices))
+    return merged, build(merged.rows, basis, source_adjusted(slices))
 
 
 def check_origin(

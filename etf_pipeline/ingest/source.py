@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import pandas as pd
@@ -34,7 +34,8 @@ class Request:
 class Download:
     """An answer: rows as `model.rows` has them, with the columns of `DOWNLOAD_COLUMNS`.
 
-    `symbol`, `currency` and `granularity` are what the source itself says it sent.
+    `symbol`, `currency` and `granularity` are what the source itself says it sent;
+    `dividend_notes` what it says of single dividends, see `schemas.RAW`, by date.
     """
 
     request: Request
@@ -42,6 +43,7 @@ class Download:
     symbol: str
     currency: str
     granularity: str = "1d"
+    dividend_notes: Mapping[dt.date, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,12 @@ RAW = Table(
         *_BAR,
         Column("adj_close_source", _F, "the source's own adjusted close, never used in metrics"),
         *_EVENTS,
+        Column(
+            "dividend_note",
+            _S,
+            "what the source says of the dividend besides its amount: `implied`, or its currency "
+            "when that is not the prices' own; null otherwise",
+        ),
     ),
     "raw",
     Granularity.BATCH,

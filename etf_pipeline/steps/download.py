@@ -169,6 +169,7 @@ def _take(collection: _Collection, answer: Download) -> Outcome | None:
         answer.currency,
         answer.request.full,
         verdict.keep,
+        answer.dividend_notes,
     )
     changed = verdict.outcome.rows_added or verdict.outcome.rows_revised
     return replace(verdict.outcome, batch_id=collection.batch.batch_id if changed else None)

@@ -19,7 +19,6 @@ from etf_pipeline.history.build import RULES_VERSION, Built
 from etf_pipeline.history.merge import Merge
 from etf_pipeline.history.slices import BatchSlice, build_from, check_origin
 from etf_pipeline.model import assets
-from etf_pipeline.model.calendars import sessions
 from etf_pipeline.model.instruments import Instrument
 from etf_pipeline.model.outcomes import (
     FailureKind,
@@ -36,6 +35,7 @@ from etf_pipeline.model.rows import empty_rows
 from etf_pipeline.model.schemas import HISTORY, MANIFEST, QUARANTINE
 from etf_pipeline.steps.download import ASSET as DOWNLOAD
 from etf_pipeline.steps.result import Published, Run, StepResult
+from etf_pipeline.store.basis import basis_of
 from etf_pipeline.store.batches import BatchReader, list_batch_ids
 from etf_pipeline.store.histories import (
     Known,
@@ -196,7 +196,7 @@ def _advance(
 ) -> _Updated:
     """History from what is known and the slices that came since."""
     _check_origin(instrument, known, slices)
-    merged, built = build_from(known.rows, slices, sessions(instrument.exchange))
+    merged, built = build_from(known.rows, slices, basis_of(instrument))
     return _publish(layout, instrument, merged, built, slices, is_new=False)
 
 
@@ -217,7 +217,7 @@ def _rebuild(
             )
         )
     _check_origin(instrument, known, slices)
-    merged, built = build_from(empty_rows(), slices, sessions(instrument.exchange))
+    merged, built = build_from(empty_rows(), slices, basis_of(instrument))
     notes = merged.notes
     if known.corrupt:
         text = "rebuilt from raw batches: the file was damaged"

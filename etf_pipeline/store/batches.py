@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from etf_pipeline.errors import CorruptFileError
@@ -24,6 +25,9 @@ from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.writer import META_KEY, atomic_file, parquet_options
 
 _OPEN_FILES = 8
+_NOTE = "dividend_note"
+_READ = ["date", *DOWNLOAD_COLUMNS, _NOTE]
+NO_NOTES: Mapping[dt.date, str] = {}
 
 
 def new_batch_id(collected_at: dt.datetime, run_id: str) -> str:
@@ -72,9 +76,18 @@ class BatchWriter:
         self._stack.__exit__(*exc)  # type: ignore[arg-type]
 
     def add(
-        self, ticker: str, symbol: str, exchange: str, currency: str, full: bool, rows: pd.DataFrame
+        self,
+        ticker: str,
+        symbol: str,
+        exchange: str,
+        currency: str,
+        full: bool,
+        rows: pd.DataFrame,
+        dividend_notes: Mapping[dt.date, str] = NO_NOTES,
     ) -> None:
         """Append one ticker's rows, with the columns of `DOWNLOAD_COLUMNS`, as a row group.
+
+        `dividend_notes` is what the source said of single dividends, by date.
 
         Raises:
             ValueError: there are no rows; an empty row group would not be written.
@@ -88,6 +101,7 @@ class BatchWriter:
         values = rows.to_numpy()
         columns: dict[str, Any] = {name: values[:, i] for i, name in enumerate(rows.columns)}
         columns["ticker"] = pa.array([ticker], pa.string()).take(pa.array([0] * len(rows)))
+        columns[_NOTE] = [dividend_notes.get(day) for day in pd.DatetimeIndex(rows.index).date]
         table = to_arrow(rows.index.to_numpy(), columns, RAW.arrow)
         self._writer.write_table(table, row_group_size=max(1, len(rows)))
         self._slices.append(info)
@@ -141,12 +155,12 @@ class BatchReader:
 
     def _slice(self, batch: Batch, info: SliceInfo) -> BatchSlice:
         try:
-            table = self._handle(batch.path).read_row_group(
-                info.row_group, columns=["date", *DOWNLOAD_COLUMNS]
-            )
+            table = self._handle(batch.path).read_row_group(info.row_group, columns=_READ)
         except (OSError, pa.ArrowException) as error:
             raise _corrupt(batch.path) from error
-        return BatchSlice(info, batch.batch_id, batch.source, download_rows(table))
+        return BatchSlice(
+            info, batch.batch_id, batch.source, download_rows(table), _dividend_notes(table)
+        )
 
     def _handle(self, path: Path) -> pq.ParquetFile:
         if path in self._open:
@@ -156,6 +170,14 @@ class BatchReader:
             if len(self._open) > _OPEN_FILES:
                 self._open.popitem(last=False)[1].close()
         return self._open[path]
+
+
+def _dividend_notes(table: pa.Table) -> dict[dt.date, str]:
+    """By date, for the few that have any; batches of earlier releases have no such column."""
+    if _NOTE not in table.column_names:
+        return {}
+    noted = table.filter(pc.is_valid(table.column(_NOTE)))
+    return dict(zip(noted.column("date").to_pylist(), noted.column(_NOTE).to_pylist(), strict=True))
 
 
 def list_batch_ids(layout: Layout, partition: str) -> list[str]:

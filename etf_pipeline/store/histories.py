@@ -20,11 +20,11 @@ from etf_pipeline.errors import CorruptFileError, ProofError, RejectedDataError
 from etf_pipeline.history.build import RULES_VERSION, Built, validate_history
 from etf_pipeline.history.quality import PENDING, QUARANTINED
 from etf_pipeline.history.slices import BatchSlice, build_from
-from etf_pipeline.model.calendars import sessions
 from etf_pipeline.model.file_names import decode_ticker
 from etf_pipeline.model.instruments import Instrument
 from etf_pipeline.model.rows import empty_rows, table_rows
 from etf_pipeline.model.schemas import HISTORY, QUARANTINE, VALUE_COLUMNS
+from etf_pipeline.store.basis import basis_of
 from etf_pipeline.store.batches import (
     BatchReader,
     collected_at,
@@ -146,7 +146,7 @@ def history_as_of(layout: Layout, instrument: Instrument, instant: dt.datetime) 
     if not slices:
         return None
     with contextlib.suppress(RejectedDataError):
-        return build_from(empty_rows(), slices, sessions(instrument.exchange))[1]
+        return build_from(empty_rows(), slices, basis_of(instrument))[1]
     return None
 
 

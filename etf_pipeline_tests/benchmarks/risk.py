@@ -20,6 +20,7 @@ TICKERS, ROWS = 1000, 5000
 
 def write_store(folder: Path) -> None:
     """Histories as the pipeline publishes them."""
+    from etf_pipeline.history.basis import Basis
     from etf_pipeline.history.build import RULES_VERSION, build
     from etf_pipeline.model.calendars import sessions
     from etf_pipeline.model.schemas import HISTORY
@@ -30,7 +31,7 @@ def write_store(folder: Path) -> None:
     days, layout = asx_days("2005-01-04", ROWS), Layout(folder)
     meta = {"source": "yahoo", "currency": "AUD", "findings": 0, "rules": RULES_VERSION}
     for i in range(TICKERS):
-        table = build(bars(days, walk(ROWS, seed=i)), sessions("XASX")).history
+        table = build(bars(days, walk(ROWS, seed=i)), Basis(sessions("XASX"))).history
         publish(layout.of(HISTORY, f"T{i:04d}"), HISTORY, table, meta)
 
 

@@ -26,11 +26,12 @@ def _median(work: Callable[[], object], times: int) -> float:
 
 
 def _table(rows: int) -> Any:
+    from etf_pipeline.history.basis import Basis
     from etf_pipeline.history.build import build
     from etf_pipeline.model.calendars import sessions
     from etf_pipeline_tests.support import asx_days, bars, walk
 
-    return build(bars(asx_days("2005-01-04", rows), walk(rows)), sessions("XASX")).history
+    return build(bars(asx_days("2005-01-04", rows), walk(rows)), Basis(sessions("XASX"))).history
 
 
 def read(folder: Path) -> dict[str, float]:

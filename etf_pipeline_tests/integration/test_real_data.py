@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from etf_pipeline.history.adjust import adjusted_close, distributions
+from etf_pipeline.history.basis import Basis
 from etf_pipeline.history.build import build
 from etf_pipeline.history.merge import tidy
 from etf_pipeline.history.quality import assess
@@ -104,7 +105,7 @@ def test_the_inverted_split_of_gold(real_data):
 
 @pytest.mark.parametrize("ticker", ALL)
 def test_no_history_has_an_impossible_return_left(real_data, ticker):
-    history = build(tidy(load(real_data, ticker)), sessions("XASX")).history
+    history = build(tidy(load(real_data, ticker)), Basis(sessions("XASX"))).history
     adjusted = history.column("adj_close").to_numpy()
     returns = np.abs(adjusted[1:] / adjusted[:-1] - 1)
     assert returns.max() < 0.20

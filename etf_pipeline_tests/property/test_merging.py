@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etf_pipeline.errors import RejectedDataError
+from etf_pipeline.history.basis import Basis
 from etf_pipeline.history.build import build
 from etf_pipeline.history.merge import (
     compare_full,
@@ -28,7 +29,7 @@ from etf_pipeline_tests.support import asx_days, bars, walk
 
 N = 80
 DAYS = asx_days("2024-03-01", N)
-SESSIONS = sessions("XASX")
+BASIS = Basis(sessions("XASX"))
 
 
 @st.composite
@@ -61,7 +62,7 @@ def test_any_split_in_any_order_equals_one_download(rows, parts, random):
         known = merge_window(known, rows[part]).rows
     whole = merge_full(empty_rows(), rows).rows
     pd.testing.assert_frame_equal(known, whole, check_exact=True)
-    one, two = build(known, SESSIONS), build(whole, SESSIONS)
+    one, two = build(known, BASIS), build(whole, BASIS)
     assert content_hash(one.history) == content_hash(two.history)
     assert content_hash(one.quarantine) == content_hash(two.quarantine)
 
@@ -112,7 +113,7 @@ def test_comparing_counts_what_merging_does(rows, other, parts, level, lost):
 def test_history_and_quarantine_hold_every_row_between_them(rows):
     """Nothing is lost: the two files together are the rows that came in."""
     known = tidy(rows)
-    built = build(known, SESSIONS)
+    built = build(known, BASIS)
     kept = set(built.history.column("date").to_pylist())
     held = {
         r["date"]

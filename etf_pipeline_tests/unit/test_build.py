@@ -6,12 +6,13 @@ import pyarrow as pa
 import pytest
 
 from etf_pipeline.errors import ReasonCode, RejectedDataError
+from etf_pipeline.history.basis import Basis
 from etf_pipeline.history.build import build, validate_history
 from etf_pipeline.model.calendars import sessions
 from etf_pipeline.model.schemas import HISTORY, QUARANTINE, VALUE_COLUMNS
 from etf_pipeline_tests.support import asx_days, bars, walk
 
-SESSIONS = sessions("XASX")
+BASIS = Basis(sessions("XASX"))
 DAYS = asx_days("2024-01-02", 100)
 ROWS = bars(DAYS, walk(100, seed=3))
 
@@ -28,7 +29,7 @@ def by_day(table):
 
 
 def test_good_rows_are_the_history():
-    built = build(ROWS, SESSIONS)
+    built = build(ROWS, BASIS)
     assert built.history.schema.equals(HISTORY.arrow)
     assert built.history.column("close").to_pylist() == ROWS["close"].tolist()
     assert built.history.column("adj_close").to_pylist() == ROWS["close"].tolist()
@@ -39,7 +40,7 @@ def test_good_rows_are_the_history():
 
 
 def test_a_bad_row_is_held_back_with_its_bar_and_its_evidence():
-    built = build(changed(7, open=0.0), SESSIONS)
+    built = build(changed(7, open=0.0), BASIS)
     day = DAYS[7].astype(object)
     assert built.quarantined == 1
     assert day not in by_day(built.history)
@@ -57,7 +58,7 @@ def test_flags_of_one_day_are_joined_and_the_row_is_kept():
     where = rows.index.get_loc(pd.Timestamp("2024-01-26"))
     rows.iloc[where:, :4] *= 0.4
     rows.loc["2024-01-26", ["open", "high", "low", "close"]] = rows.iloc[where + 1, :4].to_numpy()
-    built = build(rows, SESSIONS)
+    built = build(rows, BASIS)
     day = pd.Timestamp("2024-01-26").date()
     assert set(by_day(built.history)[day]["flag"].split(",")) == {
         "large_move",
@@ -68,7 +69,7 @@ def test_flags_of_one_day_are_joined_and_the_row_is_kept():
 
 
 def test_a_missing_session_is_recorded_without_a_bar():
-    built = build(ROWS.drop(ROWS.index[50]), SESSIONS)
+    built = build(ROWS.drop(ROWS.index[50]), BASIS)
     (row,) = built.quarantine.to_pylist()
     assert (row["date"], row["severity"]) == (DAYS[50].astype(object), "missing")
     assert [row[name] for name in VALUE_COLUMNS] == [None] * 8
@@ -79,7 +80,7 @@ def test_a_distribution_adjusts_what_is_before_it():
     paid = changed(60, dividends=2.0)
     factor = 1 - 2.0 / ROWS["close"].iloc[59]
     for rows in (paid, paid.assign(open=np.where(np.arange(100) == 60, 0.0, paid["open"]))):
-        built = by_day(build(rows, SESSIONS).history)
+        built = by_day(build(rows, BASIS).history)
         before = built[DAYS[59].astype(object)]
         after = built[DAYS[61].astype(object)]
         assert before["adj_close"] == pytest.approx(before["close"] * factor)
@@ -91,16 +92,16 @@ def test_the_gap_to_the_sources_own_adjustment_is_the_greatest():
     theirs.iloc[3] *= 1.01
     theirs.iloc[4] = np.nan
     theirs.iloc[5] = 0.0
-    built = build(ROWS, SESSIONS, theirs)
+    built = build(ROWS, BASIS, theirs)
     assert built.adj_close_gap == pytest.approx(1 - 1 / 1.01)
-    assert build(ROWS, SESSIONS, theirs * np.nan).adj_close_gap is None
+    assert build(ROWS, BASIS, theirs * np.nan).adj_close_gap is None
 
 
 @pytest.mark.parametrize("n", [1, 5])
 def test_nothing_usable_names_the_rules(n):
     rows = ROWS[:n].assign(open=0.0, close=-1.0)
     with pytest.raises(RejectedDataError) as caught:
-        build(rows, SESSIONS)
+        build(rows, BASIS)
     assert caught.value.code is ReasonCode.NO_USABLE_ROW
     for word in (f"of {n} ", "impossible_price", "zero_open"):
         assert word in str(caught.value)
@@ -108,7 +109,7 @@ def test_nothing_usable_names_the_rules(n):
 
 def test_a_distribution_above_the_price_is_refused():
     with pytest.raises(RejectedDataError, match="distribution 1000 of") as caught:
-        build(changed(60, dividends=1000.0), SESSIONS)
+        build(changed(60, dividends=1000.0), BASIS)
     assert caught.value.code is ReasonCode.BAD_DISTRIBUTION
 
 

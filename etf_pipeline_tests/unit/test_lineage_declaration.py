@@ -10,6 +10,7 @@ import pytest
 
 from etf_pipeline.events.lineage import lineage_events
 from etf_pipeline.events.orchestrator import LogRecord
+from etf_pipeline.history.basis import Basis
 from etf_pipeline.history.build import build
 from etf_pipeline.model.lineage import DATASETS, LINEAGE
 from etf_pipeline.model.schemas import HISTORY, TABLES, VALUE_COLUMNS
@@ -116,7 +117,7 @@ def rows():
 def values(frame):
     """The history of these rows, columns by name."""
     sessions = frame.index.to_numpy().astype("datetime64[D]")
-    built = build(frame, sessions[sessions != np.datetime64("2024-03-05")])
+    built = build(frame, Basis(sessions[sessions != np.datetime64("2024-03-05")]))
     return {name: built.history.column(name).to_pylist() for name in HISTORY.names}
 
 

@@ -89,7 +89,11 @@ def test_text_may_be_null_and_stays_text():
 
 def test_a_batch_has_the_sources_own_adjusted_close():
     columns = {name: np.full(3, float(i)) for i, name in enumerate(VALUE_COLUMNS)}
-    columns |= {"adj_close_source": np.array([9.0, np.nan, 9.5]), "ticker": ["VAS"] * 3}
+    columns |= {
+        "adj_close_source": np.array([9.0, np.nan, 9.5]),
+        "ticker": ["VAS"] * 3,
+        "dividend_note": [None] * 3,
+    }
     rows = download_rows(to_arrow(DAYS, columns, RAW.arrow))
     assert tuple(rows.columns) == DOWNLOAD_COLUMNS
     assert rows["adj_close_source"].tolist() == pytest.approx([9.0, np.nan, 9.5], nan_ok=True)

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from etf_pipeline.errors import MixedSourceError, ReasonCode
+from etf_pipeline.history.basis import Basis
 from etf_pipeline.history.slices import (
     BatchSlice,
     SliceInfo,
@@ -31,11 +32,11 @@ def test_no_slices_change_nothing():
 
 
 def test_a_history_is_built_of_all_rows_and_compared_with_the_newest_whole_answer():
-    sessions = DAYS.astype("datetime64[D]")
-    merged, built = build_from(ROWS[:40], [part(ROWS, True)], sessions)
+    basis = Basis(DAYS.astype("datetime64[D]"))
+    merged, built = build_from(ROWS[:40], [part(ROWS, True)], basis)
     assert (merged.added, built.history.num_rows) == (20, 60)
     assert built.adj_close_gap == pytest.approx(1.0)  # theirs is half of ours
-    assert build_from(ROWS[:40], [part(ROWS[30:])], sessions)[1].adj_close_gap is None
+    assert build_from(ROWS[:40], [part(ROWS[30:])], basis)[1].adj_close_gap is None
 
 
 def test_counts_are_totals():

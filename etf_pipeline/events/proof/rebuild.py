@@ -12,10 +12,10 @@ from etf_pipeline.events.model.state import EtfState
 from etf_pipeline.events.model.types import ETFDataCollected, ETFDataUpdated
 from etf_pipeline.history.build import RULES_VERSION
 from etf_pipeline.history.slices import BatchSlice, build_from
-from etf_pipeline.model.calendars import sessions
 from etf_pipeline.model.instruments import Instrument
 from etf_pipeline.model.rows import empty_rows
 from etf_pipeline.model.schemas import RAW
+from etf_pipeline.store.basis import basis_of
 from etf_pipeline.store.batches import BatchReader
 from etf_pipeline.store.hashing import file_hash
 from etf_pipeline.store.histories import NewHistory, publish_history, read_slices
@@ -115,7 +115,7 @@ class Rebuilder:
         self, ticker: str, slices: list[BatchSlice], updated: ETFDataUpdated | None
     ) -> int:
         instrument = self._instrument(ticker, slices[-1])
-        merged, built = build_from(empty_rows(), slices, sessions(instrument.exchange))
+        merged, built = build_from(empty_rows(), slices, basis_of(instrument))
         expected = updated.content_hash if updated is not None else None
         try:
             publish_history(self._into, NewHistory.of(instrument, built, slices), expected)

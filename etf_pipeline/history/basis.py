@@ -1,0 +1,19 @@
+"""What the rows of one ticker are judged by, besides themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Everything besides the rows that a history depends on: equal bases, equal histories.
+
+    Attributes:
+        sessions: the exchange's sessions, ascending, shape (m,), datetime64[D].
+    """
+
+    sessions: npt.NDArray[np.datetime64]
