@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -34,6 +34,7 @@ class PriceSeries:
     excluded: Days
     source: str
     currency: str | None
+    exchange: str | None = None  # MIC; None for a user's own file
 
     @cached_property
     def periods_per_year(self) -> int:
@@ -68,13 +69,11 @@ class PriceSeries:
         if start is None:
             return self
         day = np.datetime64(start)
-        return PriceSeries(
-            self.ticker,
-            self.prices[self.prices.index.to_numpy() >= day.astype("datetime64[s]")],
-            self.holes[self.holes >= day],
-            self.excluded[self.excluded >= day],
-            self.source,
-            self.currency,
+        return replace(
+            self,
+            prices=self.prices[self.prices.index.to_numpy() >= day.astype("datetime64[s]")],
+            holes=self.holes[self.holes >= day],
+            excluded=self.excluded[self.excluded >= day],
         )
 
     def with_holes(self) -> tuple[npt.NDArray[np.float64], Days]:

@@ -70,8 +70,10 @@ def _partitioned(table: Table, name: str) -> View:
     return View(
         name,
         f"{table.description} Every as_of date.",
-        "SELECT * FROM read_parquet({files}, hive_partitioning = true, "
-        "hive_types = {{'as_of': DATE}})",
+        # Files of earlier releases lack columns; the view has them all, whichever files there are.
+        f"SELECT {_nulls({c.name: TYPES[c.kind] for c in table.columns} | {'as_of': 'DATE'})} "
+        "WHERE false UNION ALL BY NAME SELECT * FROM read_parquet({files}, union_by_name = true, "
+        "hive_partitioning = true, hive_types = {{'as_of': DATE}})",
         _comments(table, as_of=_AS_OF),
     )
 

@@ -36,7 +36,8 @@ def load_prices(layout: Layout, ticker: str) -> PriceSeries:
         excluded, missing = _holes(layout, ticker)
         held = prices.index.to_numpy().astype("datetime64[D]")
         holes = np.setdiff1d(np.union1d(excluded, missing), held)
-    return PriceSeries(ticker, prices, holes, excluded, info.source, info.meta.get("currency"))
+    currency, exchange = (info.meta.get(name) for name in ("currency", "exchange"))
+    return PriceSeries(ticker, prices, holes, excluded, info.source, currency, exchange)
 
 
 def cached_prices(layout: Layout, ticker: str, cache: FileCache) -> PriceSeries:

@@ -18,6 +18,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -192,6 +193,27 @@ def test_runs_of_an_earlier_release_have_every_column(store):
     rows = ask(store, "SELECT subject, reason_code, path FROM runs").rows
     assert rows
     assert {row[1:] for row in rows} == {(None, None)}
+
+
+def test_days_of_an_earlier_release_have_every_column(store):
+    """Its tables lacked columns, and counted periods a year by whole numbers."""
+    folder = store[0] / "risk" / "risk_metrics"
+    newest = max(folder.glob("as_of=*/*.parquet"))
+    old = folder / "as_of=2001-01-01" / newest.name
+    old.parent.mkdir()
+    table = pq.read_table(newest).drop_columns(["calmar_ratio", "beta"])
+    at = table.schema.get_field_index("periods_per_year")
+    whole = pa.array([252] * len(table), pa.int64())
+    pq.write_table(table.set_column(at, "periods_per_year", whole), old)
+    sql = "SELECT periods_per_year, calmar_ratio, volatility FROM risk_metrics_history WHERE as_of"
+    before = ask(store, f"{sql} < '2002-01-01'").rows
+    assert {row[:2] for row in before} == {(252.0, None)}
+    assert any(row[2] is not None for row in before)
+    assert any(row[1] is not None for row in ask(store, f"{sql} > '2002-01-01'").rows)
+    shutil.rmtree(newest.parent)
+    assert ask(store, "SELECT max(calmar_ratio), count(*) FROM risk_metrics").rows == [
+        (None, len(table))
+    ]
 
 
 def test_the_step_sweeps_what_no_other_step_does(store):

@@ -30,7 +30,7 @@ def series(ticker="VAS", dates=None, values=None, holes=NONE, excluded=NONE):
     dates = pd.bdate_range("2024-01-01", periods=10) if dates is None else dates
     values = np.arange(1.0, len(dates) + 1) if values is None else values
     prices = pd.Series(values, pd.DatetimeIndex(dates), dtype="float64")
-    return PriceSeries(ticker, prices, holes, excluded, "files", "AUD")
+    return PriceSeries(ticker, prices, holes, excluded, "files", "AUD", "XASX")
 
 
 @pytest.mark.parametrize(("rule", "periods"), [("B", 252), ("W-FRI", 52), ("ME", 12)])
@@ -72,6 +72,7 @@ def test_the_part_from_a_day_on_takes_its_holes_along():
     assert part.holes.tolist() == [dt.date(2024, 1, 13)]
     assert len(part.excluded) == 0
     assert (part.ticker, part.source, part.currency) == ("VAS", "files", "AUD")
+    assert part.exchange == "XASX"
     assert part.end == whole.end == dt.date(2024, 1, 12)
     assert whole.since(None) is whole
     # a price on the very day is part of it, as a hole is
