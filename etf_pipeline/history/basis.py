@@ -14,6 +14,11 @@ class Basis:
 
     Attributes:
         sessions: the exchange's sessions, ascending, shape (m,), datetime64[D].
+        holidays_known: whether they leave the holidays out. Where they are all weekdays (a
+            currency pair, an index), a few of them without a bar say nothing.
+        rests_otherwise: whether nobody trades on other days.
     """
 
     sessions: npt.NDArray[np.datetime64]
+    holidays_known: bool = True
+    rests_otherwise: bool = True

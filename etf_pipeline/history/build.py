@@ -50,7 +50,7 @@ def build(rows: pd.DataFrame, basis: Basis, source_adj: pd.Series | None = None)
     Raises:
         RejectedDataError: nothing usable is left, or a distribution exceeds its price.
     """
-    findings = assess(rows, basis.sessions)
+    findings = assess(rows, basis)
     dates, values = rows.index.to_numpy(), rows.to_numpy()
     held_back = np.isin(dates.astype("datetime64[D]"), quarantined_dates(findings))
     clean = rows[~held_back] if held_back.any() else rows

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from etf_pipeline.history.basis import Basis
 from etf_pipeline.history.levels import level_shifts
 from etf_pipeline.model.schemas import EVENT_COLUMNS, VALUE_COLUMNS
 from etf_pipeline.model.spacing import bar_spacing
@@ -19,6 +20,7 @@ from etf_pipeline.model.spacing import bar_spacing
 QUARANTINED, FLAGGED, MISSING, PENDING = "quarantined", "flagged", "missing", "pending"
 _STALE_RUN = 5
 _RANGE_TOLERANCE = 1e-5
+_LONGEST_REST = 10  # weekdays in a row that a market may rest: China's Golden Week, with a margin
 Mask = npt.NDArray[np.bool_]
 Days = npt.NDArray[np.datetime64]
 Floats = npt.NDArray[np.float64]
@@ -47,14 +49,14 @@ class _Bars:
     stock_splits: Floats
 
 
-def assess(rows: pd.DataFrame, sessions: Days) -> list[Finding]:
+def assess(rows: pd.DataFrame, basis: Basis) -> list[Finding]:
     """Every finding on one ticker's rows.
 
     Deterministic in its inputs: the clock and earlier findings play no part.
 
     Args:
         rows: indexed by ascending date, as `model.rows` has them.
-        sessions: the exchange's sessions, ascending.
+        basis: what they are judged by.
 
     Returns:
         Findings by date, then rule.
@@ -68,7 +70,7 @@ def assess(rows: pd.DataFrame, sessions: Days) -> list[Finding]:
         bars = _Bars(days[priced], *(columns[n][priced] for n in names))
         for rule in (_impossible_prices, _zero_open, _close_out_of_range, _stale_runs):
             found += rule(bars)
-        found += _off_calendar(bars, sessions)
+        found += _off_calendar(bars, basis)
         shifts = level_shifts(bars.close, bars.stock_splits, bars.days)
         found += [Finding(*shift) for shift in shifts]
     return sorted(set(found), key=lambda f: (f.date, f.rule))
@@ -149,9 +151,9 @@ def _stale_runs(bars: _Bars) -> list[Finding]:
     return out
 
 
-def _off_calendar(bars: _Bars, sessions: Days) -> list[Finding]:
+def _off_calendar(bars: _Bars, basis: Basis) -> list[Finding]:
     """Bars on days without a session, and sessions without a bar."""
-    days = bars.days
+    days, sessions = bars.days, basis.sessions
     if len(sessions) == 0 or bar_spacing(days) not in (None, "daily"):
         return []
     first, last = np.searchsorted(sessions, (days[0], days[-1] + np.timedelta64(1, "D")))
@@ -162,16 +164,26 @@ def _off_calendar(bars: _Bars, sessions: Days) -> list[Finding]:
     out = []
     for i in np.flatnonzero(covered & ~_among(days, sessions)):
         volume = np.nan_to_num(bars.volume[i])
-        if volume == 0:
+        if volume == 0 and basis.rests_otherwise:
             text = f"no session on this day; volume 0, close {bars.close[i]:g}"
             out.append(Finding(days[i], "holiday_bar", QUARANTINED, text))
         else:
             # Somebody traded: the calendar may be the one that is wrong.
             text = f"no session on this day, yet volume {volume:.0f}"
             out.append(Finding(days[i], "unscheduled_session", FLAGGED, text))
-    for day in expected[~_among(expected, days)]:
+    absent = ~_among(expected, days)
+    if not basis.holidays_known:
+        absent &= _run_lengths(absent) > _LONGEST_REST
+    for day in expected[absent]:
         out.append(Finding(day, "missing_session", MISSING, "a session without a bar"))
     return out
+
+
+def _run_lengths(mask: Mask) -> npt.NDArray[np.intp]:
+    """How long the run of equal values is that each one is part of."""
+    starts = np.flatnonzero(np.r_[True, mask[1:] != mask[:-1]])
+    lengths = np.diff(np.r_[starts, len(mask)])
+    return np.repeat(lengths, lengths)
 
 
 def _among(days: Days, ordered: Days) -> Mask:

@@ -90,7 +90,10 @@ def _instrument(header: list[str], cells: list[str]) -> Instrument:
     if not has_calendar(exchange):
         near = difflib.get_close_matches(exchange, known_exchanges(), n=2)
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
-        raise ValueError(f"exchange {exchange!r} is not an ISO 10383 MIC with a calendar{hint}")
+        raise ValueError(
+            f"exchange {exchange!r} is not an ISO 10383 MIC with a calendar (or FX for a "
+            f"currency pair, INDX for an index){hint}"
+        )
     if not _CURRENCY.fullmatch(row["currency"]):
         raise ValueError(f"currency {row['currency']!r} is not an ISO 4217 code such as AUD")
     return Instrument(

@@ -9,7 +9,7 @@ import datetime as dt
 
 import dagster as dg
 
-from etf_pipeline.model.calendars import close_time, exchange_calendar, time_zone
+from etf_pipeline.model.calendars import close_after, time_zone, weekmask
 from etf_pipeline.model.instruments import Universe, shard_keys
 
 
@@ -17,12 +17,11 @@ def exchange_schedule(
     mic: str, shards: int, delay: dt.timedelta, job: dg.UnresolvedAssetJobDefinition, enabled: bool
 ) -> dg.ScheduleDefinition:
     """Download an exchange after its close plus `delay`, on its trading weekdays, in its zone."""
-    close = dt.datetime.combine(dt.date(2000, 1, 1), close_time(mic)) + delay
-    weekmask = exchange_calendar(mic).weekmask
+    final = close_after(mic) + delay
     # Past midnight the run belongs to the morning after.
-    shift = 1 if close.date() > dt.date(2000, 1, 1) else 0
-    days = sorted((i + 1 + shift) % 7 for i, open_ in enumerate(weekmask) if open_ == "1")
-    cron = f"{close.minute} {close.hour} * * {','.join(map(str, days))}"
+    hours, minutes = divmod(final.seconds // 60, 60)
+    days = sorted((i + 1 + final.days) % 7 for i, open_ in enumerate(weekmask(mic)) if open_ == "1")
+    cron = f"{minutes} {hours} * * {','.join(map(str, days))}"
     partitions = shard_keys(mic, shards)
 
     @dg.schedule(

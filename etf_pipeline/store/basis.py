@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from etf_pipeline.history.basis import Basis
-from etf_pipeline.model.calendars import sessions
+from etf_pipeline.model.calendars import WITHOUT_EXCHANGE, sessions
 from etf_pipeline.model.instruments import Instrument
 
 
 def basis_of(instrument: Instrument) -> Basis:
     """What the rows of an instrument are judged by."""
-    return Basis(sessions(instrument.exchange))
+    weekdays = WITHOUT_EXCHANGE.get(instrument.exchange)
+    return Basis(
+        sessions(instrument.exchange),
+        holidays_known=weekdays is None,
+        rests_otherwise=weekdays is None or weekdays.rests_at_weekends,
+    )

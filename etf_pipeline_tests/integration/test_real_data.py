@@ -19,6 +19,7 @@ from etf_pipeline.model.yahoo_shape import normalised
 from etf_pipeline_tests.support import instrument
 
 pytestmark = pytest.mark.real_data
+BASIS = Basis(sessions("XASX"))
 CLEAN = ("NDQ", "HACK", "VGS", "VAF", "A200")
 ALL = (
     "A200",
@@ -69,7 +70,7 @@ def faults(real_data):
 @pytest.mark.parametrize("ticker", ALL)
 def test_every_known_fault_is_found_and_no_other(real_data, faults, ticker):
     rows = tidy(load(real_data, ticker))
-    findings = assess(rows, sessions("XASX"))
+    findings = assess(rows, BASIS)
     found = defaultdict(set)
     for finding in findings:
         found[finding.rule].add(str(finding.date))
@@ -88,24 +89,24 @@ def test_every_known_fault_is_found_and_no_other(real_data, faults, ticker):
 
 @pytest.mark.parametrize("ticker", CLEAN)
 def test_no_false_alarm_on_the_clean_five(real_data, ticker):
-    findings = assess(tidy(load(real_data, ticker)), sessions("XASX"))
+    findings = assess(tidy(load(real_data, ticker)), BASIS)
     assert {f.rule for f in findings} <= {"missing_session"}
 
 
 def test_the_inverted_split_of_gold(real_data):
-    findings = assess(tidy(load(real_data, "GOLD")), sessions("XASX"))
+    findings = assess(tidy(load(real_data, "GOLD")), BASIS)
     flags = [f for f in findings if f.rule == "inverted_split"]
     assert [str(f.date) for f in flags] == ["2022-06-08"]
     assert "0.1" in flags[0].evidence
     for ticker in ALL:
         if ticker != "GOLD":
-            rules = {f.rule for f in assess(tidy(load(real_data, ticker)), sessions("XASX"))}
+            rules = {f.rule for f in assess(tidy(load(real_data, ticker)), BASIS)}
             assert "inverted_split" not in rules
 
 
 @pytest.mark.parametrize("ticker", ALL)
 def test_no_history_has_an_impossible_return_left(real_data, ticker):
-    history = build(tidy(load(real_data, ticker)), Basis(sessions("XASX"))).history
+    history = build(tidy(load(real_data, ticker)), BASIS).history
     adjusted = history.column("adj_close").to_numpy()
     returns = np.abs(adjusted[1:] / adjusted[:-1] - 1)
     assert returns.max() < 0.20

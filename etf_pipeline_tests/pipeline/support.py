@@ -29,7 +29,7 @@ PORTFOLIOS = """portfolios:
 def write_universe(folder: Path, tickers: dict[str, str], shards: int = 1) -> Path:
     """A universe file of `{ticker: MIC}`."""
     folder.mkdir(parents=True, exist_ok=True)
-    suffix = {"XASX": (".AX", "AUD"), "XNYS": ("", "USD")}
+    suffix = {"XASX": (".AX", "AUD"), "XNYS": ("", "USD"), "FX": ("=X", "USD")}
     lines = [
         f"{t},{t}{suffix[m][0]},{m},{t},"
         f"{'fixed_income' if t == 'VAF' else 'australian_equity'},x,{suffix[m][1]},"

@@ -73,6 +73,13 @@ def test_jobs_schedules_and_sensors(repository):
     assert sorted(s.name for s in repository.sensor_defs) == ["derived_tables", "event_relay"]
 
 
+def test_a_day_that_ends_at_midnight_is_downloaded_in_the_morning_after(tmp_path):
+    pipeline = make_pipeline(tmp_path, {"AUDUSD": "FX", "VAS": "XASX"})
+    repository = build_definitions(pipeline.settings, None, pipeline).get_repository_def()
+    schedules = {s.name: (s.cron_schedule, s.execution_timezone) for s in repository.schedule_defs}
+    assert schedules["ingest_fx"] == ("45 0 * * 2,3,4,5,6", "Europe/London")
+
+
 def test_partitions_are_exchanges_or_their_shards(repository):
     graph = repository.asset_graph
     for key in ("raw_prices", "price_history"):

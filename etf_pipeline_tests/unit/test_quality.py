@@ -2,11 +2,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from etf_pipeline.history.basis import Basis
 from etf_pipeline.history.quality import assess
 from etf_pipeline.model.calendars import sessions
-from etf_pipeline_tests.support import asx_days, bars, walk
+from etf_pipeline.store.basis import basis_of
+from etf_pipeline_tests.support import asx_days, bars, instrument, walk
 
-SESSIONS = sessions("XASX")
+BASIS = Basis(sessions("XASX"))
 DAYS = asx_days("2024-01-02", 300)
 PRICES = ("open", "high", "low", "close")
 
@@ -16,11 +18,11 @@ def clean():
 
 
 def found(rows):
-    return {(str(f.date), f.rule): f for f in assess(rows, SESSIONS)}
+    return {(str(f.date), f.rule): f for f in assess(rows, BASIS)}
 
 
 def rules(rows):
-    return {f.rule for f in assess(rows, SESSIONS)}
+    return {f.rule for f in assess(rows, BASIS)}
 
 
 def scaled(rows, part, factor):
@@ -30,7 +32,7 @@ def scaled(rows, part, factor):
 
 
 def test_clean_rows_have_no_finding():
-    assert assess(clean(), SESSIONS) == []
+    assert assess(clean(), BASIS) == []
 
 
 @pytest.mark.parametrize("factor", [10, 15, 1 / 10, 1 / 15, 7])
@@ -139,5 +141,33 @@ def test_an_event_without_a_price_is_pending():
 
 
 def test_rows_do_not_need_to_be_many():
-    assert assess(clean()[:1], SESSIONS) == []
-    assert assess(clean()[:0], SESSIONS) == []
+    assert assess(clean()[:1], BASIS) == []
+    assert assess(clean()[:0], BASIS) == []
+
+
+def weekdays(first, n):
+    days = np.arange(np.datetime64(first), np.datetime64(first) + 2 * n)
+    return days[np.is_busday(days)][:n]
+
+
+@pytest.mark.parametrize("mic", ["FX", "INDX"])
+def test_what_has_no_exchange_may_rest_on_any_weekday(mic):
+    """Christmas, New Year, Easter, and the eight weekdays of a Golden Week: no finding."""
+    basis = basis_of(instrument(exchange=mic))
+    days = weekdays("2023-12-01", 300)
+    rest = [np.datetime64(d) for d in ("2023-12-25", "2024-01-01", "2024-03-29", "2024-04-01")]
+    rest += list(np.arange(np.datetime64("2024-10-01"), np.datetime64("2024-10-11")))
+    rows = bars(days, walk(len(days)), volume=0.0)
+    assert assess(rows[~np.isin(days, rest)], basis) == []
+    # A month without a bar is a gap all the same.
+    gap = (days >= np.datetime64("2024-06-03")) & (days < np.datetime64("2024-07-01"))
+    missing = [str(f.date) for f in assess(rows[~gap], basis) if f.rule == "missing_session"]
+    assert missing == [str(d) for d in days[gap]]
+
+
+@pytest.mark.parametrize(("mic", "rule"), [("FX", "holiday_bar"), ("INDX", "unscheduled_session")])
+def test_only_currencies_rest_on_every_sunday(mic, rule):
+    days = np.sort(np.r_[weekdays("2024-01-01", 30), np.datetime64("2024-01-21")])
+    rows = bars(days, walk(len(days)), volume=0.0)
+    (one,) = assess(rows, basis_of(instrument(exchange=mic)))
+    assert (str(one.date), one.rule) == ("2024-01-21", rule)

@@ -98,6 +98,13 @@ def test_shards_split_an_exchange_by_a_stable_hash(tmp_path):
         load_universe(write(tmp_path, *mixed, header=header))
 
 
+def test_what_has_no_exchange_has_a_pseudo_mic(tmp_path):
+    pair = "AUDUSD,AUDUSD=X,FX,Australian dollar in US dollars,currency,none,USD,"
+    index = "SP500,^GSPC,INDX,S&P 500,index,S&P,USD,"
+    universe = load_universe(write(tmp_path, GOOD, pair, index))
+    assert universe.partitions() == ["FX", "INDX", "XASX"]
+
+
 def test_the_committed_universe_is_valid():
     universe = load_universe(ROOT / "data" / "universe.csv")
     assert {"VAS", "VGS", "VTS", "VAF"} <= {i.ticker for i in universe}
