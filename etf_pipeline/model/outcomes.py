@@ -36,7 +36,9 @@ class Outcome:
     """What happened to one ticker (or portfolio) in one asset of one run.
 
     `reason_code` is None when there is nothing to say; `reason` is the same in words, with the
-    numbers. `path` is the file that was published for it, below the store.
+    numbers. `path` is the file that was published for it, below the store. `currency` is what its
+    prices or returns are in; `fx` names the rates they were converted with, each `PAIR:hash` (the
+    first twelve digits of its history's content hash), comma-joined; None when none were.
     """
 
     subject: str
@@ -55,6 +57,8 @@ class Outcome:
     batch_hash: str | None = None
     rules_version: int | None = None
     source: str = ""
+    currency: str | None = None
+    fx: str | None = None
 
     @property
     def good(self) -> bool:

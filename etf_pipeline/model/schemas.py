@@ -181,6 +181,8 @@ MANIFEST = Table(
         Column("batch_hash", _S, "SHA-256 of that batch's file; null unless it was made here"),
         Column("rules_version", _I, "version of the quality rules applied; null if none were"),
         Column("source", _S, "yahoo, files or simulated", nullable=False),
+        Column("currency", _S, "of the prices, or what returns were converted to; null if unknown"),
+        Column("fx", _S, "rates converted with: PAIR:hash, comma-joined; null when none were"),
         Column("recorded_at", _TS, "when the row was recorded", nullable=False),
     ),
     "manifests",

@@ -188,6 +188,7 @@ def _unchanged(layout: Layout, ticker: str, info: FileInfo) -> Outcome:
         path=layout.relative(info.path),
         rows_quarantined=info.meta.get("quarantined", 0),
         source=info.source,
+        currency=info.meta.get("currency"),
     )
 
 
@@ -270,6 +271,7 @@ def _publish(
         batch_id=slices[-1].batch_id,
         rules_version=RULES_VERSION,
         source=new.source,
+        currency=new.currency,
     )
     rows = built.history.num_rows
     return _Updated(outcome, Published(HISTORY, done.path, rows, done.content_hash, done.changed))

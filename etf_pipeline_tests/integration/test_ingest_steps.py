@@ -235,3 +235,14 @@ def test_a_setting_opens_the_source_that_it_names(name, label):
 def test_a_setting_that_names_no_source_is_refused():
     with pytest.raises(SettingsError, match="'bloomberg': must be yahoo, files:DIR or simulated"):
         open_source("bloomberg", Settings())
+
+
+def test_a_history_s_outcome_says_its_currency_and_so_does_the_manifest(world: World):
+    world.serve("VAS", ROWS, currency="USD")
+    american = instrument("VAS", currency="USD")
+    world.download(american)
+    for _ in range(2):  # collected, then unchanged
+        result = update_histories(world.store, world.this_run, [american], source="yahoo")
+        assert [(o.currency, o.fx) for o in result.outcomes] == [("USD", None)]
+        told = read_manifest(result.manifest)
+        assert [(o.currency, o.fx) for o in told] == [("USD", None)]
