@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from etf_pipeline.ingest.planning import Terms
@@ -27,7 +28,7 @@ from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.processes import HOST
 from etf_pipeline.store.reader import read_history, read_table
 from etf_pipeline.store.store import Store
-from etf_pipeline_tests.yahoo_standin import Series, StandIn
+from etf_pipeline_tests.yahoo_standin import MARKETS, Series, StandIn
 
 UTC = dt.UTC
 
@@ -46,10 +47,28 @@ def instrument(ticker: str = "VAS", **changes: Any) -> Instrument:
     return Instrument(**(values | changes))
 
 
+def listed(mic: str, ticker: str = "ETF", **changes: Any) -> Instrument:
+    """An instrument of one of the exchanges of `yahoo_standin.MARKETS`."""
+    market = MARKETS[mic]
+    values = {
+        "symbol": f"{ticker}{market.suffix}",
+        "exchange": mic,
+        "currency": market.currency,
+        "asset_class": "equity",
+        "issuer": "",
+    }
+    return instrument(ticker, **(values | changes))
+
+
 def asx_days(start: str, n: int) -> np.ndarray[Any, np.dtype[np.datetime64]]:
     """The first `n` ASX sessions from `start` on."""
-    all_days = sessions("XASX")
-    return all_days[all_days >= np.datetime64(start)][:n]
+    return sessions_of("XASX", start)[:n]
+
+
+def sessions_of(mic: str, first: str, last: str = "2100-01-01") -> npt.NDArray[np.datetime64]:
+    """Sessions of an exchange from `first` to `last`, both included."""
+    days = sessions(mic)
+    return days[(days >= np.datetime64(first)) & (days <= np.datetime64(last))]
 
 
 def walk(n: int, seed: int = 0, start: float = 100.0) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -116,6 +135,7 @@ class World:
     now: dt.datetime = dt.datetime(2025, 11, 12, 12, 0, tzinfo=UTC)
     settings: Settings = field(init=False)
     runs: int = 0
+    partition: str = "XASX"
 
     def __post_init__(self) -> None:
         self.settings = self.configured()
@@ -143,11 +163,17 @@ class World:
 
     @property
     def this_run(self) -> Run:
-        return Run(f"run{self.runs:05d}", self.now, "XASX")
+        return Run(f"run{self.runs:05d}", self.now, self.partition)
 
     def serve(self, ticker: str, rows: pd.DataFrame, **changes: Any) -> None:
         """Have the stand-in serve these rows."""
         self.yahoo.series[f"{ticker}.AX"] = Series(yahoo_rows(rows), **changes)
+
+    def list_on(self, mic: str, ticker: str, rows: pd.DataFrame, **changes: Any) -> Instrument:
+        """Serve these rows as that exchange's; `changes` are fields of the stand-in's `Series`."""
+        one = listed(mic, ticker, currency=changes.get("currency", MARKETS[mic].currency))
+        self.yahoo.series[one.symbol] = MARKETS[mic].series(yahoo_rows(rows), **changes)
+        return one
 
     def download(self, *instruments: Instrument, full: bool = False) -> dict[str, Outcome]:
         """The download step, of a run of its own."""

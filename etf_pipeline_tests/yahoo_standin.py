@@ -13,6 +13,7 @@ import threading
 import time
 import zoneinfo
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -45,12 +46,61 @@ FAULTS = frozenset(
 
 @dataclass
 class Series:
-    """One symbol: rows with Yahoo's column names, `Date` as the index (dates)."""
+    """One symbol: rows with Yahoo's column names, `Date` as the index (dates).
+
+    Attributes:
+        currency: of the prices, as Yahoo spells it: `GBp` is pence.
+        time_zone: the exchange's; sessions are dates there.
+        exchange: Yahoo's own name of the exchange.
+        stamped_at: local time at which each session's bar and events are stamped; Yahoo takes the
+            open.
+        meta: entries of the answer's `meta` that are other than usual.
+        dividend_currencies: what Yahoo says a dividend is paid in, by ex-date; it says nothing of
+            most.
+    """
 
     rows: pd.DataFrame
-    currency: str = "AUD"
+    currency: str | None = "AUD"
     time_zone: str = "Australia/Sydney"
     instrument_type: str = "ETF"
+    exchange: str = "ASX"
+    stamped_at: dt.time = dt.time(10)
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    dividend_currencies: Mapping[dt.date, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Market:
+    """How Yahoo shows one exchange: the suffix of its symbols, and what `Series` says of it."""
+
+    suffix: str
+    exchange: str
+    time_zone: str
+    opens: dt.time
+    currency: str
+
+    def series(self, rows: pd.DataFrame, **changes: Any) -> Series:
+        """A series of this exchange; `changes` are other fields of `Series`."""
+        values: dict[str, Any] = {
+            "currency": self.currency,
+            "time_zone": self.time_zone,
+            "exchange": self.exchange,
+            "stamped_at": self.opens,
+        }
+        return Series(rows, **(values | changes))
+
+
+# By MIC. `FX` stands for currency pairs, which Yahoo stamps at London's midnight.
+MARKETS = {
+    "XASX": Market(".AX", "ASX", "Australia/Sydney", dt.time(10), "AUD"),
+    "XNYS": Market("", "PCX", "America/New_York", dt.time(9, 30), "USD"),
+    "XLON": Market(".L", "LSE", "Europe/London", dt.time(8), "GBp"),
+    "XTKS": Market(".T", "JPX", "Asia/Tokyo", dt.time(9), "JPY"),
+    "XHKG": Market(".HK", "HKG", "Asia/Hong_Kong", dt.time(9, 30), "HKD"),
+    "XETR": Market(".DE", "GER", "Europe/Berlin", dt.time(9), "EUR"),
+    "XSGO": Market(".SN", "SGO", "America/Santiago", dt.time(9, 30), "CLP"),
+    "FX": Market("", "CCY", "Europe/London", dt.time(0), "USD"),
+}
 
 
 @dataclass
@@ -195,7 +245,7 @@ def chart(symbol: str, series: Series, query: dict[str, str], fault: Fault | Non
     """The v8 chart answer for one request."""
     kind = fault.kind if fault else ""
     rows = _selected(series, query)
-    stamps = _stamps(rows.index, series.time_zone)
+    stamps = _stamps(rows.index, series)
     if kind == "monthly":
         keep = ~pd.Series(pd.DatetimeIndex(rows.index).to_period("M")).duplicated().to_numpy()
         rows, stamps = rows[keep], stamps[keep]
@@ -207,10 +257,10 @@ def chart(symbol: str, series: Series, query: dict[str, str], fault: Fault | Non
     if kind == "drop_day":
         keep = ~rows.index.isin(_days(fault))
         rows, stamps = rows[keep], stamps[keep]
-    events = _events(rows, stamps)
+    events = _events(rows, stamps, series)
     if kind == "dividend_after_last":
         day, amount = fault.arg  # type: ignore[union-attr]
-        stamp = int(_stamps(pd.DatetimeIndex([day]), series.time_zone)[0])
+        stamp = int(_stamps(pd.DatetimeIndex([day]), series)[0])
         events.setdefault("dividends", {})[str(stamp)] = {"amount": amount, "date": stamp}
     quote = {
         name.lower(): _numbers(rows[name]) for name in ("Open", "High", "Low", "Close", "Volume")
@@ -243,23 +293,27 @@ def _days(fault: Fault | None) -> pd.DatetimeIndex:
 def _selected(series: Series, query: dict[str, str]) -> pd.DataFrame:
     rows = series.rows
     if "period1" in query:
-        stamps = _stamps(rows.index, series.time_zone)
+        stamps = _stamps(rows.index, series)
         rows = rows[(stamps >= int(query["period1"])) & (stamps < int(query["period2"]))]
     elif query.get("range") == "1d":
         rows = rows.iloc[-1:]
     return rows
 
 
-def _stamps(index: pd.Index, time_zone: str) -> np.ndarray[Any, np.dtype[np.int64]]:
-    opens = pd.DatetimeIndex(index).tz_localize(time_zone) + pd.Timedelta(hours=10)
-    return opens.as_unit("s").asi8
+def _stamps(index: pd.Index, series: Series) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Seconds since 1970 of each session's bar; a local time that does not exist is the next."""
+    at = series.stamped_at
+    naive = pd.DatetimeIndex(index) + pd.Timedelta(hours=at.hour, minutes=at.minute)
+    first = np.ones(len(naive), dtype=bool)
+    local = naive.tz_localize(series.time_zone, ambiguous=first, nonexistent="shift_forward")
+    return local.as_unit("s").asi8
 
 
 def _numbers(column: pd.Series[Any]) -> list[Any]:
     return [None if v != v else v for v in column.tolist()]
 
 
-def _events(rows: pd.DataFrame, stamps: Any) -> dict[str, Any]:
+def _events(rows: pd.DataFrame, stamps: Any, series: Series) -> dict[str, Any]:
     events: dict[str, Any] = {}
     for name, key in (("Dividends", "dividends"), ("Capital Gains", "capitalGains")):
         if name in rows:
@@ -269,6 +323,11 @@ def _events(rows: pd.DataFrame, stamps: Any) -> dict[str, Any]:
                     str(stamps[i]): {"amount": float(rows[name].iloc[i]), "date": int(stamps[i])}
                     for i in hits
                 }
+    if series.dividend_currencies and "dividends" in events:
+        for day, currency in series.dividend_currencies.items():
+            stamp = int(_stamps(pd.DatetimeIndex([day]), series)[0])
+            if str(stamp) in events["dividends"]:  # else its day was not asked for
+                events["dividends"][str(stamp)]["currency"] = currency
     hits = np.flatnonzero(rows["Stock Splits"].to_numpy() != 0)
     if len(hits):
         events["splits"] = {}
@@ -285,23 +344,25 @@ def _events(rows: pd.DataFrame, stamps: Any) -> dict[str, Any]:
 
 
 def _meta(symbol: str, series: Series, kind: str, fault: Fault | None) -> dict[str, Any]:
+    """What the answer says of itself; `series.meta` has the last word."""
     zone = zoneinfo.ZoneInfo(series.time_zone)
     offset = dt.datetime.now(zone).utcoffset()
     assert offset is not None
     gmtoffset = int(offset.total_seconds())
-    session = {"timezone": "AEDT", "start": 0, "end": 1, "gmtoffset": gmtoffset}
+    name = dt.datetime.now(zone).tzname()
+    session = {"timezone": name, "start": 0, "end": 1, "gmtoffset": gmtoffset}
     arg = fault.arg if fault else None
     return {
         "currency": (arg or "USD") if kind == "currency" else series.currency,
         "symbol": (arg or "OTHER.AX") if kind in ("wrong_symbol", "rename") else symbol,
-        "exchangeName": "ASX",
-        "fullExchangeName": "ASX",
+        "exchangeName": series.exchange,
+        "fullExchangeName": series.exchange,
         "instrumentType": series.instrument_type,
         "firstTradeDate": 0,
         "regularMarketTime": 0,
         "hasPrePostMarketData": False,
         "gmtoffset": gmtoffset,
-        "timezone": "AEDT",
+        "timezone": name,
         "exchangeTimezoneName": series.time_zone,
         "regularMarketPrice": 1.0,
         "priceHint": 2,
@@ -309,6 +370,7 @@ def _meta(symbol: str, series: Series, kind: str, fault: Fault | None) -> dict[s
         "dataGranularity": "1mo" if kind == "monthly" and arg != "lies" else "1d",
         "range": "",
         "validRanges": ["1d", "5d", "1mo", "3mo", "6mo", "1y", "2y", "5y", "10y", "ytd", "max"],
+        **series.meta,
     }
 
 

@@ -1,0 +1,165 @@
+"""The exchanges of the world, through the real yfinance and the steps of the product.
+
+Each exchange has its own zone, opening time, holidays, half days and currency. The stand-in stamps
+bars and events as Yahoo does; what is stored must be that exchange's sessions, in its currency,
+wherever the host is.
+"""
+
+import datetime as dt
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from etf_pipeline.model.calendars import exchange_calendar
+from etf_pipeline.model.schemas import HISTORY
+from etf_pipeline.store.reader import file_info
+from etf_pipeline_tests.support import World, bars, sessions_of, walk
+from etf_pipeline_tests.yahoo_standin import MARKETS
+
+EXCHANGES = sorted(set(MARKETS) - {"FX"})
+FIRST, LAST = "2023-10-02", "2025-11-07"
+# A Saturday everywhere: every exchange's Friday is final.
+NOW = dt.datetime(2025, 11, 8, 12, 0, tzinfo=dt.UTC)
+LEVEL = {"XLON": 7000.0, "XTKS": 25000.0, "XSGO": 15000.0}
+
+
+def clock_changes(mic):
+    """First sessions after the exchange's clocks were changed; none where they never are."""
+    noons = pd.date_range(FIRST, LAST) + pd.Timedelta(hours=12)
+    days = noons.tz_localize(MARKETS[mic].time_zone)
+    shifts = np.array([day.utcoffset().total_seconds() for day in days])
+    changed = [days[i + 1].date() for i in np.flatnonzero(np.diff(shifts))]
+    held = sessions_of(mic, FIRST, LAST)
+    return [held[held >= np.datetime64(day)][0] for day in changed]
+
+
+def half_days(mic):
+    """Sessions that close early."""
+    early = exchange_calendar(mic).early_closes.to_numpy().astype("datetime64[D]")
+    return early[(early > np.datetime64(FIRST)) & (early <= np.datetime64(LAST))]
+
+
+def after_holidays(mic):
+    """Sessions that follow a weekday without one."""
+    held = sessions_of(mic, FIRST, LAST)
+    skipped = np.busday_count(held[:-1], held[1:]) > 1
+    return held[1:][skipped]
+
+
+def rows_of(mic, last=LAST):
+    """Prices with a dividend of 0.4 % where a session is easily missed, adjusted as CRSP does."""
+    days = sessions_of(mic, FIRST, LAST)
+    closes = walk(len(days), seed=EXCHANGES.index(mic), start=LEVEL.get(mic, 100.0))
+    paid = np.zeros(len(days))
+    special = [clock_changes(mic), half_days(mic)[:3], after_holidays(mic)[:3], days[[-40]]]
+    at = np.isin(days, np.concatenate([np.asarray(s, "datetime64[D]") for s in special]))
+    at[0] = False
+    before = np.r_[closes[0], closes[:-1]]
+    paid[at] = np.round(0.004 * before[at], 4)
+    closes[at] -= paid[at]
+    rows = bars(days, closes, dividends=paid)[days <= np.datetime64(last)]
+    factors = 1 - rows["dividends"] / rows["close"].shift(1).bfill()
+    later = np.cumprod(factors.to_numpy()[::-1])[::-1]
+    return rows.assign(adj_close=rows["close"] * np.r_[later[1:], 1.0])
+
+
+def world_of(folder, yahoo, mic):
+    return World(folder, yahoo, now=NOW, partition=mic)
+
+
+def serve(world, mic, rows, **changes):
+    """Have the stand-in serve rows with this adjusted close, as the source's own."""
+    one = world.list_on(mic, "ETF", rows.drop(columns="adj_close"), **changes)
+    series = world.yahoo.series[one.symbol]
+    series.rows["Adj Close"] = rows["adj_close"].to_numpy()
+    return one
+
+
+@pytest.mark.parametrize("mic", EXCHANGES)
+def test_the_test_has_what_it_is_about(mic):
+    """Clocks change in five of the seven, and every exchange has holidays."""
+    assert bool(clock_changes(mic)) == (mic not in ("XTKS", "XHKG"))
+    assert len(after_holidays(mic)) >= 3
+    assert bool(len(half_days(mic))) == (mic != "XTKS")
+
+
+@pytest.mark.parametrize("mic", EXCHANGES)
+def test_what_is_stored_are_the_exchanges_sessions(tmp_path, yahoo, mic):
+    world = world_of(tmp_path, yahoo, mic)
+    rows = rows_of(mic)
+    one = serve(world, mic, rows)
+    outcome = world.download(one)["ETF"]
+    assert (outcome.outcome, outcome.reason) == ("collected", None)
+    outcome = world.update(one)["ETF"]
+    assert (outcome.outcome, outcome.reason) == ("collected", None)
+    assert world.findings("ETF") == {}
+    held = world.history("ETF")
+    assert held.index.to_numpy().astype("datetime64[D]").tolist() == [
+        d.date() for d in rows.index.to_pydatetime()
+    ]
+    for name in ("open", "high", "low", "close", "dividends"):
+        assert held[name].tolist() == rows[name].tolist(), name
+    assert (held["dividends"] > 0).sum() >= 4
+    assert np.allclose(held["adj_close"], rows["adj_close"], rtol=1e-12, atol=0)
+    meta = file_info(world.layout.of(HISTORY, "ETF")).meta
+    assert (meta["currency"], meta["exchange"]) == (MARKETS[mic].currency, mic)
+
+
+@pytest.mark.parametrize("mic", [m for m in EXCHANGES if m != "XSGO"])
+def test_day_by_day_gives_what_one_download_does(tmp_path, yahoo, mic):
+    """Across the changes of the clocks of October and November."""
+    steps = world_of(tmp_path / "steps", yahoo, mic)
+    for day in [*sessions_of(mic, "2025-09-25", LAST)[::4].tolist(), NOW.date()]:
+        one = serve(steps, mic, rows_of(mic, day))
+        steps.now = dt.datetime.combine(day, dt.time(23, 30), dt.UTC)
+        assert steps.run(one)["ETF"].good
+    whole = world_of(tmp_path / "whole", yahoo, mic)
+    whole.run(serve(whole, mic, rows_of(mic)))
+    ours, theirs = steps.bytes_on_disk(), whole.bytes_on_disk()
+    assert ours.keys() == theirs.keys()
+    assert steps.history("ETF").equals(whole.history("ETF"))
+
+
+@pytest.mark.parametrize("mic", EXCHANGES)
+@pytest.mark.parametrize(
+    "at", [dt.time(0), dt.time(16, 10), dt.time(19, 5)], ids=["midnight", "16:10", "19:05"]
+)
+def test_a_bar_belongs_to_the_session_whenever_it_is_stamped(tmp_path, yahoo, mic, at):
+    world = world_of(tmp_path, yahoo, mic)
+    rows = rows_of(mic)
+    assert world.run(serve(world, mic, rows, stamped_at=at))["ETF"].good
+    assert world.history("ETF").index.equals(rows.index)
+    assert world.history("ETF")["dividends"].tolist() == rows["dividends"].tolist()
+
+
+@pytest.fixture
+def host_zone(monkeypatch):
+    """Moves this process to another time zone."""
+
+    def move(zone):
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+
+    yield move
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize("mic", EXCHANGES)
+def test_the_hosts_zone_changes_no_byte(tmp_path, yahoo, mic, host_zone):
+    found = []
+    for zone in ("UTC", "Pacific/Kiritimati", "America/Los_Angeles"):
+        host_zone(zone)
+        world = world_of(tmp_path / zone.replace("/", "_"), yahoo, mic)
+        one = serve(world, mic, rows_of(mic, "2025-10-17"))
+        world.now = dt.datetime(2025, 10, 18, 12, tzinfo=dt.UTC)
+        world.run(one)
+        serve(world, mic, rows_of(mic))
+        world.now = NOW
+        world.run(one)
+        found.append(world.bytes_on_disk("raw", "historical", "quarantine"))
+    assert len(found[0]) >= 3
+    assert found[1] == found[0]
+    assert found[2] == found[0]
