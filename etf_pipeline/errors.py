@@ -38,6 +38,7 @@ class ReasonCode(StrEnum):
     NO_LONGER_TRADES = "no_longer_trades", "the universe says that it no longer trades"
     NOTHING_IN_WINDOW = "nothing_in_window", "no row in the trailing window"
     NOTHING_DOWNLOADED = "nothing_downloaded", "nothing has been downloaded yet"
+    PENDING_BATCH = "pending_batch", "an earlier download holds it, the history does not yet"
     FOREIGN_FILE = "foreign_file", "the file was not written by this pipeline and is left alone"
     # remarks on what was published
     RESTATED = "restated", "the source restated the whole price level"
@@ -48,6 +49,8 @@ class ReasonCode(StrEnum):
     NO_USABLE_ROW = "no_usable_row", "no row passed the quality rules"
     BAD_DISTRIBUTION = "bad_distribution", "a distribution is not below the price it was paid from"
     INVALID_HISTORY = "invalid_history", "dates or prices are not what a history may have"
+    OTHER_LEVEL = "other_level", "the prices are on another level, which no split explains"
+    OTHER_SECURITY = "other_security", "the symbol may mean another security now"
     LEVEL_SHORTENED = "level_shortened", "a restated history starts later than the known one"
     NOT_PROVEN = "not_proven", "what was rebuilt is not what the events say it was"
     # numbers that cannot be computed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +18,11 @@ class Basis:
         holidays_known: whether they leave the holidays out. Where they are all weekdays (a
             currency pair, an index), a few of them without a bar say nothing.
         rests_otherwise: whether nobody trades on other days.
+        listed_since: rows before it are another security's, all later ones are this one's; None
+            when nobody has said so.
     """
 
     sessions: npt.NDArray[np.datetime64]
     holidays_known: bool = True
     rests_otherwise: bool = True
+    listed_since: dt.date | None = None

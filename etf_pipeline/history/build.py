@@ -18,7 +18,7 @@ from etf_pipeline.model.rows import to_arrow
 from etf_pipeline.model.schemas import HISTORY, QUARANTINE
 
 # Raise when a rule changes, so that every history is assessed again at its next update.
-RULES_VERSION = 1
+RULES_VERSION = 2
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from etf_pipeline.errors import ReasonCode, RejectedDataError
+from etf_pipeline.history.restatement import check_restatement
 from etf_pipeline.model.outcomes import Remark, in_words
 from etf_pipeline.model.rows import framed
 from etf_pipeline.model.schemas import BAR_COLUMNS, EVENT_COLUMNS, VALUE_COLUMNS
@@ -166,7 +167,7 @@ def merge_full(known: pd.DataFrame, full: pd.DataFrame) -> Merge:
 
     Raises:
         RejectedDataError: it restates the level but starts later than what is known, so that
-            older rows would be lost.
+            older rows would be lost; or no split explains the level; or it is another series.
     """
     return _applied(_full_difference(known, tidy(full)))
 
@@ -186,6 +187,7 @@ def _difference(known: pd.DataFrame, new: pd.DataFrame) -> _Difference:
 
 
 def _full_difference(known: pd.DataFrame, full: pd.DataFrame) -> _Difference:
+    check_restatement(known, full)
     found = _difference(known, full)
     old, new = _common_closes(known, full)
     rescaled = len(old) > 0 and (np.abs(old / new - 1.0) > _RESCALED).sum() * 2 >= len(old)

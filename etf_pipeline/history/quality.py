@@ -20,6 +20,7 @@ from etf_pipeline.model.spacing import bar_spacing
 QUARANTINED, FLAGGED, MISSING, PENDING = "quarantined", "flagged", "missing", "pending"
 _STALE_RUN = 5
 _RANGE_TOLERANCE = 1e-5
+_LONG_GAP = np.timedelta64(30, "D")
 _LONGEST_REST = 10  # weekdays in a row that a market may rest: China's Golden Week, with a margin
 Mask = npt.NDArray[np.bool_]
 Days = npt.NDArray[np.datetime64]
@@ -70,6 +71,7 @@ def assess(rows: pd.DataFrame, basis: Basis) -> list[Finding]:
         bars = _Bars(days[priced], *(columns[n][priced] for n in names))
         for rule in (_impossible_prices, _zero_open, _close_out_of_range, _stale_runs):
             found += rule(bars)
+        found += _long_gaps(bars)
         found += _off_calendar(bars, basis)
         shifts = level_shifts(bars.close, bars.stock_splits, bars.days)
         found += [Finding(*shift) for shift in shifts]
@@ -149,6 +151,24 @@ def _stale_runs(bars: _Bars) -> list[Finding]:
         )
         out.append(Finding(bars.days[start], "stale_run", FLAGGED, text))
     return out
+
+
+def _long_gaps(bars: _Bars) -> list[Finding]:
+    """Daily closes that follow the last one after a month and more: their move is not a day's."""
+    gaps = np.diff(bars.days)
+    after = np.flatnonzero(gaps > _LONG_GAP) + 1
+    if len(after) == 0 or bar_spacing(bars.days) not in (None, "daily"):
+        return []
+    return [
+        Finding(
+            bars.days[i],
+            "long_gap",
+            FLAGGED,
+            f"no bar for {gaps[i - 1].astype('int64')} days: close {bars.close[i - 1]:g} on "
+            f"{bars.days[i - 1]}, then {bars.close[i]:g}",
+        )
+        for i in after
+    ]
 
 
 def _off_calendar(bars: _Bars, basis: Basis) -> list[Finding]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from etf_pipeline.errors import MixedSourceError, RejectedDataError
+from etf_pipeline.errors import MixedSourceError, ReasonCode, RejectedDataError
 from etf_pipeline.history.basis import Basis
 from etf_pipeline.history.build import Built, build
+from etf_pipeline.history.identity import other_security, since
 from etf_pipeline.history.merge import Merge, merge_full, merge_window
 from etf_pipeline.model.outcomes import Remark
 
@@ -46,30 +47,74 @@ class BatchSlice:
     dividend_notes: Mapping[dt.date, str] = field(default_factory=dict)
 
 
-def fold(rows: pd.DataFrame, slices: Iterable[BatchSlice]) -> Merge:
+@dataclass(frozen=True, kw_only=True)
+class Folded(Merge):
+    """What slices, merged into rows, came to.
+
+    Attributes:
+        slices: those that were applied, oldest first.
+        held: why no more were, see `fold`; None when all were.
+    """
+
+    slices: tuple[BatchSlice, ...] = ()
+    held: Remark | None = None
+
+
+def fold(
+    rows: pd.DataFrame, slices: Iterable[BatchSlice], listed_since: dt.date | None = None
+) -> Folded:
     """Merge slices into rows, oldest first; the counts are totals over all of them.
 
-    A slice that may not be merged is left out, and the merge's note says why.
+    A slice that may not be merged is left out, and the merge's note says why. One that seems to be
+    about another security holds the ticker: neither it nor a later one is applied until somebody
+    says what the symbol means.
+
+    Args:
+        rows: what is known already.
+        slices: what came since.
+        listed_since: rows before it are left out, and all later ones are one security's.
     """
     added = revised = removed = 0
     notes: list[Remark] = []
+    applied: list[BatchSlice] = []
+    held: Remark | None = None
+    rows = since(rows, listed_since)
     for one in slices:
         try:
-            merge = (merge_full if one.info.full else merge_window)(rows, one.rows)
+            new = since(one.rows, listed_since)
+            merge = (merge_full if one.info.full else merge_window)(rows, new)
         except RejectedDataError as error:
+            if error.code is ReasonCode.OTHER_SECURITY:
+                held = Remark(error.code, str(error))
+                break
             notes.append(Remark(error.code, str(error)))
+            applied.append(one)
             continue
+        if merge.added and listed_since is None:
+            why = other_security(merge.rows)
+            if why is not None and other_security(rows) is None:
+                held = Remark(ReasonCode.OTHER_SECURITY, why)
+                break
+        applied.append(one)
         rows = merge.rows
         added += merge.added
         revised += merge.revised
         removed += merge.removed
         notes += merge.notes
-    return Merge(rows=rows, added=added, revised=revised, removed=removed, notes=tuple(notes))
+    return Folded(
+        rows=rows,
+        added=added,
+        revised=revised,
+        removed=removed,
+        notes=tuple(notes),
+        slices=tuple(applied),
+        held=held,
+    )
 
 
 def build_from(
     rows: pd.DataFrame, slices: Sequence[BatchSlice], basis: Basis
-) -> tuple[Merge, Built]:
+) -> tuple[Folded, Built]:
     """Fold slices into rows and build the history of what that gives.
 
     Args:
@@ -78,10 +123,13 @@ def build_from(
         basis: what the rows are judged by.
 
     Raises:
-        RejectedDataError: nothing usable is left, or a distribution exceeds its price.
+        RejectedDataError: the first slice already holds the ticker, nothing usable is left, or a
+            distribution exceeds its price.
     """
-    merged = fold(rows, slices)
-    return merged, build(merged.rows, basis, source_adjusted(slices))
+    merged = fold(rows, slices, basis.listed_since)
+    if merged.held is not None and merged.rows.empty:
+        raise RejectedDataError(merged.held.text, code=merged.held.code)
+    return merged, build(merged.rows, basis, source_adjusted(merged.slices))
 
 
 def check_origin(

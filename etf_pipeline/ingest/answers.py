@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from etf_pipeline.errors import ReasonCode, RejectedDataError
+from etf_pipeline.history.identity import since
 from etf_pipeline.history.merge import (
     Comparison,
     compare_full,
@@ -64,12 +65,13 @@ def judge(download: Download, known: KnownRows, final: dt.date) -> Verdict:
         final: the newest session whose bar is final.
 
     Raises:
-        RejectedDataError: an answer to another question, one without any price, or a restated
-            history that is shorter than the known one.
+        RejectedDataError: an answer to another question, one without any price, a history on a
+            level that no split explains, another series, or a restated history that is shorter
+            than the known one.
     """
     request, ticker = download.request, download.request.instrument.ticker
     check_identity(download)
-    rows = drop_unfinished(download.rows, final)
+    rows = since(drop_unfinished(download.rows, final), request.instrument.listed_since)
     if not rows["close"].notna().any() and tidy(rows).empty:
         if request.full:
             raise RejectedDataError(
@@ -83,6 +85,7 @@ def judge(download: Download, known: KnownRows, final: dt.date) -> Verdict:
                 reason_code=ReasonCode.NOTHING_IN_WINDOW,
             )
         )
+    known = replace(known, rows=since(known.rows, request.instrument.listed_since))
     if not request.full and (why := needs_full(known.rows, rows)) is not None:
         return Verdict(None, ask_whole=why)
     compared = (compare_full if request.full else compare_window)(known.rows, rows)

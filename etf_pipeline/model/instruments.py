@@ -12,7 +12,10 @@ from etf_pipeline.errors import unknown_ticker
 
 @dataclass(frozen=True)
 class Instrument:
-    """One ETF: how we call it, how the source calls it, where and in what it trades."""
+    """One ETF: how we call it, how the source calls it, where and in what it trades.
+
+    `listed_since` is set where the symbol meant another security before that day.
+    """
 
     ticker: str
     symbol: str
@@ -25,6 +28,7 @@ class Instrument:
     aliases: tuple[str, ...] = ()
     last_session: dt.date | None = None
     shards: int = 1
+    listed_since: dt.date | None = None
 
     @property
     def names(self) -> tuple[str, ...]:

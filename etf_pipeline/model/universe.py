@@ -13,7 +13,7 @@ from etf_pipeline.model.calendars import has_calendar, known_exchanges
 from etf_pipeline.model.instruments import Instrument, Universe
 
 REQUIRED = ("ticker", "symbol", "exchange", "name", "asset_class", "issuer", "currency")
-OPTIONAL = ("management_fee", "aliases", "last_session", "shards")
+OPTIONAL = ("management_fee", "aliases", "last_session", "shards", "listed_since")
 _CURRENCY = re.compile(r"[A-Z]{3}|GBp|ZAc|ILA")
 
 
@@ -22,8 +22,8 @@ def load_universe(path: Path) -> Universe:
 
     Columns: those of `REQUIRED`, then optionally `management_fee` (per cent a year), `aliases`
     (former tickers, `;` between them), `last_session` (ISO date of a delisted ETF's last
-    session) and `shards` (how many partitions its exchange is split into). Lines that start
-    with `#` are comments.
+    session), `shards` (how many partitions its exchange is split into) and `listed_since` (ISO
+    date: rows before it are another security's). Lines that start with `#` are comments.
 
     Raises:
         UniverseError: with every bad line, what is wrong and what would be right.
@@ -100,8 +100,9 @@ def _instrument(header: list[str], cells: list[str]) -> Instrument:
         **{name: row[name] for name in REQUIRED},
         management_fee=_fee(row.get("management_fee", "")),
         aliases=tuple(a.strip() for a in row.get("aliases", "").split(";") if a.strip()),
-        last_session=_date(row.get("last_session", "")),
+        last_session=_date("last_session", row.get("last_session", "")),
         shards=_shards(row.get("shards", "")),
+        listed_since=_date("listed_since", row.get("listed_since", "")),
     )
 
 
@@ -117,13 +118,13 @@ def _fee(text: str) -> float | None:
     return fee
 
 
-def _date(text: str) -> dt.date | None:
+def _date(column: str, text: str) -> dt.date | None:
     if not text:
         return None
     try:
         return dt.date.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"last_session {text!r} is not a date such as 2025-01-29") from None
+        raise ValueError(f"{column} {text!r} is not a date such as 2025-01-29") from None
 
 
 def _shards(text: str) -> int:

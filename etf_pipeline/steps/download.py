@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from etf_pipeline.errors import CorruptFileError, RejectedDataError
+import pandas as pd
+
+from etf_pipeline.errors import CorruptFileError, ReasonCode, RejectedDataError
+from etf_pipeline.history.merge import compare_window
 from etf_pipeline.ingest.answers import KnownRows, judge, not_answered
 from etf_pipeline.ingest.planning import EarlierRun, Held, Terms, missing_is_final, plan
 from etf_pipeline.ingest.source import Clock, Download, FetchFailure, PriceSource, Request, utc_now
 from etf_pipeline.model import assets
 from etf_pipeline.model.calendars import last_final_session
 from etf_pipeline.model.instruments import Instrument
-from etf_pipeline.model.outcomes import GOOD, FailureKind, Outcome, Progress, rejected
+from etf_pipeline.model.outcomes import GOOD, FailureKind, Outcome, OutcomeKind, Progress, rejected
+from etf_pipeline.model.rows import empty_rows
 from etf_pipeline.model.schemas import HISTORY, RAW
 from etf_pipeline.steps.result import Published, Run, StepResult
-from etf_pipeline.store.batches import BatchWriter, new_batch_id
+from etf_pipeline.store.batches import BatchReader, BatchWriter, new_batch_id
 from etf_pipeline.store.hashing import file_hash
-from etf_pipeline.store.histories import read_known
+from etf_pipeline.store.histories import pending_rows, read_known
 from etf_pipeline.store.inventory import date_range
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifests import recent_manifests, write_manifest
 from etf_pipeline.store.reader import file_info, read_table
 from etf_pipeline.store.store import Store
+from etf_pipeline.store.watermark import Watermark
 from etf_pipeline.store.writer import locked, sweep_temp_files
 
 log = logging.getLogger(__name__)
@@ -39,6 +44,8 @@ class _Collection:
     Attributes:
         batch: what is new is added to it.
         now: when the run began, aware.
+        reader: of earlier batches.
+        holds: the newest batch that each ticker's history holds.
         again: requests for whole histories, to be made after the others.
     """
 
@@ -48,6 +55,8 @@ class _Collection:
     now: dt.datetime
     terms: Terms
     progress: Progress | None
+    reader: BatchReader
+    holds: Mapping[str, str]
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     again: list[Request] = field(default_factory=list)
 
@@ -93,8 +102,10 @@ def download(
     with locked(layout.lock("raw", run.partition), store.lock_timeout):
         now = clock()
         batch_id = new_batch_id(now, run.run_id)
-        with BatchWriter(layout, run.partition, batch_id, source.name) as batch:
-            collection = _Collection(layout, source, batch, now, terms, progress)
+        holds = Watermark.load(layout.watermark(run.partition)).last
+        batch = BatchWriter(layout, run.partition, batch_id, source.name)
+        with BatchReader(layout) as reader, batch:
+            collection = _Collection(layout, source, batch, now, terms, progress, reader, holds)
             _collect(collection, instruments)
         outcomes = [collection.outcomes[i.ticker] for i in instruments]
         published = _published(layout, run, batch)
@@ -153,7 +164,13 @@ def _take(collection: _Collection, answer: Download) -> Outcome | None:
     """Judge an answer and keep it if it is news; None when the whole history is needed first."""
     instrument = answer.request.instrument
     found = read_known(collection.layout, instrument.ticker)
-    known = KnownRows(found.rows, found.info is None, found.torn or found.corrupt is not None)
+    other = found.info is not None and found.info.source != collection.source.name
+    known = KnownRows(
+        # Another source's rows say nothing of these; the history step refuses to mix them.
+        empty_rows() if other else found.rows,
+        found.info is None,
+        found.torn or found.corrupt is not None,
+    )
     final = last_final_session(instrument.exchange, collection.now, collection.terms.delay)
     verdict = judge(answer, known, final)
     if verdict.outcome is None:
@@ -162,6 +179,15 @@ def _take(collection: _Collection, answer: Download) -> Outcome | None:
         return None
     if verdict.keep is None:
         return verdict.outcome
+    if not known.damaged and _kept_already(collection, instrument, verdict.keep):
+        return replace(
+            verdict.outcome,
+            outcome=OutcomeKind.UNCHANGED,
+            reason="kept by an earlier run; the history does not hold it yet",
+            reason_code=ReasonCode.PENDING_BATCH,
+            rows_added=0,
+            rows_revised=0,
+        )
     collection.batch.add(
         instrument.ticker,
         answer.symbol,
@@ -173,6 +199,18 @@ def _take(collection: _Collection, answer: Download) -> Outcome | None:
     )
     changed = verdict.outcome.rows_added or verdict.outcome.rows_revised
     return replace(verdict.outcome, batch_id=collection.batch.batch_id if changed else None)
+
+
+def _kept_already(collection: _Collection, instrument: Instrument, rows: pd.DataFrame) -> bool:
+    """Whether batches that the history does not hold yet have these rows, as for a held ticker."""
+    held = collection.holds.get(instrument.ticker, "")
+    try:
+        pending = pending_rows(
+            collection.layout, collection.reader, instrument.partition, instrument, held
+        )
+    except CorruptFileError:  # which the history step tells
+        return False
+    return len(pending) > 0 and not compare_window(pending, rows).changed
 
 
 def _held(layout: Layout, ticker: str) -> Held | None:

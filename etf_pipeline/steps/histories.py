@@ -16,8 +16,7 @@ from etf_pipeline.errors import (
     foreign_file,
 )
 from etf_pipeline.history.build import RULES_VERSION, Built
-from etf_pipeline.history.merge import Merge
-from etf_pipeline.history.slices import BatchSlice, build_from, check_origin
+from etf_pipeline.history.slices import BatchSlice, Folded, build_from, check_origin
 from etf_pipeline.model import assets
 from etf_pipeline.model.instruments import Instrument
 from etf_pipeline.model.outcomes import (
@@ -150,7 +149,7 @@ def _update_one(update: _Update, instrument: Instrument) -> _Updated:
     try:
         with locked(layout.lock("ticker", ticker), update.store.lock_timeout):
             done = update.holds.get(ticker)
-            info = healthy(layout, ticker) if done is not None else None
+            info = healthy(layout, instrument) if done is not None else None
             slices: list[BatchSlice] = []
             if info is not None:
                 slices = [
@@ -163,14 +162,11 @@ def _update_one(update: _Update, instrument: Instrument) -> _Updated:
                     return _Updated(_unchanged(layout, ticker, info))
             known = read_known(layout, ticker)
             if info is not None and known.corrupt is None:
-                updated = _advance(layout, instrument, known, slices)
-            else:
-                slices = read_slices(layout, update.reader, instrument)
-                if known.corrupt:
-                    _set_aside(layout, ticker, known, slices)
-                updated = _rebuild(layout, instrument, known, slices)
-        newest = max(slices[-1].batch_id, done or "") if slices else None
-        return replace(updated, newest=newest)
+                return _advance(layout, instrument, known, slices)
+            slices = read_slices(layout, update.reader, instrument)
+            if known.corrupt:
+                _set_aside(layout, ticker, known, slices)
+            return _rebuild(layout, instrument, known, slices)
     except (MixedSourceError, RejectedDataError) as error:
         return _Updated(rejected(ticker, error))
     except EtfError as error:
@@ -198,7 +194,9 @@ def _advance(
     """History from what is known and the slices that came since."""
     _check_origin(instrument, known, slices)
     merged, built = build_from(known.rows, slices, basis_of(instrument))
-    return _publish(layout, instrument, merged, built, slices, is_new=False)
+    if merged.held is not None and not merged.slices:
+        raise RejectedDataError(merged.held.text, code=merged.held.code)
+    return _publish(layout, instrument, merged, built, is_new=False)
 
 
 def _rebuild(
@@ -227,7 +225,7 @@ def _rebuild(
     added = int((~merged.rows.index.isin(known.rows.index)).sum())
     merged = replace(merged, added=added, removed=0, notes=notes)
     is_new = known.info is None and not known.corrupt
-    updated = _publish(layout, instrument, merged, built, slices, is_new)
+    updated = _publish(layout, instrument, merged, built, is_new)
     _retire_aliases(layout, instrument)
     return updated
 
@@ -240,25 +238,24 @@ def _check_origin(instrument: Instrument, known: Known, slices: list[BatchSlice]
 
 
 def _publish(
-    layout: Layout,
-    instrument: Instrument,
-    merged: Merge,
-    built: Built,
-    slices: list[BatchSlice],
-    is_new: bool,
+    layout: Layout, instrument: Instrument, merged: Folded, built: Built, is_new: bool
 ) -> _Updated:
     """Publish the history that merged rows came to; the outcome tells what is new in it."""
-    new = NewHistory.of(instrument, built, slices)
+    new = NewHistory.of(instrument, built, merged.slices)
     done = publish_history(layout, new)
     notes = merged.notes
+    if merged.held is not None:
+        notes = (merged.held, *notes)
     if built.adj_close_gap is not None and built.adj_close_gap > _ADJ_CLOSE_TOLERANCE:
         text = f"adjusted close differs from the source's by up to {built.adj_close_gap:.2e}"
         notes = (*notes, Remark(ReasonCode.ADJUSTMENT_DIFFERS, text))
     changed = OutcomeKind.COLLECTED if is_new else OutcomeKind.UPDATED
+    same = OutcomeKind.UNCHANGED if merged.held is None else OutcomeKind.REJECTED
+    newest = merged.slices[-1].batch_id
     days = built.history.column("date")
     outcome = Outcome(
         instrument.ticker,
-        changed if done.changed else OutcomeKind.UNCHANGED,
+        changed if done.changed else same,
         reason=in_words(notes),
         reason_code=main_code(notes),
         rows_added=merged.added,
@@ -268,13 +265,14 @@ def _publish(
         last_date=days[-1].as_py(),
         content_hash=done.content_hash,
         path=layout.relative(done.path),
-        batch_id=slices[-1].batch_id,
+        batch_id=newest,
         rules_version=RULES_VERSION,
         source=new.source,
         currency=new.currency,
     )
     rows = built.history.num_rows
-    return _Updated(outcome, Published(HISTORY, done.path, rows, done.content_hash, done.changed))
+    published = Published(HISTORY, done.path, rows, done.content_hash, done.changed)
+    return _Updated(outcome, published, newest)
 
 
 def _set_aside(layout: Layout, ticker: str, known: Known, slices: list[BatchSlice]) -> None:

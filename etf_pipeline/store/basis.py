@@ -14,4 +14,5 @@ def basis_of(instrument: Instrument) -> Basis:
         sessions(instrument.exchange),
         holidays_known=weekdays is None,
         rests_otherwise=weekdays is None or weekdays.rests_at_weekends,
+        listed_since=instrument.listed_since,
     )

@@ -18,6 +18,8 @@ import pyarrow.compute as pc
 
 from etf_pipeline.errors import CorruptFileError, ProofError, RejectedDataError
 from etf_pipeline.history.build import RULES_VERSION, Built, validate_history
+from etf_pipeline.history.identity import since
+from etf_pipeline.history.merge import merge_window
 from etf_pipeline.history.quality import PENDING, QUARANTINED
 from etf_pipeline.history.slices import BatchSlice, build_from
 from etf_pipeline.model.file_names import decode_ticker
@@ -71,15 +73,24 @@ def read_known(layout: Layout, ticker: str) -> Known:
     return Known(rows, info, torn=info.meta.get("rules") != RULES_VERSION)
 
 
-def healthy(layout: Layout, ticker: str) -> FileInfo | None:
-    """The history's footer, if it is ours and goes with its quarantine and today's rules."""
+def healthy(layout: Layout, instrument: Instrument) -> FileInfo | None:
+    """The history's footer, if it is ours and goes with its quarantine and what it is judged by."""
+    ticker = instrument.ticker
     try:
         info = file_info(layout.of(HISTORY, ticker))
         theirs = file_info(layout.of(QUARANTINE, ticker)).content_hash
     except (FileNotFoundError, CorruptFileError):
         return None
-    same = theirs == info.meta.get("quarantine_hash") and info.meta.get("rules") == RULES_VERSION
+    same = (
+        theirs == info.meta.get("quarantine_hash")
+        and info.meta.get("rules") == RULES_VERSION
+        and info.meta.get("listed_since") == _text(instrument.listed_since)
+    )
     return info if info.ours and same else None
+
+
+def _text(day: dt.date | None) -> str | None:
+    return None if day is None else day.isoformat()
 
 
 def _read_held_back(layout: Layout, ticker: str, info: FileInfo) -> pd.DataFrame | None:
@@ -124,6 +135,28 @@ def read_slices(
     return sorted(slices, key=lambda s: s.batch_id)
 
 
+def pending_rows(
+    layout: Layout, reader: BatchReader, partition: str, instrument: Instrument, held: str
+) -> pd.DataFrame:
+    """Rows of batches that a ticker's history does not hold yet, the newest of each day.
+
+    There are some after a run that was stopped, and where a ticker is held or was rejected.
+
+    Args:
+        layout: the store.
+        reader: of its batches.
+        partition: whose batches.
+        instrument: which ticker.
+        held: the newest batch id that its history holds, empty for none.
+    """
+    rows = empty_rows()
+    for batch_id in list_batch_ids(layout, partition):
+        if batch_id > held:
+            for one in reader.slices(partition, batch_id, instrument.names):
+                rows = merge_window(rows, since(one.rows, instrument.listed_since)).rows
+    return rows
+
+
 def history_as_of(layout: Layout, instrument: Instrument, instant: dt.datetime) -> Built | None:
     """The history exactly as it was known at `instant`, rebuilt from the raw batches.
 
@@ -161,6 +194,7 @@ class NewHistory:
         exchange: ISO 10383 MIC.
         currency: of every price and distribution, per unit.
         source: `yahoo`, `files` or `simulated`.
+        listed_since: rows before it were left out, see `Basis`.
     """
 
     ticker: str
@@ -169,6 +203,7 @@ class NewHistory:
     exchange: str
     currency: str
     source: str
+    listed_since: dt.date | None = None
 
     @classmethod
     def of(cls, instrument: Instrument, built: Built, slices: Sequence[BatchSlice]) -> NewHistory:
@@ -181,6 +216,7 @@ class NewHistory:
             instrument.exchange,
             newest.info.currency,
             newest.source,
+            instrument.listed_since,
         )
 
 
@@ -243,7 +279,8 @@ def publish_history(
             "quarantined": built.quarantined,
             "findings": built.quarantine.num_rows,
             "rules": RULES_VERSION,
-        },
+        }
+        | ({"listed_since": _text(new.listed_since)} if new.listed_since is not None else {}),
         validate=validate_history,
         digest=history_hash,
     )

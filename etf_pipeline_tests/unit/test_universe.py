@@ -98,6 +98,14 @@ def test_shards_split_an_exchange_by_a_stable_hash(tmp_path):
         load_universe(write(tmp_path, *mixed, header=header))
 
 
+def test_listed_since_is_a_date(tmp_path):
+    header = HEADER + ",listed_since"
+    universe = load_universe(write(tmp_path, GOOD + ",2022-06-09", header=header))
+    assert universe.get("VAS").listed_since == dt.date(2022, 6, 9)
+    with pytest.raises(UniverseError, match="line 2: listed_since 'June' is not a date"):
+        load_universe(write(tmp_path, GOOD + ",June", header=header))
+
+
 def test_what_has_no_exchange_has_a_pseudo_mic(tmp_path):
     pair = "AUDUSD,AUDUSD=X,FX,Australian dollar in US dollars,currency,none,USD,"
     index = "SP500,^GSPC,INDX,S&P 500,index,S&P,USD,"

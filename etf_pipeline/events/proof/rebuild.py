@@ -118,7 +118,7 @@ class Rebuilder:
         merged, built = build_from(empty_rows(), slices, basis_of(instrument))
         expected = updated.content_hash if updated is not None else None
         try:
-            publish_history(self._into, NewHistory.of(instrument, built, slices), expected)
+            publish_history(self._into, NewHistory.of(instrument, built, merged.slices), expected)
         except ProofError as error:
             if updated is not None and updated.rules_version not in (None, RULES_VERSION):
                 raise ProofError(
