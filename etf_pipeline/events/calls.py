@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from etf_pipeline.events.factory import shared_events
 from etf_pipeline.events.log.archive import Archive
@@ -18,6 +18,7 @@ from etf_pipeline.events.model.types import (
     PortfolioOptimized,
     PriceDataQueried,
     RiskMetricsCalculated,
+    rates_used,
 )
 from etf_pipeline.events.proof.archiving import read_all
 from etf_pipeline.events.protocol import Events
@@ -28,6 +29,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _PORTFOLIO_NAME = 200
+
+
+class _Facts(NamedTuple):
+    """What a history's footer says of it."""
+
+    rows: int
+    first: dt.date | None
+    last: dt.date | None
+    content_hash: str | None
+    currency: str | None
 
 
 class CallLog:
@@ -51,7 +62,8 @@ class CallLog:
     def _query(
         self, operation: str, ticker: str, call: str, index: pd.Index | None
     ) -> PriceDataQueried:
-        rows, first, last, digest = self._facts(ticker)
+        facts = self._facts(ticker)
+        rows, first, last = facts.rows, facts.first, facts.last
         if index is not None:
             rows = len(index)
             first, last = (index[0].date(), index[-1].date()) if rows else (None, None)
@@ -62,7 +74,8 @@ class CallLog:
             rows=rows,
             first_date=first,
             last_date=last,
-            content_hash=digest,
+            content_hash=facts.content_hash,
+            currency=facts.currency,
         )
 
     def risk(self, ticker: str, parameters: Mapping[str, Any], found: Mapping[str, Any]) -> None:
@@ -70,15 +83,17 @@ class CallLog:
         call, years = uuid.uuid4().hex, parameters["lookback_years"]
         window = "max" if years is None else f"{years}y"
         values = {k: v.isoformat() if isinstance(v, dt.date) else v for k, v in found.items()}
-        end = found.get("end")
+        end, facts = found.get("end"), self._facts(ticker)
         data = RiskMetricsCalculated(
             ticker=ticker,
             origin="library",
             run_id=call,
             as_of=end if isinstance(end, dt.date) else None,
-            content_hash=self._facts(ticker)[3],
+            content_hash=facts.content_hash,
             parameters=dict(parameters),
             metrics={window: values},
+            currency=found.get("currency") or facts.currency,
+            fx=rates_used(found.get("fx")),
         )
         self._record(call, {ticker: data})
 
@@ -103,6 +118,8 @@ class CallLog:
             volatility=answer["volatility"],
             sharpe_ratio=answer["sharpe_ratio"],
             optimality_gap=answer["optimality_gap"],
+            currency=answer.get("base_currency"),
+            fx=rates_used(answer.get("fx")),
         )
         self._record(call, {name: data})
 
@@ -123,18 +140,17 @@ class CallLog:
         restore(self._layout, etf)
         return True
 
-    def _facts(self, ticker: str) -> tuple[int, dt.date | None, dt.date | None, str | None]:
-        """Rows, range and content hash of a history, from its footer, kept until it changes."""
+    def _facts(self, ticker: str) -> _Facts:
+        """What a history's footer says, kept until it changes."""
         path = self._layout.find_history(ticker)
-        found: tuple[int, dt.date | None, dt.date | None, str | None] | None
-        found = self._cache.get("facts", path)
+        found: _Facts | None = self._cache.get("facts", path)
         if found is None:
             from etf_pipeline.store.inventory import describe
             from etf_pipeline.store.reader import file_info
 
             stamp = self._cache.stamp(path)
-            info = describe(self._layout, ticker)
-            found = (info.rows, info.first_date, info.last_date, file_info(path).content_hash)
+            info, digest = describe(self._layout, ticker), file_info(path).content_hash
+            found = _Facts(info.rows, info.first_date, info.last_date, digest, info.currency)
             self._cache.put("facts", path, stamp, found)
         return found
 

@@ -18,6 +18,7 @@ from etf_pipeline.events.model.types import (
     EventData,
     PortfolioOptimized,
     RiskMetricsCalculated,
+    rates_used,
 )
 from etf_pipeline.events.orchestrator import LogRecord
 from etf_pipeline.model import assets
@@ -110,7 +111,7 @@ def _ingest(row: Row) -> EventData | None:
     span = {
         k: row[k]
         for k in ("rows_added", "rows_revised", "first_date", "last_date", "reason", "batch_id")
-    }
+    } | {"currency": row.get("currency")}
     if row["asset"] == assets.RAW_PRICES:
         return ETFDataCollected(**common, **span, batch_hash=row.get("batch_hash"))
     return ETFDataUpdated(
@@ -139,6 +140,7 @@ def _risk(layout: Layout, rows: list[Row]) -> dict[str, EventData | None]:
             content_hash=r["content_hash"],
             parameters=parameters,
             metrics=metrics.get(r["subject"]),
+            **_money(r),
         )
         for r in rows
         if r["outcome"] in _CHANGED
@@ -166,12 +168,18 @@ def _portfolios(layout: Layout, rows: list[Row]) -> dict[str, EventData | None]:
             success=r["outcome"] != OutcomeKind.FAILED,
             message=r["reason"] or "",
             weights=held.get(r["subject"]),
+            **_money(r),
             **{
                 k: told.get(k)
                 for k in ("expected_return", "volatility", "sharpe_ratio", "optimality_gap")
             },
         )
     return found
+
+
+def _money(row: Row) -> dict[str, Any]:
+    """The currency of a manifest's row, and its exchange rates by pair; earlier ones have none."""
+    return {"currency": row.get("currency"), "fx": rates_used(row.get("fx"))}
 
 
 def _published(layout: Layout, table: Table, rows: list[Row]) -> Path | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent, RunState
 from openlineage.client.facet_v2 import (
     column_lineage_dataset,
+    dataset_version_dataset,
     datasource_dataset,
     error_message_run,
     nominal_time_run,
@@ -23,9 +24,14 @@ from openlineage.client.facet_v2 import (
 from openlineage.client.serde import Serde
 
 from etf_pipeline._version import __version__
+from etf_pipeline.errors import CorruptFileError
 from etf_pipeline.events.model.envelope import Event, lineage_event, micros
+from etf_pipeline.events.model.types import rates_used
+from etf_pipeline.model import assets
 from etf_pipeline.model.lineage import DATASETS
+from etf_pipeline.model.schemas import HISTORY, MANIFEST
 from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.reader import read_table
 
 if TYPE_CHECKING:
     from etf_pipeline.events.orchestrator import LogRecord
@@ -88,7 +94,7 @@ def _asset_events(layout: Layout, record: LogRecord, namespace: str) -> list[Run
     inputs = [
         InputDataset("file", _name(layout, source), facets=_facets(layout, source))
         for source in DATASETS[asset].reads
-    ]
+    ] + _rates(layout, record, asset)
     rows = record.metadata.get("dagster/row_count", record.metadata.get("rows_added"))
     statistics = output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(
         rowCount=int(rows) if rows is not None else None
@@ -117,6 +123,31 @@ def _asset_events(layout: Layout, record: LogRecord, namespace: str) -> list[Run
             inputs=inputs,
             outputs=[output],
         ),
+    ]
+
+
+def _rates(layout: Layout, record: LogRecord, asset: str) -> list[InputDataset]:
+    """Histories of the currency pairs that prices were converted with, each in its version."""
+    try:
+        rows = read_table(layout.of(MANIFEST, asset, record.run_id, record.partition))
+    except (FileNotFoundError, CorruptFileError):
+        return []
+    named = rows.column("fx").to_pylist() if "fx" in rows.column_names else []
+    used: dict[str, str | None] = {}
+    for one in named:
+        used |= rates_used(one) or {}
+    return [
+        InputDataset(
+            "file",
+            layout.of(HISTORY, pair).resolve().as_posix(),
+            facets=_facets(layout, assets.PRICE_HISTORY)
+            | (
+                {"version": dataset_version_dataset.DatasetVersionDatasetFacet(digest)}
+                if digest
+                else {}
+            ),
+        )
+        for pair, digest in sorted(used.items())
     ]
 
 

@@ -63,6 +63,7 @@ def _history(*names: str) -> list[Origin]:
 
 
 # Which dates count, and in which order, decides over every number that is computed from prices.
+# Exchange rates are histories too: where prices are converted, these are the columns of both.
 _PRICES = _history("adj_close", "date")
 _DATES = _history("date")
 # Portfolios and backtests estimate from prices themselves. They follow the risk tables so that

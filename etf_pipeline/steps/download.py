@@ -177,11 +177,12 @@ def _take(collection: _Collection, answer: Download) -> Outcome | None:
         log.info("%s: fetching the whole history again: %s", instrument.ticker, verdict.ask_whole)
         collection.again.append(Request(instrument))
         return None
+    outcome = replace(verdict.outcome, currency=answer.currency)
     if verdict.keep is None:
-        return verdict.outcome
+        return outcome
     if not known.damaged and _kept_already(collection, instrument, verdict.keep):
         return replace(
-            verdict.outcome,
+            outcome,
             outcome=OutcomeKind.UNCHANGED,
             reason="kept by an earlier run; the history does not hold it yet",
             reason_code=ReasonCode.PENDING_BATCH,
@@ -197,8 +198,8 @@ def _take(collection: _Collection, answer: Download) -> Outcome | None:
         verdict.keep,
         answer.dividend_notes,
     )
-    changed = verdict.outcome.rows_added or verdict.outcome.rows_revised
-    return replace(verdict.outcome, batch_id=collection.batch.batch_id if changed else None)
+    changed = outcome.rows_added or outcome.rows_revised
+    return replace(outcome, batch_id=collection.batch.batch_id if changed else None)
 
 
 def _kept_already(collection: _Collection, instrument: Instrument, rows: pd.DataFrame) -> bool:

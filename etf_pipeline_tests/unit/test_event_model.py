@@ -19,6 +19,7 @@ from etf_pipeline.events.model.types import (
     PriceDataQueried,
     Registry,
     json_schemas,
+    rates_used,
 )
 from etf_pipeline_tests.conftest import ROOT
 from etf_pipeline_tests.events_support import T0, query
@@ -59,6 +60,27 @@ def test_golden_messages_still_read(name, version):
     assert event.id == golden["headers"]["ce_id"]
     assert event.time == dt.datetime.fromisoformat(golden["headers"]["ce_time"])
     assert REGISTRY.name_of(event.payload())[0] == name
+
+
+def test_a_first_version_says_no_currency():
+    for path in GOLDEN.glob("*.v1.json"):
+        name = path.name.removesuffix(".v1.json")
+        data = REGISTRY.parse(name, 1, json.dumps(json.loads(path.read_text())["data"]))
+        if (name, 2) in VERSIONS:
+            assert data.currency is None
+            assert getattr(data, "fx", None) is None
+
+
+@pytest.mark.parametrize(
+    ("named", "pairs"),
+    [
+        (None, None),
+        ("AUDUSD=X:0123456789ab", {"AUDUSD=X": "0123456789ab"}),
+        ("AUDUSD=X:01,USDJPY=X", {"AUDUSD=X": "01", "USDJPY=X": None}),
+    ],
+)
+def test_rates_that_were_used(named, pairs):
+    assert rates_used(named) == pairs
 
 
 def test_published_schemas_are_current():
@@ -205,7 +227,7 @@ def test_the_cloudevents_library_reads_our_messages():
     message = to_kafka(event)
     cloud = from_binary_event(KafkaMessage(message.headers, event.subject, message.value))
     assert cloud.get_id() == event.id
-    assert cloud.get_type() == "etf_pipeline.PriceDataQueried.v1"
+    assert cloud.get_type() == "etf_pipeline.PriceDataQueried.v2"
     assert cloud.get_subject() == "VAS"
     assert cloud.get_time() == event.time
     assert cloud.get_data() == json.loads(event.data)

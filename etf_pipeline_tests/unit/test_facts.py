@@ -3,6 +3,7 @@
 import datetime as dt
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from etf_pipeline.events.facts import events_of_manifest
@@ -140,11 +141,41 @@ def test_a_manifest_of_an_earlier_release_names_no_path_and_loses_nothing(layout
         T0,
         "files",
     )
-    import pyarrow.parquet as pq
-
     old = read_table(manifest).drop_columns(["path", "reason_code"])
     assert set(old.column_names) < set(MANIFEST.names)
     pq.write_table(old, manifest)
     (event,) = events_of_manifest(layout, manifest, "instance")
     assert event.payload().weights == {"VAS": 0.25}
     assert event.payload().expected_return == 0.01
+
+
+def test_events_say_the_currency_and_the_rates(layout):
+    """Of tickers their prices', of portfolios what returns were brought to, and with what."""
+    prices = Outcome(
+        "VOD",
+        OutcomeKind.UPDATED,
+        content_hash="ab",
+        batch_id="b",
+        currency="GBp",
+    )
+    events = told(layout, "price_history", prices)
+    assert events["VOD"].currency == "GBp"
+    events = told(layout, "raw_prices", prices)
+    assert events["VOD"].currency == "GBp"
+    path, digest = put(layout, RISK_METRICS, DAY, risk_row("VOD", 0.1))
+    kept = outcome("VOD", OutcomeKind.UPDATED, path, digest, layout, currency="GBp")
+    assert told(layout, "risk_metrics", kept)["VOD"].currency == "GBp"
+    path, digest = put(layout, WEIGHTS, DAY, weight("calm", "VOD", 1.0))
+    rates = {"currency": "AUD", "fx": "AUDUSD=X:0123456789ab,GBPUSD=X:ba9876543210"}
+    calm = outcome("calm", OutcomeKind.UPDATED, path, digest, layout, **rates)
+    payload = told(layout, "optimised_portfolios", calm)["calm"]
+    assert payload.currency == "AUD"
+    assert payload.fx == {"AUDUSD=X": "0123456789ab", "GBPUSD=X": "ba9876543210"}
+
+
+def test_a_manifest_of_an_earlier_release_says_no_currency(layout):
+    prices = Outcome("VAS", OutcomeKind.UPDATED, content_hash="ab", batch_id="b")
+    manifest = write_manifest(layout, "price_history", "run", "", [prices], T0, "files")
+    pq.write_table(read_table(manifest).drop_columns(["currency", "fx"]), manifest)
+    (event,) = events_of_manifest(layout, manifest, "instance")
+    assert event.payload().currency is None

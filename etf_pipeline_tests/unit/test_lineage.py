@@ -2,15 +2,21 @@
 
 import datetime as dt
 import json
+from pathlib import Path
 from uuid import UUID
 
+import pyarrow.parquet as pq
 import pytest
 
 from etf_pipeline.events.lineage import lineage_events
 from etf_pipeline.events.model.envelope import LINEAGE_TYPE
 from etf_pipeline.events.model.types import LINEAGE
 from etf_pipeline.events.orchestrator import LogRecord
+from etf_pipeline.model.outcomes import Outcome, OutcomeKind
+from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.manifests import write_manifest
+from etf_pipeline.store.reader import read_table
 
 START = dt.datetime(2025, 11, 12, 6, 0, tzinfo=dt.UTC)
 TIME = dt.datetime(2025, 11, 12, 6, 5, tzinfo=dt.UTC)
@@ -65,6 +71,36 @@ def test_an_asset_is_a_run_of_its_own_below_the_run(tmp_path):
     assert output["name"] == (tmp_path / "historical").resolve().as_posix()
     assert output["outputFacets"]["outputStatistics"]["rowCount"] == 7
     assert [i["name"] for i in last["inputs"]] == [(tmp_path / "raw").resolve().as_posix()]
+
+
+def test_rates_are_inputs_each_in_its_version(tmp_path):
+    layout = Layout(tmp_path)
+    converted = [
+        Outcome("calm", OutcomeKind.UPDATED, currency="AUD", fx="AUDUSD=X:01,USDJPY=X"),
+        Outcome("bold", OutcomeKind.UPDATED, currency="AUD", fx="AUDUSD=X:01,EURUSD=X:02"),
+        Outcome("own", OutcomeKind.UPDATED, currency="AUD"),
+    ]
+    write_manifest(layout, "optimised_portfolios", RUN, "", converted, TIME, "yahoo")
+    made = record("materialisation", asset="optimised_portfolios", partition="")
+    prices, *rates = bodies(tmp_path, made)[1]["inputs"]
+    folder = (tmp_path / "historical").resolve()
+    assert prices["name"] == folder.as_posix()
+    assert {i["name"]: i["facets"].get("version", {}).get("datasetVersion") for i in rates} == {
+        layout.of(HISTORY, "AUDUSD=X").resolve().as_posix(): "01",
+        layout.of(HISTORY, "EURUSD=X").resolve().as_posix(): "02",
+        layout.of(HISTORY, "USDJPY=X").resolve().as_posix(): None,
+    }
+    assert all(Path(i["name"]).parent == folder for i in rates)
+
+
+def test_a_manifest_of_an_earlier_release_names_no_rates(tmp_path):
+    layout = Layout(tmp_path)
+    path = write_manifest(
+        layout, "backtests", RUN, "", [Outcome("calm", OutcomeKind.UPDATED)], TIME, "yahoo"
+    )
+    pq.write_table(read_table(path).drop_columns(["fx"]), path)
+    made = record("materialisation", asset="backtests", partition="")
+    assert len(bodies(tmp_path, made)[1]["inputs"]) == 1
 
 
 def test_partitions_are_different_runs(tmp_path):

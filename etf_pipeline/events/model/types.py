@@ -7,13 +7,21 @@ are in `docs/events/`.
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from etf_pipeline.errors import EventFormatError
+from etf_pipeline.events.model.version1 import (
+    ETFDataCollected1,
+    ETFDataUpdated1,
+    PortfolioOptimized1,
+    PriceDataQueried1,
+    RiskMetricsCalculated1,
+    RunData,
+)
+from etf_pipeline.events.model.version1 import EventData as EventData
 
 DATA, PORTFOLIO, QUERY, LINEAGE = (
     "etf-data-events",
@@ -22,57 +30,33 @@ DATA, PORTFOLIO, QUERY, LINEAGE = (
     "lineage-events",
 )
 CHANNELS = (DATA, PORTFOLIO, QUERY)
-Origin = Literal["pipeline", "library"]
-Number = float | None
+_CURRENCY = "what prices are in: ISO 4217, or a unit of it such as GBp; null if that is not known"
+_FX = (
+    "currency pairs that prices were converted with, and the content hash of each one's history "
+    "(its first digits); null when none were"
+)
 
 
-class EventData(BaseModel):
-    """Base of every payload. Unknown fields of a later minor change are ignored when read."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
-
-
-class _Run(EventData):
-    ticker: str = Field(description="ticker id of the universe")
-    run_id: str = Field(description="Dagster run that did it")
-    partition: str = Field(description="exchange (ISO 10383 MIC), or a shard of it")
-    source: str = Field(description="yahoo, files or simulated")
-
-
-class ETFDataCollected(_Run):
+class ETFDataCollected(ETFDataCollected1):
     """A raw batch now holds rows of the ticker that were not known before."""
 
-    batch_id: str = Field(description="immutable raw batch that holds the rows")
-    batch_hash: str | None = Field(description="SHA-256 of the batch file")
-    rows_added: int = Field(description="sessions not known before")
-    rows_revised: int = Field(description="sessions whose values changed")
-    first_date: dt.date | None = Field(description="first session then known")
-    last_date: dt.date | None = Field(description="last session then known")
-    reason: str | None = Field(None, description="remark, in words")
+    currency: str | None = Field(None, description=_CURRENCY)
 
 
-class ETFDataUpdated(_Run):
+class ETFDataUpdated(ETFDataUpdated1):
     """The history of the ticker was replaced by one that holds all batches up to `batch_id`."""
 
-    content_hash: str = Field(description="SHA-256 of the history's content")
-    batch_id: str = Field(description="newest raw batch that the history holds")
-    rules_version: int | None = Field(description="version of the quality rules applied")
-    rows_added: int = Field(description="sessions not held before")
-    rows_revised: int = Field(description="sessions whose values changed")
-    rows_quarantined: int = Field(description="sessions held back by a quality rule")
-    first_date: dt.date | None = Field(description="first session held")
-    last_date: dt.date | None = Field(description="last session held")
-    reason: str | None = Field(None, description="remark, in words")
+    currency: str | None = Field(None, description=_CURRENCY)
 
 
-class ETFDataRejected(_Run):
+class ETFDataRejected(RunData):
     """Data of the ticker was refused and nothing was stored."""
 
     asset: str = Field(description="asset that refused")
     reason: str = Field(description="why, in words")
 
 
-class ETFDataCollectionFailed(_Run):
+class ETFDataCollectionFailed(RunData):
     """The ticker could not be collected; a run that failed as a whole names its partition."""
 
     asset: str = Field(description="asset that failed")
@@ -81,48 +65,34 @@ class ETFDataCollectionFailed(_Run):
     whole_run: bool = Field(False, description="no ticker's outcome is known")
 
 
-class RiskMetricsCalculated(EventData):
+class RiskMetricsCalculated(RiskMetricsCalculated1):
     """Risk metrics of the ticker were computed; null values could not be."""
 
-    ticker: str = Field(description="ticker id")
-    origin: Origin = Field(description="scheduled table, or a library call")
-    run_id: str = Field(description="Dagster run, or the call's own id")
-    as_of: dt.date | None = Field(description="newest session used")
-    content_hash: str | None = Field(description="SHA-256 of the table, or of the history used")
-    parameters: dict[str, str | float | None] = Field(description="what was asked for")
-    metrics: dict[str, dict[str, Number | int | str]] | None = Field(
-        description="values by window; null when the table was replaced before they were recorded"
-    )
+    currency: str | None = Field(None, description=_CURRENCY)
+    fx: dict[str, str | None] | None = Field(None, description=_FX)
 
 
-class PortfolioOptimized(EventData):
+class PortfolioOptimized(PortfolioOptimized1):
     """A portfolio was optimised, or could not be: then `weights` is null and `message` says why."""
 
-    portfolio: str = Field(description="name of the portfolio, or its tickers")
-    origin: Origin = Field(description="scheduled table, or a library call")
-    run_id: str = Field(description="Dagster run, or the call's own id")
-    as_of: dt.date | None = Field(description="newest session used")
-    content_hash: str | None = Field(description="SHA-256 of the weights table, if any")
-    parameters: dict[str, Any] = Field(description="what was asked for")
-    success: bool = Field(description="feasible and proven optimal within 1e-6")
-    message: str = Field(description="in words")
-    weights: dict[str, float] | None = Field(description="fraction by ticker")
-    expected_return: Number = Field(description="fraction a year")
-    volatility: Number = Field(description="fraction a year")
-    sharpe_ratio: Number = Field(description="excess return over volatility")
-    optimality_gap: Number = Field(description="upper bound of the return still to be had")
+    currency: str | None = Field(
+        None, description="what returns are in, ISO 4217; null when no file says its currency"
+    )
+    fx: dict[str, str | None] | None = Field(None, description=_FX)
 
 
-class PriceDataQueried(EventData):
+class PriceDataQueried(PriceDataQueried1):
     """Prices of the ticker were handed to a caller of the library."""
 
-    ticker: str = Field(description="ticker id")
-    run_id: str = Field(description="the call's own id, shared by all tickers of one call")
-    operation: str = Field(description="method of ETFDataProvider")
-    rows: int = Field(description="sessions handed out")
-    first_date: dt.date | None = Field(description="first of them")
-    last_date: dt.date | None = Field(description="last of them")
-    content_hash: str | None = Field(description="SHA-256 of the history read, null if a user's")
+    currency: str | None = Field(None, description=_CURRENCY)
+
+
+def rates_used(named: str | None) -> dict[str, str | None] | None:
+    """Exchange rates as manifests name them (`PAIR:hash,PAIR`), by pair."""
+    if named is None:
+        return None
+    parts = (one.partition(":") for one in named.split(","))
+    return {pair: digest or None for pair, _, digest in parts}
 
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
@@ -202,12 +172,24 @@ class Registry:
         return data
 
 
+def _says_no_currency(payload: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 as version 2: it did not say what prices are in."""
+    return payload
+
+
 REGISTRY = Registry()
-for _model in (ETFDataCollected, ETFDataUpdated, ETFDataRejected, ETFDataCollectionFailed):
+for _model in (ETFDataRejected, ETFDataCollectionFailed):
     REGISTRY.add(_model, DATA)
-REGISTRY.add(RiskMetricsCalculated, PORTFOLIO)
-REGISTRY.add(PortfolioOptimized, PORTFOLIO)
-REGISTRY.add(PriceDataQueried, QUERY)
+_TWO: tuple[tuple[type[EventData], type[EventData], str], ...] = (
+    (ETFDataCollected1, ETFDataCollected, DATA),
+    (ETFDataUpdated1, ETFDataUpdated, DATA),
+    (RiskMetricsCalculated1, RiskMetricsCalculated, PORTFOLIO),
+    (PortfolioOptimized1, PortfolioOptimized, PORTFOLIO),
+    (PriceDataQueried1, PriceDataQueried, QUERY),
+)
+for _first, _second, _channel in _TWO:
+    REGISTRY.add(_first, _channel, _second.__name__)
+    REGISTRY.add(_second, _channel, version=2, upcast=_says_no_currency)
 
 
 def json_schemas() -> dict[str, dict[str, Any]]:
