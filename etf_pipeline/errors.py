@@ -34,6 +34,7 @@ class ReasonCode(StrEnum):
     OTHER_SPACING = "other_spacing", "the answer has bars of another spacing"
     EMPTY_ANSWER = "empty_answer", "the answer holds no price of a finished session"
     UNREADABLE_ANSWER = "unreadable_answer", "the answer cannot be read"
+    UNREADABLE_FILE = "unreadable_file", "a file cannot be read, or not beyond doubt"
     # what was not asked, or changed nothing
     NO_LONGER_TRADES = "no_longer_trades", "the universe says that it no longer trades"
     NOTHING_IN_WINDOW = "nothing_in_window", "no row in the trailing window"
@@ -74,6 +75,7 @@ class ReasonCode(StrEnum):
     TAMPERED = "tampered", "a record is not what was written"
     INTERRUPTED = "interrupted", "somebody stopped it; what was published is whole"
     UNEXPECTED = "unexpected", "an error that nobody expected"
+    OUR_MISTAKE = "our_mistake", "a mistake of this program; please report it with its log"
 
     @property
     def transient(self) -> bool:
@@ -131,6 +133,12 @@ class CorruptFileError(StoreError):
     """A file of the store is not readable Parquet of the expected kind."""
 
     code = ReasonCode.CORRUPT_FILE
+
+
+class UnreadableFileError(StoreError):
+    """A file that somebody else wrote cannot be read, or not beyond doubt; names the line."""
+
+    code = ReasonCode.UNREADABLE_FILE
 
 
 class MixedSourceError(StoreError):

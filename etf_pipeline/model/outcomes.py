@@ -99,6 +99,19 @@ def failed(subject: str, error: EtfError, kind: FailureKind, source: str = "") -
     )
 
 
+def our_mistake(subject: str, error: Exception, source: str = "") -> Outcome:
+    """The outcome of a fault of ours: never tried again, as it would fail again."""
+    text = f"{ReasonCode.OUR_MISTAKE.text} ({type(error).__name__}: {error})"
+    return Outcome(
+        subject,
+        OutcomeKind.FAILED,
+        text,
+        FailureKind.PERMANENT,
+        ReasonCode.OUR_MISTAKE,
+        source=source,
+    )
+
+
 def cells(outcome: Outcome) -> dict[str, str]:
     """An outcome as every table of outcomes shows it, by column; its reason is told apart."""
     kind = (

@@ -6,6 +6,7 @@ record of the failure, in its metadata, and is read back from there.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ import dagster as dg
 from etf_pipeline.errors import EtfError, ReasonCode
 from etf_pipeline.model.outcomes import Outcome, sentences
 
+log = logging.getLogger(__name__)
 _CODE = "reason_code"  # name of the metadata entry
 _TOLD = 10
 
@@ -59,17 +61,30 @@ def step_failure(message: str, code: ReasonCode, retry: bool = False) -> dg.Fail
 
 
 @contextmanager
-def not_retried_when_interrupted() -> Iterator[None]:
-    """Whoever stops a run does not want the step again after a pause, as its retry policy has it.
+def retried_only_if_it_may_pass() -> Iterator[None]:
+    """Keeps a step's retry policy from what would only fail again.
+
+    That is an interruption (whoever stops a run does not want the step again after a pause), an
+    error that is not transient by its code, and a mistake of ours.
 
     Raises:
-        dagster.Failure: the block was interrupted, by Ctrl-C, SIGTERM or the UI.
+        dagster.Failure: for each of these.
     """
     try:
         yield
     except dg.DagsterExecutionInterruptedError as error:
         text = "interrupted; what was published is whole"
         raise step_failure(text, ReasonCode.INTERRUPTED) from error
+    except (dg.Failure, OSError):
+        raise
+    except EtfError as error:
+        if error.code.transient:
+            raise
+        raise step_failure(str(error), error.code) from error
+    except Exception as error:
+        log.exception("the step failed by a mistake of this program")
+        text = f"{ReasonCode.OUR_MISTAKE.text} ({type(error).__name__}: {error})"
+        raise step_failure(text, ReasonCode.OUR_MISTAKE) from error
 
 
 def raise_if_nothing_good(outcomes: Sequence[Outcome], asset: str) -> None:

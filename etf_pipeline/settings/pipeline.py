@@ -38,6 +38,10 @@ class Settings(BaseSettings):
     source: str = Field(
         "yahoo", description="Where prices come from: `yahoo`, `files:DIR` or `simulated`."
     )
+    files_date_format: str | None = Field(
+        None,
+        description="Format (`%d/%m/%Y`) of dates in files that could be read in two ways.",
+    )
     yahoo_concurrency: int = Field(
         2, ge=1, le=16, description="Simultaneous Yahoo requests; Yahoo refuses eager clients."
     )

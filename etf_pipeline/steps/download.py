@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
-from etf_pipeline.errors import CorruptFileError, ReasonCode, RejectedDataError
+from etf_pipeline.errors import CorruptFileError, EtfError, ReasonCode, RejectedDataError
 from etf_pipeline.history.merge import compare_window
 from etf_pipeline.ingest.answers import KnownRows, judge, not_answered
 from etf_pipeline.ingest.planning import EarlierRun, Held, Terms, missing_is_final, plan
@@ -17,7 +17,15 @@ from etf_pipeline.ingest.source import Clock, Download, FetchFailure, PriceSourc
 from etf_pipeline.model import assets
 from etf_pipeline.model.calendars import last_final_session
 from etf_pipeline.model.instruments import Instrument
-from etf_pipeline.model.outcomes import GOOD, FailureKind, Outcome, OutcomeKind, Progress, rejected
+from etf_pipeline.model.outcomes import (
+    GOOD,
+    FailureKind,
+    Outcome,
+    OutcomeKind,
+    Progress,
+    our_mistake,
+    rejected,
+)
 from etf_pipeline.model.rows import empty_rows
 from etf_pipeline.model.schemas import HISTORY, RAW
 from etf_pipeline.steps.result import Published, Run, StepResult
@@ -156,6 +164,11 @@ def _answers(collection: _Collection, requests: list[Request]) -> Iterator[Outco
                 outcome = _take(collection, answer)
             except RejectedDataError as error:
                 outcome = rejected(ticker, error)
+            except (EtfError, OSError):
+                raise  # the store's, and so every ticker's
+            except Exception as error:
+                log.exception("%s: its answer could not be judged", ticker)
+                outcome = our_mistake(ticker, error)
         if outcome is not None:
             yield replace(outcome, source=collection.source.name)
 

@@ -28,6 +28,7 @@ from etf_pipeline.model.outcomes import (
     failed,
     in_words,
     main_code,
+    our_mistake,
     rejected,
 )
 from etf_pipeline.model.rows import empty_rows
@@ -171,6 +172,11 @@ def _update_one(update: _Update, instrument: Instrument) -> _Updated:
         return _Updated(rejected(ticker, error))
     except EtfError as error:
         return _Updated(failed(ticker, error, FailureKind.TRANSIENT))
+    except OSError:
+        raise  # the store's, and so every ticker's
+    except Exception as error:
+        log.exception("%s: its history could not be built", ticker)
+        return _Updated(our_mistake(ticker, error))
 
 
 def _unchanged(layout: Layout, ticker: str, info: FileInfo) -> Outcome:

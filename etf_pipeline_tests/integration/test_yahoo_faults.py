@@ -6,12 +6,15 @@ import logging
 import threading
 import time
 
+import numpy as np
+import pandas as pd
 import pytest
 import yfinance
 
 from etf_pipeline.errors import ReasonCode
 from etf_pipeline.ingest.source import Download, FetchFailure, Request
-from etf_pipeline.ingest.sources.yahoo import YahooSource, tell_zone
+from etf_pipeline.ingest.sources.yahoo import YahooSource, day_begins, tell_zone, understood
+from etf_pipeline.model.calendars import has_calendar, known_exchanges, sessions, time_zone
 from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline_tests.support import World, asx_days, bars, instrument, walk
 
@@ -309,3 +312,37 @@ def test_answers_come_in_request_order_and_one_fetch_per_symbol(world):
     answers = fetch(world, *[Request(i) for i in instruments])
     assert [a.request.instrument.ticker for a in answers] == [i.ticker for i in instruments]
     assert set(world.yahoo.seen.values()) == {1}
+
+
+ZONES = sorted({time_zone(m) for m in known_exchanges() if has_calendar(m)})
+
+
+def test_every_day_begins_once_in_every_zone():
+    """Clocks go forward at midnight in Santiago, Asuncion, Beirut, Cairo, Havana: 00:00 is not."""
+    days = pd.date_range("2024-01-01", "2025-12-31")
+    for zone in ZONES:
+        begins = [day_begins(d.date(), zone) for d in days]
+        assert [b.date() for b in begins] == list(days.date), zone
+        late = [b for b in begins if (b.hour, b.minute) != (0, 0)]
+        assert all((b.hour, b.minute) == (1, 0) for b in late), zone
+    assert day_begins(dt.date(2025, 9, 7), "America/Santiago").hour == 1
+
+
+@pytest.mark.parametrize("stamped_at", [dt.time(9, 30), dt.time(16), dt.time(19, 5)])
+@pytest.mark.parametrize("start", ["2025-09-05", "2025-09-07", "2025-09-08", "2025-04-06"])
+def test_a_window_may_start_on_a_day_without_midnight(world, start, stamped_at):
+    days = sessions("XSGO")
+    days = days[(days > np.datetime64("2025-03-01")) & (days < np.datetime64("2025-11-01"))]
+    asked = world.list_on("XSGO", "CHL", bars(days, walk(len(days))), stamped_at=stamped_at)
+    (answer,) = fetch(world, Request(asked, dt.date.fromisoformat(start)))
+    assert isinstance(answer, Download), answer.reason
+    held = answer.rows.index.to_numpy().astype("datetime64[D]")
+    assert list(held) == list(days[days >= np.datetime64(start)])
+
+
+def test_a_mistake_of_ours_is_not_yahoos(vas, caplog):
+    """A frame that the client never gives: what follows is no fault of the answer."""
+    answer = understood(Request(vas), pd.DataFrame({"Close": [1.0]}, index=["no date"]), {})
+    assert (answer.kind, answer.code) == ("permanent", ReasonCode.OUR_MISTAKE)
+    assert not answer.code.transient
+    assert caplog.records[-1].exc_info is not None

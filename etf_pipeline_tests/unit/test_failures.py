@@ -3,12 +3,12 @@
 import dagster as dg
 import pytest
 
-from etf_pipeline.errors import CorruptFileError, ReasonCode, SettingsError
+from etf_pipeline.errors import CorruptFileError, LockTimeoutError, ReasonCode, SettingsError
 from etf_pipeline.model.outcomes import FailureKind, Outcome, OutcomeKind
 from etf_pipeline.orchestration.failures import (
     StepFailure,
-    not_retried_when_interrupted,
     raise_if_nothing_good,
+    retried_only_if_it_may_pass,
     run_failure,
     step_failures,
 )
@@ -129,11 +129,47 @@ def test_of_unknown_errors_the_innermost_is_told():
 
 def test_whoever_interrupts_is_recognised_by_code_not_by_words():
     def stop():
-        with not_retried_when_interrupted():
+        with retried_only_if_it_may_pass():
             raise dg.DagsterExecutionInterruptedError
 
     (failure,) = run(stop)
     assert failure.code is ReasonCode.INTERRUPTED
+
+
+def _tried(error):
+    """How often a step is tried that raises this, under a retry policy of two more tries."""
+    tries = []
+
+    @dg.op(retry_policy=dg.RetryPolicy(max_retries=2))
+    def body():
+        tries.append(1)
+        with retried_only_if_it_may_pass():
+            raise error
+
+    @dg.job
+    def job():
+        body()
+
+    result = job.execute_in_process(raise_on_error=False)
+    (failure,) = step_failures(result)
+    return len(tries), failure.code
+
+
+@pytest.mark.parametrize(
+    ("error", "tries", "code"),
+    [
+        (KeyError("close"), 1, ReasonCode.OUR_MISTAKE),
+        (ValueError("no"), 1, ReasonCode.OUR_MISTAKE),
+        (CorruptFileError("a"), 1, ReasonCode.CORRUPT_FILE),
+        (SettingsError("a"), 1, ReasonCode.BAD_SETTING),
+        (LockTimeoutError("a"), 3, ReasonCode.LOCKED),
+        (OSError("a"), 3, ReasonCode.UNEXPECTED),
+    ],
+)
+def test_only_what_may_pass_is_tried_again(error, tries, code, caplog):
+    assert _tried(error) == (tries, code)
+    ours = [r for r in caplog.records if r.exc_info and r.name.startswith("etf_pipeline")]
+    assert bool(ours) == (code is ReasonCode.OUR_MISTAKE)
 
 
 def test_a_run_that_succeeds_has_no_failure():

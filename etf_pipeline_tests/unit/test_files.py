@@ -56,7 +56,7 @@ def test_the_tickers_own_file_goes_before_its_symbols_and_parquet_before_csv(tmp
         assert close() == value
 
 
-def test_the_date_as_written_in_a_csv_is_the_session(tmp_path):
+def test_offsets_of_the_exchange_itself_name_its_sessions(tmp_path):
     (tmp_path / "VAS.csv").write_text(
         "Date,Close,Adj Close\n2024-01-02 00:00:00+11:00,1,1\n2024-07-01 00:00:00+10:00,2,2\n"
     )

@@ -16,7 +16,7 @@ def open_source(name: str, settings: Settings, clock: Clock = utc_now) -> PriceS
     Args:
         name: `yahoo`, `files:DIR` or `simulated`.
         settings: how hard to try, and how long after the close a bar is final.
-        clock: what time it is, for simulated prices.
+        clock: what time it is, for simulated prices and to tell dates in the future.
 
     Raises:
         SettingsError: no such source, or no such folder.
@@ -29,7 +29,7 @@ def open_source(name: str, settings: Settings, clock: Clock = utc_now) -> PriceS
     if (folder := files_folder(name)) is not None:
         from etf_pipeline.ingest.sources.files import FilesSource
 
-        return FilesSource(folder)
+        return FilesSource(folder, clock, settings.files_date_format)
     if name == "simulated":
         from etf_pipeline.ingest.sources.simulated import SimulatedSource
 

@@ -1,48 +1,82 @@
-"""A folder of Yahoo-shaped Parquet or CSV files as a price source."""
+"""A folder of Parquet or text files as a price source; docs/files.md says what is read."""
 
 from __future__ import annotations
 
+import datetime as dt
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from etf_pipeline.errors import EtfError, ReasonCode, SettingsError, StoreError
+from etf_pipeline.errors import EtfError, ReasonCode, SettingsError, UnreadableFileError
 from etf_pipeline.history.adjust import unadjusted
-from etf_pipeline.ingest.source import REJECTED, Download, FetchFailure, Request
+from etf_pipeline.history.implied import UnexplainedError, implied_dividends
+from etf_pipeline.ingest.source import (
+    REJECTED,
+    Clock,
+    Download,
+    FetchFailure,
+    Request,
+    utc_now,
+)
+from etf_pipeline.model.calendars import sessions, time_zone
 from etf_pipeline.model.file_names import encode_ticker
 from etf_pipeline.model.outcomes import FailureKind
+from etf_pipeline.model.reading.arrow import read_arrow
+from etf_pipeline.model.reading.declared import SUFFIX, Declared, declared
+from etf_pipeline.model.reading.rows import Reading, other_symbols, read_rows
+from etf_pipeline.model.reading.sessions import Market
+from etf_pipeline.model.reading.sheet import Sheet
+from etf_pipeline.model.reading.text import read_text
 from etf_pipeline.model.rows import DOWNLOAD_COLUMNS
-from etf_pipeline.model.yahoo_shape import completed, normalised
+from etf_pipeline.model.yahoo_shape import completed
 
+log = logging.getLogger(__name__)
 _PRICES = ("open", "high", "low", "close")
+_EXTENSIONS = (".parquet", ".csv", ".tsv", ".txt")
+IMPLIED = "implied"
 
 
 class FilesSource:
-    """Reads `<ticker>` or `<symbol>` with `.parquet` or `.csv` from one folder.
+    """Reads `<ticker>` or `<symbol>` with one of the known extensions from one folder.
 
-    A file without `Adj Close` is what yfinance writes by default: its prices are adjusted for
-    dividends already. The adjustment is taken out again, exactly, so that it is not made twice.
+    Whatever a file holds, the outcome is its ticker's: rows, or a refusal that names the file and
+    the line. A file without `Adj Close` is what yfinance writes by default: its prices are
+    adjusted for dividends already, and the adjustment is taken out again, exactly, so that it is
+    not made twice. A file with `Adj Close` and no distributions has them in the ratio of the two.
     """
 
     name = "files"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, clock: Clock = utc_now, date_format: str | None = None
+    ) -> None:
+        """`date_format` is that of dates which could be read in two ways; `clock` says today."""
         if not folder.is_dir():
             raise SettingsError(f"source files:{folder}: there is no such folder")
         self._folder = folder
+        self._clock = clock
+        self._date_format = date_format
 
     def fetch(self, requests: Sequence[Request]) -> Iterator[Download | FetchFailure]:
         """See `PriceSource.fetch`."""
         for request in requests:
             try:
-                yield self._read(request)
+                answer = self._answer(request)
             except EtfError as error:
-                yield FetchFailure(request, REJECTED, ReasonCode.UNREADABLE_ANSWER, str(error))
+                answer = FetchFailure(request, REJECTED, ReasonCode.UNREADABLE_ANSWER, str(error))
+            except Exception as error:
+                # No file may end the others, not even by a fault of ours.
+                log.exception("%s: reading its file failed", request.instrument.ticker)
+                text = f"reading its file failed ({type(error).__name__}: {error})"
+                answer = FetchFailure(request, FailureKind.PERMANENT, ReasonCode.OUR_MISTAKE, text)
+            yield answer
 
-    def _read(self, request: Request) -> Download | FetchFailure:
+    def _answer(self, request: Request) -> Download | FetchFailure:
         instrument = request.instrument
         names = [
             n
@@ -50,7 +84,7 @@ class FilesSource:
             for n in (encode_ticker(name), name)
             if "/" not in n
         ]
-        paths = [self._folder / f"{n}{ext}" for n in names for ext in (".parquet", ".csv")]
+        paths = [self._folder / f"{n}{ext}" for n in names for ext in _EXTENSIONS]
         path = next((p for p in paths if p.is_file()), None)
         if path is None:
             return FetchFailure(
@@ -59,27 +93,77 @@ class FilesSource:
                 ReasonCode.SYMBOL_MISSING,
                 f"no {instrument.ticker}.parquet or .csv in {self._folder}",
             )
-        rows = _read(path)
+        said = _declared(path, self._date_format)
+        sheet = _sheet(path)
+        exchange = instrument.exchange
+        market = Market(exchange, time_zone(exchange), sessions(exchange))
+        today = self._clock().date()
+        reading = read_rows(sheet, market, said, today, instrument.currency)
+        rows, notes = _rows(reading)
         if request.start is not None:
             rows = rows[rows.index.to_numpy() >= np.datetime64(request.start, "s")]
-        return Download(request, rows, instrument.symbol, instrument.currency)
+            notes = {day: note for day, note in notes.items() if day >= request.start}
+        symbol = other_symbols(sheet, (*instrument.names, instrument.symbol))
+        return Download(
+            request,
+            rows,
+            symbol or instrument.symbol,
+            reading.foreign or instrument.currency,
+            dividend_notes=notes,
+        )
 
 
-def _read(path: Path) -> pd.DataFrame:
-    """A file's rows, unadjusted, with the columns of `DOWNLOAD_COLUMNS`."""
+def _declared(path: Path, usual: str | None) -> Declared:
+    sidecar = path.with_name(path.name + SUFFIX)
+    return declared(sidecar.read_bytes() if sidecar.is_file() else None, str(sidecar), usual)
+
+
+def _sheet(path: Path) -> Sheet:
     try:
-        frame = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise StoreError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
-    if path.suffix == ".csv" and (
-        date := next((c for c in frame.columns if str(c).lower() == "date"), None)
-    ):
-        # The date as written is the session; offsets after it only say which midnight.
-        frame[date] = pd.to_datetime(frame[date].astype(str).str.slice(0, 10), format="%Y-%m-%d")
-    rows = completed(normalised(frame, str(path)))
+        if path.suffix == ".parquet":
+            with pq.ParquetFile(path) as handle:
+                return read_arrow(handle.read(), str(path))
+        return read_text(path.read_bytes(), str(path))
+    except (OSError, pa.ArrowException) as error:
+        detail = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UnreadableFileError(f"{path} cannot be read: {detail}") from None
+
+
+def _rows(reading: Reading) -> tuple[pd.DataFrame, dict[dt.date, str]]:
+    """A file's rows, unadjusted, with the columns of `DOWNLOAD_COLUMNS`; notes on dividends."""
+    given = reading.rows
+    paid = [c for c in ("dividends", "capital_gains") if c in given]
+    tells = bool(paid) and bool((given[paid].fillna(0.0) != 0).to_numpy().any())
+    rows = completed(given.copy())
+    notes: dict[dt.date, str] = {}
     if "adj_close" not in rows:
-        rows = rows.assign(adj_close=rows["close"])
-        factor = unadjusted(rows["close"], rows["dividends"], rows["capital_gains"]) / rows["close"]
+        rows["adj_close"] = rows["close"]
+        factor = _adjustment(rows)
         for name in _PRICES:
             rows[name] = rows[name] * factor
-    return rows.rename(columns={"adj_close": "adj_close_source"})[list(DOWNLOAD_COLUMNS)]
+    elif not tells:
+        close, adjusted = (rows[n].to_numpy() for n in ("close", "adj_close"))
+        try:
+            implied = implied_dividends(
+                close, adjusted, reading.doubts["close"], reading.doubts["adj_close"]
+            )
+        except UnexplainedError as error:
+            raise reading.refusal(str(error), error.row) from None
+        rows["dividends"] = implied
+        notes = dict.fromkeys(pd.DatetimeIndex(rows.index[implied > 0]).date, IMPLIED)
+    return rows.rename(columns={"adj_close": "adj_close_source"})[list(DOWNLOAD_COLUMNS)], notes
+
+
+def _adjustment(rows: pd.DataFrame) -> np.ndarray:
+    """What prices adjusted for distributions are to be multiplied by, shape (n,).
+
+    A day without a usable close has the factor of its neighbours, so it costs that day only.
+    """
+    closes = rows["close"]
+    usable = np.isfinite(closes) & (closes > 0)
+    filled = closes.where(usable).ffill().bfill()
+    if not usable.any():
+        return np.ones(len(rows))
+    with np.errstate(all="ignore"):  # prices such as 1e308 are for the quality rules to find
+        closes = unadjusted(filled, rows["dividends"], rows["capital_gains"])
+        return (closes / filled).to_numpy(dtype="float64")

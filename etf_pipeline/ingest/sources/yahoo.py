@@ -7,6 +7,7 @@ exceptions on, and each is classed as transient, missing or rejected.
 from __future__ import annotations
 
 import atexit
+import datetime as dt
 import json
 import logging
 import shutil
@@ -15,7 +16,7 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -97,7 +98,7 @@ class YahooSource:
             started = time.monotonic()
             tries += 1
             try:
-                answer = self._ask(request)
+                frame, meta = self._ask(request)
             except Exception as error:  # every failure of one ticker is that ticker's answer
                 code, reason = _classify(error)
                 if code is ReasonCode.SYMBOL_MISSING:
@@ -110,17 +111,21 @@ class YahooSource:
                     self._backoff.pause(attempt, self._deadline)
             else:
                 self._backoff.answered()
-                return answer
+                return understood(request, frame, meta)
         text = f"{reason} (tried {tries} times)" if tries else reason
         return FetchFailure(request, FailureKind.TRANSIENT, code, text)
 
-    def _ask(self, request: Request) -> Download | FetchFailure:
+    def _ask(self, request: Request) -> tuple[pd.DataFrame, Mapping[str, Any]]:
+        """What yfinance says. Whatever it raises is about the answer, mangled as that may be."""
         import yfinance
 
         instrument = request.instrument
         ticker = yfinance.Ticker(instrument.symbol)
-        tell_zone(ticker, time_zone(instrument.exchange))
-        span: dict[str, Any] = {"start": request.start} if request.start else {"period": "max"}
+        zone = time_zone(instrument.exchange)
+        tell_zone(ticker, zone)
+        span: dict[str, Any] = {"period": "max"}
+        if request.start is not None:
+            span = {"start": day_begins(request.start, zone)}
         frame = ticker.history(
             interval="1d",
             auto_adjust=False,
@@ -131,6 +136,23 @@ class YahooSource:
             **span,
         )
         meta = ticker.get_history_metadata()
+        if not isinstance(frame.index, pd.DatetimeIndex) or not isinstance(meta, Mapping):
+            raise ValueError("no dates, or no word on what the prices are")
+        named = [c for c in _YAHOO_NAMES.values() if c in frame]
+        return frame.assign(**{c: frame[c].astype("float64") for c in named}), meta
+
+
+def day_begins(day: dt.date, zone: str) -> dt.datetime:
+    """The first instant of a day at a place; midnight, unless clocks were put forward over it."""
+    midnight = pd.Timestamp(day)
+    return midnight.tz_localize(zone, nonexistent="shift_forward", ambiguous=True).to_pydatetime()
+
+
+def understood(
+    request: Request, frame: pd.DataFrame, meta: Mapping[str, Any]
+) -> Download | FetchFailure:
+    """Yfinance's answer as ours. A fault in here is our own, so it is not tried again."""
+    try:
         return Download(
             request,
             _normalised(frame),
@@ -138,6 +160,10 @@ class YahooSource:
             currency=str(meta.get("currency")),
             granularity=str(meta.get("dataGranularity")),
         )
+    except Exception as error:
+        log.exception("%s: reading Yahoo's answer failed", request.instrument.symbol)
+        text = f"{ReasonCode.OUR_MISTAKE.text} ({type(error).__name__}: {error})"
+        return FetchFailure(request, FailureKind.PERMANENT, ReasonCode.OUR_MISTAKE, text)
 
 
 def _normalised(frame: pd.DataFrame) -> pd.DataFrame:

@@ -10,8 +10,8 @@ from etf_pipeline.orchestration.assets.context import this_run
 from etf_pipeline.orchestration.assets.declared import OWNERS, table_metadata
 from etf_pipeline.orchestration.checks.runs import DOWNLOAD_CHECKS, download_results
 from etf_pipeline.orchestration.failures import (
-    not_retried_when_interrupted,
     raise_if_nothing_good,
+    retried_only_if_it_may_pass,
     retry_policy,
 )
 from etf_pipeline.orchestration.metadata import materialised
@@ -42,7 +42,7 @@ def raw_prices_asset(
         pipeline: dg.ResourceParam[Pipeline],
     ) -> dg.MaterializeResult:
         run = this_run(context)
-        with not_retried_when_interrupted():
+        with retried_only_if_it_may_pass():
             result = download(
                 pipeline.store,
                 run,

@@ -1,0 +1,1 @@
+"""Files of any origin as rows: what can be read beyond doubt is read, all else is refused. Pure."""

@@ -1,0 +1,162 @@
+"""A text file with cells between commas, semicolons, tabs or bars, as a sheet."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from etf_pipeline.errors import UnreadableFileError
+from etf_pipeline.model.reading.names import Names, understood
+from etf_pipeline.model.reading.sheet import Sheet, Text, shown
+
+_DELIMITERS = (",", ";", "\t", "|")
+_HEADER_WITHIN = 40
+_MARKS = (  # the longer ones first: one begins as the other does
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_OTHER_KINDS = {
+    b"PK\x03\x04": "an Excel workbook or zip file",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook",
+    b"\x1f\x8b": "compressed with gzip",
+    b"PAR1": "Parquet",
+    b"%PDF": "a PDF",
+}
+_COMMENTS = ("#", "//")
+_CLOSING = ("total", "totals", "sum", "average", "mean", "count")
+
+
+@dataclass(frozen=True)
+class _Header:
+    """The row with the names, where it is, and how many rows it takes."""
+
+    delimiter: str
+    row: int
+    names: Names
+    rows: int = 1
+
+
+def read_text(content: bytes, origin: str) -> Sheet:
+    """The cells of a text file.
+
+    Comments (`#`, `//`), empty rows, whatever stands before the header, repeated headers and a
+    last row that is called a total are left out.
+
+    Raises:
+        UnreadableFileError: it is no such text, has no date or close, two columns of one meaning,
+            or a row with more or fewer cells than the header.
+    """
+    text = _decoded(content, origin)
+    try:
+        header = _header(text, origin)
+        rows = list(islice(_rows(text, header.delimiter), header.row, None))
+    except csv.Error as error:
+        raise UnreadableFileError(f"{origin}: {error}") from None
+    names = header.names
+    needed = 1 + max(i for found in names.at.values() for i in found)
+    width = max((i + 1 for i, n in enumerate(names.written) if n.strip()), default=0)
+    first, body = rows[0][1], rows[header.rows :]
+    body = [r for r in body if r[1] != first]
+    date = names.at["date"][0]
+    while body and len(body[-1][1]) > date and body[-1][1][date].strip().lower() in _CLOSING:
+        body.pop()
+    for line, cells in body:
+        if len(cells) < needed or any(c.strip() for c in cells[max(width, needed) :]):
+            raise UnreadableFileError(
+                f"{origin} line {line}: {len(cells)} cells, the header has {width}"
+            )
+    lines = np.array([line for line, _ in body], dtype="int64")
+    columns, written = {}, {}
+    for name, positions in names.at.items():
+        found = [_column(body, i) for i in positions]
+        if any(not np.array_equal(found[0], other) for other in found[1:]):
+            twice = " and ".join(shown(names.written[i]) for i in positions)
+            raise UnreadableFileError(f"{origin}: columns {twice} are both {name!r}; keep one")
+        columns[name], written[name] = Text(found[0]), names.written[positions[0]]
+    return Sheet(
+        origin,
+        columns,
+        written,
+        lines,
+        semicolons=header.delimiter == ";",
+        currencies=names.currencies,
+        symbols=names.symbols,
+    )
+
+
+def _column(body: Sequence[tuple[int, list[str]]], i: int) -> np.ndarray:
+    out = np.empty(len(body), dtype=object)
+    out[:] = [cells[i].strip().replace("\n", " ").replace("\r", " ") for _, cells in body]
+    return out
+
+
+def _decoded(content: bytes, origin: str) -> str:
+    kind = next((k for start, k in _OTHER_KINDS.items() if content.startswith(start)), None)
+    if kind is not None:
+        raise UnreadableFileError(f"{origin} is {kind}, whatever its name says; save it as CSV")
+    marked = next((e for mark, e in _MARKS if content.startswith(mark)), None)
+    head = content[:4096]
+    if marked is not None:
+        encodings: tuple[str, ...] = (marked,)
+    elif head[1::2].count(0) * 2 > len(head[1::2]):
+        encodings = ("utf-16-le",)
+    elif head[::2].count(0) * 2 > len(head[::2]):
+        encodings = ("utf-16-be",)
+    else:
+        # What no UTF-8 is comes from a Windows programme; digits are the same in all of them.
+        encodings = ("utf-8", "cp1252")
+    for encoding in encodings:
+        try:
+            return content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise UnreadableFileError(f"{origin} is not text in UTF-8, UTF-16 or Windows-1252")
+
+
+def _rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Rows with anything in them, each with the number of its last line."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    for cells in reader:
+        if any(c and not c.isspace() for c in cells) and not cells[0].lstrip().startswith(
+            _COMMENTS
+        ):
+            yield reader.line_num, cells
+
+
+def _header(text: str, origin: str) -> _Header:
+    best: tuple[int, Names] | None = None
+    for delimiter in _DELIMITERS:
+        top = [cells for _, cells in islice(_rows(text, delimiter), _HEADER_WITHIN)]
+        for row, cells in enumerate(top):
+            names = understood(cells)
+            if (two := _of_yfinance(top[row : row + 3])) is not None:
+                return _Header(delimiter, row, two, 3)
+            if names.usable and len(cells) > 1:
+                return _Header(delimiter, row, names)
+            if best is None or len(names.at) > best[0]:
+                best = (len(names.at), names)
+    missing = (best[1].missing if best is not None else None) or "date"
+    raise UnreadableFileError(
+        f"{origin} has no {missing!r} column; columns of yfinance are expected"
+        if best is not None
+        else f"{origin} is empty"
+    )
+
+
+def _of_yfinance(rows: Sequence[list[str]]) -> Names | None:
+    """The three rows in which `yfinance.download` names its columns: price, ticker, date."""
+    starts = [cells[0].strip().lower() for cells in rows]
+    if starts != ["price", "ticker", "date"]:
+        return None
+    names = understood(["Date", *rows[0][1:]])
+    symbols = frozenset(c.strip() for c in rows[1][1:]) - {""}
+    return Names(names.at, names.written, names.currencies, symbols) if names.usable else None
