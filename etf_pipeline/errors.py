@@ -45,10 +45,10 @@ class ReasonCode(StrEnum):
     RESTATED = "restated", "the source restated the whole price level"
     REBUILT = "rebuilt", "rebuilt from the raw batches, as the file was damaged"
     ADJUSTMENT_DIFFERS = "adjustment_differs", "our adjusted close is not the source's"
+    DISTRIBUTION_WITHHELD = "distribution_withheld", "a distribution failed a rule and is left out"
     # data that may not be published
     MIXED_ORIGIN = "mixed_origin", "the history would mix sources or currencies"
     NO_USABLE_ROW = "no_usable_row", "no row passed the quality rules"
-    BAD_DISTRIBUTION = "bad_distribution", "a distribution is not below the price it was paid from"
     INVALID_HISTORY = "invalid_history", "dates or prices are not what a history may have"
     OTHER_LEVEL = "other_level", "the prices are on another level, which no split explains"
     OTHER_SECURITY = "other_security", "the symbol may mean another security now"

@@ -112,7 +112,7 @@ def yahoo_rows(rows: pd.DataFrame) -> pd.DataFrame:
             "capital_gains": "Capital Gains",
         }
     )
-    out["Adj Close"] = out["Close"]
+    out["Adj Close"] = rows.get("adj_close", rows["close"])
     return out.rename_axis("Date")
 
 

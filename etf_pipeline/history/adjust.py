@@ -19,8 +19,22 @@ def distributions(dividends: Floats, capital_gains: Floats) -> Floats:
         dividends: shape (n,), currency per unit, 0 where there is none.
         capital_gains: likewise, of the same dates.
     """
-    inside = capital_gains <= dividends
-    return np.where(inside, dividends, dividends + capital_gains)
+    return income(dividends, capital_gains) + capital_gains
+
+
+def income(dividends: Floats, capital_gains: Floats) -> Floats:
+    """The part of a source's dividends that is not capital gain; shape (n,), currency per unit.
+
+    Args:
+        dividends: as a source answers them, a gain of the same date inside.
+        capital_gains: likewise, of the same dates.
+    """
+    with np.errstate(invalid="ignore"):  # infinite ones are refused later
+        rest = dividends - capital_gains
+    inside = (capital_gains > 0) & (rest >= 0)
+    # What is left of equal amounts by rounding is nothing.
+    rest = np.where(rest > 1e-9 * np.abs(dividends), rest, 0.0)
+    return np.where(inside, rest, dividends)
 
 
 def adjusted_close(closes: pd.Series, paid: pd.Series) -> Floats:

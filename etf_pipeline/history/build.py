@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +12,19 @@ import pandas as pd
 import pyarrow as pa
 
 from etf_pipeline.errors import ReasonCode, RejectedDataError
-from etf_pipeline.history.adjust import adjusted_close, distributions
+from etf_pipeline.history.adjust import adjusted_close
 from etf_pipeline.history.basis import Basis
-from etf_pipeline.history.quality import FLAGGED, Finding, assess, quarantined_dates
+from etf_pipeline.history.distributions import judge
+from etf_pipeline.history.evidence import NOTHING_SAID, Evidence
+from etf_pipeline.history.quality import FLAGGED, WITHHELD, Finding, assess, quarantined_dates
 from etf_pipeline.model.rows import to_arrow
 from etf_pipeline.model.schemas import HISTORY, QUARANTINE
 
 # Raise when a rule changes, so that every history is assessed again at its next update.
 RULES_VERSION = 2
+
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -29,51 +35,61 @@ class Built:
         history: rows that may be used, with the schema of `HISTORY`.
         quarantine: every finding, with the row as it was published; the schema of `QUARANTINE`.
         quarantined: how many rows were held back.
-        adj_close_gap: largest relative difference of our adjusted close from the source's own;
-            None when there is nothing to compare with.
+        adj_close_gap: largest relative difference of our adjusted close from the source's own,
+            but for what findings explain; None when there is nothing to compare with.
+        withheld: ex-dates whose distribution is left out, ascending.
+        evidence: what the source said, to be kept beside the rows.
     """
 
     history: pa.Table
     quarantine: pa.Table
     quarantined: int
     adj_close_gap: float | None
+    withheld: tuple[dt.date, ...] = ()
+    evidence: Evidence = NOTHING_SAID
 
 
-def build(rows: pd.DataFrame, basis: Basis, source_adj: pd.Series | None = None) -> Built:
+def build(rows: pd.DataFrame, basis: Basis, evidence: Evidence = NOTHING_SAID) -> Built:
     """Assess, adjust and split `rows` into what may be used and what may not.
 
     Args:
         rows: every known row of the ticker, as `model.rows` has them.
         basis: what they are judged by.
-        source_adj: the source's own adjusted close by date, to compare with ours.
+        evidence: what the source said of its distributions besides.
 
     Raises:
-        RejectedDataError: nothing usable is left, or a distribution exceeds its price.
+        RejectedDataError: nothing usable is left.
     """
     findings = assess(rows, basis)
     dates, values = rows.index.to_numpy(), rows.to_numpy()
     held_back = np.isin(dates.astype("datetime64[D]"), quarantined_dates(findings))
-    clean = rows[~held_back] if held_back.any() else rows
-    if clean.empty:
+    if held_back.all():
         rules = sorted({f.rule for f in findings})
         raise RejectedDataError(
             f"no usable row is left of {len(rows)} ({', '.join(rules)})",
             code=ReasonCode.NO_USABLE_ROW,
         )
-    column = {name: i for i, name in enumerate(rows.columns)}
-    paid = distributions(values[:, column["dividends"]], values[:, column["capital_gains"]])
-    try:
-        adjusted = adjusted_close(clean["close"], pd.Series(paid, rows.index))
-    except ValueError as error:
-        raise RejectedDataError(str(error), code=ReasonCode.BAD_DISTRIBUTION) from None
-    kept = values[~held_back]
-    columns: dict[str, Any] = {name: kept[:, i] for name, i in column.items()}
-    columns |= {"adj_close": adjusted, "flag": _flags(clean.index, findings)}
+    clean = ~held_back
+    judged = judge(rows, clean, evidence, frozenset())
+    if judged.findings:
+        findings = sorted({*findings, *judged.findings}, key=lambda f: (f.date, f.rule))
+    closes = rows["close"].to_numpy()[clean]
+    paid = judged.dividends + judged.capital_gains
+    adjusted = adjusted_close(pd.Series(closes, rows.index[clean]), pd.Series(paid, rows.index))
+    columns: dict[str, Any] = {name: values[clean, i] for i, name in enumerate(rows.columns)}
+    columns |= {
+        "dividends": judged.dividends[clean],
+        "capital_gains": judged.capital_gains[clean],
+        "adj_close": adjusted,
+        "flag": _flags(rows.index[clean], findings),
+    }
     return Built(
-        to_arrow(dates[~held_back], columns, HISTORY.arrow),
+        to_arrow(dates[clean], columns, HISTORY.arrow),
         _quarantine_table(rows, findings),
         int(held_back.sum()),
-        _gap(clean.index, adjusted, source_adj),
+        _gap(dates, clean, adjusted / closes, judged.explained, evidence),
+        tuple(f.date.astype(object) for f in findings if f.severity == WITHHELD),
+        evidence,
     )
 
 
@@ -96,7 +112,7 @@ def _flags(index: pd.Index, findings: list[Finding]) -> npt.NDArray[np.object_]:
     flags = np.full(len(index), None, dtype=object)
     days = index.to_numpy().astype("datetime64[D]")
     for finding in findings:
-        if finding.severity == FLAGGED:
+        if finding.severity in (FLAGGED, WITHHELD):
             position = int(np.searchsorted(days, finding.date))
             if position < len(days) and days[position] == finding.date:
                 old = flags[position]
@@ -120,12 +136,29 @@ def _quarantine_table(rows: pd.DataFrame, findings: list[Finding]) -> pa.Table:
 
 
 def _gap(
-    index: pd.Index, adjusted: npt.NDArray[np.float64], source_adj: pd.Series | None
+    dates: npt.NDArray[np.datetime64], clean: Mask, ours: Floats, explained: Mask, said: Evidence
 ) -> float | None:
-    if source_adj is None:
+    """Largest relative difference of our adjusted close from the source's, from day to day.
+
+    Where an amount is not taken as it was published, the source's own factor is: that difference
+    has a finding of its own. The same holds where the close before an ex-date is held back.
+    """
+    if said.level is None:
         return None
-    theirs = source_adj.reindex(index).to_numpy(dtype="float64")
-    usable = np.isfinite(theirs) & (theirs > 0)
-    if not usable.any():
-        return None
-    return float(np.max(np.abs(adjusted[usable] / theirs[usable] - 1.0)))
+    days = dates.astype("datetime64[D]")
+    steps = np.ones(len(ours))  # of ours over theirs, at each row
+    steps[1:] = ours[:-1] / ours[1:]
+    known = np.zeros(len(ours), np.bool_)
+    before_held = np.r_[False, ~clean[:-1]]
+    # Of each row among the clean ones, or of the next of them.
+    place: npt.NDArray[np.intp] = np.cumsum(clean) - clean
+    odd: npt.NDArray[np.intp] = place[explained | before_held]
+    known[odd[odd < len(known)]] = True
+    steps[known] = 1.0
+    told = np.array(list(said.factors), dtype="datetime64[D]")
+    at: npt.NDArray[np.intp] = place[np.minimum(np.searchsorted(days, told), len(days) - 1)]
+    use = (told <= days[-1]) & (at > 0) & (at < len(ours))
+    use[use] &= ~known[at[use]]
+    np.divide.at(steps, at[use], np.array(list(said.factors.values()))[use])
+    relative = np.append(np.cumprod(steps[::-1])[::-1][1:], 1.0) / said.level
+    return float(np.max(np.abs(relative - 1.0)))

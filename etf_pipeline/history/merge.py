@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from etf_pipeline.errors import ReasonCode, RejectedDataError
+from etf_pipeline.history.adjust import income
 from etf_pipeline.history.restatement import check_restatement
 from etf_pipeline.model.outcomes import Remark, in_words
 from etf_pipeline.model.rows import framed
@@ -28,6 +29,7 @@ _STARTS_LATER = np.timedelta64(7, "D")
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 _CLOSE = VALUE_COLUMNS.index("close")
+_DIVIDENDS, _GAINS = VALUE_COLUMNS.index("dividends"), VALUE_COLUMNS.index("capital_gains")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,11 +104,13 @@ def tidy(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows worth merging: a price, or an event; sorted, with only `VALUE_COLUMNS`.
 
     A null day carries no information and is left out, so it can be asked for again. An event
-    that is NaN counts as none.
+    that is NaN counts as none. A dividend becomes income alone, without the gain inside it, so
+    this is for rows as a source answered them and never for rows that are known.
     """
     values = np.column_stack([rows[c].to_numpy(dtype="float64") for c in VALUE_COLUMNS])
     events = values[:, len(BAR_COLUMNS) :]
     events[np.isnan(events)] = 0.0
+    values[:, _DIVIDENDS] = income(values[:, _DIVIDENDS], values[:, _GAINS])
     keep = ~np.isnan(values[:, _CLOSE]) | (events != 0).any(axis=1)
     index = rows.index
     if not keep.all():

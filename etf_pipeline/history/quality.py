@@ -18,6 +18,7 @@ from etf_pipeline.model.schemas import EVENT_COLUMNS, VALUE_COLUMNS
 from etf_pipeline.model.spacing import bar_spacing
 
 QUARANTINED, FLAGGED, MISSING, PENDING = "quarantined", "flagged", "missing", "pending"
+WITHHELD = "withheld"  # a distribution is left out; the price stays
 _STALE_RUN = 5
 _RANGE_TOLERANCE = 1e-5
 _LONG_GAP = np.timedelta64(30, "D")

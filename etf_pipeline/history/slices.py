@@ -11,6 +11,7 @@ import pandas as pd
 from etf_pipeline.errors import MixedSourceError, ReasonCode, RejectedDataError
 from etf_pipeline.history.basis import Basis
 from etf_pipeline.history.build import Built, build
+from etf_pipeline.history.evidence import NOTHING_SAID, Evidence
 from etf_pipeline.history.identity import other_security, since
 from etf_pipeline.history.merge import Merge, merge_full, merge_window
 from etf_pipeline.model.outcomes import Remark
@@ -52,16 +53,21 @@ class Folded(Merge):
     """What slices, merged into rows, came to.
 
     Attributes:
+        evidence: what the source said besides.
         slices: those that were applied, oldest first.
         held: why no more were, see `fold`; None when all were.
     """
 
+    evidence: Evidence = NOTHING_SAID
     slices: tuple[BatchSlice, ...] = ()
     held: Remark | None = None
 
 
 def fold(
-    rows: pd.DataFrame, slices: Iterable[BatchSlice], listed_since: dt.date | None = None
+    rows: pd.DataFrame,
+    slices: Iterable[BatchSlice],
+    listed_since: dt.date | None = None,
+    said: Evidence = NOTHING_SAID,
 ) -> Folded:
     """Merge slices into rows, oldest first; the counts are totals over all of them.
 
@@ -73,6 +79,7 @@ def fold(
         rows: what is known already.
         slices: what came since.
         listed_since: rows before it are left out, and all later ones are one security's.
+        said: what is known already of what the source said besides.
     """
     added = revised = removed = 0
     notes: list[Remark] = []
@@ -97,6 +104,7 @@ def fold(
                 break
         applied.append(one)
         rows = merge.rows
+        said = said.and_then(new, one.dividend_notes, one.info.currency, one.info.full)
         added += merge.added
         revised += merge.revised
         removed += merge.removed
@@ -107,13 +115,17 @@ def fold(
         revised=revised,
         removed=removed,
         notes=tuple(notes),
+        evidence=said,
         slices=tuple(applied),
         held=held,
     )
 
 
 def build_from(
-    rows: pd.DataFrame, slices: Sequence[BatchSlice], basis: Basis
+    rows: pd.DataFrame,
+    slices: Sequence[BatchSlice],
+    basis: Basis,
+    said: Evidence = NOTHING_SAID,
 ) -> tuple[Folded, Built]:
     """Fold slices into rows and build the history of what that gives.
 
@@ -121,15 +133,15 @@ def build_from(
         rows: what is known already, as `model.rows` has them; may be empty.
         slices: what came since, oldest first.
         basis: what the rows are judged by.
+        said: what is known already of what the source said besides.
 
     Raises:
-        RejectedDataError: the first slice already holds the ticker, nothing usable is left, or a
-            distribution exceeds its price.
+        RejectedDataError: the first slice already holds the ticker, or nothing usable is left.
     """
-    merged = fold(rows, slices, basis.listed_since)
+    merged = fold(rows, slices, basis.listed_since, said)
     if merged.held is not None and merged.rows.empty:
         raise RejectedDataError(merged.held.text, code=merged.held.code)
-    return merged, build(merged.rows, basis, source_adjusted(merged.slices))
+    return merged, build(merged.rows, basis, merged.evidence)
 
 
 def check_origin(
@@ -154,10 +166,3 @@ def check_origin(
                 f"{ticker}: the history would mix {what} {' and '.join(sorted(values))};"
                 " use another data folder (--data-dir), or move the ticker's old files away"
             )
-
-
-def source_adjusted(slices: Sequence[BatchSlice]) -> pd.Series | None:
-    """The source's own adjusted close by date, when the newest slice is a whole history."""
-    if not slices or not slices[-1].info.full:
-        return None
-    return slices[-1].rows["adj_close_source"]

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from etf_pipeline.errors import ReasonCode, RejectedDataError
+from etf_pipeline.history.evidence import NOTHING_SAID, Evidence
 from etf_pipeline.history.identity import since
 from etf_pipeline.history.merge import (
     Comparison,
@@ -33,11 +34,13 @@ class KnownRows:
         rows: every row known, quarantined ones included, as `model.rows` has them.
         is_new: whether there is no history of it yet.
         damaged: whether its files need to be written again, whatever the answer says.
+        said: what the source has said of its distributions besides.
     """
 
     rows: pd.DataFrame
     is_new: bool
     damaged: bool = False
+    said: Evidence = NOTHING_SAID
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,8 @@ def judge(download: Download, known: KnownRows, final: dt.date) -> Verdict:
     if not request.full and (why := needs_full(known.rows, rows)) is not None:
         return Verdict(None, ask_whole=why)
     compared = (compare_full if request.full else compare_window)(known.rows, rows)
-    keep = rows if compared.changed or known.damaged else None
+    told = known.said.and_then(rows, download.dividend_notes, download.currency, request.full)
+    keep = rows if compared.changed or known.damaged or told.differs(known.said) else None
     return Verdict(_outcome(ticker, known.is_new, compared), keep)
 
 

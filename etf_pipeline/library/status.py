@@ -15,7 +15,10 @@ from etf_pipeline.store.reader import read_table
 
 
 def store_status(data_dir: Path) -> list[dict[str, Any]]:
-    """Per ticker: rows, range, source, quarantine, last outcome, and the problem, if any."""
+    """Per ticker: rows, range, source, quarantine, last outcome, and the problem, if any.
+
+    `distributions` says which are withheld, and how far our adjusted close is from the source's.
+    """
     layout = Layout(data_dir)
     last = _last_outcomes(layout)
     rows = []
@@ -30,6 +33,7 @@ def store_status(data_dir: Path) -> list[dict[str, Any]]:
                 "source": info.source,
                 "currency": info.currency,
                 "quarantined": _quarantined(layout, info.ticker),
+                "distributions": info.distributions,
                 "outcome": outcome.outcome if outcome else None,
                 "problem": info.error
                 or (outcome.reason if outcome is not None and not outcome.good else None),
@@ -44,6 +48,7 @@ def store_status(data_dir: Path) -> list[dict[str, Any]]:
                     "rows": 0,
                     "source": outcome.source,
                     "quarantined": 0,
+                    "distributions": None,
                     "outcome": outcome.outcome,
                     "problem": outcome.reason or outcome.outcome,
                 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -85,6 +85,39 @@ def in_words(remarks: Iterable[Remark]) -> str | None:
 def main_code(remarks: Sequence[Remark]) -> ReasonCode | None:
     """The code of the most important remark, which is the first."""
     return remarks[0].code if remarks else None
+
+
+def withheld_in_words(days: Sequence[dt.date], most: int = 3) -> str:
+    """How many distributions are left out, and the first dates of them."""
+    more = "" if len(days) <= most else f" and {len(days) - most} more"
+    named = ", ".join(str(day) for day in days[:most])
+    return f"{len(days)} distribution{'s' if len(days) > 1 else ''} withheld ({named}{more})"
+
+
+# Our adjusted close may be this far from the source's, relatively, before a check says so.
+ADJ_CLOSE_TOLERANCE = 1e-4
+
+
+def distributions_in_words(withheld: Sequence[dt.date], adj_close_gap: float | None) -> str | None:
+    """What is wrong with a ticker's distributions; None when nothing is known to be."""
+    return in_words(distribution_remarks(withheld, adj_close_gap))
+
+
+def distribution_remarks(
+    withheld: Sequence[dt.date], adj_close_gap: float | None
+) -> Iterator[Remark]:
+    """The same as remarks.
+
+    Args:
+        withheld: ex-dates whose distribution is left out.
+        adj_close_gap: how far our adjusted close is from the source's, relatively, but for what
+            findings explain; None when the source does not tell.
+    """
+    if withheld:
+        yield Remark(ReasonCode.DISTRIBUTION_WITHHELD, withheld_in_words(withheld))
+    if adj_close_gap is not None and adj_close_gap > ADJ_CLOSE_TOLERANCE:
+        text = f"adjusted close differs from the source's by up to {adj_close_gap:.2e}"
+        yield Remark(ReasonCode.ADJUSTMENT_DIFFERS, text)
 
 
 def rejected(subject: str, error: EtfError, source: str = "") -> Outcome:

@@ -88,9 +88,14 @@ _BAR = (
     Column("volume", _I, "units traded"),
 )
 _EVENTS = (
-    Column("dividends", _F, "distribution with this ex-date, currency per unit"),
+    Column("dividends", _F, "income with this ex-date, without gains, currency per unit"),
     Column("stock_splits", _F, "split ratio effective this session, 0 when none"),
-    Column("capital_gains", _F, "capital-gains distribution, currency per unit"),
+    Column("capital_gains", _F, "capital gain distributed besides, currency per unit"),
+)
+_ANSWERED = (
+    Column("dividends", _F, "distribution with this ex-date as answered, currency per unit"),
+    _EVENTS[1],
+    Column("capital_gains", _F, "capital gain as answered, on its own or in the dividend too"),
 )
 BAR_COLUMNS = tuple(c.name for c in _BAR)
 EVENT_COLUMNS = tuple(c.name for c in _EVENTS)
@@ -108,7 +113,7 @@ RAW = Table(
         _DATE,
         *_BAR,
         Column("adj_close_source", _F, "the source's own adjusted close, never used in metrics"),
-        *_EVENTS,
+        *_ANSWERED,
         Column(
             "dividend_note",
             _S,
@@ -145,8 +150,8 @@ QUARANTINE = Table(
         Column(
             "severity",
             _S,
-            "quarantined (row removed from history), flagged (row kept), missing (no row) or "
-            "pending (an event without a price)",
+            "quarantined (row removed from history), withheld (its distribution is left out), "
+            "flagged (row kept), missing (no row) or pending (an event without a price)",
             nullable=False,
         ),
         Column("evidence", _S, "the numbers behind the finding", nullable=False),

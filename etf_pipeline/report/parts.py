@@ -118,15 +118,18 @@ def quality_section(inputs: Inputs, tickers: list[str]) -> Section:
         counts = Counter(f["severity"] for f in found)
         rules = sorted({f["rule"] for f in found})
         if found:
-            kinds = ("quarantined", "flagged", "missing", "pending")
+            kinds = ("quarantined", "withheld", "flagged", "missing", "pending")
             rows.append([ticker, *(str(counts.get(k, 0)) for k in kinds), ", ".join(rules)])
     if not rows:
         return Section("Data quality", ["No finding on any of these ETFs."])
-    columns = ["ETF", "held back", "flagged", "missing", "pending", "rules"]
+    columns = ["ETF", "held back", "withheld", "flagged", "missing", "pending", "rules"]
     return Section(
         "Data quality",
-        ["Sessions held back by a rule take no part in any number of this page."],
-        tables=[Grid("Findings, in sessions", columns, rows, range(1, 5))],
+        [
+            "Sessions held back by a rule take no part in any number of this page, and "
+            "distributions that are withheld no part in any return."
+        ],
+        tables=[Grid("Findings, in sessions", columns, rows, range(1, 6))],
     )
 
 

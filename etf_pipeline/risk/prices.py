@@ -35,6 +35,7 @@ class PriceSeries:
     source: str
     currency: str | None
     exchange: str | None = None  # MIC; None for a user's own file
+    withheld: tuple[dt.date, ...] = ()  # ex-dates whose distribution is not in the prices
 
     @cached_property
     def periods_per_year(self) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from etf_pipeline.errors import InsufficientDataError
+from etf_pipeline.model.outcomes import withheld_in_words
 from etf_pipeline.model.schemas import CORRELATIONS, RISK_METRICS
 from etf_pipeline.risk.correlation import listwise
 from etf_pipeline.risk.metrics import Metrics, Relative, compute_metrics, relative_metrics
@@ -65,6 +66,10 @@ def metrics_row(
     n_excluded = int((part.excluded >= first).sum()) if years else len(series.excluded)
     if n_excluded:
         reasons.append(f"{n_excluded} quarantined sessions left out")
+    # The first price of a window is before any return of it.
+    withheld = [day for day in series.withheld if day > part.prices.index[0].date()]
+    if withheld:
+        reasons.append(withheld_in_words(withheld))
     names = set(RISK_METRICS.names)
     row = {k: v for k, v in vars(metrics).items() if k in names}
     row |= {k: v for k, v in vars(relative).items() if k in names and k != "n_obs"}

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import pandas as pd
 
 from etf_pipeline.errors import CorruptFileError, EtfError, ReasonCode, RejectedDataError
+from etf_pipeline.history.evidence import NOTHING_SAID
 from etf_pipeline.history.merge import compare_window
 from etf_pipeline.ingest.answers import KnownRows, judge, not_answered
 from etf_pipeline.ingest.planning import EarlierRun, Held, Terms, missing_is_final, plan
@@ -183,6 +184,7 @@ def _take(collection: _Collection, answer: Download) -> Outcome | None:
         empty_rows() if other else found.rows,
         found.info is None,
         found.torn or found.corrupt is not None,
+        NOTHING_SAID if other else found.said,
     )
     final = last_final_session(instrument.exchange, collection.now, collection.terms.delay)
     verdict = judge(answer, known, final)

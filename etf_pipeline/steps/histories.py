@@ -25,6 +25,7 @@ from etf_pipeline.model.outcomes import (
     OutcomeKind,
     Progress,
     Remark,
+    distribution_remarks,
     failed,
     in_words,
     main_code,
@@ -45,7 +46,7 @@ from etf_pipeline.store.histories import (
     read_known,
     read_slices,
 )
-from etf_pipeline.store.inventory import date_range
+from etf_pipeline.store.inventory import date_range, withheld_dates
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifests import read_manifest, write_manifest
 from etf_pipeline.store.reader import FileInfo, file_info
@@ -55,7 +56,6 @@ from etf_pipeline.store.writer import locked, sweep_temp_files
 
 log = logging.getLogger(__name__)
 ASSET = assets.PRICE_HISTORY
-_ADJ_CLOSE_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -181,9 +181,12 @@ def _update_one(update: _Update, instrument: Instrument) -> _Updated:
 
 def _unchanged(layout: Layout, ticker: str, info: FileInfo) -> Outcome:
     first, last = date_range(info.path)
+    notes = tuple(distribution_remarks(withheld_dates(info), info.meta.get("adj_close_gap")))
     return Outcome(
         ticker,
         OutcomeKind.UNCHANGED,
+        reason=in_words(notes),
+        reason_code=main_code(notes),
         first_date=first,
         last_date=last,
         content_hash=info.content_hash,
@@ -199,7 +202,7 @@ def _advance(
 ) -> _Updated:
     """History from what is known and the slices that came since."""
     _check_origin(instrument, known, slices)
-    merged, built = build_from(known.rows, slices, basis_of(instrument))
+    merged, built = build_from(known.rows, slices, basis_of(instrument), known.said)
     if merged.held is not None and not merged.slices:
         raise RejectedDataError(merged.held.text, code=merged.held.code)
     return _publish(layout, instrument, merged, built, is_new=False)
@@ -249,12 +252,9 @@ def _publish(
     """Publish the history that merged rows came to; the outcome tells what is new in it."""
     new = NewHistory.of(instrument, built, merged.slices)
     done = publish_history(layout, new)
-    notes = merged.notes
+    notes = (*merged.notes, *distribution_remarks(built.withheld, built.adj_close_gap))
     if merged.held is not None:
         notes = (merged.held, *notes)
-    if built.adj_close_gap is not None and built.adj_close_gap > _ADJ_CLOSE_TOLERANCE:
-        text = f"adjusted close differs from the source's by up to {built.adj_close_gap:.2e}"
-        notes = (*notes, Remark(ReasonCode.ADJUSTMENT_DIFFERS, text))
     changed = OutcomeKind.COLLECTED if is_new else OutcomeKind.UPDATED
     same = OutcomeKind.UNCHANGED if merged.held is None else OutcomeKind.REJECTED
     newest = merged.slices[-1].batch_id

@@ -13,8 +13,10 @@ from etf_pipeline.errors import EtfError
 from etf_pipeline.history.build import validate_history
 from etf_pipeline.history.quality import MISSING, QUARANTINED
 from etf_pipeline.model.instruments import Instrument
+from etf_pipeline.model.outcomes import distributions_in_words
 from etf_pipeline.model.schemas import HISTORY, QUARANTINE
 from etf_pipeline.steps.result import StepResult
+from etf_pipeline.store.inventory import withheld_dates
 from etf_pipeline.store.reader import file_info, read_table
 from etf_pipeline.store.store import Store
 
@@ -29,12 +31,14 @@ class Examined:
         error: why they cannot be used; None when they can.
         missing: sessions without a bar since the 30th newest row of the history.
         held_back: how many sessions are quarantined.
+        distributions: what is wrong with its distributions, in words; None when nothing is known.
     """
 
     ticker: str
     error: str | None = None
     missing: tuple[dt.date, ...] = ()
     held_back: int = 0
+    distributions: str | None = None
 
 
 def examine(
@@ -57,7 +61,8 @@ def examine(
 def _examined(store: Store, ticker: str, path: Path, validated: bool) -> Examined | None:
     """One ticker's; None when its history is not ours to judge."""
     try:
-        if not file_info(path).ours:
+        info = file_info(path)
+        if not info.ours:
             return None
         table = read_table(path, ["date"] if validated else None)
         if not validated:
@@ -70,4 +75,5 @@ def _examined(store: Store, ticker: str, path: Path, validated: bool) -> Examine
     dates = findings.column("date").to_numpy()
     recent = dates[(severity == MISSING) & (dates >= days[max(0, len(days) - _RECENT)])]
     held_back = len(np.unique(dates[severity == QUARANTINED]))
-    return Examined(ticker, None, tuple(recent.tolist()), held_back)
+    said = distributions_in_words(withheld_dates(info), info.meta.get("adj_close_gap"))
+    return Examined(ticker, None, tuple(recent.tolist()), held_back, said)

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from etf_pipeline.errors import CorruptFileError, ProofError, RejectedDataError
 from etf_pipeline.history.build import RULES_VERSION, Built, validate_history
+from etf_pipeline.history.evidence import NOTHING_SAID, Evidence
 from etf_pipeline.history.identity import since
 from etf_pipeline.history.merge import merge_window
-from etf_pipeline.history.quality import PENDING, QUARANTINED
+from etf_pipeline.history.quality import MISSING
 from etf_pipeline.history.slices import BatchSlice, build_from
 from etf_pipeline.model.file_names import decode_ticker
 from etf_pipeline.model.instruments import Instrument
@@ -43,14 +43,17 @@ from etf_pipeline.store.writer import publish
 class Known:
     """Rows known of a ticker, and where they came from.
 
-    `torn` says that history and quarantine were not published together (a kill between the two),
-    or that the rules have changed since; `corrupt` carries the error of an unreadable file.
+    `rows` are as their source answered them, whatever a rule has made of them since. `torn` says
+    that history and quarantine were not published together (a kill between the two), or that the
+    rules have changed since; `corrupt` carries the error of an unreadable file; `said` is what the
+    source told besides.
     """
 
     rows: pd.DataFrame
     info: FileInfo | None
     torn: bool = False
     corrupt: str | None = None
+    said: Evidence = NOTHING_SAID
 
 
 def read_known(layout: Layout, ticker: str) -> Known:
@@ -61,16 +64,17 @@ def read_known(layout: Layout, ticker: str) -> Known:
         if not info.ours:
             return Known(empty_rows(), info)
         rows = table_rows(read_table(path, ["date", *VALUE_COLUMNS]))
-        held = _read_held_back(layout, ticker, info)
+        published = _read_as_published(layout, ticker, info)
     except FileNotFoundError:
         return Known(empty_rows(), None)
     except CorruptFileError as error:
         return Known(empty_rows(), None, corrupt=str(error))
-    if held is None:
+    if published is None:
         return Known(rows, info, torn=True)
-    if len(held):
-        rows = pd.concat([rows, held[~held.index.isin(rows.index)]]).sort_index()
-    return Known(rows, info, torn=info.meta.get("rules") != RULES_VERSION)
+    others, said = published
+    if len(others):
+        rows = pd.concat([rows[~rows.index.isin(others.index)], others]).sort_index()
+    return Known(rows, info, info.meta.get("rules") != RULES_VERSION, said=said)
 
 
 def healthy(layout: Layout, instrument: Instrument) -> FileInfo | None:
@@ -93,20 +97,28 @@ def _text(day: dt.date | None) -> str | None:
     return None if day is None else day.isoformat()
 
 
-def _read_held_back(layout: Layout, ticker: str, info: FileInfo) -> pd.DataFrame | None:
-    """Rows in quarantine, None when the file is not the one the history was published with."""
+def _read_as_published(
+    layout: Layout, ticker: str, info: FileInfo
+) -> tuple[pd.DataFrame, Evidence] | None:
+    """Rows of findings, as they were before any rule, and what the source said besides.
+
+    None when the file is not the one the history was published with.
+    """
     path = layout.of(QUARANTINE, ticker)
     try:
-        if file_info(path).content_hash != info.meta.get("quarantine_hash"):
+        theirs = file_info(path)
+        if theirs.content_hash != info.meta.get("quarantine_hash"):
             return None
-        if info.meta.get("quarantined") == 0:
-            return empty_rows()
+        said = Evidence.from_json(theirs.meta.get("evidence", {}))
+        if info.meta.get("findings") == 0:
+            return empty_rows(), said
         table = read_table(path, ["date", "severity", *VALUE_COLUMNS])
     except (FileNotFoundError, CorruptFileError):
         return None
-    kept = pc.is_in(table.column("severity"), pa.array([QUARANTINED, PENDING]))
-    frame = table_rows(table.filter(kept))
-    return frame[~frame.index.duplicated()]
+    # Every other finding is about a row, whose values are there as they came.
+    frame = table_rows(table.filter(pc.not_equal(table.column("severity"), MISSING)))
+    there = frame.notna().any(axis=1).to_numpy() & ~frame.index.duplicated()
+    return frame[there], said
 
 
 def read_slices(
@@ -265,7 +277,7 @@ def publish_history(
         layout.of(QUARANTINE, new.ticker),
         QUARANTINE,
         built.quarantine,
-        origin,
+        origin | {"evidence": built.evidence.as_json()},
         digest=quarantine_hash,
     )
     path = layout.of(HISTORY, new.ticker)
@@ -278,6 +290,8 @@ def publish_history(
             "quarantine_hash": quarantine_hash,
             "quarantined": built.quarantined,
             "findings": built.quarantine.num_rows,
+            "withheld": [str(day) for day in built.withheld],
+            "adj_close_gap": built.adj_close_gap,
             "rules": RULES_VERSION,
         }
         | ({"listed_since": _text(new.listed_since)} if new.listed_since is not None else {}),

@@ -11,14 +11,19 @@ import pyarrow.parquet as pq
 
 from etf_pipeline.errors import CorruptFileError
 from etf_pipeline.model.file_names import decode_ticker
+from etf_pipeline.model.outcomes import distributions_in_words
 from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline.store.layout import Layout
-from etf_pipeline.store.reader import file_info
+from etf_pipeline.store.reader import FileInfo, file_info
 
 
 @dataclass(frozen=True)
 class HistoryInfo:
-    """One ticker's history as its footer describes it; `error` when it cannot be read."""
+    """One ticker's history as its footer describes it; `error` when it cannot be read.
+
+    `withheld` are ex-dates whose distribution is left out; `adj_close_gap` is how far our adjusted
+    close is from the source's, relatively, but for what findings explain.
+    """
 
     ticker: str
     path: Path
@@ -28,6 +33,13 @@ class HistoryInfo:
     source: str = "user"
     currency: str | None = None
     error: str | None = None
+    withheld: tuple[dt.date, ...] = ()
+    adj_close_gap: float | None = None
+
+    @property
+    def distributions(self) -> str | None:
+        """What is wrong with its distributions; None when nothing is known to be."""
+        return distributions_in_words(self.withheld, self.adj_close_gap)
 
 
 def available_tickers(layout: Layout) -> list[str]:
@@ -51,8 +63,21 @@ def describe(layout: Layout, ticker: str) -> HistoryInfo:
     except FileNotFoundError:
         return HistoryInfo(ticker, path, source="", error="no history")
     return HistoryInfo(
-        ticker, path, info.num_rows, first, last, info.source, info.meta.get("currency")
+        ticker,
+        path,
+        info.num_rows,
+        first,
+        last,
+        info.source,
+        info.meta.get("currency"),
+        withheld=withheld_dates(info),
+        adj_close_gap=info.meta.get("adj_close_gap"),
     )
+
+
+def withheld_dates(info: FileInfo) -> tuple[dt.date, ...]:
+    """Ex-dates whose distribution a history leaves out, as its footer names them."""
+    return tuple(dt.date.fromisoformat(day) for day in info.meta.get("withheld", ()))
 
 
 def date_range(path: Path) -> tuple[dt.date | None, dt.date | None]:

@@ -9,7 +9,7 @@ from etf_pipeline.errors import unknown_ticker
 from etf_pipeline.model.schemas import HISTORY, QUARANTINE
 from etf_pipeline.risk.prices import PriceSeries
 from etf_pipeline.store.cache import FileCache
-from etf_pipeline.store.inventory import available_tickers
+from etf_pipeline.store.inventory import available_tickers, withheld_dates
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.reader import read_adjusted, read_table
 
@@ -37,7 +37,9 @@ def load_prices(layout: Layout, ticker: str) -> PriceSeries:
         held = prices.index.to_numpy().astype("datetime64[D]")
         holes = np.setdiff1d(np.union1d(excluded, missing), held)
     currency, exchange = (info.meta.get(name) for name in ("currency", "exchange"))
-    return PriceSeries(ticker, prices, holes, excluded, info.source, currency, exchange)
+    return PriceSeries(
+        ticker, prices, holes, excluded, info.source, currency, exchange, withheld_dates(info)
+    )
 
 
 def cached_prices(layout: Layout, ticker: str, cache: FileCache) -> PriceSeries:

@@ -49,7 +49,10 @@ def after_holidays(mic):
 
 
 def rows_of(mic, last=LAST):
-    """Prices with a dividend of 0.4 % where a session is easily missed, adjusted as CRSP does."""
+    """Prices with a dividend where a session is easily missed, adjusted as CRSP does.
+
+    Of 0.3 to 0.5 %, so that no two that follow each other are one told twice.
+    """
     days = sessions_of(mic, FIRST, LAST)
     closes = walk(len(days), seed=EXCHANGES.index(mic), start=LEVEL.get(mic, 100.0))
     paid = np.zeros(len(days))
@@ -57,7 +60,7 @@ def rows_of(mic, last=LAST):
     at = np.isin(days, np.concatenate([np.asarray(s, "datetime64[D]") for s in special]))
     at[0] = False
     before = np.r_[closes[0], closes[:-1]]
-    paid[at] = np.round(0.004 * before[at], 4)
+    paid[at] = np.round(np.resize([0.003, 0.004, 0.005], at.sum()) * before[at], 4)
     closes[at] -= paid[at]
     rows = bars(days, closes, dividends=paid)[days <= np.datetime64(last)]
     factors = 1 - rows["dividends"] / rows["close"].shift(1).bfill()

@@ -143,7 +143,8 @@ def test_folding_slices_is_the_same_as_merging_one_after_another(rows, parts):
     for i, part in enumerate([slice(0, 20), *parts]):
         info = SliceInfo("VAS", "VAS.AX", "XASX", "AUD", i == 0, 0)
         batch_id = new_batch_id(start + dt.timedelta(seconds=i), f"run-{i}")
-        found.append(BatchSlice(info, batch_id, "yahoo", rows[part]))
+        answer = rows[part].assign(adj_close_source=rows["close"])
+        found.append(BatchSlice(info, batch_id, "yahoo", answer))
         known = (merge_full if i == 0 else merge_window)(known, rows[part]).rows
     assert fold(empty_rows(), found).rows.equals(known)
     assert [s.batch_id for s in found] == sorted(s.batch_id for s in found)

@@ -8,6 +8,7 @@ import pytest
 from etf_pipeline.errors import ReasonCode, RejectedDataError
 from etf_pipeline.history.basis import Basis
 from etf_pipeline.history.build import build, validate_history
+from etf_pipeline.history.evidence import NOTHING_SAID
 from etf_pipeline.model.calendars import sessions
 from etf_pipeline.model.schemas import HISTORY, QUARANTINE, VALUE_COLUMNS
 from etf_pipeline_tests.support import asx_days, bars, walk
@@ -22,6 +23,11 @@ def changed(position, **columns):
     for name, value in columns.items():
         rows.iloc[position, rows.columns.get_loc(name)] = value
     return rows
+
+
+def said(theirs, rows=ROWS):
+    """What a source says whose adjusted close is `theirs`."""
+    return NOTHING_SAID.and_then(rows.assign(adj_close_source=theirs), {}, "AUD", True)
 
 
 def by_day(table):
@@ -92,9 +98,11 @@ def test_the_gap_to_the_sources_own_adjustment_is_the_greatest():
     theirs.iloc[3] *= 1.01
     theirs.iloc[4] = np.nan
     theirs.iloc[5] = 0.0
-    built = build(ROWS, BASIS, theirs)
+    built = build(ROWS, BASIS, said(theirs))
     assert built.adj_close_gap == pytest.approx(1 - 1 / 1.01)
-    assert build(ROWS, BASIS, theirs * np.nan).adj_close_gap is None
+    assert build(ROWS, BASIS, said(theirs * np.nan)).adj_close_gap is None
+    assert build(ROWS, BASIS, said(ROWS["close"] / 2)).adj_close_gap == pytest.approx(1.0)
+    assert build(ROWS, BASIS, said(ROWS["close"])).adj_close_gap == 0.0
 
 
 @pytest.mark.parametrize("n", [1, 5])
@@ -107,10 +115,16 @@ def test_nothing_usable_names_the_rules(n):
         assert word in str(caught.value)
 
 
-def test_a_distribution_above_the_price_is_refused():
-    with pytest.raises(RejectedDataError, match="distribution 1000 of") as caught:
-        build(changed(60, dividends=1000.0), BASIS)
-    assert caught.value.code is ReasonCode.BAD_DISTRIBUTION
+def test_a_distribution_above_the_price_is_withheld_alone():
+    built = build(changed(60, dividends=1000.0), BASIS)
+    day = DAYS[60].astype(object)
+    assert built.history.column("adj_close").to_pylist() == ROWS["close"].tolist()
+    row, held = by_day(built.history)[day], by_day(built.quarantine)[day]
+    assert (row["dividends"], row["flag"]) == (0.0, "distribution_above_price")
+    assert row["close"] == ROWS["close"].iloc[60]
+    assert (held["severity"], held["dividends"]) == ("withheld", 1000.0)
+    assert held["evidence"].startswith("1000 is not below the close")
+    assert (built.withheld, built.quarantined) == ((day,), 0)
 
 
 def history(days, close):

@@ -1,6 +1,7 @@
 """The asset checks, each on real files that are right and on real files that are wrong."""
 
 import datetime as dt
+import json
 from dataclasses import replace
 
 import dagster as dg
@@ -218,6 +219,7 @@ def test_whole_histories_pass(histories):
         "histories_valid": (True, ERROR),
         "histories_complete": (True, WARN),
         "nothing_quarantined": (True, WARN),
+        "distributions_agree": (True, WARN),
     }
 
 
@@ -256,6 +258,21 @@ def test_histories_complete_tells_failed_tickers_and_recent_gaps(histories):
 def test_nothing_quarantined_counts_sessions(histories):
     found = {r.check_name: r for r in history_results([Examined("VAS", held_back=3)], [])}
     assert problems(found["nothing_quarantined"]) == {"VAS": 3}
+
+
+def test_distributions_agree_tells_the_withheld_and_the_gap(histories):
+    """From the footer, so that it holds until the history is another."""
+    store, instruments, result = histories
+    path = store.layout.of(HISTORY, "VGS")
+    table, meta = read_table(path), dict(pq.read_schema(path).metadata)
+    (key,) = (k for k, v in meta.items() if b"content_hash" in v)
+    for gap, words in ((2e-4, "differs from the source's by up to 2.00e-04"), (0.99e-4, None)):
+        footer = json.loads(meta[key]) | {"withheld": ["2023-07-03"], "adj_close_gap": gap}
+        pq.write_table(table.replace_schema_metadata({key: json.dumps(footer)}), path)
+        found = judged((store, instruments, result))["distributions_agree"]
+        assert (found.passed, found.severity) == (False, WARN)
+        said = "VGS: 1 distribution withheld (2023-07-03)"
+        assert found.description == (said if words is None else f"{said}; adjusted close {words}")
 
 
 def test_every_check_of_the_definitions_is_tested_here():

@@ -114,12 +114,16 @@ def test_portfolios_tell_weights_or_why_not(console):
 
 def test_status_names_problems_below_the_table(console):
     row = {"source": "yahoo", "outcome": "updated", "rows": 5, "first": DAY, "last": DAY}
+    row |= {"problem": None, "distributions": None}
     rows = [
-        row | {"ticker": "VAS", "quarantined": 1, "problem": None},
+        row | {"ticker": "VAS", "quarantined": 1},
         row | {"ticker": "VGS", "quarantined": 0, "problem": "damaged", "outcome": None},
+        row | {"ticker": "VTS", "quarantined": 0, "distributions": "1 distribution withheld"},
     ]
     show_status(console, rows)
     found = lines(console)
+    assert found.pop() == "  VTS: 1 distribution withheld"
+    del found[-2]
     assert found[-3].split() == ["VAS", "yahoo", "updated", "5", "2025-11-12", "2025-11-12", "1"]
     assert found[-2].split() == ["VGS", "yahoo", "5", "2025-11-12", "2025-11-12", "0"]
     assert found[-1] == "  VGS: damaged"

@@ -11,7 +11,6 @@ from etf_pipeline.history.slices import (
     build_from,
     check_origin,
     fold,
-    source_adjusted,
 )
 from etf_pipeline.model.rows import empty_rows
 from etf_pipeline_tests.support import asx_days, bars, walk
@@ -37,6 +36,8 @@ def test_a_history_is_built_of_all_rows_and_compared_with_the_newest_whole_answe
     assert (merged.added, built.history.num_rows) == (20, 60)
     assert built.adj_close_gap == pytest.approx(1.0)  # theirs is half of ours
     assert build_from(ROWS[:40], [part(ROWS[30:])], basis)[1].adj_close_gap is None
+    again = build_from(ROWS, [part(ROWS[30:])], basis, built.evidence)[1]
+    assert again.adj_close_gap == pytest.approx(1.0)  # a later window does not hide it
 
 
 def test_counts_are_totals():
@@ -91,10 +92,3 @@ def test_one_origin_is_fine():
     check_origin("VAS", [part(ROWS), part(ROWS)], "yahoo", "AUD")
     check_origin("VAS", [part(ROWS)], None, None)
     check_origin("VAS", [], None, None)
-
-
-def test_the_sources_own_adjustment_is_that_of_the_newest_whole_history():
-    assert source_adjusted([]) is None
-    assert source_adjusted([part(ROWS, True), part(ROWS[-5:])]) is None
-    found = source_adjusted([part(ROWS[:5]), part(ROWS, True)])
-    assert found.tolist() == (ROWS["close"] / 2).tolist()

@@ -25,4 +25,4 @@ def show_status(console: Console, rows: Sequence[dict[str, Any]]) -> None:
             str(r["quarantined"]),
         )
     console.print(table)
-    show_notes(console, {r["ticker"]: r["problem"] for r in rows})
+    show_notes(console, {r["ticker"]: r["problem"] or r["distributions"] for r in rows})

@@ -98,7 +98,7 @@ class YahooSource:
             started = time.monotonic()
             tries += 1
             try:
-                frame, meta = self._ask(request)
+                frame, meta, ticker = self._ask(request)
             except Exception as error:  # every failure of one ticker is that ticker's answer
                 code, reason = _classify(error)
                 if code is ReasonCode.SYMBOL_MISSING:
@@ -111,11 +111,11 @@ class YahooSource:
                     self._backoff.pause(attempt, self._deadline)
             else:
                 self._backoff.answered()
-                return understood(request, frame, meta)
+                return understood(request, frame, meta, ticker)
         text = f"{reason} (tried {tries} times)" if tries else reason
         return FetchFailure(request, FailureKind.TRANSIENT, code, text)
 
-    def _ask(self, request: Request) -> tuple[pd.DataFrame, Mapping[str, Any]]:
+    def _ask(self, request: Request) -> tuple[pd.DataFrame, Mapping[str, Any], Ticker]:
         """What yfinance says. Whatever it raises is about the answer, mangled as that may be."""
         import yfinance
 
@@ -139,7 +139,7 @@ class YahooSource:
         if not isinstance(frame.index, pd.DatetimeIndex) or not isinstance(meta, Mapping):
             raise ValueError("no dates, or no word on what the prices are")
         named = [c for c in _YAHOO_NAMES.values() if c in frame]
-        return frame.assign(**{c: frame[c].astype("float64") for c in named}), meta
+        return frame.assign(**{c: frame[c].astype("float64") for c in named}), meta, ticker
 
 
 def day_begins(day: dt.date, zone: str) -> dt.datetime:
@@ -149,16 +149,18 @@ def day_begins(day: dt.date, zone: str) -> dt.datetime:
 
 
 def understood(
-    request: Request, frame: pd.DataFrame, meta: Mapping[str, Any]
+    request: Request, frame: pd.DataFrame, meta: Mapping[str, Any], ticker: Ticker | None = None
 ) -> Download | FetchFailure:
     """Yfinance's answer as ours. A fault in here is our own, so it is not tried again."""
     try:
+        currency = str(meta.get("currency"))
         return Download(
             request,
             _normalised(frame),
             symbol=str(meta.get("symbol")),
-            currency=str(meta.get("currency")),
+            currency=currency,
             granularity=str(meta.get("dataGranularity")),
+            dividend_notes=foreign_dividends(ticker, currency) if ticker is not None else {},
         )
     except Exception as error:
         log.exception("%s: reading Yahoo's answer failed", request.instrument.symbol)
@@ -180,10 +182,28 @@ def _normalised(frame: pd.DataFrame) -> pd.DataFrame:
     return rows if rows.index.is_monotonic_increasing else rows.sort_index()
 
 
+def foreign_dividends(ticker: Ticker, currency: str) -> dict[dt.date, str]:
+    """By session date, the currency of the dividends that are not in the prices' own.
+
+    Yahoo names it per dividend. Yfinance leaves it out of the frame, as its repair is off; the
+    answer as it read it is the other private attribute of yfinance that is used here.
+
+    Args:
+        ticker: whose history has been asked for.
+        currency: of its prices.
+    """
+    told = ticker._price_history._dividends
+    if "currency" not in getattr(told, "columns", ()):  # a plain series: Yahoo named none
+        return {}
+    days = session_dates(pd.DatetimeIndex(told.index)).date
+    named = zip(days, told["currency"], strict=True)
+    return {d: c for d, c in named if isinstance(c, str) and c and c != currency}
+
+
 def tell_zone(ticker: Ticker, zone: str) -> None:
     """Tell yfinance the exchange's time zone; otherwise it asks Yahoo for it first, every time.
 
-    There is no public way to say it: the one private attribute of yfinance that is used here.
+    There is no public way to say it: a private attribute of yfinance, one of two used here.
 
     Args:
         ticker: not asked for anything yet.

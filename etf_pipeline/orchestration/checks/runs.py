@@ -34,8 +34,14 @@ NOTHING_QUARANTINED = Check(
     assets.PRICE_HISTORY,
     "No row is held back by a quality rule.",
 )
+DISTRIBUTIONS_AGREE = Check(
+    "distributions_agree",
+    assets.PRICE_HISTORY,
+    "No distribution is withheld, and our adjusted close is the source's within 0.01 %.",
+)
+_ON_HISTORIES = (HISTORIES_VALID, HISTORIES_COMPLETE, NOTHING_QUARANTINED, DISTRIBUTIONS_AGREE)
 DOWNLOAD_CHECKS = [ANSWERED.spec]
-HISTORY_CHECKS = [c.spec for c in (HISTORIES_VALID, HISTORIES_COMPLETE, NOTHING_QUARANTINED)]
+HISTORY_CHECKS = [c.spec for c in _ON_HISTORIES]
 
 
 def download_results(result: StepResult) -> list[dg.AssetCheckResult]:
@@ -55,6 +61,7 @@ def history_results(
         HISTORIES_VALID.result({f.ticker: f.error for f in files if f.error is not None}),
         HISTORIES_COMPLETE.result(failed | gaps),
         NOTHING_QUARANTINED.result({f.ticker: f.held_back for f in files if f.held_back}),
+        DISTRIBUTIONS_AGREE.result({f.ticker: f.distributions for f in files if f.distributions}),
     ]
 
 

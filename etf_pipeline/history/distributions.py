@@ -1,0 +1,362 @@
+"""Rules on distributions: which amounts may be used, each doubt with its evidence. Pure.
+
+What an amount is held against: the fall of the price on its ex-date, the ticker's other
+distributions in proportion to their prices, what the source itself took off its adjusted close, the
+splits near it, and its own currency. Real distributions vary tenfold and more from quarter to
+quarter, so size alone never convicts one; and where prices are too noisy to tell, it is kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from etf_pipeline.history.evidence import Evidence
+from etf_pipeline.history.payments import Payments, payments_of
+from etf_pipeline.history.quality import FLAGGED, WITHHELD, Finding
+from etf_pipeline.model.schemas import VALUE_COLUMNS
+
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+IMPLIED = "implied"
+# Rules of what is impossible, whatever anybody declares.
+NEVER = frozenset({"negative_distribution", "distribution_above_price"})
+
+# How many units of the one make a unit of the other.
+_MINOR = {("GBp", "GBP"): 100.0, ("ZAc", "ZAR"): 100.0, ("ILA", "ILS"): 100.0}
+_UNITS = _MINOR | {(b, a): 1.0 / f for (a, b), f in _MINOR.items()}
+
+# Natural logarithms of how much likelier the price's course is without the amount than with it.
+_CERTAIN = 18.0
+_LIKELY = 4.0
+_SLIGHT = 0.5
+_SEEN = -4.0  # the price fell as it should: the amount is real
+_FAR = 20.0  # times the scale
+_ALIKE = 1.8
+_SAME_FACTOR = 0.03
+_NEARLY = 0.15  # the same, on the next session
+_EXACTLY = 1e-6
+_SOON = 5  # sessions
+
+
+@dataclass
+class Judged:
+    """What may be used of a ticker's distributions, by row.
+
+    Attributes:
+        dividends: income per unit, shape (n,).
+        capital_gains: per unit, shape (n,).
+        findings: why amounts are not what was published.
+        explained: where a difference from the source's adjusted close is accounted for.
+    """
+
+    dividends: Floats
+    capital_gains: Floats
+    findings: list[Finding] = field(default_factory=list)
+    explained: Mask = field(default_factory=lambda: np.zeros(0, np.bool_))
+
+
+def judge(
+    rows: pd.DataFrame, clean: Mask, evidence: Evidence, settled: frozenset[np.datetime64]
+) -> Judged:
+    """Judge every distribution of a ticker.
+
+    Args:
+        rows: every known row, as `model.rows` has them; income and gains do not overlap.
+        clean: which rows have a price that may be used, shape (n,).
+        evidence: what the source said besides.
+        settled: dates whose amounts somebody has declared right; only what is impossible is still
+            refused there.
+
+    Returns:
+        Amounts that count, and a finding for each that does not or is not as published.
+    """
+    values = rows.to_numpy()
+    income = values[:, VALUE_COLUMNS.index("dividends")].copy()
+    gains = values[:, VALUE_COLUMNS.index("capital_gains")].copy()
+    judged = Judged(income, gains, explained=np.zeros(len(rows), np.bool_))
+    if not (np.any(income != 0) or np.any(gains != 0)):
+        return judged
+    court = _Court(rows, clean, evidence, settled, judged)
+    for rule in (_units, _impossible, _apart, _bases, _twice, _out_of_scale, _pooled, _too_small):
+        rule(court)
+    return judged
+
+
+class _Court:
+    """One ticker's distributions while they are judged."""
+
+    def __init__(
+        self,
+        rows: pd.DataFrame,
+        clean: Mask,
+        evidence: Evidence,
+        settled: frozenset[np.datetime64],
+        judged: Judged,
+    ) -> None:
+        self.days = rows.index.to_numpy().astype("datetime64[D]")
+        self.close = rows["close"].to_numpy()
+        self.splits = rows["stock_splits"].to_numpy()
+        self.clean, self.evidence, self.settled, self.judged = clean, evidence, settled, judged
+        self._payments: Payments | None = None
+
+    @property
+    def paid(self) -> Payments:
+        """The amounts that still count, against prices."""
+        if self._payments is None:
+            total = self.judged.dividends + self.judged.capital_gains
+            self._payments = payments_of(
+                self.days, self.close, total, self.clean, self.evidence.factors
+            )
+        return self._payments
+
+    def withhold(self, row: int, rule: str, text: str) -> None:
+        """Leave an amount out."""
+        if self.days[row] in self.settled and rule not in NEVER:
+            return
+        self._change(row, 0.0, 0.0, Finding(self.days[row], rule, WITHHELD, text))
+
+    def restate(self, row: int, factor: float, rule: str, text: str) -> None:
+        """Take an amount times a factor, which the evidence names."""
+        if self.days[row] not in self.settled:
+            finding = Finding(self.days[row], rule, FLAGGED, text)
+            self.replace(
+                row,
+                self.judged.dividends[row] * factor,
+                self.judged.capital_gains[row] * factor,
+                finding,
+            )
+
+    def replace(self, row: int, income: float, gain: float, finding: Finding) -> None:
+        """Take other amounts, for which the evidence is in the finding."""
+        if self.days[row] not in self.settled:
+            self._change(row, income, gain, finding)
+
+    def _change(self, row: int, income: float, gain: float, finding: Finding) -> None:
+        self.judged.dividends[row], self.judged.capital_gains[row] = income, gain
+        self.judged.explained[row] = True
+        self.judged.findings.append(finding)
+        self._payments = None
+
+    def flag(self, row: int, rule: str, text: str) -> None:
+        """Say something of an amount that counts."""
+        self.judged.findings.append(Finding(self.days[row], rule, FLAGGED, text))
+
+
+def _units(court: _Court) -> None:
+    """Amounts in another currency are not taken; pence and pounds are turned into each other."""
+    own = court.evidence.currency
+    for day, note in court.evidence.notes.items():
+        row = int(np.searchsorted(court.days, np.datetime64(day)))
+        there = row < len(court.days) and court.days[row] == np.datetime64(day)
+        amount = _total(court, row) if there else 0.0
+        if amount == 0 or note == own:
+            continue
+        if note == IMPLIED:
+            text = f"{amount:g} is implied by the ratio of the source's adjusted close"
+            court.flag(row, "implied_distribution", text)
+        elif (factor := _UNITS.get((own or "", note))) is not None:
+            text = f"{amount:g} is in {note}, prices are in {own}: taken as {amount * factor:g}"
+            court.restate(row, factor, "dividend_unit", text)
+        else:
+            text = f"{amount:g} is in {note}, prices are in {own}: not taken as {own}"
+            court.withhold(row, "dividend_currency", text)
+
+
+def _impossible(court: _Court) -> None:
+    total = court.judged.dividends + court.judged.capital_gains
+    odd = ~np.isfinite(total) | (court.judged.dividends < 0) | (court.judged.capital_gains < 0)
+    for row in np.flatnonzero(odd):
+        text = (
+            f"dividend {court.judged.dividends[row]:g}, "
+            f"capital gain {court.judged.capital_gains[row]:g}"
+        )
+        court.withhold(int(row), "negative_distribution", text)
+    paid = court.paid
+    for k in np.flatnonzero(paid.amount >= paid.before):
+        text = f"{paid.amount[k]:g} is not below the close {paid.before[k]:g} before it"
+        court.withhold(int(paid.row[k]), "distribution_above_price", text)
+
+
+def _apart(court: _Court) -> None:
+    """Whether a gain is part of the dividend or comes on top of it, where the source tells."""
+    paid = court.paid
+    for k in np.flatnonzero(court.judged.capital_gains[paid.row] > 0):
+        row = int(paid.row[k])
+        income, gain = court.judged.dividends[row], court.judged.capital_gains[row]
+        theirs = paid.theirs[k]
+        if _near(theirs, income + gain) or not np.isfinite(theirs):
+            continue
+        if _near(theirs, income + 2 * gain) and income + 2 * gain < paid.before[k]:
+            text = (
+                f"gain {gain:g} is not part of the dividend {income + gain:g}: the source took "
+                f"{theirs:.6g} off its adjusted close"
+            )
+            finding = Finding(court.days[row], "capital_gain_apart", FLAGGED, text)
+            court.replace(row, income + gain, gain, finding)
+        elif income > 0 and _near(theirs, gain):
+            text = (
+                f"dividend {income:g} is part of the gain {gain:g}: the source took "
+                f"{theirs:.6g} off its adjusted close"
+            )
+            finding = Finding(court.days[row], "capital_gain_overlap", FLAGGED, text)
+            court.replace(row, 0.0, gain, finding)
+
+
+def _bases(court: _Court) -> None:
+    """Amounts on the basis of before a split, which no longer is that of the prices."""
+    at = np.flatnonzero((court.splits > 0) & (court.splits != 1.0))
+    if len(at) == 0:
+        return
+    paid = court.paid
+    for k in range(len(paid.row)):
+        row = int(paid.row[k])
+        near = [i for i in at if abs(i - row) <= 1]
+        found = [court.splits[i] for i in near if _is_older(paid, k, court.splits[i])]
+        if found:
+            split, amount = float(found[0]), paid.amount[k]
+            text = (
+                f"{amount:g} beside a split of {split:g} is {100 * paid.shares[k]:.3g} % of the "
+                f"price where {100 * paid.scales[k]:.3g} % is usual: {amount / split:g} on the "
+                "basis of after it"
+            )
+            court.restate(row, 1.0 / split, "distribution_basis", text)
+        else:
+            _before_a_split(court, paid, k, at[at > row])
+
+
+def _is_older(paid: Payments, k: int, split: float) -> bool:
+    """Whether an amount beside a split fits the others only when divided by it."""
+    off = _times(paid.shares[k], paid.scales[k])
+    fits = _times(paid.shares[k] / split, paid.scales[k])
+    return bool(fits < _ALIKE and off > max(2.0, 1.5 * fits) and paid.doubt(k) > _SEEN)
+
+
+def _before_a_split(court: _Court, paid: Payments, k: int, splits: npt.NDArray[np.intp]) -> None:
+    """An amount that the source's adjusted close and the later yields have over the later split."""
+    if len(splits) == 0:
+        return
+    ratio, after = float(np.prod(court.splits[splits])), paid.scale_since(int(splits[-1]))
+    amount, share = paid.amount[k], paid.shares[k]
+    if ratio == 1.0 or after is None or not _near(paid.theirs[k], amount / ratio):
+        return
+    if _times(share / ratio, after) < _times(share, after):
+        text = (
+            f"{amount:g}: the source took {paid.theirs[k]:.6g} off its adjusted close, which is "
+            f"{amount:g} over the split of {ratio:g} since, as the yields after it say "
+            f"({100 * after:.3g} %)"
+        )
+        court.restate(int(paid.row[k]), 1.0 / ratio, "distribution_basis", text)
+
+
+def _twice(court: _Court) -> None:
+    """The same amount within a few sessions, or nearly on the next, with one fall at most."""
+    paid = court.paid
+    usual = paid.usual_gap()
+    k = 1
+    while k < len(court.paid.row):
+        paid = court.paid
+        one, two = k - 1, k
+        apart = int(paid.position[two] - paid.position[one])
+        limit = _NEARLY if apart == 1 else _EXACTLY
+        same = abs(paid.amount[two] / paid.amount[one] - 1.0) <= limit
+        k += 1
+        if not same or not 0 < apart <= _SOON or (usual is not None and apart * 3 > usual):
+            continue
+        doubts = paid.doubt(one), paid.doubt(two)
+        if max(doubts) < _SEEN:
+            continue
+        # Which of both is the copy shows only where prices are quiet; else the later one is.
+        out = one if doubts[0] > doubts[1] + _LIKELY else two
+        kept = one + two - out
+        text = (
+            f"{paid.amount[out]:g} repeats {paid.amount[kept]:g} of "
+            f"{court.days[paid.row[kept]]}, {apart} sessions apart; "
+            f"the price moved by {100 * paid.move[out]:.3g} %"
+        )
+        court.withhold(int(paid.row[out]), "distribution_twice", text)
+        k = max(1, k - 1)
+
+
+def _out_of_scale(court: _Court) -> None:
+    """Amounts that the price did not fall for, though it should have shown."""
+    paid = court.paid
+    for k in paid.unseen():
+        doubt = paid.doubt(k)
+        if doubt <= _SLIGHT or paid.seen_nearby(k):
+            continue
+        scale, largest, share = paid.scales[k], paid.largest(k), paid.shares[k]
+        far = share > _FAR * scale  # never, where there is no scale
+        limit = _CERTAIN
+        if far and share > 4 * largest:
+            limit = _SLIGHT if share > _FAR * largest else _LIKELY
+        if doubt > limit:
+            text = (
+                f"{paid.amount[k]:g} is {100 * share:.3g} % of the close {paid.before[k]:g}, which "
+                f"moved by {100 * paid.move[k]:.3g} % (usually {100 * paid.noise[k]:.2g} %)"
+            )
+            text += f"; usual distributions are {100 * scale:.3g} %" if scale > 0 else ""
+            rule = "distribution_scale" if far else "distribution_without_fall"
+            court.withhold(int(paid.row[k]), rule, text)
+
+
+def _pooled(court: _Court) -> None:
+    """Many amounts at once that prices do not fall for: another unit throughout."""
+    paid = court.paid
+    share = paid.shares
+    visible = np.flatnonzero((share > 1.5 * paid.noise) & np.isfinite(paid.noise))
+    if len(visible) < 3:
+        return
+    weight = 1.0 / paid.noise[visible] ** 2
+    power = float(np.sum(weight * share[visible] ** 2))
+    fell = float(np.sum(-weight * share[visible] * paid.move[visible])) / power
+    if fell > 0.3 or (0.6 - fell) * np.sqrt(power) < 5.0:
+        return
+    for k in visible:
+        if paid.doubt(k) > _SEEN:
+            text = (
+                f"{paid.amount[k]:g} is {100 * share[k]:.3g} % of the close {paid.before[k]:g}; "
+                f"on {len(visible)} ex-dates prices fell by {fell:.2g} of the amounts only"
+            )
+            court.withhold(int(paid.row[k]), "distribution_scale", text)
+
+
+def _too_small(court: _Court) -> None:
+    """A hundredth of what is usual, if the source's adjusted close or the price says so."""
+    paid = court.paid
+    share, scales = paid.shares, paid.scales
+    low = (share * _FAR < scales) & (100 * share > 0.25 * scales) & (100 * share < 4 * scales)
+    for k in np.flatnonzero(low):
+        scale = scales[k]
+        times = 100 * paid.amount[k]
+        told = _near(paid.theirs[k], times)
+        odds = ((paid.move[k] + share[k]) ** 2 - (paid.move[k] + 100 * share[k]) ** 2) / (
+            2 * paid.noise[k] ** 2
+        )
+        if told or odds > _LIKELY:
+            why = (
+                f"the source took {paid.theirs[k]:.6g} off its adjusted close"
+                if told
+                else f"the price fell by {-100 * paid.move[k]:.3g} %"
+            )
+            text = (
+                f"{paid.amount[k]:g} is {100 * share[k]:.3g} % of the price where "
+                f"{100 * scale:.3g} % is usual, and {why}: perhaps {times:g}"
+            )
+            court.withhold(int(paid.row[k]), "distribution_scale", text)
+
+
+def _total(court: _Court, row: int) -> float:
+    return float(court.judged.dividends[row] + court.judged.capital_gains[row])
+
+
+def _near(theirs: float, amount: float) -> bool:
+    return bool(np.isfinite(theirs) and abs(theirs - amount) <= _SAME_FACTOR * amount)
+
+
+def _times(share: float, scale: float) -> float:
+    """How many times two shares are apart, either way."""
+    return float(np.exp(abs(np.log(share / scale))))

@@ -1,0 +1,170 @@
+"""Distributions against the prices that they were paid from: shares, falls and noise. Pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+Days = npt.NDArray[np.datetime64]
+_AROUND = 60  # sessions on each side that tell the noise
+_ENOUGH = 20
+_WINSOR = 6.0
+# Prices fall by less than the distribution where it is taxed, and by more where it carries credit.
+_LEAST, _MOST = 0.5, 1.3
+_SEEN = 4.0
+_OTHERS = 4
+_FROZEN = 5  # sessions
+
+
+@dataclass(frozen=True)
+class Payments:
+    """Distributions that some price precedes and follows, by ex-date; each array of shape (e,).
+
+    Attributes:
+        row: in the ticker's rows.
+        position: of the first usable price from the ex-date on.
+        amount: currency per unit, positive.
+        before: the last usable close before.
+        move: return of the price on the ex-date, or on the first session on which it moved.
+        noise: standard deviation of that return on other days; infinite when it cannot be told.
+        theirs: the amount that the source took off its own adjusted close; NaN when it is silent.
+        closes: every usable close, shape (m,).
+    """
+
+    row: npt.NDArray[np.intp]
+    days: Days
+    position: npt.NDArray[np.intp]
+    amount: Floats
+    before: Floats
+    move: Floats
+    noise: Floats
+    theirs: Floats
+    closes: Floats
+
+    def doubt(self, k: int | np.intp) -> float:
+        """How much likelier (natural logarithm) the move is without the amount than with it."""
+        return _odds(self.move[k], self.shares[k], self.noise[k])
+
+    def unseen(self) -> npt.NDArray[np.intp]:
+        """Those that prices should have shown, and did not by half."""
+        shown = self.shares > 2 * self.noise
+        return np.flatnonzero(shown & (self.move > -_LEAST * self.shares))
+
+    def seen_nearby(self, k: int | np.intp) -> bool:
+        """Whether the price fell by the amount within a few sessions: the ex-date is off."""
+        share, at = self.shares[k], int(self.position[k])
+        for first in range(max(1, at - 2), at + 3):
+            for last in range(first, min(at + 5, len(self.closes))):
+                move = self.closes[last] / self.closes[first - 1] - 1.0
+                noise = self.noise[k] * np.sqrt(last - first + 1)
+                if _odds(move, share, noise) < -_SEEN:
+                    return True
+        return False
+
+    @cached_property
+    def shares(self) -> Floats:
+        """What each is of the close before it."""
+        return self.amount / self.before
+
+    @cached_property
+    def scales(self) -> Floats:
+        """For each, the median of what the others are of their prices; NaN when there are few."""
+        n = len(self.shares)
+        if n <= _OTHERS:
+            return np.full(n, np.nan)
+        order = np.argsort(self.shares, kind="stable")
+        ordered, rank = self.shares[order], np.empty(n, np.intp)
+        rank[order] = np.arange(n)
+        low, high = (n - 2) // 2, (n - 1) // 2  # of the n − 1 others
+        return np.asarray((ordered[low + (low >= rank)] + ordered[high + (high >= rank)]) / 2.0)
+
+    def scale_since(self, row: int) -> float | None:
+        """Median of what the distributions from a row on are of their prices, if there are some."""
+        later = self.shares[self.row >= row]
+        return float(np.median(later)) if len(later) >= _OTHERS else None
+
+    def largest(self, k: int | np.intp) -> float:
+        """The largest share among the others."""
+        return float(np.max(np.delete(self.shares, k), initial=0.0))
+
+    def usual_gap(self) -> float | None:
+        """Median number of sessions between distributions, without the shortest ones."""
+        gaps = np.diff(self.position)
+        gaps = gaps[gaps > 0]
+        return float(np.median(gaps)) if len(gaps) >= _OTHERS else None
+
+
+def payments_of(
+    days: Days, close: Floats, total: Floats, clean: Mask, factors: Mapping[dt.date, float]
+) -> Payments:
+    """The distributions of a ticker against its usable prices.
+
+    Args:
+        days: dates of the rows, ascending, shape (n,).
+        close: closes, shape (n,).
+        total: what was paid on each, shape (n,).
+        clean: which closes may be used, shape (n,).
+        factors: by date, what the source multiplied earlier prices by.
+    """
+    closes, at = close[clean], np.flatnonzero(clean)
+    rows = np.flatnonzero(np.isfinite(total) & (total > 0))
+    position = np.searchsorted(at, rows)
+    inside = (position > 0) & (position < len(closes))
+    rows, position = rows[inside], position[inside]
+    before = closes[position - 1]
+    move, noise = _moves(closes, position)
+    told = [factors.get(day) for day in days[rows].astype(object)]
+    factor = np.array([np.nan if f is None else f for f in told], dtype="float64")
+    amount = total[rows]
+    theirs = before * (1.0 - factor)
+    return Payments(rows, days[rows], position, amount, before, move, noise, theirs, closes)
+
+
+def _moves(closes: Floats, position: npt.NDArray[np.intp]) -> tuple[Floats, Floats]:
+    """Returns on the ex-dates and their noise, from the sessions around that have none."""
+    if len(position) == 0:
+        return np.zeros(0), np.zeros(0)
+    returns = closes[1:] / closes[:-1] - 1.0
+    usual = float(np.median(np.abs(returns)))
+    capped = np.clip(returns, -_WINSOR * 1.5 * usual, _WINSOR * 1.5 * usual) if usual else returns
+    counts = np.ones(len(returns))
+    counts[position - 1] = 0.0
+    n, total, squares = (
+        _around(counts * x, position) for x in (np.ones(len(returns)), np.abs(capped), capped**2)
+    )
+    some = np.maximum(n, 1.0)
+    noise = np.maximum(1.2533 * total / some, np.sqrt(squares / some))
+    noise = np.where((n >= _ENOUGH) & (noise > 0), np.maximum(noise, 1e-4), np.inf)
+    move = returns[position - 1].copy()
+    for k in np.flatnonzero(move == 0):  # nobody traded: the next price that moved shows it
+        later = closes[position[k] : position[k] + _FROZEN] / closes[position[k] - 1] - 1.0
+        moved = np.flatnonzero(later)
+        if len(moved):
+            move[k] = later[moved[0]]
+            noise[k] *= np.sqrt(moved[0] + 1)
+        elif len(later):
+            noise[k] = noise[k] * np.sqrt(len(later))
+    return move, noise
+
+
+def _around(values: Floats, position: npt.NDArray[np.intp]) -> Floats:
+    """Sums over the sessions around each position."""
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    low = np.maximum(position - 1 - _AROUND, 0)
+    high = np.minimum(position + _AROUND, len(values))
+    return np.asarray(sums[high] - sums[low])
+
+
+def _odds(move: float, share: float, noise: float) -> float:
+    """Log-likelihood of no fall less that of one by the share, both normal with this noise."""
+    if not np.isfinite(noise):
+        return 0.0
+    fall = float(np.clip(-move / share, _LEAST, _MOST)) * share
+    return float(((move + fall) ** 2 - move**2) / (2.0 * noise**2))
