@@ -59,6 +59,8 @@ class ReasonCode(StrEnum):
     TOO_FEW_RETURNS = "too_few_returns", "there are too few observations"
     BAD_PROBLEM = "bad_problem", "the limits or inputs contradict each other"
     INFEASIBLE = "infeasible", "no portfolio meets every limit"
+    MIXED_CURRENCIES = "mixed_currencies", "prices in several currencies, and none to bring them to"
+    MISSING_FX = "missing_fx", "there is no exchange rate of a session that needs one"
     UNPROVEN = "unproven", "the solver's answer is not proven optimal"
     # the store and what surrounds it
     CORRUPT_FILE = "corrupt_file", "a file of the store is damaged"
@@ -163,6 +165,12 @@ class InsufficientDataError(EtfError):
     """There are too few observations for the number asked for."""
 
     code = ReasonCode.TOO_FEW_RETURNS
+
+
+class CurrencyError(EtfError):
+    """Prices cannot be brought to one currency; the message names what lacks, and how to get it."""
+
+    code = ReasonCode.MISSING_FX
 
 
 class RejectedDataError(EtfError):

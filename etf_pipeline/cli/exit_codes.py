@@ -43,6 +43,7 @@ _USAGE = frozenset(
         ReasonCode.UNKNOWN_TICKER,
         ReasonCode.EVENTS_OFF,
         ReasonCode.BAD_QUERY,
+        ReasonCode.MIXED_CURRENCIES,
     }
 )
 

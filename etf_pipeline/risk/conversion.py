@@ -1,0 +1,261 @@
+"""Prices of several currencies in one: what everything that puts tickers side by side begins with.
+
+A price is multiplied by the rate of its session, or by the last one before it: rates have their own
+holidays. A rate that is older than `OLDEST_RATE` is none. Minor units (pence) need no rate.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from etf_pipeline.errors import CurrencyError, ReasonCode
+from etf_pipeline.model.currencies import Leg, Unit, route, unit_of
+from etf_pipeline.risk.prices import GRACE, Days, PriceSeries
+
+Floats = npt.NDArray[np.float64]
+OLDEST_RATE = dt.timedelta(days=5)
+_HASH_DIGITS = 12
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Histories of currency pairs, and the content hash of each, by ticker."""
+
+    series: Mapping[str, PriceSeries] = field(default_factory=dict)
+    hashes: Mapping[str, str | None] = field(default_factory=dict)
+
+    def inputs(self, pairs: Sequence[str]) -> str | None:
+        """Pairs as tables and manifests name them: `AUDUSD=X:0123456789ab`, comma-joined."""
+        named = [
+            f"{p}:{digest[:_HASH_DIGITS]}" if (digest := self.hashes.get(p)) else p for p in pairs
+        ]
+        return ",".join(named) or None
+
+
+@dataclass(frozen=True)
+class Together:
+    """Series of one currency, in the order that was asked for.
+
+    Attributes:
+        series: the prices.
+        currency: what they are all in; None when no file says it.
+        fx: the rates they were converted with, as `Rates.inputs` names them.
+    """
+
+    series: list[PriceSeries]
+    currency: str | None = None
+    fx: str | None = None
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What it takes to bring series to one currency.
+
+    Attributes:
+        rates: histories of currency pairs.
+        known: the universe's currency by ticker, for files that do not say theirs.
+        default: the currency when nobody asks for one; None for the one that all share.
+    """
+
+    rates: Rates = field(default_factory=Rates)
+    known: Mapping[str, str] = field(default_factory=dict)
+    default: str | None = None
+
+    def together(
+        self, series: Sequence[PriceSeries], base: str | None = None, since: dt.date | None = None
+    ) -> Together:
+        """Series in one currency; those that are in it already are as they were, bit for bit.
+
+        Args:
+            series: one or more.
+            base: ISO 4217 code; the default, else the currency that all share, when None.
+            since: first day that is needed; None for as much as the rates allow.
+
+        Raises:
+            CurrencyError: the currencies differ and none is asked for, or one is not known, or a
+                rate lacks.
+        """
+        named = [self._named(s) for s in series]
+        target = self._target(named, base)
+        if target is None:
+            return Together(named)
+        done = [converted(s, target, self.rates.series, since) for s in named]
+        used = {leg.pair.ticker for s in named for leg in self._legs(s, target)}
+        return Together(done, target, self.rates.inputs(sorted(used)))
+
+    def like(
+        self, one: PriceSeries, other: PriceSeries, since: dt.date | None = None
+    ) -> PriceSeries:
+        """`one` in the currency of `other`, so that the two can be compared.
+
+        Raises:
+            CurrencyError: as `together`.
+        """
+        one, other = self._named(one), self._named(other)
+        if one.currency == other.currency:
+            return one
+        _all_known([one, other])
+        return converted(one, str(other.currency), self.rates.series, since)
+
+    def _named(self, series: PriceSeries) -> PriceSeries:
+        if series.currency is not None or series.ticker not in self.known:
+            return series
+        return replace(series, currency=self.known[series.ticker])
+
+    def _target(self, series: Sequence[PriceSeries], base: str | None) -> str | None:
+        currencies = {s.currency for s in series}
+        if currencies == {None} and base is None:
+            return None  # nothing says that they differ, and nothing could be converted
+        _all_known(series)
+        if base or self.default:
+            return base or self.default
+        if len(currencies) == 1:
+            return currencies.pop()
+        majors = {unit_of(c).major for c in currencies if c is not None}
+        if len(majors) == 1:
+            return majors.pop()
+        told = ", ".join(f"{s.ticker} in {s.currency}" for s in series)
+        raise CurrencyError(
+            f"{told}: returns in several currencies are no returns of one portfolio; name a "
+            f"base_currency, or set ETF_BASE_CURRENCY, to one of {', '.join(sorted(majors))}",
+            code=ReasonCode.MIXED_CURRENCIES,
+        )
+
+    def _legs(self, series: PriceSeries, target: str) -> list[Leg]:
+        source, wanted = unit_of(str(series.currency)).major, unit_of(target).major
+        return route(source, wanted, self.rates.series)
+
+
+def _all_known(series: Sequence[PriceSeries]) -> None:
+    unknown = [s.ticker for s in series if s.currency is None]
+    if unknown:
+        raise _unknown(unknown)
+
+
+def _unknown(tickers: Sequence[str]) -> CurrencyError:
+    return CurrencyError(
+        f"nothing says in which currency {', '.join(tickers)} is priced; list it in universe.csv "
+        "with its currency",
+        code=ReasonCode.MIXED_CURRENCIES,
+    )
+
+
+def converted(
+    series: PriceSeries,
+    base: str,
+    rates: Mapping[str, PriceSeries],
+    since: dt.date | None = None,
+) -> PriceSeries:
+    """A series in another currency.
+
+    It begins where the rates do, when that is later: as the history of a younger fund would.
+
+    Args:
+        series: of known currency.
+        base: what its prices are to be in.
+        rates: histories of currency pairs by ticker.
+        since: first day that is needed. Sessions before it may lack a rate; those after may not,
+            but for the first days, as long as the series still covers the window.
+
+    Raises:
+        CurrencyError: the currency is not known, or a session that is needed has no rate; names the
+            pair, the date and the command that gets it.
+    """
+    if series.currency == base:
+        return series
+    if series.currency is None:
+        raise _unknown([series.ticker])
+    source, target = unit_of(series.currency), unit_of(base)
+    legs = route(source.major, target.major, rates)
+    days = series.prices.index.to_numpy().astype("datetime64[D]")
+    factor = np.full(len(days), 1.0)
+    first = 0
+    for leg in legs:
+        rate, lacks = _rates_on(leg, days, rates, series)
+        first = max(first, _first_usable(leg, days, lacks, rates, series, since))
+        factor = factor / rate if leg.divide else factor * rate
+    return _scaled(series, factor, first, source, target, base)
+
+
+def _scaled(
+    series: PriceSeries, factor: Floats, first: int, source: Unit, target: Unit, base: str
+) -> PriceSeries:
+    """Every price times its factor, from the position `first` on."""
+    old = series.prices.iloc[first:]
+    values = old.to_numpy(dtype="float64") / source.per_major * factor[first:] * target.per_major
+    prices = pd.Series(values, old.index, name=old.name)
+    if first == 0:
+        return replace(series, prices=prices, currency=base)
+    day = old.index[0].to_numpy().astype("datetime64[D]")
+    holes, excluded = (d[d >= day] for d in (series.holes, series.excluded))
+    return replace(series, prices=prices, holes=holes, excluded=excluded, currency=base)
+
+
+def _rates_on(
+    leg: Leg, days: Days, rates: Mapping[str, PriceSeries], series: PriceSeries
+) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """The last rate on or before each day, and on which days there is none that is new enough."""
+    ticker = leg.pair.ticker
+    if ticker not in rates:
+        raise CurrencyError(
+            f"{series.ticker} is in {series.currency}, and there is no history of {ticker}; "
+            f"{_remedy(ticker)}",
+            code=ReasonCode.MISSING_FX,
+        )
+    known = rates[ticker].prices
+    when = known.index.to_numpy().astype("datetime64[D]")
+    at = np.searchsorted(when, days, side="right") - 1
+    there = np.maximum(at, 0)
+    old = days - when[there] > np.timedelta64(OLDEST_RATE.days, "D")
+    return known.to_numpy(dtype="float64")[there], (at < 0) | old
+
+
+def _first_usable(
+    leg: Leg,
+    days: Days,
+    lacks: npt.NDArray[np.bool_],
+    rates: Mapping[str, PriceSeries],
+    series: PriceSeries,
+    since: dt.date | None,
+) -> int:
+    """Position of the first session that is kept.
+
+    Raises:
+        CurrencyError: one that is needed has no rate.
+    """
+    if not lacks.any():
+        return 0
+    begin = rates[leg.pair.ticker].prices.index[0].to_numpy().astype("datetime64[D]")
+    allowed = begin  # whatever is before the first rate
+    if since is not None:
+        # The window must be covered still, as `PriceSeries.covers` has it.
+        allowed = np.datetime64(since + GRACE if begin <= np.datetime64(since + GRACE) else since)
+    needed = np.flatnonzero(lacks & (days >= allowed))
+    if len(needed):
+        raise _no_rate(leg, days[needed[0]], rates[leg.pair.ticker], series)
+    first = int(np.flatnonzero(lacks)[-1]) + 1
+    if first >= len(days):
+        raise _no_rate(leg, days[-1], rates[leg.pair.ticker], series)
+    return first
+
+
+def _no_rate(leg: Leg, day: np.datetime64, rate: PriceSeries, series: PriceSeries) -> CurrencyError:
+    first = rate.prices.index[0].date()
+    remedy = _remedy(leg.pair.ticker)
+    if day < np.datetime64(first):
+        remedy = f"{_remedy(f'{leg.pair.ticker} --full')}, or ask for fewer years"
+    return CurrencyError(
+        f"{series.ticker} is in {series.currency}, and {leg.pair.ticker} has no rate of {day} nor "
+        f"of the {OLDEST_RATE.days} days before (there are {first} to {rate.end}); {remedy}",
+        code=ReasonCode.MISSING_FX,
+    )
+
+
+def _remedy(ticker: str) -> str:
+    return f"run `etf run --tickers {ticker}`"
