@@ -155,14 +155,17 @@ def _request(
     if window not in WINDOWS:
         raise SettingsError(f"--window {window!r}: must be one of {', '.join(WINDOWS)}")
     from etf_pipeline.events.settings import load_event_settings
+    from etf_pipeline.model.currencies import pair_of
     from etf_pipeline.orchestration.resources import Pipeline
 
-    pipeline = Pipeline(settings, load_event_settings())
+    pairs = tuple(p for p in map(pair_of, tickers) if p is not None)
+    pipeline = Pipeline(settings, load_event_settings(), pairs=pairs)
     partitions = pipeline.universe.partitions()
     if partition is not None and partition not in partitions:
         raise SettingsError(f"--partition {partition!r}: must be one of {', '.join(partitions)}")
     pipeline.portfolios()
     chosen = [pipeline.universe.get(t).ticker for t in tickers]
+    chosen += [t for t in pipeline.rates_for(chosen) if t not in chosen]
     wanted = [partition] if partition else partitions
     if not any(pipeline.universe.in_partition(p, chosen or None) for p in wanted):
         raise SettingsError(f"no ticker of {', '.join(chosen)} is in partition {partition}")

@@ -65,10 +65,15 @@ def _packages() -> str:
 
 
 def _universe(settings: Settings) -> str:
-    from etf_pipeline.model.universe import load_universe
+    from etf_pipeline.model.portfolios import universe_with_rates
 
-    found = load_universe(settings.universe_file)
-    return f"{len(found)} ETFs in {settings.universe_file}, {len(found.partitions())} partitions"
+    found = universe_with_rates(
+        settings.universe_file, settings.portfolios_file, settings.base_currency
+    )
+    pairs = [i.ticker for i in found if i.is_rate]
+    told = f"; rates: {', '.join(pairs)}" if pairs else ""
+    partitions = f"{len(found.partitions())} partitions"
+    return f"{len(found.etfs)} ETFs in {settings.universe_file}, {partitions}{told}"
 
 
 def _portfolios(settings: Settings) -> str:

@@ -163,10 +163,14 @@ class ETFSystem:
     def instruments(self) -> dict[str, Instrument]:
         """The universe by ticker; empty when there is no usable universe file."""
         from etf_pipeline.errors import UniverseError
-        from etf_pipeline.model.universe import load_universe
+        from etf_pipeline.model.portfolios import universe_with_rates
 
+        chosen = self.settings
         try:
-            return {i.ticker: i for i in load_universe(self.settings.universe_file)}
+            universe = universe_with_rates(
+                chosen.universe_file, chosen.portfolios_file, chosen.base_currency
+            )
+            return {i.ticker: i for i in universe}
         except (UniverseError, SettingsError, OSError):
             return {}
 

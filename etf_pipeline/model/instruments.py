@@ -5,14 +5,15 @@ from __future__ import annotations
 import datetime as dt
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from etf_pipeline.errors import unknown_ticker
+from etf_pipeline.model.currencies import ASSET_CLASS, FX, Pair, needed_pairs, route, unit_of
 
 
 @dataclass(frozen=True)
 class Instrument:
-    """One ETF: how we call it, how the source calls it, where and in what it trades.
+    """One ETF, or a currency pair: how we and the source call it, where and in what it trades.
 
     `listed_since` is set where the symbol meant another security before that day.
     """
@@ -29,6 +30,25 @@ class Instrument:
     last_session: dt.date | None = None
     shards: int = 1
     listed_since: dt.date | None = None
+
+    @classmethod
+    def of_pair(cls, pair: Pair, shards: int = 1) -> Instrument:
+        """The instrument whose prices are the rates of a currency pair."""
+        return cls(
+            pair.ticker,
+            pair.ticker,
+            FX,
+            f"{pair.base} in {pair.quote}",
+            ASSET_CLASS,
+            "market",
+            pair.quote,
+            shards=shards,
+        )
+
+    @property
+    def is_rate(self) -> bool:
+        """Whether it is a currency pair, and no ETF."""
+        return self.exchange == FX
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -75,6 +95,40 @@ class Universe:
             return self._by_name[ticker]
         except KeyError:
             raise unknown_ticker(ticker, self._by_name, self.origin) from None
+
+    @property
+    def etfs(self) -> list[Instrument]:
+        """All but the currency pairs."""
+        return [i for i in self.instruments if not i.is_rate]
+
+    def with_rates(self, bases: Iterable[str] = ()) -> Universe:
+        """This universe, and the currency pairs that it takes to convert its prices.
+
+        Args:
+            bases: currencies that prices are wanted in besides.
+
+        Returns:
+            The same when all currencies are one.
+        """
+        listed = {i.ticker for i in self.instruments if i.is_rate}
+        return self.with_pairs(needed_pairs([*(i.currency for i in self.etfs), *bases], listed))
+
+    def with_pairs(self, pairs: Iterable[Pair]) -> Universe:
+        """This universe, and those pairs that it lacks."""
+        shards = next((i.shards for i in self.instruments if i.is_rate), 1)
+        more = [Instrument.of_pair(p, shards) for p in pairs if p.ticker not in self]
+        return replace(self, instruments=(*self.instruments, *more)) if more else self
+
+    def rates_for(self, tickers: Iterable[str], bases: Iterable[str] = ()) -> list[str]:
+        """Currency pairs, of those that are here, that some tickers need to be compared with all.
+
+        Empty when they are in the one currency that everything is in.
+        """
+        chosen = {unit_of(i.currency).major for i in map(self.get, tickers) if not i.is_rate}
+        others = {unit_of(c).major for c in (*(i.currency for i in self.etfs), *bases)}
+        rates = {i.ticker for i in self.instruments if i.is_rate}
+        legs = [leg for c in chosen for o in others for leg in route(c, o, rates)]
+        return sorted({leg.pair.ticker for leg in legs} & rates)
 
     def columns(self) -> dict[str, dict[str, str]]:
         """The columns that portfolios may group by, each a value per ticker."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from etf_pipeline.errors import PortfolioFileError
+from etf_pipeline.model.currencies import check_currency
 from etf_pipeline.model.instruments import Instrument, Universe, repeated
 from etf_pipeline.model.objectives import (
     HALFLIFE,
@@ -25,6 +27,7 @@ from etf_pipeline.model.objectives import (
     two_budgets,
     weight_limits,
 )
+from etf_pipeline.model.universe import load_universe
 
 Line = int
 GroupColumn = Literal["asset_class", "issuer", "currency", "exchange"]
@@ -42,6 +45,7 @@ class PortfolioSpec(BaseModel):
     risk_budget: float | None = Field(None, gt=0, lt=5)
     target_return: float | None = Field(None, gt=-1, lt=5)
     lookback_years: int | None = Field(None, ge=1, le=100)
+    base_currency: str | None = None
     min_weight: float = Field(0.0, ge=0, le=1)
     max_weight: float = Field(1.0, gt=0, le=1)
     bounds: dict[str, tuple[float, float]] = Field(default_factory=dict)
@@ -62,6 +66,11 @@ class PortfolioSpec(BaseModel):
         if twice := repeated(tickers):
             raise ValueError(f"{', '.join(twice)} is listed twice")
         return tickers
+
+    @field_validator("base_currency")
+    @classmethod
+    def _currency(cls, code: str | None) -> str | None:
+        return None if code is None else check_currency(code)
 
     @model_validator(mode="after")
     def _consistent(self) -> PortfolioSpec:
@@ -148,6 +157,24 @@ def load_portfolios(path: Path, universe: Universe) -> list[PortfolioSpec]:
     return specs
 
 
+def universe_with_rates(
+    universe_file: Path, portfolios_file: Path, base_currency: str | None = None
+) -> Universe:
+    """The universe, with the currency pairs that its currencies and those of portfolios need.
+
+    A portfolio file that cannot be used names none here; whoever reads the portfolios is told.
+
+    Raises:
+        UniverseError: the universe file is not usable.
+    """
+    universe = load_universe(universe_file)
+    bases = {base_currency} if base_currency else set()
+    with contextlib.suppress(PortfolioFileError):
+        specs = load_portfolios(portfolios_file, universe)
+        bases |= {s.base_currency for s in specs if s.base_currency}
+    return universe.with_rates(sorted(bases))
+
+
 def _portfolio_nodes(path: Path, root: yaml.Node | None) -> list[yaml.Node]:
     if isinstance(root, yaml.MappingNode):
         for key, value in root.value:
@@ -183,11 +210,22 @@ def _one(node: yaml.Node, universe: Universe, problems: list[str]) -> PortfolioS
             problems.append(f"line {line}: {error}")
     if unknown:
         return None
+    problems += _pair_problems(spec, universe, node)
     names = [universe.get(t).ticker for t in spec.tickers]
     bounds = {universe.get(t).ticker: b for t, b in spec.bounds.items()}
     holdings = {universe.get(t).ticker: w for t, w in spec.holdings.items()}
     problems += _group_problems(spec, [universe.get(t) for t in spec.tickers], node)
     return spec.model_copy(update={"tickers": names, "bounds": bounds, "holdings": holdings})
+
+
+def _pair_problems(spec: PortfolioSpec, universe: Universe, node: yaml.Node) -> list[str]:
+    """Tickers that are currency pairs."""
+    lines = [_line(_find(node, ("tickers", i))) for i in range(len(spec.tickers))]
+    return [
+        f"line {line}: {ticker} is a currency pair, which converts prices and is held by nobody"
+        for ticker, line in zip(spec.tickers, lines, strict=True)
+        if universe.get(ticker).is_rate
+    ]
 
 
 def _group_problems(

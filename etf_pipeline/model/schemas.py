@@ -296,6 +296,8 @@ SUMMARY = Table(
         Column("n_obs", _I, "number of common returns", nullable=False),
         Column("start", _D, "first common price date"),
         Column("end", _D, "last common price date"),
+        Column("base_currency", _S, "what returns are in; null when no file says its currency"),
+        Column("fx", _S, "rates converted with: PAIR:hash, comma-joined; null when none were"),
         _SOURCE,
     ),
     "portfolios",

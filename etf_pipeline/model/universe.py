@@ -10,6 +10,7 @@ from pathlib import Path
 
 from etf_pipeline.errors import UniverseError
 from etf_pipeline.model.calendars import has_calendar, known_exchanges
+from etf_pipeline.model.currencies import ASSET_CLASS, FX, pair_of
 from etf_pipeline.model.instruments import Instrument, Universe
 
 REQUIRED = ("ticker", "symbol", "exchange", "name", "asset_class", "issuer", "currency")
@@ -96,6 +97,7 @@ def _instrument(header: list[str], cells: list[str]) -> Instrument:
         )
     if not _CURRENCY.fullmatch(row["currency"]):
         raise ValueError(f"currency {row['currency']!r} is not an ISO 4217 code such as AUD")
+    _check_pair(row)
     return Instrument(
         **{name: row[name] for name in REQUIRED},
         management_fee=_fee(row.get("management_fee", "")),
@@ -104,6 +106,26 @@ def _instrument(header: list[str], cells: list[str]) -> Instrument:
         shards=_shards(row.get("shards", "")),
         listed_since=_date("listed_since", row.get("listed_since", "")),
     )
+
+
+def _check_pair(row: dict[str, str]) -> None:
+    """A currency pair is one in every column: others find it by its ticker."""
+    pair = pair_of(row["ticker"]) or pair_of(row["symbol"])
+    if row["exchange"] != FX:
+        if pair is not None:
+            raise ValueError(f"{pair.ticker} is a currency pair: its exchange is {FX}")
+        return
+    if pair is None:
+        raise ValueError(f"ticker {row['ticker']!r} on {FX} is no currency pair such as AUDUSD=X")
+    wanted = {
+        "ticker": pair.ticker,
+        "symbol": pair.ticker,
+        "currency": pair.quote,
+        "asset_class": ASSET_CLASS,
+    }
+    for column, value in wanted.items():
+        if row[column] != value:
+            raise ValueError(f"{column} of the currency pair {pair.ticker} must be {value}")
 
 
 def _fee(text: str) -> float | None:

@@ -5,7 +5,7 @@ Belongs here: what is opened once per process and shared by assets, checks and s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -15,10 +15,10 @@ from etf_pipeline.events.protocol import Events
 from etf_pipeline.events.settings import EventSettings
 from etf_pipeline.ingest.source import Clock, PriceSource, utc_now
 from etf_pipeline.ingest.sources import open_source
+from etf_pipeline.model.currencies import Pair
 from etf_pipeline.model.instruments import Universe
 from etf_pipeline.model.outcomes import Outcome
-from etf_pipeline.model.portfolios import PortfolioSpec, load_portfolios
-from etf_pipeline.model.universe import load_universe
+from etf_pipeline.model.portfolios import PortfolioSpec, load_portfolios, universe_with_rates
 from etf_pipeline.settings import Settings
 from etf_pipeline.steps.derived import Histories, read_histories
 from etf_pipeline.store.cache import FileCache
@@ -32,7 +32,8 @@ Progress = Callable[[str, Outcome], None]
 class Pipeline:
     """Settings, store, universe and clock of one code location.
 
-    `event_settings` say where events go; None for nowhere.
+    `event_settings` say where events go; None for nowhere. `pairs` are currency pairs that are
+    asked for besides those that the universe needs.
     """
 
     settings: Settings
@@ -40,6 +41,7 @@ class Pipeline:
     clock: Clock = utc_now
     progress: Progress | None = None
     source: Callable[[str, Settings, Clock], PriceSource] = field(default=open_source)
+    pairs: tuple[Pair, ...] = ()
     _cache: FileCache = field(default_factory=FileCache, repr=False)
 
     @cached_property
@@ -66,8 +68,17 @@ class Pipeline:
 
     @cached_property
     def universe(self) -> Universe:
-        """Which ETFs there are."""
-        return load_universe(self.settings.universe_file)
+        """Which ETFs there are, and the currency pairs that they need."""
+        chosen = self.settings
+        universe = universe_with_rates(
+            chosen.universe_file, chosen.portfolios_file, chosen.base_currency
+        )
+        return universe.with_pairs(self.pairs)
+
+    def rates_for(self, tickers: Sequence[str]) -> list[str]:
+        """The currency pairs that some tickers need, those of the portfolios included."""
+        bases = {s.base_currency for s in self.portfolios()} | {self.settings.base_currency}
+        return self.universe.rates_for(tickers, [b for b in bases if b])
 
     def portfolios(self) -> list[PortfolioSpec]:
         """The model portfolios, read afresh."""
@@ -85,5 +96,5 @@ class Pipeline:
         return lambda outcome: progress(asset, outcome)
 
     def histories(self) -> Histories:
-        """Prices of every ticker of the universe that has any."""
-        return read_histories(self.store, [i.ticker for i in self.universe])
+        """Prices of every ETF of the universe that has any, and all rates that there are."""
+        return read_histories(self.store, [i.ticker for i in self.universe.etfs])

@@ -19,6 +19,7 @@ from etf_pipeline.portfolio.building import Columns, problem_of
 from etf_pipeline.portfolio.optimise import optimise
 from etf_pipeline.portfolio.problem import Floats
 from etf_pipeline.portfolio.tables import series_of
+from etf_pipeline.risk.conversion import OWN_CURRENCY, Conversion, Together
 from etf_pipeline.risk.estimates import estimate
 from etf_pipeline.risk.prices import PriceSeries, common_prices, first_window_end, sources
 from etf_pipeline.risk.returns import drawdowns
@@ -28,11 +29,12 @@ _NO_DAYS = np.array([], dtype="datetime64[D]")
 
 @dataclass(frozen=True)
 class BacktestTables:
-    """Courses and weights, and the refusal of each portfolio that has none."""
+    """Courses and weights, the refusal of each portfolio that has none, and the others' prices."""
 
     courses: pa.Table
     weights: pa.Table
     failures: Mapping[str, Answer]
+    inputs: Mapping[str, Together]
 
 
 def backtest_tables(
@@ -42,21 +44,28 @@ def backtest_tables(
     risk_free_rate: float,
     columns: Columns | None = None,
     benchmark: PriceSeries | None = None,
+    conversion: Conversion = OWN_CURRENCY,
 ) -> BacktestTables:
-    """Walk every portfolio forward; one that cannot be is a failure that says why."""
+    """Walk every portfolio forward; one that cannot be is a failure that says why.
+
+    Each is in its own currency, the benchmark beside it too.
+    """
     courses: list[dict[str, Any]] = []
     weights: list[dict[str, Any]] = []
     failures: dict[str, Answer] = {}
+    inputs: dict[str, Together] = {}
     for spec in sorted(specs, key=lambda s: s.name):
         try:
             held = series_of(spec, series)
             years = spec.lookback(lookback_years)
-            done = backtest_portfolio(spec, held, years, risk_free_rate, columns)
+            together, against = _together(spec, held, benchmark, conversion)
+            done = backtest_portfolio(spec, together.series, years, risk_free_rate, columns)
         except (EtfError, ValueError) as error:
             failures[spec.name] = refused_by(error)
             continue
+        inputs[spec.name] = together
         base = {"portfolio": spec.name, "source": sources(held)}
-        courses += [base | row for row in _course_rows(done, benchmark)]
+        courses += [base | row for row in _course_rows(done, against)]
         weights += [
             base | {"date": date.date(), "ticker": ticker, "weight": float(weight)}
             for date, row in zip(
@@ -68,7 +77,28 @@ def backtest_tables(
         pa.Table.from_pylist(courses, schema=BACKTESTS.arrow),
         pa.Table.from_pylist(weights, schema=BACKTEST_WEIGHTS.arrow),
         failures,
+        inputs,
     )
+
+
+def _together(
+    spec: PortfolioSpec,
+    held: list[PriceSeries],
+    benchmark: PriceSeries | None,
+    conversion: Conversion,
+) -> tuple[Together, PriceSeries | None]:
+    """A portfolio's prices in its currency, and the benchmark's, which has no say in which.
+
+    Raises:
+        CurrencyError: they cannot be brought to one currency.
+    """
+    together = conversion.together(held, spec.base_currency)
+    if benchmark is None:
+        return together, None
+    if together.currency is None:
+        return together, conversion.like(benchmark, together.series[0])
+    whole = conversion.together([*held, benchmark], together.currency)
+    return replace(whole, series=whole.series[:-1]), whole.series[-1]
 
 
 def backtest_portfolio(

@@ -16,18 +16,20 @@ from etf_pipeline.portfolio.answer import Answer, refused_by
 from etf_pipeline.portfolio.building import Columns, problem_of
 from etf_pipeline.portfolio.optimise import efficient_frontier, optimise
 from etf_pipeline.portfolio.problem import Floats
+from etf_pipeline.risk.conversion import NO_PRICES, OWN_CURRENCY, Conversion, Together
 from etf_pipeline.risk.estimates import Estimates, estimate
-from etf_pipeline.risk.prices import PriceSeries, sources
+from etf_pipeline.risk.prices import PriceSeries, sources, window_start
 
 
 @dataclass(frozen=True)
 class PortfolioTables:
-    """The three tables, and the answer to each portfolio."""
+    """The three tables, the answer to each portfolio, and the prices it rests on if there are."""
 
     weights: pa.Table
     summary: pa.Table
     frontier: pa.Table
     answers: Mapping[str, Answer]
+    inputs: Mapping[str, Together]
 
 
 def series_of(spec: PortfolioSpec, series: Mapping[str, PriceSeries]) -> list[PriceSeries]:
@@ -44,12 +46,30 @@ def series_of(spec: PortfolioSpec, series: Mapping[str, PriceSeries]) -> list[Pr
     return [series[t] for t in spec.tickers]
 
 
+def together_of(
+    spec: PortfolioSpec,
+    series: Mapping[str, PriceSeries],
+    lookback_years: int,
+    conversion: Conversion,
+) -> Together:
+    """The prices of a portfolio's tickers in its currency, as far back as it looks.
+
+    Raises:
+        InsufficientDataError: naming those without a history.
+        CurrencyError: they cannot be brought to one currency.
+    """
+    held = series_of(spec, series)
+    start = window_start(min(s.end for s in held), spec.lookback(lookback_years))
+    return conversion.together(held, spec.base_currency, start)
+
+
 def portfolio_tables(
     specs: Iterable[PortfolioSpec],
     series: Mapping[str, PriceSeries],
     lookback_years: int,
     risk_free_rate: float,
     columns: Columns | None = None,
+    conversion: Conversion = OWN_CURRENCY,
 ) -> PortfolioTables:
     """Optimise every portfolio; one that cannot be is a summary row that says why.
 
@@ -59,27 +79,30 @@ def portfolio_tables(
         lookback_years: for specifications that name none.
         risk_free_rate: annual effective rate.
         columns: universe columns for the groups, each a value per ticker.
+        conversion: brings prices to one currency.
     """
     weights: list[dict[str, Any]] = []
     summary: list[dict[str, Any]] = []
     frontier: list[dict[str, Any]] = []
     answers: dict[str, Answer] = {}
+    inputs: dict[str, Together] = {}
     for spec in sorted(specs, key=lambda s: s.name):
         held = [series[t] for t in spec.tickers if t in series]
-        source = sources(held) or "none"
-        base = {"portfolio": spec.name, "source": source}
+        base = {"portfolio": spec.name, "source": sources(held) or "none"}
         estimates: Estimates | None = None
         try:
-            held = series_of(spec, series)
+            inputs[spec.name] = together = together_of(spec, series, lookback_years, conversion)
             years = spec.lookback(lookback_years)
-            estimates = estimate(held, years, spec.estimator, spec.halflife)
+            estimates = estimate(together.series, years, spec.estimator, spec.halflife)
             problem = problem_of(spec, estimates, risk_free_rate, columns)
             answer = optimise(problem)
             curve = efficient_frontier(problem) if answer.weights is not None else []
         except (EtfError, ValueError) as error:
             answer, curve = refused_by(error), []
         answers[spec.name] = answer
-        summary.append(base | _summary(spec, answer, estimates, risk_free_rate))
+        priced = inputs.get(spec.name, NO_PRICES)
+        money = {"base_currency": priced.currency, "fx": priced.fx}
+        summary.append(base | money | _summary(spec, answer, estimates, risk_free_rate))
         frontier += [base | _point(i, point) for i, point in enumerate(curve)]
         if answer.weights is not None and estimates is not None:
             weights += [base | row for row in _weights(spec, answer.weights, estimates)]
@@ -89,6 +112,7 @@ def portfolio_tables(
         pa.Table.from_pylist(summary, schema=SUMMARY.arrow),
         pa.Table.from_pylist(frontier, schema=FRONTIER.arrow),
         answers,
+        inputs,
     )
 
 

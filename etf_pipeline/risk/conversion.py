@@ -132,6 +132,11 @@ class Conversion:
         return route(source, wanted, self.rates.series)
 
 
+# Without rates: what is in several currencies is refused.
+OWN_CURRENCY = Conversion()
+NO_PRICES = Together([])
+
+
 def _all_known(series: Sequence[PriceSeries]) -> None:
     unknown = [s.ticker for s in series if s.currency is None]
     if unknown:

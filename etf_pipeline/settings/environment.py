@@ -25,6 +25,11 @@ def universe_file() -> Path:
     return Path(_setting("ETF_UNIVERSE_FILE", UNIVERSE_FILE))
 
 
+def base_currency() -> str | None:
+    """Currency of returns side by side: ETF_BASE_CURRENCY; None for the one that tickers share."""
+    return _setting("ETF_BASE_CURRENCY", "") or None
+
+
 def events_asked_for() -> bool:
     """Whether events may have to be recorded: EVENT_STORE_TYPE and KAFKA_BOOTSTRAP_SERVERS.
 

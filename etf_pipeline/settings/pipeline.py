@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from etf_pipeline.model.currencies import check_currency
 from etf_pipeline.settings.environment import DATA_DIR, LOCK_TIMEOUT_SECONDS, UNIVERSE_FILE
 from etf_pipeline.settings.reading import read_settings
 
@@ -79,6 +80,10 @@ class Settings(BaseSettings):
     benchmark: str | None = Field(
         None, description="Ticker for beta, tracking error and information ratio."
     )
+    base_currency: str | None = Field(
+        None,
+        description="Currency of returns side by side; the one that the tickers share if unset.",
+    )
     lookback_years: int = Field(
         5, ge=1, le=100, description="Years of returns behind a portfolio that names none."
     )
@@ -98,6 +103,11 @@ class Settings(BaseSettings):
         if value in ("yahoo", "simulated") or files_folder(value) is not None:
             return value
         raise ValueError("must be yahoo, files:DIR or simulated")
+
+    @field_validator("base_currency")
+    @classmethod
+    def _currency(cls, value: str | None) -> str | None:
+        return None if not value else check_currency(value)
 
     @field_validator("yahoo_url")
     @classmethod

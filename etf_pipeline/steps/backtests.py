@@ -10,7 +10,14 @@ from etf_pipeline.model.outcomes import FailureKind, Outcome, OutcomeKind
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.model.schemas import BACKTEST_WEIGHTS, BACKTESTS
 from etf_pipeline.portfolio.backtest_tables import backtest_tables
-from etf_pipeline.steps.derived import Assumptions, Histories, done, publish_day, recorded
+from etf_pipeline.steps.derived import (
+    Assumptions,
+    Histories,
+    conversion_of,
+    done,
+    publish_day,
+    recorded,
+)
 from etf_pipeline.steps.result import Chart, Run, StepResult
 from etf_pipeline.store.store import Store
 
@@ -37,6 +44,7 @@ def backtests(
         assumptions.risk_free_rate,
         universe.columns(),
         histories.series.get(assumptions.benchmark or ""),
+        conversion_of(histories, universe, assumptions),
     )
     weights = publish_day(store, BACKTEST_WEIGHTS, tables.weights, histories)
     courses = publish_day(store, BACKTESTS, tables.courses, histories)
@@ -47,6 +55,8 @@ def backtests(
             last_date=histories.as_of,
             content_hash=courses.content_hash,
             path=store.layout.relative(courses.path),
+            currency=tables.inputs[spec.name].currency,
+            fx=tables.inputs[spec.name].fx,
         )
         for spec in specs
         if spec.name not in tables.failures

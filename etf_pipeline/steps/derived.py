@@ -9,24 +9,29 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from etf_pipeline.errors import CorruptFileError
+from etf_pipeline.model.currencies import pair_of
+from etf_pipeline.model.instruments import Universe
 from etf_pipeline.model.outcomes import Outcome, OutcomeKind
 from etf_pipeline.model.schemas import Table
+from etf_pipeline.risk.conversion import Conversion, Rates
 from etf_pipeline.risk.prices import PriceSeries, newest_session, sources
 from etf_pipeline.settings import Settings
 from etf_pipeline.steps.result import Published, Run, StepResult
 from etf_pipeline.store.hashing import content_hash
 from etf_pipeline.store.manifests import write_manifest
 from etf_pipeline.store.prices import cached_prices
+from etf_pipeline.store.rates import read_rates
 from etf_pipeline.store.store import Store
 from etf_pipeline.store.writer import publish, sweep_temp_files
 
 
 @dataclass(frozen=True)
 class Histories:
-    """Prices by ticker, and the errors of those tickers whose files are damaged."""
+    """Prices by ticker, the errors of those whose files are damaged, and all exchange rates."""
 
     series: Mapping[str, PriceSeries]
     damaged: Mapping[str, CorruptFileError] = field(default_factory=dict)
+    rates: Rates = field(default_factory=Rates)
 
     @property
     def as_of(self) -> dt.date:
@@ -51,30 +56,46 @@ class Assumptions:
         lookback_years: of returns, for portfolios that name none.
         risk_free_rate: annual effective rate, a fraction.
         benchmark: ticker to compare with, None for none.
+        base_currency: what returns side by side are in, None for the currency that all share.
     """
 
     lookback_years: int
     risk_free_rate: float
     benchmark: str | None
+    base_currency: str | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> Assumptions:
         """Those of the settings."""
-        return cls(settings.lookback_years, settings.risk_free_rate, settings.benchmark)
+        return cls(
+            settings.lookback_years,
+            settings.risk_free_rate,
+            settings.benchmark,
+            settings.base_currency,
+        )
 
 
 def read_histories(store: Store, tickers: Iterable[str]) -> Histories:
-    """Prices of those tickers that have any; through the store's cache, as several steps ask."""
+    """Prices of those tickers that have any, and all exchange rates, which are no ticker's prices.
+
+    Through the store's cache, as several steps ask.
+    """
     series: dict[str, PriceSeries] = {}
     damaged: dict[str, CorruptFileError] = {}
     for ticker in tickers:
-        if not store.layout.find_history(ticker).exists():
+        if pair_of(ticker) is not None or not store.layout.find_history(ticker).exists():
             continue
         try:
             series[ticker] = cached_prices(store.layout, ticker, store.cache)
         except CorruptFileError as error:
             damaged[ticker] = error
-    return Histories(series, damaged)
+    return Histories(series, damaged, read_rates(store.layout, store.cache))
+
+
+def conversion_of(histories: Histories, universe: Universe, assumptions: Assumptions) -> Conversion:
+    """What brings the histories to one currency."""
+    known = universe.columns()["currency"]
+    return Conversion(histories.rates, known, assumptions.base_currency)
 
 
 def publish_day(store: Store, table: Table, data: pa.Table, histories: Histories) -> Published:

@@ -14,7 +14,14 @@ from etf_pipeline.model.outcomes import FailureKind, Outcome, OutcomeKind
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.model.schemas import FRONTIER, SUMMARY, WEIGHTS
 from etf_pipeline.portfolio.tables import portfolio_tables
-from etf_pipeline.steps.derived import Assumptions, Histories, done, publish_day, recorded
+from etf_pipeline.steps.derived import (
+    Assumptions,
+    Histories,
+    conversion_of,
+    done,
+    publish_day,
+    recorded,
+)
 from etf_pipeline.steps.result import Chart, Run, StepResult
 from etf_pipeline.store.store import Store
 
@@ -40,6 +47,7 @@ def optimised_portfolios(
         assumptions.lookback_years,
         assumptions.risk_free_rate,
         universe.columns(),
+        conversion_of(histories, universe, assumptions),
     )
     # The weights last: they stand for the others, which must be there by then.
     summary = publish_day(store, SUMMARY, tables.summary, histories)
@@ -59,6 +67,8 @@ def optimised_portfolios(
             content_hash=weights.content_hash,
             path=store.layout.relative(weights.path),
             source=row["source"],
+            currency=row["base_currency"],
+            fx=row["fx"],
         )
         for row in rows
     ]

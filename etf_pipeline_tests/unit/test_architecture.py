@@ -24,7 +24,7 @@ MAY = {
         "_version": "",
         "errors": "",
         "model": "errors",
-        "settings": "errors",
+        "settings": "errors model",
         "history": "errors model",
         "risk": "errors model",
         "sql": "errors model",

@@ -23,6 +23,7 @@ from etf_pipeline.ingest.source import (
     utc_now,
 )
 from etf_pipeline.model.calendars import last_final_session, sessions
+from etf_pipeline.model.currencies import USD, Pair, pair_of
 from etf_pipeline.model.instruments import Instrument
 from etf_pipeline.model.rows import DOWNLOAD_COLUMNS
 
@@ -54,6 +55,34 @@ _CHARACTERS = {
 _OTHER = _Character(0.09, 0.17, 0.8, 0.0, 0.02)
 
 
+# About what one USD was in other currencies; 1 for those that are not named.
+_PER_DOLLAR = {
+    "AUD": 1.5,
+    "BRL": 5.2,
+    "CAD": 1.36,
+    "CHF": 0.88,
+    "CLP": 920.0,
+    "CNY": 7.2,
+    "DKK": 6.9,
+    "EUR": 0.92,
+    "GBP": 0.79,
+    "HKD": 7.8,
+    "ILS": 3.7,
+    "INR": 84.0,
+    "JPY": 150.0,
+    "KRW": 1350.0,
+    "KWD": 0.31,
+    "MXN": 18.0,
+    "NOK": 10.6,
+    "NZD": 1.65,
+    "SEK": 10.5,
+    "SGD": 1.34,
+    "TWD": 32.0,
+    "ZAR": 18.5,
+}
+_RATE_VOLATILITY = 0.09
+
+
 class SimulatedSource:
     """Prices from a two-factor model; the same ticker and clock always give the same rows."""
 
@@ -78,6 +107,9 @@ def simulate(instrument: Instrument, last: dt.date) -> pd.DataFrame:
     """One ticker's rows up to and including session `last`, as a source would send them."""
     calendar = sessions(instrument.exchange)
     days = calendar[(calendar >= _START) & (calendar <= np.datetime64(last))]
+    pair = pair_of(instrument.ticker)
+    if pair is not None:
+        return _rates(pair, days)[list(DOWNLOAD_COLUMNS)]
     seed = zlib.crc32(instrument.ticker.encode())
     nature = _CHARACTERS.get(instrument.asset_class, _OTHER)
     own = _shocks(np.random.default_rng(seed), len(days))
@@ -99,6 +131,32 @@ def simulate(instrument: Instrument, last: dt.date) -> pd.DataFrame:
         middle = (rows["low"].iloc[-1] + rows["high"].iloc[-1]) / 2
         rows.loc[rows.index[-1], "close"] = round(middle, 3)
     return rows[days != _MISSING][list(DOWNLOAD_COLUMNS)]
+
+
+def _rates(pair: Pair, days: npt.NDArray[np.datetime64]) -> pd.DataFrame:
+    """Rates of a currency pair: each currency walks against the dollar, so that crosses agree."""
+    dollars = []
+    for currency in (pair.base, pair.quote):
+        moves = _shocks(np.random.default_rng(zlib.crc32(currency.encode())), len(days))
+        daily = (currency != USD) * _RATE_VOLATILITY / np.sqrt(252) * moves
+        dollars.append(np.cumprod(1 + daily) / _PER_DOLLAR.get(currency, 1.0))
+    close = dollars[0] / dollars[1]
+    index = pd.DatetimeIndex(days.astype("datetime64[s]"), name="date")
+    opens = np.r_[close[:1], close[:-1]]
+    return pd.DataFrame(
+        {
+            "open": opens,
+            "high": np.maximum(opens, close),
+            "low": np.minimum(opens, close),
+            "close": close,
+            "volume": 0.0,  # as Yahoo has it: nobody counts it
+            "dividends": 0.0,
+            "stock_splits": 0.0,
+            "capital_gains": 0.0,
+            "adj_close_source": np.nan,
+        },
+        index,
+    )
 
 
 def _shocks(rng: np.random.Generator, n: int) -> npt.NDArray[np.float64]:
