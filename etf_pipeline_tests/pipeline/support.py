@@ -26,13 +26,16 @@ PORTFOLIOS = """portfolios:
 """
 
 
+_CLASSES = {"VAF": "fixed_income", "AUDUSD=X": "currency"}
+
+
 def write_universe(folder: Path, tickers: dict[str, str], shards: int = 1) -> Path:
     """A universe file of `{ticker: MIC}`."""
     folder.mkdir(parents=True, exist_ok=True)
-    suffix = {"XASX": (".AX", "AUD"), "XNYS": ("", "USD"), "FX": ("=X", "USD")}
+    suffix = {"XASX": (".AX", "AUD"), "XNYS": ("", "USD"), "FX": ("", "USD")}
     lines = [
         f"{t},{t}{suffix[m][0]},{m},{t},"
-        f"{'fixed_income' if t == 'VAF' else 'australian_equity'},x,{suffix[m][1]},"
+        f"{_CLASSES.get(t, 'australian_equity')},x,{suffix[m][1]},"
         f"{shards if m == 'XNYS' else 1}\n"
         for t, m in tickers.items()
     ]

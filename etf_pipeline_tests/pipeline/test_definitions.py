@@ -68,6 +68,8 @@ def test_jobs_schedules_and_sensors(repository):
         for s in repository.schedule_defs
     }
     assert schedules == {
+        # two currencies need the rates between them
+        "ingest_fx": ("45 0 * * 2,3,4,5,6", "Europe/London", "STOPPED"),
         "ingest_xasx": ("45 16 * * 1,2,3,4,5", "Australia/Sydney", "STOPPED"),
         "ingest_xnys": ("45 16 * * 1,2,3,4,5", "America/New_York", "STOPPED"),
     }
@@ -75,17 +77,25 @@ def test_jobs_schedules_and_sensors(repository):
 
 
 def test_a_day_that_ends_at_midnight_is_downloaded_in_the_morning_after(tmp_path):
-    pipeline = make_pipeline(tmp_path, {"AUDUSD": "FX", "VAS": "XASX"})
+    pipeline = make_pipeline(tmp_path, {"AUDUSD=X": "FX", "VAS": "XASX"})
     repository = build_definitions(pipeline.settings, None, pipeline).get_repository_def()
     schedules = {s.name: (s.cron_schedule, s.execution_timezone) for s in repository.schedule_defs}
     assert schedules["ingest_fx"] == ("45 0 * * 2,3,4,5,6", "Europe/London")
+
+
+def test_one_currency_needs_no_rates(tmp_path):
+    pipeline = make_pipeline(tmp_path)
+    repository = build_definitions(pipeline.settings, None, pipeline).get_repository_def()
+    assert [s.name for s in repository.schedule_defs] == ["ingest_xasx"]
+    assert pipeline.universe.partitions() == ["XASX"]
+    assert pipeline.rates_for(["VAS"]) == []
 
 
 def test_partitions_are_exchanges_or_their_shards(repository):
     graph = repository.asset_graph
     for key in ("raw_prices", "price_history"):
         partitions = graph.get(dg.AssetKey(key)).partitions_def
-        assert partitions.get_partition_keys() == ["XASX", "XNYS-00", "XNYS-01"]
+        assert partitions.get_partition_keys() == ["FX", "XASX", "XNYS-00", "XNYS-01"]
     assert graph.get(dg.AssetKey("risk_metrics")).partitions_def is None
     job = repository.get_job("ingest")
     assert job.partitions_def.get_partition_keys() == ["XASX", "XNYS-00", "XNYS-01"]

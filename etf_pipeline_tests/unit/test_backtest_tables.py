@@ -6,6 +6,8 @@ import pytest
 
 from etf_pipeline.errors import ReasonCode
 from etf_pipeline.portfolio.backtest_tables import backtest_tables
+from etf_pipeline.risk.conversion import Conversion
+from etf_pipeline_tests.fx_support import BY_HAND, FX, IN_AUD, MIXED, NAMED, VGB, alike
 from etf_pipeline_tests.portfolio_file import DAYS, SERIES, UNIVERSE, specs
 
 
@@ -32,3 +34,30 @@ def test_a_backtest_without_enough_history_says_so(tmp_path):
     assert "enough history" in tables.failures["p"].message
     assert tables.failures["p"].code is ReasonCode.TOO_FEW_RETURNS
     assert tables.courses.num_rows == 0
+
+
+def walked(tmp_path, series, benchmark, conversion):
+    asked = specs(tmp_path, "    objective: min_volatility\n    rebalance: yearly\n")
+    return backtest_tables(asked, series, 5, 0.0, None, benchmark, conversion)
+
+
+def test_a_backtest_is_in_the_currency_of_the_portfolio_and_so_is_its_benchmark(tmp_path):
+    found = walked(tmp_path, MIXED, MIXED["VGB"], IN_AUD)
+    right = walked(tmp_path, BY_HAND, BY_HAND["VGB"], Conversion())
+    assert found.courses.num_rows == right.courses.num_rows > 200
+    assert alike(found.courses.to_pylist(), right.courses.to_pylist())
+    assert (found.inputs["p"].currency, found.inputs["p"].fx) == ("AUD", NAMED)
+    # the benchmark alone may be what needs a rate; the portfolio's currency is its members'
+    alone = walked(tmp_path, SERIES, MIXED["VGB"], Conversion(FX))
+    assert (alone.inputs["p"].currency, alone.inputs["p"].fx) == ("AUD", NAMED)
+    wealth = [r["benchmark_wealth"] for r in found.courses.to_pylist()]
+    assert [r["benchmark_wealth"] for r in alone.courses.to_pylist()] == pytest.approx(wealth)
+    unconverted = walked(tmp_path, SERIES, VGB, Conversion()).courses.to_pylist()
+    assert unconverted[-1]["benchmark_wealth"] != pytest.approx(wealth[-1], rel=1e-3)
+
+
+def test_a_backtest_without_its_rates_says_so(tmp_path):
+    for series, benchmark in ((MIXED, None), (SERIES, MIXED["VGB"])):
+        failures = walked(tmp_path, series, benchmark, Conversion(default="AUD")).failures
+        assert failures["p"].code is ReasonCode.MISSING_FX
+        assert "AUDUSD=X" in failures["p"].message

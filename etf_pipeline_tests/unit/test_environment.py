@@ -31,6 +31,12 @@ def test_places_are_those_of_the_settings(monkeypatch, value):
     assert environment.universe_file() == settings.universe_file
 
 
+@pytest.mark.parametrize("value", [None, "", "AUD"])
+def test_the_currency_is_that_of_the_settings(monkeypatch, value):
+    put(monkeypatch, ETF_BASE_CURRENCY=value)
+    assert environment.base_currency() == load_settings().base_currency
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="names of variables have no case there")
 @pytest.mark.parametrize("names", [("etf_data_dir",), ("ETF_DATA_DIR", "Etf_Data_Dir")])
 def test_the_case_of_a_name_does_not_matter_where_it_does_not_to_the_settings(monkeypatch, names):

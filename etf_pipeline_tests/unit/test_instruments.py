@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etf_pipeline.errors import UnknownTickerError
-from etf_pipeline.model.instruments import Universe, repeated, shard_keys
+from etf_pipeline.model.currencies import Pair
+from etf_pipeline.model.instruments import Instrument, Universe, repeated, shard_keys
 from etf_pipeline_tests.support import instrument
 
 VAS = instrument("VAS", aliases=("OLD", "OLDER"))
@@ -72,3 +73,42 @@ def test_every_instrument_is_in_one_partition(tickers, shards):
 @given(st.lists(st.sampled_from("ABC")))
 def test_repeated_tickers(tickers):
     assert repeated(tickers) == sorted(t for t in "ABC" if tickers.count(t) > 1)
+
+
+VTS = instrument("VTS", currency="USD", exchange="XNYS")
+ISF = instrument("ISF", currency="GBp", exchange="XLON")
+
+
+def rates(universe):
+    return [i.ticker for i in universe if i.is_rate]
+
+
+def test_a_universe_gains_the_rates_that_its_currencies_need():
+    assert UNIVERSE.with_rates() is UNIVERSE
+    assert UNIVERSE.with_rates(["AUD"]) is UNIVERSE
+    assert rates(UNIVERSE.with_rates(["USD"])) == ["AUDUSD=X"]
+    whole = Universe((VAS, VTS, ISF)).with_rates(["JPY"])
+    assert rates(whole) == ["AUDUSD=X", "GBPUSD=X", "USDJPY=X"]
+    assert whole.etfs == [VAS, VTS, ISF]
+    assert whole.partitions() == ["FX", "XASX", "XLON", "XNYS"]
+    yen = whole.get("USDJPY=X")
+    assert (yen.symbol, yen.exchange, yen.currency) == ("USDJPY=X", "FX", "JPY")
+    assert yen.asset_class == "currency"
+    assert whole.with_rates(["JPY"]) is whole
+
+
+def test_a_rate_that_the_user_listed_is_used_either_way_round():
+    listed = Instrument.of_pair(Pair("USD", "AUD"), shards=2)
+    universe = Universe((VAS, VTS, ISF, listed)).with_rates()
+    assert rates(universe) == ["USDAUD=X", "GBPUSD=X"]
+    assert {i.shards for i in universe if i.is_rate} == {2}
+
+
+def test_the_rates_that_a_ticker_needs():
+    whole = Universe((VAS, VTS, ISF)).with_rates()
+    assert whole.rates_for(["VAS"]) == ["AUDUSD=X", "GBPUSD=X"]
+    assert Universe((VAS, VTS)).with_rates().rates_for(["VTS"]) == ["AUDUSD=X"]
+    assert UNIVERSE.rates_for(["VAS", "VGS"]) == []
+    assert UNIVERSE.with_rates(["USD"]).rates_for(["VAS"], ["USD"]) == ["AUDUSD=X"]
+    # a rate itself needs none
+    assert whole.rates_for(["GBPUSD=X"]) == []

@@ -4,6 +4,8 @@ import pytest
 
 from etf_pipeline.errors import PortfolioFileError, ReasonCode
 from etf_pipeline.portfolio.tables import portfolio_tables
+from etf_pipeline.risk.conversion import Conversion, Rates
+from etf_pipeline_tests.fx_support import BY_HAND, FX, IN_AUD, MIXED, NAMED, alike
 from etf_pipeline_tests.portfolio_file import DAYS, SERIES, TICKERS, UNIVERSE, specs
 
 
@@ -94,3 +96,54 @@ def test_what_succeeds_has_no_code(tmp_path):
     tables = portfolio_tables(specs(tmp_path, "    objective: hrp\n"), SERIES, 5, 0.0)
     assert tables.answers["p"].code is None
     assert tables.answers["p"].success
+
+
+@pytest.mark.parametrize("objective", ["max_sharpe", "risk_parity", "min_cvar"])
+def test_members_of_another_currency_are_converted(tmp_path, objective):
+    asked = specs(tmp_path, f"    objective: {objective}\n")
+    found = portfolio_tables(asked, MIXED, 5, 0.0, conversion=IN_AUD)
+    right = portfolio_tables(asked, BY_HAND, 5, 0.0)
+    assert found.answers["p"].success
+    # a solver's weights are as near as its certificate says, the rest to rounding
+    assert alike(found.frontier.to_pylist(), right.frontier.to_pylist(), 1e-5)
+    held = [[r["weight"] for r in tables.weights.to_pylist()] for tables in (found, right)]
+    assert held[0] == pytest.approx(held[1], abs=1e-5)
+    (told,), (plain,) = found.summary.to_pylist(), right.summary.to_pylist()
+    assert (told["base_currency"], told["fx"]) == ("AUD", NAMED)
+    assert (plain["base_currency"], plain["fx"]) == ("AUD", None)
+    # taken as one currency, as they are not, the answer is another
+    wrong = portfolio_tables(asked, SERIES, 5, 0.0).summary.to_pylist()[0]
+    assert told["volatility"] == pytest.approx(plain["volatility"], rel=1e-9)
+    assert abs(wrong["volatility"] - plain["volatility"]) > 1e-6
+
+
+def test_the_currency_of_the_portfolio_goes_before_the_default(tmp_path):
+    asked = specs(tmp_path, "    objective: min_volatility\n    base_currency: USD\n")
+    found = portfolio_tables(asked, MIXED, 5, 0.0, conversion=IN_AUD)
+    assert found.summary.to_pylist()[0]["base_currency"] == "USD"
+    # the other way round: what is in USD is as it was
+    assert found.inputs["p"].series[3] is MIXED["VGB"]
+
+
+def test_a_portfolio_that_cannot_be_converted_says_how_it_could(tmp_path):
+    asked = specs(tmp_path, "    objective: min_volatility\n")
+    mixed = portfolio_tables(asked, MIXED, 5, 0.0, conversion=Conversion(FX))
+    assert mixed.answers["p"].code is ReasonCode.MIXED_CURRENCIES
+    (row,) = mixed.summary.to_pylist()
+    for words in ("VAS in AUD", "VGB in USD", "base_currency", "ETF_BASE_CURRENCY"):
+        assert words in row["message"]
+    assert (row["base_currency"], row["fx"], mixed.weights.num_rows) == (None, None, 0)
+    lacking = portfolio_tables(asked, MIXED, 5, 0.0, conversion=Conversion(default="AUD"))
+    assert lacking.answers["p"].code is ReasonCode.MISSING_FX
+    assert "etf run --tickers AUDUSD=X" in lacking.answers["p"].message
+
+
+def test_rates_that_begin_within_the_window_are_refused(tmp_path):
+    late = FX.series["AUDUSD=X"].since(DAYS[-300].date())
+    conversion = Conversion(Rates({"AUDUSD=X": late}), default="AUD")
+    asked = specs(tmp_path, "    objective: min_volatility\n")  # two years
+    answer = portfolio_tables(asked, MIXED, 5, 0.0, conversion=conversion).answers["p"]
+    assert answer.code is ReasonCode.MISSING_FX
+    assert "or ask for fewer years" in answer.message
+    one_year = [asked[0].model_copy(update={"lookback_years": 1})]
+    assert portfolio_tables(one_year, MIXED, 5, 0.0, conversion=conversion).answers["p"].success

@@ -4,7 +4,7 @@ import pytest
 
 from etf_pipeline.errors import PortfolioFileError
 from etf_pipeline.model.instruments import Universe
-from etf_pipeline.model.portfolios import PortfolioSpec, load_portfolios
+from etf_pipeline.model.portfolios import PortfolioSpec, load_portfolios, universe_with_rates
 from etf_pipeline_tests.support import instrument
 
 UNIVERSE = Universe(
@@ -88,3 +88,45 @@ def test_a_portfolio_rests_on_its_own_years_else_on_those_of_the_settings():
     one = PortfolioSpec(name="one", tickers=["A", "B"], objective="hrp")
     assert one.lookback(5) == 5
     assert one.model_copy(update={"lookback_years": 3}).lookback(5) == 3
+
+
+def test_a_portfolio_may_name_its_currency(tmp_path):
+    (spec,) = load(tmp_path, HEAD + "    objective: max_sharpe\n    base_currency: USD\n")
+    assert spec.base_currency == "USD"
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [("AUX", "not an ISO 4217 code"), ("GBp", "use GBP"), ("aud", "did you mean"), ("1", "string")],
+)
+def test_a_currency_that_is_none_is_quoted_with_its_line(tmp_path, value, words):
+    with pytest.raises(PortfolioFileError, match=rf"line 5: base_currency: .*{words}"):
+        load(tmp_path, HEAD + f"    objective: max_sharpe\n    base_currency: {value}\n")
+
+
+def test_a_currency_pair_is_no_member(tmp_path):
+    path = tmp_path / "portfolios.yaml"
+    path.write_text(
+        "portfolios:\n  - name: a\n    tickers:\n    - VAS\n    - AUDUSD=X\n"
+        "    objective: max_sharpe\n"
+    )
+    with pytest.raises(PortfolioFileError, match="line 5: AUDUSD=X is a currency pair"):
+        load_portfolios(path, UNIVERSE.with_rates(["USD"]))
+
+
+def test_the_universe_gains_the_rates_of_the_portfolios(tmp_path):
+    universe = tmp_path / "universe.csv"
+    universe.write_text(
+        "ticker,symbol,exchange,name,asset_class,issuer,currency\n"
+        "VAS,VAS.AX,XASX,a,b,c,AUD\nVGS,VGS.AX,XASX,a,b,c,AUD\n"
+    )
+    path = tmp_path / "portfolios.yaml"
+    path.write_text(HEAD + "    objective: max_sharpe\n")
+    assert [i.ticker for i in universe_with_rates(universe, path)] == ["VAS", "VGS"]
+    assert universe_with_rates(universe, path, "AUD").partitions() == ["XASX"]
+    assert universe_with_rates(universe, path, "NZD").partitions() == ["FX", "XASX"]
+    path.write_text(HEAD + "    objective: max_sharpe\n    base_currency: JPY\n")
+    found = universe_with_rates(universe, path)
+    assert [i.ticker for i in found if i.is_rate] == ["AUDUSD=X", "USDJPY=X"]
+    path.write_text("portfolios: none\n")  # said by whoever reads the portfolios
+    assert universe_with_rates(universe, path).partitions() == ["XASX"]

@@ -33,6 +33,8 @@ def test_an_override_wins_and_none_does_not(monkeypatch):
         ("ETF_SOURCE", "files:", "yahoo, files:DIR or simulated"),
         ("ETF_RISK_FREE_RATE", "4.5", "less than 1"),
         ("ETF_YAHOO_URL", "localhost:80", "http"),
+        ("ETF_BASE_CURRENCY", "aud", "did you mean"),
+        ("ETF_BASE_CURRENCY", "GBp", "use GBP"),
         ("ETF_EXECUTOR", "celery", "in_process"),
     ],
 )

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 
 from etf_pipeline.ingest.sources.simulated import simulate
+from etf_pipeline.model.currencies import Pair
+from etf_pipeline.model.instruments import Instrument
 from etf_pipeline_tests.support import instrument
 
 TICKERS = ("VAS", "VGS", "VTS", "VAF", "A200", "NDQ", "IOZ", "GOLD", "QAU", "STW")
@@ -43,3 +45,17 @@ def test_simulated_equities_are_correlated_and_bonds_are_not_very():
     bond = simulate(instrument("VAF", asset_class="fixed_income"), last)["close"].pct_change()
     assert one.corr(two) > 0.5
     assert abs(one.corr(bond)) < 0.4
+
+
+def test_simulated_rates_are_plausible_agree_with_each_other_and_pay_nothing():
+    pairs = [Pair("AUD", "USD"), Pair("EUR", "USD"), Pair("EUR", "AUD"), Pair("USD", "JPY")]
+    rows = {p.ticker: simulate(Instrument.of_pair(p), at("2025-06-30")) for p in pairs}
+    levels = {t: (r["close"].min(), r["close"].max()) for t, r in rows.items()}
+    assert 0.3 < levels["AUDUSD=X"][0] < levels["AUDUSD=X"][1] < 1.5
+    assert 50 < levels["USDJPY=X"][0] < levels["USDJPY=X"][1] < 400
+    cross = rows["EURUSD=X"]["close"] / rows["AUDUSD=X"]["close"]
+    assert np.allclose(rows["EURAUD=X"]["close"], cross, rtol=1e-12)
+    for frame in rows.values():
+        assert not frame[["dividends", "stock_splits", "capital_gains"]].to_numpy().any()
+        assert (frame["low"] <= frame[["open", "close"]].min(axis=1)).all()
+        assert frame.index.weekday.max() == 4

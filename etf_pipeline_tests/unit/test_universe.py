@@ -107,10 +107,26 @@ def test_listed_since_is_a_date(tmp_path):
 
 
 def test_what_has_no_exchange_has_a_pseudo_mic(tmp_path):
-    pair = "AUDUSD,AUDUSD=X,FX,Australian dollar in US dollars,currency,none,USD,"
+    pair = "AUDUSD=X,AUDUSD=X,FX,Australian dollar in US dollars,currency,none,USD,"
     index = "SP500,^GSPC,INDX,S&P 500,index,S&P,USD,"
     universe = load_universe(write(tmp_path, GOOD, pair, index))
     assert universe.partitions() == ["FX", "INDX", "XASX"]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("AUDUSD,AUDUSD=X,FX,a,currency,none,USD,", "ticker of the currency pair AUDUSD=X"),
+        ("AUDUSD=X,AUDUSD=X,FX,a,currency,none,AUD,", "currency of the currency pair"),
+        ("AUDUSD=X,AUDUSD=X,FX,a,equity,none,USD,", "asset_class of the currency pair"),
+        ("AUDUSD=X,AUDUSD=X,XASX,a,currency,none,USD,", "its exchange is FX"),
+        ("VTS,VTS.AX,FX,a,equity,none,USD,", "no currency pair such as AUDUSD=X"),
+    ],
+)
+def test_a_currency_pair_is_one_in_every_column(tmp_path, line, words):
+    with pytest.raises(UniverseError, match=words) as error:
+        load_universe(write(tmp_path, GOOD, line))
+    assert "line 3" in str(error.value)
 
 
 def test_the_committed_universe_is_valid():
