@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from etf_pipeline.model.portfolios import PortfolioSpec
+from etf_pipeline.risk.conversion import Conversion
 from etf_pipeline.risk.prices import PriceSeries, newest_session
 
 Row = dict[str, Any]
@@ -28,6 +29,7 @@ class Inputs:
             the file could not be read.
         hashes: content hash of each table, by its name and day.
         lookback_years: of returns, for portfolios that name none.
+        conversion: brings prices to one currency.
         made_at: when, aware.
     """
 
@@ -39,6 +41,7 @@ class Inputs:
     contents: Mapping[str, str | None]
     hashes: Mapping[str, str]
     lookback_years: int
+    conversion: Conversion
     made_at: dt.datetime
 
     def rows(self, table: str, **wanted: Any) -> list[Row]:

@@ -133,19 +133,25 @@ def quality_section(inputs: Inputs, tickers: list[str]) -> Section:
     )
 
 
-def provenance_section(inputs: Inputs, tickers: list[str]) -> Section:
-    """Sources, last sessions and content hashes: enough to prove which data these were."""
+def provenance_section(
+    inputs: Inputs, tickers: Sequence[str], rates: Sequence[str] = ()
+) -> Section:
+    """Sources, last sessions and content hashes: enough to prove which data these were.
+
+    Of the tickers, and of the currency pairs that their prices were converted with.
+    """
+    series = {**inputs.conversion.rates.series, **inputs.series}
     rows = [
         [
             t,
-            inputs.series[t].source,
-            inputs.series[t].currency or DASH,
-            str(inputs.series[t].prices.index[0].date()),
-            str(inputs.series[t].end),
+            series[t].source,
+            series[t].currency or DASH,
+            str(series[t].prices.index[0].date()),
+            str(series[t].end),
             Digest(inputs.contents[t] or "a user's file") if t in inputs.contents else DASH,
         ]
-        for t in tickers
-        if t in inputs.series
+        for t in (*tickers, *rates)
+        if t in series
     ]
     tables = [[name, Digest(digest)] for name, digest in sorted(inputs.hashes.items())]
     return Section(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from etf_pipeline.errors import InsufficientDataError
+from etf_pipeline.errors import CurrencyError, InsufficientDataError
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.model.spacing import PERIODS_PER_YEAR
 from etf_pipeline.report import charts
@@ -23,6 +23,7 @@ from etf_pipeline.report.courses import (
 from etf_pipeline.report.html import rendered
 from etf_pipeline.report.inputs import Inputs, Row
 from etf_pipeline.report.parts import (
+    DASH,
     YEARS,
     Grid,
     Section,
@@ -36,6 +37,7 @@ from etf_pipeline.report.parts import (
 )
 from etf_pipeline.risk.covariance import correlation_of, risk_contributions
 from etf_pipeline.risk.estimates import Estimates, estimate
+from etf_pipeline.risk.prices import window_start
 from etf_pipeline.risk.returns import drawdowns
 from etf_pipeline.risk.series import rolling_volatility
 
@@ -58,17 +60,12 @@ def portfolio_report(inputs: Inputs, name: str) -> str:
     weights = {r["ticker"]: r["weight"] for r in inputs.rows("weights", portfolio=name)}
     tickers = [t for t in (spec.tickers if spec else sorted(weights)) if t in inputs.series]
     warnings = [] if summary["success"] else [f"Not optimised: {summary['message']}"]
-    currencies = sorted({inputs.series[t].currency or "?" for t in tickers})
-    if len(currencies) > 1:
-        warnings.append(
-            f"These ETFs trade in {' and '.join(currencies)}; returns are in each one's own "
-            "currency, not converted."
-        )
     sections = _course_sections(inputs, name)
     if weights:
         sections += _weight_sections(inputs, spec, weights, tickers)
     sections += _risk_sections(inputs, name, summary, tickers)
-    sections += [quality_section(inputs, tickers), provenance_section(inputs, tickers)]
+    rates = [named.partition(":")[0] for named in (summary.get("fx") or "").split(",") if named]
+    sections += [quality_section(inputs, tickers), provenance_section(inputs, tickers, rates)]
     return rendered(
         inputs,
         name,
@@ -84,6 +81,8 @@ def _subtitle(summary: Row, spec: PortfolioSpec | None) -> str:
     asked = summary["objective"].replace("_", " ")
     if summary["risk_budget"] is not None:
         asked += f" with volatility at most {summary['risk_budget']:.2%}"
+    if summary.get("fx") is not None:
+        asked += f", in {summary['base_currency']}"
     span = f"; estimated on {summary['start']} to {summary['end']}, {summary['n_obs']} returns"
     described = f"{spec.description.rstrip('.')}. " if spec is not None and spec.description else ""
     return f"{described}Objective: {asked}{span if summary['n_obs'] else ''}."
@@ -98,6 +97,7 @@ def _facts(summary: Row) -> list[tuple[str, str]]:
         ("volatility, a year", percent(summary["volatility"])),
         ("Sharpe ratio", number(summary["sharpe_ratio"])),
         ("risk-free rate", percent(summary["risk_free_rate"])),
+        ("currency", summary.get("base_currency") or DASH),
         ("proven optimal within", "–" if gap is None else f"{max(gap, 1e-16):.0e}"),
     ]
 
@@ -179,12 +179,15 @@ def _weight_sections(
 def _estimates(inputs: Inputs, tickers: list[str], spec: PortfolioSpec | None) -> Estimates | None:
     """What the portfolio's numbers rest on; None without enough history in common."""
     series = [inputs.series[t] for t in tickers]
+    years = inputs.lookback_years if spec is None else spec.lookback(inputs.lookback_years)
+    base = None if spec is None else spec.base_currency
     try:
+        start = window_start(min(s.end for s in series), years)
+        series = inputs.conversion.together(series, base, start).series
         if spec is None:
-            return estimate(series, inputs.lookback_years)
-        years = spec.lookback(inputs.lookback_years)
+            return estimate(series, years)
         return estimate(series, years, spec.estimator, spec.halflife)
-    except InsufficientDataError:
+    except (InsufficientDataError, CurrencyError):
         return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from etf_pipeline.errors import CurrencyError
 from etf_pipeline.report.courses import (
     ROLLING,
     START,
@@ -27,7 +28,7 @@ from etf_pipeline.report.parts import (
     quality_section,
     simulated,
 )
-from etf_pipeline.risk.prices import years_before
+from etf_pipeline.risk.prices import PriceSeries, years_before
 from etf_pipeline.risk.series import rolling_volatility
 
 _MOST_LINES = 8
@@ -41,18 +42,20 @@ def universe_report(inputs: Inputs) -> str:
     """
     as_of = inputs.as_of
     tickers = sorted(inputs.series)
-    sections = [_latest(inputs, tickers), *_course_sections(inputs, tickers)]
+    courses, warnings = _courses(inputs, tickers)
+    sections = [_latest(inputs, tickers), *_course_sections(inputs, courses)]
     sections += _correlations(inputs, tickers)
     window = f"{YEARS}y"
     rows = {r["ticker"]: r for r in inputs.rows("risk_metrics", window=window)}
     if rows:
         sections.append(metric_section(rows, window))
-    sections += [quality_section(inputs, tickers), provenance_section(inputs, tickers)]
+    rates = sorted(inputs.conversion.rates.series)
+    sections += [quality_section(inputs, tickers), provenance_section(inputs, tickers, rates)]
     return rendered(
         inputs,
         "ETF universe",
         sections,
-        [],
+        warnings,
         simulated(inputs, tickers),
         subtitle=f"{len(tickers)} ETFs as of {as_of}.",
         facts=[],
@@ -74,17 +77,37 @@ def _latest(inputs: Inputs, tickers: list[str]) -> Section:
     return Section("ETFs", tables=[Grid("Newest session of each", columns, rows, [3])])
 
 
-def _course_sections(inputs: Inputs, tickers: list[str]) -> list[Section]:
+def _courses(inputs: Inputs, tickers: list[str]) -> tuple[list[PriceSeries], list[str]]:
+    """The ETFs in one currency as far as that goes, and what to say of those that are not."""
+    series = [inputs.series[t] for t in tickers]
+    try:
+        base = inputs.conversion.target(series)
+    except CurrencyError as error:
+        return series, [f"Courses are in each ETF's own currency, not converted: {error}"]
+    if base is None:
+        return series, []
+    done, warnings = [], []
+    for one in series:
+        try:
+            start = years_before(inputs.as_of, YEARS)
+            done += inputs.conversion.together([one], base, start).series
+        except CurrencyError as error:
+            warnings.append(f"{one.ticker} is not among the courses: {error}")
+    return done, warnings
+
+
+def _course_sections(inputs: Inputs, series: list[PriceSeries]) -> list[Section]:
     """The last years of those that grew most."""
     start = pd.Timestamp(years_before(inputs.as_of, YEARS))
-    recent = {t: inputs.series[t].prices.loc[start:] for t in tickers}
+    spaced = {s.ticker: s for s in series}
+    recent = {s.ticker: s.prices.loc[start:] for s in series}
     recent = {t: p for t, p in recent.items() if len(p) > 1}
     ranked = sorted(recent, key=lambda t: recent[t].iloc[-1] / recent[t].iloc[0], reverse=True)
     shown = {t: recent[t] for t in ranked[:_MOST_LINES]}
     more = "" if len(shown) == len(ranked) else f" The {_MOST_LINES} that grew most are drawn."
     grown = {t: values / values.iloc[0] * START for t, values in shown.items()}
     rolled = {
-        t: rolling_volatility(values, ROLLING, inputs.series[t].periods_per_year)
+        t: rolling_volatility(values, ROLLING, spaced[t].periods_per_year)
         for t, values in shown.items()
         if len(values) > ROLLING + 1
     }

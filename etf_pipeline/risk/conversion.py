@@ -82,7 +82,7 @@ class Conversion:
                 rate lacks.
         """
         named = [self._named(s) for s in series]
-        target = self._target(named, base)
+        target = self.target(named, base)
         if target is None:
             return Together(named)
         done = [converted(s, target, self.rates.series, since) for s in named]
@@ -108,7 +108,13 @@ class Conversion:
             return series
         return replace(series, currency=self.known[series.ticker])
 
-    def _target(self, series: Sequence[PriceSeries], base: str | None) -> str | None:
+    def target(self, series: Sequence[PriceSeries], base: str | None = None) -> str | None:
+        """What series are to be in, see `together`; None when nothing says any currency.
+
+        Raises:
+            CurrencyError: the currencies differ and none is asked for, or one is not known.
+        """
+        series = [self._named(s) for s in series]
         currencies = {s.currency for s in series}
         if currencies == {None} and base is None:
             return None  # nothing says that they differ, and nothing could be converted

@@ -20,7 +20,7 @@ from etf_pipeline.model.schemas import (
 from etf_pipeline.model.universe import load_universe
 from etf_pipeline.report.inputs import Inputs, Row
 from etf_pipeline.settings import Settings
-from etf_pipeline.steps.derived import Assumptions, Histories, read_histories
+from etf_pipeline.steps.derived import Assumptions, Histories, conversion_of, read_histories
 from etf_pipeline.store.inventory import available_tickers
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.reader import file_info, read_table
@@ -49,9 +49,10 @@ def report_inputs(
         {i.ticker: i.name for i in universe},
         tables,
         _findings(store.layout, histories.series),
-        _contents(store.layout, histories.series),
+        _contents(store.layout, histories.series) | dict(histories.rates.hashes),
         hashes,
         assumptions.lookback_years,
+        conversion_of(histories, universe, assumptions),
         made_at,
     )
 

@@ -1,0 +1,160 @@
+"""The whole graph over two currencies: rates are fetched, used, named, and are no ETFs."""
+
+import datetime as dt
+
+import dagster as dg
+import numpy as np
+import pytest
+
+from etf_pipeline.cli.exit_codes import of_run
+from etf_pipeline.errors import ReasonCode
+from etf_pipeline.library.status import store_status
+from etf_pipeline.model.schemas import (
+    BACKTESTS,
+    CORRELATIONS,
+    HISTORY,
+    RISK_METRICS,
+    SUMMARY,
+)
+from etf_pipeline.orchestration.runner import run_graph
+from etf_pipeline.report.portfolio import portfolio_report
+from etf_pipeline.report.universe import universe_report
+from etf_pipeline.steps.derived import Assumptions, conversion_of
+from etf_pipeline.steps.report_inputs import report_inputs
+from etf_pipeline.store.reader import file_info, read_history, read_table
+from etf_pipeline_tests.pipeline.support import make_pipeline
+
+TICKERS = {"VAS": "XASX", "VGS": "XASX", "VTS": "XNYS"}
+PORTFOLIOS = """portfolios:
+  - name: in-aud
+    tickers: [VAS, VTS]
+    objective: risk_parity
+    lookback_years: 3
+    base_currency: AUD
+  - name: in-usd
+    tickers: [VAS, VTS]
+    objective: risk_parity
+    lookback_years: 3
+    base_currency: USD
+  - name: at-home
+    tickers: [VAS, VGS]
+    objective: risk_parity
+    lookback_years: 3
+  - name: undecided
+    tickers: [VAS, VTS]
+    objective: risk_parity
+"""
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("currencies")
+    pipeline = make_pipeline(folder, TICKERS, portfolios=PORTFOLIOS)
+    with dg.instance_for_test() as instance:
+        return pipeline, run_graph(pipeline, instance)
+
+
+def newest(pipeline, table):
+    return read_table(pipeline.layout.newest(table)).to_pylist()
+
+
+def test_the_rate_is_fetched_as_an_instrument_of_its_own(ran):
+    pipeline, report = ran
+    assert report.errors == []
+    told = report.tickers["AUDUSD=X"]
+    assert (told.outcome, told.currency) == ("collected", "USD")
+    info = file_info(pipeline.layout.of(HISTORY, "AUDUSD=X"))
+    assert {k: info.meta[k] for k in ("currency", "exchange", "source")} == {
+        "currency": "USD",
+        "exchange": "FX",
+        "source": "simulated",
+    }
+    history = read_history(info.path)
+    assert (history["adj_close"] == history["close"]).all()
+    # no weekday lacks, and none is held back
+    assert len(history) == np.busday_count("2014-01-02", dt.date(2025, 11, 12))
+    status = {r["ticker"]: r for r in store_status(pipeline.layout.root)}
+    assert status["AUDUSD=X"]["problem"] is None
+    assert status["AUDUSD=X"]["quarantined"] == 0
+
+
+def test_a_rate_is_no_etf(ran):
+    pipeline, _ = ran
+    for table in (RISK_METRICS, CORRELATIONS):
+        assert {r["ticker"] for r in newest(pipeline, table)} == set(TICKERS)
+
+
+def test_portfolios_say_what_they_are_in_and_why_they_are_not(ran):
+    pipeline, report = ran
+    digest = file_info(pipeline.layout.of(HISTORY, "AUDUSD=X")).content_hash[:12]
+    rows = {r["portfolio"]: r for r in newest(pipeline, SUMMARY)}
+    assert {n: (r["success"], r["base_currency"], r["fx"]) for n, r in rows.items()} == {
+        "in-aud": (True, "AUD", f"AUDUSD=X:{digest}"),
+        "in-usd": (True, "USD", f"AUDUSD=X:{digest}"),
+        "at-home": (True, "AUD", None),
+        "undecided": (False, None, None),
+    }
+    assert report.portfolios["undecided"].reason_code is ReasonCode.MIXED_CURRENCIES
+    assert of_run(report, chosen=False) == 3
+    for asset in ("optimised_portfolios", "backtests"):
+        (path,) = pipeline.layout.manifest_files(asset)
+        told = {r["subject"]: r for r in read_table(path).to_pylist()}
+        assert told.keys() == rows.keys()
+        for name, row in rows.items():
+            expected = (row["base_currency"], row["fx"])
+            assert (told[name]["currency"], told[name]["fx"]) == expected
+
+
+def test_the_estimates_are_those_of_converted_prices(ran):
+    """VTS in AUD by pandas alone, which shares no code with the package."""
+    pipeline, _ = ran
+    vts, rate = (
+        read_history(pipeline.layout.of(HISTORY, t))["adj_close"] for t in ("VTS", "AUDUSD=X")
+    )
+    mine = (vts / rate.reindex(vts.index, method="ffill")).pct_change().dropna()
+    together = Assumptions(3, 0.0, None, "AUD")
+    conversion = conversion_of(pipeline.histories(), pipeline.universe, together)
+    found = conversion.together([pipeline.histories().series["VTS"]]).series[0]
+    returns = found.prices.pct_change().dropna()
+    assert len(returns) == len(mine)
+    np.testing.assert_allclose(returns, mine, rtol=1e-9, atol=1e-14)
+
+
+def test_a_backtest_in_another_currency_takes_another_course(ran):
+    pipeline, _ = ran
+    ends = {r["portfolio"]: r["wealth"] for r in newest(pipeline, BACKTESTS)}
+    assert ends.keys() == {"in-aud", "in-usd", "at-home"}
+    rate = read_history(pipeline.layout.of(HISTORY, "AUDUSD=X"))["close"]
+    rows = [r for r in newest(pipeline, BACKTESTS) if r["portfolio"] == "in-aud"]
+    first, last = (rate.asof(str(rows[i]["date"])) for i in (0, -1))
+    # the same holdings, but for what rebalancing makes of it: wealth in USD is AUD's × the rate's
+    assert ends["in-usd"] / ends["in-aud"] == pytest.approx(last / first, rel=0.02)
+
+
+def test_reports_name_the_currency_and_the_rates(ran):
+    pipeline, _ = ran
+    inputs = report_inputs(
+        pipeline.store,
+        pipeline.histories(),
+        pipeline.portfolios(),
+        pipeline.universe,
+        Assumptions.of(pipeline.settings),
+        pipeline.clock(),
+    )
+    digest = file_info(pipeline.layout.of(HISTORY, "AUDUSD=X")).content_hash
+    text = portfolio_report(inputs, "in-aud")
+    assert "<dd>AUD</dd>" in text
+    assert f"<code>{digest}</code>" in text
+    assert "not converted" not in text
+    home = portfolio_report(inputs, "at-home")
+    assert digest not in home
+    assert "MIXED" not in portfolio_report(inputs, "undecided")
+    assert "VAS in AUD, VTS in USD" in portfolio_report(inputs, "undecided")
+    # without a currency for all, each is in its own, and that is said at the top
+    assert "not converted" in universe_report(inputs)
+
+
+def test_the_request_of_a_foreign_ticker_takes_its_rate_along(tmp_path):
+    pipeline = make_pipeline(tmp_path, TICKERS, portfolios=PORTFOLIOS)
+    assert pipeline.rates_for(["VTS"]) == ["AUDUSD=X"]
+    assert pipeline.universe.partitions() == ["FX", "XASX", "XNYS"]
