@@ -98,7 +98,7 @@ def test_partitions_are_exchanges_or_their_shards(repository):
         assert partitions.get_partition_keys() == ["FX", "XASX", "XNYS-00", "XNYS-01"]
     assert graph.get(dg.AssetKey("risk_metrics")).partitions_def is None
     job = repository.get_job("ingest")
-    assert job.partitions_def.get_partition_keys() == ["XASX", "XNYS-00", "XNYS-01"]
+    assert job.partitions_def.get_partition_keys() == ["FX", "XASX", "XNYS-00", "XNYS-01"]
     assert repository.get_job("derive").partitions_def is None
 
 
