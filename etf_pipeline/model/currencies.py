@@ -15,11 +15,12 @@ from itertools import combinations
 FX = "FX"  # the partition that holds currency pairs, see `model/calendars.py`
 ASSET_CLASS = "currency"
 USD = "USD"
+OLDEST_RATE_DAYS = 5  # a rate that is older than this is none
 # Quoted as USD per unit; every other currency as units per USD.
 _PER_UNIT = frozenset({"AUD", "EUR", "GBP", "NZD"})
 # Units that prices are quoted in, each with its currency and how many of it make one of that.
 # GBp, ZAc, ILA and KWF are what Yahoo calls pence, South African cents, agorot and Kuwaiti fils.
-_MINOR = {
+MINOR_UNITS = {
     "GBp": ("GBP", 100.0),
     "GBX": ("GBP", 100.0),
     "ZAc": ("ZAR", 100.0),
@@ -49,7 +50,7 @@ class Unit:
 
 def unit_of(currency: str) -> Unit:
     """The currency that a quotation is in, and how many of its units make one of that."""
-    return Unit(*_MINOR.get(currency, (currency, 1.0)))
+    return Unit(*MINOR_UNITS.get(currency, (currency, 1.0)))
 
 
 def check_currency(code: str) -> str:

@@ -15,11 +15,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from etf_pipeline.errors import CurrencyError, ReasonCode
-from etf_pipeline.model.currencies import Leg, Unit, route, unit_of
+from etf_pipeline.model.currencies import OLDEST_RATE_DAYS, Leg, Unit, route, unit_of
 from etf_pipeline.risk.prices import GRACE, Days, PriceSeries
 
 Floats = npt.NDArray[np.float64]
-OLDEST_RATE = dt.timedelta(days=5)
+OLDEST_RATE = dt.timedelta(days=OLDEST_RATE_DAYS)
 _HASH_DIGITS = 12
 
 

@@ -20,6 +20,7 @@ from etf_pipeline.model.schemas import (
     WEIGHTS,
     Table,
 )
+from etf_pipeline.sql import conversion
 
 _TICKER = "ticker id of the universe"
 _AS_OF = "newest session the table was computed from"
@@ -104,6 +105,42 @@ def _along_time(columns: str) -> str:
     )
 
 
+# Ex-dates move by days from year to year: a year of them is shorter by half the usual gap, at most
+# a fortnight, or a fifth quarter would be counted.
+_DISTRIBUTIONS = f"""
+WITH held AS ({
+    _along_time(
+        "date, close, coalesce(dividends, 0) AS dividends, coalesce(capital_gains, 0) AS gains, "
+        "lag(close) OVER w AS close_before, first_value(date) OVER w AS since"
+    )
+}),
+withheld AS (
+    SELECT ticker, date, max(coalesce(dividends, 0) + coalesce(capital_gains, 0)) AS amount
+    FROM quality WHERE severity = 'withheld' GROUP BY ticker, date
+),
+paid AS MATERIALIZED (
+    SELECT ticker, date, close, coalesce(h.dividends, 0) AS dividends,
+        coalesce(h.gains, 0) AS gains, close_before, since, w.amount AS withheld
+    FROM held h FULL JOIN withheld w USING (ticker, date)
+    WHERE h.dividends <> 0 OR h.gains <> 0 OR w.amount IS NOT NULL
+),
+rhythm AS (
+    SELECT ticker, 365.25 - least(15, coalesce(median(date - before), 30) / 2) AS days
+    FROM (SELECT ticker, date, lag(date) OVER (PARTITION BY ticker ORDER BY date) AS before
+        FROM paid) GROUP BY ticker
+)
+SELECT ticker, date, dividends, gains AS capital_gains, dividends + gains AS total, withheld,
+    close_before, CASE WHEN date - since >= days AND doubtful = 0 THEN over_a_year / close END
+    AS yield_12m
+FROM paid JOIN rhythm USING (ticker) JOIN (
+    SELECT p.ticker, p.date, sum(q.dividends + q.gains) AS over_a_year,
+        count(q.withheld) AS doubtful
+    FROM paid p JOIN rhythm USING (ticker) JOIN paid q ON q.ticker = p.ticker
+        AND q.date <= p.date AND p.date - q.date < days
+    GROUP BY p.ticker, p.date
+) USING (ticker, date)
+"""
+
 _PRICE = {
     "ticker": _TICKER,
     "date": "exchange session",
@@ -113,7 +150,23 @@ _PRICE = {
 }
 
 VIEWS: tuple[View, ...] = (
-    _by_ticker(HISTORY, "prices", "Daily prices of every ticker, checked."),
+    _by_ticker(
+        HISTORY,
+        "prices",
+        "Daily prices of every ticker, checked, each in its own currency; see prices_in.",
+    ),
+    View(
+        "currencies",
+        "What the prices of each ticker are in.",
+        conversion.CURRENCIES_SQL,
+        conversion.CURRENCIES_COMMENTS,
+    ),
+    View(
+        "fx_rates",
+        "Daily rates of currency pairs, from their histories.",
+        conversion.FX_RATES_SQL,
+        conversion.FX_RATES_COMMENTS,
+    ),
     View(
         "latest_prices",
         "The newest session of each ticker.",
@@ -124,7 +177,8 @@ VIEWS: tuple[View, ...] = (
     ),
     View(
         "returns",
-        "Simple total returns from one session of a ticker to the next.",
+        "Simple total returns from one session of a ticker to the next, in its own currency; "
+        "see returns_in.",
         _along_time("date, adj_close, adj_close / lag(adj_close) OVER w - 1 AS return"),
         _PRICE | {"return": "fraction since the session before; null on the first"},
     ),
@@ -150,6 +204,23 @@ VIEWS: tuple[View, ...] = (
     _partitioned(BACKTESTS, "backtests_history"),
     _newest(BACKTESTS, "backtests"),
     _by_ticker(QUARANTINE, "quality", QUARANTINE.description),
+    View(
+        "distributions",
+        "Every distribution, by ex-date, in the ticker's own currency; income and gains never "
+        "overlap.",
+        _DISTRIBUTIONS,
+        {
+            "ticker": _TICKER,
+            "date": "ex-date, a session",
+            "dividends": "income per unit, 0 when it is withheld",
+            "capital_gains": "capital gains per unit, 0 when they are withheld",
+            "total": "both together",
+            "withheld": "amount that a rule kept out of prices, see quality; null when none was",
+            "close_before": "close of the session before",
+            "yield_12m": "distributions of the twelve months up to this date over its close; null "
+            "when the history is shorter, or when one of them was withheld",
+        },
+    ),
     View(
         "runs",
         MANIFEST.description,
@@ -177,7 +248,7 @@ VIEWS: tuple[View, ...] = (
     ),
 )
 
-# By name: its SQL; `ts` is a TIMESTAMPTZ.
+# By name: its SQL; `ts` is a TIMESTAMPTZ. Those that take a currency need those before them.
 MACROS = {
     "prices_as_of": (
         "CREATE MACRO prices_as_of(ts) AS TABLE "
@@ -195,6 +266,7 @@ MACROS = {
         "CREATE MACRO weights_as_of(ts) AS TABLE SELECT * FROM weights_history WHERE as_of = "
         "(SELECT max(as_of) FROM weights_history WHERE as_of <= CAST(ts AS DATE))"
     ),
+    **conversion.MACROS,
 }
 
 

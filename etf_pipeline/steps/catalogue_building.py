@@ -14,6 +14,7 @@ from etf_pipeline.model.file_names import decode_ticker
 from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline.model.universe import load_universe
 from etf_pipeline.model.yahoo_shape import our_name
+from etf_pipeline.sql.conversion import CURRENCIES_OF_UNIVERSE
 from etf_pipeline.sql.text import quoted
 from etf_pipeline.sql.views import MACROS, TYPES, VIEWS, View, empty_columns
 from etf_pipeline.steps.catalogue_freshness import FILES, filled
@@ -50,6 +51,8 @@ def build_catalogue(layout: Layout, universe_file: Path, signed: str) -> None:
 def _fill(db: duckdb.DuckDBPyConnection, universe_file: Path, layout: Layout) -> None:
     tickers = ", ".join(map(quoted, available_tickers(layout)))
     db.execute(f"CREATE TYPE known_ticker AS ENUM ({tickers})")
+    _universe(db, universe_file)
+    users = _user_files(layout)
     for view in VIEWS:
         sql = view.sql
         there = filled(layout, view.name) if view.name in FILES else []
@@ -57,13 +60,12 @@ def _fill(db: duckdb.DuckDBPyConnection, universe_file: Path, layout: Layout) ->
             sql = f"SELECT {empty_columns(view)} WHERE false"
         elif there:
             sql = sql.format(files=_files(layout, there))
-            if view.name == "prices":
-                sql = _with_user_files(layout, sql)
+            if users and view.name in ("prices", "currencies"):
+                sql = _with_user_files(layout, users, view)
         db.execute(f"CREATE VIEW {view.name} AS {sql}")
         _comment(db, view)
     for macro in MACROS.values():
         db.execute(macro)
-    _universe(db, universe_file)
 
 
 def _files(layout: Layout, patterns: list[str]) -> str:
@@ -126,16 +128,12 @@ def _user_files(layout: Layout) -> list[Path]:
     return found
 
 
-def _with_user_files(layout: Layout, sql: str) -> str:
-    """The view of prices, when users' own files lie among ours: each is read by its own names."""
-    users = _user_files(layout)
-    if not users:
-        return sql
-    parts = []
-    ours = [p for p in layout.files(HISTORY) if p not in users]
-    if ours:
-        view = next(v for v in VIEWS if v.name == "prices")
-        parts.append(view.sql.format(files=_listed(p.resolve().as_posix() for p in ours)))
+def _with_user_files(layout: Layout, users: list[Path], view: View) -> str:
+    """A view of histories, when users' own files lie among ours: each is read by its own names."""
+    ours = [p.resolve().as_posix() for p in layout.files(HISTORY) if p not in users]
+    parts = [view.sql.format(files=_listed(ours))] if ours else []
+    if view.name == "currencies":
+        return parts[0] if parts else CURRENCIES_OF_UNIVERSE
     parts += [select for p in users if (select := _user_select(p)) is not None]
     return (
         " UNION ALL BY NAME ".join(parts) if parts else f"SELECT {empty_columns(VIEWS[0])} LIMIT 0"

@@ -25,11 +25,12 @@ from etf_pipeline.sql.views import MACROS, VIEWS
 from etf_pipeline.store.layout import Layout
 
 # Raise when the catalogue is filled in another way, so that each is made anew.
-VERSION = 3
+VERSION = 4
 _AT = Layout(Path())
 # By view: the files it reads, as globs below the store.
 FILES: dict[str, tuple[str, ...]] = {
     "prices": (_AT.pattern(HISTORY),),
+    "currencies": (_AT.pattern(HISTORY),),
     "risk_metrics_history": (_AT.pattern(RISK_METRICS),),
     "correlations_history": (_AT.pattern(CORRELATIONS),),
     "weights_history": (_AT.pattern(WEIGHTS),),
