@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from etf_pipeline.history.peers import NOBODY, Peers
+
 
 @dataclass(frozen=True)
 class Basis:
@@ -20,9 +22,11 @@ class Basis:
         rests_otherwise: whether nobody trades on other days.
         listed_since: rows before it are another security's, all later ones are this one's; None
             when nobody has said so.
+        peers: what the other tickers of the partition did.
     """
 
     sessions: npt.NDArray[np.datetime64]
     holidays_known: bool = True
     rests_otherwise: bool = True
     listed_since: dt.date | None = None
+    peers: Peers = NOBODY

@@ -11,6 +11,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from etf_pipeline.history.peers import NOBODY, Peers, typical_move
+from etf_pipeline.model.splits import possible_splits
+
 Days = npt.NDArray[np.datetime64]
 Shift = tuple[np.datetime64, str, str, str]
 Split = tuple[np.datetime64, float, float]  # date, ratio, log of the ratio
@@ -21,9 +24,21 @@ _IMPOSSIBLE = np.log(5.0)  # no ETF's price does this in a session
 _CLOSE = np.log(1.10)  # two factors this near are the same factor
 _UNDONE_WITHIN = 30  # bars
 _PENCE = 100.0
+# A crash: the most volume of 20 bars either way, three times what was usual before it, twice after.
+_AROUND = 20
+_USUAL = 60
+_MORE_THAN_BEFORE, _MORE_THAN_AFTER = 3.0, 2.0
+_UNITS = np.log(np.array([10.0, 100.0, 1000.0]))
+_EXACT = np.log(1.02)
 
 
-def level_shifts(close: Floats, splits: Floats, days: Days) -> list[Shift]:
+def level_shifts(
+    close: Floats,
+    splits: Floats,
+    days: Days,
+    volume: Floats | None = None,
+    peers: Peers = NOBODY,
+) -> list[Shift]:
     """Rows on a price level that is not the history's own, and splits stored upside down.
 
     The history's own level is the one that most rows are on (the newest, in a tie).
@@ -32,6 +47,8 @@ def level_shifts(close: Floats, splits: Floats, days: Days) -> list[Shift]:
         close: closes, good or bad, shape (n,).
         splits: split ratios of the same sessions, 0 where there is none.
         days: their dates, ascending.
+        volume: of the same sessions, NaN where it is not known.
+        peers: what others did, for the evidence.
 
     Returns:
         `(date, rule, severity, evidence)` tuples of the rules `level_shift`, `unit_change`,
@@ -46,13 +63,16 @@ def level_shifts(close: Floats, splits: Floats, days: Days) -> list[Shift]:
         return []
     recorded = [
         (days[i], float(splits[i]), np.log(splits[i]))
-        for i in np.flatnonzero(splits > 0)
-        if splits[i] != 1
+        for i in np.flatnonzero(possible_splits(splits))
     ]
+    traded = np.nan_to_num(volume[usable]) if volume is not None else np.zeros(len(usable))
     faulty: npt.NDArray[np.bool_] = np.array(
-        [_is_fault(k, jumps, candidates, recorded) for k in candidates], np.bool_
+        [_is_fault(k, jumps, candidates, recorded, traded) for k in candidates], np.bool_
     )
-    out: list[Shift] = [_large_move(usable, days, close, k) for k in candidates[~faulty]]
+    out: list[Shift] = [
+        _large_move(usable[k : k + 2], days, close, traded[k + 1], peers)
+        for k in candidates[~faulty]
+    ]
     steps = np.zeros(len(usable))
     for k in candidates[faulty]:
         steps[k + 1] = _snapped(float(jumps[k]), recorded)
@@ -66,15 +86,23 @@ def level_shifts(close: Floats, splits: Floats, days: Days) -> list[Shift]:
         text = f"close {close[i]:g} is about {factor:.6g} times the level of the other rows"
         text += _split_note(factor, recorded)
         out.append((days[i], rule, "quarantined", text))
-    for date, ratio, log_ratio in recorded:
-        unapplied = np.unique(np.round(levels[levels != own] - own, 6))
-        if np.any(np.abs(unapplied + log_ratio) < _CLOSE):
-            text = (
-                f"split stored as {ratio:g}, yet rows it was not applied to are {1 / ratio:g} "
-                f"times too high: the ratio is {1 / ratio:g}"
-            )
-            out.append((date, "inverted_split", "flagged", text))
-    return out
+    return out + _inverted(levels - own, recorded)
+
+
+def _inverted(off: Floats, recorded: list[Split]) -> list[Shift]:
+    """Splits whose inverse is how far rows are off their own level."""
+    unapplied = np.unique(np.round(off[off != 0], 6))
+    return [
+        (
+            date,
+            "inverted_split",
+            "flagged",
+            f"split stored as {ratio:g}, yet rows it was not applied to are {1 / ratio:g} times "
+            f"too high: the ratio is {1 / ratio:g}",
+        )
+        for date, ratio, log_ratio in recorded
+        if np.any(np.abs(unapplied + log_ratio) < _CLOSE)
+    ]
 
 
 def _is_fault(
@@ -82,15 +110,34 @@ def _is_fault(
     jumps: Floats,
     candidates: npt.NDArray[np.intp],
     recorded: list[Split],
+    traded: Floats,
 ) -> bool:
     """Whether a jump is a fault of the data: by size, by a recorded split, or because undone."""
     jump = jumps[k]
-    if abs(jump) > _IMPOSSIBLE:
+    if abs(jump) > _IMPOSSIBLE and not _may_be_real(k, jump, traded):
         return True
     if any(abs(abs(jump) - abs(log_ratio)) < _CLOSE for _, _, log_ratio in recorded):
         return True
     near = candidates[(candidates != k) & (np.abs(candidates - k) <= _UNDONE_WITHIN)]
     return bool(np.any(np.abs(jumps[near] + jump) < _CLOSE))
+
+
+def _may_be_real(k: np.intp, jump: float, traded: Floats) -> bool:
+    """Whether a fall or rise that is hardly possible was traded through, as a crash is.
+
+    After a split that was not applied volume is higher too, but it stays so; the day does not
+    stand out. A power of ten is a unit.
+    """
+    if np.min(np.abs(_UNITS - abs(jump))) < _EXACT:
+        return False
+    day = k + 1
+    before, after = traded[max(0, day - _USUAL) : day], traded[day + 1 : day + 1 + _USUAL]
+    near = np.r_[before[-_AROUND:], after[:_AROUND]]
+    return bool(
+        traded[day] > near.max(initial=0.0)
+        and traded[day] >= _MORE_THAN_BEFORE * np.median(before)
+        and (len(after) == 0 or traded[day] >= _MORE_THAN_AFTER * np.median(after))
+    )
 
 
 def _snapped(jump: float, recorded: list[Split]) -> float:
@@ -118,7 +165,16 @@ def _split_note(factor: float, recorded: list[Split]) -> str:
     return "; no split explains it"
 
 
-def _large_move(usable: npt.NDArray[np.intp], days: Days, close: Floats, k: np.intp) -> Shift:
-    i, j = usable[k], usable[k + 1]
-    text = f"close {close[i]:g} on {days[i]}, then {close[j]:g}; no split, not undone: kept"
+def _large_move(
+    pair: npt.NDArray[np.intp], days: Days, close: Floats, volume: float, peers: Peers
+) -> Shift:
+    i, j = pair
+    text = (
+        f"close {close[i]:g} on {days[i]}, then {close[j]:g}, volume {volume:.0f}; no split, not "
+        "undone: kept"
+    )
+    others = peers.moves(days[i], days[j])
+    market = typical_move(others)
+    if market is not None:
+        text += f"; {len(others)} peers moved by {market:.1%} (median)"
     return (days[j], "large_move", "flagged", text)

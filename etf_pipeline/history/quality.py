@@ -14,6 +14,7 @@ import pandas as pd
 
 from etf_pipeline.history.basis import Basis
 from etf_pipeline.history.levels import level_shifts
+from etf_pipeline.history.spikes import spikes
 from etf_pipeline.model.schemas import EVENT_COLUMNS, VALUE_COLUMNS
 from etf_pipeline.model.spacing import bar_spacing
 
@@ -74,8 +75,9 @@ def assess(rows: pd.DataFrame, basis: Basis) -> list[Finding]:
             found += rule(bars)
         found += _long_gaps(bars)
         found += _off_calendar(bars, basis)
-        shifts = level_shifts(bars.close, bars.stock_splits, bars.days)
+        shifts = level_shifts(bars.close, bars.stock_splits, bars.days, bars.volume, basis.peers)
         found += [Finding(*shift) for shift in shifts]
+        found += _spikes(bars, basis)
     return sorted(set(found), key=lambda f: (f.date, f.rule))
 
 
@@ -154,6 +156,13 @@ def _stale_runs(bars: _Bars) -> list[Finding]:
     return out
 
 
+def _spikes(bars: _Bars, basis: Basis) -> list[Finding]:
+    if bar_spacing(bars.days) not in (None, "daily"):
+        return []
+    found = spikes(bars.close, bars.volume, bars.stock_splits, bars.days, basis.peers)
+    return [Finding(day, "spike", QUARANTINED, evidence) for day, evidence in found]
+
+
 def _long_gaps(bars: _Bars) -> list[Finding]:
     """Daily closes that follow the last one after a month and more: their move is not a day's."""
     gaps = np.diff(bars.days)
@@ -193,6 +202,9 @@ def _off_calendar(bars: _Bars, basis: Basis) -> list[Finding]:
             text = f"no session on this day, yet volume {volume:.0f}"
             out.append(Finding(days[i], "unscheduled_session", FLAGGED, text))
     absent = ~_among(expected, days)
+    # A day on which nobody traded says something of the calendar, not of this ticker.
+    for i in np.flatnonzero(absent):
+        absent[i] = not basis.peers.closed(expected[i])
     if not basis.holidays_known:
         absent &= _run_lengths(absent) > _LONGEST_REST
     for day in expected[absent]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
@@ -141,6 +141,9 @@ def build_from(
     merged = fold(rows, slices, basis.listed_since, said)
     if merged.held is not None and merged.rows.empty:
         raise RejectedDataError(merged.held.text, code=merged.held.code)
+    if merged.slices:
+        # What is known of others then, no more: a later rebuild finds the same.
+        basis = replace(basis, peers=basis.peers.until(merged.slices[-1].batch_id))
     return merged, build(merged.rows, basis, merged.evidence)
 
 

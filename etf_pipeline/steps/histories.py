@@ -49,6 +49,7 @@ from etf_pipeline.store.histories import (
 from etf_pipeline.store.inventory import date_range, withheld_dates
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifests import read_manifest, write_manifest
+from etf_pipeline.store.peers import RawPeers
 from etf_pipeline.store.reader import FileInfo, file_info
 from etf_pipeline.store.store import Store
 from etf_pipeline.store.watermark import Watermark
@@ -66,6 +67,7 @@ class _Update:
         reader: of the raw batches.
         fresh: ids of the partition's batches that some history may lack, oldest first.
         holds: the newest batch that each ticker's history holds.
+        peers: what the tickers did, as evidence on each other's rows.
     """
 
     store: Store
@@ -73,6 +75,7 @@ class _Update:
     partition: str
     fresh: list[str]
     holds: Mapping[str, str]
+    peers: RawPeers
 
     @property
     def layout(self) -> Layout:
@@ -122,7 +125,7 @@ def update_histories(
         mark = Watermark.load(layout.watermark(run.partition))
         oldest = min((mark.last.get(i.ticker, "") for i in chosen), default="")
         fresh = [b for b in list_batch_ids(layout, run.partition) if b > oldest]
-        update = _Update(store, reader, run.partition, fresh, mark.last)
+        update = _Update(store, reader, run.partition, fresh, mark.last, RawPeers(layout, reader))
         for instrument in chosen:
             one = _update_one(update, instrument)
             found.append(one)
@@ -163,11 +166,11 @@ def _update_one(update: _Update, instrument: Instrument) -> _Updated:
                     return _Updated(_unchanged(layout, ticker, info))
             known = read_known(layout, ticker)
             if info is not None and known.corrupt is None:
-                return _advance(layout, instrument, known, slices)
+                return _advance(update, instrument, known, slices)
             slices = read_slices(layout, update.reader, instrument)
             if known.corrupt:
                 _set_aside(layout, ticker, known, slices)
-            return _rebuild(layout, instrument, known, slices)
+            return _rebuild(update, instrument, known, slices)
     except (MixedSourceError, RejectedDataError) as error:
         return _Updated(rejected(ticker, error))
     except EtfError as error:
@@ -198,18 +201,19 @@ def _unchanged(layout: Layout, ticker: str, info: FileInfo) -> Outcome:
 
 
 def _advance(
-    layout: Layout, instrument: Instrument, known: Known, slices: list[BatchSlice]
+    update: _Update, instrument: Instrument, known: Known, slices: list[BatchSlice]
 ) -> _Updated:
     """History from what is known and the slices that came since."""
     _check_origin(instrument, known, slices)
-    merged, built = build_from(known.rows, slices, basis_of(instrument), known.said)
+    basis = basis_of(instrument, update.peers)
+    merged, built = build_from(known.rows, slices, basis, known.said)
     if merged.held is not None and not merged.slices:
         raise RejectedDataError(merged.held.text, code=merged.held.code)
-    return _publish(layout, instrument, merged, built, is_new=False)
+    return _publish(update.layout, instrument, merged, built, is_new=False)
 
 
 def _rebuild(
-    layout: Layout, instrument: Instrument, known: Known, slices: list[BatchSlice]
+    update: _Update, instrument: Instrument, known: Known, slices: list[BatchSlice]
 ) -> _Updated:
     """History from all batch slices, whatever the file holds now."""
     if not slices:
@@ -225,7 +229,7 @@ def _rebuild(
             )
         )
     _check_origin(instrument, known, slices)
-    merged, built = build_from(empty_rows(), slices, basis_of(instrument))
+    merged, built = build_from(empty_rows(), slices, basis_of(instrument, update.peers))
     notes = merged.notes
     if known.corrupt:
         text = "rebuilt from raw batches: the file was damaged"
@@ -234,8 +238,8 @@ def _rebuild(
     added = int((~merged.rows.index.isin(known.rows.index)).sum())
     merged = replace(merged, added=added, removed=0, notes=notes)
     is_new = known.info is None and not known.corrupt
-    updated = _publish(layout, instrument, merged, built, is_new)
-    _retire_aliases(layout, instrument)
+    updated = _publish(update.layout, instrument, merged, built, is_new)
+    _retire_aliases(update.layout, instrument)
     return updated
 
 

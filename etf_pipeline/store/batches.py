@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -121,6 +123,41 @@ class Batch:
     slices: dict[str, SliceInfo]
 
 
+@dataclass(frozen=True)
+class SliceBars:
+    """Days, closes and volumes of one slice, ascending; of two rows for a day, any."""
+
+    days: npt.NDArray[np.datetime64]
+    close: npt.NDArray[np.float64]
+    volume: npt.NDArray[np.float64]
+
+    @property
+    def first(self) -> np.datetime64:
+        """The first day; NaT without any."""
+        return self.days[0] if len(self.days) else np.datetime64("NaT")
+
+    @property
+    def last(self) -> np.datetime64:
+        """The last day; NaT without any."""
+        return self.days[-1] if len(self.days) else np.datetime64("NaT")
+
+    def _at(self, day: np.datetime64) -> int | None:
+        i = int(np.searchsorted(self.days, day))
+        return i if i < len(self.days) and self.days[i] == day else None
+
+    def traded(self, day: np.datetime64) -> bool:
+        """Whether it has a close of that day, and its volume is not known to be 0."""
+        i = self._at(day)
+        return i is not None and self.volume[i] != 0
+
+    def move(self, before: np.datetime64, day: np.datetime64) -> float | None:
+        """Log return from one day to another, None when it lacks either."""
+        i, j = self._at(before), self._at(day)
+        if i is None or j is None:
+            return None
+        return float(np.log(self.close[j] / self.close[i]))
+
+
 class BatchReader:
     """Reads batches, keeping the last few open: tickers follow each other in a batch."""
 
@@ -152,6 +189,26 @@ class BatchReader:
         """
         batch = self.batch(partition, batch_id)
         return [self._slice(batch, batch.slices[n]) for n in names if n in batch.slices]
+
+    def bars(self, partition: str, batch_id: str, name: str) -> SliceBars:
+        """Closes and volumes of one ticker's slice.
+
+        Raises:
+            CorruptFileError: the batch is damaged.
+        """
+        batch = self.batch(partition, batch_id)
+        try:
+            table = self._handle(batch.path).read_row_group(
+                batch.slices[name].row_group, columns=["date", "close", "volume"]
+            )
+        except (OSError, pa.ArrowException) as error:
+            raise _corrupt(batch.path) from error
+        days = table.column("date").to_numpy().astype("datetime64[D]")
+        close = table.column("close").to_numpy().astype("float64", copy=False)
+        volume = table.column("volume").to_numpy().astype("float64", copy=False)
+        usable = np.flatnonzero(np.isfinite(close) & (close > 0))
+        order = usable[np.lexsort((close[usable], days[usable]))]
+        return SliceBars(days[order], close[order], volume[order])
 
     def _slice(self, batch: Batch, info: SliceInfo) -> BatchSlice:
         try:

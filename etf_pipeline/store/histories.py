@@ -35,6 +35,7 @@ from etf_pipeline.store.batches import (
 )
 from etf_pipeline.store.hashing import content_hash
 from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.peers import RawPeers
 from etf_pipeline.store.reader import FileInfo, file_info, read_table
 from etf_pipeline.store.writer import publish
 
@@ -188,10 +189,11 @@ def history_as_of(layout: Layout, instrument: Instrument, instant: dt.datetime) 
         raise ValueError("instant must be aware, for example datetime(2025, 11, 1, tzinfo=UTC)")
     with BatchReader(layout) as reader:
         slices = read_slices(layout, reader, instrument, instant)
-    if not slices:
-        return None
-    with contextlib.suppress(RejectedDataError):
-        return build_from(empty_rows(), slices, basis_of(instrument))[1]
+        if not slices:
+            return None
+        basis = basis_of(instrument, RawPeers(layout, reader))
+        with contextlib.suppress(RejectedDataError):
+            return build_from(empty_rows(), slices, basis)[1]
     return None
 
 

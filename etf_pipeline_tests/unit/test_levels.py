@@ -129,3 +129,55 @@ def test_the_unit_of_the_price_does_not_matter(seed, unit, cut):
     close = walk(seed=seed)
     close[:cut] *= 10
     assert shifts(close * unit) == shifts(close)
+
+
+def crash(factor, after=200, heavy=6.0, calm=1.0):
+    """A fall overnight after 200 bars, on `heavy` times the volume, `calm` times it afterwards."""
+    close = walk(200 + after)
+    close[200:] *= factor
+    rng = np.random.default_rng(8)
+    volume = np.exp(rng.normal(10, 0.4, 200 + after))
+    volume[201:] *= calm
+    volume[200] = heavy * np.exp(10)
+    return close, volume
+
+
+@pytest.mark.parametrize("after", [1, 11, 200])
+@pytest.mark.parametrize("factor", [0.06, 0.17, 6.5])
+def test_a_crash_on_large_volume_without_a_rebound_is_real(factor, after):
+    """−94 % overnight, and the rows that are left of it: none leaves."""
+    close, volume = crash(factor, after)
+    found = level_shifts(close, np.zeros(len(close)), DAYS[: len(close)], volume)
+    assert [(d, r, s) for d, r, s, _ in found] == [(DAYS[200], "large_move", "flagged")]
+    assert "volume" in found[0][3]
+
+
+@pytest.mark.parametrize(
+    ("factor", "heavy", "calm"),
+    [
+        (0.06, 1.0, 1.0),  # on the usual volume
+        (1 / 15, 15.0, 15.0),  # after a split that was not applied, volume stays higher
+        (0.1, 6.0, 1.0),  # a power of ten is a unit
+        (0.01, 6.0, 1.0),
+    ],
+)
+def test_a_fall_that_was_not_traded_through_is_a_fault(factor, heavy, calm):
+    close, volume = crash(factor, 11, heavy, calm)
+    found = level_shifts(close, np.zeros(len(close)), DAYS[: len(close)], volume)
+    assert {s for _, _, s, _ in found} == {"quarantined"}
+    assert [d for d, _, _, _ in found] == list(DAYS[200:211])
+
+
+def test_a_crash_that_is_undone_was_none():
+    close, volume = crash(0.06, 20)
+    close[205:] /= 0.06
+    found = level_shifts(close, np.zeros(220), DAYS[:220], volume)
+    assert [d for d, _, s, _ in found if s == "quarantined"] == list(DAYS[200:205])
+
+
+@pytest.mark.parametrize("ratio", [-2.0, 1e9, np.inf])
+def test_an_impossible_split_explains_nothing(ratio):
+    close = walk()
+    close[:30] *= 1e9 if ratio == 1e9 else 2
+    found = level_shifts(close, split_at(30, ratio), DAYS[:100])
+    assert all("split of" not in text for _, _, _, text in found)

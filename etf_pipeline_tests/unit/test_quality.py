@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,6 +8,9 @@ from etf_pipeline.history.basis import Basis
 from etf_pipeline.history.quality import assess
 from etf_pipeline.model.calendars import sessions
 from etf_pipeline.store.basis import basis_of
+from etf_pipeline.store.batches import BatchReader
+from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.peers import RawPeers
 from etf_pipeline_tests.support import asx_days, bars, instrument, walk
 
 BASIS = Basis(sessions("XASX"))
@@ -145,6 +150,12 @@ def test_rows_do_not_need_to_be_many():
     assert assess(clean()[:0], BASIS) == []
 
 
+def weekday_basis(mic):
+    """As the store has it, of nobody else."""
+    nowhere = Layout(Path("nowhere"))
+    return basis_of(instrument(exchange=mic), RawPeers(nowhere, BatchReader(nowhere)))
+
+
 def weekdays(first, n):
     days = np.arange(np.datetime64(first), np.datetime64(first) + 2 * n)
     return days[np.is_busday(days)][:n]
@@ -153,7 +164,7 @@ def weekdays(first, n):
 @pytest.mark.parametrize("mic", ["FX", "INDX"])
 def test_what_has_no_exchange_may_rest_on_any_weekday(mic):
     """Christmas, New Year, Easter, and the eight weekdays of a Golden Week: no finding."""
-    basis = basis_of(instrument(exchange=mic))
+    basis = weekday_basis(mic)
     days = weekdays("2023-12-01", 300)
     rest = [np.datetime64(d) for d in ("2023-12-25", "2024-01-01", "2024-03-29", "2024-04-01")]
     rest += list(np.arange(np.datetime64("2024-10-01"), np.datetime64("2024-10-11")))
@@ -169,5 +180,5 @@ def test_what_has_no_exchange_may_rest_on_any_weekday(mic):
 def test_only_currencies_rest_on_every_sunday(mic, rule):
     days = np.sort(np.r_[weekdays("2024-01-01", 30), np.datetime64("2024-01-21")])
     rows = bars(days, walk(len(days)), volume=0.0)
-    (one,) = assess(rows, basis_of(instrument(exchange=mic)))
+    (one,) = assess(rows, weekday_basis(mic))
     assert (str(one.date), one.rule) == ("2024-01-21", rule)

@@ -20,6 +20,7 @@ from etf_pipeline.store.batches import BatchReader
 from etf_pipeline.store.hashing import file_hash
 from etf_pipeline.store.histories import NewHistory, publish_history, read_slices
 from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.peers import RawPeers
 
 log = logging.getLogger(__name__)
 Status = Literal["proved", "unproven", "differs"]
@@ -51,6 +52,7 @@ class Rebuilder:
         self._into = into
         self._instruments = instruments or {}
         self._reader = BatchReader(layout)
+        self._peers = RawPeers(layout, self._reader)
         self._hashes: dict[tuple[str, str], str | None] = {}
 
     def __enter__(self) -> Rebuilder:
@@ -115,7 +117,7 @@ class Rebuilder:
         self, ticker: str, slices: list[BatchSlice], updated: ETFDataUpdated | None
     ) -> int:
         instrument = self._instrument(ticker, slices[-1])
-        merged, built = build_from(empty_rows(), slices, basis_of(instrument))
+        merged, built = build_from(empty_rows(), slices, basis_of(instrument, self._peers))
         expected = updated.content_hash if updated is not None else None
         try:
             publish_history(self._into, NewHistory.of(instrument, built, merged.slices), expected)

@@ -1,0 +1,153 @@
+"""Spikes: closes far from all others that are undone within three bars, on hardly any volume. Pure.
+
+A large move alone is no fault, and neither is one that is undone: a geared fund falls by a quarter
+on a day when shares fall, and rises as much three days on. What tells a fault is all of it
+together: far outside the ticker's own moves and its peers' that day, undone, and nobody traded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from etf_pipeline.history.peers import Peers, typical_move
+
+Days = npt.NDArray[np.datetime64]
+Floats = npt.NDArray[np.float64]
+
+_SMALLEST = np.log(1.05)
+_LARGEST = np.log(1.8)  # beyond it the rules on levels decide
+_LONGEST = 3  # bars
+_LEFT = 0.25  # of the move, when it counts as undone
+_REFERENCE = 250  # bars before it say what is usual
+_FEWEST = 20
+_NORMAL = 1.4826  # from the median of absolute deviations to a standard deviation
+_PEERS_SHARE = 1 / 8  # of the move: a market that moved so much may explain a geared fund's
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """What it takes: standard deviations of the own moves, share of the usual volume."""
+
+    deviations: float
+    volume: float
+
+
+_WITH_PEERS = _Limits(8.0, 0.20)
+_ALONE = _Limits(15.0, 0.05)
+_NO_VOLUME = 15.0  # deviations, where volume is not known at all
+_NO_VOLUME_ALONE = 20.0
+
+
+@dataclass(frozen=True)
+class _Spike:
+    """Rows `first` to `last` (inclusive), between a close before and a close after them."""
+
+    first: int
+    last: int
+    move: float
+    back: float
+
+
+def spikes(
+    close: Floats, volume: Floats, splits: Floats, days: Days, peers: Peers
+) -> list[tuple[np.datetime64, str]]:
+    """`(date, evidence)` of every row that is part of a spike.
+
+    Args:
+        close: closes, good or bad, shape (n,).
+        volume: of the same sessions; NaN counts as none.
+        splits: split ratios of the same sessions, 0 where there is none.
+        days: their dates, ascending.
+        peers: what others did.
+    """
+    usable = np.flatnonzero(np.isfinite(close) & (close > 0))
+    if len(usable) <= _FEWEST:
+        return []
+    logs = np.log(close[usable])
+    moves = np.diff(logs)
+    size = np.abs(moves)
+    if not ((size > _SMALLEST) & (size < _LARGEST)).any():
+        return []
+    traded = np.nan_to_num(volume[usable])
+    out: list[tuple[np.datetime64, str]] = []
+    for one in _candidates(logs, moves):
+        rows = slice(one.first, one.last + 2)
+        if np.any(splits[usable[rows]] != 0):
+            continue
+        why = _evidence(one, moves, traded, days[usable], peers)
+        if why is not None:
+            around = f"{close[usable[one.first - 1]]:g} and {close[usable[one.last + 1]]:g}"
+            out += [
+                (days[i], f"close {close[i]:g} between {around}: {why}")
+                for i in usable[one.first : one.last + 1]
+            ]
+    return out
+
+
+def _candidates(logs: Floats, moves: Floats) -> Iterator[_Spike]:
+    """Moves that are undone within three bars, each from its beginning."""
+    end = 0
+    sharp = (np.abs(moves) > _SMALLEST) & (np.abs(moves) < _LARGEST)
+    for k in np.flatnonzero(sharp).tolist():
+        if k < end:
+            continue
+        for j in range(1, _LONGEST + 1):
+            if k + j >= len(moves):
+                break
+            away = np.abs(logs[k + 1 : k + j + 1] - logs[k])
+            undone = abs(logs[k + j + 1] - logs[k]) <= _LEFT * abs(moves[k])
+            back = moves[k + j]
+            against = abs(back) > _SMALLEST and back * moves[k] < 0
+            if undone and against and np.all(away > abs(moves[k]) / 2):
+                yield _Spike(k + 1, k + j, float(moves[k]), float(back))
+                end = k + j + 1
+                break
+
+
+def _evidence(one: _Spike, moves: Floats, traded: Floats, days: Days, peers: Peers) -> str | None:
+    """Why a candidate is a fault, in words; None when it may be real."""
+    begin = max(0, one.first - 1 - _REFERENCE)
+    if one.first - 1 - begin >= _FEWEST:
+        usual, volumes = moves[begin : one.first - 1], traded[begin : one.first]
+    else:  # near the beginning: what comes after it says what is usual
+        until = one.last + 1 + 3 * _FEWEST
+        usual = np.r_[moves[: one.first - 1], moves[one.last + 1 : until]]
+        volumes = np.r_[traded[: one.first], traded[one.last + 1 : until]]
+    scale = _scale(usual)
+    if scale is None:
+        return None
+    deviations = min(abs(one.move), abs(one.back)) / scale if scale > 0 else np.inf
+    usual_volume, most = float(np.median(volumes)), float(traded[one.first : one.last + 1].max())
+    if deviations < _WITH_PEERS.deviations or most > _WITH_PEERS.volume * usual_volume:
+        return None  # before anything is asked of others
+    others = peers.moves(days[one.first - 1], days[one.first])
+    market = typical_move(others)
+    limits = _WITH_PEERS if market is not None else _ALONE
+    if usual_volume == 0:
+        limits = _Limits(_NO_VOLUME if market is not None else _NO_VOLUME_ALONE, 0.0)
+    if market is not None and market > _PEERS_SHARE * abs(one.move):
+        return None
+    if deviations < limits.deviations or most > limits.volume * usual_volume:
+        return None
+    text = (
+        f"{one.move:+.1%} and {one.back:+.1%} (log) are {deviations:.0f} times its daily moves, "
+        f"volume {most:.0f} where {usual_volume:.0f} is usual; "
+    )
+    if market is None:
+        return (
+            text + f"only {len(others)} peers to compare with, so its own scale and volume decide"
+        )
+    return text + f"{len(others)} peers moved by {market:.1%} that day (median)"
+
+
+def _scale(moves: Floats) -> float | None:
+    """A standard deviation of daily moves that single faults do not widen; None of too few."""
+    size = np.abs(moves)
+    size = size[size < _LARGEST]
+    if len(size) < _FEWEST:
+        return None
+    return float(max(_NORMAL * np.median(size), np.quantile(size, 0.95) / 2))
