@@ -53,6 +53,7 @@ def test_checks_and_which_of_them_block(repository):
         "price_history.histories_complete": False,
         "price_history.nothing_quarantined": False,
         "price_history.distributions_agree": False,
+        "price_history.calendar_agrees": False,
         "risk_metrics.metrics_possible": True,
         "correlations.correlations_psd": True,
         "optimised_portfolios.weights_add_up": True,

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from etf_pipeline.ingest.planning import Terms
+from etf_pipeline.model.calendars import sessions
 from etf_pipeline.model.outcomes import Outcome, OutcomeKind
 from etf_pipeline.model.schemas import CORRELATIONS, HISTORY, RISK_METRICS, SUMMARY, WEIGHTS
 from etf_pipeline.orchestration.checks.runs import (
@@ -24,7 +25,7 @@ from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.settings import Settings
 from etf_pipeline.steps.download import download
 from etf_pipeline.steps.histories import update_histories
-from etf_pipeline.steps.history_checks import Examined, examine
+from etf_pipeline.steps.history_checks import Examined, examine, untraded
 from etf_pipeline.steps.result import Run, StepResult
 from etf_pipeline.store.reader import read_table
 from etf_pipeline.store.writer import publish
@@ -220,6 +221,7 @@ def test_whole_histories_pass(histories):
         "histories_complete": (True, WARN),
         "nothing_quarantined": (True, WARN),
         "distributions_agree": (True, WARN),
+        "calendar_agrees": (True, WARN),
     }
 
 
@@ -273,6 +275,30 @@ def test_distributions_agree_tells_the_withheld_and_the_gap(histories):
         assert (found.passed, found.severity) == (False, WARN)
         said = "VGS: 1 distribution withheld (2023-07-03)"
         assert found.description == (said if words is None else f"{said}; adjusted close {words}")
+
+
+def traded(ticker, without=(), exchange="XHKG"):
+    known = sessions(exchange)
+    days = known[(known >= np.datetime64("2023-08-01")) & (known < np.datetime64("2023-10-01"))]
+    return Examined(
+        ticker, exchange=exchange, traded=days[~np.isin(days, np.array(without, "datetime64[D]"))]
+    )
+
+
+TYPHOON = ["2023-09-01", "2023-09-08"]
+
+
+def test_calendar_agrees_tells_once_of_closures_that_it_does_not_know():
+    files = [traded(t, TYPHOON) for t in "ABCD"]
+    (*_, found) = history_results(files, [])
+    assert set(problems(found)) == set(TYPHOON)
+    assert "any of 4 tickers" in found.description
+    # One ticker that traded, or too few tickers: it is not the exchange.
+    assert untraded([*files, traded("E")]) == {}
+    assert untraded(files[:3]) == {}
+    # Nobody has bars around it, or it is no exchange at all.
+    assert untraded([traded(t, exchange="XHKG") for t in "ABCD"]) == {}
+    assert untraded([traded(t, TYPHOON, exchange="FX") for t in "ABCD"]) == {}
 
 
 def test_every_check_of_the_definitions_is_tested_here():

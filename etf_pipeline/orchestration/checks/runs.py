@@ -10,7 +10,7 @@ import dagster as dg
 from etf_pipeline.model import assets
 from etf_pipeline.model.outcomes import Outcome
 from etf_pipeline.orchestration.checks.check import Check
-from etf_pipeline.steps.history_checks import Examined
+from etf_pipeline.steps.history_checks import Examined, untraded
 from etf_pipeline.steps.result import StepResult
 
 ANSWERED = Check(
@@ -39,7 +39,18 @@ DISTRIBUTIONS_AGREE = Check(
     assets.PRICE_HISTORY,
     "No distribution is withheld, and our adjusted close is the source's within 0.01 %.",
 )
-_ON_HISTORIES = (HISTORIES_VALID, HISTORIES_COMPLETE, NOTHING_QUARANTINED, DISTRIBUTIONS_AGREE)
+CALENDAR_AGREES = Check(
+    "calendar_agrees",
+    assets.PRICE_HISTORY,
+    "On every session that the calendar has, some ticker traded.",
+)
+_ON_HISTORIES = (
+    HISTORIES_VALID,
+    HISTORIES_COMPLETE,
+    NOTHING_QUARANTINED,
+    DISTRIBUTIONS_AGREE,
+    CALENDAR_AGREES,
+)
 DOWNLOAD_CHECKS = [ANSWERED.spec]
 HISTORY_CHECKS = [c.spec for c in _ON_HISTORIES]
 
@@ -62,6 +73,13 @@ def history_results(
         HISTORIES_COMPLETE.result(failed | gaps),
         NOTHING_QUARANTINED.result({f.ticker: f.held_back for f in files if f.held_back}),
         DISTRIBUTIONS_AGREE.result({f.ticker: f.distributions for f in files if f.distributions}),
+        CALENDAR_AGREES.result(
+            {
+                str(day): f"no bar of any of {count} tickers: a closure that the calendar does not "
+                "know, or a day that the source lacks"
+                for day, count in untraded(files).items()
+            }
+        ),
     ]
 
 
