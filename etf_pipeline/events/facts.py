@@ -127,7 +127,9 @@ def _risk(layout: Layout, rows: list[Row]) -> dict[str, EventData | None]:
     path = _published(layout, RISK_METRICS, rows)
     metrics: dict[str, dict[str, dict[str, Any]]] = {}
     parameters: dict[str, Any] = {}
+    currencies: dict[str, str | None] = {}
     for r in read_table(path).to_pylist() if path is not None else ():
+        currencies[r["ticker"]] = r.get("currency")
         values = {k: _plain(v) for k, v in r.items() if k not in _LABELS}
         metrics.setdefault(r["ticker"], {})[r["window"]] = values
         parameters = {"risk_free_rate": r["risk_free_rate"], "benchmark": r["benchmark"]}
@@ -140,7 +142,7 @@ def _risk(layout: Layout, rows: list[Row]) -> dict[str, EventData | None]:
             content_hash=r["content_hash"],
             parameters=parameters,
             metrics=metrics.get(r["subject"]),
-            **_money(r),
+            **_money(r, currencies.get(r["subject"])),
         )
         for r in rows
         if r["outcome"] in _CHANGED
@@ -177,9 +179,9 @@ def _portfolios(layout: Layout, rows: list[Row]) -> dict[str, EventData | None]:
     return found
 
 
-def _money(row: Row) -> dict[str, Any]:
+def _money(row: Row, otherwise: str | None = None) -> dict[str, Any]:
     """The currency of a manifest's row, and its exchange rates by pair; earlier ones have none."""
-    return {"currency": row.get("currency"), "fx": rates_used(row.get("fx"))}
+    return {"currency": row.get("currency") or otherwise, "fx": rates_used(row.get("fx"))}
 
 
 def _published(layout: Layout, table: Table, rows: list[Row]) -> Path | None:

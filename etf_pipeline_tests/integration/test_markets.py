@@ -110,7 +110,7 @@ def test_what_is_stored_are_the_exchanges_sessions(tmp_path, yahoo, mic):
     assert (meta["currency"], meta["exchange"]) == (MARKETS[mic].currency, mic)
 
 
-@pytest.mark.parametrize("mic", [m for m in EXCHANGES if m != "XSGO"])
+@pytest.mark.parametrize("mic", EXCHANGES)
 def test_day_by_day_gives_what_one_download_does(tmp_path, yahoo, mic):
     """Across the changes of the clocks of October and November."""
     steps = world_of(tmp_path / "steps", yahoo, mic)
@@ -135,6 +135,41 @@ def test_a_bar_belongs_to_the_session_whenever_it_is_stamped(tmp_path, yahoo, mi
     assert world.run(serve(world, mic, rows, stamped_at=at))["ETF"].good
     assert world.history("ETF").index.equals(rows.index)
     assert world.history("ETF")["dividends"].tolist() == rows["dividends"].tolist()
+
+
+@pytest.mark.parametrize("mic", EXCHANGES)
+def test_a_bar_is_stored_once_that_exchange_has_closed(tmp_path, yahoo, mic):
+    """On the last session, and on the first after the clocks were changed."""
+    calendar = exchange_calendar(mic)
+    for i, day in enumerate([*clock_changes(mic)[-1:], np.datetime64(LAST)]):
+        world = world_of(tmp_path / str(i), yahoo, mic)
+        one = serve(world, mic, rows_of(mic, day))
+        close = calendar.session_close(pd.Timestamp(day)).to_pydatetime()
+        final = close + dt.timedelta(minutes=world.settings.close_delay_minutes)
+        for now, last in ((final - dt.timedelta(minutes=1), False), (final, True)):
+            world.now = now
+            assert world.run(one)["ETF"].good
+            held = world.history("ETF").index[-1].to_numpy().astype("datetime64[D]")
+            assert (held == day) == last, (day, now)
+
+
+@pytest.mark.parametrize("mic", EXCHANGES)
+def test_a_bar_on_a_holiday_that_repeats_the_last_price_is_none(tmp_path, yahoo, mic):
+    """Yahoo shows such bars, without volume."""
+    rows = rows_of(mic)
+    day = after_holidays(mic)[-1]
+    before = rows.index[rows.index < pd.Timestamp(day)][-1]
+    holiday = before + pd.tseries.offsets.BDay()
+    assert holiday.to_numpy().astype("datetime64[D]") not in sessions_of(mic, FIRST, LAST)
+    bar = rows.loc[[before]].set_axis([holiday]).assign(volume=0.0, dividends=0.0)
+    for name in ("open", "high", "low"):
+        bar[name] = bar["close"]
+    world = world_of(tmp_path, yahoo, mic)
+    served = pd.concat([rows, bar]).sort_index().rename_axis("date")
+    assert world.run(serve(world, mic, served))["ETF"].good
+    assert world.history("ETF").index.equals(rows.index)
+    assert world.history("ETF")["dividends"].tolist() == rows["dividends"].tolist()
+    assert world.findings("ETF") == {(str(holiday.date()), "holiday_bar"): "quarantined"}
 
 
 @pytest.fixture

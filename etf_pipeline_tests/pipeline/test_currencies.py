@@ -1,6 +1,7 @@
 """The whole graph over two currencies: rates are fetched, used, named, and are no ETFs."""
 
 import datetime as dt
+import json
 
 import dagster as dg
 import numpy as np
@@ -8,6 +9,9 @@ import pytest
 
 from etf_pipeline.cli.exit_codes import of_run
 from etf_pipeline.errors import ReasonCode
+from etf_pipeline.events.facts import events_of_manifest
+from etf_pipeline.events.lineage import lineage_events
+from etf_pipeline.events.orchestrator import LogRecord
 from etf_pipeline.library.status import store_status
 from etf_pipeline.model.schemas import (
     BACKTESTS,
@@ -19,6 +23,7 @@ from etf_pipeline.model.schemas import (
 from etf_pipeline.orchestration.runner import run_graph
 from etf_pipeline.report.portfolio import portfolio_report
 from etf_pipeline.report.universe import universe_report
+from etf_pipeline.steps.catalogue import open_catalogue
 from etf_pipeline.steps.derived import Assumptions, conversion_of
 from etf_pipeline.steps.report_inputs import report_inputs
 from etf_pipeline.store.reader import file_info, read_history, read_table
@@ -152,6 +157,61 @@ def test_reports_name_the_currency_and_the_rates(ran):
     assert "VAS in AUD, VTS in USD" in portfolio_report(inputs, "undecided")
     # without a currency for all, each is in its own, and that is said at the top
     assert "not converted" in universe_report(inputs)
+
+
+def payloads(pipeline, asset):
+    """Events of the asset's manifests, by subject."""
+    return {
+        e.subject: e.payload()
+        for path in pipeline.layout.manifest_files(asset)
+        for e in events_of_manifest(pipeline.layout, path, "instance")
+    }
+
+
+def test_events_say_the_currency_and_the_rates(ran):
+    pipeline, _ = ran
+    digest = file_info(pipeline.layout.of(HISTORY, "AUDUSD=X")).content_hash[:12]
+    of_prices = {"VAS": "AUD", "VGS": "AUD", "VTS": "USD", "AUDUSD=X": "USD"}
+    for asset in ("raw_prices", "price_history"):
+        assert {t: e.currency for t, e in payloads(pipeline, asset).items()} == of_prices
+    rates = {"AUDUSD=X": digest}
+    told = {n: (e.currency, e.fx) for n, e in payloads(pipeline, "optimised_portfolios").items()}
+    assert told == {
+        "in-aud": ("AUD", rates),
+        "in-usd": ("USD", rates),
+        "at-home": ("AUD", None),
+        "undecided": (None, None),
+    }
+
+
+@pytest.mark.parametrize("asset", ["optimised_portfolios", "backtests"])
+def test_lineage_has_the_rates_among_what_was_read(ran, asset):
+    pipeline, _ = ran
+    history = pipeline.layout.of(HISTORY, "AUDUSD=X")
+    (path,) = pipeline.layout.manifest_files(asset)
+    run_id = read_table(path).column("run_id")[0].as_py()
+    record = LogRecord(1, "materialisation", run_id, "job", pipeline.clock(), asset)
+    bodies = [json.loads(e.data) for e in lineage_events(pipeline.layout, record, "etf")]
+    (told,) = [b for b in bodies if b["eventType"] == "COMPLETE"]
+    versions = {i["name"]: i["facets"].get("version") for i in told["inputs"]}
+    found = versions[history.resolve().as_posix()]["datasetVersion"]
+    assert file_info(history).content_hash.startswith(found)
+
+
+def test_sql_converts_as_the_portfolios_do(ran):
+    """VTS in AUD by pandas alone, over every session that has a rate."""
+    pipeline, _ = ran
+    vts, rate = (
+        read_history(pipeline.layout.of(HISTORY, t))["adj_close"] for t in ("VTS", "AUDUSD=X")
+    )
+    right = (vts / rate.reindex(vts.index, method="ffill")).dropna()
+    with open_catalogue(pipeline.store, pipeline.settings.universe_file) as connection:
+        told = connection.query(
+            "SELECT date, adj_close FROM prices_in('AUD') "
+            "WHERE ticker = 'VTS' AND rate IS NOT NULL ORDER BY date"
+        ).rows
+    assert [r[0] for r in told] == list(right.index.date)
+    np.testing.assert_allclose([r[1] for r in told], right, rtol=1e-13)
 
 
 def test_the_request_of_a_foreign_ticker_takes_its_rate_along(tmp_path):

@@ -54,6 +54,7 @@ def state_body(state: SystemState) -> dict[str, Any]:
                 "batches": [b.batch_id for b in e.batches],
                 "last_date": e.updated.last_date if e.updated else None,
                 "content_hash": e.updated.content_hash if e.updated else None,
+                "currency": e.updated.currency if e.updated else None,
                 "rejected": e.rejected.reason if e.rejected else None,
                 "failed": e.failed.reason if e.failed else None,
             }
@@ -75,6 +76,7 @@ def state_lines(state: SystemState) -> list[str]:
     lines += [
         f"  {name}: "
         + ("" if p.success else f"failed: {p.message}; ")
+        + (f"in {p.currency}: " if p.currency else "")
         + ", ".join(f"{t} {w:.2%}" for t, w in (p.weights or {}).items() if w > 0)
         for name, p in state.portfolios.items()
     ]
