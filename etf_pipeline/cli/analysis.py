@@ -10,12 +10,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from etf_pipeline.cli.exit_codes import of_checks
-from etf_pipeline.cli.options import DataDir, Json, Tickers, Weight, Years, distinct_names
-from etf_pipeline.cli.render.analysis import show_comparison, show_metrics, show_portfolio
+from etf_pipeline.cli.options import (
+    Currency,
+    DataDir,
+    Json,
+    Tickers,
+    Weight,
+    Years,
+    distinct_names,
+)
+from etf_pipeline.cli.render.analysis import (
+    in_currency,
+    show_comparison,
+    show_metrics,
+    show_portfolio,
+)
 from etf_pipeline.cli.render.output import print_json, print_lines, print_table
 from etf_pipeline.errors import SettingsError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from etf_pipeline.library.provider import ETFDataProvider
 
 
@@ -39,6 +54,11 @@ def _print_body(body: Any) -> None:
     from etf_pipeline.sql.output import plain
 
     print_json(plain(body))
+
+
+def _money(frame: pd.DataFrame) -> dict[str, Any]:
+    """What a frame of the library says it is in."""
+    return {name: frame.attrs[name] for name in ("base_currency", "fx")}
 
 
 def risk(
@@ -70,6 +90,7 @@ def optimise(
     years: Years = 5,
     min_weight: Weight = 0.0,
     max_weight: Weight = 1.0,
+    base_currency: Currency = None,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
@@ -85,6 +106,7 @@ def optimise(
             years or None,
             min_weight=min_weight,
             max_weight=max_weight,
+            base_currency=base_currency,
         )
     if as_json:
         _print_body(found)
@@ -99,6 +121,7 @@ def frontier(
     years: Years = 5,
     min_weight: Weight = 0.0,
     max_weight: Weight = 1.0,
+    base_currency: Currency = None,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
@@ -113,17 +136,21 @@ def frontier(
             years or None,
             min_weight=min_weight,
             max_weight=max_weight,
+            base_currency=base_currency,
         )
     rows = [[i, *values] for i, values in enumerate(frame.to_numpy(dtype="float64").tolist())]
     if as_json:
-        _print_body([dict(zip(["point", *frame.columns], r, strict=True)) for r in rows])
+        named = [dict(zip(["point", *frame.columns], r, strict=True)) for r in rows]
+        _print_body([r | _money(frame) for r in named])
     else:
         print_table(["point", *frame.columns], rows)
+        print_lines(in_currency(_money(frame)))
 
 
 def compare(
     tickers: Tickers,
     years: Years = 5,
+    base_currency: Currency = None,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
@@ -134,10 +161,13 @@ def compare(
     from etf_pipeline.library.analysis import comparison, recent
 
     names = distinct_names(tickers)
-    returns = recent(_provider(data_dir).get_returns(names), years or None)
+    with _usage():
+        whole = _provider(data_dir).get_returns(names, base_currency=base_currency)
+    returns = recent(whole, years or None)
     body = comparison(returns)
     if as_json:
-        _print_body(body)
+        _print_body({t: b | _money(whole) for t, b in body.items()})
     else:
         show_comparison(body, names)
+        print_lines(in_currency(_money(whole)))
         print_lines([f"{len(returns)} common returns, to {returns.index[-1]:%Y-%m-%d}"])

@@ -17,6 +17,10 @@ Window = Annotated[str, typer.Option(help="Window of the risk table: 1y, 3y, 5y,
 Years = Annotated[int, typer.Option(min=0, help="Years of history; 0 is all of it.")]
 Tickers = Annotated[list[str], typer.Argument(help="Tickers, such as VAS VGS.")]
 Weight = Annotated[float, typer.Option(min=0.0, max=1.0, help="Of every ticker, a fraction.")]
+Currency = Annotated[
+    str | None,
+    typer.Option("--base-currency", help="What returns are in, such as AUD (ETF_BASE_CURRENCY)."),
+]
 Instant = Annotated[str | None, typer.Option(help="A time with its zone; now by default.")]
 
 

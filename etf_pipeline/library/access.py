@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from etf_pipeline.events.calls import CallLog
     from etf_pipeline.events.protocol import Events
+    from etf_pipeline.risk.conversion import Together
     from etf_pipeline.risk.estimates import Estimates
     from etf_pipeline.risk.prices import PriceSeries
 
@@ -82,16 +84,33 @@ class StoreAccess:
             self._risk_free_rate = load_settings().risk_free_rate
         return self._risk_free_rate
 
-    def _estimates(
+    def _together(
         self,
         tickers: Sequence[str],
+        base_currency: str | None,
+        lookback_years: int | None = None,
+        start: dt.date | None = None,
+    ) -> Together:
+        """Prices of tickers in one currency, as far back as a window of years or `start`."""
+        from etf_pipeline.library.currencies import conversion_for
+        from etf_pipeline.risk.prices import window_start
+
+        series = self._series(tickers)
+        if lookback_years is not None:
+            start = window_start(min(s.end for s in series), lookback_years)
+        conversion = conversion_for(self._layout, self._cache, series, base_currency)
+        return conversion.together(series, base_currency, start)
+
+    def _estimates(
+        self,
+        together: Together,
         lookback_years: int | None,
         estimator: str = "sample",
         halflife: float = HALFLIFE,
     ) -> Estimates:
         from etf_pipeline.risk.estimates import estimate
 
-        return estimate(self._series(tickers), lookback_years, estimator, halflife)
+        return estimate(together.series, lookback_years, estimator, halflife)
 
     def _series(self, tickers: Sequence[str]) -> list[PriceSeries]:
         from etf_pipeline.store.prices import cached_prices

@@ -13,6 +13,7 @@ from etf_pipeline.model.spacing import periods_per_year
 from etf_pipeline.portfolio.answer import Answer
 from etf_pipeline.portfolio.optimise import efficient_frontier
 from etf_pipeline.portfolio.problem import Problem
+from etf_pipeline.risk.conversion import OWN_CURRENCY, Conversion
 from etf_pipeline.risk.correlation import listwise, pairwise
 from etf_pipeline.risk.estimates import Estimates
 from etf_pipeline.risk.metrics import cagr, volatility
@@ -29,6 +30,7 @@ _METRIC_KEYS = (
     "periods_per_year",
     "n_excluded",
     "risk_free_rate",
+    "currency",
     "benchmark",
     "reason",
     "source",
@@ -40,10 +42,15 @@ def risk_metrics(
     lookback_years: int | None,
     risk_free_rate: float,
     benchmark: PriceSeries | None = None,
+    conversion: Conversion = OWN_CURRENCY,
 ) -> dict[str, Any]:
-    """One ticker's metrics as the risk table has them, for any window."""
-    row = metrics_row(series, lookback_years, risk_free_rate, benchmark)
-    return {key: row.get(key) for key in _METRIC_KEYS}
+    """One ticker's metrics as the risk table has them, for any window.
+
+    Also `fx`: the rates that the benchmark was converted with, None when none were.
+    """
+    row = metrics_row(series, lookback_years, risk_free_rate, benchmark, conversion)
+    fx = None if benchmark is None else conversion.used_between(benchmark, series)
+    return {key: row.get(key) for key in _METRIC_KEYS} | {"fx": fx}
 
 
 def correlation_matrix(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from etf_pipeline.library.access import StoreAccess
+from etf_pipeline.library.currencies import conversion_for, money
 from etf_pipeline.model.objectives import HALFLIFE
 
 if TYPE_CHECKING:
@@ -25,6 +26,12 @@ class ETFDataProvider(StoreAccess):
 
     Every number has its definition and source in `docs/metrics.md`. Requests that name a ticker
     twice, or one there is no history of, are refused by name. Nothing is ever filled in.
+
+    What is put side by side is in one currency: `base_currency` of the call, else
+    ETF_BASE_CURRENCY, else the one that the tickers share. Prices in others are converted by the
+    daily rates of the store; a rate that lacks is a `CurrencyError` that names the command which
+    gets it. Answers say `base_currency`, and in `fx` the rates used: in `attrs` where they are
+    frames.
 
     Args:
         data_dir: root of the Parquet store; the `ETF_DATA_DIR` setting when None.
@@ -91,6 +98,7 @@ class ETFDataProvider(StoreAccess):
         start: dt.date | str | None = None,
         end: dt.date | str | None = None,
         period: str = "daily",
+        base_currency: str | None = None,
     ) -> pd.DataFrame:
         """Simple returns on the dates common to all tickers, a column per ticker.
 
@@ -100,9 +108,11 @@ class ETFDataProvider(StoreAccess):
             end: last price date, inclusive.
             period: `daily` (every bar), `weekly`, `monthly`, `quarterly` or `yearly`: from the last
                 price of each calendar period to the next one's. The last period may be unfinished.
+            base_currency: what returns are in, see the class.
 
         Raises:
             InsufficientDataError: fewer than three common prices.
+            CurrencyError: they cannot be brought to one currency.
         """
         import pandas as pd
 
@@ -113,24 +123,34 @@ class ETFDataProvider(StoreAccess):
         rules = {"daily": None, "weekly": "W", **MONTHS_AND_LONGER}
         if period not in rules:
             raise ValueError(f"period {period!r}: must be one of {', '.join(rules)}")
-        prices = common_prices(self._series(tickers))
+        first = None if start is None else pd.Timestamp(start).date()
+        together = self._together(tickers, base_currency, start=first)
+        prices = common_prices(together.series)
         prices = prices.loc[start:end]
         rule = rules[period]
         if rule is not None:
             bins = pd.DatetimeIndex(prices.index).to_period(rule)
             prices = prices[~bins.duplicated(keep="last")]
         self._asked("get_returns", list(prices.columns), prices.index)
-        return simple_returns(prices)
+        returns = simple_returns(prices)
+        returns.attrs |= money(together)
+        return returns
 
     def calculate_expected_returns(
-        self, tickers: Sequence[str], lookback_years: int | None = 5
+        self,
+        tickers: Sequence[str],
+        lookback_years: int | None = 5,
+        base_currency: str | None = None,
     ) -> pd.Series:
         """A · mean of simple returns on common dates, fraction a year (Markowitz, 1952)."""
         import pandas as pd
 
-        found = self._estimates(tickers, lookback_years)
+        together = self._together(tickers, base_currency, lookback_years)
+        found = self._estimates(together, lookback_years)
         self._asked("calculate_expected_returns", tickers)
-        return pd.Series(found.means, index=list(tickers), name="expected_return")
+        means = pd.Series(found.means, index=list(tickers), name="expected_return")
+        means.attrs |= money(together)
+        return means
 
     def calculate_covariance_matrix(
         self,
@@ -138,6 +158,7 @@ class ETFDataProvider(StoreAccess):
         lookback_years: int | None = 5,
         estimator: str = "sample",
         halflife: float = HALFLIFE,
+        base_currency: str | None = None,
     ) -> pd.DataFrame:
         """Annualised covariance of simple returns on common dates.
 
@@ -145,12 +166,19 @@ class ETFDataProvider(StoreAccess):
         """
         import pandas as pd
 
-        found = self._estimates(tickers, lookback_years, estimator, halflife)
+        together = self._together(tickers, base_currency, lookback_years)
+        found = self._estimates(together, lookback_years, estimator, halflife)
         self._asked("calculate_covariance_matrix", tickers)
-        return pd.DataFrame(found.covariance, index=list(tickers), columns=list(tickers))
+        matrix = pd.DataFrame(found.covariance, index=list(tickers), columns=list(tickers))
+        matrix.attrs |= money(together)
+        return matrix
 
     def calculate_correlation_matrix(
-        self, tickers: Sequence[str], lookback_years: int | None = 5, method: str = "listwise"
+        self,
+        tickers: Sequence[str],
+        lookback_years: int | None = 5,
+        method: str = "listwise",
+        base_currency: str | None = None,
     ) -> pd.DataFrame:
         """Correlation of simple returns; `attrs` has `n_obs` (N, N) and `least_eigenvalue`.
 
@@ -159,7 +187,9 @@ class ETFDataProvider(StoreAccess):
         """
         from etf_pipeline.library.analysis import correlation_matrix
 
-        found = correlation_matrix(self._series(tickers), lookback_years, method)
+        together = self._together(tickers, base_currency, lookback_years)
+        found = correlation_matrix(together.series, lookback_years, method)
+        found.attrs |= money(together)
         self._asked("calculate_correlation_matrix", list(found.columns))
         return found
 
@@ -174,13 +204,19 @@ class ETFDataProvider(StoreAccess):
 
         Also n_obs, start, end, periods_per_year, n_excluded and `reason`, which says why a value
         is None. A history that does not cover the window gives None, not a shorter window.
+        They are in the ticker's own `currency`, and so is the benchmark; `fx` names the rates that
+        it was converted with.
         """
         from etf_pipeline.library.analysis import risk_metrics
+        from etf_pipeline.risk.conversion import OWN_CURRENCY
 
         series = self._series([ticker])[0]
+        conversion = OWN_CURRENCY
         other = self._series([benchmark])[0] if benchmark is not None else None
+        if other is not None:
+            conversion = conversion_for(self._layout, self._cache, [series, other], None)
         rate = self._rate(risk_free_rate)
-        found = risk_metrics(series, lookback_years, rate, other)
+        found = risk_metrics(series, lookback_years, rate, other, conversion)
         if self._calls is not None and self._calls.recording:
             asked = {
                 "lookback_years": lookback_years,
@@ -196,6 +232,7 @@ class ETFDataProvider(StoreAccess):
         n: int = 25,
         lookback_years: int | None = 5,
         risk_free_rate: float | None = None,
+        base_currency: str | None = None,
         **limits: Any,
     ) -> pd.DataFrame:
         """`n` portfolios from least volatility to greatest return, evenly spaced in return.
@@ -205,10 +242,13 @@ class ETFDataProvider(StoreAccess):
         """
         from etf_pipeline.library.analysis import frontier_table
 
-        found = self._estimates(tickers, lookback_years)
+        together = self._together(tickers, base_currency, lookback_years)
+        found = self._estimates(together, lookback_years)
         problem = self._problem(found, tickers, "min_volatility", risk_free_rate, **limits)
         self._asked("get_efficient_frontier_data", list(tickers))
-        return frontier_table(problem, n)
+        points = frontier_table(problem, n)
+        points.attrs |= money(together)
+        return points
 
     def optimize_portfolio_mean_variance(
         self,
@@ -218,6 +258,7 @@ class ETFDataProvider(StoreAccess):
         lookback_years: int | None = 5,
         risk_free_rate: float | None = None,
         estimator: str = "sample",
+        base_currency: str | None = None,
         **limits: Any,
     ) -> dict[str, Any]:
         """An optimal long-only, fully invested portfolio, and the proof of it.
@@ -234,19 +275,21 @@ class ETFDataProvider(StoreAccess):
             lookback_years: of common history; a shorter one is used as it is, see `start`.
             risk_free_rate: annual effective rate.
             estimator: of the covariance.
+            base_currency: what returns are in, see the class.
             limits: `min_weight`, `max_weight`, `bounds` ({ticker: (least, greatest)}), and any of
                 `groups`, `holdings`, `max_turnover`, `cost_rate` as in `portfolio.Problem`.
 
         Returns:
             optimal_weights ({ticker: weight}, None on failure), expected_return, volatility,
             sharpe_ratio, optimization_success, optimization_message, optimality_gap,
-            risk_budget_binding, n_obs, start, end.
+            risk_budget_binding, n_obs, start, end, base_currency, fx.
         """
         from etf_pipeline.library.analysis import answer_dict
         from etf_pipeline.model.objectives import implied
         from etf_pipeline.portfolio import optimise
 
-        found = self._estimates(tickers, lookback_years, estimator)
+        together = self._together(tickers, base_currency, lookback_years)
+        found = self._estimates(together, lookback_years, estimator)
         problem = self._problem(
             found,
             tickers,
@@ -256,13 +299,14 @@ class ETFDataProvider(StoreAccess):
             risk_budget=risk_budget,
             **limits,
         )
-        answer = answer_dict(optimise(problem), found)
+        answer = answer_dict(optimise(problem), found) | money(together)
         if self._calls is not None and self._calls.recording:
             asked = {
                 "target_return": target_return,
                 "risk_budget": risk_budget,
                 "lookback_years": lookback_years,
                 "estimator": estimator,
+                "base_currency": base_currency,
                 "risk_free_rate": problem.risk_free_rate,
                 **limits,
             }

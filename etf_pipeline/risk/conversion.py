@@ -54,6 +54,25 @@ class Together:
 
 
 @dataclass(frozen=True)
+class Groups:
+    """Series that can be put side by side with those of their group alone.
+
+    Attributes:
+        by_currency: the groups; those whose currency nothing says are the group None.
+        alone: by ticker, why it could not be brought to the currency that was wanted.
+    """
+
+    by_currency: Mapping[str | None, list[PriceSeries]]
+    alone: Mapping[str, str]
+
+    def why_not(self, one: PriceSeries, other: PriceSeries) -> str:
+        """Why two series of different groups are not compared."""
+        known = [self.alone[s.ticker] for s in (one, other) if s.ticker in self.alone]
+        told = " and ".join(f"{s.ticker} is in {s.currency or '?'}" for s in (one, other))
+        return "; ".join(known) or f"{told}: set ETF_BASE_CURRENCY"
+
+
+@dataclass(frozen=True)
 class Conversion:
     """What it takes to bring series to one currency.
 
@@ -89,6 +108,36 @@ class Conversion:
         used = {leg.pair.ticker for s in named for leg in self._legs(s, target)}
         return Together(done, target, self.rates.inputs(sorted(used)))
 
+    def groups(self, series: Sequence[PriceSeries], since: dt.date | None = None) -> Groups:
+        """Series in one currency as far as that goes; the others in groups of their own currency.
+
+        Without a default, those of several currencies stay in theirs.
+        """
+        named = [self._named(s) for s in series]
+        target = self.default
+        if target is None and len({s.currency for s in named}) > 1:
+            majors = {unit_of(s.currency).major for s in named if s.currency is not None}
+            target = majors.pop() if len(majors) == 1 else None
+        found: dict[str | None, list[PriceSeries]] = {}
+        alone: dict[str, str] = {}
+        for one in named:
+            done = one
+            if target is not None and one.currency is not None:
+                try:
+                    done = converted(one, target, self.rates.series, since)
+                except CurrencyError as error:
+                    alone[one.ticker] = str(error)
+            found.setdefault(done.currency, []).append(done)
+        return Groups(found, alone)
+
+    def used_between(self, one: PriceSeries, other: PriceSeries) -> str | None:
+        """The rates that `like` converts with, as `Rates.inputs` names them."""
+        one, other = self._named(one), self._named(other)
+        if one.currency is None or other.currency is None:
+            return None
+        pairs = {leg.pair.ticker for leg in self._legs(one, other.currency)}
+        return self.rates.inputs(sorted(pairs & self.rates.series.keys()))
+
     def like(
         self, one: PriceSeries, other: PriceSeries, since: dt.date | None = None
     ) -> PriceSeries:
@@ -102,6 +151,10 @@ class Conversion:
             return one
         _all_known([one, other])
         return converted(one, str(other.currency), self.rates.series, since)
+
+    def currency_of(self, series: PriceSeries) -> str | None:
+        """What its prices are in, by its file or else the universe; None when neither says it."""
+        return series.currency or self.known.get(series.ticker)
 
     def _named(self, series: PriceSeries) -> PriceSeries:
         if series.currency is not None or series.ticker not in self.known:

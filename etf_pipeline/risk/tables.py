@@ -4,34 +4,40 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
+from itertools import permutations, product
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from etf_pipeline.errors import InsufficientDataError
+from etf_pipeline.errors import CurrencyError, InsufficientDataError
 from etf_pipeline.model.outcomes import withheld_in_words
 from etf_pipeline.model.schemas import CORRELATIONS, RISK_METRICS
+from etf_pipeline.risk.conversion import OWN_CURRENCY, Conversion, Groups
 from etf_pipeline.risk.correlation import listwise
 from etf_pipeline.risk.metrics import Metrics, Relative, compute_metrics, relative_metrics
-from etf_pipeline.risk.prices import PriceSeries, common_prices, window_start
+from etf_pipeline.risk.prices import PriceSeries, common_prices, sources, window_start
 from etf_pipeline.risk.returns import simple_returns
 
 WINDOWS: dict[str, int | None] = {"1y": 1, "3y": 3, "5y": 5, "10y": 10, "max": None}
 
 
 def risk_table(
-    series: Iterable[PriceSeries], risk_free_rate: float = 0.0, benchmark: PriceSeries | None = None
+    series: Iterable[PriceSeries],
+    risk_free_rate: float = 0.0,
+    benchmark: PriceSeries | None = None,
+    conversion: Conversion = OWN_CURRENCY,
 ) -> pa.Table:
     """One row per ticker and window, by ticker. A ticker's row does not depend on the others.
 
     A window that a history does not cover has null metrics and says how much there is; it is
-    never filled with a shorter one.
+    never filled with a shorter one. Each row is in its ticker's own currency, and so is the
+    benchmark that it is compared with.
     """
     rows: list[dict[str, Any]] = []
     for one in sorted(series, key=lambda s: s.ticker):
         for window, years in WINDOWS.items():
-            row = metrics_row(one, years, risk_free_rate, benchmark)
+            row = metrics_row(one, years, risk_free_rate, benchmark, conversion)
             rows.append(row | {"window": window})
     return pa.Table.from_pylist(rows, schema=RISK_METRICS.arrow)
 
@@ -41,6 +47,7 @@ def metrics_row(
     years: int | None,
     risk_free_rate: float = 0.0,
     benchmark: PriceSeries | None = None,
+    conversion: Conversion = OWN_CURRENCY,
 ) -> dict[str, Any]:
     """One ticker's metrics over the last `years` (None: all), by the table's column names."""
     start = window_start(series.end, years)
@@ -60,7 +67,7 @@ def metrics_row(
         reasons.append(str(error).removeprefix(f"{series.ticker}: "))
     relative = Relative(0)
     if benchmark is not None and periods is not None and metrics.n_obs:
-        relative = _relative(part, benchmark.since(start), periods)
+        relative = _relative(part, benchmark, start, periods, conversion)
         reasons += relative.reasons
     first = series.prices.index[0].to_numpy().astype("datetime64[D]")
     n_excluded = int((part.excluded >= first).sum()) if years else len(series.excluded)
@@ -75,6 +82,7 @@ def metrics_row(
     row |= {k: v for k, v in vars(relative).items() if k in names and k != "n_obs"}
     return row | {
         "ticker": series.ticker,
+        "currency": conversion.currency_of(series),
         "n_excluded": n_excluded,
         "periods_per_year": periods,
         "benchmark": benchmark.ticker if benchmark is not None else None,
@@ -84,22 +92,32 @@ def metrics_row(
     }
 
 
-def _relative(part: PriceSeries, benchmark: PriceSeries, periods: int) -> Relative:
+def _relative(
+    part: PriceSeries,
+    benchmark: PriceSeries,
+    start: dt.date | None,
+    periods: int,
+    conversion: Conversion,
+) -> Relative:
     if part.ticker == benchmark.ticker:
         return Relative(0, 1.0, 0.0, reasons=("it is the benchmark",))
     try:
-        prices = common_prices([part, benchmark]).to_numpy()
-    except InsufficientDataError as error:
+        other = conversion.like(benchmark, part, start).since(start)
+        prices = common_prices([part, other]).to_numpy()
+    except (CurrencyError, InsufficientDataError) as error:
         return Relative(0, reasons=(str(error),))
     returns = simple_returns(prices)
     return relative_metrics(returns[:, 0], returns[:, 1], periods)
 
 
-def correlation_table(series: Iterable[PriceSeries], as_of: dt.date) -> pa.Table:
+def correlation_table(
+    series: Iterable[PriceSeries], as_of: dt.date, conversion: Conversion = OWN_CURRENCY
+) -> pa.Table:
     """Correlations of simple returns, listwise per window: every pair on the same dates.
 
     A window compares the tickers whose history covers it up to `as_of`, so each window's matrix
     is positive semidefinite. Tickers that no longer trade, and the window `max`, are left out.
+    A matrix is of one currency: a pair of two that are not converted is null and says why.
     """
     everyone = sorted(series, key=lambda s: s.ticker)
     rows: list[dict[str, Any]] = []
@@ -109,9 +127,21 @@ def correlation_table(series: Iterable[PriceSeries], as_of: dt.date) -> pa.Table
             continue
         covering = [s for s in everyone if s.covers(start) and s.trades_on(as_of)]
         if len(covering) >= 2:
-            rows += _correlations(covering, window, start)
+            rows += _side_by_side(conversion.groups(covering, start), window, start)
     rows.sort(key=lambda r: (r["ticker"], r["other"], r["window"]))
     return pa.Table.from_pylist(rows, schema=CORRELATIONS.arrow)
+
+
+def _side_by_side(groups: Groups, window: str, start: dt.date) -> list[dict[str, Any]]:
+    """A matrix for each currency, and the pairs of different ones, which are null."""
+    rows: list[dict[str, Any]] = []
+    for currency, members in groups.by_currency.items():
+        rows += [r | {"currency": currency} for r in _correlations(members, window, start)]
+    for one, other in permutations(groups.by_currency, 2):
+        for a, b in product(groups.by_currency[one], groups.by_currency[other]):
+            row = {"ticker": a.ticker, "other": b.ticker, "window": window, "n_obs": 0}
+            rows.append(row | {"reason": groups.why_not(a, b), "source": sources([a, b])})
+    return rows
 
 
 def _correlations(series: list[PriceSeries], window: str, start: dt.date) -> list[dict[str, Any]]:

@@ -116,7 +116,9 @@ def download(
         with BatchReader(layout) as reader, batch:
             collection = _Collection(layout, source, batch, now, terms, progress, reader, holds)
             _collect(collection, instruments)
-        outcomes = [collection.outcomes[i.ticker] for i in instruments]
+        outcomes = [
+            replace(collection.outcomes[i.ticker], currency=i.currency) for i in instruments
+        ]
         published = _published(layout, run, batch)
     if published is not None:
         path = layout.relative(published.path)

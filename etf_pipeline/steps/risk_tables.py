@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pyarrow as pa
 
+from etf_pipeline.model.instruments import Universe
 from etf_pipeline.model.outcomes import FailureKind, Outcome, failed
 from etf_pipeline.model.schemas import CORRELATIONS, RISK_METRICS, Table
 from etf_pipeline.risk.tables import correlation_table, risk_table
-from etf_pipeline.steps.derived import Assumptions, Histories, done, publish_day, recorded
+from etf_pipeline.steps.derived import (
+    Assumptions,
+    Histories,
+    conversion_of,
+    done,
+    publish_day,
+    recorded,
+)
 from etf_pipeline.steps.result import Chart, Run, StepResult
 from etf_pipeline.store.prices import load_prices
 from etf_pipeline.store.store import Store
 
 
 def risk_metrics(
-    store: Store, run: Run, histories: Histories, assumptions: Assumptions
+    store: Store, run: Run, histories: Histories, universe: Universe, assumptions: Assumptions
 ) -> StepResult:
     """Publish the metrics of every ticker and window.
 
@@ -26,24 +35,38 @@ def risk_metrics(
     """
     benchmark = assumptions.benchmark
     against = load_prices(store.layout, benchmark) if benchmark else None
-    table = risk_table(histories.series.values(), assumptions.risk_free_rate, against)
+    conversion = conversion_of(histories, universe, assumptions)
+    table = risk_table(histories.series.values(), assumptions.risk_free_rate, against, conversion)
     year = {
         row["ticker"]: row["volatility"]
         for row in table.to_pylist()
         if row["window"] == "1y" and row["volatility"] is not None
     }
     charts = {"volatility_1y": Chart("volatility, last year", year)}
-    return _by_ticker(store, run, RISK_METRICS, table, histories, charts)
+    used = {
+        t: None if against is None else conversion.used_between(against, s)
+        for t, s in histories.series.items()
+    }
+    return _by_ticker(store, run, RISK_METRICS, table, histories, charts, used)
 
 
-def correlations(store: Store, run: Run, histories: Histories) -> StepResult:
+def correlations(
+    store: Store, run: Run, histories: Histories, universe: Universe, assumptions: Assumptions
+) -> StepResult:
     """Publish the correlations of every window.
 
     Raises:
         InsufficientDataError: there is no history at all.
     """
-    table = correlation_table(histories.series.values(), histories.as_of)
-    return _by_ticker(store, run, CORRELATIONS, table, histories, {})
+    conversion = conversion_of(histories, universe, assumptions)
+    table = correlation_table(histories.series.values(), histories.as_of, conversion)
+    base = assumptions.base_currency
+    used = {
+        t: conversion.used_between(s, replace(s, currency=base))
+        for t, s in histories.series.items()
+        if base is not None
+    }
+    return _by_ticker(store, run, CORRELATIONS, table, histories, {}, used)
 
 
 def _by_ticker(
@@ -53,6 +76,7 @@ def _by_ticker(
     data: pa.Table,
     histories: Histories,
     details: Mapping[str, object],
+    fx: Mapping[str, str | None],
 ) -> StepResult:
     """Publish a table over all tickers; an outcome each, damaged files failures of theirs alone."""
     file = publish_day(store, table, data, histories)
@@ -63,6 +87,8 @@ def _by_ticker(
             last_date=histories.as_of,
             content_hash=file.content_hash,
             path=store.layout.relative(file.path),
+            currency=histories.series[ticker].currency,
+            fx=fx.get(ticker),
         )
         for ticker in sorted(histories.series)
     ]

@@ -30,9 +30,14 @@ def impossible_metrics(table: pa.Table) -> dict[str, list[str]]:
 
 
 def impossible_correlations(table: pa.Table) -> dict[str, str]:
-    """By window: a matrix with an eigenvalue below −1e-8, or that is not symmetric."""
+    """By window: a matrix with an eigenvalue below −1e-8, or that is not symmetric.
+
+    There is a matrix for each currency; pairs that are not compared belong to none.
+    """
     problems: dict[str, str] = {}
-    for window, part in table.to_pandas().groupby("window"):
+    frame = table.to_pandas()
+    compared = frame[frame["reason"].isna()].fillna({"currency": ""})
+    for (window, _), part in compared.groupby(["window", "currency"]):
         matrix = part.pivot_table(index="ticker", columns="other", values="correlation").to_numpy()
         if len(matrix) and not np.isnan(matrix).any():
             least = float(np.linalg.eigvalsh(matrix)[0])

@@ -30,6 +30,7 @@ from etf_pipeline.store.hashing import content_hash
 from etf_pipeline.store.manifests import read_manifest
 from etf_pipeline.store.reader import file_info, read_table
 from etf_pipeline.store.store import Store
+from etf_pipeline_tests.fx_support import FX, MIXED, NAMED
 from etf_pipeline_tests.support import asx_days, instrument, leftover, walk
 
 TICKERS = ("VAS", "VGS", "VAF")
@@ -50,8 +51,12 @@ SPECS = [
     PortfolioSpec(name="too-calm", tickers=["VAS"], objective="max_return", risk_budget=0.0001),
 ]
 STEPS = {
-    "risk_metrics": lambda store, given=HISTORIES: risk_metrics(store, RUN, given, ASSUMED),
-    "correlations": lambda store, given=HISTORIES: correlations(store, RUN, given),
+    "risk_metrics": lambda store, given=HISTORIES: risk_metrics(
+        store, RUN, given, UNIVERSE, ASSUMED
+    ),
+    "correlations": lambda store, given=HISTORIES: correlations(
+        store, RUN, given, UNIVERSE, ASSUMED
+    ),
     "optimised_portfolios": lambda store, given=HISTORIES: optimised_portfolios(
         store, RUN, given, SPECS, UNIVERSE, ASSUMED
     ),
@@ -175,3 +180,35 @@ def test_histories_are_those_that_can_be_read(store):
     assert found.as_of == dt.date(2024, 1, 3)
     # the steps of one run ask for the same files
     assert read_histories(store, ["MINE"]).series["MINE"] is found.series["MINE"]
+
+
+def test_every_outcome_says_its_currency_and_the_rates_behind_it(store):
+    """Over the tickers of two currencies, with a benchmark, in AUD."""
+    given = Histories({t: MIXED[t] for t in TICKERS} | {"VGB": MIXED["VGB"]}, rates=FX)
+    assumed = Assumptions(1, 0.0, "VGB", "AUD")
+    specs = [PortfolioSpec(name="p", tickers=["VAS", "VGB"], objective="min_volatility")]
+    publish_history_of(store, "VGB")
+    steps = {
+        "risk_metrics": lambda: risk_metrics(store, RUN, given, UNIVERSE, assumed),
+        "correlations": lambda: correlations(store, RUN, given, UNIVERSE, assumed),
+        "optimised_portfolios": lambda: optimised_portfolios(
+            store, RUN, given, specs, UNIVERSE, assumed
+        ),
+        "backtests": lambda: backtests(store, RUN, given, specs, UNIVERSE, assumed),
+    }
+    told = {
+        asset: {o.subject: (o.currency, o.fx) for o in read_manifest(step().manifest)}
+        for asset, step in steps.items()
+    }
+    in_own = {"VAS": ("AUD", NAMED), "VGS": ("AUD", NAMED), "VAF": ("AUD", NAMED)}
+    assert told["risk_metrics"] == in_own | {"VGB": ("USD", None)}
+    assert told["correlations"] == dict.fromkeys(TICKERS, ("AUD", None)) | {"VGB": ("USD", NAMED)}
+    assert told["optimised_portfolios"] == told["backtests"] == {"p": ("AUD", NAMED)}
+
+
+def publish_history_of(store, ticker):
+    """A file of a user's, for the step that reads its benchmark itself."""
+    folder = store.layout.folder(HISTORY)
+    folder.mkdir(parents=True)
+    one = MIXED[ticker].prices
+    one.rename("Close").to_frame().rename_axis("Date").to_parquet(folder / f"{ticker}.parquet")

@@ -2,14 +2,18 @@
 
 import datetime as dt
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from etf_pipeline.model.schemas import CORRELATIONS, RISK_METRICS
+from etf_pipeline.risk.conversion import Conversion, Rates
 from etf_pipeline.risk.prices import PriceSeries
 from etf_pipeline.risk.tables import correlation_table, metrics_row, risk_table
+from etf_pipeline.steps.table_checks import impossible_correlations
 from etf_pipeline_tests.support import walk
 
 NONE = np.array([], dtype="datetime64[D]")
@@ -169,3 +173,88 @@ def test_sources_of_a_pair_are_both_named():
     )
     assert found[("A", "B", "1y")]["source"] == "files,yahoo"
     assert found[("A", "A", "1y")]["source"] == "files"
+
+
+def dollars(one):
+    return replace(one, currency="USD")
+
+
+RATE = pd.Series(walk(2200, seed=9, start=0.7), pd.date_range("2019-11-25", periods=2200))
+IN_AUD = RATE.reindex(DAYS, method="ffill")
+RATES = Rates({"AUDUSD=X": PriceSeries("AUDUSD=X", RATE, NONE, NONE, "files", "USD")})
+
+
+def test_a_row_is_in_the_ticker_s_own_currency_and_so_is_its_benchmark():
+    """Against B in AUD, converted by pandas; the ticker's own metrics do not move."""
+    by_hand = replace(TWO, prices=TWO.prices / IN_AUD.to_numpy())
+    right = metrics_row(ONE, 3, benchmark=by_hand)
+    found = metrics_row(ONE, 3, benchmark=dollars(TWO), conversion=Conversion(RATES))
+    for name, value in right.items():
+        same = value == found[name]
+        assert same or found[name] == pytest.approx(value, rel=1e-9), name
+    assert found["currency"] == "AUD"
+    assert metrics_row(dollars(ONE), 3, benchmark=TWO)["currency"] == "USD"
+    wrong = metrics_row(ONE, 3, benchmark=TWO)
+    assert wrong["beta"] != pytest.approx(found["beta"], rel=1e-3)
+
+
+def test_a_benchmark_without_its_rate_is_a_reason_and_no_number():
+    row = metrics_row(ONE, 3, benchmark=dollars(TWO))
+    assert row["volatility"] is not None
+    assert (row["beta"], row["tracking_error"], row["information_ratio"]) == (None, None, None)
+    assert "etf run --tickers AUDUSD=X" in row["reason"]
+
+
+def test_correlations_are_of_one_currency():
+    """Corr in AUD is that of prices converted by hand, not that of the two currencies' prices."""
+    mixed = [ONE, dollars(TWO)]
+    found = rows(
+        correlation_table(mixed, END, Conversion(RATES, default="AUD")),
+        "ticker",
+        "other",
+        "window",
+    )
+    start = (pd.Timestamp(END) - pd.DateOffset(years=1)).date()
+    used = found[("A", "B", "1y")]
+    days = DAYS[pd.Timestamp(used["start"]) <= DAYS]
+    a, b = ONE.prices[days], (TWO.prices / IN_AUD.to_numpy())[days]
+    expected = np.corrcoef(a.pct_change().dropna(), b.pct_change().dropna())[0, 1]
+    assert abs(used["start"] - start) < dt.timedelta(days=5)
+    assert used["correlation"] == pytest.approx(expected, rel=1e-9)
+    assert (used["currency"], used["reason"]) == ("AUD", None)
+
+
+def test_pairs_of_two_currencies_without_a_base_are_null_with_a_reason():
+    three = [ONE, dollars(TWO), dollars(series("C", seed=3))]
+    table = correlation_table(three, END, Conversion(RATES))
+    found = rows(table, "ticker", "other", "window")
+    for pair in (("A", "B"), ("C", "A")):
+        row = found[(*pair, "1y")]
+        assert (row["correlation"], row["currency"], row["n_obs"]) == (None, None, 0)
+        assert "ETF_BASE_CURRENCY" in row["reason"]
+        assert f"{pair[0]} is in" in row["reason"]
+    # those of one currency are as if the others were not there
+    alone = rows(correlation_table(three[1:], END), "ticker", "other", "window")
+    assert {k: v for k, v in found.items() if k in alone} == alone
+    assert found[("B", "C", "1y")]["currency"] == "USD"
+    assert impossible_correlations(table) == {}
+
+
+def test_a_ticker_without_its_rate_costs_its_own_pairs_only():
+    three = [ONE, dollars(TWO), series("C", seed=3)]
+    found = rows(
+        correlation_table(three, END, Conversion(default="AUD")), "ticker", "other", "window"
+    )
+    assert found[("A", "C", "1y")]["correlation"] is not None
+    assert found[("A", "B", "1y")]["correlation"] is None
+    assert "etf run --tickers AUDUSD=X" in found[("A", "B", "1y")]["reason"]
+
+
+def test_a_matrix_that_cannot_be_is_found_in_its_currency():
+    table = correlation_table([ONE, dollars(TWO), dollars(series("C", seed=3))], END)
+    wrong = [
+        r | {"correlation": 1.5} if (r["ticker"], r["other"]) in (("B", "C"), ("C", "B")) else r
+        for r in table.to_pylist()
+    ]
+    found = impossible_correlations(pa.Table.from_pylist(wrong, schema=CORRELATIONS.arrow))
+    assert set(found) == {"1y", "3y", "5y"}

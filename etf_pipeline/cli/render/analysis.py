@@ -9,9 +9,15 @@ from etf_pipeline.cli.render.output import print_lines, print_table
 from etf_pipeline.model.schemas import BENCHMARK_METRICS, OWN_NUMBERS
 
 
+def in_currency(found: Mapping[str, Any]) -> list[str]:
+    """What returns are in, and the rates they were converted with; nothing when not known."""
+    rates = f", converted with {found['fx']}" if found["fx"] else ""
+    return [f"returns in {found['base_currency']}{rates}"] if found["base_currency"] else []
+
+
 def show_metrics(found: Mapping[str, Mapping[str, Any]], with_benchmark: bool) -> None:
     """Metrics down, tickers across; below, why a number is missing."""
-    names = (*OWN_NUMBERS, "n_obs", *(BENCHMARK_METRICS if with_benchmark else ()))
+    names = ("currency", *OWN_NUMBERS, "n_obs", *(BENCHMARK_METRICS if with_benchmark else ()))
     rows = [[name, *(f[name] for f in found.values())] for name in names]
     print_table(["metric", *found], rows)
     print_lines(f"  {t}: {m['reason']}" for t, m in found.items() if m["reason"])
@@ -21,7 +27,7 @@ def show_portfolio(found: Mapping[str, Any]) -> None:
     """Weights, what the optimiser says, and what the portfolio would have been."""
     weights = found["optimal_weights"] or {}
     print_table(["ticker", "weight"], [[t, f"{w:.2%}"] for t, w in weights.items()])
-    print_lines([found["optimization_message"]])
+    print_lines([found["optimization_message"], *in_currency(found)])
     if found["optimization_success"]:
         print_lines(
             [

@@ -16,11 +16,14 @@ def risk_metrics(
     context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]
 ) -> dg.MaterializeResult:
     """Compute and publish the metrics of every ticker that has a history."""
-    run = this_run(context)
-    assumptions = Assumptions.of(pipeline.settings)
-    return materialised(
-        risk_tables.risk_metrics(pipeline.store, run, pipeline.histories(), assumptions)
+    result = risk_tables.risk_metrics(
+        pipeline.store,
+        this_run(context),
+        pipeline.histories(),
+        pipeline.universe,
+        Assumptions.of(pipeline.settings),
     )
+    return materialised(result)
 
 
 @dg.asset(**derived(assets.CORRELATIONS, "risk"))
@@ -28,5 +31,11 @@ def correlations(
     context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]
 ) -> dg.MaterializeResult:
     """Compute and publish the correlations of every window."""
-    run = this_run(context)
-    return materialised(risk_tables.correlations(pipeline.store, run, pipeline.histories()))
+    result = risk_tables.correlations(
+        pipeline.store,
+        this_run(context),
+        pipeline.histories(),
+        pipeline.universe,
+        Assumptions.of(pipeline.settings),
+    )
+    return materialised(result)
