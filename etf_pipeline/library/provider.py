@@ -275,7 +275,7 @@ class ETFDataProvider(StoreAccess):
             lookback_years: of common history; a shorter one is used as it is, see `start`.
             risk_free_rate: annual effective rate.
             estimator: of the covariance.
-            base_currency: what returns are in, see the class.
+            base_currency: see the class.
             limits: `min_weight`, `max_weight`, `bounds` ({ticker: (least, greatest)}), and any of
                 `groups`, `holdings`, `max_turnover`, `cost_rate` as in `portfolio.Problem`.
 
@@ -290,25 +290,17 @@ class ETFDataProvider(StoreAccess):
 
         together = self._together(tickers, base_currency, lookback_years)
         found = self._estimates(together, lookback_years, estimator)
-        problem = self._problem(
-            found,
-            tickers,
-            implied(target_return, risk_budget),
-            risk_free_rate,
-            target_return=target_return,
-            risk_budget=risk_budget,
-            **limits,
-        )
+        given = {"target_return": target_return, "risk_budget": risk_budget, **limits}
+        objective = implied(target_return, risk_budget)
+        problem = self._problem(found, tickers, objective, risk_free_rate, **given)
         answer = answer_dict(optimise(problem), found) | money(together)
         if self._calls is not None and self._calls.recording:
             asked = {
-                "target_return": target_return,
-                "risk_budget": risk_budget,
+                **given,
                 "lookback_years": lookback_years,
                 "estimator": estimator,
                 "base_currency": base_currency,
                 "risk_free_rate": problem.risk_free_rate,
-                **limits,
             }
             self._calls.portfolio(list(tickers), asked, answer)
         return answer

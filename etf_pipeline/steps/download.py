@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pandas as pd
@@ -77,6 +77,10 @@ class _Collection:
         if self.progress is not None:
             self.progress(outcome)
 
+    def told(self, instruments: Iterable[Instrument]) -> list[Outcome]:
+        """The outcome of each instrument, with the currency that its prices are asked for in."""
+        return [replace(self.outcomes[i.ticker], currency=i.currency) for i in instruments]
+
 
 def download(
     store: Store,
@@ -116,9 +120,7 @@ def download(
         with BatchReader(layout) as reader, batch:
             collection = _Collection(layout, source, batch, now, terms, progress, reader, holds)
             _collect(collection, instruments)
-        outcomes = [
-            replace(collection.outcomes[i.ticker], currency=i.currency) for i in instruments
-        ]
+        outcomes = collection.told(instruments)
         published = _published(layout, run, batch)
     if published is not None:
         path = layout.relative(published.path)

@@ -187,14 +187,15 @@ def test_every_outcome_says_its_currency_and_the_rates_behind_it(store):
     given = Histories({t: MIXED[t] for t in TICKERS} | {"VGB": MIXED["VGB"]}, rates=FX)
     assumed = Assumptions(1, 0.0, "VGB", "AUD")
     specs = [PortfolioSpec(name="p", tickers=["VAS", "VGB"], objective="min_volatility")]
+    universe = Universe((*UNIVERSE, instrument("VGB", currency="USD")))
     publish_history_of(store, "VGB")
     steps = {
-        "risk_metrics": lambda: risk_metrics(store, RUN, given, UNIVERSE, assumed),
-        "correlations": lambda: correlations(store, RUN, given, UNIVERSE, assumed),
+        "risk_metrics": lambda: risk_metrics(store, RUN, given, universe, assumed),
+        "correlations": lambda: correlations(store, RUN, given, universe, assumed),
         "optimised_portfolios": lambda: optimised_portfolios(
-            store, RUN, given, specs, UNIVERSE, assumed
+            store, RUN, given, specs, universe, assumed
         ),
-        "backtests": lambda: backtests(store, RUN, given, specs, UNIVERSE, assumed),
+        "backtests": lambda: backtests(store, RUN, given, specs, universe, assumed),
     }
     told = {
         asset: {o.subject: (o.currency, o.fx) for o in read_manifest(step().manifest)}
