@@ -14,8 +14,9 @@ import pytest
 
 from etf_pipeline.model.calendars import exchange_calendar
 from etf_pipeline.model.schemas import HISTORY
+from etf_pipeline.steps.catalogue import open_catalogue
 from etf_pipeline.store.reader import file_info
-from etf_pipeline_tests.support import World, bars, sessions_of, walk
+from etf_pipeline_tests.support import World, bars, instrument, sessions_of, walk, yahoo_rows
 from etf_pipeline_tests.yahoo_standin import MARKETS
 
 EXCHANGES = sorted(set(MARKETS) - {"FX"})
@@ -201,3 +202,66 @@ def test_the_hosts_zone_changes_no_byte(tmp_path, yahoo, mic, host_zone):
     assert len(found[0]) >= 3
     assert found[1] == found[0]
     assert found[2] == found[0]
+
+
+PAIRS = {"AUDUSD=X": 0.65, "USDJPY=X": 150.0, "USDCLP=X": 950.0}
+
+
+def rates_of(ticker, last=LAST):
+    """Rates of London's weekdays but Christmas and New Year, without volume, as Yahoo has them."""
+    days = sessions_of("FX", FIRST, last)
+    month_days = np.array([str(d)[5:] for d in days])
+    days = days[~np.isin(month_days, ["12-25", "01-01"])]
+    closes = np.round(walk(len(days), seed=len(ticker), start=PAIRS[ticker]), 6)
+    return bars(days, closes, volume=0.0)
+
+
+def list_pair(world, ticker, rows):
+    served = MARKETS["FX"].series(
+        yahoo_rows(rows), instrument_type="CURRENCY", currency=ticker[3:6]
+    )
+    world.yahoo.series[ticker] = served
+    return instrument(ticker, symbol=ticker, exchange="FX", currency=ticker[3:6])
+
+
+@pytest.mark.parametrize("ticker", PAIRS)
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "America/Santiago"])
+def test_a_currency_pair_is_a_history_like_any_other(tmp_path, yahoo, ticker, zone, host_zone):
+    """London's midnight is of the day before in UTC all summer long."""
+    host_zone(zone)
+    world = world_of(tmp_path, yahoo, "FX")
+    for day in [*sessions_of("FX", "2025-09-25", LAST)[::4].tolist(), NOW.date()]:
+        one = list_pair(world, ticker, rates_of(ticker, day))
+        world.now = dt.datetime.combine(day, dt.time(23, 45), dt.UTC)
+        assert world.run(one)[ticker].good
+    rows = rates_of(ticker)
+    held = world.history(ticker)
+    assert held.index.equals(rows.index)
+    assert held["close"].tolist() == rows["close"].tolist() == held["adj_close"].tolist()
+    assert world.findings(ticker) == {}
+    meta = file_info(world.layout.of(HISTORY, ticker)).meta
+    assert (meta["currency"], meta["exchange"]) == (ticker[3:6], "FX")
+
+
+@pytest.mark.parametrize("mic", EXCHANGES)
+def test_in_another_currency_by_pandas_and_in_sql(tmp_path, yahoo, mic):
+    """Each exchange's fund in Australian dollars, with rates that came the same way."""
+    world = world_of(tmp_path, yahoo, mic)
+    assert world.run(serve(world, mic, rows_of(mic)))["ETF"].good
+    legs = {"XASX": [], "XNYS": ["AUDUSD=X"], "XTKS": ["USDJPY=X", "AUDUSD=X"]}
+    legs["XSGO"] = ["USDCLP=X", "AUDUSD=X"]
+    world.partition = "FX"
+    for ticker in PAIRS:
+        assert world.run(list_pair(world, ticker, rates_of(ticker)))[ticker].good
+    held = world.history("ETF")
+    with open_catalogue(world.store, tmp_path / "none.csv") as connection:
+        told = connection.query(
+            "SELECT adj_close FROM prices_in('AUD') WHERE ticker = 'ETF' ORDER BY date"
+        ).rows
+    if mic not in legs:  # there is no rate of pounds, euros or Hong Kong dollars
+        assert {r[0] for r in told} == {None}
+        return
+    right = held["adj_close"]
+    for ticker in legs[mic]:
+        right = right / world.history(ticker)["close"].reindex(held.index, method="ffill")
+    assert np.allclose([r[0] for r in told], right, rtol=1e-13, atol=0)
