@@ -14,9 +14,9 @@ from etf_pipeline.model.schemas import (
     HISTORY,
     MANIFEST,
     QUARANTINE,
+    RAW,
     RISK_METRICS,
     SUMMARY,
-    VALUE_COLUMNS,
     WEIGHTS,
     Table,
 )
@@ -52,6 +52,11 @@ def _nulls(columns: Mapping[str, str]) -> str:
     return ", ".join(f'CAST(NULL AS {kind}) AS "{name}"' for name, kind in columns.items())
 
 
+def _kinds(table: Table) -> dict[str, str]:
+    """DuckDB types by column."""
+    return {c.name: TYPES[c.kind] for c in table.columns}
+
+
 def _comments(table: Table, **more: str) -> dict[str, str]:
     return {c.name: c.description for c in table.columns} | more
 
@@ -72,7 +77,7 @@ def _partitioned(table: Table, name: str) -> View:
         name,
         f"{table.description} Every as_of date.",
         # Files of earlier releases lack columns; the view has them all, whichever files there are.
-        f"SELECT {_nulls({c.name: TYPES[c.kind] for c in table.columns} | {'as_of': 'DATE'})} "
+        f"SELECT {_nulls(_kinds(table) | {'as_of': 'DATE'})} "
         "WHERE false UNION ALL BY NAME SELECT * FROM read_parquet({files}, union_by_name = true, "
         "hive_partitioning = true, hive_types = {{'as_of': DATE}})",
         _comments(table, as_of=_AS_OF),
@@ -225,7 +230,7 @@ VIEWS: tuple[View, ...] = (
         "runs",
         MANIFEST.description,
         # Files of earlier releases lack columns; the view has them all, whichever files there are.
-        f"SELECT {_nulls({c.name: TYPES[c.kind] for c in MANIFEST.columns})} WHERE false "
+        f"SELECT {_nulls(_kinds(MANIFEST))} WHERE false "
         "UNION ALL BY NAME SELECT * FROM read_parquet({files}, union_by_name = true)",
         _comments(MANIFEST),
     ),
@@ -238,13 +243,12 @@ VIEWS: tuple[View, ...] = (
     View(
         "raw_answers",
         "Every row that a source ever answered, and when.",
-        f"SELECT strptime(left(parse_filename(filename, true), 22), '{STAMP}') "
-        "AS collected_at, * EXCLUDE (filename) FROM read_parquet({files}, filename = true)",
-        {
-            "collected_at": "when the batch was collected (UTC)",
-            "ticker": _TICKER,
-            "date": "exchange session",
-        },
+        # Batches of earlier releases lack columns; the view has them all, whichever there are.
+        f"SELECT {_nulls({'collected_at': 'TIMESTAMP'} | _kinds(RAW))} "
+        f"WHERE false UNION ALL BY NAME SELECT strptime(left(parse_filename(filename, true), 22), "
+        f"'{STAMP}') AS collected_at, * EXCLUDE (filename) "
+        "FROM read_parquet({files}, filename = true, union_by_name = true)",
+        _comments(RAW, collected_at="when the batch was collected (UTC)"),
     ),
 )
 
@@ -275,6 +279,7 @@ def empty_columns(view: View) -> str:
     known = {
         c.name: TYPES[c.kind]
         for table in (
+            RAW,
             HISTORY,
             QUARANTINE,
             MANIFEST,
@@ -291,7 +296,7 @@ def empty_columns(view: View) -> str:
     known |= {"as_of": "DATE", "ticker": "VARCHAR", "collected_at": "TIMESTAMP"}
     names = list(view.comments)
     if view.name == "raw_answers":
-        names += VALUE_COLUMNS
+        names = ["collected_at", *RAW.names]
     elif view.name in ("prices", "quality"):
         names = ["ticker", *(n for n in names if n != "ticker")]
     elif "as_of" in names:
