@@ -61,6 +61,8 @@ def build(rows: pd.DataFrame, basis: Basis, evidence: Evidence = NOTHING_SAID) -
         RejectedDataError: nothing usable is left.
     """
     findings = assess(rows, basis)
+    if evidence.twice:
+        findings = sorted([*findings, *_several_rows(rows, evidence)], key=_by_date)
     dates, values = rows.index.to_numpy(), rows.to_numpy()
     held_back = np.isin(dates.astype("datetime64[D]"), quarantined_dates(findings))
     if held_back.all():
@@ -72,7 +74,7 @@ def build(rows: pd.DataFrame, basis: Basis, evidence: Evidence = NOTHING_SAID) -
     clean = ~held_back
     judged = judge(rows, clean, evidence, frozenset())
     if judged.findings:
-        findings = sorted({*findings, *judged.findings}, key=lambda f: (f.date, f.rule))
+        findings = sorted({*findings, *judged.findings}, key=_by_date)
     closes = rows["close"].to_numpy()[clean]
     paid = judged.dividends + judged.capital_gains
     adjusted = adjusted_close(pd.Series(closes, rows.index[clean]), pd.Series(paid, rows.index))
@@ -91,6 +93,19 @@ def build(rows: pd.DataFrame, basis: Basis, evidence: Evidence = NOTHING_SAID) -
         tuple(f.date.astype(object) for f in findings if f.severity == WITHHELD),
         evidence,
     )
+
+
+def _by_date(finding: Finding) -> tuple[np.datetime64, str]:
+    return finding.date, finding.rule
+
+
+def _several_rows(rows: pd.DataFrame, evidence: Evidence) -> list[Finding]:
+    """A finding for each day that some answer had several rows for."""
+    return [
+        Finding(np.datetime64(day, "D"), "several_rows", FLAGGED, words)
+        for day, words in evidence.twice.items()
+        if pd.Timestamp(day) in rows.index
+    ]
 
 
 def validate_history(table: pa.Table) -> None:

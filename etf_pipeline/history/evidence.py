@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -35,12 +36,14 @@ class Evidence:
         level: the source's adjusted close over its close on the newest day of its newest whole
             history, which should be 1; None when it never told.
         currency: of the prices.
+        twice: days that it had several rows for, with what was left out.
     """
 
     notes: Mapping[dt.date, str] = field(default_factory=dict)
     factors: Mapping[dt.date, float] = field(default_factory=dict)
     level: float | None = None
     currency: str | None = None
+    twice: Mapping[dt.date, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """As a footer keeps it."""
@@ -49,6 +52,7 @@ class Evidence:
             "factors": {str(day): self.factors[day] for day in sorted(self.factors)},
             "level": self.level,
             "currency": self.currency,
+            "twice": {str(day): self.twice[day] for day in sorted(self.twice)},
         }
 
     @classmethod
@@ -60,10 +64,16 @@ class Evidence:
             {day(d): factor for d, factor in body.get("factors", {}).items()},
             body.get("level"),
             body.get("currency"),
+            {day(d): words for d, words in body.get("twice", {}).items()},
         )
 
     def and_then(
-        self, rows: pd.DataFrame, notes: Mapping[dt.date, str], currency: str, full: bool
+        self,
+        rows: pd.DataFrame,
+        notes: Mapping[dt.date, str],
+        currency: str,
+        full: bool,
+        twice: Mapping[dt.date, str] = MappingProxyType({}),
     ) -> Evidence:
         """With what one more answer says.
 
@@ -72,6 +82,7 @@ class Evidence:
             notes: its notes, by date.
             currency: of its prices.
             full: whether it is the whole history.
+            twice: days that it has several rows for, see `duplicates`.
         """
         steps, told, level = _steps(rows)
         silent = {d: n for d, n in self.notes.items() if pd.Timestamp(d) not in rows.index}
@@ -80,12 +91,15 @@ class Evidence:
             {d: f for d, f in self.factors.items() if not told(d)} | steps,
             level if full and level is not None else self.level,
             currency,
+            {**self.twice, **twice},
         )
 
     def differs(self, other: Evidence) -> bool:
         """Whether the other says something else of any date, beyond rounding."""
         dates = self.factors.keys() | other.factors.keys()
-        return self.notes != other.notes or any(
+        if self.notes != other.notes or self.twice != other.twice:
+            return True
+        return any(
             abs(self.factors.get(d, 1.0) / other.factors.get(d, 1.0) - 1.0) > _SAME for d in dates
         )
 

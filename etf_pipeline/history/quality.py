@@ -17,11 +17,13 @@ from etf_pipeline.history.levels import level_shifts
 from etf_pipeline.history.spikes import spikes
 from etf_pipeline.model.schemas import EVENT_COLUMNS, VALUE_COLUMNS
 from etf_pipeline.model.spacing import bar_spacing
+from etf_pipeline.model.splits import possible_splits
 
 QUARANTINED, FLAGGED, MISSING, PENDING = "quarantined", "flagged", "missing", "pending"
 WITHHELD = "withheld"  # a distribution is left out; the price stays
 _STALE_RUN = 5
 _RANGE_TOLERANCE = 1e-5
+_OPEN_TOLERANCE = 0.05
 _LONG_GAP = np.timedelta64(30, "D")
 _LONGEST_REST = 10  # weekdays in a row that a market may rest: China's Golden Week, with a margin
 Mask = npt.NDArray[np.bool_]
@@ -67,11 +69,17 @@ def assess(rows: pd.DataFrame, basis: Basis) -> list[Finding]:
     days = rows.index.to_numpy().astype("datetime64[D]")
     columns = {name: rows[name].to_numpy() for name in VALUE_COLUMNS}
     priced = ~np.isnan(columns["close"])
-    found = _pending_events(columns, days, priced)
+    found = _pending_events(columns, days, priced) + _impossible_splits(columns, days)
     if priced.any():
         names = ("open", "high", "low", "close", "volume", "stock_splits")
         bars = _Bars(days[priced], *(columns[n][priced] for n in names))
-        for rule in (_impossible_prices, _zero_open, _close_out_of_range, _stale_runs):
+        for rule in (
+            _impossible_prices,
+            _zero_open,
+            _close_out_of_range,
+            _bad_bars,
+            _stale_runs,
+        ):
             found += rule(bars)
         found += _long_gaps(bars)
         found += _off_calendar(bars, basis)
@@ -136,6 +144,37 @@ def _close_out_of_range(bars: _Bars) -> list[Finding]:
             f"close {bars.close[i]:g} outside [{bars.low[i]:g}, {bars.high[i]:g}]",
         )
         for i in np.flatnonzero(above | below)
+    ]
+
+
+def _bad_bars(bars: _Bars) -> list[Finding]:
+    """Bars whose other prices or volume are wrong; the close may be right, and is kept."""
+    out = []
+    rest = {"open": bars.open, "high": bars.high, "low": bars.low}
+    # An open of 0 has a rule of its own; what is not known is not wrong.
+    wrong = np.isinf(bars.open) | np.isinf(bars.high) | np.isinf(bars.low)
+    wrong |= (bars.high <= 0) | (bars.low <= 0)
+    for i in np.flatnonzero(wrong):
+        text = ", ".join(f"{name} {values[i]:g}" for name, values in rest.items())
+        out.append(Finding(bars.days[i], "impossible_bar", FLAGGED, text))
+    over = bars.open > bars.high * (1 + _OPEN_TOLERANCE)
+    under = (bars.open > 0) & (bars.open < bars.low * (1 - _OPEN_TOLERANCE))
+    for i in np.flatnonzero((over | under) & ~wrong):
+        text = f"open {bars.open[i]:g} far outside [{bars.low[i]:g}, {bars.high[i]:g}]"
+        out.append(Finding(bars.days[i], "open_out_of_range", FLAGGED, text))
+    for i in np.flatnonzero((bars.volume < 0) | np.isinf(bars.volume)):
+        text = f"volume {bars.volume[i]:g}"
+        out.append(Finding(bars.days[i], "impossible_volume", FLAGGED, text))
+    return out
+
+
+def _impossible_splits(columns: dict[str, Floats], days: Days) -> list[Finding]:
+    """Ratios that no split has; they explain nothing, and no price is adjusted for them."""
+    ratios = columns["stock_splits"]
+    bad = (ratios != 0) & (ratios != 1) & ~np.isnan(ratios) & ~possible_splits(ratios)
+    return [
+        Finding(days[i], "impossible_split", FLAGGED, f"split of {ratios[i]:g}")
+        for i in np.flatnonzero(bad)
     ]
 
 

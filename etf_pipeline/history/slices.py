@@ -11,6 +11,7 @@ import pandas as pd
 from etf_pipeline.errors import MixedSourceError, ReasonCode, RejectedDataError
 from etf_pipeline.history.basis import Basis
 from etf_pipeline.history.build import Built, build
+from etf_pipeline.history.duplicates import one_row_per_day
 from etf_pipeline.history.evidence import NOTHING_SAID, Evidence
 from etf_pipeline.history.identity import other_security, since
 from etf_pipeline.history.merge import Merge, merge_full, merge_window
@@ -88,7 +89,7 @@ def fold(
     rows = since(rows, listed_since)
     for one in slices:
         try:
-            new = since(one.rows, listed_since)
+            new, twice = one_row_per_day(since(one.rows, listed_since))
             merge = (merge_full if one.info.full else merge_window)(rows, new)
         except RejectedDataError as error:
             if error.code is ReasonCode.OTHER_SECURITY:
@@ -104,7 +105,7 @@ def fold(
                 break
         applied.append(one)
         rows = merge.rows
-        said = said.and_then(new, one.dividend_notes, one.info.currency, one.info.full)
+        said = said.and_then(new, one.dividend_notes, one.info.currency, one.info.full, twice)
         added += merge.added
         revised += merge.revised
         removed += merge.removed

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from etf_pipeline.errors import ReasonCode, RejectedDataError
+from etf_pipeline.history.duplicates import one_row_per_day
 from etf_pipeline.history.evidence import NOTHING_SAID, Evidence
 from etf_pipeline.history.identity import since
 from etf_pipeline.history.merge import (
@@ -89,10 +90,13 @@ def judge(download: Download, known: KnownRows, final: dt.date) -> Verdict:
             )
         )
     known = replace(known, rows=since(known.rows, request.instrument.listed_since))
-    if not request.full and (why := needs_full(known.rows, rows)) is not None:
+    once, twice = one_row_per_day(rows)
+    if not request.full and (why := needs_full(known.rows, once)) is not None:
         return Verdict(None, ask_whole=why)
-    compared = (compare_full if request.full else compare_window)(known.rows, rows)
-    told = known.said.and_then(rows, download.dividend_notes, download.currency, request.full)
+    compared = (compare_full if request.full else compare_window)(known.rows, once)
+    told = known.said.and_then(
+        once, download.dividend_notes, download.currency, request.full, twice
+    )
     keep = rows if compared.changed or known.damaged or told.differs(known.said) else None
     return Verdict(_outcome(ticker, known.is_new, compared), keep)
 
@@ -159,7 +163,7 @@ def check_identity(download: Download) -> None:
 
 
 def _check_spacing(rows: pd.DataFrame) -> None:
-    days = rows.index[rows["close"].notna().to_numpy()].to_numpy()
+    days = np.unique(rows.index[rows["close"].notna().to_numpy()].to_numpy())
     if len(days) >= _ENOUGH_TO_TELL:
         spacing = bar_spacing(days)
         if spacing != "daily":

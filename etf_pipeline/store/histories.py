@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from etf_pipeline.errors import CorruptFileError, ProofError, RejectedDataError
 from etf_pipeline.history.build import RULES_VERSION, Built, validate_history
+from etf_pipeline.history.duplicates import one_row_per_day
 from etf_pipeline.history.evidence import NOTHING_SAID, Evidence
 from etf_pipeline.history.identity import since
 from etf_pipeline.history.merge import merge_window
@@ -166,7 +167,8 @@ def pending_rows(
     for batch_id in list_batch_ids(layout, partition):
         if batch_id > held:
             for one in reader.slices(partition, batch_id, instrument.names):
-                rows = merge_window(rows, since(one.rows, instrument.listed_since)).rows
+                new, _ = one_row_per_day(since(one.rows, instrument.listed_since))
+                rows = merge_window(rows, new).rows
     return rows
 
 

@@ -2,10 +2,14 @@
 
 import datetime as dt
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from etf_pipeline.ingest.planning import Terms
+from etf_pipeline.ingest.source import Download
 from etf_pipeline.model.schemas import HISTORY
+from etf_pipeline.steps.download import download
 from etf_pipeline.store.batches import list_batch_ids
 from etf_pipeline.store.histories import history_as_of
 from etf_pipeline.store.reader import file_info
@@ -135,3 +139,45 @@ def test_ninety_one_sessions_absent_are_a_finding_on_the_next_close(world: World
     assert sum(rule == "missing_session" for _, rule in found) == 91
     assert found[(str(DAYS[191]), "long_gap")] == "flagged"
     assert world.history().loc[pd.Timestamp(DAYS[191]), "flag"] == "long_gap"
+
+
+class Vendor:
+    """A source that answers with the rows it is given, as they are."""
+
+    name = "vendor"
+
+    def __init__(self, rows):
+        self.rows = rows.assign(adj_close_source=np.nan)
+
+    def fetch(self, requests):
+        for request in requests:
+            yield Download(request, self.rows, request.instrument.symbol, "AUD")
+
+
+@pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)])
+def test_a_session_that_is_answered_twice_is_one_row_and_a_finding(world: World, order):
+    day, more = DAYS[290], ROWS.iloc[[290]].assign(volume=1500.0)
+    more[PRICES] *= 1.001
+
+    def night(rows):
+        world.runs += 1
+        source, clock = Vendor(rows), lambda: world.now
+        terms = Terms(full=True)
+        result = download(world.store, world.this_run, source, [VAS], terms, clock=clock)
+        world.now += dt.timedelta(seconds=1)
+        world.update(VAS)
+        assert world.history().loc[pd.Timestamp(day), "volume"] == 1500
+        assert world.findings() == {(str(day), "several_rows"): "flagged"}
+        return result.outcomes[0].outcome
+
+    both = pd.concat([ROWS[:290], pd.concat([ROWS[290:291], more])[order], ROWS[291:-1]])
+    assert night(both) == "collected"
+    before = world.bytes_on_disk("historical", "quarantine", "raw")
+    assert night(both) == "unchanged"
+    assert world.bytes_on_disk("historical", "quarantine", "raw") == before
+    # The next night has one row more, and this day once: the finding stays, rebuilt too.
+    assert night(pd.concat([ROWS[:290], more, ROWS[291:]])) == "updated"
+    incremental = world.bytes_on_disk()
+    world.layout.watermark("XASX").unlink()
+    world.update(VAS)
+    assert world.bytes_on_disk() == incremental

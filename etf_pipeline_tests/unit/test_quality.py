@@ -182,3 +182,43 @@ def test_only_currencies_rest_on_every_sunday(mic, rule):
     rows = bars(days, walk(len(days)), volume=0.0)
     (one,) = assess(rows, weekday_basis(mic))
     assert (str(one.date), one.rule) == ("2024-01-21", rule)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "rule"),
+    [
+        ("high", np.inf, "impossible_bar"),
+        ("low", -5.0, "impossible_bar"),
+        ("low", 0.0, "impossible_bar"),
+        ("low", -np.inf, "impossible_bar"),
+        ("volume", -5.0, "impossible_volume"),
+        ("volume", np.inf, "impossible_volume"),
+        ("stock_splits", -2.0, "impossible_split"),
+        ("stock_splits", 1e9, "impossible_split"),
+        ("stock_splits", np.inf, "impossible_split"),
+    ],
+)
+def test_what_no_bar_can_have_is_a_finding_and_the_close_stays(column, value, rule):
+    rows = clean()
+    rows.loc[rows.index[100], column] = value
+    ((key, finding),) = found(rows).items()
+    assert key == (str(DAYS[100]), rule)
+    assert finding.severity == "flagged"
+    assert f"{value:g}" in finding.evidence
+
+
+@pytest.mark.parametrize(
+    ("factor", "rules_found"),
+    [(3.0, {"open_out_of_range"}), (0.5, {"open_out_of_range"}), (1.03, set()), (0.97, set())],
+)
+def test_an_open_far_outside_the_range(factor, rules_found):
+    """The high is 1 % over the close, the low 1 % under it."""
+    rows = clean()
+    rows.loc[rows.index[100], "open"] = rows["close"].iloc[100] * factor
+    assert rules(rows) == rules_found
+
+
+def test_what_is_not_known_is_not_wrong():
+    rows = clean()
+    rows.loc[rows.index[100:110], ["open", "high", "low", "volume"]] = np.nan
+    assert assess(rows, BASIS) == []
