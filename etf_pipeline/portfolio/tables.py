@@ -92,6 +92,7 @@ def portfolio_tables(
         estimates: Estimates | None = None
         try:
             inputs[spec.name] = together = together_of(spec, series, lookback_years, conversion)
+            base["source"] = together.source
             years = spec.lookback(lookback_years)
             estimates = estimate(together.series, years, spec.estimator, spec.halflife)
             problem = problem_of(spec, estimates, risk_free_rate, columns)
