@@ -159,15 +159,18 @@ def compare(
     Example: etf compare VAS VGS VTS --years 3
     """
     from etf_pipeline.library.analysis import comparison, recent
+    from etf_pipeline.settings import load_settings
 
     names = distinct_names(tickers)
     with _usage():
         whole = _provider(data_dir).get_returns(names, base_currency=base_currency)
     returns = recent(whole, years or None)
-    body = comparison(returns)
+    body = comparison(returns, load_settings().periods_per_year)
     if as_json:
         _print_body({t: b | _money(whole) for t, b in body.items()})
     else:
         show_comparison(body, names)
         print_lines(in_currency(_money(whole)))
-        print_lines([f"{len(returns)} common returns, to {returns.index[-1]:%Y-%m-%d}"])
+        span = f"{returns.attrs['start']} to {returns.index[-1]:%Y-%m-%d}"
+        period = returns.attrs["correlation_period"]
+        print_lines([f"{len(returns)} common returns, {span}; correlations of {period} returns"])

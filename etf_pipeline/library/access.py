@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etf_pipeline.errors import unknown_ticker
-from etf_pipeline.model.currencies import pair_of
 from etf_pipeline.model.instruments import repeated
 from etf_pipeline.model.objectives import HALFLIFE
 from etf_pipeline.model.schemas import HISTORY
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from etf_pipeline.risk.conversion import Together
     from etf_pipeline.risk.estimates import Estimates
     from etf_pipeline.risk.prices import PriceSeries
+    from etf_pipeline.risk.together import Period
 
 
 class StoreAccess:
@@ -52,8 +52,8 @@ class StoreAccess:
 
     @property
     def available_etfs(self) -> list[str]:
-        """Tickers with a history, sorted; rates of currency pairs are none."""
-        return [t for t in available_tickers(self._layout) if pair_of(t) is None]
+        """Tickers with a history, sorted."""
+        return available_tickers(self._layout)
 
     def _load(self, ticker: str) -> pd.DataFrame:
         from etf_pipeline.store.reader import read_history
@@ -108,10 +108,29 @@ class StoreAccess:
         lookback_years: int | None,
         estimator: str = "sample",
         halflife: float = HALFLIFE,
+        periods_per_year: float | None = None,
+        correlation_period: Period | None = None,
     ) -> Estimates:
         from etf_pipeline.risk.estimates import estimate
 
-        return estimate(together.series, lookback_years, estimator, halflife)
+        return estimate(
+            together.series,
+            lookback_years,
+            estimator,
+            halflife,
+            periods_per_year=self._annual(periods_per_year),
+            correlation_period=correlation_period,
+        )
+
+    def _annual(self, periods_per_year: float | None) -> float | None:
+        """A as the call, else the setting fixes it; None for what there was."""
+        from etf_pipeline.risk.annual import checked_periods
+
+        if periods_per_year is None and environment.periods_fixed():
+            from etf_pipeline.settings import load_settings
+
+            return load_settings().periods_per_year
+        return checked_periods(periods_per_year)
 
     def _series(self, tickers: Sequence[str]) -> list[PriceSeries]:
         from etf_pipeline.store.prices import cached_prices

@@ -5,21 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from etf_pipeline.errors import InsufficientDataError
 from etf_pipeline.model.schemas import BENCHMARK_METRICS, OWN_METRICS
-from etf_pipeline.model.spacing import periods_per_year
 from etf_pipeline.portfolio.answer import Answer
 from etf_pipeline.portfolio.optimise import efficient_frontier
 from etf_pipeline.portfolio.problem import Problem
+from etf_pipeline.risk.annual import Span
 from etf_pipeline.risk.conversion import OWN_CURRENCY, Conversion
-from etf_pipeline.risk.correlation import listwise, pairwise
+from etf_pipeline.risk.correlation import listwise, pairwise_of_prices
 from etf_pipeline.risk.estimates import Estimates
 from etf_pipeline.risk.metrics import cagr, volatility
 from etf_pipeline.risk.prices import PriceSeries, window_start
 from etf_pipeline.risk.returns import simple_returns
 from etf_pipeline.risk.tables import metrics_row
+from etf_pipeline.risk.together import Period, all_prices, period_for, prices_by, week_ends
 
 _METRIC_KEYS = (
     *OWN_METRICS,
@@ -43,74 +45,104 @@ def risk_metrics(
     risk_free_rate: float,
     benchmark: PriceSeries | None = None,
     conversion: Conversion = OWN_CURRENCY,
+    periods_per_year: float | None = None,
 ) -> dict[str, Any]:
     """One ticker's metrics as the risk table has them, for any window.
 
     Also `fx`: the rates that the benchmark was converted with, None when none were.
     """
-    row = metrics_row(series, lookback_years, risk_free_rate, benchmark, conversion)
+    row = metrics_row(
+        series, lookback_years, risk_free_rate, benchmark, conversion, periods_per_year
+    )
     fx = None if benchmark is None else conversion.used_between(benchmark, series)
     return {key: row.get(key) for key in _METRIC_KEYS} | {"fx": fx}
 
 
 def correlation_matrix(
-    series: list[PriceSeries], lookback_years: int | None, method: str
+    series: list[PriceSeries],
+    lookback_years: int | None,
+    method: str,
+    period: Period | None = None,
 ) -> pd.DataFrame:
     """Correlations of simple returns; see `ETFDataProvider.calculate_correlation_matrix`."""
     if method not in ("listwise", "pairwise"):
         raise ValueError(f"method {method!r}: must be listwise or pairwise")
-    end = min(s.end for s in series)
-    start = window_start(end, lookback_years)
-    names = [s.ticker for s in series]
-    prices = pd.concat([s.since(start).prices.rename(s.ticker) for s in series], axis=1, sort=False)
-    prices = prices.sort_index()
+    start = window_start(min(s.end for s in series), lookback_years)
+    names, chosen = [s.ticker for s in series], period_for(series, period)
     if method == "listwise":
         # common prices first, so that every return spans the same days for every ticker
-        found = listwise(simple_returns(prices.dropna().to_numpy(dtype="float64")))
+        found = listwise(simple_returns(prices_by(chosen, series, start).to_numpy()))
     else:
-        found = pairwise(_pair_returns(prices))
+        found = pairwise_of_prices(all_prices(chosen, series, start).to_numpy())
     frame = pd.DataFrame(found.matrix, index=names, columns=names)
     frame.attrs["n_obs"] = found.n_obs
     frame.attrs["least_eigenvalue"] = found.least_eigenvalue
+    frame.attrs["period"] = chosen
     return frame
 
 
-def _pair_returns(prices: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Each ticker's returns between its own consecutive prices, on the union of dates."""
-    own = prices.apply(lambda column: simple_returns(column.dropna()))
-    return own.to_numpy(dtype="float64")
-
-
 def recent(returns: pd.DataFrame, years: int | None) -> pd.DataFrame:
-    """Returns of the last `years` up to the last one; None: all of them."""
+    """Returns of the last `years` up to the last one; None: all of them.
+
+    The first begins at the last price on or before the anniversary. `attrs["start"]` is the date of
+    that price, as it is of the returns that are given.
+    """
     start = window_start(returns.index[-1].date(), years)
-    return returns if start is None else returns.loc[returns.index > pd.Timestamp(start)]
+    if start is None:
+        return returns
+    before = returns.index[returns.index <= pd.Timestamp(start)]
+    found = returns.loc[returns.index > pd.Timestamp(start)]
+    if len(before):
+        found.attrs["start"] = before[-1].date()
+    return found
 
 
-def comparison(returns: pd.DataFrame) -> dict[str, dict[str, Any]]:
+def comparison(
+    returns: pd.DataFrame, periods_per_year: float | None = None
+) -> dict[str, dict[str, Any]]:
     """Growth, risk and correlations of tickers side by side, by ticker.
 
+    The growth a year is None for less than a year.
+
     Args:
-        returns: simple returns on common dates, a column per ticker.
+        returns: simple returns on common dates, a column per ticker. `attrs["start"]` is the date
+            of the first price (without it, the first return is taken to span what the others do
+            on average), and `attrs["correlation_period"]` the period of the correlations.
+        periods_per_year: A, fixed by convention; by default what there was.
 
     Raises:
-        InsufficientDataError: too few returns to annualise.
+        InsufficientDataError: fewer than three returns.
     """
-    annual = periods_per_year(returns.index.to_numpy().astype("datetime64[D]"))
-    if annual is None:
-        raise InsufficientDataError(f"{len(returns)} common returns are too few to annualise")
+    if len(returns) < 3:
+        raise InsufficientDataError(f"{len(returns)} common returns are too few to compare")
+    dates = returns.index.to_numpy().astype("datetime64[D]")
+    span = Span.of(np.r_[_first_price(returns, dates), dates])
+    annual = span.periods_per_year(periods_per_year) or 1.0
     names, values = list(returns.columns), returns.to_numpy(dtype="float64")
-    growth, matrix = (1.0 + values).prod(axis=0), listwise(values).matrix
+    wealth = np.vstack([np.ones(len(names)), (1.0 + values).cumprod(axis=0)])
+    used = wealth
+    if returns.attrs.get("correlation_period") == "weekly":
+        used = wealth[np.r_[0, 1 + week_ends(dates)]]
+    matrix = listwise(simple_returns(used)).matrix
     return {
         name: {
-            "growth_of_10000": float(growth[i]) * 10_000,
-            "cagr": cagr(float(growth[i]), len(values), annual),
+            "growth_of_10000": float(wealth[-1, i]) * 10_000,
+            "cagr": None if span.too_short else cagr(float(wealth[-1, i]), len(values), annual),
             "volatility": volatility(values[:, i], annual),
             "worst_return": float(values[:, i].min()),
             "correlation": dict(zip(names, matrix[:, i].tolist(), strict=True)),
         }
         for i, name in enumerate(names)
     }
+
+
+def _first_price(returns: pd.DataFrame, dates: npt.NDArray[np.datetime64]) -> np.datetime64:
+    """Date of the price that the first return begins with."""
+    known = returns.attrs.get("start")
+    if known is not None:
+        return np.datetime64(known, "D")
+    average = (dates[-1] - dates[0]).astype("int64") / (len(dates) - 1)
+    return np.datetime64(dates[0] - np.timedelta64(round(average), "D"))
 
 
 def answer_dict(answer: Answer, found: Estimates) -> dict[str, Any]:
@@ -131,6 +163,8 @@ def answer_dict(answer: Answer, found: Estimates) -> dict[str, Any]:
         "n_obs": found.n_obs,
         "start": found.prices.index[0].date(),
         "end": found.prices.index[-1].date(),
+        "correlation_period": found.correlation_period,
+        "remarks": list(found.remarks),
     }
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from etf_pipeline.model.objectives import Objective
     from etf_pipeline.portfolio.problem import Problem
     from etf_pipeline.risk.estimates import Estimates
+    from etf_pipeline.risk.together import Period
 
 _LATEST = ("close", "adj_close", "volume")
 
@@ -102,6 +103,9 @@ class ETFDataProvider(StoreAccess):
     ) -> pd.DataFrame:
         """Simple returns on the dates common to all tickers, a column per ticker.
 
+        `attrs` has `start`, the date of the first price, and `correlation_period`, which is weekly
+        where the tickers' exchanges differ.
+
         Args:
             tickers: one or more.
             start: first price date, inclusive.
@@ -119,6 +123,7 @@ class ETFDataProvider(StoreAccess):
         from etf_pipeline.model.spacing import MONTHS_AND_LONGER
         from etf_pipeline.risk.prices import common_prices
         from etf_pipeline.risk.returns import simple_returns
+        from etf_pipeline.risk.together import period_for
 
         rules = {"daily": None, "weekly": "W", **MONTHS_AND_LONGER}
         if period not in rules:
@@ -134,6 +139,8 @@ class ETFDataProvider(StoreAccess):
         self._asked("get_returns", list(prices.columns), prices.index)
         returns = simple_returns(prices)
         returns.attrs |= money(together)
+        returns.attrs["start"] = prices.index[0].date() if len(prices) else None
+        returns.attrs["correlation_period"] = period_for(together.series)
         return returns
 
     def calculate_expected_returns(
@@ -141,12 +148,18 @@ class ETFDataProvider(StoreAccess):
         tickers: Sequence[str],
         lookback_years: int | None = 5,
         base_currency: str | None = None,
+        periods_per_year: float | None = None,
     ) -> pd.Series:
-        """A · mean of simple returns on common dates, fraction a year (Markowitz, 1952)."""
+        """A · mean of each ticker's simple returns, fraction a year (Markowitz, 1952).
+
+        Each from its own sessions of the window, so that no ticker's depends on the others.
+        `periods_per_year` fixes A; by default it is ETF_PERIODS_PER_YEAR, else the returns a year
+        that there were.
+        """
         import pandas as pd
 
         together = self._together(tickers, base_currency, lookback_years)
-        found = self._estimates(together, lookback_years)
+        found = self._estimates(together, lookback_years, periods_per_year=periods_per_year)
         self._asked("calculate_expected_returns", tickers)
         means = pd.Series(found.means, index=list(tickers), name="expected_return")
         means.attrs |= money(together)
@@ -159,15 +172,21 @@ class ETFDataProvider(StoreAccess):
         estimator: str = "sample",
         halflife: float = HALFLIFE,
         base_currency: str | None = None,
+        periods_per_year: float | None = None,
+        correlation_period: Period | None = None,
     ) -> pd.DataFrame:
-        """Annualised covariance of simple returns on common dates.
+        """Annualised covariance of simple returns, positive semidefinite.
 
+        Variances come from each ticker's own sessions, correlations from common dates.
         `estimator` is `sample` (ddof 1), `ledoit_wolf` or `ewma` (with `halflife` in bars).
+        `correlation_period` is `daily` or `weekly`; None is weekly where exchanges differ.
         """
         import pandas as pd
 
         together = self._together(tickers, base_currency, lookback_years)
-        found = self._estimates(together, lookback_years, estimator, halflife)
+        found = self._estimates(
+            together, lookback_years, estimator, halflife, periods_per_year, correlation_period
+        )
         self._asked("calculate_covariance_matrix", tickers)
         matrix = pd.DataFrame(found.covariance, index=list(tickers), columns=list(tickers))
         matrix.attrs |= money(together)
@@ -179,16 +198,19 @@ class ETFDataProvider(StoreAccess):
         lookback_years: int | None = 5,
         method: str = "listwise",
         base_currency: str | None = None,
+        period: Period | None = None,
     ) -> pd.DataFrame:
-        """Correlation of simple returns; `attrs` has `n_obs` (N, N) and `least_eigenvalue`.
+        """Correlation of simple returns.
 
         `listwise` uses the dates that all tickers have, and is always positive semidefinite.
-        `pairwise` uses each pair's own dates, and may not be.
+        `pairwise` uses each pair's own dates, and may not be. `period` of the returns is `daily` or
+        `weekly`; None is weekly where the tickers' exchanges differ. `attrs` has `n_obs` (N, N),
+        `least_eigenvalue` and `period`.
         """
         from etf_pipeline.library.analysis import correlation_matrix
 
         together = self._together(tickers, base_currency, lookback_years)
-        found = correlation_matrix(together.series, lookback_years, method)
+        found = correlation_matrix(together.series, lookback_years, method, period)
         found.attrs |= money(together)
         self._asked("calculate_correlation_matrix", list(found.columns))
         return found
@@ -199,6 +221,7 @@ class ETFDataProvider(StoreAccess):
         lookback_years: int | None = 5,
         benchmark: str | None = None,
         risk_free_rate: float | None = None,
+        periods_per_year: float | None = None,
     ) -> dict[str, Any]:
         """The metrics of `docs/metrics.md` over the last `lookback_years` (None: all history).
 
@@ -206,6 +229,7 @@ class ETFDataProvider(StoreAccess):
         is None. A history that does not cover the window gives None, not a shorter window.
         They are in the ticker's own `currency`, and so is the benchmark; `fx` names the rates that
         it was converted with.
+        No return is annualised over less than a year. `periods_per_year` fixes A.
         """
         from etf_pipeline.library.analysis import risk_metrics
         from etf_pipeline.risk.conversion import OWN_CURRENCY
@@ -216,12 +240,14 @@ class ETFDataProvider(StoreAccess):
         if other is not None:
             conversion = conversion_for(self._layout, self._cache, [series, other], None)
         rate = self._rate(risk_free_rate)
-        found = risk_metrics(series, lookback_years, rate, other, conversion)
+        annual = self._annual(periods_per_year)
+        found = risk_metrics(series, lookback_years, rate, other, conversion, annual)
         if self._calls is not None and self._calls.recording:
             asked = {
                 "lookback_years": lookback_years,
                 "benchmark": benchmark,
                 "risk_free_rate": rate,
+                "periods_per_year": annual,
             }
             self._calls.risk(ticker, asked, found)
         return found
@@ -233,6 +259,8 @@ class ETFDataProvider(StoreAccess):
         lookback_years: int | None = 5,
         risk_free_rate: float | None = None,
         base_currency: str | None = None,
+        periods_per_year: float | None = None,
+        correlation_period: Period | None = None,
         **limits: Any,
     ) -> pd.DataFrame:
         """`n` portfolios from least volatility to greatest return, evenly spaced in return.
@@ -243,7 +271,12 @@ class ETFDataProvider(StoreAccess):
         from etf_pipeline.library.analysis import frontier_table
 
         together = self._together(tickers, base_currency, lookback_years)
-        found = self._estimates(together, lookback_years)
+        found = self._estimates(
+            together,
+            lookback_years,
+            periods_per_year=periods_per_year,
+            correlation_period=correlation_period,
+        )
         problem = self._problem(found, tickers, "min_volatility", risk_free_rate, **limits)
         self._asked("get_efficient_frontier_data", list(tickers))
         points = frontier_table(problem, n)
@@ -259,6 +292,8 @@ class ETFDataProvider(StoreAccess):
         risk_free_rate: float | None = None,
         estimator: str = "sample",
         base_currency: str | None = None,
+        periods_per_year: float | None = None,
+        correlation_period: Period | None = None,
         **limits: Any,
     ) -> dict[str, Any]:
         """An optimal long-only, fully invested portfolio, and the proof of it.
@@ -276,32 +311,36 @@ class ETFDataProvider(StoreAccess):
             risk_free_rate: annual effective rate.
             estimator: of the covariance.
             base_currency: see the class.
+            periods_per_year: A, where a convention fixes it.
+            correlation_period: `daily` or `weekly`; None is weekly where exchanges differ.
             limits: `min_weight`, `max_weight`, `bounds` ({ticker: (least, greatest)}), and any of
                 `groups`, `holdings`, `max_turnover`, `cost_rate` as in `portfolio.Problem`.
 
         Returns:
             optimal_weights ({ticker: weight}, None on failure), expected_return, volatility,
             sharpe_ratio, optimization_success, optimization_message, optimality_gap,
-            risk_budget_binding, n_obs, start, end, base_currency, fx.
+            risk_budget_binding, n_obs, start, end, correlation_period, remarks (on the data),
+            base_currency, fx.
         """
         from etf_pipeline.library.analysis import answer_dict
         from etf_pipeline.model.objectives import implied
         from etf_pipeline.portfolio import optimise
 
-        together = self._together(tickers, base_currency, lookback_years)
-        found = self._estimates(together, lookback_years, estimator)
+        assumed: dict[str, Any] = {
+            "lookback_years": lookback_years,
+            "estimator": estimator,
+            "periods_per_year": periods_per_year,
+            "correlation_period": correlation_period,
+        }
         given = {"target_return": target_return, "risk_budget": risk_budget, **limits}
+        together = self._together(tickers, base_currency, lookback_years)
+        found = self._estimates(together, **assumed)
         objective = implied(target_return, risk_budget)
         problem = self._problem(found, tickers, objective, risk_free_rate, **given)
         answer = answer_dict(optimise(problem), found) | money(together)
         if self._calls is not None and self._calls.recording:
-            asked = {
-                **given,
-                "lookback_years": lookback_years,
-                "estimator": estimator,
-                "base_currency": base_currency,
-                "risk_free_rate": problem.risk_free_rate,
-            }
+            asked = given | assumed | {"base_currency": base_currency}
+            asked["risk_free_rate"] = problem.risk_free_rate
             self._calls.portfolio(list(tickers), asked, answer)
         return answer
 

@@ -57,6 +57,7 @@ class PortfolioSpec(BaseModel):
     cvar_budget: float | None = Field(None, gt=0, lt=1)
     estimator: Literal["sample", "ledoit_wolf", "ewma"] = "sample"
     halflife: float = Field(HALFLIFE, gt=0, le=10_000)
+    correlation_period: Literal["daily", "weekly"] | None = None
     rebalance: Literal["monthly", "quarterly", "yearly"] = "quarterly"
     trading_cost: float = Field(0.0, ge=0, lt=0.1)
 

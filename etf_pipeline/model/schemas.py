@@ -195,8 +195,9 @@ MANIFEST = Table(
 )
 
 _OWN_METRICS = (
-    Column("mean_return", _F, "A × mean of simple returns, fraction a year"),
-    Column("cagr", _F, "compound annual growth rate, fraction a year"),
+    Column("total_return", _F, "last price over the first, minus 1; not annualised"),
+    Column("mean_return", _F, "A × mean of simple returns, fraction a year; null under a year"),
+    Column("cagr", _F, "compound annual growth rate, fraction a year; null under a year"),
     Column("volatility", _F, "√A × standard deviation (ddof 1), fraction a year"),
     Column("sharpe_ratio", _F, "annualised, Sharpe 1994"),
     Column("sortino_ratio", _F, "annualised, Sortino & Price 1994"),
@@ -230,7 +231,9 @@ RISK_METRICS = Table(
         Column("end", _D, "date of the last price used"),
         Column("n_obs", _I, "number of returns", nullable=False),
         Column("n_excluded", _I, "quarantined rows inside the window, not used", nullable=False),
-        Column("periods_per_year", _I, "252 daily, 52 weekly, 12 monthly bars"),
+        Column(
+            "periods_per_year", _F, "A: returns a year that there were, or the one that was set"
+        ),
         *_OWN_METRICS,
         Column("benchmark", _S, "ticker compared with, null when none is set"),
         *_BENCHMARK_METRICS,
@@ -251,6 +254,7 @@ CORRELATIONS = Table(
         _TICKER,
         Column("other", _S, "the other ticker", nullable=False),
         Column("window", _S, "1y, 3y, 5y, 10y or max", nullable=False),
+        Column("period", _S, "of the returns: daily, or weekly where exchanges differ"),
         Column("correlation", _F, "Pearson, −1 to 1; null when it cannot be computed"),
         Column("n_obs", _I, "number of common returns", nullable=False),
         Column("start", _D, "first common price date"),
@@ -301,6 +305,7 @@ SUMMARY = Table(
         Column("end", _D, "last common price date"),
         Column("base_currency", _S, "what returns are in; null when no file says its currency"),
         Column("fx", _S, "rates converted with: PAIR:hash, comma-joined; null when none were"),
+        Column("correlation_period", _S, "of the returns that correlations are of: daily, weekly"),
         _SOURCE,
     ),
     "portfolios",

@@ -20,8 +20,8 @@ from etf_pipeline.portfolio.optimise import optimise
 from etf_pipeline.portfolio.problem import Floats
 from etf_pipeline.portfolio.tables import series_of
 from etf_pipeline.risk.conversion import OWN_CURRENCY, Conversion, Together
-from etf_pipeline.risk.estimates import estimate
-from etf_pipeline.risk.prices import PriceSeries, common_prices, first_window_end
+from etf_pipeline.risk.estimates import estimate_of
+from etf_pipeline.risk.prices import PriceSeries, common_prices, first_window_end, sources
 from etf_pipeline.risk.returns import drawdowns
 
 _NO_DAYS = np.array([], dtype="datetime64[D]")
@@ -45,6 +45,7 @@ def backtest_tables(
     columns: Columns | None = None,
     benchmark: PriceSeries | None = None,
     conversion: Conversion = OWN_CURRENCY,
+    periods_per_year: float | None = None,
 ) -> BacktestTables:
     """Walk every portfolio forward; one that cannot be is a failure that says why.
 
@@ -59,12 +60,14 @@ def backtest_tables(
             held = series_of(spec, series)
             years = spec.lookback(lookback_years)
             together, against = _together(spec, held, benchmark, conversion)
-            done = backtest_portfolio(spec, together.series, years, risk_free_rate, columns)
+            done = backtest_portfolio(
+                spec, together.series, years, risk_free_rate, columns, periods_per_year
+            )
         except (EtfError, ValueError) as error:
             failures[spec.name] = refused_by(error)
             continue
         inputs[spec.name] = together
-        base = {"portfolio": spec.name, "source": together.source}
+        base = {"portfolio": spec.name, "source": sources(held)}
         courses += [base | row for row in _course_rows(done, against)]
         weights += [
             base | {"date": date.date(), "ticker": ticker, "weight": float(weight)}
@@ -107,6 +110,7 @@ def backtest_portfolio(
     lookback_years: int,
     risk_free_rate: float,
     columns: Columns | None = None,
+    periods_per_year: float | None = None,
 ) -> Backtest:
     """One portfolio, decided anew at each rebalance from the `lookback_years` before it.
 
@@ -125,7 +129,7 @@ def backtest_portfolio(
         parts = [
             replace(s, prices=past[s.ticker], holes=_NO_DAYS, excluded=_NO_DAYS) for s in series
         ]
-        estimates = estimate(parts, lookback_years, spec.estimator, spec.halflife)
+        estimates = estimate_of(spec, parts, lookback_years, periods_per_year)
         now = spec.model_copy(update=_holdings(spec, held))
         return optimise(problem_of(now, estimates, risk_free_rate, columns)).weights
 

@@ -17,7 +17,7 @@ from etf_pipeline.portfolio.building import Columns, problem_of
 from etf_pipeline.portfolio.optimise import efficient_frontier, optimise
 from etf_pipeline.portfolio.problem import Floats
 from etf_pipeline.risk.conversion import NO_PRICES, OWN_CURRENCY, Conversion, Together
-from etf_pipeline.risk.estimates import Estimates, estimate
+from etf_pipeline.risk.estimates import Estimates, estimate_of
 from etf_pipeline.risk.prices import PriceSeries, sources, window_start
 
 
@@ -70,6 +70,7 @@ def portfolio_tables(
     risk_free_rate: float,
     columns: Columns | None = None,
     conversion: Conversion = OWN_CURRENCY,
+    periods_per_year: float | None = None,
 ) -> PortfolioTables:
     """Optimise every portfolio; one that cannot be is a summary row that says why.
 
@@ -80,6 +81,7 @@ def portfolio_tables(
         risk_free_rate: annual effective rate.
         columns: universe columns for the groups, each a value per ticker.
         conversion: brings prices to one currency.
+        periods_per_year: A, fixed by convention; by default what there was.
     """
     weights: list[dict[str, Any]] = []
     summary: list[dict[str, Any]] = []
@@ -92,9 +94,7 @@ def portfolio_tables(
         estimates: Estimates | None = None
         try:
             inputs[spec.name] = together = together_of(spec, series, lookback_years, conversion)
-            base["source"] = together.source
-            years = spec.lookback(lookback_years)
-            estimates = estimate(together.series, years, spec.estimator, spec.halflife)
+            estimates = estimate_of(spec, together.series, lookback_years, periods_per_year)
             problem = problem_of(spec, estimates, risk_free_rate, columns)
             answer = optimise(problem)
             curve = efficient_frontier(problem) if answer.weights is not None else []
@@ -136,7 +136,7 @@ def _summary(
     return {
         "objective": spec.objective,
         "success": answer.success,
-        "message": answer.message,
+        "message": "; ".join([answer.message, *(estimates.remarks if estimates else ())]),
         "expected_return": answer.expected_return,
         "volatility": answer.volatility,
         "sharpe_ratio": answer.sharpe_ratio,
@@ -148,6 +148,7 @@ def _summary(
         "n_obs": estimates.n_obs if estimates else 0,
         "start": estimates.prices.index[0].date() if estimates else None,
         "end": estimates.prices.index[-1].date() if estimates else None,
+        "correlation_period": estimates.correlation_period if estimates else None,
     }
 
 

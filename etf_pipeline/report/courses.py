@@ -9,8 +9,9 @@ import pandas as pd
 
 from etf_pipeline.report import charts
 from etf_pipeline.report.parts import DASH, Grid, Section, percent
+from etf_pipeline.risk.annual import Span
 from etf_pipeline.risk.returns import drawdowns
-from etf_pipeline.risk.series import drawdown_table
+from etf_pipeline.risk.series import drawdown_table, rolling_volatility
 
 START = 10_000.0  # what growth is drawn from
 ROLLING = 63  # returns behind each point of rolling volatility
@@ -55,9 +56,20 @@ def worst_falls(values: pd.Series, count: int = 5) -> Grid:
     )
 
 
-def volatility_section(rolled: Mapping[str, pd.Series]) -> Section:
-    """Annualised volatility of the last `ROLLING` returns, on every date."""
+def volatility_section(courses: Mapping[str, pd.Series], fixed: float | None = None) -> Section:
+    """Annualised volatility of the last `ROLLING` returns, on every date.
+
+    By the returns a year that each course has, or by those that are `fixed`.
+    """
+    rolled = {}
+    for name, values in courses.items():
+        span = Span.of(values.index.to_numpy().astype("datetime64[D]"))
+        annual = span.periods_per_year(fixed)
+        if annual is not None and len(values) > ROLLING + 1:
+            rolled[name] = rolling_volatility(values, ROLLING, annual)
     title = "Rolling volatility"
+    if not rolled:
+        return Section(title, ["Too short a course."])
     description = f"Annualised volatility of the last {ROLLING} returns."
     chart = charts.lines(rolled, "volatility", title, description, percent=True)
     return Section(title, chart=chart, caption=f"Annualised, over the last {ROLLING} returns.")

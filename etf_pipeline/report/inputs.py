@@ -31,6 +31,7 @@ class Inputs:
         lookback_years: of returns, for portfolios that name none.
         conversion: brings prices to one currency.
         made_at: when, aware.
+        periods_per_year: A where a convention fixes it; None for what there was.
     """
 
     series: Mapping[str, PriceSeries]
@@ -43,6 +44,7 @@ class Inputs:
     lookback_years: int
     conversion: Conversion
     made_at: dt.datetime
+    periods_per_year: float | None = None
 
     def rows(self, table: str, **wanted: Any) -> list[Row]:
         """Rows of the newest table with these values."""

@@ -14,6 +14,7 @@ from etf_pipeline.report.inputs import Inputs
 
 _RATIOS = frozenset({"sharpe_ratio", "sortino_ratio", "calmar_ratio"})
 _TITLES = {
+    "total_return": "total return",
     "mean_return": "mean return",
     "cagr": "CAGR",
     "volatility": "volatility",
@@ -71,7 +72,8 @@ def metric_section(rows: Mapping[str, Mapping[str, Any]], window: str) -> Sectio
     cells = [
         [
             t,
-            *(number(r[n]) if n in _RATIOS else percent(r[n]) for n in OWN_NUMBERS),
+            # a table of an earlier release lacks columns
+            *((number if n in _RATIOS else percent)(r.get(n)) for n in OWN_NUMBERS),
             str(r["n_obs"]),
         ]
         for t, r in rows.items()
@@ -95,8 +97,10 @@ def metric_section(rows: Mapping[str, Mapping[str, Any]], window: str) -> Sectio
     )
 
 
-def correlation_section(matrix: charts.Floats, tickers: list[str]) -> Section:
-    """A heat map of correlations, shape (N, N)."""
+def correlation_section(
+    matrix: charts.Floats, tickers: list[str], period: str | None = None
+) -> Section:
+    """A heat map of correlations, shape (N, N), of daily or weekly returns."""
     return Section(
         "Correlations",
         chart=charts.heatmap(
@@ -106,7 +110,8 @@ def correlation_section(matrix: charts.Floats, tickers: list[str]) -> Section:
             "Correlations",
             f"Correlation matrix of {', '.join(tickers)}, similar ones together.",
         ),
-        caption="Of simple returns on common dates; ordered so that similar ETFs are neighbours.",
+        caption=f"Of simple {period or 'daily'} returns on common dates; ordered so that similar "
+        "ETFs are neighbours.",
     )
 
 
@@ -168,7 +173,6 @@ def provenance_section(
     )
 
 
-def simulated(inputs: Inputs, tickers: Sequence[str], rates: Sequence[str] = ()) -> bool:
-    """Whether any of the prices, or of the rates that they were converted with, is simulated."""
-    series = {**inputs.conversion.rates.series, **inputs.series}
-    return any(series[t].source == "simulated" for t in (*tickers, *rates) if t in series)
+def simulated(inputs: Inputs, tickers: list[str]) -> bool:
+    """Whether any of the prices is simulated."""
+    return any(inputs.series[t].source == "simulated" for t in tickers if t in inputs.series)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
 
 from etf_pipeline.errors import CurrencyError, InsufficientDataError
 from etf_pipeline.model.portfolios import PortfolioSpec
-from etf_pipeline.model.spacing import PERIODS_PER_YEAR
 from etf_pipeline.report import charts
 from etf_pipeline.report.courses import (
-    ROLLING,
     START,
     drawdown_section,
     growth_section,
@@ -36,10 +32,9 @@ from etf_pipeline.report.parts import (
     simulated,
 )
 from etf_pipeline.risk.covariance import correlation_of, risk_contributions
-from etf_pipeline.risk.estimates import Estimates, estimate
+from etf_pipeline.risk.estimates import Estimates, estimate, estimate_of
 from etf_pipeline.risk.prices import window_start
 from etf_pipeline.risk.returns import drawdowns
-from etf_pipeline.risk.series import rolling_volatility
 
 
 def portfolio_report(inputs: Inputs, name: str) -> str:
@@ -71,7 +66,7 @@ def portfolio_report(inputs: Inputs, name: str) -> str:
         name,
         sections,
         warnings,
-        simulated(inputs, tickers, rates),
+        simulated(inputs, tickers),
         subtitle=_subtitle(summary, spec),
         facts=_facts(summary),
     )
@@ -131,18 +126,9 @@ def _course_sections(inputs: Inputs, name: str) -> list[Section]:
             fill=True,
             tables=[worst_falls(wealth)],
         ),
-        _volatility(courses),
+        volatility_section(courses, inputs.periods_per_year),
         year_section(courses),
     ]
-
-
-def _volatility(courses: Mapping[str, pd.Series]) -> Section:
-    if any(len(values) <= ROLLING + 1 for values in courses.values()):
-        return Section("Rolling volatility", ["Too short a course."])
-    annual = PERIODS_PER_YEAR["daily"]
-    return volatility_section(
-        {name: rolling_volatility(values, ROLLING, annual) for name, values in courses.items()}
-    )
 
 
 def _weight_sections(
@@ -152,8 +138,9 @@ def _weight_sections(
     found = _estimates(inputs, chosen, spec)
     held = np.array([weights[t] for t in chosen])
     groups = {"weight": dict(zip(chosen, held.tolist(), strict=True))}
-    text = []
+    text: list[str] = []
     if found is not None and len(found.covariance) == len(held):
+        text = [f"{remark[0].upper()}{remark[1:]}." for remark in found.remarks]
         if float(held @ found.covariance @ held) > 0:
             shares = risk_contributions(held, found.covariance)
             groups["share of risk"] = dict(zip(chosen, shares.tolist(), strict=True))
@@ -185,8 +172,8 @@ def _estimates(inputs: Inputs, tickers: list[str], spec: PortfolioSpec | None) -
         start = window_start(min(s.end for s in series), years)
         series = inputs.conversion.together(series, base, start).series
         if spec is None:
-            return estimate(series, years)
-        return estimate(series, years, spec.estimator, spec.halflife)
+            return estimate(series, years, periods_per_year=inputs.periods_per_year)
+        return estimate_of(spec, series, years, inputs.periods_per_year)
     except (InsufficientDataError, CurrencyError):
         return None
 
@@ -197,7 +184,8 @@ def _risk_sections(inputs: Inputs, name: str, summary: Row, tickers: list[str]) 
     if found is not None:
         sections.append(_frontier(inputs, name, summary, tickers, found))
         if len(tickers) > 1:
-            sections.append(correlation_section(correlation_of(found.covariance), tickers))
+            matrix = correlation_of(found.covariance)
+            sections.append(correlation_section(matrix, tickers, found.correlation_period))
     window = f"{YEARS}y"
     rows = {
         r["ticker"]: r for r in inputs.rows("risk_metrics", window=window) if r["ticker"] in tickers

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 
 from etf_pipeline.errors import CurrencyError
 from etf_pipeline.report.courses import (
-    ROLLING,
     START,
     drawdown_section,
     growth_section,
@@ -29,7 +27,6 @@ from etf_pipeline.report.parts import (
     simulated,
 )
 from etf_pipeline.risk.prices import PriceSeries, years_before
-from etf_pipeline.risk.series import rolling_volatility
 
 _MOST_LINES = 8
 
@@ -56,7 +53,7 @@ def universe_report(inputs: Inputs) -> str:
         "ETF universe",
         sections,
         warnings,
-        simulated(inputs, tickers, rates),
+        simulated(inputs, tickers),
         subtitle=f"{len(tickers)} ETFs as of {as_of}.",
         facts=[],
     )
@@ -98,44 +95,36 @@ def _courses(inputs: Inputs, tickers: list[str]) -> tuple[list[PriceSeries], lis
 
 def _course_sections(inputs: Inputs, series: list[PriceSeries]) -> list[Section]:
     """The last years of those that grew most."""
-    start = pd.Timestamp(years_before(inputs.as_of, YEARS))
-    spaced = {s.ticker: s for s in series}
-    recent = {s.ticker: s.prices.loc[start:] for s in series}
+    start = years_before(inputs.as_of, YEARS)
+    recent = {s.ticker: s.since(start).prices for s in series}
     recent = {t: p for t, p in recent.items() if len(p) > 1}
     ranked = sorted(recent, key=lambda t: recent[t].iloc[-1] / recent[t].iloc[0], reverse=True)
     shown = {t: recent[t] for t in ranked[:_MOST_LINES]}
     more = "" if len(shown) == len(ranked) else f" The {_MOST_LINES} that grew most are drawn."
     grown = {t: values / values.iloc[0] * START for t, values in shown.items()}
-    rolled = {
-        t: rolling_volatility(values, ROLLING, spaced[t].periods_per_year)
-        for t, values in shown.items()
-        if len(values) > ROLLING + 1
-    }
     return [
         growth_section(
             grown,
             "; ".join(f"{t} {v.iloc[-1]:,.0f}" for t, v in grown.items()),
-            f"Distributions reinvested, from {start.date()} or the first session after." + more,
+            f"Distributions reinvested, from the last session up to {start}, or the first." + more,
         ),
         drawdown_section(
             shown,
             "Fall from the highest value so far.",
             "Fall from the highest value since then.",
         ),
-        volatility_section(rolled),
+        volatility_section(shown, inputs.periods_per_year),
         year_section(shown),
     ]
 
 
 def _correlations(inputs: Inputs, tickers: list[str]) -> list[Section]:
     for window in ("3y", "1y"):
-        found = {
-            (r["ticker"], r["other"]): r["correlation"]
-            for r in inputs.rows("correlations", window=window)
-        }
+        rows = inputs.rows("correlations", window=window)
+        found = {(r["ticker"], r["other"]): r["correlation"] for r in rows}
         held = [t for t in tickers if (t, t) in found or any(a == t for a, _ in found)]
         whole = [t for t in held if all(t == o or found.get((t, o)) is not None for o in held)]
         if len(whole) > 1:
             matrix = np.array([[1.0 if a == b else found[(a, b)] for b in whole] for a in whole])
-            return [correlation_section(matrix, whole)]
+            return [correlation_section(matrix, whole, rows[0].get("period"))]
     return []

@@ -76,6 +76,24 @@ def pairwise(returns: Floats) -> Correlation:
     return Correlation(matrix, n_obs)
 
 
+def pairwise_of_prices(prices: Floats) -> Correlation:
+    """Each pair on the dates that both have a price, so that both returns span the same days.
+
+    Args:
+        prices: shape (T+1, N), NaN where missing. The result need not be positive semidefinite.
+    """
+    n = prices.shape[1]
+    there = ~np.isnan(prices)
+    matrix, n_obs = np.full((n, n), np.nan), np.zeros((n, n), dtype="int64")
+    for i in range(n):
+        for j in range(i, n):
+            both = prices[there[:, i] & there[:, j]][:, [i, j]]
+            found = pairwise(both[1:] / both[:-1] - 1.0)
+            matrix[i, j] = matrix[j, i] = found.matrix[0, 1]
+            n_obs[i, j] = n_obs[j, i] = found.n_obs[0, 1]
+    return Correlation(matrix, n_obs)
+
+
 def distance(matrix: Floats) -> Floats:
     """√((1 − ρ)/2), shape (N, N): 0 for assets that move together, 1 for opposite ones.
 

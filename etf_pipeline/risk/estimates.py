@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -10,27 +11,43 @@ import pandas as pd
 
 from etf_pipeline.errors import InsufficientDataError
 from etf_pipeline.model.objectives import HALFLIFE
-from etf_pipeline.risk.covariance import covariance
-from etf_pipeline.risk.prices import PriceSeries, common_prices, window_start
+from etf_pipeline.model.spacing import spacing_remarks
+from etf_pipeline.risk.annual import Span
+from etf_pipeline.risk.covariance import correlation_of, covariance
+from etf_pipeline.risk.prices import GRACE, PriceSeries, common_prices, window_start
 from etf_pipeline.risk.returns import simple_returns
+from etf_pipeline.risk.together import Period, exchanges, period_for, weekly_prices
+
+if TYPE_CHECKING:
+    from etf_pipeline.model.portfolios import PortfolioSpec
 
 Floats = npt.NDArray[np.float64]
 _FEWEST_RETURNS = 60
+_FEWEST_WEEKS = 48  # a year, less what closed weeks and a late beginning may take
 
 
 @dataclass(frozen=True)
 class Estimates:
-    """Estimates over common dates, annualised.
+    """Means and covariance of several tickers, annualised.
 
-    `means` is A · mean(r), shape (N,); `covariance` is A · the estimator's, shape (N, N)
-    (Markowitz, 1952). `returns` are the simple returns behind them, shape (T, N).
+    Each ticker's mean and variance come from all its own sessions in the window, so that a hole or
+    a holiday of one moves no other's; only the correlations come from common dates:
+    Σ = D·R·D with the deviations D and the correlation matrix R, positive semidefinite as R is.
+
+    `means` is A · mean(r) of each ticker, which is Σr over the years that passed, shape (N,);
+    `covariance` is of shape (N, N) (Markowitz, 1952). `prices` are those of the common dates and
+    `returns` the simple ones between them, shape (T, N): the scenarios. `periods_per_year` is A of
+    those. `correlation_period` is that of the returns behind R, daily or weekly. `remarks` say
+    what a reader of the numbers must know.
     """
 
     prices: pd.DataFrame
     returns: Floats
     means: Floats
     covariance: Floats
-    periods_per_year: int
+    periods_per_year: float
+    correlation_period: Period = "daily"
+    remarks: tuple[str, ...] = ()
 
     @property
     def n_obs(self) -> int:
@@ -44,27 +61,133 @@ def estimate(
     estimator: str = "sample",
     halflife: float = HALFLIFE,
     fewest: int = _FEWEST_RETURNS,
+    *,
+    periods_per_year: float | None = None,
+    correlation_period: Period | None = None,
 ) -> Estimates:
-    """Means and covariance over the last `lookback_years` common to all `series`.
+    """Means and covariance over the last `lookback_years`.
 
-    The window ends at the last common date; a shorter common history is used as it is and shows
-    in its first date. `lookback_years` None means all of it.
+    The common window ends at the last common date; a ticker's own ends at its own last session,
+    when that is at most `GRACE` later. A shorter history is used as it is, and remarked on.
+
+    Args:
+        series: one or more, of any spacing.
+        lookback_years: None means all there is.
+        estimator: as in `covariance`. Its value of one ticker alone is the variance.
+        halflife: of `ewma`, in bars.
+        fewest: common returns that are asked for; those of a year, where that has fewer.
+        periods_per_year: A, fixed by convention; by default what there was.
+        correlation_period: see `together.period_for`.
 
     Raises:
-        InsufficientDataError: fewer than `fewest` common returns, or bars of different spacing.
+        InsufficientDataError: fewer than `fewest` common returns.
+        ValueError: no such estimator or period.
     """
-    periods = {s.periods_per_year for s in series}
-    if len(periods) > 1:
-        raise InsufficientDataError("the tickers' bars are spaced differently (daily, weekly …)")
-    annual = periods.pop()
-    end = min(s.end for s in series)
-    prices = common_prices(series, window_start(end, lookback_years))
-    needed = min(fewest, annual)  # a year of monthly bars is twelve
-    if len(prices) - 1 < needed:
-        raise InsufficientDataError(
-            f"{len(prices) - 1} common returns of {', '.join(s.ticker for s in series)} are fewer "
-            f"than {needed}"
-        )
+    period = period_for(series, correlation_period)
+    start = window_start(min(s.end for s in series), lookback_years)
+    prices = common_prices(series, start)
     returns = simple_returns(prices.to_numpy())
-    matrix = covariance(returns, estimator, halflife) * annual
-    return Estimates(prices, returns, returns.mean(axis=0) * annual, matrix, annual)
+    dates = prices.index.to_numpy().astype("datetime64[D]")
+    annual = Span.of(dates).periods_per_year(periods_per_year) or 1.0
+    _check_enough(series, len(returns), min(fewest, round(annual)), "returns")
+    own = [_Own.of(_window(s, prices, lookback_years), periods_per_year) for s in series]
+    deviations = np.sqrt([o.annual * _variance(o.returns, estimator, halflife) for o in own])
+    if period == "weekly":
+        weekly = simple_returns(weekly_prices(series, start).to_numpy())
+        _check_enough(series, len(weekly), min(fewest, _FEWEST_WEEKS), "weekly returns")
+        matrix = _correlation(weekly, estimator, halflife * len(weekly) / len(returns))
+    else:
+        matrix = _correlation(returns, estimator, halflife)
+    return Estimates(
+        prices,
+        returns,
+        np.array([o.annual * o.returns.mean() for o in own]),
+        deviations[:, None] * matrix * deviations,
+        annual,
+        period,
+        tuple(_remarks(series, own, period, lookback_years)),
+    )
+
+
+def estimate_of(
+    spec: PortfolioSpec,
+    series: list[PriceSeries],
+    lookback_years: int,
+    periods_per_year: float | None = None,
+) -> Estimates:
+    """What a portfolio's numbers rest on, as its specification asks; see `estimate`."""
+    return estimate(
+        series,
+        spec.lookback(lookback_years),
+        spec.estimator,
+        spec.halflife,
+        periods_per_year=periods_per_year,
+        correlation_period=spec.correlation_period,
+    )
+
+
+@dataclass(frozen=True)
+class _Own:
+    """One ticker's window, its returns, and A."""
+
+    part: PriceSeries
+    returns: Floats
+    annual: float
+
+    @classmethod
+    def of(cls, part: PriceSeries, fixed: float | None) -> _Own:
+        returns = simple_returns(part.prices.to_numpy(dtype="float64"))
+        return cls(part, returns, Span.of(part.days).periods_per_year(fixed) or 1.0)
+
+
+def _window(series: PriceSeries, prices: pd.DataFrame, years: int | None) -> PriceSeries:
+    """The window of one ticker."""
+    last = prices.index[-1].date()
+    end = series.end if series.end <= last + GRACE else last
+    return series.until(end).since(window_start(end, years))
+
+
+def _variance(returns: Floats, estimator: str, halflife: float) -> float:
+    """Of one ticker per period, by the estimator: that of Ledoit and Wolf is the sample's then."""
+    return float(covariance(returns[:, None], estimator, halflife)[0, 0])
+
+
+def _correlation(returns: Floats, estimator: str, halflife: float) -> Floats:
+    """R, shape (N, N), by the estimator; a ticker that does not move goes with none.
+
+    `ledoit_wolf` is applied to returns of equal variance: shrunk towards the identity, by an
+    intensity that a ticker's volatility or unit has no say in.
+    """
+    if estimator == "ledoit_wolf":
+        spread = returns.std(axis=0, ddof=1)
+        returns = np.divide(returns, spread, out=np.zeros_like(returns), where=spread > 0)
+    found = correlation_of(covariance(returns, estimator, halflife))
+    np.fill_diagonal(found, 1.0)
+    return found
+
+
+def _check_enough(series: list[PriceSeries], n: int, needed: int, what: str) -> None:
+    if n < needed:
+        raise InsufficientDataError(
+            f"{n} common {what} of {', '.join(s.ticker for s in series)} are fewer than {needed}"
+        )
+
+
+def _remarks(
+    series: list[PriceSeries], own: list[_Own], period: Period, years: int | None
+) -> list[str]:
+    """What the numbers rest on, where that is not what one would take for granted."""
+    said = []
+    if period == "weekly":
+        where = exchanges(series)
+        why = f", as {' and '.join(where)} close at different hours" if len(where) > 1 else ""
+        said.append(f"correlations are of weekly returns{why}")
+    for one in own:
+        part, span = one.part, Span.of(one.part.days)
+        begin = window_start(part.end, years)
+        if begin is not None and not part.covers(begin):
+            said.append(f"{part.ticker} has {span.years:.1f} of {years} years")
+        if span.too_short:
+            said.append(f"{part.ticker}: its numbers a year come from {span.days} days")
+        said += [f"{part.ticker}: {remark}" for remark in spacing_remarks(part.days)]
+    return said

@@ -1,14 +1,15 @@
 """Risk metrics of one price series. A value that cannot be computed is None, with a reason.
 
 Throughout, P_0 … P_T are adjusted closes in date order, NaN where a session has no usable price;
-r are simple returns between consecutive usable prices, n of them; A is periods per year.
+r are simple returns between consecutive usable prices, n of them; A is periods per year, stated by
+the caller: `annual.Span` has the ones that there were.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from etf_pipeline.risk.returns import FLAT, Fall, drawdowns, fall_to, simple_ret
 
 Floats = npt.NDArray[np.float64]
 Days = npt.NDArray[np.datetime64]
+_ONE_RETURN = "volatility needs two returns"
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Metrics:
     n_obs: int
     start: dt.date | None
     end: dt.date | None
+    total_return: float | None = None
     mean_return: float | None = None
     cagr: float | None = None
     volatility: float | None = None
@@ -53,14 +56,14 @@ class Relative:
 
 
 def compute_metrics(
-    prices: Floats, dates: Days, periods_per_year: int, risk_free_rate: float = 0.0
+    prices: Floats, dates: Days, periods_per_year: float, risk_free_rate: float = 0.0
 ) -> Metrics:
     """Every metric of one series.
 
     Args:
         prices: shape (T+1,), positive, NaN where a session has no usable price.
         dates: shape (T+1,), ascending.
-        periods_per_year: A; 252 for daily bars.
+        periods_per_year: A.
         risk_free_rate: annual effective rate, a fraction.
 
     Raises:
@@ -79,20 +82,35 @@ def compute_metrics(
         day = _day(d[0]) if len(p) else None
         return Metrics(0, day, day, reasons=("fewer than two prices",))
     r = simple_returns(p)
-    reasons: list[str] = []
-    growth = cagr(p[-1] / p[0], steps, periods_per_year)
     drawdown, peak, trough, recovery = max_drawdown(p)
-    moments = _moments(r)
     var_95, cvar_95 = tail_losses(r, 0.95)
-    return Metrics(
+    found = Metrics(
         n_obs=len(r),
         start=_day(d[0]),
         end=_day(d[-1]),
+        total_return=float(p[-1] / p[0] - 1.0),
+        cagr=cagr(p[-1] / p[0], steps, periods_per_year),
+        max_drawdown=drawdown,
+        drawdown_peak=_day(d[peak]) if drawdown < 0 else None,
+        drawdown_trough=_day(d[trough]) if drawdown < 0 else None,
+        drawdown_recovery=_day(d[recovery]) if recovery is not None else None,
+        var_95=var_95,
+        cvar_95=cvar_95,
+    )
+    return _with_ratios(found, r, periods_per_year, risk_free_rate)
+
+
+def _with_ratios(
+    found: Metrics, r: Floats, periods_per_year: float, risk_free_rate: float
+) -> Metrics:
+    """The same with means, deviations and ratios, and why some are None."""
+    reasons: list[str] = []
+    moments = _moments(r)
+    growth, drawdown = found.cagr or 0.0, found.max_drawdown or 0.0
+    return replace(
+        found,
         mean_return=periods_per_year * moments.mean,
-        cagr=growth,
-        volatility=_keep(
-            _volatility(moments, periods_per_year), "volatility needs two returns", reasons
-        ),
+        volatility=_keep(_volatility(moments, periods_per_year), _ONE_RETURN, reasons),
         sharpe_ratio=_keep(
             _sharpe_ratio(moments, periods_per_year, risk_free_rate), "returns do not vary", reasons
         ),
@@ -101,24 +119,32 @@ def compute_metrics(
             "no return is below the target",
             reasons,
         ),
-        max_drawdown=drawdown,
-        drawdown_peak=_day(d[peak]) if drawdown < 0 else None,
-        drawdown_trough=_day(d[trough]) if drawdown < 0 else None,
-        drawdown_recovery=_day(d[recovery]) if recovery is not None else None,
         calmar_ratio=_keep(
             growth / abs(drawdown) if drawdown < 0 else None, "there is no drawdown", reasons
         ),
-        var_95=var_95,
-        cvar_95=cvar_95,
         reasons=tuple(reasons),
     )
 
 
-def cagr(total_growth: float, steps: int, periods_per_year: int) -> float:
+def without_annual_returns(found: Metrics, why: str) -> Metrics:
+    """The same without returns a year and without what is made of them; `why` is the reason."""
+    return replace(
+        found,
+        mean_return=None,
+        cagr=None,
+        sharpe_ratio=None,
+        sortino_ratio=None,
+        calmar_ratio=None,
+        reasons=(why, *(r for r in found.reasons if r == _ONE_RETURN)),
+    )
+
+
+def cagr(total_growth: float, steps: int, periods_per_year: float) -> float:
     """Compound annual growth rate, (P_T/P_0)^(A/steps) − 1, fraction a year.
 
-    `steps` counts sessions from the first price to the last, those without a usable price too, so
-    that a hole does not speed time up.
+    Where A is the returns a year that there were, n · 365.25 / days, `steps` is n, and the power is
+    365.25 / days. Where A is a convention, `steps` counts sessions from the first price to the
+    last, those without a usable price too, so that a hole does not speed time up.
     """
     return float(total_growth ** (periods_per_year / steps) - 1.0)
 
@@ -141,24 +167,24 @@ def _moments(returns: Floats) -> _Moments:
     )
 
 
-def volatility(returns: Floats, periods_per_year: int) -> float | None:
+def volatility(returns: Floats, periods_per_year: float) -> float | None:
     """√A · std(r, ddof=1), fraction a year; None for fewer than two returns."""
     return _volatility(_moments(returns), periods_per_year)
 
 
-def _volatility(moments: _Moments, periods_per_year: int) -> float | None:
+def _volatility(moments: _Moments, periods_per_year: float) -> float | None:
     if moments.deviation is None:
         return None
     return math.sqrt(periods_per_year) * moments.deviation
 
 
-def periodic_rate(annual_rate: float, periods_per_year: int) -> float:
+def periodic_rate(annual_rate: float, periods_per_year: float) -> float:
     """Annual effective rate as a rate per period, (1 + rf)^(1/A) − 1."""
     return float((1.0 + annual_rate) ** (1.0 / periods_per_year) - 1.0)
 
 
 def sharpe_ratio(
-    returns: Floats, periods_per_year: int, risk_free_rate: float = 0.0
+    returns: Floats, periods_per_year: float, risk_free_rate: float = 0.0
 ) -> float | None:
     """√A · mean(r − rf_d) / std(r − rf_d, ddof=1) (Sharpe, 1994, "The Sharpe Ratio").
 
@@ -168,7 +194,7 @@ def sharpe_ratio(
 
 
 def _sharpe_ratio(
-    moments: _Moments, periods_per_year: int, risk_free_rate: float = 0.0
+    moments: _Moments, periods_per_year: float, risk_free_rate: float = 0.0
 ) -> float | None:
     if not moments.varies or not moments.deviation:
         return None
@@ -177,7 +203,7 @@ def _sharpe_ratio(
     return math.sqrt(periods_per_year) * excess / moments.deviation
 
 
-def sortino_ratio(returns: Floats, periods_per_year: int, target: float = 0.0) -> float | None:
+def sortino_ratio(returns: Floats, periods_per_year: float, target: float = 0.0) -> float | None:
     """√A · mean(r − t_d) / √(Σ min(r − t_d, 0)² / n), over all n observations.
 
     Sortino & Price, 1994, "Performance Measurement in a Downside Risk Framework". `target` is an
@@ -232,7 +258,7 @@ def conditional_value_at_risk(returns: Floats, level: float) -> float | None:
     return tail_losses(returns, level)[1]
 
 
-def relative_metrics(returns: Floats, benchmark: Floats, periods_per_year: int) -> Relative:
+def relative_metrics(returns: Floats, benchmark: Floats, periods_per_year: float) -> Relative:
     """Beta, tracking error and information ratio (Grinold & Kahn, "Active Portfolio Management").
 
     beta = cov(r, b) / var(b); the tracking error is the volatility of the active returns r − b, the

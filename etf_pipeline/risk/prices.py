@@ -12,12 +12,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from etf_pipeline.errors import InsufficientDataError, ReasonCode
-from etf_pipeline.model.spacing import periods_per_year
+from etf_pipeline.model.spacing import DAYS_PER_YEAR
 
 Days = npt.NDArray[np.datetime64]
 # A history that begins this much after a window does still covers it, and one that ends this much
 # before the newest session of all still trades (weekends, holidays).
 GRACE = dt.timedelta(days=10)
+_USUAL = 1.25  # times the median gap: what is usual between prices, months of 31 days too
+_EARLY = dt.timedelta(days=40)  # before a window's start, where its first common date is looked for
 
 
 @dataclass(frozen=True)
@@ -38,19 +40,9 @@ class PriceSeries:
     withheld: tuple[dt.date, ...] = ()  # ex-dates whose distribution is not in the prices
 
     @cached_property
-    def periods_per_year(self) -> int:
-        """252, 52 or 12 by the spacing of the bars.
-
-        Raises:
-            InsufficientDataError: the spacing cannot be told.
-        """
-        days = self.prices.index.to_numpy().astype("datetime64[D]")
-        annual = periods_per_year(days)
-        if annual is None:
-            raise InsufficientDataError(
-                f"{self.ticker}: {len(days)} bars are too few, or too irregular, to annualise"
-            )
-        return annual
+    def days(self) -> Days:
+        """Dates of the prices, shape (n,)."""
+        return self.prices.index.to_numpy().astype("datetime64[D]")
 
     @property
     def end(self) -> dt.date:
@@ -58,29 +50,59 @@ class PriceSeries:
         return self.prices.index[-1].date()
 
     def covers(self, start: dt.date) -> bool:
-        """Whether it reaches back to `start`, give or take `GRACE`."""
-        return self.prices.index[0].date() <= start + GRACE
+        """Whether it has the price that a window from `start` begins with, see `anchor`."""
+        at = anchor(self.days, start)
+        return at < len(self.days) and bool(self.days[at] <= np.datetime64(start + GRACE))
+
+    def check_covers(self, start: dt.date, years: int) -> None:
+        """Nothing, for a history that covers a window of `years` from `start` on.
+
+        Raises:
+            InsufficientDataError: it does not; says how much there is, or where the hole is.
+        """
+        if self.covers(start):
+            return
+        if self.days[0] > np.datetime64(start):
+            held = (self.end - self.prices.index[0].date()).days / DAYS_PER_YEAR
+            raise InsufficientDataError(f"history covers {held:.1f} of {years} years")
+        at = anchor(self.days, start)
+        raise InsufficientDataError(
+            f"no price near {start}, where the window starts: there is none between "
+            f"{self.days[at - 1]} and {self.days[at]}"
+        )
 
     def trades_on(self, day: dt.date) -> bool:
         """Whether it reaches up to `day`, give or take `GRACE`."""
         return self.end >= day - GRACE
 
     def since(self, start: dt.date | None) -> PriceSeries:
-        """The part from `start` on."""
-        if start is None:
+        """The part that a window from `start` on has: from its `anchor`; None for all of it."""
+        at = 0 if start is None else anchor(self.days, start)
+        if at == 0:
             return self
-        day = np.datetime64(start)
+        day = self.days[at] if at < len(self.days) else np.datetime64(start)
         return replace(
             self,
-            prices=self.prices[self.prices.index.to_numpy() >= day.astype("datetime64[s]")],
+            prices=self.prices.iloc[at:],
             holes=self.holes[self.holes >= day],
             excluded=self.excluded[self.excluded >= day],
         )
 
+    def until(self, end: dt.date) -> PriceSeries:
+        """The part up to `end`, which is included."""
+        day = np.datetime64(end)
+        if len(self.days) == 0 or self.days[-1] <= day:
+            return self
+        return replace(
+            self,
+            prices=self.prices.iloc[: int(np.searchsorted(self.days, day, side="right"))],
+            holes=self.holes[self.holes <= day],
+            excluded=self.excluded[self.excluded <= day],
+        )
+
     def with_holes(self) -> tuple[npt.NDArray[np.float64], Days]:
         """Prices and dates with a NaN at every hole between the first and the last price."""
-        days = self.prices.index.to_numpy().astype("datetime64[D]")
-        values = self.prices.to_numpy(dtype="float64")
+        days, values = self.days, self.prices.to_numpy(dtype="float64")
         inner = self.holes[(self.holes > days[0]) & (self.holes < days[-1])] if len(days) else days
         if len(inner) == 0:
             return values, days
@@ -88,23 +110,52 @@ class PriceSeries:
         return np.r_[values, np.full(len(inner), np.nan)][order], np.r_[days, inner][order]
 
 
+def anchor(days: Days, start: dt.date) -> int:
+    """Position of the price that a window from `start` on begins with, as on a fact sheet.
+
+    It is the last price on or before that day, when it is near: no older than `GRACE`, or than is
+    usual between these prices. Otherwise it is the first price after; `len(days)` for none.
+
+    Args:
+        days: ascending dates, shape (n,).
+        start: the anniversary.
+    """
+    day = np.datetime64(start)
+    at = int(np.searchsorted(days, day, side="right")) - 1
+    if at < 0:
+        return 0
+    old = int((day - days[at]).astype("int64"))
+    if old <= GRACE.days:
+        return at
+    usual = float(np.median(np.diff(days).astype("int64"))) if len(days) > 1 else 0.0
+    return at if old <= _USUAL * usual else at + 1
+
+
 def common_prices(series: list[PriceSeries], start: dt.date | None = None) -> pd.DataFrame:
     """Prices on the dates that every series has (listwise), a column per ticker, ascending.
+
+    A window from `start` on begins with the last such date on or before it, see `anchor`.
 
     Raises:
         InsufficientDataError: fewer than three common dates; names the ranges.
     """
-    parts = [s.since(start).prices.rename(s.ticker) for s in series]
+    early = None if start is None else start - _EARLY
+    parts = [s.since(early).prices.rename(s.ticker) for s in series]
     joined = pd.concat(parts, axis=1, join="inner").sort_index()
+    if start is not None and len(joined) > 1:
+        joined = joined.iloc[anchor(joined.index.to_numpy().astype("datetime64[D]"), start) :]
     if len(joined) < 3:
-        ranges = "; ".join(
-            f"{p.name} {p.index[0]:%Y-%m-%d} to {p.index[-1]:%Y-%m-%d}"
-            if len(p)
-            else f"{p.name} nothing"
-            for p in parts
-        )
-        raise InsufficientDataError(f"{len(joined)} common dates are too few ({ranges})")
+        raise too_few_common(len(joined), [s.since(start) for s in series])
     return joined
+
+
+def too_few_common(n: int, parts: list[PriceSeries], what: str = "dates") -> InsufficientDataError:
+    """An error that names the ranges of series that have too little in common."""
+    ranges = "; ".join(
+        f"{p.ticker} {p.days[0]} to {p.days[-1]}" if len(p.days) else f"{p.ticker} nothing"
+        for p in parts
+    )
+    return InsufficientDataError(f"{n} common {what} are too few ({ranges})")
 
 
 def sources(series: Iterable[PriceSeries]) -> str:

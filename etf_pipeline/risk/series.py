@@ -10,7 +10,7 @@ import pandas as pd
 from etf_pipeline.risk.returns import drawdowns, fall_to, simple_returns
 
 
-def rolling_volatility(prices: pd.Series, window: int, periods_per_year: int) -> pd.Series:
+def rolling_volatility(prices: pd.Series, window: int, periods_per_year: float) -> pd.Series:
     """√A · standard deviation (ddof 1) of the last `window` returns, fraction a year.
 
     The first value is at the `window`-th return; there is none before.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import permutations, product
 from typing import Any
 
@@ -13,11 +14,20 @@ import pyarrow as pa
 from etf_pipeline.errors import CurrencyError, InsufficientDataError
 from etf_pipeline.model.outcomes import withheld_in_words
 from etf_pipeline.model.schemas import CORRELATIONS, RISK_METRICS
+from etf_pipeline.model.spacing import spacing_remarks
+from etf_pipeline.risk.annual import Span
 from etf_pipeline.risk.conversion import OWN_CURRENCY, Conversion, Groups
 from etf_pipeline.risk.correlation import listwise
-from etf_pipeline.risk.metrics import Metrics, Relative, compute_metrics, relative_metrics
-from etf_pipeline.risk.prices import PriceSeries, common_prices, sources, window_start
+from etf_pipeline.risk.metrics import (
+    Metrics,
+    Relative,
+    compute_metrics,
+    relative_metrics,
+    without_annual_returns,
+)
+from etf_pipeline.risk.prices import PriceSeries, sources, window_start
 from etf_pipeline.risk.returns import simple_returns
+from etf_pipeline.risk.together import beside, period_for, prices_by
 
 WINDOWS: dict[str, int | None] = {"1y": 1, "3y": 3, "5y": 5, "10y": 10, "max": None}
 
@@ -27,6 +37,7 @@ def risk_table(
     risk_free_rate: float = 0.0,
     benchmark: PriceSeries | None = None,
     conversion: Conversion = OWN_CURRENCY,
+    periods_per_year: float | None = None,
 ) -> pa.Table:
     """One row per ticker and window, by ticker. A ticker's row does not depend on the others.
 
@@ -37,7 +48,7 @@ def risk_table(
     rows: list[dict[str, Any]] = []
     for one in sorted(series, key=lambda s: s.ticker):
         for window, years in WINDOWS.items():
-            row = metrics_row(one, years, risk_free_rate, benchmark, conversion)
+            row = metrics_row(one, years, risk_free_rate, benchmark, conversion, periods_per_year)
             rows.append(row | {"window": window})
     return pa.Table.from_pylist(rows, schema=RISK_METRICS.arrow)
 
@@ -48,28 +59,28 @@ def metrics_row(
     risk_free_rate: float = 0.0,
     benchmark: PriceSeries | None = None,
     conversion: Conversion = OWN_CURRENCY,
+    periods_per_year: float | None = None,
 ) -> dict[str, Any]:
-    """One ticker's metrics over the last `years` (None: all), by the table's column names."""
+    """One ticker's metrics over the last `years` (None: all), by the table's column names.
+
+    `periods_per_year` fixes A by convention; by default it is the returns a year that there were.
+    """
     start = window_start(series.end, years)
     part = series.since(start)
-    reasons: list[str] = []
-    periods: int | None = None
-    metrics = Metrics(0, None, None)
+    span, reasons = Span.of(part.days), list[str]()
+    metrics, relative, annual = Metrics(0, None, None), Relative(0), None
     try:
-        if start is not None and not series.covers(start):
-            held = (series.end - series.prices.index[0].date()).days / 365.25
-            raise InsufficientDataError(f"history covers {held:.1f} of {years} years")
-        periods = series.periods_per_year
-        prices, days = part.with_holes()
-        metrics = compute_metrics(prices, days, periods, risk_free_rate)
-        reasons += metrics.reasons
+        if start is not None and years is not None:
+            series.check_covers(start, years)
+        annual = span.periods_per_year(periods_per_year)
+        metrics = _metrics(part, span, periods_per_year, risk_free_rate)
+        reasons += [*metrics.reasons, *spacing_remarks(part.days)]
     except InsufficientDataError as error:
-        reasons.append(str(error).removeprefix(f"{series.ticker}: "))
-    relative = Relative(0)
-    if benchmark is not None and periods is not None and metrics.n_obs:
-        relative = _relative(part, benchmark, start, periods, conversion)
+        reasons.append(str(error))
+    if benchmark is not None and metrics.n_obs:
+        relative = _relative(part, benchmark, start, conversion, periods_per_year)
         reasons += relative.reasons
-    first = series.prices.index[0].to_numpy().astype("datetime64[D]")
+    first = series.days[0]
     n_excluded = int((part.excluded >= first).sum()) if years else len(series.excluded)
     if n_excluded:
         reasons.append(f"{n_excluded} quarantined sessions left out")
@@ -84,7 +95,7 @@ def metrics_row(
         "ticker": series.ticker,
         "currency": conversion.currency_of(series),
         "n_excluded": n_excluded,
-        "periods_per_year": periods,
+        "periods_per_year": annual,
         "benchmark": benchmark.ticker if benchmark is not None else None,
         "risk_free_rate": risk_free_rate,
         "reason": "; ".join(reasons) or None,
@@ -92,22 +103,38 @@ def metrics_row(
     }
 
 
+def _metrics(part: PriceSeries, span: Span, fixed: float | None, risk_free_rate: float) -> Metrics:
+    """Metrics by the time that passed, or by the convention that a year has `fixed` periods."""
+    if fixed is None:
+        prices, days = part.prices.to_numpy(dtype="float64"), part.days
+    else:
+        prices, days = part.with_holes()
+    found = compute_metrics(prices, days, span.periods_per_year(fixed) or 1.0, risk_free_rate)
+    why = span.too_short if found.n_obs else None
+    return found if why is None else without_annual_returns(found, why)
+
+
 def _relative(
     part: PriceSeries,
     benchmark: PriceSeries,
     start: dt.date | None,
-    periods: int,
     conversion: Conversion,
+    fixed: float | None,
 ) -> Relative:
+    """Against the benchmark; a fixed A is a convention of the bars, not of what is resampled."""
     if part.ticker == benchmark.ticker:
         return Relative(0, 1.0, 0.0, reasons=("it is the benchmark",))
     try:
-        other = conversion.like(benchmark, part, start).since(start)
-        prices = common_prices([part, other]).to_numpy()
+        found = beside(part, conversion.like(benchmark, part, start))
     except (CurrencyError, InsufficientDataError) as error:
         return Relative(0, reasons=(str(error),))
-    returns = simple_returns(prices)
-    return relative_metrics(returns[:, 0], returns[:, 1], periods)
+    span, returns = Span.of(found.days), simple_returns(found.prices)
+    annual = span.periods_per_year(fixed if found.resampled is None else None) or 1.0
+    relative = relative_metrics(returns[:, 0], returns[:, 1], annual)
+    if span.too_short:
+        relative = replace(relative, information_ratio=None)
+    said = () if found.resampled is None else (found.resampled,)
+    return replace(relative, reasons=(*relative.reasons, *said))
 
 
 def correlation_table(
@@ -118,6 +145,7 @@ def correlation_table(
     A window compares the tickers whose history covers it up to `as_of`, so each window's matrix
     is positive semidefinite. Tickers that no longer trade, and the window `max`, are left out.
     A matrix is of one currency: a pair of two that are not converted is null and says why.
+    Where the tickers are of several exchanges, all the returns are weekly, see `period_for`.
     """
     everyone = sorted(series, key=lambda s: s.ticker)
     rows: list[dict[str, Any]] = []
@@ -145,7 +173,8 @@ def _side_by_side(groups: Groups, window: str, start: dt.date) -> list[dict[str,
 
 
 def _correlations(series: list[PriceSeries], window: str, start: dt.date) -> list[dict[str, Any]]:
-    prices = common_prices(series, start)
+    period = period_for(series)
+    prices = prices_by(period, series, start)
     returns = simple_returns(prices.to_numpy())
     matrix = listwise(returns).matrix
     first, last = prices.index[0].date(), prices.index[-1].date()
@@ -154,6 +183,7 @@ def _correlations(series: list[PriceSeries], window: str, start: dt.date) -> lis
             "ticker": a.ticker,
             "other": b.ticker,
             "window": window,
+            "period": period,
             "correlation": None if np.isnan(matrix[i, j]) else float(matrix[i, j]),
             "n_obs": len(returns),
             "start": first,

@@ -30,6 +30,11 @@ def base_currency() -> str | None:
     return _setting("ETF_BASE_CURRENCY", "") or None
 
 
+def periods_fixed() -> bool:
+    """Whether ETF_PERIODS_PER_YEAR is set at all; what it says is left to `Settings`."""
+    return any(name.upper() == "ETF_PERIODS_PER_YEAR" for name in os.environ)
+
+
 def events_asked_for() -> bool:
     """Whether events may have to be recorded: EVENT_STORE_TYPE and KAFKA_BOOTSTRAP_SERVERS.
 

@@ -77,6 +77,13 @@ class Settings(BaseSettings):
     risk_free_rate: float = Field(
         0.0, gt=-1, lt=1, description="Annual effective risk-free rate, as a fraction."
     )
+    periods_per_year: float | None = Field(
+        None,
+        gt=0,
+        le=1000,
+        description="Fixes the returns a year, as a convention such as 252 does; unset, they are "
+        "counted.",
+    )
     benchmark: str | None = Field(
         None, description="Ticker for beta, tracking error and information ratio."
     )

@@ -45,6 +45,7 @@ def backtests(
         universe.columns(),
         histories.series.get(assumptions.benchmark or ""),
         conversion_of(histories, universe, assumptions),
+        assumptions.periods_per_year,
     )
     weights = publish_day(store, BACKTEST_WEIGHTS, tables.weights, histories)
     courses = publish_day(store, BACKTESTS, tables.courses, histories)

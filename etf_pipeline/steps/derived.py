@@ -57,12 +57,14 @@ class Assumptions:
         risk_free_rate: annual effective rate, a fraction.
         benchmark: ticker to compare with, None for none.
         base_currency: what returns side by side are in, None for the currency that all share.
+        periods_per_year: A where a convention fixes it; None for what there was.
     """
 
     lookback_years: int
     risk_free_rate: float
     benchmark: str | None
     base_currency: str | None = None
+    periods_per_year: float | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> Assumptions:
@@ -72,6 +74,7 @@ class Assumptions:
             settings.risk_free_rate,
             settings.benchmark,
             settings.base_currency,
+            settings.periods_per_year,
         )
 
 

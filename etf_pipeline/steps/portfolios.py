@@ -48,6 +48,7 @@ def optimised_portfolios(
         assumptions.risk_free_rate,
         universe.columns(),
         conversion_of(histories, universe, assumptions),
+        assumptions.periods_per_year,
     )
     # The weights last: they stand for the others, which must be there by then.
     summary = publish_day(store, SUMMARY, tables.summary, histories)

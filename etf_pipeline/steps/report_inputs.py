@@ -54,6 +54,7 @@ def report_inputs(
         assumptions.lookback_years,
         conversion_of(histories, universe, assumptions),
         made_at,
+        assumptions.periods_per_year,
     )
 
 

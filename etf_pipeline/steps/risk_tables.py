@@ -36,7 +36,13 @@ def risk_metrics(
     benchmark = assumptions.benchmark
     against = load_prices(store.layout, benchmark) if benchmark else None
     conversion = conversion_of(histories, universe, assumptions)
-    table = risk_table(histories.series.values(), assumptions.risk_free_rate, against, conversion)
+    table = risk_table(
+        histories.series.values(),
+        assumptions.risk_free_rate,
+        against,
+        conversion,
+        assumptions.periods_per_year,
+    )
     year = {
         row["ticker"]: row["volatility"]
         for row in table.to_pylist()

@@ -88,16 +88,20 @@ def test_row_counts(done, raw, real_data):
 
 
 def test_vas_over_its_last_three_years(done, raw):
-    """A · mean and √A · standard deviation of simple returns of Yahoo's own adjusted close."""
+    """Σr over the years that passed and √A · standard deviation, of Yahoo's own adjusted close."""
     pipeline, _, _ = done
     adjusted = raw["VAS"]["Adj Close"]
-    adjusted = adjusted[adjusted.index >= pd.Timestamp("2022-11-12")]
+    adjusted = adjusted[adjusted.index >= pd.Timestamp("2022-11-11")]  # the 12th was a Saturday
     returns = adjusted.pct_change().dropna()
+    years = 1097 / 365.25  # to 2025-11-12
     metrics = newest(pipeline, RISK_METRICS)
     row = metrics[(metrics["ticker"] == "VAS") & (metrics["window"] == "3y")].iloc[0]
     assert row["n_obs"] == len(returns)
-    assert row["mean_return"] == pytest.approx(252 * returns.mean(), rel=1e-9)
-    assert row["volatility"] == pytest.approx(np.sqrt(252) * returns.std(ddof=1), rel=1e-9)
+    assert row["mean_return"] == pytest.approx(returns.sum() / years, rel=1e-9)
+    annual = len(returns) / years
+    assert row["periods_per_year"] == pytest.approx(annual, rel=1e-12)
+    assert row["volatility"] == pytest.approx(np.sqrt(annual) * returns.std(ddof=1), rel=1e-9)
+    assert row["total_return"] == pytest.approx(adjusted.iloc[-1] / adjusted.iloc[0] - 1, rel=1e-9)
     wealth = adjusted / adjusted.iloc[0]
     assert row["max_drawdown"] == pytest.approx((wealth / wealth.cummax() - 1).min(), rel=1e-9)
 
@@ -112,11 +116,15 @@ def test_a_portfolios_volatility_from_its_weights(done, raw):
     prices = prices[prices.index >= pd.Timestamp("2020-11-12")]
     returns = prices.pct_change().dropna()
     w = weights["weight"].to_numpy()
-    covariance = returns.cov().to_numpy() * 252
+    # means and variances of each ticker's own sessions, of which some lack one
+    own = [raw[t]["Adj Close"].loc["2020-11-12":].pct_change().dropna() for t in tickers]
+    years = 1826 / 365.25
+    risk = np.array([np.sqrt(len(r) / years) * r.std() for r in own])
+    covariance = returns.corr().to_numpy() * np.outer(risk, risk)
     assert summary["n_obs"] == len(returns)
     assert summary["volatility"] == pytest.approx(np.sqrt(w @ covariance @ w), rel=1e-8)
     assert summary["expected_return"] == pytest.approx(
-        returns.mean().to_numpy() @ w * 252, rel=1e-8
+        np.array([r.sum() for r in own]) @ w / years, rel=1e-8
     )
     assert summary["volatility"] <= 0.09 * (1 + 1e-9)
     assert summary["success"]
@@ -132,12 +140,13 @@ def test_correlations_of_the_last_year(done, raw):
     expected = prices[prices.index >= pd.Timestamp("2024-11-12")].pct_change().dropna().corr()
     matrix = table.pivot_table(index="ticker", columns="other", values="correlation")
     assert np.abs(matrix.to_numpy() - expected.to_numpy()).max() < 1e-9
+    assert set(table["period"]) == {"daily"}
 
 
 def test_beta_against_the_benchmark(done, raw):
     pipeline, _, _ = done
     pair = pd.concat([raw[t]["Adj Close"].rename(t) for t in ("VHY", "A200")], axis=1, join="inner")
-    returns = pair[pair.index >= pd.Timestamp("2022-11-12")].pct_change().dropna()
+    returns = pair[pair.index >= pd.Timestamp("2022-11-11")].pct_change().dropna()
     covariance = returns.cov()
     metrics = newest(pipeline, RISK_METRICS)
     row = metrics[(metrics["ticker"] == "VHY") & (metrics["window"] == "3y")].iloc[0]

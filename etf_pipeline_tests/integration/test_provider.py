@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from etf_pipeline import ETFDataProvider
-from etf_pipeline.errors import InsufficientDataError, UnknownTickerError
+from etf_pipeline.errors import InsufficientDataError, SettingsError, UnknownTickerError
 from etf_pipeline.ingest.planning import Terms
 from etf_pipeline.ingest.sources.files import FilesSource
 from etf_pipeline.steps.download import download
@@ -42,6 +42,19 @@ def real(real_data, tmp_path_factory):
     return ETFDataProvider(root), raw
 
 
+def annual(returns, start="2020-11-12", end="2025-11-12"):
+    """Returns a year, from the first price to the last."""
+    return len(returns) * 365.25 / (pd.Timestamp(end) - pd.Timestamp(start)).days
+
+
+def estimates(raw, tickers, start="2020-11-12"):
+    """Means and covariance: each ticker's own sessions (some lack one), common correlations."""
+    own = {t: raw[t]["Adj Close"].loc[start:].pct_change().dropna() for t in tickers}
+    means = np.array([annual(r, start) * r.mean() for r in own.values()])
+    risk = np.array([np.sqrt(annual(r, start)) * r.std() for r in own.values()])
+    return means, common(raw, tickers, start).corr().to_numpy() * np.outer(risk, risk)
+
+
 def common(raw, tickers, start="2020-11-12"):
     prices = pd.concat([raw[t]["Adj Close"].rename(t) for t in tickers], axis=1, join="inner")
     return prices[prices.index >= start].pct_change().dropna()
@@ -52,12 +65,16 @@ class TestReal:
     def test_returns_and_estimates(self, real):
         provider, raw = real
         returns = common(raw, FOUR)
+        means, covariance = estimates(raw, FOUR)
         assert provider.calculate_expected_returns(FOUR).to_numpy() == pytest.approx(
-            252 * returns.mean().to_numpy(), rel=1e-9
+            means, rel=1e-9
         )
         assert provider.calculate_covariance_matrix(FOUR).to_numpy() == pytest.approx(
-            252 * returns.cov().to_numpy(), rel=1e-8
+            covariance, rel=1e-8
         )
+        fixed = provider.calculate_expected_returns(["VGS"], periods_per_year=252)
+        r = common(raw, ["VGS"])["VGS"]
+        assert fixed["VGS"] == pytest.approx(252 * r.mean(), rel=1e-9)
         assert provider.calculate_correlation_matrix(FOUR).to_numpy() == pytest.approx(
             returns.corr().to_numpy(), rel=1e-9
         )
@@ -74,23 +91,26 @@ class TestReal:
     def test_every_metric(self, real):
         provider, raw = real
         adjusted = raw["VHY"]["Adj Close"]
-        adjusted = adjusted[adjusted.index >= "2022-11-12"]
+        start = "2022-11-11"  # three years before was a Saturday
+        adjusted = adjusted[adjusted.index >= start]
         r = adjusted.pct_change().dropna()
-        daily = 1.03 ** (1 / 252) - 1
+        a = annual(r, start)
+        daily = 1.03 ** (1 / a) - 1
         wealth = adjusted / adjusted.iloc[0]
         fall = (wealth / wealth.cummax() - 1).min()
         # one session of these three years is missing (2025-10-24): time went by all the same
-        growth = wealth.iloc[-1] ** (252 / (len(r) + 1)) - 1
+        growth = wealth.iloc[-1] ** (365.25 / 1097) - 1
         worst = np.sort(-r.to_numpy())[::-1]
         tail = 0.05 * len(r)
         cvar = (worst[: int(tail)].sum() + (tail - int(tail)) * worst[int(tail)]) / tail
-        pair = common(raw, ["VHY", "A200"], "2022-11-12")
+        pair = common(raw, ["VHY", "A200"], start)
         active = pair["VHY"] - pair["A200"]
         expected = {
-            "mean_return": 252 * r.mean(),
-            "volatility": np.sqrt(252) * r.std(),
-            "sharpe_ratio": np.sqrt(252) * (r - daily).mean() / r.std(),
-            "sortino_ratio": np.sqrt(252)
+            "total_return": adjusted.iloc[-1] / adjusted.iloc[0] - 1,
+            "mean_return": r.sum() * 365.25 / 1097,
+            "volatility": np.sqrt(a) * r.std(),
+            "sharpe_ratio": np.sqrt(a) * (r - daily).mean() / r.std(),
+            "sortino_ratio": np.sqrt(a)
             * (r - daily).mean()
             / np.sqrt((np.minimum(r - daily, 0) ** 2).mean()),
             "cagr": growth,
@@ -99,20 +119,40 @@ class TestReal:
             "var_95": worst[int(np.ceil(tail)) - 1],
             "cvar_95": cvar,
             "beta": pair.cov().loc["VHY", "A200"] / pair["A200"].var(),
-            "tracking_error": np.sqrt(252) * active.std(),
-            "information_ratio": np.sqrt(252) * active.mean() / active.std(),
+            "tracking_error": np.sqrt(annual(pair, start)) * active.std(),
+            "information_ratio": np.sqrt(annual(pair, start)) * active.mean() / active.std(),
             "n_obs": len(r),
         }
         found = provider.calculate_risk_metrics("VHY", 3, benchmark="A200", risk_free_rate=0.03)
         for name, value in expected.items():
             assert found[name] == pytest.approx(value, rel=1e-8), name
-        assert found["periods_per_year"] == 252
+        assert found["periods_per_year"] == pytest.approx(a, rel=1e-12)
+
+    def test_a_window_starts_on_or_before_the_anniversary_as_on_fact_sheets(self, real):
+        """Vanguard's own VAF over three years to 2025-11-12: 3.66 % a year, from 2022-11-11."""
+        provider, _ = real
+        found = provider.calculate_risk_metrics("VAF", 3)
+        assert str(found["start"]) == "2022-11-11"
+        assert round(found["cagr"], 4) == 0.0366
+
+    def test_the_setting_fixes_the_returns_a_year(self, real, monkeypatch):
+        provider, raw = real
+        r = common(raw, ["VAS"], "2022-11-11")["VAS"]
+        monkeypatch.setenv("ETF_PERIODS_PER_YEAR", "252")
+        found = provider.calculate_risk_metrics("VAS", 3)
+        assert found["mean_return"] == pytest.approx(252 * r.mean(), rel=1e-9)
+        assert provider.calculate_risk_metrics("VAS", 3, periods_per_year=250)[
+            "mean_return"
+        ] == pytest.approx(250 * r.mean(), rel=1e-9)
+        monkeypatch.setenv("ETF_PERIODS_PER_YEAR", "many")
+        with pytest.raises(SettingsError, match="ETF_PERIODS_PER_YEAR='many'"):
+            provider.calculate_risk_metrics("VAS", 3)
 
     @pytest.mark.parametrize("rate", [0.0, 0.04])
     def test_an_optimal_portfolio(self, real, rate):
         provider, raw = real
         returns = common(raw, FOUR)
-        mu, sigma = 252 * returns.mean().to_numpy(), 252 * returns.cov().to_numpy()
+        mu, sigma = estimates(raw, FOUR)
         found = provider.optimize_portfolio_mean_variance(
             FOUR, risk_budget=0.09, risk_free_rate=rate
         )
@@ -147,7 +187,7 @@ class TestReal:
     def test_the_frontier(self, real):
         provider, raw = real
         table = provider.get_efficient_frontier_data(FOUR, 12)
-        sigma = 252 * common(raw, FOUR).cov().to_numpy()
+        _, sigma = estimates(raw, FOUR)
         assert len(table) == 12
         assert table["volatility"].is_monotonic_increasing
         assert table["expected_return"].is_monotonic_increasing
@@ -274,10 +314,11 @@ def test_weekly_files_are_annualised_as_weekly(tmp_path):
     returns = pd.DataFrame({t: walk(300, seed=i) for i, t in enumerate(("VAS", "VGS"))}, days)
     returns = returns.pct_change().dropna()
     found = provider.calculate_expected_returns(["VAS", "VGS"], None)
-    assert found.to_numpy() == pytest.approx(52 * returns.mean().to_numpy(), rel=1e-9)
+    weeks = 365.25 / 7
+    assert found.to_numpy() == pytest.approx(weeks * returns.mean().to_numpy(), rel=1e-9)
     metrics = provider.calculate_risk_metrics("VAS", None)
-    assert metrics["periods_per_year"] == 52
-    assert metrics["volatility"] == pytest.approx(np.sqrt(52) * returns["VAS"].std(), rel=1e-9)
+    assert metrics["periods_per_year"] == pytest.approx(weeks, rel=1e-12)
+    assert metrics["volatility"] == pytest.approx(np.sqrt(weeks) * returns["VAS"].std(), rel=1e-9)
 
 
 def test_direct_mode_touches_no_infrastructure(provider, tmp_path):

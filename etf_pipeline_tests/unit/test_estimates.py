@@ -6,8 +6,11 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from etf_pipeline.errors import InsufficientDataError
+from etf_pipeline.risk.covariance import correlation_of
 from etf_pipeline.risk.estimates import estimate
 from etf_pipeline.risk.prices import PriceSeries
 from etf_pipeline_tests.support import walk
@@ -16,10 +19,13 @@ NONE = np.array([], dtype="datetime64[D]")
 DAYS = pd.bdate_range("2020-01-01", periods=800)
 
 
-def series(ticker="A", days=DAYS, seed=1):
-    return PriceSeries(
-        ticker, pd.Series(walk(len(days), seed=seed), days), NONE, NONE, "files", "AUD"
-    )
+def series(ticker="A", days=DAYS, seed=1, exchange="XASX"):
+    prices = pd.Series(walk(len(days), seed=seed), days)
+    return PriceSeries(ticker, prices, NONE, NONE, "files", "AUD", exchange)
+
+
+def years(days):
+    return (days[-1] - days[0]).days / 365.25
 
 
 def by_hand(parts):
@@ -33,10 +39,12 @@ def test_means_and_covariance_are_annual():
     found = estimate([one, two], None)
     returns = by_hand([one.prices, two.prices])
     assert found.n_obs == 799
-    assert found.periods_per_year == 252
-    assert found.means == pytest.approx(returns.sum(0) / 799 * 252)
+    annual = 799 / years(DAYS)
+    assert found.periods_per_year == pytest.approx(annual)
+    assert found.means == pytest.approx(returns.sum(0) / years(DAYS))
     deviations = returns - returns.mean(0)
-    assert found.covariance == pytest.approx(deviations.T @ deviations / 798 * 252)
+    assert found.covariance == pytest.approx(deviations.T @ deviations / 798 * annual)
+    assert (found.correlation_period, found.remarks) == ("daily", ())
 
 
 def test_the_window_ends_at_the_last_common_date():
@@ -44,8 +52,8 @@ def test_the_window_ends_at_the_last_common_date():
     found = estimate([one, two], 1)
     last = DAYS[699]
     assert found.prices.index[-1] == last
-    assert found.prices.index[0] >= last - pd.DateOffset(years=1)
-    assert found.prices.index[0] < last - pd.DateOffset(years=1) + pd.Timedelta(days=4)
+    anniversary = last - pd.DateOffset(years=1)
+    assert found.prices.index[0] == DAYS[anniversary >= DAYS][-1]
 
 
 def test_a_shorter_common_history_is_used_as_it_is():
@@ -53,20 +61,25 @@ def test_a_shorter_common_history_is_used_as_it_is():
     found = estimate([one, two], 3)
     assert found.prices.index[0] == DAYS[600]
     assert found.n_obs == 199
+    assert "B has 0.8 of 3 years" in found.remarks
+    assert any(r.startswith("B: its numbers a year come from") for r in found.remarks)
 
 
 def test_one_ticker():
     found = estimate([series()], None)
     assert found.covariance.shape == (1, 1)
-    assert found.covariance[0, 0] == pytest.approx(np.var(by_hand([series().prices]), ddof=1) * 252)
+    assert found.covariance[0, 0] == pytest.approx(
+        np.var(by_hand([series().prices]), ddof=1) * 799 / years(DAYS)
+    )
 
 
 @pytest.mark.parametrize(("rule", "annual", "n"), [("W-FRI", 52, 53), ("ME", 12, 13)])
 def test_weekly_and_monthly_bars_need_a_year_and_are_annualised_as_such(rule, annual, n):
     days = pd.date_range("2020-01-01", periods=n, freq=rule)
     found = estimate([series(days=days)], None)
-    assert found.periods_per_year == annual
-    assert found.means[0] == pytest.approx(by_hand([series(days=days).prices]).mean() * annual)
+    assert found.periods_per_year == pytest.approx((n - 1) / years(days))
+    assert found.periods_per_year == pytest.approx(annual, rel=0.005)
+    assert found.means[0] == pytest.approx(by_hand([series(days=days).prices]).sum() / years(days))
     with pytest.raises(InsufficientDataError, match=f"{annual - 1} common returns of A are fewer"):
         estimate([series(days=days[1:])], None)
 
@@ -78,10 +91,121 @@ def test_too_few_daily_returns():
     assert estimate([series(days=DAYS[:6])], None, fewest=5).n_obs == 5
 
 
-def test_bars_of_different_spacing_are_not_mixed():
-    weekly = series("B", days=pd.date_range("2020-01-03", periods=100, freq="W-FRI"))
-    with pytest.raises(InsufficientDataError, match="spaced differently"):
-        estimate([series(), weekly], None)
+def test_bars_of_different_spacing_have_their_own_means_and_common_correlations():
+    """Daily bars and Fridays of the same asset: correlation 1, each its own variance."""
+    one = series()
+    weekly = PriceSeries(
+        "B", one.prices[one.prices.index.day_of_week == 4], NONE, NONE, "files", "AUD", "XASX"
+    )
+    found = estimate([one, weekly], None)
+    for i, s in enumerate((one, weekly)):
+        alone = estimate([s], None)
+        assert found.means[i] == pytest.approx(alone.means[0], rel=1e-12)
+        assert found.covariance[i, i] == pytest.approx(alone.covariance[0, 0], rel=1e-12)
+    assert correlation_of(found.covariance)[0, 1] == pytest.approx(1.0)
+    assert "B: the bars are weekly" in found.remarks
+
+
+def test_a_ticker_that_lacks_sessions_moves_nobody_else():
+    """A's returns alternate .11 % and −.05 % for 756 sessions; C lacks 60 in the middle."""
+    days = pd.bdate_range("2022-01-03", periods=757)
+    moves = np.tile([0.0011, -0.0005], 378)
+    a = PriceSeries(
+        "A", pd.Series(100 * np.r_[1, np.cumprod(1 + moves)], days), NONE, NONE, "f", "AUD"
+    )
+    c = series("C", days=days.delete(range(350, 410)), seed=3, exchange=None)
+    found = estimate([a, c], None)
+    assert found.n_obs == 696
+    annual = 756 / years(days)
+    assert found.means[0] == pytest.approx(0.0003 * annual, rel=1e-9)
+    assert found.covariance[0, 0] == pytest.approx(0.0008**2 * 756 / 755 * annual, rel=1e-9)
+    assert np.sqrt(found.covariance[0, 0]) == pytest.approx(0.0129, abs=5e-5)
+
+
+@given(
+    st.integers(0, 2**31),
+    st.sampled_from(["sample", "ledoit_wolf", "ewma"]),
+    st.sampled_from([1, 2, None]),
+    st.sampled_from(["XASX", "XNYS"]),
+    st.floats(0, 0.3),
+)
+@settings(deadline=None, max_examples=40)
+def test_another_ticker_changes_no_estimate_of_those_there_are(seed, estimator, back, mic, lost):
+    rng = np.random.default_rng(seed)
+    end = int(rng.integers(797, 801))  # it may end some days before the others
+    other = DAYS[:end][(rng.random(end) >= lost) | (np.arange(end) >= end - 2)]
+    held = [series(seed=seed), series("B", seed=seed + 1)]
+    alone = estimate(held, back, estimator)
+    more = estimate([*held, series("C", other, seed + 2, mic)], back, estimator)
+    assert more.means[:2] == pytest.approx(alone.means, rel=1e-12)
+    assert np.diag(more.covariance)[:2] == pytest.approx(np.diag(alone.covariance), rel=1e-12)
+    assert np.linalg.eigvalsh(more.covariance)[0] >= -1e-12 * np.trace(more.covariance)
+    assert more.correlation_period == ("daily" if mic == "XASX" else "weekly")
+
+
+def test_a_ticker_that_ended_long_ago_takes_the_window_with_it():
+    one, two = series(), series("B", days=DAYS[:500], seed=2)
+    found = estimate([one, two], 1)
+    until = estimate([one.until(DAYS[499].date()), two], 1)
+    assert found.means == pytest.approx(until.means, rel=1e-12)
+    assert found.covariance == pytest.approx(until.covariance, rel=1e-12)
+
+
+@pytest.mark.parametrize("estimator", ["sample", "ledoit_wolf", "ewma"])
+def test_weekly_correlations_go_with_daily_variances(estimator):
+    """By default where exchanges differ, and on request."""
+    one, two = series(), series("B", seed=2, exchange="XNYS")
+    found = estimate([one, two], None, estimator)
+    assert found.correlation_period == "weekly"
+    assert found.remarks == (
+        "correlations are of weekly returns, as XASX and XNYS close at different hours",
+    )
+    assert found.n_obs == 799  # the scenarios stay daily
+    for i, s in enumerate((one, two)):
+        assert found.covariance[i, i] == pytest.approx(
+            estimate([s], None, estimator).covariance[0, 0], rel=1e-12
+        )
+    asked = estimate([one, two], None, estimator, correlation_period="daily")
+    assert (asked.correlation_period, asked.remarks) == ("daily", ())
+    if estimator == "sample":
+        last = pd.concat([one.prices, two.prices], axis=1).groupby(DAYS.to_period("W")).last()
+        expected = last.pct_change().dropna().corr().to_numpy()
+        assert correlation_of(found.covariance) == pytest.approx(expected, rel=1e-9)
+    same = [one, series("B", seed=2)]
+    assert estimate(same, None, correlation_period="weekly").remarks == (
+        "correlations are of weekly returns",
+    )
+    with pytest.raises(ValueError, match="must be daily or weekly"):
+        estimate(same, None, correlation_period="hourly")
+
+
+def test_weekly_correlations_need_a_year_of_weeks():
+    few = [series(days=DAYS[:150]), series("B", DAYS[:150], 2, "XNYS")]
+    with pytest.raises(InsufficientDataError, match="common weekly returns of A, B are fewer"):
+        estimate(few, None)
+    assert estimate(few, None, correlation_period="daily").n_obs == 149
+
+
+def test_a_convention_scales_means_and_variances():
+    found = estimate([series(), series("B", seed=2)], None, periods_per_year=252)
+    returns = by_hand([series().prices, series("B", seed=2).prices])
+    assert found.means == pytest.approx(252 * returns.mean(0))
+    assert found.covariance == pytest.approx(252 * np.cov(returns, rowvar=False))
+
+
+def test_shrunk_correlations_do_not_depend_on_a_tickers_volatility():
+    one, two = series(), series("B", seed=2)
+    geared = PriceSeries(
+        "B",
+        pd.Series(100 * np.r_[1, np.cumprod(1 + two.prices.pct_change().iloc[1:] / 5)], DAYS),
+        NONE,
+        NONE,
+        "files",
+        "AUD",
+    )
+    plain, less = (estimate([one, o], None, "ledoit_wolf").covariance for o in (two, geared))
+    assert correlation_of(plain) == pytest.approx(correlation_of(less), rel=1e-9)
+    assert less[1, 1] == pytest.approx(plain[1, 1] / 25, rel=1e-9)
 
 
 def test_estimators_are_passed_on():

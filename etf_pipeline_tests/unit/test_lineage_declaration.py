@@ -70,8 +70,16 @@ def test_only_keys_settings_and_properties_of_files_come_from_no_column():
     assert left == {
         "raw_prices": sorted(DATASETS["raw_prices"].table.names),  # from the source
         "price_history": [],
-        "risk_metrics": ["benchmark", "risk_free_rate", "source", "ticker", "window"],
-        "correlations": ["other", "source", "ticker", "window"],
+        "risk_metrics": [
+            "benchmark",
+            "currency",
+            "risk_free_rate",
+            "source",
+            "ticker",
+            "window",
+        ],
+        # why a pair is null is its currencies; whether returns are weekly, its exchanges
+        "correlations": ["currency", "other", "period", "reason", "source", "ticker", "window"],
         "optimised_portfolios": ["portfolio", "source", "ticker"],
         "backtests": ["portfolio", "source"],
     }

@@ -1,7 +1,5 @@
 """`portfolios.yaml` reaches every objective and limit of the optimiser."""
 
-from dataclasses import replace
-
 import pytest
 
 from etf_pipeline.errors import PortfolioFileError, ReasonCode
@@ -117,15 +115,6 @@ def test_members_of_another_currency_are_converted(tmp_path, objective):
     wrong = portfolio_tables(asked, SERIES, 5, 0.0).summary.to_pylist()[0]
     assert told["volatility"] == pytest.approx(plain["volatility"], rel=1e-9)
     assert abs(wrong["volatility"] - plain["volatility"]) > 1e-6
-
-
-def test_a_rate_of_another_source_is_told_in_the_source(tmp_path):
-    made_up = replace(FX.series["AUDUSD=X"], source="simulated")
-    conversion = Conversion(Rates({"AUDUSD=X": made_up}), default="AUD")
-    asked = specs(tmp_path, "    objective: hrp\n")
-    tables = portfolio_tables(asked, MIXED, 5, 0.0, conversion=conversion)
-    assert {r["source"] for r in tables.summary.to_pylist()} == {"files,simulated"}
-    assert {r["source"] for r in tables.weights.to_pylist()} == {"files,simulated"}
 
 
 def test_the_currency_of_the_portfolio_goes_before_the_default(tmp_path):

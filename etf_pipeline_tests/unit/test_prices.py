@@ -33,20 +33,6 @@ def series(ticker="VAS", dates=None, values=None, holes=NONE, excluded=NONE):
     return PriceSeries(ticker, prices, holes, excluded, "files", "AUD", "XASX")
 
 
-@pytest.mark.parametrize(("rule", "periods"), [("B", 252), ("W-FRI", 52), ("ME", 12)])
-def test_periods_by_the_spacing_of_the_bars(rule, periods):
-    dates = pd.date_range("2020-01-01", periods=30, freq=rule)
-    assert series(dates=dates).periods_per_year == periods
-
-
-@pytest.mark.parametrize(
-    "dates", [["2024-01-01", "2024-01-02"], pd.date_range("2020", periods=9, freq="QE")]
-)
-def test_a_spacing_that_cannot_be_told_is_an_error_with_the_ticker(dates):
-    with pytest.raises(InsufficientDataError, match=r"VAS: .* to annualise"):
-        _ = series(dates=dates).periods_per_year
-
-
 def test_holes_between_the_first_and_the_last_price_are_nan():
     holed = series(
         dates=["2024-01-01", "2024-01-03", "2024-01-05"],
@@ -79,6 +65,58 @@ def test_the_part_from_a_day_on_takes_its_holes_along():
     assert whole.since(dt.date(2024, 1, 6)).holes.tolist()[0] == dt.date(2024, 1, 6)
 
 
+@pytest.mark.parametrize(
+    ("dates", "start", "first"),
+    [
+        # the last price on or before the anniversary, over a weekend and over ten days of holidays
+        (["2022-11-10", "2022-11-11", "2022-11-14"], "2022-11-12", "2022-11-11"),
+        (["2022-11-10", "2022-11-11", "2022-11-14"], "2022-11-14", "2022-11-14"),
+        (["2022-11-01", "2022-11-02", "2022-11-14"], "2022-11-12", "2022-11-02"),
+        # older than that is a hole: the first price after
+        (["2022-10-31", "2022-11-01", "2022-11-14"], "2022-11-12", "2022-11-14"),
+        # but not between month-ends or quarter-ends
+        (["2022-08-31", "2022-09-30", "2022-10-31", "2022-11-30"], "2022-11-29", "2022-10-31"),
+        (["2022-03-31", "2022-06-30", "2022-09-30", "2022-12-31"], "2022-12-30", "2022-09-30"),
+        # nothing before
+        (["2022-11-14", "2022-11-15", "2022-11-16"], "2022-11-12", "2022-11-14"),
+        (["2022-11-01"], "2022-11-12", None),
+        ([], "2022-11-12", None),
+    ],
+)
+def test_a_window_begins_with_the_last_price_on_or_before_its_start(dates, start, first):
+    part = series(dates=dates).since(dt.date.fromisoformat(start))
+    assert [str(d) for d in part.days[:1]] == ([first] if first else [])
+
+
+def test_what_is_common_begins_with_the_last_common_date_on_or_before_the_start():
+    one = series("A", ["2022-11-09", "2022-11-10", "2022-11-11", "2022-11-14", "2022-11-15"])
+    two = series("B", ["2022-11-09", "2022-11-10", "2022-11-14", "2022-11-15"])
+    assert [str(d.date()) for d in common_prices([one, two], dt.date(2022, 11, 12)).index] == [
+        "2022-11-10",
+        "2022-11-14",
+        "2022-11-15",
+    ]
+
+
+def test_a_hole_where_a_window_starts_is_named():
+    held = series(dates=[*pd.bdate_range("2022-01-03", periods=80), "2022-12-01", "2022-12-02"])
+    start = dt.date(2022, 11, 12)
+    assert not held.covers(start)
+    with pytest.raises(InsufficientDataError, match="between 2022-04-22 and 2022-12-01"):
+        held.check_covers(start, 1)
+    # the first price within ten days after the start will do
+    held.check_covers(dt.date(2022, 11, 21), 1)
+    assert str(held.since(dt.date(2022, 11, 21)).days[0]) == "2022-12-01"
+
+
+def test_the_part_up_to_a_day_takes_its_holes_along():
+    whole = series(holes=days("2024-01-06", "2024-01-13"), excluded=days("2024-01-06"))
+    part = whole.until(dt.date(2024, 1, 7))
+    assert (str(part.days[0]), str(part.days[-1])) == ("2024-01-01", "2024-01-05")
+    assert part.holes.tolist() == part.excluded.tolist() == [dt.date(2024, 1, 6)]
+    assert whole.until(dt.date(2024, 1, 12)) is whole
+
+
 def test_common_prices_are_those_of_dates_that_all_have():
     one = series("A", ["2024-01-01", "2024-01-02", "2024-01-03", "2024-01-04"])
     two = series("B", ["2024-01-02", "2024-01-03", "2024-01-04", "2024-01-05"])
@@ -95,7 +133,7 @@ def test_too_few_common_dates_name_the_ranges():
     assert str(caught.value) == (
         "2 common dates are too few (A 2024-01-01 to 2024-01-12; B 2024-01-11 to 2024-01-17)"
     )
-    with pytest.raises(InsufficientDataError, match="B nothing"):
+    with pytest.raises(InsufficientDataError, match=r"0 common dates .*B nothing"):
         common_prices([one, two], dt.date(2024, 2, 1))
 
 

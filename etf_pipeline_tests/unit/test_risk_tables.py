@@ -42,17 +42,20 @@ def test_a_row_per_ticker_and_window_in_order():
 
 
 def test_a_window_of_years_by_hand():
-    """Σr/n · 252 and the growth to the power 252/n, from the first price of the window on."""
-    start = pd.Timestamp(END) - pd.DateOffset(years=3)
-    prices = ONE.prices[ONE.prices.index >= start]
+    """Σr over the years that passed, from the last price on or before the anniversary on."""
+    anniversary = pd.Timestamp(END) - pd.DateOffset(years=3)
+    first = ONE.prices.index[ONE.prices.index <= anniversary][-1]
+    prices = ONE.prices[ONE.prices.index >= first]
+    years = (prices.index[-1] - first).days / 365.25
     returns = [b / a - 1 for a, b in itertools.pairwise(prices)]
     row = metrics_row(ONE, 3)
     assert (row["start"], row["end"]) == (prices.index[0].date(), END)
     assert row["n_obs"] == len(returns)
-    assert row["mean_return"] == pytest.approx(252 * sum(returns) / len(returns))
+    assert row["mean_return"] == pytest.approx(sum(returns) / years)
     growth = prices.iloc[-1] / prices.iloc[0]
-    assert row["cagr"] == pytest.approx(growth ** (252 / len(returns)) - 1)
-    assert row["periods_per_year"] == 252
+    assert row["cagr"] == pytest.approx(growth ** (1 / years) - 1)
+    assert row["total_return"] == pytest.approx(growth - 1)
+    assert row["periods_per_year"] == pytest.approx(len(returns) / years)
     assert row["reason"] is None
 
 
@@ -83,7 +86,8 @@ def test_a_ticker_does_not_depend_on_the_others():
 def test_the_rate_is_recorded_and_lowers_the_sharpe_ratio():
     plain, dear = metrics_row(ONE, 3), metrics_row(ONE, 3, 0.05)
     assert dear["risk_free_rate"] == 0.05
-    fall = 252 * ((1.05) ** (1 / 252) - 1) / plain["volatility"]
+    annual = plain["periods_per_year"]
+    fall = annual * (1.05 ** (1 / annual) - 1) / plain["volatility"]
     assert plain["sharpe_ratio"] - dear["sharpe_ratio"] == pytest.approx(fall)
 
 
@@ -92,8 +96,9 @@ def test_a_benchmark_is_compared_on_common_dates():
     row = metrics_row(series(days=days), None, benchmark=TWO)
     returns = pd.concat([ONE.prices[days], TWO.prices[days]], axis=1).pct_change().iloc[1:]
     a, b = returns.to_numpy().T
+    annual = len(a) * 365.25 / (days[-1] - days[0]).days
     assert row["beta"] == pytest.approx(np.cov(a, b)[0, 1] / np.var(b, ddof=1))
-    assert row["tracking_error"] == pytest.approx(np.std(a - b, ddof=1) * np.sqrt(252))
+    assert row["tracking_error"] == pytest.approx(np.std(a - b, ddof=1) * np.sqrt(annual))
     assert row["benchmark"] == "B"
 
 
@@ -112,12 +117,22 @@ def test_quarantined_sessions_are_counted_in_the_window_they_are_in():
     assert "2 quarantined sessions left out" in by_window[("1y",)]["reason"]
 
 
-def test_bars_whose_spacing_cannot_be_told_have_no_metrics():
+def test_bars_of_any_spacing_have_metrics_and_a_reason():
     row = metrics_row(series(days=DAYS[::60]), None)
-    assert row["periods_per_year"] is None
-    assert row["volatility"] is None
-    assert "to annualise" in row["reason"]
-    assert not row["reason"].startswith("A: ")
+    prices = ONE.prices[DAYS[::60]]
+    years = (prices.index[-1] - prices.index[0]).days / 365.25
+    assert row["periods_per_year"] == pytest.approx(24 / years)
+    assert row["mean_return"] == pytest.approx(prices.pct_change().sum() / years)
+    assert row["reason"] == "the bars are spaced irregularly"
+
+
+@pytest.mark.parametrize(("start", "end"), [(100, None), (None, -30)])
+def test_a_benchmark_that_does_not_reach_as_far_is_not_compared_with(start, end):
+    other = series("B", days=DAYS[start:end], seed=2)
+    row = metrics_row(ONE, None, benchmark=other)
+    assert (row["beta"], row["tracking_error"]) == (None, None)
+    assert row["volatility"] is not None
+    assert "do not cover 2019-12-02 to" in row["reason"]
 
 
 def test_correlations_of_every_pair_in_both_orders():
@@ -129,7 +144,8 @@ def test_correlations_of_every_pair_in_both_orders():
     assert len(found) == 3 * 9
     start = pd.Timestamp(END) - pd.DateOffset(years=1)
     returns = pd.concat([s.prices for s in three], axis=1)
-    expected = returns[returns.index >= start].pct_change().iloc[1:].corr().to_numpy()
+    first = returns.index[returns.index <= start][-1]
+    expected = returns[returns.index >= first].pct_change().iloc[1:].corr().to_numpy()
     for i, a in enumerate("ABC"):
         for j, b in enumerate("ABC"):
             assert found[(a, b, "1y")]["correlation"] == pytest.approx(expected[i, j])
@@ -258,3 +274,29 @@ def test_a_matrix_that_cannot_be_is_found_in_its_currency():
     ]
     found = impossible_correlations(pa.Table.from_pylist(wrong, schema=CORRELATIONS.arrow))
     assert set(found) == {"1y", "3y", "5y"}
+
+
+def test_a_market_of_several_exchanges_is_compared_by_weeks():
+    """A day's news reaches the one that closes later a session later: here, half of it."""
+    news = np.random.default_rng(8).normal(0, 0.01, len(DAYS))
+    early = np.cumprod(1 + news)
+    late = np.cumprod(1 + np.r_[0, news[:-1]] / 2 + news / 2)
+    many = [
+        PriceSeries(t, pd.Series(p, DAYS), NONE, NONE, "files", "AUD", mic)
+        for t, p, mic in (("A", early, "XASX"), ("B", late, "XNYS"), ("C", early, "XASX"))
+    ]
+    found = rows(correlation_table(many, END), "ticker", "other", "window")
+    assert {r["period"] for r in found.values()} == {"weekly"}
+    row = found[("A", "B", "3y")]
+    frame = pd.DataFrame({"A": early, "B": late}, DAYS)
+    fridays = frame.groupby(DAYS.to_period("W")).last()
+    ends = pd.Series(DAYS, DAYS).groupby(DAYS.to_period("W")).last()
+    start = pd.Timestamp(END) - pd.DateOffset(years=3)
+    first = int(np.flatnonzero(ends <= start)[-1])
+    expected = fridays.iloc[first:].pct_change().dropna()
+    assert row["correlation"] == pytest.approx(expected.corr().loc["A", "B"], rel=1e-12)
+    assert (row["n_obs"], row["start"]) == (len(expected), ends.iloc[first].date())
+    assert row["correlation"] > 0.85 > 0.75 > frame.pct_change().corr().loc["A", "B"]
+    assert found[("A", "C", "3y")]["correlation"] == pytest.approx(1.0)
+    alone = rows(correlation_table(many[::2], END), "ticker", "other", "window")
+    assert {r["period"] for r in alone.values()} == {"daily"}

@@ -7,7 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etf_pipeline.model.calendars import sessions
-from etf_pipeline.model.spacing import PERIODS_PER_YEAR, bar_spacing
+from etf_pipeline.model.spacing import (
+    PERIODS_PER_YEAR,
+    bar_spacing,
+    periods_per_year,
+    spacing_remarks,
+)
 
 
 def days(rule, n):
@@ -73,3 +78,56 @@ def test_the_median_gap_decides(gaps):
 
 def test_every_spacing_has_a_number_of_periods():
     assert PERIODS_PER_YEAR == {"daily": 252, "weekly": 52, "monthly": 12}
+
+
+def test_the_returns_a_year_that_there_were():
+    assert periods_per_year(26, 182) == pytest.approx(52.178571428571)  # 26 · 365.25 / 182
+    assert periods_per_year(731, 1461) == 182.75
+
+
+@pytest.mark.parametrize("mic", ["XTKS", "XHKG", "XKRX", "XSHG", "XASX", "XNYS"])
+def test_nothing_is_said_of_the_sessions_of_an_exchange(mic):
+    """Golden weeks, new years and typhoons are no gaps."""
+    found = sessions(mic)
+    found = found[(found >= np.datetime64("2005-01-01")) & (found <= np.datetime64("2024-12-31"))]
+    assert spacing_remarks(found) == []
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        (slice(None, None, 2), ["the bars are sparse: 131 returns a year"]),
+        (slice(None, None, 5), ["the bars are weekly"]),
+        (slice(None, 2), []),
+    ],
+)
+def test_sparse_bars_are_remarked_on(kept, said):
+    assert spacing_remarks(days("B", 1000)[kept]) == said
+
+
+@pytest.mark.parametrize(("rule", "kind"), [("ME", "monthly"), ("QE", "spaced irregularly")])
+def test_other_bars_than_daily_are_remarked_on(rule, kind):
+    assert spacing_remarks(days(rule, 40)) == [f"the bars are {kind}"]
+
+
+def test_a_change_of_spacing_is_found_and_dated():
+    months = pd.date_range("2005-01-31", "2012-12-31", freq="ME")
+    dates = months.append(pd.bdate_range("2013-01-01", periods=1300)).to_numpy()
+    changed = "the spacing of the bars changed: they are {}, but not between {} and {}"
+    assert spacing_remarks(dates) == [changed.format("daily", "2005-01-31", "2012-12-31")]
+    weeks = pd.date_range("2020-01-03", periods=100, freq="W-FRI")
+    dates = weeks.append(pd.bdate_range("2021-12-06", periods=20)).to_numpy()
+    assert spacing_remarks(dates) == [changed.format("weekly", "2021-12-06", "2021-12-31")]
+
+
+def test_a_long_gap_is_named_with_its_dates():
+    """Five months without a price; a week of holidays is none."""
+    one = pd.bdate_range("2019-06-03", "2020-01-02")
+    two = pd.bdate_range("2020-06-01", "2020-12-24").append(pd.bdate_range("2021-01-04", periods=9))
+    found = spacing_remarks(one.append(two).to_numpy())
+    assert found[-1] == "one return spans 2020-01-02 to 2020-06-01"
+    ends = pd.date_range("2020-01-01", periods=6, freq="60D")
+    many = pd.DatetimeIndex(np.concatenate([pd.bdate_range(d, periods=9) for d in ends]))
+    *named, more = spacing_remarks(many.to_numpy())
+    assert [n for n in named if n.startswith("one return spans")] == named[-3:]
+    assert more == "2 more returns span over 30 days"

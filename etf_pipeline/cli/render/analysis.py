@@ -27,7 +27,7 @@ def show_portfolio(found: Mapping[str, Any]) -> None:
     """Weights, what the optimiser says, and what the portfolio would have been."""
     weights = found["optimal_weights"] or {}
     print_table(["ticker", "weight"], [[t, f"{w:.2%}"] for t, w in weights.items()])
-    print_lines([found["optimization_message"], *in_currency(found)])
+    print_lines([found["optimization_message"], *in_currency(found), *found["remarks"]])
     if found["optimization_success"]:
         print_lines(
             [

@@ -129,9 +129,15 @@ def show_portfolios(
     show_notes(
         console,
         {
-            s["portfolio"]: ", ".join(held.get(s["portfolio"], []))
+            s["portfolio"]: _holdings(s, held.get(s["portfolio"], []))
             if s["success"]
             else s["message"]
             for s in rows
         },
     )
+
+
+def _holdings(summary: Mapping[str, Any], held: list[str]) -> str:
+    """What a portfolio holds, and whether weekly returns stand behind it."""
+    weekly = summary.get("correlation_period") == "weekly"
+    return ", ".join(held) + ("; correlations of weekly returns" if weekly else "")

@@ -1,0 +1,171 @@
+"""Prices of several series side by side, where bars or closing hours differ."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable
+from functools import reduce
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from etf_pipeline.errors import InsufficientDataError
+from etf_pipeline.risk.annual import Span
+from etf_pipeline.risk.prices import GRACE, PriceSeries, anchor, common_prices, too_few_common
+
+Floats = npt.NDArray[np.float64]
+Days = npt.NDArray[np.datetime64]
+Period = Literal["daily", "weekly"]
+PERIODS: tuple[Period, ...] = ("daily", "weekly")
+_NO_HOURS = frozenset({None, "FX"})  # who closes at no exchange's hour, or at one unknown
+_COARSER = 1.5  # times fewer returns a year make bars coarser, not merely short of some
+_STALE = np.timedelta64(5, "D")  # how old a finer series' price may be on a coarser one's date
+
+
+def exchanges(series: Iterable[PriceSeries]) -> list[str]:
+    """The exchanges whose hours the prices have, sorted."""
+    return sorted({s.exchange for s in series if s.exchange not in _NO_HOURS and s.exchange})
+
+
+def period_for(series: Iterable[PriceSeries], asked: Period | None = None) -> Period:
+    """What correlations are computed from: weekly returns where exchanges differ, unless asked.
+
+    Exchanges that close hours apart put one day's news into two days' prices, so that daily
+    returns go together less than the assets do (Burns, Engle & Mezrich, 1998, "Correlations and
+    Volatilities of Asynchronous Data").
+
+    Raises:
+        ValueError: no such period.
+    """
+    if asked is None:
+        return "weekly" if len(exchanges(series)) > 1 else "daily"
+    if asked not in PERIODS:
+        raise ValueError(f"correlation period {asked!r}: must be daily or weekly")
+    return asked
+
+
+def prices_by(
+    period: Period, series: list[PriceSeries], start: dt.date | None = None
+) -> pd.DataFrame:
+    """Prices for correlations: `common_prices` or `weekly_prices`."""
+    return common_prices(series, start) if period == "daily" else weekly_prices(series, start)
+
+
+def weekly_prices(series: list[PriceSeries], start: dt.date | None = None) -> pd.DataFrame:
+    """The last price of each calendar week (Monday to Sunday) in which every series has one.
+
+    Indexed by the newest of the dates in that week. A window from `start` on begins with the last
+    such week on or before it, see `anchor`.
+
+    Raises:
+        InsufficientDataError: fewer than three such weeks; names the ranges.
+    """
+    frame = _by_week(series, lambda a, b: np.intersect1d(a, b, assume_unique=True))
+    frame = _from(frame, start)
+    if len(frame) < 3:
+        raise too_few_common(len(frame), [s.since(start) for s in series], "weeks")
+    return frame
+
+
+def all_prices(
+    period: Period, series: list[PriceSeries], start: dt.date | None = None
+) -> pd.DataFrame:
+    """Prices on every date, or of every week, that any series has; NaN where one has none."""
+    if period == "weekly":
+        return _from(_by_week(series, np.union1d), start)
+    parts = [s.since(start).prices.rename(s.ticker) for s in series]
+    return pd.concat(parts, axis=1, sort=False).sort_index()
+
+
+def week_ends(days: Days) -> npt.NDArray[np.intp]:
+    """Positions of the last date of each calendar week."""
+    weeks = _weeks(days)
+    return np.flatnonzero(np.r_[weeks[1:] != weeks[:-1], len(weeks) > 0])
+
+
+def _weeks(days: Days) -> npt.NDArray[np.int64]:
+    return (days.astype("int64") + 3) // 7  # day 0 is a Thursday
+
+
+def _by_week(series: list[PriceSeries], joined: Callable[[Any, Any], Any]) -> pd.DataFrame:
+    """Last prices of weeks, of all or of any of the series as `joined` says."""
+    ends = [week_ends(s.days) for s in series]
+    own = [_weeks(s.days[at]) for s, at in zip(series, ends, strict=True)]
+    weeks = reduce(joined, own)
+    dates = np.full(len(weeks), np.datetime64("NaT"), dtype="datetime64[D]")
+    columns = {}
+    for one, at, mine in zip(series, ends, own, strict=True):
+        to, there = np.searchsorted(weeks, mine), np.isin(mine, weeks)
+        values = np.full(len(weeks), np.nan)
+        values[to[there]] = one.prices.to_numpy(dtype="float64")[at[there]]
+        dates[to[there]] = np.fmax(dates[to[there]], one.days[at[there]])
+        columns[one.ticker] = values
+    return pd.DataFrame(columns, pd.DatetimeIndex(dates.astype("datetime64[s]")))
+
+
+def _from(frame: pd.DataFrame, start: dt.date | None) -> pd.DataFrame:
+    if start is None or len(frame) < 2:
+        return frame
+    return frame.iloc[anchor(_days(frame), start) :]
+
+
+class Beside(NamedTuple):
+    """Prices of a series and its benchmark, shape (n, 2), on `days`; how they were matched.
+
+    `resampled` says so where the dates are not simply the common ones.
+    """
+
+    prices: Floats
+    days: Days
+    resampled: str | None
+
+
+def beside(part: PriceSeries, benchmark: PriceSeries) -> Beside:
+    """A series and its benchmark on the same dates, at the coarser spacing of the two.
+
+    Where one has far fewer bars a year, its dates count, with the other's last price on each or
+    up to five days before. Where they close at different hours, each week's last prices count.
+    Otherwise it is the common dates.
+
+    Raises:
+        InsufficientDataError: there are fewer than three such dates, or the benchmark does not
+            reach as far as the series.
+    """
+    first, last = part.days[0], part.days[-1]
+    other = benchmark.since(first.item()).until(last.item())
+    grace = np.timedelta64(GRACE)
+    if len(other.days) == 0 or other.days[0] > first + grace or other.days[-1] < last - grace:
+        held = f"{benchmark.days[0]} to {benchmark.days[-1]}"
+        raise InsufficientDataError(
+            f"the benchmark's prices ({held}) do not cover {first} to {last}"
+        )
+    mine, its = Span.of(part.days), Span.of(other.days)
+    ratio = (mine.periods_per_year() or 1.0) / (its.periods_per_year() or 1.0)
+    if not 1 / _COARSER <= ratio <= _COARSER:
+        coarse, fine = (part, other) if ratio < 1 else (other, part)
+        days, theirs = _on_dates(coarse, fine)
+        prices = np.column_stack(theirs if coarse is part else theirs[::-1])
+        return Beside(prices, days, "compared with the benchmark on the dates of the coarser bars")
+    if len(where := exchanges([part, other])) > 1:
+        frame = weekly_prices([part, other])
+        said = f"compared with the benchmark on weekly prices ({', '.join(where)} close apart)"
+        return Beside(frame.to_numpy(), _days(frame), said)
+    frame = common_prices([part, other])
+    return Beside(frame.to_numpy(), _days(frame), None)
+
+
+def _on_dates(coarse: PriceSeries, fine: PriceSeries) -> tuple[Days, list[Floats]]:
+    """The coarser series' dates on which the finer has a price not too old, and both prices."""
+    at = np.searchsorted(fine.days, coarse.days, side="right") - 1
+    known = at >= 0
+    known[known] = coarse.days[known] - fine.days[at[known]] <= _STALE
+    if np.count_nonzero(known) < 3:
+        raise too_few_common(int(np.count_nonzero(known)), [coarse, fine])
+    own, other = (s.prices.to_numpy(dtype="float64") for s in (coarse, fine))
+    return coarse.days[known], [own[known], other[at[known]]]
+
+
+def _days(frame: pd.DataFrame) -> Days:
+    return frame.index.to_numpy().astype("datetime64[D]")
