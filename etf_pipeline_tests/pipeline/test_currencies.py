@@ -9,9 +9,12 @@ import pytest
 
 from etf_pipeline.cli.exit_codes import of_run
 from etf_pipeline.errors import ReasonCode
+from etf_pipeline.events.factory import open_events
 from etf_pipeline.events.facts import events_of_manifest
 from etf_pipeline.events.lineage import lineage_events
+from etf_pipeline.events.model.types import PORTFOLIO, QUERY
 from etf_pipeline.events.orchestrator import LogRecord
+from etf_pipeline.library.provider import ETFDataProvider
 from etf_pipeline.library.status import store_status
 from etf_pipeline.model.schemas import (
     BACKTESTS,
@@ -27,6 +30,7 @@ from etf_pipeline.steps.catalogue import open_catalogue
 from etf_pipeline.steps.derived import Assumptions, conversion_of
 from etf_pipeline.steps.report_inputs import report_inputs
 from etf_pipeline.store.reader import file_info, read_history, read_table
+from etf_pipeline_tests.events_support import embedded_settings
 from etf_pipeline_tests.pipeline.support import make_pipeline
 
 TICKERS = {"VAS": "XASX", "VGS": "XASX", "VTS": "XNYS"}
@@ -182,6 +186,32 @@ def test_events_say_the_currency_and_the_rates(ran):
         "at-home": ("AUD", None),
         "undecided": (None, None),
     }
+
+
+def test_events_of_risk_metrics_say_the_currency_of_each_ticker(ran):
+    pipeline, _ = ran
+    told = {t: e.currency for t, e in payloads(pipeline, "risk_metrics").items()}
+    assert told == {"VAS": "AUD", "VGS": "AUD", "VTS": "USD"}
+
+
+def test_calls_are_recorded_with_the_currency_and_the_rates(ran):
+    pipeline, _ = ran
+    events = open_events(pipeline.layout.root, embedded_settings())
+    provider = ETFDataProvider(pipeline.layout.root, events=events)
+    provider.optimize_portfolio_mean_variance(["VAS", "VTS"], base_currency="AUD")
+    provider.calculate_risk_metrics("VTS", 1)
+    provider.calculate_risk_metrics("VTS", 1, benchmark="VAS")
+    provider.load_etf_data("VTS")
+    told = [e.payload() for batch in events.read([PORTFOLIO, QUERY]) for e in batch]
+    events.close(0)
+    digest = file_info(pipeline.layout.of(HISTORY, "AUDUSD=X")).content_hash[:12]
+    rates = {"AUDUSD=X": digest}
+    assert [(type(p).__name__, p.currency, getattr(p, "fx", None)) for p in told] == [
+        ("PortfolioOptimized", "AUD", rates),
+        ("RiskMetricsCalculated", "USD", None),
+        ("RiskMetricsCalculated", "USD", rates),
+        ("PriceDataQueried", "USD", None),
+    ]
 
 
 @pytest.mark.parametrize("asset", ["optimised_portfolios", "backtests"])
