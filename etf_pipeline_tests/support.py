@@ -13,12 +13,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from etf_pipeline.ingest.planning import Terms
 from etf_pipeline.ingest.sources.yahoo import YahooSource
 from etf_pipeline.model.calendars import sessions
 from etf_pipeline.model.instruments import Instrument
 from etf_pipeline.model.outcomes import Outcome
+from etf_pipeline.model.reading.arrow import read_arrow
+from etf_pipeline.model.reading.declared import Declared
+from etf_pipeline.model.reading.rows import read_rows
+from etf_pipeline.model.reading.sessions import Market
 from etf_pipeline.model.schemas import HISTORY, QUARANTINE
 from etf_pipeline.settings import Settings
 from etf_pipeline.steps.download import download
@@ -114,6 +119,12 @@ def yahoo_rows(rows: pd.DataFrame) -> pd.DataFrame:
     )
     out["Adj Close"] = rows.get("adj_close", rows["close"])
     return out.rename_axis("Date")
+
+
+def rows_of(frame: pd.DataFrame, origin: str) -> pd.DataFrame:
+    """A frame of any shape as rows, its dates as they are written."""
+    sheet = read_arrow(pa.Table.from_pandas(frame), origin)
+    return read_rows(sheet, Market(), Declared(), dt.date(2025, 11, 12)).rows
 
 
 def leftover(folder: Path) -> Path:

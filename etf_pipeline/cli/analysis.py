@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from etf_pipeline.cli.exit_codes import of_checks
+from etf_pipeline.cli.exit_codes import ExitCode, of_checks
 from etf_pipeline.cli.options import (
     Currency,
     DataDir,
@@ -25,8 +25,8 @@ from etf_pipeline.cli.render.analysis import (
     show_metrics,
     show_portfolio,
 )
-from etf_pipeline.cli.render.output import print_json, print_lines, print_table
-from etf_pipeline.errors import SettingsError
+from etf_pipeline.cli.render.output import print_error, print_json, print_lines, print_table
+from etf_pipeline.errors import SettingsError, StoreError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,14 +73,23 @@ def risk(
     Example: etf risk VAS VGS --years 3 --benchmark A200
     """
     provider = _provider(data_dir)
-    found = {
-        t: provider.calculate_risk_metrics(t, years or None, benchmark)
-        for t in distinct_names(tickers)
-    }
+    found: dict[str, Any] = {}
+    bad: list[StoreError] = []
+    for ticker in distinct_names(tickers):
+        try:
+            found[ticker] = provider.calculate_risk_metrics(ticker, years or None, benchmark)
+        except StoreError as error:  # of that ticker's file, so the others go on
+            bad.append(error)
+    if bad and not found:
+        raise bad[0]
     if as_json:
         _print_body(found)
     else:
         show_metrics(found, benchmark is not None)
+    for each in bad:
+        print_error(str(each))
+    if bad:
+        raise typer.Exit(ExitCode.PARTIAL)
 
 
 def optimise(

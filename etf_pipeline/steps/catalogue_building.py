@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import duckdb
-import pyarrow.parquet as pq
 
 from etf_pipeline.errors import CorruptFileError, StoreError, UniverseError
 from etf_pipeline.model.file_names import decode_ticker
+from etf_pipeline.model.reading.declared import SUFFIX
+from etf_pipeline.model.rows import to_arrow
 from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline.model.universe import load_universe
-from etf_pipeline.model.yahoo_shape import our_name
 from etf_pipeline.sql.conversion import CURRENCIES_OF_UNIVERSE
 from etf_pipeline.sql.text import quoted
 from etf_pipeline.sql.views import MACROS, TYPES, VIEWS, View, empty_columns
-from etf_pipeline.steps.catalogue_freshness import FILES, filled
+from etf_pipeline.steps.catalogue_freshness import FILES, filled, stamp
 from etf_pipeline.store.inventory import available_tickers
 from etf_pipeline.store.layout import Layout
-from etf_pipeline.store.reader import file_info
+from etf_pipeline.store.reader import file_info, read_history
 from etf_pipeline.store.writer import temp_beside
-
-# What pandas calls an index without a name when it writes it; it is the date then.
-_NAMELESS_INDEX = "__index_level_0__"
 
 
 def build_catalogue(layout: Layout, universe_file: Path, signed: str) -> None:
@@ -50,9 +46,12 @@ def build_catalogue(layout: Layout, universe_file: Path, signed: str) -> None:
 
 def _fill(db: duckdb.DuckDBPyConnection, universe_file: Path, layout: Layout) -> None:
     tickers = ", ".join(map(quoted, available_tickers(layout)))
+    _table(db, "user_files", "Users' own files, as they were when read.", _USER_FILES)
     db.execute(f"CREATE TYPE known_ticker AS ENUM ({tickers})")
     _universe(db, universe_file)
     users = _user_files(layout)
+    if users:
+        _user_prices(db, users)
     for view in VIEWS:
         sql = view.sql
         there = filled(layout, view.name) if view.name in FILES else []
@@ -116,6 +115,27 @@ def _universe(db: duckdb.DuckDBPyConnection, universe_file: Path) -> None:
 _TICKER_COMMENT = "ticker id, as in prices"
 
 
+_USER_FILES = (
+    ("name", "VARCHAR", "name in the folder of histories"),
+    ("size", "BIGINT", "bytes, -1 where there is none"),
+    ("modified", "BIGINT", "last change, nanoseconds since 1970"),
+)
+
+
+def _table(
+    db: duckdb.DuckDBPyConnection,
+    name: str,
+    description: str,
+    columns: Iterable[tuple[str, str, str]],
+) -> None:
+    """An empty table, every column of it explained."""
+    described = list(columns)
+    db.execute(f"CREATE TABLE {name} ({', '.join(f'{n} {kind}' for n, kind, _ in described)})")
+    db.execute(f"COMMENT ON TABLE {name} IS {quoted(description)}")
+    for column, _, text in described:
+        db.execute(f"COMMENT ON COLUMN {name}.{column} IS {quoted(text)}")
+
+
 def _user_files(layout: Layout) -> list[Path]:
     """Histories that this package did not write."""
     found = []
@@ -129,39 +149,30 @@ def _user_files(layout: Layout) -> list[Path]:
 
 
 def _with_user_files(layout: Layout, users: list[Path], view: View) -> str:
-    """A view of histories, when users' own files lie among ours: each is read by its own names."""
+    """A view of histories, when users' own files lie among ours: their rows are in a table."""
     ours = [p.resolve().as_posix() for p in layout.files(HISTORY) if p not in users]
     parts = [view.sql.format(files=_listed(ours))] if ours else []
     if view.name == "currencies":
         return parts[0] if parts else CURRENCIES_OF_UNIVERSE
-    parts += [select for p in users if (select := _user_select(p)) is not None]
-    return (
-        " UNION ALL BY NAME ".join(parts) if parts else f"SELECT {empty_columns(VIEWS[0])} LIMIT 0"
-    )
+    return " UNION ALL BY NAME ".join([*parts, "SELECT * FROM user_prices"])
 
 
-def _user_select(path: Path) -> str | None:
-    """A Yahoo-shaped file under our column names; dates are the exchange's."""
-    try:
-        schema: Any = pq.read_schema(path)
-    except Exception:
-        return None  # damaged: `etf status` says so
-    names = {ours: n for n in schema.names if (ours := our_name(n)) is not None}
-    if _NAMELESS_INDEX in schema.names:
-        names.setdefault("date", _NAMELESS_INDEX)
-    if "date" not in names or "close" not in names:
-        return None
-    date, close = names["date"], names["close"]
-    zone = getattr(schema.field(date).type, "tz", None)
-    day = f'timezone({quoted(zone)}, "{date}")' if zone else f'"{date}"'
-    columns = [f"{quoted(decode_ticker(path.stem))} AS ticker", f"CAST({day} AS DATE) AS date"]
-    for column in HISTORY.columns:
-        if column.name == "date":
+def _user_prices(db: duckdb.DuckDBPyConnection, users: list[Path]) -> None:
+    """The rows of users' own files as the library reads them, by the same rules.
+
+    A file that cannot be read has none; `etf status` says why.
+    """
+    columns = [(c.name, TYPES[c.kind], c.description) for c in HISTORY.columns]
+    described = [("ticker", "VARCHAR", _TICKER_COMMENT), *columns]
+    _table(db, "user_prices", "Rows of users' own files, a part of prices.", described)
+    for path in users:
+        stamps = [(p.name, *stamp(p)) for p in (path, path.with_name(path.name + SUFFIX))]
+        db.executemany("INSERT INTO user_files VALUES (?, ?, ?)", stamps)
+        try:
+            rows = read_history(path)
+        except (StoreError, FileNotFoundError):
             continue
-        source = names.get(column.name) or (close if column.name == "adj_close" else None)
-        value = "NULL" if source is None else f'"{source}"'
-        columns.append(f"CAST({value} AS {TYPES[column.kind]}) AS {column.name}")
-    return (
-        f"SELECT {', '.join(columns)} FROM read_parquet({quoted(path.resolve().as_posix())}) "
-        f'WHERE "{close}" IS NOT NULL'
-    )
+        values = {name: rows[name].to_numpy() for name in rows.columns}
+        db.register("rows", to_arrow(rows.index.to_numpy(), values, HISTORY.arrow))
+        db.execute("INSERT INTO user_prices SELECT ?, * FROM rows", [decode_ticker(path.stem)])
+        db.unregister("rows")

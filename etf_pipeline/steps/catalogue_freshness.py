@@ -25,7 +25,7 @@ from etf_pipeline.sql.views import MACROS, VIEWS
 from etf_pipeline.store.layout import Layout
 
 # Raise when the catalogue is filled in another way, so that each is made anew.
-VERSION = 4
+VERSION = 5
 _AT = Layout(Path())
 # By view: the files it reads, as globs below the store.
 FILES: dict[str, tuple[str, ...]] = {
@@ -72,6 +72,22 @@ def filled(layout: Layout, view: str) -> list[str]:
     return [p for p in FILES[view] if next(layout.root.glob(p), None) is not None]
 
 
+def stamp(path: Path) -> tuple[int, int]:
+    """Size and time of the last change of a file; −1 and −1 without one."""
+    try:
+        found = path.stat()
+    except OSError:
+        return -1, -1
+    return found.st_size, found.st_mtime_ns
+
+
+def _same_user_files(db: duckdb.DuckDBPyConnection, layout: Layout) -> bool:
+    """Whether users' own files, whose rows are in the catalogue, are as they were."""
+    known = db.execute("SELECT name, size, modified FROM user_files").fetchall()
+    folder = layout.folder(HISTORY)
+    return all(stamp(folder / name) == (size, modified) for name, size, modified in known)
+
+
 def signature_of(db: duckdb.DuckDBPyConnection) -> str | None:
     """The signature that a catalogue was made with, None when it is not one of ours."""
     try:
@@ -89,7 +105,7 @@ def open_fresh(layout: Layout, universe_file: Path) -> duckdb.DuckDBPyConnection
         db = duckdb.connect(str(layout.catalogue), read_only=True)
     except duckdb.Error:
         return None
-    if signature_of(db) == signature(layout, universe_file):
+    if signature_of(db) == signature(layout, universe_file) and _same_user_files(db, layout):
         return db
     db.close()
     return None

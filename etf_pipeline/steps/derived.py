@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from etf_pipeline.errors import CorruptFileError
+from etf_pipeline.errors import CorruptFileError, StoreError, UnreadableFileError
 from etf_pipeline.model.currencies import pair_of
 from etf_pipeline.model.instruments import Universe
 from etf_pipeline.model.outcomes import Outcome, OutcomeKind
@@ -27,10 +27,10 @@ from etf_pipeline.store.writer import publish, sweep_temp_files
 
 @dataclass(frozen=True)
 class Histories:
-    """Prices by ticker, the errors of those whose files are damaged, and all exchange rates."""
+    """Prices by ticker, errors of those whose files cannot be read, and all exchange rates."""
 
     series: Mapping[str, PriceSeries]
-    damaged: Mapping[str, CorruptFileError] = field(default_factory=dict)
+    damaged: Mapping[str, StoreError] = field(default_factory=dict)
     rates: Rates = field(default_factory=Rates)
 
     @property
@@ -84,13 +84,13 @@ def read_histories(store: Store, tickers: Iterable[str]) -> Histories:
     Through the store's cache, as several steps ask.
     """
     series: dict[str, PriceSeries] = {}
-    damaged: dict[str, CorruptFileError] = {}
+    damaged: dict[str, StoreError] = {}
     for ticker in tickers:
         if pair_of(ticker) is not None or not store.layout.find_history(ticker).exists():
             continue
         try:
             series[ticker] = cached_prices(store.layout, ticker, store.cache)
-        except CorruptFileError as error:
+        except (CorruptFileError, UnreadableFileError) as error:
             damaged[ticker] = error
     return Histories(series, damaged, read_rates(store.layout, store.cache))
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
+from etf_pipeline.errors import StoreError, UnreadableFileError
 from etf_pipeline.model.instruments import Universe
 from etf_pipeline.model.outcomes import FailureKind, Outcome, failed
 from etf_pipeline.model.schemas import CORRELATIONS, RISK_METRICS, Table
@@ -98,8 +99,14 @@ def _by_ticker(
         )
         for ticker in sorted(histories.series)
     ]
-    outcomes += [failed(t, e, FailureKind.TRANSIENT) for t, e in histories.damaged.items()]
+    outcomes += [failed(t, e, _kind(e)) for t, e in histories.damaged.items()]
     damaged = {t: str(e) for t, e in histories.damaged.items()}
     return recorded(
         store, run, table.name, outcomes, [file], histories, {"damaged": damaged, **details}
     )
+
+
+def _kind(error: StoreError) -> FailureKind:
+    """A damaged file is rebuilt by the next run; what somebody else wrote stays as it is."""
+    unreadable = isinstance(error, UnreadableFileError)
+    return FailureKind.PERMANENT if unreadable else FailureKind.TRANSIENT

@@ -9,12 +9,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from etf_pipeline.errors import CorruptFileError
+from etf_pipeline.errors import CorruptFileError, UnreadableFileError
 from etf_pipeline.model.file_names import decode_ticker
 from etf_pipeline.model.outcomes import distributions_in_words
 from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline.store.layout import Layout
-from etf_pipeline.store.reader import FileInfo, file_info
+from etf_pipeline.store.reader import FileInfo, file_info, read_history
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ def describe(layout: Layout, ticker: str) -> HistoryInfo:
     path = layout.find_history(ticker)
     try:
         info = file_info(path)
-        first, last = date_range(path) if info.ours else (None, None)
-    except CorruptFileError as error:
+        first, last = date_range(path) if info.ours else _users_range(path)
+    except (CorruptFileError, UnreadableFileError) as error:
         return HistoryInfo(ticker, path, error=str(error))
     except FileNotFoundError:
         return HistoryInfo(ticker, path, source="", error="no history")
@@ -78,6 +78,11 @@ def describe(layout: Layout, ticker: str) -> HistoryInfo:
 def withheld_dates(info: FileInfo) -> tuple[dt.date, ...]:
     """Ex-dates whose distribution a history leaves out, as its footer names them."""
     return tuple(dt.date.fromisoformat(day) for day in info.meta.get("withheld", ()))
+
+
+def _users_range(path: Path) -> tuple[dt.date, dt.date]:
+    days = read_history(path, ["close"]).index
+    return days[0].date(), days[-1].date()
 
 
 def date_range(path: Path) -> tuple[dt.date | None, dt.date | None]:

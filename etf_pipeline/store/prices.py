@@ -23,10 +23,11 @@ def load_prices(layout: Layout, ticker: str) -> PriceSeries:
     Raises:
         UnknownTickerError: there is no history of it; names the nearest ones.
         CorruptFileError: its file is damaged.
+        UnreadableFileError: its file is a user's own and cannot be read beyond doubt.
     """
     path = layout.find_history(ticker)
     try:
-        prices, info = read_adjusted(path)
+        prices, info, user = read_adjusted(path)
     except FileNotFoundError:
         raise unknown_ticker(
             ticker, available_tickers(layout), str(layout.folder(HISTORY))
@@ -37,6 +38,9 @@ def load_prices(layout: Layout, ticker: str) -> PriceSeries:
         held = prices.index.to_numpy().astype("datetime64[D]")
         holes = np.setdiff1d(np.union1d(excluded, missing), held)
     currency, exchange = (info.meta.get(name) for name in ("currency", "exchange"))
+    if user is not None:
+        excluded, holes = user.excluded, user.holes
+        currency, exchange = user.said.currency, user.said.exchange
     return PriceSeries(
         ticker, prices, holes, excluded, info.source, currency, exchange, withheld_dates(info)
     )

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from etf_pipeline.errors import CorruptFileError
 from etf_pipeline.model.rows import to_frame
 from etf_pipeline.model.schemas import HISTORY
-from etf_pipeline.model.yahoo_shape import completed, normalised
+from etf_pipeline.store.user_files import UserFile, read_user_file
 from etf_pipeline.store.writer import META_KEY
 
 
@@ -71,13 +71,16 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
 def read_history(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """One ticker's history, indexed by naive session date, ascending.
 
-    A user's own Yahoo-shaped file (`Date` as a column or the index, any case, tz-aware or naive,
-    with or without `Adj Close`) loads the same way; without `Adj Close` its `close` is taken as
-    already adjusted, which is what yfinance writes by default.
+    A user's own file loads the same way, see `user_files.read_user_file`.
 
     Args:
         path: the Parquet file.
         columns: names of `schemas.HISTORY` wanted, all by default.
+
+    Raises:
+        CorruptFileError: the file is not readable Parquet.
+        UnreadableFileError: a user's own file holds what cannot be read beyond doubt.
+        FileNotFoundError: there is no such file.
     """
     wanted = [c for c in (columns or HISTORY.names) if c != "date"]
     with _open(path) as handle:
@@ -87,11 +90,14 @@ def read_history(path: Path, columns: Sequence[str] | None = None) -> pd.DataFra
             table = handle.read()
         except (OSError, pa.ArrowException) as error:
             raise _corrupt(path, error) from error
-    return _user_frame(path, table.to_pandas(), wanted)
+    return read_user_file(path, table).rows[wanted]
 
 
-def read_adjusted(path: Path) -> tuple[pd.Series, FileInfo]:
-    """One ticker's adjusted closes by session date, and the footer, from one opening."""
+def read_adjusted(path: Path) -> tuple[pd.Series, FileInfo, UserFile | None]:
+    """One ticker's adjusted closes by session date, and the footer, from one opening.
+
+    With it, if somebody else wrote the file, what it came to.
+    """
     with _open(path) as handle:
         info = FileInfo(path, _meta(handle.metadata), handle.metadata.num_rows)
         try:
@@ -100,19 +106,12 @@ def read_adjusted(path: Path) -> tuple[pd.Series, FileInfo]:
                 dates = table.column("date").to_numpy().astype("datetime64[s]")
                 index = pd.DatetimeIndex(dates, name="date", copy=False)
                 values = table.column("adj_close").to_numpy()
-                return pd.Series(values, index, name="adj_close", copy=False), info
+                return pd.Series(values, index, name="adj_close", copy=False), info, None
+            table = handle.read()
         except (OSError, pa.ArrowException) as error:
             raise _corrupt(path, error) from error
-    return read_history(path, ["adj_close"])["adj_close"], info
-
-
-def _user_frame(path: Path, frame: pd.DataFrame, wanted: list[str]) -> pd.DataFrame:
-    rows = normalised(frame, str(path))
-    rows = completed(rows[rows["close"].notna()].copy())
-    if "adj_close" not in rows:
-        rows["adj_close"] = rows["close"]
-    rows["flag"] = None
-    return rows[wanted]
+    user = read_user_file(path, table)
+    return user.rows["adj_close"], info, user
 
 
 def _open(path: Path) -> pq.ParquetFile:

@@ -16,8 +16,7 @@ from etf_pipeline.history.quality import assess
 from etf_pipeline.ingest.source import Request
 from etf_pipeline.ingest.sources.files import FilesSource
 from etf_pipeline.model.calendars import sessions
-from etf_pipeline.model.yahoo_shape import normalised
-from etf_pipeline_tests.support import instrument
+from etf_pipeline_tests.support import instrument, rows_of
 
 pytestmark = pytest.mark.real_data
 BASIS = Basis(sessions("XASX"))
@@ -54,7 +53,7 @@ SHIFTS = ("level_shift", "unit_change")
 
 
 def load(real_data, ticker):
-    frame = normalised(pd.read_parquet(real_data / "raw" / f"{ticker}.parquet"), ticker)
+    frame = rows_of(pd.read_parquet(real_data / "raw" / f"{ticker}.parquet"), ticker)
     if "capital_gains" not in frame:
         frame["capital_gains"] = 0.0
     return frame

@@ -319,7 +319,7 @@ def test_a_users_own_files_are_among_the_prices(store):
         "WHERE ticker = 'MINE' ORDER BY date",
     ).rows
     assert [str(r[0]) for r in rows] == [f"2024-01-0{i}" for i in range(2, 7)]  # not a day early
-    assert rows[0][1:] == (1.0, 1.0, 7, None)
+    assert rows[0][1:] == (1.0, 1.0, 7, 0.0)  # as the library says
     assert ask(store, "SELECT count(DISTINCT ticker) FROM prices").rows == [(4,)]
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from etf_pipeline.errors import StoreError
 from etf_pipeline.model.schemas import VALUE_COLUMNS
-from etf_pipeline.model.yahoo_shape import completed, normalised, session_dates
+from etf_pipeline.model.yahoo_shape import completed, session_dates
+from etf_pipeline_tests.support import rows_of as normalised
 
 DAYS = pd.DatetimeIndex(["2009-05-01", "2009-05-04", "2009-05-05"])
 
@@ -36,7 +37,7 @@ def test_names_in_any_spelling(name, ours):
 
 
 def test_other_columns_are_left_out():
-    assert list(normalised(frame(Ticker=["a", "b", "c"]), "x").columns) == ["close"]
+    assert list(normalised(frame(Manager=["a", "b", "c"]), "x").columns) == ["close"]
 
 
 @pytest.mark.parametrize("zone", [None, "Australia/Sydney", "America/New_York", "UTC"])
@@ -66,7 +67,7 @@ def test_dates_are_put_in_order():
 def test_the_same_bar_twice_is_one_and_two_bars_are_refused():
     twice = pd.concat([frame(), frame()[:1]])
     assert len(normalised(twice, "x")) == 3
-    with pytest.raises(StoreError, match=r"a\.csv has two different bars for 2009-05-01"):
+    with pytest.raises(StoreError, match=r"a\.csv row \d: two different bars for 2009-05-01"):
         normalised(pd.concat([frame(), frame()[:1] * 2]), "a.csv")
 
 

@@ -106,7 +106,9 @@ def _check(sheet: Sheet, days: Days, market: Market, today: dt.date, zoned: bool
             row = int(np.argmax(wrong))
             raise sheet.refusal(f"the date {days[row]} is {what}", row)
     resting = _resting(days, market.sessions)
-    if resting.mean() > _MOST_AT_REST:
+    # nothing is known of an unknown exchange's only weekend, or of the days of longer periods
+    few = 1 if market.zone is not None else 2
+    if resting.sum() >= few and resting.mean() > _MOST_AT_REST and _daily(days):
         row = int(np.argmax(resting))
         name = pd.Timestamp(days[row]).day_name()
         remedy = (
@@ -120,6 +122,10 @@ def _check(sheet: Sheet, days: Days, market: Market, today: dt.date, zoned: bool
             f"does not trade, such as {name} {days[row]}: the stamps are in another zone; {remedy}",
             row,
         )
+
+
+def _daily(days: Days) -> bool:
+    return len(days) < 3 or float(np.median(np.abs(np.diff(np.sort(days)).astype("int64")))) <= 4
 
 
 def _resting(days: Days, sessions: Days) -> npt.NDArray[np.bool_]:
