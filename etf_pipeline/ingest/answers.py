@@ -25,6 +25,7 @@ from etf_pipeline.model.outcomes import FailureKind, Outcome, OutcomeKind, in_wo
 from etf_pipeline.model.spacing import bar_spacing
 
 _ENOUGH_TO_TELL = 5
+_NEWEST = 20
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ def judge(download: Download, known: KnownRows, final: dt.date) -> Verdict:
         )
     known = replace(known, rows=since(known.rows, request.instrument.listed_since))
     once, twice = one_row_per_day(rows)
+    _check_density(known.rows, once)
     if not request.full and (why := needs_full(known.rows, once)) is not None:
         return Verdict(None, ask_whole=why)
     compared = (compare_full if request.full else compare_window)(known.rows, once)
@@ -163,12 +165,33 @@ def check_identity(download: Download) -> None:
 
 
 def _check_spacing(rows: pd.DataFrame) -> None:
+    """Refuse bars that are not daily: all of them, or the newest, as a part hides in the whole."""
     days = np.unique(rows.index[rows["close"].notna().to_numpy()].to_numpy())
-    if len(days) >= _ENOUGH_TO_TELL:
-        spacing = bar_spacing(days)
+    if len(days) < _ENOUGH_TO_TELL:
+        return
+    for part in (days, days[-_NEWEST:]):
+        spacing = bar_spacing(part)
         if spacing != "daily":
-            gap = np.median(np.diff(days.astype("datetime64[D]")).astype("int64"))
+            gap = np.median(np.diff(part.astype("datetime64[D]")).astype("int64"))
             raise RejectedDataError(
                 f"asked for daily bars, got {spacing or 'irregular'} ones ({gap:g} days apart)",
                 code=ReasonCode.OTHER_SPACING,
             )
+
+
+def _check_density(known: pd.DataFrame, rows: pd.DataFrame) -> None:
+    """Refuse an answer that passes over most of the sessions that are known, as weekly bars do.
+
+    A window is too short for its own spacing to tell; a day that is there without a price counts.
+    """
+    if rows.empty:
+        return
+    days, have = known.index[known["close"].notna().to_numpy()], rows.index
+    within = days[(days >= have.min()) & (days <= have.max())]
+    there = int(within.isin(have).sum())
+    if len(within) >= _ENOUGH_TO_TELL and there * 2 < len(within):
+        raise RejectedDataError(
+            f"asked for daily bars, got {len(have)} from {have.min():%Y-%m-%d} to "
+            f"{have.max():%Y-%m-%d}, where {len(within)} sessions are known",
+            code=ReasonCode.OTHER_SPACING,
+        )

@@ -47,7 +47,7 @@ class Examined:
     held_back: int = 0
     distributions: str | None = None
     exchange: str = ""
-    traded: Days = field(default_factory=lambda: NO_DAYS)
+    traded: Days = field(default_factory=lambda: NO_DAYS, compare=False)
 
 
 def examine(

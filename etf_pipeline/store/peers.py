@@ -70,15 +70,20 @@ class RawPeers:
     def slices(
         self, partition: str, until: str, first: np.datetime64, last: np.datetime64
     ) -> Iterator[tuple[str, SliceBars]]:
-        """`(name, bars)` of slices that reach from `first` to `last`, of a few batches."""
+        """`(name, bars)` of what each ticker's newest answer has from `first` to `last`.
+
+        An answer that does not reach so far is passed over for one that does, of a few batches.
+        """
+        seen: set[str] = set()
         ids = self.ids(partition)
         midnight = dt.datetime.combine(last.astype(object), dt.time()).strftime(STAMP)
         begin, end = bisect_left(ids, midnight), bisect_left(ids, until)
         chosen = [until, *ids[begin : min(begin + _FIRST_BATCHES, end)]]
         for batch_id in chosen:
-            for name in sorted(self.reader.batch(partition, batch_id).slices):
+            for name in sorted(self.reader.batch(partition, batch_id).slices.keys() - seen):
                 bars = self._read(partition, batch_id, name)
                 if bars.first <= first and bars.last >= last:
+                    seen.add(name)
                     yield name, bars
 
     def _read(self, partition: str, batch_id: str, name: str) -> SliceBars:
@@ -125,7 +130,7 @@ class _Others:
             for name, bars in self.raw.slices(partition, self.newest, before, day):
                 move = bars.move(before, day)
                 if move is not None and name not in self.names:
-                    found.setdefault(name, move)
+                    found[name] = move
                 if len(found) == _ASKED:
                     break
         return np.array([found[name] for name in sorted(found)])

@@ -136,6 +136,31 @@ def test_null_days_do_not_count_in_the_spacing():
     assert code_of(answer(rows)) is ReasonCode.OTHER_SPACING
 
 
+@pytest.mark.parametrize("step", [3, 5, 7])
+def test_a_window_of_weekly_bars_is_refused_though_it_is_short(step):
+    """Four bars, each with the close of a week, would rewrite four days."""
+    weekly = ROWS[-4 * step :: step]
+    assert len(weekly) == 4
+    assert code_of(answer(weekly, WINDOW), known()) is ReasonCode.OTHER_SPACING
+    # The same days, the others there without a price: a source that has lost them for now.
+    nulls = ROWS[-4 * step :].copy()
+    nulls.loc[~nulls.index.isin(weekly.index), "close"] = np.nan
+    if step == 3:  # more nulls look like another spacing themselves
+        assert judge(answer(nulls, WINDOW), known(), FINAL).outcome.good
+
+
+def test_daily_bars_that_became_weekly_are_refused():
+    """The newest ones count, however many daily ones are before them."""
+    days = asx_days("2023-01-03", 500)
+    rows = bars(days, walk(500)).assign(adj_close_source=np.nan)
+    late = pd.concat([rows[:400], rows[400::5]])
+    assert code_of(answer(late)) is ReasonCode.OTHER_SPACING
+    # Monthly ones long ago are a matter of metrics.
+    early = pd.concat([rows[:200:21], rows[200:]])
+    final = days[-1].astype(object)
+    assert judge(answer(early), NOTHING, final).outcome.outcome is OutcomeKind.COLLECTED
+
+
 def failure(kind):
     return FetchFailure(Request(VAS), kind, ReasonCode.SYMBOL_MISSING, "no such symbol")
 
