@@ -16,7 +16,7 @@ from etf_pipeline.risk.annual import Span
 from etf_pipeline.risk.covariance import correlation_of, covariance
 from etf_pipeline.risk.prices import GRACE, PriceSeries, common_prices, window_start
 from etf_pipeline.risk.returns import simple_returns
-from etf_pipeline.risk.together import Period, exchanges, period_for, weekly_prices
+from etf_pipeline.risk.together import Period, calendars_differ, period_for, weekly_prices
 
 if TYPE_CHECKING:
     from etf_pipeline.model.portfolios import PortfolioSpec
@@ -179,9 +179,8 @@ def _remarks(
     """What the numbers rest on, where that is not what one would take for granted."""
     said = []
     if period == "weekly":
-        where = exchanges(series)
-        why = f", as {' and '.join(where)} close at different hours" if len(where) > 1 else ""
-        said.append(f"correlations are of weekly returns{why}")
+        why = calendars_differ(series)
+        said.append(f"correlations are of weekly returns{f', {why}' if why else ''}")
     for one in own:
         part, span = one.part, Span.of(one.part.days)
         begin = window_start(part.end, years)

@@ -19,6 +19,7 @@ Days = npt.NDArray[np.datetime64]
 # before the newest session of all still trades (weekends, holidays).
 GRACE = dt.timedelta(days=10)
 _USUAL = 1.25  # times the median gap: what is usual between prices, months of 31 days too
+_AROUND = 3  # gaps before and after that tell what is usual there
 _EARLY = dt.timedelta(days=40)  # before a window's start, where its first common date is looked for
 
 
@@ -127,7 +128,8 @@ def anchor(days: Days, start: dt.date) -> int:
     old = int((day - days[at]).astype("int64"))
     if old <= GRACE.days:
         return at
-    usual = float(np.median(np.diff(days).astype("int64"))) if len(days) > 1 else 0.0
+    around = np.diff(days[max(at - _AROUND, 0) : at + _AROUND + 2]).astype("int64")
+    usual = float(np.median(around)) if len(around) else 0.0
     return at if old <= _USUAL * usual else at + 1
 
 

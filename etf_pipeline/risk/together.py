@@ -19,14 +19,19 @@ Floats = npt.NDArray[np.float64]
 Days = npt.NDArray[np.datetime64]
 Period = Literal["daily", "weekly"]
 PERIODS: tuple[Period, ...] = ("daily", "weekly")
-_NO_HOURS = frozenset({None, "FX"})  # who closes at no exchange's hour, or at one unknown
 _COARSER = 1.5  # times fewer returns a year make bars coarser, not merely short of some
 _STALE = np.timedelta64(5, "D")  # how old a finer series' price may be on a coarser one's date
 
 
 def exchanges(series: Iterable[PriceSeries]) -> list[str]:
-    """The exchanges whose hours the prices have, sorted."""
-    return sorted({s.exchange for s in series if s.exchange not in _NO_HOURS and s.exchange})
+    """The exchanges that prices are of, sorted; a user's own file says none."""
+    return sorted({s.exchange for s in series if s.exchange})
+
+
+def calendars_differ(series: Iterable[PriceSeries]) -> str | None:
+    """Why weekly returns are used, as the end of a sentence; None where one calendar is all."""
+    where = exchanges(series)
+    return f"as the calendars of {' and '.join(where)} differ" if len(where) > 1 else None
 
 
 def period_for(series: Iterable[PriceSeries], asked: Period | None = None) -> Period:
@@ -40,7 +45,7 @@ def period_for(series: Iterable[PriceSeries], asked: Period | None = None) -> Pe
         ValueError: no such period.
     """
     if asked is None:
-        return "weekly" if len(exchanges(series)) > 1 else "daily"
+        return "daily" if calendars_differ(series) is None else "weekly"
     if asked not in PERIODS:
         raise ValueError(f"correlation period {asked!r}: must be daily or weekly")
     return asked
@@ -148,9 +153,9 @@ def beside(part: PriceSeries, benchmark: PriceSeries) -> Beside:
         days, theirs = _on_dates(coarse, fine)
         prices = np.column_stack(theirs if coarse is part else theirs[::-1])
         return Beside(prices, days, "compared with the benchmark on the dates of the coarser bars")
-    if len(where := exchanges([part, other])) > 1:
+    if why := calendars_differ([part, other]):
         frame = weekly_prices([part, other])
-        said = f"compared with the benchmark on weekly prices ({', '.join(where)} close apart)"
+        said = f"compared with the benchmark on weekly prices, {why}"
         return Beside(frame.to_numpy(), _days(frame), said)
     frame = common_prices([part, other])
     return Beside(frame.to_numpy(), _days(frame), None)

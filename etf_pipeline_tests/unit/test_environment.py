@@ -53,6 +53,17 @@ def test_the_provider_and_the_system_open_the_same_store(monkeypatch, tmp_path, 
     system.close()
 
 
+@pytest.mark.parametrize("name", [None, "ETF_PERIODS_PER_YEAR", "etf_periods_per_year"])
+def test_a_fixed_year_is_seen_where_the_settings_see_it(monkeypatch, name):
+    put(monkeypatch, ETF_PERIODS_PER_YEAR=None)
+    if name is not None:
+        put(monkeypatch, **{name: "250.5"})
+    assert environment.periods_fixed() is (name is not None)
+    assert load_settings().periods_per_year == (None if name is None else 250.5)
+    assert ETFDataProvider("nowhere")._annual(None) == load_settings().periods_per_year
+    assert ETFDataProvider("nowhere")._annual(12) == 12
+
+
 @pytest.mark.parametrize("kind", [None, "auto", "kafka", "embedded", "none", "", " ", "neither"])
 @pytest.mark.parametrize("servers", [None, "", SERVERS, f" {SERVERS} "])
 def test_events_are_asked_for_where_the_event_settings_ask(monkeypatch, kind, servers):

@@ -158,7 +158,7 @@ def test_weekly_correlations_go_with_daily_variances(estimator):
     found = estimate([one, two], None, estimator)
     assert found.correlation_period == "weekly"
     assert found.remarks == (
-        "correlations are of weekly returns, as XASX and XNYS close at different hours",
+        "correlations are of weekly returns, as the calendars of XASX and XNYS differ",
     )
     assert found.n_obs == 799  # the scenarios stay daily
     for i, s in enumerate((one, two)):

@@ -1,5 +1,7 @@
 """`portfolios.yaml` reaches every objective and limit of the optimiser."""
 
+from dataclasses import replace
+
 import pytest
 
 from etf_pipeline.errors import PortfolioFileError, ReasonCode
@@ -74,6 +76,42 @@ def test_nonsense_is_refused_with_its_line(tmp_path, text, words):
         specs(tmp_path, text)
     assert words in str(caught.value)
     assert "line " in str(caught.value)
+
+
+def test_correlations_of_a_portfolio_are_weekly_where_exchanges_differ_or_on_request(tmp_path):
+    """The summary says so, in a column and in its message."""
+
+    def summary(text, series):
+        asked = specs(tmp_path, "    objective: min_volatility\n" + text)
+        (row,) = portfolio_tables(asked, series, 5, 0.0).summary.to_pylist()
+        assert row["success"]
+        return row
+
+    here = {t: replace(s, exchange="XASX") for t, s in SERIES.items()}
+    abroad = here | {"VGB": replace(here["VGB"], exchange="XNYS")}
+    daily, weekly = summary("", here), summary("", abroad)
+    assert daily["correlation_period"] == "daily"
+    assert "weekly" not in daily["message"]
+    assert weekly["correlation_period"] == "weekly"
+    assert "weekly returns, as the calendars of XASX and XNYS differ" in weekly["message"]
+    assert weekly["volatility"] != daily["volatility"]
+    assert weekly["n_obs"] == daily["n_obs"]
+    same = summary("    correlation_period: weekly\n", here)
+    assert same["volatility"] == pytest.approx(weekly["volatility"], rel=1e-12)
+    back = summary("    correlation_period: daily\n", abroad)
+    assert back["volatility"] == pytest.approx(daily["volatility"], rel=1e-12)
+    with pytest.raises(PortfolioFileError, match=r"line 6: .*'daily' or 'weekly'"):
+        specs(tmp_path, "    objective: hrp\n    correlation_period: hourly\n")
+
+
+def test_a_convention_reaches_the_portfolios(tmp_path):
+    asked = specs(tmp_path, "    objective: risk_parity\n")
+    rows = [
+        portfolio_tables(asked, SERIES, 5, 0.0, periods_per_year=a).summary.to_pylist()[0]
+        for a in (252.0, 63.0)
+    ]
+    assert rows[0]["expected_return"] == pytest.approx(4 * rows[1]["expected_return"], rel=1e-6)
+    assert rows[0]["volatility"] == pytest.approx(2 * rows[1]["volatility"], rel=1e-6)
 
 
 def test_what_fails_says_why_in_a_code(tmp_path):

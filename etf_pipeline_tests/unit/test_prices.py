@@ -88,6 +88,13 @@ def test_a_window_begins_with_the_last_price_on_or_before_its_start(dates, start
     assert [str(d) for d in part.days[:1]] == ([first] if first else [])
 
 
+def test_a_window_may_begin_in_the_monthly_part_of_a_history_that_is_daily_now():
+    months = pd.date_range("2005-01-31", "2012-12-31", freq="ME")
+    held = series(dates=months.append(pd.bdate_range("2013-01-01", periods=1300)))
+    assert held.covers(dt.date(2010, 6, 20))
+    assert str(held.since(dt.date(2010, 6, 20)).days[0]) == "2010-05-31"
+
+
 def test_what_is_common_begins_with_the_last_common_date_on_or_before_the_start():
     one = series("A", ["2022-11-09", "2022-11-10", "2022-11-11", "2022-11-14", "2022-11-15"])
     two = series("B", ["2022-11-09", "2022-11-10", "2022-11-14", "2022-11-15"])

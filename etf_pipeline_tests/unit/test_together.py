@@ -32,7 +32,7 @@ def of(ticker, days, seed=1, exchange=None):
         (["XASX", "XASX"], "daily"),
         (["XASX", "XNYS"], "weekly"),
         (["XASX", None], "daily"),
-        (["XASX", "FX"], "daily"),
+        (["XASX", "INDX"], "weekly"),
         ([None, None], "daily"),
         (["XASX", None, "XLON"], "weekly"),
     ],
@@ -122,4 +122,4 @@ def test_benchmarks_of_another_exchange_are_compared_by_weeks():
     weeks = weekly_prices([one, two]).pct_change().dropna()
     a, b = weeks["A"], weeks["B"]
     assert row["beta"] == pytest.approx(np.cov(a, b)[0, 1] / b.var(), rel=1e-12)
-    assert "on weekly prices (XASX, XNYS close apart)" in row["reason"]
+    assert "on weekly prices, as the calendars of XASX and XNYS differ" in row["reason"]
