@@ -44,6 +44,7 @@ class ReasonCode(StrEnum):
     # remarks on what was published
     RESTATED = "restated", "the source restated the whole price level"
     REBUILT = "rebuilt", "rebuilt from the raw batches, as the file was damaged"
+    CORRECTED = "corrected", "somebody declared what is right, in the corrections file"
     ADJUSTMENT_DIFFERS = "adjustment_differs", "our adjusted close is not the source's"
     DISTRIBUTION_WITHHELD = "distribution_withheld", "a distribution failed a rule and is left out"
     # data that may not be published
@@ -69,6 +70,7 @@ class ReasonCode(StrEnum):
     LOCKED = "locked", "another process holds the lock"
     BAD_SETTING = "bad_setting", "a setting cannot be used"
     BAD_UNIVERSE = "bad_universe", "the universe file cannot be used"
+    BAD_CORRECTIONS = "bad_corrections", "the corrections file cannot be used"
     BAD_PORTFOLIO_FILE = "bad_portfolio_file", "the portfolio file cannot be used"
     UNKNOWN_TICKER = "unknown_ticker", "the ticker is not known here"
     BAD_QUERY = "bad_query", "the query may not be run, is wrong, or takes too much"
@@ -123,6 +125,12 @@ class PortfolioFileError(EtfError):
     """`portfolios.yaml` is not usable; the message quotes the line."""
 
     code = ReasonCode.BAD_PORTFOLIO_FILE
+
+
+class CorrectionsError(EtfError):
+    """`corrections.csv` is not usable; the message quotes the line."""
+
+    code = ReasonCode.BAD_CORRECTIONS
 
 
 class StoreError(EtfError):

@@ -29,7 +29,7 @@ class ExitCode(IntEnum):
 _MEANINGS = {
     ExitCode.DONE: "all good",
     ExitCode.FAILED: "failed: nothing succeeded, or a step broke",
-    ExitCode.USAGE: "bad usage: an option, a setting, the universe or the portfolio file",
+    ExitCode.USAGE: "bad usage: an option, a setting, the universe, portfolio or corrections file",
     ExitCode.PARTIAL: "partial: some tickers or portfolios did not come out; "
     "the others are published",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C; what was published is whole",
@@ -40,6 +40,7 @@ _USAGE = frozenset(
         ReasonCode.BAD_SETTING,
         ReasonCode.BAD_UNIVERSE,
         ReasonCode.BAD_PORTFOLIO_FILE,
+        ReasonCode.BAD_CORRECTIONS,
         ReasonCode.UNKNOWN_TICKER,
         ReasonCode.EVENTS_OFF,
         ReasonCode.BAD_QUERY,

@@ -83,6 +83,7 @@ def _demo_settings(root: Path) -> Settings:
         data_dir=root,
         source="simulated",
         universe_file=files["universe.csv"],
+        corrections_file=root / "corrections.csv",
         portfolios_file=files["portfolios.yaml"],
     )
 
@@ -164,6 +165,7 @@ def _request(
     if partition is not None and partition not in partitions:
         raise SettingsError(f"--partition {partition!r}: must be one of {', '.join(partitions)}")
     pipeline.portfolios()
+    pipeline.declared()
     chosen = [pipeline.universe.get(t).ticker for t in tickers]
     chosen += [t for t in pipeline.rates_for(chosen) if t not in chosen]
     wanted = [partition] if partition else partitions

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from etf_pipeline.history.peers import NOBODY, Peers
+from etf_pipeline.model.corrections import Correction
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Basis:
         listed_since: rows before it are another security's, all later ones are this one's; None
             when nobody has said so.
         peers: what the other tickers of the partition did.
+        corrections: what somebody declared right of its rows.
     """
 
     sessions: npt.NDArray[np.datetime64]
@@ -30,3 +32,4 @@ class Basis:
     rests_otherwise: bool = True
     listed_since: dt.date | None = None
     peers: Peers = NOBODY
+    corrections: tuple[Correction, ...] = ()

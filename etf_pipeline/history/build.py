@@ -14,6 +14,13 @@ import pyarrow as pa
 from etf_pipeline.errors import ReasonCode, RejectedDataError
 from etf_pipeline.history.adjust import adjusted_close
 from etf_pipeline.history.basis import Basis
+from etf_pipeline.history.corrections import (
+    CORRECTED,
+    accepted,
+    corrected,
+    corrections_hash,
+    unused,
+)
 from etf_pipeline.history.distributions import judge
 from etf_pipeline.history.evidence import NOTHING_SAID, Evidence
 from etf_pipeline.history.quality import FLAGGED, WITHHELD, Finding, assess, quarantined_dates
@@ -39,6 +46,8 @@ class Built:
             but for what findings explain; None when there is nothing to compare with.
         withheld: ex-dates whose distribution is left out, ascending.
         evidence: what the source said, to be kept beside the rows.
+        corrections_hash: of the corrections that were applied; None without any.
+        corrected: how many rows they changed.
     """
 
     history: pa.Table
@@ -47,6 +56,8 @@ class Built:
     adj_close_gap: float | None
     withheld: tuple[dt.date, ...] = ()
     evidence: Evidence = NOTHING_SAID
+    corrections_hash: str | None = None
+    corrected: int = 0
 
 
 def build(rows: pd.DataFrame, basis: Basis, evidence: Evidence = NOTHING_SAID) -> Built:
@@ -60,9 +71,12 @@ def build(rows: pd.DataFrame, basis: Basis, evidence: Evidence = NOTHING_SAID) -
     Raises:
         RejectedDataError: nothing usable is left.
     """
+    as_known, declared = rows, corrected(rows, basis.corrections)
+    rows = declared.rows
     findings = assess(rows, basis)
     if evidence.twice:
-        findings = sorted([*findings, *_several_rows(rows, evidence)], key=_by_date)
+        findings = sorted([*findings, *_several_rows(as_known, evidence)], key=_by_date)
+    findings, used = accepted(findings, declared)
     dates, values = rows.index.to_numpy(), rows.to_numpy()
     held_back = np.isin(dates.astype("datetime64[D]"), quarantined_dates(findings))
     if held_back.all():
@@ -72,9 +86,11 @@ def build(rows: pd.DataFrame, basis: Basis, evidence: Evidence = NOTHING_SAID) -
             code=ReasonCode.NO_USABLE_ROW,
         )
     clean = ~held_back
-    judged = judge(rows, clean, evidence, frozenset())
-    if judged.findings:
-        findings = sorted({*findings, *judged.findings}, key=_by_date)
+    judged = judge(rows, clean, evidence, declared.paid, declared.accepted)
+    if judged.findings or basis.corrections:
+        all_found = [*findings, *judged.findings, *declared.findings]
+        all_found += unused(declared, used | judged.accepted)
+        findings = sorted(set(all_found), key=_by_date)
     closes = rows["close"].to_numpy()[clean]
     paid = judged.dividends + judged.capital_gains
     adjusted = adjusted_close(pd.Series(closes, rows.index[clean]), pd.Series(paid, rows.index))
@@ -87,11 +103,13 @@ def build(rows: pd.DataFrame, basis: Basis, evidence: Evidence = NOTHING_SAID) -
     }
     return Built(
         to_arrow(dates[clean], columns, HISTORY.arrow),
-        _quarantine_table(rows, findings),
+        _quarantine_table(as_known, findings),
         int(held_back.sum()),
         _gap(dates, clean, adjusted / closes, judged.explained, evidence),
         tuple(f.date.astype(object) for f in findings if f.severity == WITHHELD),
         evidence,
+        corrections_hash(basis.corrections),
+        sum(f.rule == CORRECTED for f in findings),
     )
 
 

@@ -8,12 +8,15 @@ quarter, so size alone never convicts one; and where prices are too noisy to tel
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from etf_pipeline.history.corrections import Key, in_spite_of
 from etf_pipeline.history.evidence import Evidence
 from etf_pipeline.history.payments import Payments, payments_of
 from etf_pipeline.history.quality import FLAGGED, WITHHELD, Finding
@@ -50,17 +53,23 @@ class Judged:
         dividends: income per unit, shape (n,).
         capital_gains: per unit, shape (n,).
         findings: why amounts are not what was published.
+        accepted: findings that somebody accepts.
         explained: where a difference from the source's adjusted close is accounted for.
     """
 
     dividends: Floats
     capital_gains: Floats
     findings: list[Finding] = field(default_factory=list)
+    accepted: set[Key] = field(default_factory=set)
     explained: Mask = field(default_factory=lambda: np.zeros(0, np.bool_))
 
 
 def judge(
-    rows: pd.DataFrame, clean: Mask, evidence: Evidence, settled: frozenset[np.datetime64]
+    rows: pd.DataFrame,
+    clean: Mask,
+    evidence: Evidence,
+    declared: frozenset[np.datetime64] = frozenset(),
+    accepted: Mapping[Key, str] = MappingProxyType({}),
 ) -> Judged:
     """Judge every distribution of a ticker.
 
@@ -68,8 +77,9 @@ def judge(
         rows: every known row, as `model.rows` has them; income and gains do not overlap.
         clean: which rows have a price that may be used, shape (n,).
         evidence: what the source said besides.
-        settled: dates whose amounts somebody has declared right; only what is impossible is still
+        declared: dates whose amounts somebody has declared; only what is impossible is still
             refused there.
+        accepted: by date and rule, why somebody accepts what the rule objects to.
 
     Returns:
         Amounts that count, and a finding for each that does not or is not as published.
@@ -80,7 +90,7 @@ def judge(
     judged = Judged(income, gains, explained=np.zeros(len(rows), np.bool_))
     if not (np.any(income != 0) or np.any(gains != 0)):
         return judged
-    court = _Court(rows, clean, evidence, settled, judged)
+    court = _Court(rows, clean, evidence, judged, declared, accepted)
     for rule in (_units, _impossible, _apart, _bases, _twice, _out_of_scale, _pooled, _too_small):
         rule(court)
     return judged
@@ -94,14 +104,18 @@ class _Court:
         rows: pd.DataFrame,
         clean: Mask,
         evidence: Evidence,
-        settled: frozenset[np.datetime64],
         judged: Judged,
+        declared: frozenset[np.datetime64],
+        accepted: Mapping[Key, str],
     ) -> None:
         self.days = rows.index.to_numpy().astype("datetime64[D]")
         self.close = rows["close"].to_numpy()
         self.splits = rows["stock_splits"].to_numpy()
-        self.clean, self.evidence, self.settled, self.judged = clean, evidence, settled, judged
+        self.clean, self.evidence, self.judged = clean, evidence, judged
+        self._declared, self._accepted = declared, accepted
         self._payments: Payments | None = None
+        if declared:
+            judged.explained |= np.isin(self.days, np.array(sorted(declared)))
 
     @property
     def paid(self) -> Payments:
@@ -113,37 +127,38 @@ class _Court:
             )
         return self._payments
 
-    def withhold(self, row: int, rule: str, text: str) -> None:
-        """Leave an amount out."""
-        if self.days[row] in self.settled and rule not in NEVER:
-            return
-        self._change(row, 0.0, 0.0, Finding(self.days[row], rule, WITHHELD, text))
+    def withhold(self, row: int, rule: str, text: str) -> bool:
+        """Leave an amount out; False when somebody has settled it otherwise."""
+        return self._change(row, 0.0, 0.0, Finding(self.days[row], rule, WITHHELD, text))
 
     def restate(self, row: int, factor: float, rule: str, text: str) -> None:
         """Take an amount times a factor, which the evidence names."""
-        if self.days[row] not in self.settled:
-            finding = Finding(self.days[row], rule, FLAGGED, text)
-            self.replace(
-                row,
-                self.judged.dividends[row] * factor,
-                self.judged.capital_gains[row] * factor,
-                finding,
-            )
+        income, gain = self.judged.dividends[row], self.judged.capital_gains[row]
+        finding = Finding(self.days[row], rule, FLAGGED, text)
+        self._change(row, income * factor, gain * factor, finding)
 
-    def replace(self, row: int, income: float, gain: float, finding: Finding) -> None:
-        """Take other amounts, for which the evidence is in the finding."""
-        if self.days[row] not in self.settled:
-            self._change(row, income, gain, finding)
+    def replace(self, row: int, income: float, gain: float, rule: str, text: str) -> None:
+        """Take other amounts, for which the evidence is in the text."""
+        self._change(row, income, gain, Finding(self.days[row], rule, FLAGGED, text))
 
-    def _change(self, row: int, income: float, gain: float, finding: Finding) -> None:
+    def _change(self, row: int, income: float, gain: float, finding: Finding) -> bool:
+        why = self._accepted.get((finding.date, finding.rule))
+        if finding.rule not in NEVER and (finding.date in self._declared or why is not None):
+            if why is not None:
+                self.judged.accepted.add((finding.date, finding.rule))
+                self.flag(row, finding.rule, in_spite_of(finding.evidence, why))
+            return False
         self.judged.dividends[row], self.judged.capital_gains[row] = income, gain
         self.judged.explained[row] = True
         self.judged.findings.append(finding)
         self._payments = None
+        return True
 
     def flag(self, row: int, rule: str, text: str) -> None:
-        """Say something of an amount that counts."""
-        self.judged.findings.append(Finding(self.days[row], rule, FLAGGED, text))
+        """Say something of an amount that counts, once a rule."""
+        day = self.days[row]
+        if not any((f.date, f.rule) == (day, rule) for f in self.judged.findings):
+            self.judged.findings.append(Finding(day, rule, FLAGGED, text))
 
 
 def _units(court: _Court) -> None:
@@ -195,15 +210,13 @@ def _apart(court: _Court) -> None:
                 f"gain {gain:g} is not part of the dividend {income + gain:g}: the source took "
                 f"{theirs:.6g} off its adjusted close"
             )
-            finding = Finding(court.days[row], "capital_gain_apart", FLAGGED, text)
-            court.replace(row, income + gain, gain, finding)
+            court.replace(row, income + gain, gain, "capital_gain_apart", text)
         elif income > 0 and _near(theirs, gain):
             text = (
                 f"dividend {income:g} is part of the gain {gain:g}: the source took "
                 f"{theirs:.6g} off its adjusted close"
             )
-            finding = Finding(court.days[row], "capital_gain_overlap", FLAGGED, text)
-            court.replace(row, 0.0, gain, finding)
+            court.replace(row, 0.0, gain, "capital_gain_overlap", text)
 
 
 def _bases(court: _Court) -> None:
@@ -277,8 +290,8 @@ def _twice(court: _Court) -> None:
             f"{court.days[paid.row[kept]]}, {apart} sessions apart; "
             f"the price moved by {100 * paid.move[out]:.3g} %"
         )
-        court.withhold(int(paid.row[out]), "distribution_twice", text)
-        k = max(1, k - 1)
+        if court.withhold(int(paid.row[out]), "distribution_twice", text):
+            k = max(1, k - 1)
 
 
 def _out_of_scale(court: _Court) -> None:

@@ -42,6 +42,7 @@ def examine(data_dir: Path | None) -> Iterator[Finding]:
     checks: tuple[tuple[str, Callable[[Settings], str]], ...] = (
         ("universe", _universe),
         ("portfolios", _portfolios),
+        ("corrections", _corrections),
         ("store writable", _writable),
         ("disk", _disk),
         ("histories", _histories),
@@ -82,6 +83,17 @@ def _portfolios(settings: Settings) -> str:
 
     found = load_portfolios(settings.portfolios_file, load_universe(settings.universe_file))
     return f"{len(found)} in {settings.portfolios_file}"
+
+
+def _corrections(settings: Settings) -> str:
+    from etf_pipeline.model.corrections import load_corrections
+    from etf_pipeline.model.portfolios import universe_with_rates
+
+    universe = universe_with_rates(
+        settings.universe_file, settings.portfolios_file, settings.base_currency
+    )
+    found = load_corrections(settings.corrections_file, universe)
+    return f"{len(found)} in {settings.corrections_file}"
 
 
 def _nearest(path: Path) -> Path:

@@ -93,6 +93,22 @@ class ETFDataProvider(StoreAccess):
             self._asked("get_latest_prices", [ticker], last.index)
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("ticker")
 
+    def get_distributions(self, tickers: Sequence[str]) -> pd.DataFrame:
+        """Every distribution of the tickers, indexed by `ticker` and ex-date, ascending.
+
+        Columns, in each ticker's own currency per unit: `dividends` (income without gains),
+        `capital_gains`, `total`, `withheld` (an amount that a rule keeps out of prices, see
+        `docs/quality.md`; NaN when there is none) and `yield_12m`: what was paid in the twelve
+        months up to the ex-date over its close, as a fraction; NaN when the history is shorter, or
+        when one of them is withheld.
+        """
+        from etf_pipeline.store.distributions import distributions_of
+
+        chosen = self._distinct(tickers)
+        found = distributions_of({t: self._load(t) for t in chosen}, self._layout)
+        self._asked("get_distributions", chosen)
+        return found
+
     def get_returns(
         self,
         tickers: Sequence[str],

@@ -1,84 +1,15 @@
-"""Schema, key, units, group and granularity of every table: the one source of all of them.
-
-Arrow itself is imported when a schema is first asked for: a path needs none.
-"""
+"""Schema, key, units, group and granularity of every table: the one source of all of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum
-from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from etf_pipeline.model.tables import Column as Column
+from etf_pipeline.model.tables import Granularity as Granularity
+from etf_pipeline.model.tables import Table as Table
 
 SCHEMA_VERSION = "1"
 
 _F, _S, _I, _D, _B = "double", "string", "int64", "date32[day]", "bool"
 _TS = "timestamp[us, tz=UTC]"
-
-
-class Granularity(Enum):
-    """What one file of a table is about, which is what its path is made from."""
-
-    BATCH = "a download of a partition: partition, batch id"
-    TICKER = "a ticker: its id"
-    RUN = "an asset of a run: asset, run id, partition"
-    AS_OF = "a day: the newest session it was computed from"
-    EVENTS = "a day of a channel: channel, day, name of the file"
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column: name, Arrow type by name, what it holds (with unit), whether it may be null."""
-
-    name: str
-    kind: str
-    description: str
-    nullable: bool = True
-
-    @property
-    def type(self) -> pa.DataType:
-        """The Arrow type."""
-        return _arrow_types()[self.kind]
-
-
-@dataclass(frozen=True)
-class Table:
-    """One table: its columns, its key and its sort order (the key), and where it belongs.
-
-    `group` names what is published together; `granularity` says what one file is about. Paths are
-    made from both by `store.layout.Layout.of`.
-    """
-
-    name: str
-    description: str
-    key: tuple[str, ...]
-    columns: tuple[Column, ...]
-    group: str
-    granularity: Granularity
-
-    @cached_property
-    def arrow(self) -> pa.Schema:
-        """The exact schema of every file of this table."""
-        import pyarrow as pa
-
-        return pa.schema([pa.field(c.name, c.type, c.nullable) for c in self.columns])
-
-    @cached_property
-    def names(self) -> list[str]:
-        """Column names, in file order."""
-        return [c.name for c in self.columns]
-
-
-@lru_cache(maxsize=1)
-def _arrow_types() -> dict[str, pa.DataType]:
-    import pyarrow as pa
-
-    known = (pa.float64(), pa.string(), pa.int64(), pa.date32(), pa.bool_())
-    return {str(t): t for t in (*known, pa.timestamp("us", tz="UTC"))}
-
 
 _BAR = (
     Column("open", _F, "first price of the session, currency per unit, split-adjusted"),
@@ -160,6 +91,24 @@ QUARANTINE = Table(
     ),
     "quarantine",
     Granularity.TICKER,
+)
+
+CORRECTIONS = Table(
+    "corrections",
+    "What somebody declared right; a file is everything that was declared from a moment on.",
+    ("ticker", "date", "field", "rule"),
+    (
+        _TICKER,
+        _DATE,
+        Column("field", _S, "column that is corrected, or `accept`", nullable=False),
+        Column("rule", _S, "rule whose finding is accepted, else empty", nullable=False),
+        Column("value", _F, "what is right, on the basis of the day it was declared"),
+        Column("reason", _S, "why", nullable=False),
+        Column("author", _S, "who says so", nullable=False),
+        Column("declared", _D, "day from which it counts", nullable=False),
+    ),
+    "corrections",
+    Granularity.VERSION,
 )
 
 MANIFEST = Table(
@@ -386,6 +335,7 @@ TABLES = (
     RAW,
     HISTORY,
     QUARANTINE,
+    CORRECTIONS,
     MANIFEST,
     RISK_METRICS,
     CORRELATIONS,

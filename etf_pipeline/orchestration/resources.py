@@ -15,6 +15,7 @@ from etf_pipeline.events.protocol import Events
 from etf_pipeline.events.settings import EventSettings
 from etf_pipeline.ingest.source import Clock, PriceSource, utc_now
 from etf_pipeline.ingest.sources import open_source
+from etf_pipeline.model.corrections import Correction, load_corrections
 from etf_pipeline.model.currencies import Pair
 from etf_pipeline.model.instruments import Universe
 from etf_pipeline.model.outcomes import Outcome
@@ -22,6 +23,7 @@ from etf_pipeline.model.portfolios import PortfolioSpec, load_portfolios, univer
 from etf_pipeline.settings import Settings
 from etf_pipeline.steps.derived import Histories, read_histories
 from etf_pipeline.store.cache import FileCache
+from etf_pipeline.store.corrections import keep_corrections
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.store import Store
 
@@ -83,6 +85,18 @@ class Pipeline:
     def portfolios(self) -> list[PortfolioSpec]:
         """The model portfolios, read afresh."""
         return load_portfolios(self.settings.portfolios_file, self.universe)
+
+    def declared(self) -> tuple[Correction, ...]:
+        """The corrections file as it is now, read afresh.
+
+        Raises:
+            CorrectionsError: it cannot be used.
+        """
+        return load_corrections(self.settings.corrections_file, self.universe)
+
+    def corrections(self) -> tuple[Correction, ...]:
+        """The corrections that count from now on, kept in the store."""
+        return keep_corrections(self.store, self.declared(), self.clock())
 
     def open_source(self, name: str | None) -> PriceSource:
         """The price source of this run."""

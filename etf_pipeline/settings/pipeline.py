@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     portfolios_file: Path = Field(
         Path("data/portfolios.yaml"), description="Which model portfolios to optimise."
     )
+    corrections_file: Path = Field(
+        Path("data/corrections.csv"), description="What somebody declares right; may be absent."
+    )
     source: str = Field(
         "yahoo", description="Where prices come from: `yahoo`, `files:DIR` or `simulated`."
     )

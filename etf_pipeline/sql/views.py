@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from etf_pipeline.model.file_names import STAMP
 from etf_pipeline.model.schemas import (
     BACKTESTS,
+    CORRECTIONS,
     CORRELATIONS,
     EVENTS,
     FRONTIER,
@@ -227,6 +228,14 @@ VIEWS: tuple[View, ...] = (
         },
     ),
     View(
+        "corrections",
+        "What somebody declared right, as it counts since the newest run.",
+        # The newest version may hold nothing, when everything was withdrawn.
+        "SELECT * EXCLUDE (filename) FROM read_parquet({files}, filename = true) WHERE filename = "
+        "(SELECT max(file_name) FROM parquet_file_metadata({files}))",
+        _comments(CORRECTIONS),
+    ),
+    View(
         "runs",
         MANIFEST.description,
         # Files of earlier releases lack columns; the view has them all, whichever files there are.
@@ -282,6 +291,7 @@ def empty_columns(view: View) -> str:
             RAW,
             HISTORY,
             QUARANTINE,
+            CORRECTIONS,
             MANIFEST,
             EVENTS,
             RISK_METRICS,

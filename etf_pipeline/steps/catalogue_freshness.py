@@ -10,6 +10,7 @@ import duckdb
 
 from etf_pipeline.model.schemas import (
     BACKTESTS,
+    CORRECTIONS,
     CORRELATIONS,
     EVENTS,
     FRONTIER,
@@ -38,6 +39,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "frontier_history": (_AT.pattern(FRONTIER),),
     "backtests_history": (_AT.pattern(BACKTESTS),),
     "quality": (_AT.pattern(QUARANTINE),),
+    "corrections": (_AT.pattern(CORRECTIONS),),
     "runs": (_AT.pattern(MANIFEST),),
     "events": (_AT.pattern(EVENTS), _AT.event_log_pattern),
     "raw_answers": (_AT.pattern(RAW),),

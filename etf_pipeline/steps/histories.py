@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from etf_pipeline.errors import (
@@ -15,9 +15,11 @@ from etf_pipeline.errors import (
     RejectedDataError,
     foreign_file,
 )
+from etf_pipeline.history.basis import Basis
 from etf_pipeline.history.build import RULES_VERSION, Built
 from etf_pipeline.history.slices import BatchSlice, Folded, build_from, check_origin
 from etf_pipeline.model import assets
+from etf_pipeline.model.corrections import Correction
 from etf_pipeline.model.instruments import Instrument
 from etf_pipeline.model.outcomes import (
     FailureKind,
@@ -38,6 +40,7 @@ from etf_pipeline.steps.download import ASSET as DOWNLOAD
 from etf_pipeline.steps.result import Published, Run, StepResult
 from etf_pipeline.store.basis import basis_of
 from etf_pipeline.store.batches import BatchReader, list_batch_ids
+from etf_pipeline.store.corrections import corrections_at
 from etf_pipeline.store.histories import (
     Known,
     NewHistory,
@@ -68,6 +71,7 @@ class _Update:
         fresh: ids of the partition's batches that some history may lack, oldest first.
         holds: the newest batch that each ticker's history holds.
         peers: what the tickers did, as evidence on each other's rows.
+        corrections: every one that counts.
     """
 
     store: Store
@@ -76,10 +80,14 @@ class _Update:
     fresh: list[str]
     holds: Mapping[str, str]
     peers: RawPeers
+    corrections: Sequence[Correction]
 
     @property
     def layout(self) -> Layout:
         return self.store.layout
+
+    def basis_of(self, instrument: Instrument) -> Basis:
+        return basis_of(instrument, self.peers, self.corrections)
 
 
 @dataclass(frozen=True)
@@ -98,6 +106,7 @@ def update_histories(
     *,
     source: str = "",
     progress: Progress | None = None,
+    corrections: Sequence[Correction] | None = None,
 ) -> StepResult:
     """Apply every raw batch not yet applied, and record what came of each ticker.
 
@@ -109,6 +118,7 @@ def update_histories(
         instruments: the tickers, all of that partition.
         source: what to call the source of a ticker of which nothing else says it.
         progress: told of each outcome as it comes.
+        corrections: what is declared right, as it is kept; None for the newest that was kept.
 
     Raises:
         LockTimeoutError: another process is updating this partition.
@@ -125,7 +135,9 @@ def update_histories(
         mark = Watermark.load(layout.watermark(run.partition))
         oldest = min((mark.last.get(i.ticker, "") for i in chosen), default="")
         fresh = [b for b in list_batch_ids(layout, run.partition) if b > oldest]
-        update = _Update(store, reader, run.partition, fresh, mark.last, RawPeers(layout, reader))
+        declared = corrections_at(layout) if corrections is None else corrections
+        peers = RawPeers(layout, reader)
+        update = _Update(store, reader, run.partition, fresh, mark.last, peers, declared)
         for instrument in chosen:
             one = _update_one(update, instrument)
             found.append(one)
@@ -153,7 +165,7 @@ def _update_one(update: _Update, instrument: Instrument) -> _Updated:
     try:
         with locked(layout.lock("ticker", ticker), update.store.lock_timeout):
             done = update.holds.get(ticker)
-            info = healthy(layout, instrument) if done is not None else None
+            info = healthy(layout, instrument, update.corrections) if done is not None else None
             slices: list[BatchSlice] = []
             if info is not None:
                 slices = [
@@ -205,7 +217,7 @@ def _advance(
 ) -> _Updated:
     """History from what is known and the slices that came since."""
     _check_origin(instrument, known, slices)
-    basis = basis_of(instrument, update.peers)
+    basis = update.basis_of(instrument)
     merged, built = build_from(known.rows, slices, basis, known.said)
     if merged.held is not None and not merged.slices:
         raise RejectedDataError(merged.held.text, code=merged.held.code)
@@ -229,7 +241,7 @@ def _rebuild(
             )
         )
     _check_origin(instrument, known, slices)
-    merged, built = build_from(empty_rows(), slices, basis_of(instrument, update.peers))
+    merged, built = build_from(empty_rows(), slices, update.basis_of(instrument))
     notes = merged.notes
     if known.corrupt:
         text = "rebuilt from raw batches: the file was damaged"
@@ -257,6 +269,10 @@ def _publish(
     new = NewHistory.of(instrument, built, merged.slices)
     done = publish_history(layout, new)
     notes = (*merged.notes, *distribution_remarks(built.withheld, built.adj_close_gap))
+    if built.corrected:
+        rows = "row" if built.corrected == 1 else "rows"
+        text = f"{built.corrected} {rows} corrected as declared"
+        notes = (*notes, Remark(ReasonCode.CORRECTED, text))
     if merged.held is not None:
         notes = (merged.held, *notes)
     changed = OutcomeKind.COLLECTED if is_new else OutcomeKind.UPDATED

@@ -17,12 +17,14 @@ import pyarrow.compute as pc
 
 from etf_pipeline.errors import CorruptFileError, ProofError, RejectedDataError
 from etf_pipeline.history.build import RULES_VERSION, Built, validate_history
+from etf_pipeline.history.corrections import corrections_hash, of_ticker
 from etf_pipeline.history.duplicates import one_row_per_day
 from etf_pipeline.history.evidence import NOTHING_SAID, Evidence
 from etf_pipeline.history.identity import since
 from etf_pipeline.history.merge import merge_window
 from etf_pipeline.history.quality import MISSING
 from etf_pipeline.history.slices import BatchSlice, build_from
+from etf_pipeline.model.corrections import Correction
 from etf_pipeline.model.file_names import decode_ticker
 from etf_pipeline.model.instruments import Instrument
 from etf_pipeline.model.rows import empty_rows, table_rows
@@ -34,6 +36,7 @@ from etf_pipeline.store.batches import (
     list_batch_ids,
     partitions_with_batches,
 )
+from etf_pipeline.store.corrections import corrections_at
 from etf_pipeline.store.hashing import content_hash
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.peers import RawPeers
@@ -79,7 +82,9 @@ def read_known(layout: Layout, ticker: str) -> Known:
     return Known(rows, info, info.meta.get("rules") != RULES_VERSION, said=said)
 
 
-def healthy(layout: Layout, instrument: Instrument) -> FileInfo | None:
+def healthy(
+    layout: Layout, instrument: Instrument, corrections: Sequence[Correction]
+) -> FileInfo | None:
     """The history's footer, if it is ours and goes with its quarantine and what it is judged by."""
     ticker = instrument.ticker
     try:
@@ -91,6 +96,7 @@ def healthy(layout: Layout, instrument: Instrument) -> FileInfo | None:
         theirs == info.meta.get("quarantine_hash")
         and info.meta.get("rules") == RULES_VERSION
         and info.meta.get("listed_since") == _text(instrument.listed_since)
+        and info.meta.get("corrections") == corrections_hash(of_ticker(corrections, ticker))
     )
     return info if info.ours and same else None
 
@@ -193,7 +199,7 @@ def history_as_of(layout: Layout, instrument: Instrument, instant: dt.datetime) 
         slices = read_slices(layout, reader, instrument, instant)
         if not slices:
             return None
-        basis = basis_of(instrument, RawPeers(layout, reader))
+        basis = basis_of(instrument, RawPeers(layout, reader), corrections_at(layout, instant))
         with contextlib.suppress(RejectedDataError):
             return build_from(empty_rows(), slices, basis)[1]
     return None
@@ -298,7 +304,8 @@ def publish_history(
             "adj_close_gap": built.adj_close_gap,
             "rules": RULES_VERSION,
         }
-        | ({"listed_since": _text(new.listed_since)} if new.listed_since is not None else {}),
+        | ({"listed_since": _text(new.listed_since)} if new.listed_since is not None else {})
+        | ({"corrections": built.corrections_hash} if built.corrections_hash else {}),
         validate=validate_history,
         digest=history_hash,
     )

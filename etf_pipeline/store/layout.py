@@ -29,7 +29,7 @@ class Layout:
             table: which table.
             key: what the file is about, as `Table.granularity` says: `of(RAW, partition,
                 batch_id)`, `of(HISTORY, ticker)`, `of(MANIFEST, asset, run_id, partition)`,
-                `of(WEIGHTS, as_of)`, `of(EVENTS, channel, day, name)`.
+                `of(WEIGHTS, as_of)`, `of(CORRECTIONS, name)`, `of(EVENTS, channel, day, name)`.
         """
         return self.folder(table).joinpath(*_PARTS[table.granularity](*key))
 
@@ -170,6 +170,10 @@ def _run(asset: str, run_id: str, partition: str = "") -> tuple[str, ...]:
     return asset, f"{slug(run_id)}-{encode_ticker(partition or 'ALL')}.parquet"
 
 
+def _version(name: str) -> tuple[str, ...]:
+    return (f"{name}.parquet",)
+
+
 def _as_of(day: dt.date) -> tuple[str, ...]:
     return f"as_of={day:%Y-%m-%d}", _AS_OF_FILE
 
@@ -182,6 +186,7 @@ _PARTS: dict[Granularity, Callable[..., tuple[str, ...]]] = {
     Granularity.BATCH: _batch,
     Granularity.TICKER: _ticker,
     Granularity.RUN: _run,
+    Granularity.VERSION: _version,
     Granularity.AS_OF: _as_of,
     Granularity.EVENTS: _events,
 }
@@ -189,6 +194,7 @@ _PATTERNS = {
     Granularity.BATCH: ("*", _ANY_FILE),
     Granularity.TICKER: (_ANY_FILE,),
     Granularity.RUN: ("*", _ANY_FILE),
+    Granularity.VERSION: (_ANY_FILE,),
     Granularity.AS_OF: ("as_of=*", _ANY_FILE),
     Granularity.EVENTS: ("*", "*", _ANY_FILE),
 }

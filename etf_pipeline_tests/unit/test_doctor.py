@@ -18,6 +18,7 @@ ALL = [
     "settings",
     "universe",
     "portfolios",
+    "corrections",
     "store writable",
     "disk",
     "histories",
@@ -61,11 +62,11 @@ def test_bad_settings_end_it(place, monkeypatch):
     assert "ETF_YAHOO_ATTEMPTS='0'" in faults()["settings"]
 
 
-def test_a_bad_universe_takes_the_portfolios_with_it(place):
+def test_a_bad_universe_takes_what_names_its_tickers_with_it(place):
     path = place / "data" / "universe.csv"
     path.write_text(path.read_text().replace("XASX", "ASX", 1))
     bad = faults()
-    assert set(bad) == {"universe", "portfolios"}
+    assert set(bad) == {"universe", "portfolios", "corrections"}
     assert "exchange 'ASX'" in bad["universe"]
 
 

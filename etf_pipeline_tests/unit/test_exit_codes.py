@@ -18,6 +18,7 @@ USAGE = {
     "SettingsError",
     "UniverseError",
     "PortfolioFileError",
+    "CorrectionsError",
     "UnknownTickerError",
     "EventsOffError",
     "QueryError",

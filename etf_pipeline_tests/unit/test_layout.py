@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from etf_pipeline.model.schemas import (
+    CORRECTIONS,
     EVENTS,
     HISTORY,
     MANIFEST,
@@ -23,6 +24,7 @@ KEYS = {
     Granularity.BATCH: ("XNYS-00", "20251112T120000-run"),
     Granularity.TICKER: ("BRK/B",),
     Granularity.RUN: ("raw_prices", "run/1", "XASX"),
+    Granularity.VERSION: ("20251112T120000000000Z-0a1b2c3d",),
     Granularity.AS_OF: (DAY,),
     Granularity.EVENTS: ("etf-data-events", DAY, "0-5"),
 }
@@ -44,6 +46,7 @@ def test_no_ticker_leaves_the_folder(tmp_path, ticker):
         (QUARANTINE, ("vas",), "quarantine/%76%61%73.parquet"),
         (MANIFEST, ("price_history", "r1", "XASX"), "manifests/price_history/r1-XASX.parquet"),
         (MANIFEST, ("backtests", "r/1"), "manifests/backtests/r_1-ALL.parquet"),
+        (CORRECTIONS, ("v",), "corrections/v.parquet"),
         (RISK_METRICS, (DAY,), "risk/risk_metrics/as_of=2025-11-12/part.parquet"),
         (WEIGHTS, (DAY,), "portfolios/weights/as_of=2025-11-12/part.parquet"),
         (EVENTS, ("t", DAY, "n"), "events/archive/topic=t/day=2025-11-12/n.parquet"),

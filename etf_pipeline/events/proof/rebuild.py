@@ -17,7 +17,8 @@ from etf_pipeline.model.rows import empty_rows
 from etf_pipeline.model.schemas import RAW
 from etf_pipeline.store.basis import basis_of
 from etf_pipeline.store.batches import BatchReader
-from etf_pipeline.store.hashing import file_hash
+from etf_pipeline.store.corrections import versions_of
+from etf_pipeline.store.hashing import content_hash, file_hash
 from etf_pipeline.store.histories import NewHistory, publish_history, read_slices
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.peers import RawPeers
@@ -117,8 +118,13 @@ class Rebuilder:
         self, ticker: str, slices: list[BatchSlice], updated: ETFDataUpdated | None
     ) -> int:
         instrument = self._instrument(ticker, slices[-1])
-        merged, built = build_from(empty_rows(), slices, basis_of(instrument, self._peers))
         expected = updated.content_hash if updated is not None else None
+        # Events do not say which corrections counted; the hash tells it, the newest come first.
+        for corrections in versions_of(self._layout, ticker):
+            basis = basis_of(instrument, self._peers, corrections)
+            merged, built = build_from(empty_rows(), slices, basis)
+            if expected is None or content_hash(built.history) == expected:
+                break
         try:
             publish_history(self._into, NewHistory.of(instrument, built, merged.slices), expected)
         except ProofError as error:

@@ -50,6 +50,7 @@ def price_history_asset(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDe
             instruments,
             source=pipeline.settings.source,
             progress=pipeline.report(assets.PRICE_HISTORY),
+            corrections=pipeline.corrections(),
         )
         raise_if_nothing_good(result.outcomes, assets.PRICE_HISTORY)
         examined = examine(pipeline.store, instruments, result)

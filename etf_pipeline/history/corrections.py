@@ -1,0 +1,141 @@
+"""Declared corrections applied to a ticker's rows, before any rule looks at them. Pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from etf_pipeline.history.quality import FLAGGED, Finding
+from etf_pipeline.model.corrections import ACCEPT, Correction
+from etf_pipeline.model.rows import framed
+from etf_pipeline.model.schemas import VALUE_COLUMNS
+from etf_pipeline.model.splits import possible_splits
+
+Key = tuple[np.datetime64, str]  # date and rule
+CORRECTED, UNUSED = "corrected", "correction_unused"
+_PAID = frozenset({"dividends", "capital_gains"})
+_PER_UNIT = frozenset({"open", "high", "low", "close"}) | _PAID
+
+
+def corrections_hash(corrections: Sequence[Correction]) -> str | None:
+    """What stands for a ticker's corrections; None when there are none."""
+    if not corrections:
+        return None
+    body = [[*one.identity, str(one.declared)] for one in corrections]
+    return hashlib.sha256(json.dumps(body).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """Rows with the corrections in them.
+
+    Attributes:
+        rows: as they are to be judged; those that came in stay as they were.
+        findings: one for each corrected row, and for each correction without one.
+        paid: dates whose distributions were declared.
+        accepted: by date and rule, who accepts a finding and why.
+    """
+
+    rows: pd.DataFrame
+    findings: tuple[Finding, ...]
+    paid: frozenset[np.datetime64]
+    accepted: dict[Key, str]
+
+
+def corrected(rows: pd.DataFrame, corrections: Sequence[Correction]) -> Corrected:
+    """Apply a ticker's corrections.
+
+    A value is on the basis of the day that it was declared: splits since then divide what is per
+    unit, and multiply volumes, as they do in the rows.
+    """
+    if not corrections:
+        return Corrected(rows, (), frozenset(), {})
+    values = rows.to_numpy(copy=True)
+    said: dict[np.datetime64, list[str]] = defaultdict(list)
+    missed: dict[np.datetime64, list[str]] = defaultdict(list)
+    accepted: dict[Key, str] = {}
+    paid: set[np.datetime64] = set()
+    for one in corrections:
+        day = np.datetime64(one.date, "D")
+        why = f"{one.reason} ({one.author})"
+        position = rows.index.get_indexer(pd.DatetimeIndex([one.date]))[0]
+        if position < 0:
+            missed[day].append(f"{one.field}: no row of this day; {why}")
+        elif one.field == ACCEPT:
+            accepted[(day, one.rule)] = why
+        else:
+            column = VALUE_COLUMNS.index(one.field)
+            old, new = values[position, column], _on_todays_basis(rows, one)
+            values[position, column] = new
+            said[day].append(f"{one.field} {old:.10g} → {new:.10g}: {why}")
+            if one.field in _PAID:
+                paid.add(day)
+    found = [
+        Finding(day, rule, FLAGGED, "; ".join(texts))
+        for rule, days in ((CORRECTED, said), (UNUSED, missed))
+        for day, texts in days.items()
+    ]
+    index = pd.DatetimeIndex(rows.index)
+    return Corrected(framed(values, index), tuple(found), frozenset(paid), accepted)
+
+
+def accepted(findings: list[Finding], declared: Corrected) -> tuple[list[Finding], set[Key]]:
+    """Findings on rows, with those that somebody accepts as flags; and which these are.
+
+    A row without a price that can be used stays out, whoever accepts it.
+    """
+    if not declared.accepted:
+        return findings, set()
+    close = declared.rows["close"]
+    out, used = [], set()
+    for one in findings:
+        why = declared.accepted.get((one.date, one.rule))
+        price = np.nan if why is None else close.get(pd.Timestamp(one.date), np.nan)
+        if why is not None and np.isfinite(price) and price > 0:
+            one = replace(one, severity=FLAGGED, evidence=in_spite_of(one.evidence, why))
+            used.add((one.date, one.rule))
+        out.append(one)
+    return out, used
+
+
+def in_spite_of(evidence: str, why: str) -> str:
+    """The evidence of a finding that somebody accepts."""
+    return f"{evidence}; accepted: {why}"
+
+
+def unused(declared: Corrected, used: set[Key]) -> list[Finding]:
+    """A finding for each day on which somebody accepts what is none, or cannot be accepted."""
+    left: dict[np.datetime64, list[str]] = defaultdict(list)
+    for (day, rule), why in declared.accepted.items():
+        if (day, rule) not in used:
+            left[day].append(f"accept {rule}: no finding that could be accepted; {why}")
+    return [Finding(day, UNUSED, FLAGGED, "; ".join(texts)) for day, texts in left.items()]
+
+
+def _on_todays_basis(rows: pd.DataFrame, one: Correction) -> float:
+    if one.declared is None or one.field == "stock_splits":
+        return one.value
+    splits = rows["stock_splits"].to_numpy()
+    since = rows.index.to_numpy() > np.datetime64(one.declared, "s")
+    ratio = float(np.prod(splits[since & possible_splits(splits)]))
+    return one.value / ratio if one.field in _PER_UNIT else float(round(one.value * ratio))
+
+
+def of_ticker(corrections: Sequence[Correction], ticker: str) -> tuple[Correction, ...]:
+    """Those of one ticker, in order."""
+    return tuple(sorted((c for c in corrections if c.ticker == ticker), key=lambda c: c.identity))
+
+
+def declared_since(
+    corrections: Sequence[Correction], before: Sequence[Correction], today: dt.date
+) -> tuple[Correction, ...]:
+    """The corrections, each with the day from which it counts: today, unless it did before."""
+    known = {c.identity: c.declared for c in before}
+    return tuple(replace(c, declared=known.get(c.identity) or today) for c in corrections)
