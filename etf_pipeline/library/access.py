@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etf_pipeline.errors import unknown_ticker
+from etf_pipeline.model.currencies import pair_of
 from etf_pipeline.model.instruments import repeated
 from etf_pipeline.model.objectives import HALFLIFE
 from etf_pipeline.model.schemas import HISTORY
@@ -52,8 +53,8 @@ class StoreAccess:
 
     @property
     def available_etfs(self) -> list[str]:
-        """Tickers with a history, sorted."""
-        return available_tickers(self._layout)
+        """Tickers with a history, sorted; rates of currency pairs are none."""
+        return [t for t in available_tickers(self._layout) if pair_of(t) is None]
 
     def _load(self, ticker: str) -> pd.DataFrame:
         from etf_pipeline.store.reader import read_history

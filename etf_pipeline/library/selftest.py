@@ -120,11 +120,13 @@ def _first(tickers: list[str]) -> str:
 
 
 def _several(provider: Any, tickers: list[str]) -> list[str]:
-    """Up to four tickers that have five years in common, or as much as there is."""
+    """Up to four tickers of one currency with five years in common, or as much as there is."""
     if len(tickers) < 2:
         raise InsufficientDataError("two histories are needed")
     found = provider.check_data_availability(tickers)
     usable = found[found["available"]].sort_values("rows", ascending=False, kind="stable")
+    currencies = usable["currency"].fillna("")
+    usable = usable[currencies == currencies.mode().iloc[0]] if len(usable) else usable
     if len(usable) < 2:
         raise InsufficientDataError("two readable histories are needed")
     return sorted(usable.index[:4])

@@ -21,7 +21,7 @@ from etf_pipeline.portfolio.problem import Floats
 from etf_pipeline.portfolio.tables import series_of
 from etf_pipeline.risk.conversion import OWN_CURRENCY, Conversion, Together
 from etf_pipeline.risk.estimates import estimate_of
-from etf_pipeline.risk.prices import PriceSeries, common_prices, first_window_end, sources
+from etf_pipeline.risk.prices import PriceSeries, common_prices, first_window_end
 from etf_pipeline.risk.returns import drawdowns
 
 _NO_DAYS = np.array([], dtype="datetime64[D]")
@@ -67,7 +67,7 @@ def backtest_tables(
             failures[spec.name] = refused_by(error)
             continue
         inputs[spec.name] = together
-        base = {"portfolio": spec.name, "source": sources(held)}
+        base = {"portfolio": spec.name, "source": together.source}
         courses += [base | row for row in _course_rows(done, against)]
         weights += [
             base | {"date": date.date(), "ticker": ticker, "weight": float(weight)}

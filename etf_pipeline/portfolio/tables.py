@@ -94,6 +94,7 @@ def portfolio_tables(
         estimates: Estimates | None = None
         try:
             inputs[spec.name] = together = together_of(spec, series, lookback_years, conversion)
+            base["source"] = together.source
             estimates = estimate_of(spec, together.series, lookback_years, periods_per_year)
             problem = problem_of(spec, estimates, risk_free_rate, columns)
             answer = optimise(problem)

@@ -173,6 +173,7 @@ def provenance_section(
     )
 
 
-def simulated(inputs: Inputs, tickers: list[str]) -> bool:
-    """Whether any of the prices is simulated."""
-    return any(inputs.series[t].source == "simulated" for t in tickers if t in inputs.series)
+def simulated(inputs: Inputs, tickers: Sequence[str], rates: Sequence[str] = ()) -> bool:
+    """Whether any of the prices, or of the rates that they were converted with, is simulated."""
+    series = {**inputs.conversion.rates.series, **inputs.series}
+    return any(series[t].source == "simulated" for t in (*tickers, *rates) if t in series)

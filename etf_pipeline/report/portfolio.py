@@ -66,7 +66,7 @@ def portfolio_report(inputs: Inputs, name: str) -> str:
         name,
         sections,
         warnings,
-        simulated(inputs, tickers),
+        simulated(inputs, tickers, rates),
         subtitle=_subtitle(summary, spec),
         facts=_facts(summary),
     )

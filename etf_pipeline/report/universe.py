@@ -53,7 +53,7 @@ def universe_report(inputs: Inputs) -> str:
         "ETF universe",
         sections,
         warnings,
-        simulated(inputs, tickers),
+        simulated(inputs, tickers, rates),
         subtitle=f"{len(tickers)} ETFs as of {as_of}.",
         facts=[],
     )

@@ -16,7 +16,7 @@ import pandas as pd
 
 from etf_pipeline.errors import CurrencyError, ReasonCode
 from etf_pipeline.model.currencies import OLDEST_RATE_DAYS, Leg, Unit, route, unit_of
-from etf_pipeline.risk.prices import GRACE, Days, PriceSeries
+from etf_pipeline.risk.prices import GRACE, Days, PriceSeries, sources
 
 Floats = npt.NDArray[np.float64]
 OLDEST_RATE = dt.timedelta(days=OLDEST_RATE_DAYS)
@@ -46,11 +46,18 @@ class Together:
         series: the prices.
         currency: what they are all in; None when no file says it.
         fx: the rates they were converted with, as `Rates.inputs` names them.
+        rates: the histories of those.
     """
 
     series: list[PriceSeries]
     currency: str | None = None
     fx: str | None = None
+    rates: tuple[PriceSeries, ...] = ()
+
+    @property
+    def source(self) -> str:
+        """Where prices and rates came from, several sources joined by commas."""
+        return sources((*self.series, *self.rates))
 
 
 @dataclass(frozen=True)
@@ -105,8 +112,9 @@ class Conversion:
         if target is None:
             return Together(named)
         done = [converted(s, target, self.rates.series, since) for s in named]
-        used = {leg.pair.ticker for s in named for leg in self._legs(s, target)}
-        return Together(done, target, self.rates.inputs(sorted(used)))
+        used = sorted({leg.pair.ticker for s in named for leg in self._legs(s, target)})
+        rates = tuple(self.rates.series[pair] for pair in used)
+        return Together(done, target, self.rates.inputs(used), rates)
 
     def groups(self, series: Sequence[PriceSeries], since: dt.date | None = None) -> Groups:
         """Series in one currency as far as that goes; the others in groups of their own currency.

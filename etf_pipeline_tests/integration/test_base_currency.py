@@ -229,3 +229,16 @@ def test_mixed_currencies_are_an_error_of_usage():
     mixed = CurrencyError("x", code=ReasonCode.MIXED_CURRENCIES)
     assert of_error(mixed) is ExitCode.USAGE
     assert of_error(CurrencyError("x")) is ExitCode.FAILED
+
+
+def test_rates_are_no_etfs_but_can_be_read(made):
+    provider = made[0]
+    assert provider.available_etfs == sorted(ALL)
+    assert len(provider.load_etf_data("AUDUSD=X")) == len(WEEKDAYS)
+
+
+def test_the_selftest_takes_tickers_of_one_currency(made):
+    told = etf(made, "selftest")
+    assert "in USD" not in told.output
+    # of four currencies no two are one
+    assert "two" in told.output

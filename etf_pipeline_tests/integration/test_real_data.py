@@ -16,7 +16,10 @@ from etf_pipeline.history.quality import assess
 from etf_pipeline.ingest.source import Request
 from etf_pipeline.ingest.sources.files import FilesSource
 from etf_pipeline.model.calendars import sessions
-from etf_pipeline_tests.support import instrument, rows_of
+from etf_pipeline.risk.conversion import converted
+from etf_pipeline.risk.prices import PriceSeries
+from etf_pipeline.risk.tables import metrics_row
+from etf_pipeline_tests.support import instrument, rows_of, walk
 
 pytestmark = pytest.mark.real_data
 BASIS = Basis(sessions("XASX"))
@@ -147,3 +150,21 @@ def test_files_as_downloaded_give_the_unadjusted_prices(real_data, ticker):
     raw = load(real_data, ticker)
     assert list(answer.rows.index) == list(raw.index)
     assert np.abs(answer.rows["close"].to_numpy() / raw["close"].to_numpy() - 1).max() < 1e-9
+
+
+def test_real_prices_in_another_currency(real_data):
+    """VGS as if it traded in USD, at made-up rates; the expected numbers by pandas alone."""
+    frame = pd.read_parquet(real_data / "raw" / "VGS.parquet")
+    prices = frame.set_index(pd.DatetimeIndex(pd.to_datetime(frame["Date"])))["Adj Close"].dropna()
+    weekdays = pd.bdate_range("2010-01-01", prices.index[-1])
+    rate = pd.Series(walk(len(weekdays), seed=3, start=0.75), weekdays)
+    none = np.array([], dtype="datetime64[D]")
+    vgs = PriceSeries("VGS", prices, none, none, "files", "USD")
+    rates = {"AUDUSD=X": PriceSeries("AUDUSD=X", rate, none, none, "files", "USD")}
+    found = converted(vgs, "AUD", rates)
+    by_hand = prices / rate.reindex(prices.index, method="ffill")
+    assert found.prices.to_numpy() == pytest.approx(by_hand.to_numpy(), rel=1e-12)
+    row = metrics_row(found, None)
+    assert row["currency"] == "AUD"
+    wealth = by_hand / by_hand.iloc[0]
+    assert row["max_drawdown"] == pytest.approx((wealth / wealth.cummax() - 1).min(), rel=1e-9)

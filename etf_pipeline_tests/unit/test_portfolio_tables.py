@@ -155,6 +155,15 @@ def test_members_of_another_currency_are_converted(tmp_path, objective):
     assert abs(wrong["volatility"] - plain["volatility"]) > 1e-6
 
 
+def test_a_rate_of_another_source_is_told_in_the_source(tmp_path):
+    made_up = replace(FX.series["AUDUSD=X"], source="simulated")
+    conversion = Conversion(Rates({"AUDUSD=X": made_up}), default="AUD")
+    asked = specs(tmp_path, "    objective: hrp\n")
+    tables = portfolio_tables(asked, MIXED, 5, 0.0, conversion=conversion)
+    assert {r["source"] for r in tables.summary.to_pylist()} == {"files,simulated"}
+    assert {r["source"] for r in tables.weights.to_pylist()} == {"files,simulated"}
+
+
 def test_the_currency_of_the_portfolio_goes_before_the_default(tmp_path):
     asked = specs(tmp_path, "    objective: min_volatility\n    base_currency: USD\n")
     found = portfolio_tables(asked, MIXED, 5, 0.0, conversion=IN_AUD)
