@@ -17,8 +17,9 @@ from etf_pipeline.errors import ReasonCode
 from etf_pipeline.events.factory import asked_for
 from etf_pipeline.events.tailer import Tailer
 from etf_pipeline.model import assets
+from etf_pipeline.model.instruments import Instrument
 from etf_pipeline.model.outcomes import Outcome
-from etf_pipeline.model.schemas import HISTORY, MANIFEST
+from etf_pipeline.model.schemas import MANIFEST
 from etf_pipeline.orchestration.build import build_definitions
 from etf_pipeline.orchestration.event_log import DagsterLog
 from etf_pipeline.orchestration.failures import StepFailure, step_failures
@@ -67,7 +68,8 @@ def run_graph(
     chosen = [pipeline.universe.get(t).ticker for t in tickers]
     wanted = list(partitions) or pipeline.universe.partitions()
     for partition in wanted:
-        if not pipeline.universe.in_partition(partition, chosen or None):
+        instruments = pipeline.universe.in_partition(partition, chosen or None)
+        if not instruments:
             continue
         ingest = {"tickers": chosen, "source": source, "full_refresh": full_refresh}
         config: dict[str, Any] = _QUIET | {
@@ -84,8 +86,10 @@ def run_graph(
             tags=process_tags(),
         )
         _read_outcomes(pipeline, report, result.run_id, partition)
-        report.failures += _failures(result)
-    if pipeline.layout.folder(HISTORY).exists():
+        failures = _failures(result)
+        if not _only_rates_lack(report, instruments):
+            report.failures += failures
+    if any(pipeline.layout.find_history(i.ticker).exists() for i in pipeline.universe.etfs):
         result = repository.get_job(DERIVE).execute_in_process(
             run_config=_QUIET, instance=instance, raise_on_error=False, tags=process_tags()
         )
@@ -126,6 +130,15 @@ def _read_outcomes(pipeline: Pipeline, report: RunReport, run_id: str, partition
             earlier = report.tickers.get(outcome.subject)
             if earlier is None or earlier.good:
                 report.tickers[outcome.subject] = _joined(earlier, outcome)
+
+
+def _only_rates_lack(report: RunReport, instruments: Sequence[Instrument]) -> bool:
+    """Whether a partition holds rates alone, and the outcome of each tells why there is none.
+
+    What needs no conversion is whole without them, and what does says so.
+    """
+    told = [report.tickers.get(i.ticker) for i in instruments if i.is_rate]
+    return len(told) == len(instruments) and all(o is not None and not o.good for o in told)
 
 
 def _joined(earlier: Outcome | None, later: Outcome) -> Outcome:

@@ -82,6 +82,10 @@ def metric_section(rows: Mapping[str, Mapping[str, Any]], window: str) -> Sectio
     described = {c.name: c.description for c in RISK_METRICS.columns}
     meanings = [[_TITLES[n], described[n]] for n in OWN_NUMBERS]
     reasons = [f"{t}: {r['reason']}" for t, r in rows.items() if r["reason"]]
+    currencies = {t: r.get("currency") or DASH for t, r in rows.items()}
+    if len(set(currencies.values())) > 1:
+        own = ", ".join(f"{t} {currency}" for t, currency in currencies.items())
+        reasons.insert(0, f"Each in its own currency: {own}.")
     return Section(
         "Metrics",
         reasons,

@@ -16,6 +16,8 @@ from etf_pipeline.events.model.types import PORTFOLIO, QUERY
 from etf_pipeline.events.orchestrator import LogRecord
 from etf_pipeline.library.provider import ETFDataProvider
 from etf_pipeline.library.status import store_status
+from etf_pipeline.model.calendars import sessions
+from etf_pipeline.model.currencies import Pair
 from etf_pipeline.model.schemas import (
     BACKTESTS,
     CORRELATIONS,
@@ -32,6 +34,7 @@ from etf_pipeline.steps.report_inputs import report_inputs
 from etf_pipeline.store.reader import file_info, read_history, read_table
 from etf_pipeline_tests.events_support import embedded_settings
 from etf_pipeline_tests.pipeline.support import make_pipeline
+from etf_pipeline_tests.support import bars, walk, yahoo_rows
 
 TICKERS = {"VAS": "XASX", "VGS": "XASX", "VTS": "XNYS"}
 PORTFOLIOS = """portfolios:
@@ -53,6 +56,9 @@ PORTFOLIOS = """portfolios:
     tickers: [VAS, VTS]
     objective: risk_parity
 """
+
+
+ALONE = "portfolios:\n  - name: a\n    tickers: [VAS]\n    objective: risk_parity\n"
 
 
 @pytest.fixture(scope="module")
@@ -155,8 +161,10 @@ def test_reports_name_the_currency_and_the_rates(ran):
     assert "<dd>AUD</dd>" in text
     assert f"<code>{digest}</code>" in text
     assert "not converted" not in text
+    assert "Each in its own currency: VAS AUD, VTS USD." in text  # of the metrics
     home = portfolio_report(inputs, "at-home")
     assert digest not in home
+    assert "own currency" not in home
     assert "MIXED" not in portfolio_report(inputs, "undecided")
     assert "VAS in AUD, VTS in USD" in portfolio_report(inputs, "undecided")
     # without a currency for all, each is in its own, and that is said at the top
@@ -248,3 +256,40 @@ def test_the_request_of_a_foreign_ticker_takes_its_rate_along(tmp_path):
     pipeline = make_pipeline(tmp_path, TICKERS, portfolios=PORTFOLIOS)
     assert pipeline.rates_for(["VTS"]) == ["AUDUSD=X"]
     assert pipeline.universe.partitions() == ["FX", "XASX", "XNYS"]
+
+
+def test_rates_that_cannot_be_had_cost_only_what_needs_them(tmp_path):
+    """A folder of files without the rate: what is in one currency is whole, and the rest told."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for i, (ticker, mic) in enumerate(TICKERS.items()):
+        days = sessions(mic)
+        days = days[(days >= np.datetime64("2021-01-04")) & (days <= np.datetime64("2025-11-11"))]
+        rows = yahoo_rows(bars(days, walk(len(days), seed=i)))
+        rows.reset_index().to_parquet(folder / f"{ticker}.parquet")
+    pipeline = make_pipeline(tmp_path, TICKERS, portfolios=PORTFOLIOS, source=f"files:{folder}")
+    with dg.instance_for_test() as instance:
+        report = run_graph(pipeline, instance)
+    assert report.errors == []
+    assert report.tickers["AUDUSD=X"].reason_code is ReasonCode.SYMBOL_MISSING
+    assert {t: report.tickers[t].outcome for t in TICKERS} == dict.fromkeys(TICKERS, "collected")
+    codes = {n: o.reason_code for n, o in report.portfolios.items()}
+    assert codes == {
+        "at-home": None,
+        "in-aud": ReasonCode.MISSING_FX,
+        "in-usd": ReasonCode.MISSING_FX,
+        "undecided": ReasonCode.MIXED_CURRENCIES,
+    }
+    assert "etf run --tickers AUDUSD=X" in str(report.portfolios["in-aud"].reason)
+    assert of_run(report, chosen=False) == 3
+
+
+def test_a_rate_that_the_universe_does_not_need_is_had_by_name(tmp_path):
+    franc = Pair("USD", "CHF")
+    pipeline = make_pipeline(tmp_path, {"VAS": "XASX"}, portfolios=ALONE)
+    pipeline.pairs = (franc,)
+    with dg.instance_for_test() as instance:
+        report = run_graph(pipeline, instance, tickers=["USDCHF=X"])
+    assert report.errors == []
+    assert {t: o.outcome for t, o in report.tickers.items()} == {"USDCHF=X": "collected"}
+    assert of_run(report, chosen=True) == 0
