@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from etf_pipeline.library.provider import ETFDataProvider
 from etf_pipeline.model.calendars import exchange_calendar
 from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline.steps.catalogue import open_catalogue
@@ -171,6 +172,29 @@ def test_a_bar_on_a_holiday_that_repeats_the_last_price_is_none(tmp_path, yahoo,
     assert world.history("ETF").index.equals(rows.index)
     assert world.history("ETF")["dividends"].tolist() == rows["dividends"].tolist()
     assert world.findings("ETF") == {(str(holiday.date()), "holiday_bar"): "quarantined"}
+
+
+@pytest.mark.parametrize("mic", EXCHANGES)
+@pytest.mark.parametrize("years", [1, None])
+def test_what_doubles_in_a_year_grows_by_a_hundred_per_cent(tmp_path, yahoo, mic, years):
+    """However many sessions the exchange has; a calendar year is 365 or 366 days of 365.25."""
+    first, last = "2024-06-03", "2025-06-03"
+    days = sessions_of(mic, first, last)
+    assert (str(days[0]), str(days[-1])) == (first, last)
+    closes = LEVEL.get(mic, 100.0) * 2 ** np.linspace(0, 1, len(days))
+    closes[:-1] *= np.exp(np.random.default_rng(5).normal(0, 0.004, len(days) - 1))
+    closes[0], closes[-1] = LEVEL.get(mic, 100.0), 2 * LEVEL.get(mic, 100.0)
+    world = world_of(tmp_path, yahoo, mic)
+    assert world.run(serve(world, mic, bars(days, closes, adj_close=closes)))["ETF"].good
+    found = ETFDataProvider(tmp_path).calculate_risk_metrics("ETF", years)
+    assert found["n_obs"] == len(days) - 1
+    assert found["cagr"] == pytest.approx(2 ** (365.25 / 365) - 1, rel=1e-12)
+    assert found["cagr"] == pytest.approx(1.0, abs=1e-3)
+    assert found["periods_per_year"] == pytest.approx((len(days) - 1) * 365.25 / 365, rel=1e-12)
+    assert found["mean_return"] == pytest.approx(
+        np.sum(closes[1:] / closes[:-1] - 1) * 365.25 / 365, rel=1e-9
+    )
+    assert found["currency"] == MARKETS[mic].currency
 
 
 @pytest.fixture
