@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 
-from etf_pipeline.errors import CorruptFileError
+from etf_pipeline.errors import CorruptFileError, UnreadableFileError
 from etf_pipeline.model.currencies import pair_of
 from etf_pipeline.risk.conversion import Rates
 from etf_pipeline.risk.prices import PriceSeries
@@ -14,18 +14,26 @@ from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.prices import cached_prices
 from etf_pipeline.store.reader import file_info
 
+log = logging.getLogger(__name__)
+
 
 def read_rates(layout: Layout, cache: FileCache) -> Rates:
     """Every currency pair that there is a history of, through a cache.
 
-    A damaged one is as none: whoever needs it is told the command that makes it anew.
+    One that cannot be read is as none, with a warning: whoever needs it is told the command that
+    makes it anew.
     """
     series: dict[str, PriceSeries] = {}
     hashes: dict[str, str | None] = {}
     for ticker in available_tickers(layout):
         if pair_of(ticker) is None:
             continue
-        with contextlib.suppress(CorruptFileError):
-            series[ticker] = cached_prices(layout, ticker, cache)
-            hashes[ticker] = file_info(layout.find_history(ticker)).content_hash
+        try:
+            found = cached_prices(layout, ticker, cache)
+            digest = file_info(layout.find_history(ticker)).content_hash
+        except (CorruptFileError, UnreadableFileError, FileNotFoundError) as error:
+            log.warning("%s converts nothing: %s", ticker, error)
+            continue
+        if len(found.prices):
+            series[ticker], hashes[ticker] = found, digest
     return Rates(series, hashes)

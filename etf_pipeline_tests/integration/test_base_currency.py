@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -16,10 +17,11 @@ from etf_pipeline.ingest.planning import Terms
 from etf_pipeline.ingest.sources.files import FilesSource
 from etf_pipeline.model.currencies import Pair
 from etf_pipeline.model.instruments import Instrument
-from etf_pipeline.model.schemas import HISTORY
+from etf_pipeline.model.schemas import HISTORY, QUARANTINE
 from etf_pipeline.steps.download import download
 from etf_pipeline.steps.histories import update_histories
 from etf_pipeline.steps.result import Run
+from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.reader import file_info
 from etf_pipeline.store.store import Store
 from etf_pipeline_tests.support import asx_days, bars, instrument, walk, yahoo_rows
@@ -242,3 +244,20 @@ def test_the_selftest_takes_tickers_of_one_currency(made):
     assert "in USD" not in told.output
     # of four currencies no two are one
     assert "two" in told.output
+
+
+def test_a_rate_that_cannot_be_read_is_as_none_and_costs_nobody_else(made, tmp_path, caplog):
+    layout = Layout(tmp_path)
+    shutil.copytree(made[0]._layout.folder(HISTORY), layout.folder(HISTORY))
+    shutil.copytree(made[0]._layout.folder(QUARANTINE), layout.folder(QUARANTINE))
+    layout.of(HISTORY, "AUDUSD=X").write_bytes(b"no Parquet")
+    provider = ETFDataProvider(tmp_path)
+    with pytest.raises(CurrencyError, match=r"AUDUSD=X; run `etf run --tickers AUDUSD=X`"):
+        provider.get_returns(["VAS", "VTS"], base_currency="AUD")
+    assert "AUDUSD=X converts nothing" in caplog.text
+    assert provider.get_returns(["VTS", "JPN"], base_currency="USD").attrs["base_currency"] == "USD"
+    assert len(provider.get_returns(["VAS"]))
+    nothing = pd.DataFrame({"Close": []}, pd.DatetimeIndex([], name="Date"))
+    nothing.to_parquet(layout.of(HISTORY, "AUDUSD=X"))
+    with pytest.raises(CurrencyError, match="AUDUSD=X"):
+        ETFDataProvider(tmp_path).get_returns(["VAS", "VTS"], base_currency="AUD")
