@@ -499,7 +499,6 @@ def test_tables_that_cannot_be_read(tmp_path, columns, words):
         (b"\x81\x8d\x8f", "not text"),
         (b"Date,Close,close\n2024-04-16,1,2\n", "both 'close'"),
         (b'Date,Close\n2024-04-16,"1\n', "VAS.csv"),
-        (b"Date,Close\n2024-04-16,1\n2024-04-16,2\n", "line 3: two different bars for 2024-04-16"),
     ],
 )
 def test_texts_that_cannot_be_read(tmp_path, content, words):
@@ -566,3 +565,23 @@ def test_a_mistake_of_ours_is_that_tickers_failure_with_a_traceback(tmp_path, ca
     (answer,) = FilesSource(tmp_path, broken).fetch([Request(instrument("VAS"))])
     assert (answer.kind, answer.code) == ("permanent", "our_mistake")
     assert caplog.records[0].exc_info is not None
+
+
+@pytest.mark.parametrize("adjusted", [True, False])
+@pytest.mark.parametrize("reverse", [True, False])
+def test_two_rows_for_a_day_are_left_to_the_rule_for_them(tmp_path, reverse, adjusted):
+    """They change no other row: neither what is implied nor what is unadjusted."""
+    if adjusted:
+        head, *lines = adjusted_csv(60.0).splitlines()
+        lines.append(lines[20].replace(lines[20].split(",")[2], "1.0", 1))
+    else:
+        head = "Date,Close,Dividends"
+        paid = np.where(np.arange(40) == 20, 60, 0)
+        rows = zip(DAYS, CLOSES, paid, strict=True)
+        lines = [f"{day},{close:.2f},{amount}" for day, close, amount in rows]
+        lines.append(f"{DAYS[20]},{CLOSES[20] / 2:.2f},60")
+    one = read(tmp_path, "\n".join([head, *lines[:-1]])).rows
+    two = read(tmp_path, "\n".join([head, *(lines[::-1] if reverse else lines)])).rows
+    assert len(two) == 41
+    others = two[two.index != one.index[20]]
+    pd.testing.assert_frame_equal(others, one.drop(index=one.index[20]), rtol=1e-12)

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from etf_pipeline.errors import EtfError, ReasonCode, SettingsError, UnreadableFileError
 from etf_pipeline.history.adjust import unadjusted
+from etf_pipeline.history.duplicates import one_row_per_day
 from etf_pipeline.history.implied import UnexplainedError, implied_dividends
 from etf_pipeline.ingest.source import (
     REJECTED,
@@ -98,7 +99,7 @@ class FilesSource:
         exchange = instrument.exchange
         market = Market(exchange, time_zone(exchange), sessions(exchange))
         today = self._clock().date()
-        reading = read_rows(sheet, market, said, today, instrument.currency)
+        reading = read_rows(sheet, market, said, today, instrument.currency, several=True)
         rows, notes = _rows(reading)
         if request.start is not None:
             rows = rows[rows.index.to_numpy() >= np.datetime64(request.start, "s")]
@@ -135,23 +136,30 @@ def _rows(reading: Reading) -> tuple[pd.DataFrame, dict[dt.date, str]]:
     paid = [c for c in ("dividends", "capital_gains") if c in given]
     tells = bool(paid) and bool((given[paid].fillna(0.0) != 0).to_numpy().any())
     rows = completed(given.copy())
+    # each day once: of two rows for a day, both are kept, for the rule that decides between them
+    once = one_row_per_day(rows.assign(at=np.arange(len(rows))))[0]
     notes: dict[dt.date, str] = {}
     if "adj_close" not in rows:
         rows["adj_close"] = rows["close"]
-        factor = _adjustment(rows)
+        factor = pd.Series(_adjustment(once), once.index).reindex(rows.index).to_numpy()
         for name in _PRICES:
             rows[name] = rows[name] * factor
     elif not tells:
-        close, adjusted = (rows[n].to_numpy() for n in ("close", "adj_close"))
-        try:
-            implied = implied_dividends(
-                close, adjusted, reading.doubts["close"], reading.doubts["adj_close"]
-            )
-        except UnexplainedError as error:
-            raise reading.refusal(str(error), error.row) from None
-        rows["dividends"] = implied
-        notes = dict.fromkeys(pd.DatetimeIndex(rows.index[implied > 0]).date, IMPLIED)
+        implied = pd.Series(_implied(reading, once), once.index)
+        rows["dividends"] = implied.reindex(rows.index).to_numpy()
+        notes = dict.fromkeys(pd.DatetimeIndex(implied.index[implied > 0]).date, IMPLIED)
     return rows.rename(columns={"adj_close": "adj_close_source"})[list(DOWNLOAD_COLUMNS)], notes
+
+
+def _implied(reading: Reading, rows: pd.DataFrame) -> np.ndarray:
+    """Distributions of rows that are `at` these positions of the reading, shape (n,)."""
+    at = rows["at"].to_numpy()
+    close, adjusted = (rows[n].to_numpy() for n in ("close", "adj_close"))
+    doubts = (reading.doubts[n][at] for n in ("close", "adj_close"))
+    try:
+        return implied_dividends(close, adjusted, *doubts)
+    except UnexplainedError as error:
+        raise reading.refusal(str(error), int(at[error.row])) from None
 
 
 def _adjustment(rows: pd.DataFrame) -> np.ndarray:

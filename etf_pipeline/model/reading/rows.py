@@ -28,8 +28,8 @@ class Reading:
 
     Attributes:
         sheet: where it is from, for errors.
-        rows: indexed by session, ascending and once each; those of `VALUE_COLUMNS` and `adj_close`
-            that the file has, float64, NaN where it has nothing.
+        rows: indexed by session, ascending, equal ones once; those of `VALUE_COLUMNS` and
+            `adj_close` that the file has, float64, NaN where it has nothing.
         doubts: by how much prices may be off for being rounded, by column, in row order.
         order: position in the sheet of each row.
         foreign: a sign or code beside prices that cannot be the currency asked for.
@@ -47,7 +47,12 @@ class Reading:
 
 
 def read_rows(
-    sheet: Sheet, market: Market, said: Declared, today: dt.date, currency: str | None = None
+    sheet: Sheet,
+    market: Market,
+    said: Declared,
+    today: dt.date,
+    currency: str | None = None,
+    several: bool = False,
 ) -> Reading:
     """Everything a sheet says, or a refusal that names the line.
 
@@ -57,6 +62,7 @@ def read_rows(
         said: what is declared of the file.
         today: no session is later.
         currency: what prices should be in; None when nobody says.
+        several: whether different bars of one date are left to whoever asks; else they are refused.
 
     Raises:
         UnreadableFileError: something cannot be read, or not beyond doubt.
@@ -78,7 +84,7 @@ def read_rows(
         {name: column[keep][order] for name, column in values.items()},
         pd.DatetimeIndex(days[order].astype("datetime64[s]"), name="date"),
     )
-    once = _once(part, rows, order)
+    once = _once(part, rows, order, several)
     kept = keep[order][once]
     foreign = None
     if currency is not None:
@@ -125,7 +131,9 @@ def _values(
     return {n: values[n] for n in _NAMES if n in values}, doubts, signs
 
 
-def _once(sheet: Sheet, rows: pd.DataFrame, order: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+def _once(
+    sheet: Sheet, rows: pd.DataFrame, order: npt.NDArray[np.intp], several: bool
+) -> npt.NDArray[np.bool_]:
     """Which rows to keep of those that are there twice.
 
     Raises:
@@ -135,7 +143,7 @@ def _once(sheet: Sheet, rows: pd.DataFrame, order: npt.NDArray[np.intp]) -> npt.
         return np.ones(len(rows), dtype=bool)
     once = ~rows.reset_index().duplicated().to_numpy()
     dates, positions = rows.index[once], order[once]
-    if dates.has_duplicates:
+    if dates.has_duplicates and not several:
         i = int(np.argmax(dates.duplicated()))
         raise sheet.refusal(
             f"two different bars for {dates[i]:%Y-%m-%d}, the other in {sheet.unit} "
