@@ -126,5 +126,6 @@ def _correlations(inputs: Inputs, tickers: list[str]) -> list[Section]:
         whole = [t for t in held if all(t == o or found.get((t, o)) is not None for o in held)]
         if len(whole) > 1:
             matrix = np.array([[1.0 if a == b else found[(a, b)] for b in whole] for a in whole])
-            return [correlation_section(matrix, whole, rows[0].get("period"))]
+            (one,) = inputs.rows("correlations", window=window, ticker=whole[0], other=whole[1])
+            return [correlation_section(matrix, whole, one.get("period"))]
     return []

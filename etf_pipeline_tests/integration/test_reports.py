@@ -1,5 +1,6 @@
 """Reports: right numbers, nothing loaded, readable, and honest about what they are."""
 
+import dataclasses
 import datetime as dt
 import html
 import re
@@ -13,7 +14,7 @@ import pytest
 from etf_pipeline.errors import InsufficientDataError
 from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline.report.charts import clustered
-from etf_pipeline.report.courses import calendar_years
+from etf_pipeline.report.courses import calendar_years, volatility_section
 from etf_pipeline.report.portfolio import portfolio_report
 from etf_pipeline.report.universe import universe_report
 from etf_pipeline.steps.derived import Assumptions
@@ -158,6 +159,42 @@ def test_weights_and_risk_shares_are_right(inputs, pipeline):
     )
     for ticker, weight, share in zip(tickers, w, shares, strict=True):
         assert re.findall(r">([\d.-]+%)<", rows[ticker]) == [f"{weight:.2%}", f"{share:.2%}"]
+
+
+def test_weekly_correlations_are_called_so(inputs):
+    """Of a portfolio whose exchanges differ, and of the table where it says so."""
+    assert "Of simple daily returns" in portfolio_report(inputs, "pair")
+    one = inputs.series["VAS"]
+    abroad = dict(inputs.series) | {"VAS": dataclasses.replace(one, exchange="XNYS")}
+    page = portfolio_report(dataclasses.replace(inputs, series=abroad), "pair")
+    assert "Of simple weekly returns" in page
+    assert "Correlations are of weekly returns, as the calendars of XASX and XNYS differ." in page
+    rows = [r | {"period": "weekly"} for r in inputs.rows("correlations")]
+    weekly = dataclasses.replace(inputs, tables=dict(inputs.tables) | {"correlations": rows})
+    assert "Of simple daily returns" in universe_report(inputs)
+    assert "Of simple weekly returns" in universe_report(weekly)
+
+
+def test_tables_of_an_earlier_release_lack_columns(inputs):
+    new = {"total_return", "period", "correlation_period"}
+    old = {
+        name: [{k: v for k, v in row.items() if k not in new} for row in rows]
+        for name, rows in inputs.tables.items()
+    }
+    before = dataclasses.replace(inputs, tables=old)
+    assert "total return" in universe_report(before)
+    assert "total return" in portfolio_report(before, "pair")
+
+
+def test_rolling_volatility_is_by_the_returns_a_year_of_the_course():
+    """Weekly and daily courses of the same risk a year are drawn at the same height."""
+    moves = np.random.default_rng(0).choice([-0.01, 0.01], 600)
+    daily = pd.Series(np.cumprod(1 + moves), pd.bdate_range("2020-01-01", periods=600))
+    weeks = pd.date_range("2010-01-01", periods=600, freq="W-FRI")
+    text = volatility_section({"A": daily, "B": daily.set_axis(weeks)}, 252.0)
+    free = volatility_section({"A": daily, "B": daily.set_axis(weeks)})
+    assert text.chart != free.chart
+    assert volatility_section({"A": daily.iloc[:60]}).texts == ["Too short a course."]
 
 
 def test_calendar_years_link_up():
