@@ -143,9 +143,11 @@ def _of_numbers(sheet: Sheet, values: np.ndarray) -> Stamps:
 
 def _of_text(sheet: Sheet, values: Strings, there: np.ndarray, today: dt.date) -> Stamps:
     present = values[there]
-    if _ISO.fullmatch("\n".join(present)):
+    midnights = all(v.endswith(" 00:00:00") for v in present)
+    dates = [v[:-9] for v in present] if midnights else list(present)
+    if _ISO.fullmatch("\n".join(dates)):
         try:
-            days = present.astype("datetime64[D]")
+            days = np.array(dates, dtype="datetime64[D]")
             return Stamps(_spread(there, days.astype("datetime64[s]")))
         except ValueError:
             pass  # such as 2024-02-30: found below, with its line

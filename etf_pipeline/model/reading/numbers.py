@@ -39,6 +39,7 @@ _AFTER = re.compile(rf"(?m)(?<=[\d.,])[ \u00a0\u202f]?({_SIGN})$")
 _LARGE = re.compile(r"(.*[\d.,])\s*([KMBT])", re.IGNORECASE)
 _FACTOR = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 _RATIO = re.compile(r"(\d+(?:\.\d+)?)\s*[:/]\s*(\d+(?:\.\d+)?)", re.ASCII)
+_ROUNDED = ("close", "adj_close")
 _DOLLARS = frozenset(
     [
         "USD",
@@ -98,8 +99,8 @@ def read_numbers(
         decimal: the decimal sign if it is declared.
 
     Returns:
-        Numbers by name (NaN where there is none); by how much each may be off, as it was rounded
-        to the decimals that are written; and the signs or codes of currencies beside them.
+        Numbers by name (NaN where there is none); by how much closes may be off, as they were
+        rounded to the decimals that are written; and the signs or codes of currencies beside them.
 
     Raises:
         UnreadableFileError: a cell is no number, or the comma may be either sign.
@@ -116,13 +117,17 @@ def read_numbers(
         cells = (text if sign == "." else text.replace(",", ".")).split("\n")
         n = len(columns[name])
         found = np.fromiter((float(c) if c else np.nan for c in cells), "float64", len(cells))[:n]
-        decimals = max((len(c) - c.find(".") - 1 for c in cells if "." in c), default=0)
-        if "e" in text or "E" in text:
-            decimals = 17
-        factors = column.factors if column.factors is not None else 1.0
-        values[name] = found * factors
-        doubts[name] = np.full(n, 0.5 * 10.0**-decimals)
+        values[name] = found if column.factors is None else found * column.factors
+        if name in _ROUNDED:
+            doubts[name] = np.full(n, 0.5 * 10.0 ** -_decimals("\n".join(cells)))
     return values, doubts, frozenset(seen)
+
+
+def _decimals(text: str) -> int:
+    """The most decimals that any of the numbers is written with; all of them where one is 1e-5."""
+    if "e" in text or "E" in text:
+        return 17
+    return max(map(len, re.findall(r"\.(\d+)", text)), default=0)
 
 
 def ratios(cells: Strings) -> tuple[Floats, Strings]:

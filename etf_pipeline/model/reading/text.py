@@ -95,7 +95,10 @@ def read_text(content: bytes, origin: str) -> Sheet:
 
 def _column(body: Sequence[tuple[int, list[str]]], i: int) -> np.ndarray:
     out = np.empty(len(body), dtype=object)
-    out[:] = [cells[i].strip().replace("\n", " ").replace("\r", " ") for _, cells in body]
+    found = [cells[i].strip() for _, cells in body]
+    if any("\n" in c or "\r" in c for c in found):  # in quotes
+        found = [" ".join(c.splitlines()) for c in found]
+    out[:] = found
     return out
 
 
