@@ -25,7 +25,7 @@ from etf_pipeline.history.distributions import judge
 from etf_pipeline.history.evidence import NOTHING_SAID, Evidence
 from etf_pipeline.history.quality import FLAGGED, WITHHELD, Finding, assess, quarantined_dates
 from etf_pipeline.model.rows import to_arrow
-from etf_pipeline.model.schemas import HISTORY, QUARANTINE
+from etf_pipeline.model.schemas import HISTORY, QUARANTINE, VALUE_COLUMNS
 
 # Raise when a rule changes, so that every history is assessed again at its next update.
 RULES_VERSION = 2
@@ -91,7 +91,7 @@ def build(rows: pd.DataFrame, basis: Basis, evidence: Evidence = NOTHING_SAID) -
         all_found = [*findings, *judged.findings, *declared.findings]
         all_found += unused(declared, used | judged.accepted)
         findings = sorted(set(all_found), key=_by_date)
-    closes = rows["close"].to_numpy()[clean]
+    closes = values[clean, VALUE_COLUMNS.index("close")]
     paid = judged.dividends + judged.capital_gains
     adjusted = adjusted_close(pd.Series(closes, rows.index[clean]), pd.Series(paid, rows.index))
     columns: dict[str, Any] = {name: values[clean, i] for i, name in enumerate(rows.columns)}

@@ -109,8 +109,9 @@ class _Court:
         accepted: Mapping[Key, str],
     ) -> None:
         self.days = rows.index.to_numpy().astype("datetime64[D]")
-        self.close = rows["close"].to_numpy()
-        self.splits = rows["stock_splits"].to_numpy()
+        values = rows.to_numpy()
+        self.close = values[:, VALUE_COLUMNS.index("close")]
+        self.splits = values[:, VALUE_COLUMNS.index("stock_splits")]
         self.clean, self.evidence, self.judged = clean, evidence, judged
         self._declared, self._accepted = declared, accepted
         self._payments: Payments | None = None
@@ -268,6 +269,8 @@ def _before_a_split(court: _Court, paid: Payments, k: int, splits: npt.NDArray[n
 def _twice(court: _Court) -> None:
     """The same amount within a few sessions, or nearly on the next, with one fall at most."""
     paid = court.paid
+    if not np.any(np.diff(paid.position) <= _SOON):
+        return
     usual = paid.usual_gap()
     k = 1
     while k < len(court.paid.row):
