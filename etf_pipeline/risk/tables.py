@@ -163,8 +163,8 @@ def correlation_table(
 def _side_by_side(groups: Groups, window: str, start: dt.date) -> list[dict[str, Any]]:
     """A matrix for each currency, and the pairs of different ones, which are null."""
     rows: list[dict[str, Any]] = []
-    for currency, members in groups.by_currency.items():
-        rows += [r | {"currency": currency} for r in _correlations(members, window, start)]
+    for members in groups.by_currency.values():
+        rows += _correlations(members, window, start)
     for one, other in permutations(groups.by_currency, 2):
         for a, b in product(groups.by_currency[one], groups.by_currency[other]):
             row = {"ticker": a.ticker, "other": b.ticker, "window": window, "n_obs": 0}
@@ -188,6 +188,7 @@ def _correlations(series: list[PriceSeries], window: str, start: dt.date) -> lis
             "n_obs": len(returns),
             "start": first,
             "end": last,
+            "currency": a.currency,
             "source": a.source if a.source == b.source else f"{a.source},{b.source}",
         }
         for i, a in enumerate(series)
