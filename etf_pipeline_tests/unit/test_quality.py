@@ -153,7 +153,7 @@ def test_rows_do_not_need_to_be_many():
 def weekday_basis(mic):
     """As the store has it, of nobody else."""
     nowhere = Layout(Path("nowhere"))
-    return basis_of(instrument(exchange=mic), RawPeers(nowhere, BatchReader(nowhere)))
+    return basis_of(instrument(exchange=mic), RawPeers(nowhere, BatchReader(nowhere)), ())
 
 
 def weekdays(first, n):
