@@ -585,3 +585,15 @@ def test_two_rows_for_a_day_are_left_to_the_rule_for_them(tmp_path, reverse, adj
     assert len(two) == 41
     others = two[two.index != one.index[20]]
     pd.testing.assert_frame_equal(others, one.drop(index=one.index[20]), rtol=1e-12)
+
+
+@pytest.mark.parametrize("zone", [None, "Europe/London", "UTC"])
+def test_rates_of_exchange_are_read_like_prices(tmp_path, zone):
+    """London's midnight in summer is 23:00 of the day before in UTC."""
+    days = pd.bdate_range("2025-03-03", periods=120)
+    local = days if zone is None else days.tz_localize("Europe/London").tz_convert(zone)
+    content = pd.DataFrame({"Date": local, "Close": 0.65}).to_csv(index=False)
+    asked = instrument("AUDUSD=X", symbol="AUDUSD=X", exchange="FX", currency="USD")
+    assert days_of(read(tmp_path, content, "AUDUSD=X.csv", asked)) == list(
+        days.to_numpy().astype("datetime64[D]")
+    )
