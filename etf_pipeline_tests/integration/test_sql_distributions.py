@@ -9,10 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from etf_pipeline.library.provider import ETFDataProvider
 from etf_pipeline.model.schemas import HISTORY, QUARANTINE
 from etf_pipeline.steps.catalogue import open_catalogue
 from etf_pipeline.store.store import Store
-from etf_pipeline_tests.support import bars, sessions_of
+from etf_pipeline_tests.support import bars, instrument, sessions_of, walk
 
 DAYS = sessions_of("XASX", "2023-01-03", "2025-06-30")
 # Quarter after quarter on the first of July, October, January and April, or the next session.
@@ -73,6 +74,25 @@ def test_four_quarters_make_a_year_never_five(root):
             continue
         paid = [0.5 + 2.0 * (d == EX[5]) for d in EX[i - 3 : i + 1]]
         assert row["yield_12m"] == pytest.approx(sum(paid) / close[pd.Timestamp(EX[i])], rel=1e-14)
+
+
+def test_the_library_says_the_same(world):
+    """Through the steps: a quarterly payer with a gain, and one amount of a hundred times."""
+    rows = bars(DAYS, walk(len(DAYS), start=100.0))
+    at = rows.index.get_indexer(pd.DatetimeIndex(EX))
+    rows.iloc[at, rows.columns.get_loc("dividends")] = 0.5
+    rows.iloc[at[6], rows.columns.get_loc("dividends")] = 50.0
+    rows.iloc[at[4], rows.columns.get_loc("capital_gains")] = 0.2
+    world.serve("VAS", rows)
+    world.run(instrument("VAS"))
+    theirs = ETFDataProvider(world.root).get_distributions(["VAS"]).loc["VAS"]
+    mine = pd.DataFrame(ask(world.root, "FROM distributions ORDER BY date"))
+    assert mine["date"].tolist() == [d.date() for d in theirs.index]
+    assert mine["withheld"].notna().sum() == 1
+    for name in ("dividends", "capital_gains", "total", "withheld", "yield_12m"):
+        assert np.allclose(
+            mine[name].astype(float), theirs[name], rtol=1e-12, atol=0, equal_nan=True
+        ), name
 
 
 def test_what_is_withheld_is_shown_and_no_yield_leaves_it_out_in_silence(root):
