@@ -20,6 +20,7 @@ Days = npt.NDArray[np.datetime64]
 GRACE = dt.timedelta(days=10)
 _USUAL = 1.25  # times the median gap: what is usual between prices, months of 31 days too
 _AROUND = 3  # gaps before and after that tell what is usual there
+_MOST_NAMED = 5  # series that an error about many names
 _EARLY = dt.timedelta(days=40)  # before a window's start, where its first common date is looked for
 
 
@@ -65,7 +66,10 @@ class PriceSeries:
             return
         if self.days[0] > np.datetime64(start):
             held = (self.end - self.prices.index[0].date()).days / DAYS_PER_YEAR
-            raise InsufficientDataError(f"history covers {held:.1f} of {years} years")
+            raise InsufficientDataError(
+                f"history covers {held:.1f} of {years} years: it begins on {self.days[0]}, "
+                f"the window on {start}"
+            )
         at = anchor(self.days, start)
         raise InsufficientDataError(
             f"no price near {start}, where the window starts: there is none between "
@@ -152,12 +156,19 @@ def common_prices(series: list[PriceSeries], start: dt.date | None = None) -> pd
 
 
 def too_few_common(n: int, parts: list[PriceSeries], what: str = "dates") -> InsufficientDataError:
-    """An error that names the ranges of series that have too little in common."""
+    """An error that names the ranges of series that have too little in common.
+
+    Of many, those with the fewest prices, which are the likeliest to be why.
+    """
+    named = parts
+    if len(parts) > _MOST_NAMED:
+        named = sorted(parts, key=lambda p: len(p.days))[:_MOST_NAMED]
     ranges = "; ".join(
         f"{p.ticker} {p.days[0]} to {p.days[-1]}" if len(p.days) else f"{p.ticker} nothing"
-        for p in parts
+        for p in named
     )
-    return InsufficientDataError(f"{n} common {what} are too few ({ranges})")
+    more = f"; and {len(parts) - len(named)} more" if len(parts) > len(named) else ""
+    return InsufficientDataError(f"{n} common {what} are too few ({ranges}{more})")
 
 
 def sources(series: Iterable[PriceSeries]) -> str:

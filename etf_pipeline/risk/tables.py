@@ -173,22 +173,29 @@ def _side_by_side(groups: Groups, window: str, start: dt.date) -> list[dict[str,
 
 
 def _correlations(series: list[PriceSeries], window: str, start: dt.date) -> list[dict[str, Any]]:
+    """Every pair of a currency, in both orders; null where they have too little in common."""
     period = period_for(series)
-    prices = prices_by(period, series, start)
-    returns = simple_returns(prices.to_numpy())
-    matrix = listwise(returns).matrix
-    first, last = prices.index[0].date(), prices.index[-1].date()
+    base = {"window": window, "period": period, "currency": series[0].currency, "n_obs": 0}
+    try:
+        prices = prices_by(period, series, start)
+        returns = simple_returns(prices.to_numpy())
+        matrix = listwise(returns).matrix
+    except InsufficientDataError as error:
+        matrix = np.full((len(series), len(series)), np.nan)
+        still = [str(error)] * len(series)
+    else:
+        dates = prices.index
+        base |= {"n_obs": len(returns), "start": dates[0].date(), "end": dates[-1].date()}
+        flat = np.isnan(matrix.diagonal())
+        still = [f"the returns of {s.ticker} do not vary" for s in series]
+        still = [why if is_flat else "" for why, is_flat in zip(still, flat, strict=True)]
     return [
-        {
+        base
+        | {
             "ticker": a.ticker,
             "other": b.ticker,
-            "window": window,
-            "period": period,
             "correlation": None if np.isnan(matrix[i, j]) else float(matrix[i, j]),
-            "n_obs": len(returns),
-            "start": first,
-            "end": last,
-            "currency": a.currency,
+            "reason": (still[i] or still[j]) or None,
             "source": a.source if a.source == b.source else f"{a.source},{b.source}",
         }
         for i, a in enumerate(series)

@@ -159,7 +159,7 @@ def test_a_window_that_a_history_does_not_cover_is_not_filled(done):
     metrics = newest(pipeline, RISK_METRICS)
     row = metrics[(metrics["ticker"] == "HETH") & (metrics["window"] == "3y")].iloc[0]
     assert np.isnan(row["volatility"])
-    assert row["reason"] == "history covers 2.0 of 3 years"
+    assert row["reason"].startswith("history covers 2.0 of 3 years: it begins on ")
 
 
 def test_sql_over_the_parquet_store(done, raw):

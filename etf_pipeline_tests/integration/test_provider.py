@@ -209,7 +209,7 @@ class TestReal:
         provider, _ = real
         found = provider.calculate_risk_metrics("HETH", 5)
         assert found["volatility"] is None
-        assert found["reason"] == "history covers 2.0 of 5 years"
+        assert found["reason"].startswith("history covers 2.0 of 5 years: it begins on ")
         assert provider.calculate_risk_metrics("HETH", None)["n_obs"] == 501
 
 

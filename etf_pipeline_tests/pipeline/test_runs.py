@@ -239,6 +239,35 @@ def test_derived_assets_follow_new_histories(tmp_path, instance):
     assert requested(tick(third.cursor)) == set()
 
 
+def test_rates_that_come_first_fail_nothing_and_prices_are_followed_then(tmp_path, instance):
+    tickers = {"VAS": "XASX", "VGS": "XASX", "VAF": "XASX", "AUDUSD=X": "FX"}
+    pipeline = make_pipeline(tmp_path, tickers)
+    defs = build_definitions(pipeline.settings, None, pipeline)
+    tables = [dg.AssetKey("risk_metrics"), dg.AssetKey("correlations")]
+
+    def tick(cursor=None):
+        return dg.evaluate_automation_conditions(defs=defs, instance=instance, cursor=cursor)
+
+    first = tick()
+    assert execute(pipeline, instance, "ingest", "FX").success
+    second = tick(first.cursor)
+    asked = [k for k in tables if second.get_num_requested(k)]
+    assert asked == tables  # as if there were prices
+    job = defs.get_repository_def().get_implicit_global_asset_job_def()
+    result = job.execute_in_process(asset_selection=tables, instance=instance)
+    assert result.success
+    assert result.get_asset_materialization_events() == []
+    assert execute(pipeline, instance, "derive").success  # all of it, by hand
+    assert not (pipeline.layout.root / "risk").exists()
+    third = tick(second.cursor)
+    assert third.total_requested == 0
+    assert execute(pipeline, instance, "ingest", "XASX").success
+    assert [k for k in tables if tick(third.cursor).get_num_requested(k)] == tables
+    assert execute(pipeline, instance, "derive").success
+    assert pipeline.layout.newest(RISK_METRICS) is not None
+    assert pipeline.layout.newest(SUMMARY) is not None
+
+
 def test_portfolios_wait_for_the_risk_tables_but_read_none_of_them(tmp_path, instance):
     """What `model.lineage` declares: without the tables they come out the same, byte for byte."""
     pipeline = make_pipeline(tmp_path)

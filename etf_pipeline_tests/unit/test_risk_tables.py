@@ -64,7 +64,11 @@ def test_a_window_that_is_not_covered_is_never_filled_with_a_shorter_one():
     assert row["volatility"] is None
     assert row["n_obs"] == 0
     held = (END - DAYS[0].date()).days / 365.25
-    assert row["reason"] == f"history covers {held:.1f} of 10 years"
+    start = (pd.Timestamp(END) - pd.DateOffset(years=10)).date()
+    assert row["reason"] == (
+        f"history covers {held:.1f} of 10 years: it begins on {DAYS[0].date()}, "
+        f"the window on {start}"
+    )
 
 
 @pytest.mark.parametrize(("later", "covered"), [(10, True), (11, False)])
@@ -178,6 +182,39 @@ def test_a_ticker_that_does_not_move_has_no_correlation():
     assert found[("A", "F", "1y")]["correlation"] is None
     assert found[("F", "F", "1y")]["correlation"] is None
     assert found[("A", "A", "1y")]["correlation"] == 1.0
+    assert found[("A", "F", "1y")]["reason"] == "the returns of F do not vary"
+    assert found[("F", "A", "1y")]["reason"] == "the returns of F do not vary"
+    assert found[("A", "A", "1y")]["reason"] is None
+
+
+def test_tickers_with_too_little_in_common_are_null_and_cost_nobody_else():
+    """Two that trade on other days; those of the other currency, and longer windows, are whole."""
+    monthly = {t: DAYS[np.flatnonzero(DAYS.day == d)] for t, d in (("C", 27), ("D", 28))}
+    odd = [dollars(series(t, days=days, seed=3)) for t, days in monthly.items()]
+    table = correlation_table([ONE, TWO, *odd], END)
+    found = rows(table, "ticker", "other", "window")
+    for pair in (("C", "D"), ("D", "C"), ("C", "C")):
+        row = found[(*pair, "1y")]
+        assert (row["correlation"], row["n_obs"], row["start"]) == (None, 0, None)
+        assert row["currency"] == "USD"
+        assert "0 common dates are too few (C 20" in row["reason"]
+    alone = rows(correlation_table([ONE, TWO], END), "ticker", "other", "window")
+    assert {k: v for k, v in found.items() if k in alone} == alone
+    assert impossible_correlations(table) == {}
+
+
+def test_a_whole_market_with_too_little_in_common_is_null_and_names_the_sparsest():
+    many = [series(f"T{i}", seed=i) for i in range(7)]
+    odd = [
+        series(t, days=DAYS[np.flatnonzero(DAYS.day == d)], seed=d)
+        for t, d in (("C", 27), ("D", 28))
+    ]
+    found = correlation_table([*many, *odd], END).to_pylist()
+    year = [r for r in found if r["window"] == "1y"]
+    assert len(year) == 81
+    assert {r["correlation"] for r in year} == {None}
+    assert all("(C 20" in r["reason"] or "(D 20" in r["reason"] for r in year)
+    assert all(r["reason"].endswith("; and 4 more)") for r in year)
 
 
 def test_sources_of_a_pair_are_both_named():

@@ -30,6 +30,7 @@ class Derived(Followed):
 
     description: str
     metadata: dict[str, Any]
+    output_required: bool
 
 
 def derived(asset: str, group: str, description: str | None = None) -> Derived:
@@ -44,6 +45,7 @@ def derived(asset: str, group: str, description: str | None = None) -> Derived:
         **followed(asset, group, "parquet"),
         description=description or LINEAGE[asset].table.description,
         metadata=table_metadata(asset),
+        output_required=False,  # see `waiting`
     )
 
 

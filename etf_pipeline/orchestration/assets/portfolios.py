@@ -1,11 +1,13 @@
 """`optimised_portfolios` and `backtests`: every model portfolio, now and walked forward."""
 
+from collections.abc import Iterator
+
 import dagster as dg
 
 from etf_pipeline.model import assets
 from etf_pipeline.orchestration.assets.context import this_run
 from etf_pipeline.orchestration.assets.declared import derived
-from etf_pipeline.orchestration.metadata import materialised
+from etf_pipeline.orchestration.assets.waiting import Result, once_there_are_prices
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.steps import backtests as walked
 from etf_pipeline.steps import portfolios
@@ -17,30 +19,36 @@ _WEIGHTS = "Optimal weights of every model portfolio, with a proof of how optima
 @dg.asset(**derived(assets.OPTIMISED_PORTFOLIOS, "portfolios", _WEIGHTS))
 def optimised_portfolios(
     context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]
-) -> dg.MaterializeResult:
+) -> Iterator[Result]:
     """Optimise, publish three tables, and say which portfolios failed."""
-    result = portfolios.optimised_portfolios(
-        pipeline.store,
-        this_run(context),
-        pipeline.histories(),
-        pipeline.portfolios(),
-        pipeline.universe,
-        Assumptions.of(pipeline.settings),
+    yield from once_there_are_prices(
+        context,
+        pipeline,
+        lambda histories: portfolios.optimised_portfolios(
+            pipeline.store,
+            this_run(context),
+            histories,
+            pipeline.portfolios(),
+            pipeline.universe,
+            Assumptions.of(pipeline.settings),
+        ),
     )
-    return materialised(result)
 
 
 @dg.asset(**derived(assets.BACKTESTS, "portfolios"))
 def backtests(
     context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]
-) -> dg.MaterializeResult:
+) -> Iterator[Result]:
     """Walk every model portfolio forward, and publish courses and weights."""
-    result = walked.backtests(
-        pipeline.store,
-        this_run(context),
-        pipeline.histories(),
-        pipeline.portfolios(),
-        pipeline.universe,
-        Assumptions.of(pipeline.settings),
+    yield from once_there_are_prices(
+        context,
+        pipeline,
+        lambda histories: walked.backtests(
+            pipeline.store,
+            this_run(context),
+            histories,
+            pipeline.portfolios(),
+            pipeline.universe,
+            Assumptions.of(pipeline.settings),
+        ),
     )
-    return materialised(result)

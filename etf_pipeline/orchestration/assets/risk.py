@@ -1,11 +1,13 @@
 """`risk_metrics` and `correlations`: tables over every history."""
 
+from collections.abc import Iterator
+
 import dagster as dg
 
 from etf_pipeline.model import assets
 from etf_pipeline.orchestration.assets.context import this_run
 from etf_pipeline.orchestration.assets.declared import derived
-from etf_pipeline.orchestration.metadata import materialised
+from etf_pipeline.orchestration.assets.waiting import Result, once_there_are_prices
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.steps import risk_tables
 from etf_pipeline.steps.derived import Assumptions
@@ -14,28 +16,34 @@ from etf_pipeline.steps.derived import Assumptions
 @dg.asset(**derived(assets.RISK_METRICS, "risk"))
 def risk_metrics(
     context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]
-) -> dg.MaterializeResult:
+) -> Iterator[Result]:
     """Compute and publish the metrics of every ticker that has a history."""
-    result = risk_tables.risk_metrics(
-        pipeline.store,
-        this_run(context),
-        pipeline.histories(),
-        pipeline.universe,
-        Assumptions.of(pipeline.settings),
+    yield from once_there_are_prices(
+        context,
+        pipeline,
+        lambda histories: risk_tables.risk_metrics(
+            pipeline.store,
+            this_run(context),
+            histories,
+            pipeline.universe,
+            Assumptions.of(pipeline.settings),
+        ),
     )
-    return materialised(result)
 
 
 @dg.asset(**derived(assets.CORRELATIONS, "risk"))
 def correlations(
     context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]
-) -> dg.MaterializeResult:
+) -> Iterator[Result]:
     """Compute and publish the correlations of every window."""
-    result = risk_tables.correlations(
-        pipeline.store,
-        this_run(context),
-        pipeline.histories(),
-        pipeline.universe,
-        Assumptions.of(pipeline.settings),
+    yield from once_there_are_prices(
+        context,
+        pipeline,
+        lambda histories: risk_tables.correlations(
+            pipeline.store,
+            this_run(context),
+            histories,
+            pipeline.universe,
+            Assumptions.of(pipeline.settings),
+        ),
     )
-    return materialised(result)
