@@ -65,6 +65,23 @@ def listed(mic: str, ticker: str = "ETF", **changes: Any) -> Instrument:
     return instrument(ticker, **(values | changes))
 
 
+@dataclass(frozen=True)
+class Others:
+    """Peers that all moved alike between any two sessions."""
+
+    size: float
+    count: int = 12
+
+    def until(self, batch_id):
+        return self
+
+    def moves(self, before, day):
+        return np.full(self.count, self.size)
+
+    def closed(self, day):
+        return False
+
+
 def asx_days(start: str, n: int) -> np.ndarray[Any, np.dtype[np.datetime64]]:
     """The first `n` ASX sessions from `start` on."""
     return sessions_of("XASX", start)[:n]

@@ -23,7 +23,14 @@ from etf_pipeline.history.corrections import (
 )
 from etf_pipeline.history.distributions import judge
 from etf_pipeline.history.evidence import NOTHING_SAID, Evidence
-from etf_pipeline.history.quality import FLAGGED, WITHHELD, Finding, assess, quarantined_dates
+from etf_pipeline.history.quality import (
+    FLAGGED,
+    WITHHELD,
+    Finding,
+    assess,
+    large_moves,
+    quarantined_dates,
+)
 from etf_pipeline.model.rows import to_arrow
 from etf_pipeline.model.schemas import HISTORY, QUARANTINE, VALUE_COLUMNS
 
@@ -45,6 +52,7 @@ class Built:
         adj_close_gap: largest relative difference of our adjusted close from the source's own,
             but for what findings explain; None when there is nothing to compare with.
         withheld: ex-dates whose distribution is left out, ascending.
+        large_moves: dates of lasting moves that may be no market's, ascending.
         evidence: what the source said, to be kept beside the rows.
         corrections_hash: of the corrections that were applied; None without any.
         corrected: how many rows they changed.
@@ -55,6 +63,7 @@ class Built:
     quarantined: int
     adj_close_gap: float | None
     withheld: tuple[dt.date, ...] = ()
+    large_moves: tuple[dt.date, ...] = ()
     evidence: Evidence = NOTHING_SAID
     corrections_hash: str | None = None
     corrected: int = 0
@@ -107,6 +116,7 @@ def build(rows: pd.DataFrame, basis: Basis, evidence: Evidence = NOTHING_SAID) -
         int(held_back.sum()),
         _gap(dates, clean, adjusted / closes, judged.explained, evidence),
         tuple(f.date.astype(object) for f in findings if f.severity == WITHHELD),
+        large_moves([f for f in findings if (f.date, f.rule) not in used]),
         evidence,
         corrections_hash(basis.corrections),
         sum(f.rule == CORRECTED for f in findings),
@@ -193,5 +203,7 @@ def _gap(
     use = (told <= days[-1]) & (at > 0) & (at < len(ours))
     use[use] &= ~known[at[use]]
     np.divide.at(steps, at[use], np.array(list(said.factors.values()))[use])
-    relative = np.append(np.cumprod(steps[::-1])[::-1][1:], 1.0) / said.level
+    # From the newest row back: where the levels differ there, as in a file that ends before the
+    # source's newest ex-date, the returns are the same.
+    relative = np.append(np.cumprod(steps[::-1])[::-1][1:], 1.0)
     return float(np.max(np.abs(relative - 1.0)))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from etf_pipeline.history.jumps import as_a_split
 from etf_pipeline.history.peers import NOBODY, Peers, typical_move
 from etf_pipeline.model.splits import possible_splits
 
@@ -170,11 +171,12 @@ def _large_move(
 ) -> Shift:
     i, j = pair
     text = (
-        f"close {close[i]:g} on {days[i]}, then {close[j]:g}, volume {volume:.0f}; no split, not "
-        "undone: kept"
+        f"close {close[i]:g} on {days[i]}, then {close[j]:g}, volume {volume:.0f}: "
+        f"{close[j] / close[i] - 1:+.1%} without a split, not undone: kept"
     )
     others = peers.moves(days[i], days[j])
     market = typical_move(others)
     if market is not None:
         text += f"; {len(others)} peers moved by {market:.1%} (median)"
+    text += as_a_split(float(np.log(close[j] / close[i])))
     return (days[j], "large_move", "flagged", text)

@@ -6,6 +6,7 @@ it is absent (`missing`), or keeps an event that has no price yet (`pending`). N
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from etf_pipeline.history.basis import Basis
+from etf_pipeline.history.jumps import jumps
 from etf_pipeline.history.levels import level_shifts
 from etf_pipeline.history.spikes import spikes
 from etf_pipeline.model.schemas import EVENT_COLUMNS, VALUE_COLUMNS
@@ -21,6 +23,7 @@ from etf_pipeline.model.splits import possible_splits
 
 QUARANTINED, FLAGGED, MISSING, PENDING = "quarantined", "flagged", "missing", "pending"
 WITHHELD = "withheld"  # a distribution is left out; the price stays
+LARGE_MOVE = "large_move"
 _STALE_RUN = 5
 _RANGE_TOLERANCE = 1e-5
 _OPEN_TOLERANCE = 0.05
@@ -86,6 +89,8 @@ def assess(rows: pd.DataFrame, basis: Basis) -> list[Finding]:
         shifts = level_shifts(bars.close, bars.stock_splits, bars.days, bars.volume, basis.peers)
         found += [Finding(*shift) for shift in shifts]
         found += _spikes(bars, basis)
+        paid = (columns["dividends"] + columns["capital_gains"])[priced]
+        found += _jumps(bars, paid, basis, found)
     return sorted(set(found), key=lambda f: (f.date, f.rule))
 
 
@@ -93,6 +98,12 @@ def quarantined_dates(findings: list[Finding]) -> Days:
     """Dates whose row is not part of the history, ascending and once each."""
     dates = {f.date for f in findings if f.severity in (QUARANTINED, PENDING)}
     return np.array(sorted(dates), dtype="datetime64[D]")
+
+
+def large_moves(findings: list[Finding]) -> tuple[dt.date, ...]:
+    """Dates of lasting moves that may be no market's."""
+    days = {f.date for f in findings if f.rule == LARGE_MOVE and f.severity == FLAGGED}
+    return tuple(sorted(day.astype(object) for day in days))
 
 
 def _pending_events(columns: dict[str, Floats], days: Days, priced: Mask) -> list[Finding]:
@@ -202,6 +213,18 @@ def _spikes(bars: _Bars, basis: Basis) -> list[Finding]:
     return [Finding(day, "spike", QUARANTINED, evidence) for day, evidence in found]
 
 
+def _jumps(bars: _Bars, paid: Floats, basis: Basis, found: list[Finding]) -> list[Finding]:
+    """Lasting moves between rows that stay, which no other rule has named."""
+    with np.errstate(invalid="ignore"):
+        left = np.isfinite(bars.close) & (bars.close > 0)
+    left &= ~np.isin(bars.days, quarantined_dates(found))
+    named = {f.date for f in found if f.rule == LARGE_MOVE}
+    days = bars.days[left]
+    daily = bar_spacing(days) in (None, "daily")
+    moves = jumps(bars.close[left], paid[left], days, daily, basis.peers)
+    return [Finding(day, LARGE_MOVE, FLAGGED, text) for day, text in moves if day not in named]
+
+
 def _long_gaps(bars: _Bars) -> list[Finding]:
     """Daily closes that follow the last one after a month and more: their move is not a day's."""
     gaps = np.diff(bars.days)
@@ -231,9 +254,13 @@ def _off_calendar(bars: _Bars, basis: Basis) -> list[Finding]:
         return []
     covered = (days >= sessions[0]) & (days <= sessions[-1])
     out = []
-    for i in np.flatnonzero(covered & ~_among(days, sessions)):
+    scheduled = _among(days, sessions)
+    for i in np.flatnonzero(covered & ~scheduled).tolist():
         volume = np.nan_to_num(bars.volume[i])
-        if volume == 0 and basis.rests_otherwise:
+        filled = _filled(bars, scheduled, i)
+        if filled is not None:
+            out.append(Finding(days[i], "holiday_bar", QUARANTINED, filled))
+        elif volume == 0 and basis.rests_otherwise:
             text = f"no session on this day; volume 0, close {bars.close[i]:g}"
             out.append(Finding(days[i], "holiday_bar", QUARANTINED, text))
         else:
@@ -242,13 +269,41 @@ def _off_calendar(bars: _Bars, basis: Basis) -> list[Finding]:
             out.append(Finding(days[i], "unscheduled_session", FLAGGED, text))
     absent = ~_among(expected, days)
     # A day on which nobody traded says something of the calendar, not of this ticker.
-    for i in np.flatnonzero(absent):
+    for i in np.flatnonzero(absent).tolist():
         absent[i] = not basis.peers.closed(expected[i])
     if not basis.holidays_known:
         absent &= _run_lengths(absent) > _LONGEST_REST
     for day in expected[absent]:
         out.append(Finding(day, "missing_session", MISSING, "a session without a bar"))
     return out
+
+
+def _filled(bars: _Bars, scheduled: Mask, i: int) -> str | None:
+    """Whether a bar without a session is made of those around it, volume included; in words."""
+    columns = (bars.open, bars.high, bars.low, bars.close, bars.volume)
+    bar = np.array([c[i] for c in columns])
+    if not np.all(np.isfinite(bar)) or (bar[4] == 0 and bar[1] == bar[2]):
+        return None  # a flat one without volume repeats nothing
+    before, after = np.flatnonzero(scheduled[:i]), np.flatnonzero(scheduled[i + 1 :])
+    if len(before) == 0:
+        return None
+    p, day = before[-1], bars.days[before[-1]]
+    first = np.array([c[p] for c in columns])
+    if np.allclose(bar, first, rtol=1e-9, atol=0.0):
+        return f"no session on this day; it repeats the bar of {day}, volume {bar[4]:.0f} included"
+    if len(after) == 0:
+        return None
+    n: int = i + 1 + int(after[0])
+    last = np.array([c[n] for c in columns])
+    between = first + (last - first) * (i - p) / (n - p)
+    # A volume may have been rounded to a whole number.
+    near = np.allclose(bar[:4], between[:4], rtol=1e-6, atol=0.0) and abs(bar[4] - between[4]) <= 1
+    if near and bar[4] != 0:
+        return (
+            f"no session on this day; it lies on the line from the bar of {day} to that of "
+            f"{bars.days[n]}, volume {bar[4]:.0f} included"
+        )
+    return None
 
 
 def _run_lengths(mask: Mask) -> npt.NDArray[np.intp]:

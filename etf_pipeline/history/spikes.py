@@ -1,8 +1,9 @@
-"""Spikes: closes far from all others that are undone within three bars, on hardly any volume. Pure.
+"""Spikes: closes far from all others that are undone within three bars. Pure.
 
 A large move alone is no fault, and neither is one that is undone: a geared fund falls by a quarter
 on a day when shares fall, and rises as much three days on. What tells a fault is all of it
-together: far outside the ticker's own moves and its peers' that day, undone, and nobody traded.
+together: far outside the ticker's own moves and its peers' that day, undone, and nobody traded; or
+still further outside, undone to a tenth, and traded as ever.
 """
 
 from __future__ import annotations
@@ -25,21 +26,29 @@ _LEFT = 0.25  # of the move, when it counts as undone
 _REFERENCE = 250  # bars before it say what is usual
 _FEWEST = 20
 _NORMAL = 1.4826  # from the median of absolute deviations to a standard deviation
-_PEERS_SHARE = 1 / 8  # of the move: a market that moved so much may explain a geared fund's
+PEERS_SHARE = 1 / 8  # of the move: a market that moved so much may explain a geared fund's
 
 
 @dataclass(frozen=True)
 class _Limits:
-    """What it takes: standard deviations of the own moves, share of the usual volume."""
+    """What it takes: standard deviations of the own moves, most volume in terms of the usual.
+
+    `left` is the most that may be left of the move, `size` the least that it may be.
+    """
 
     deviations: float
     volume: float
+    left: float = _LEFT
+    size: float = _SMALLEST
 
 
 _WITH_PEERS = _Limits(8.0, 0.20)
 _ALONE = _Limits(15.0, 0.05)
-_NO_VOLUME = 15.0  # deviations, where volume is not known at all
-_NO_VOLUME_ALONE = 20.0
+_NO_VOLUME = _Limits(15.0, 0.0)  # where it is not known at all
+_NO_VOLUME_ALONE = _Limits(20.0, 0.0)
+# Traded as ever: real news of this size have many times the volume, and are not taken back.
+_TRADED = _Limits(15.0, 5.0, left=0.1)
+_TRADED_ALONE = _Limits(20.0, 3.0, left=0.1, size=np.log(1.15))
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,7 @@ class _Spike:
     last: int
     move: float
     back: float
+    left: float  # share of the move that is not undone
 
 
 def spikes(
@@ -99,11 +109,11 @@ def _candidates(logs: Floats, moves: Floats) -> Iterator[_Spike]:
             if k + j >= len(moves):
                 break
             away = np.abs(logs[k + 1 : k + j + 1] - logs[k])
-            undone = abs(logs[k + j + 1] - logs[k]) <= _LEFT * abs(moves[k])
+            left = abs(logs[k + j + 1] - logs[k]) / abs(moves[k])
             back = moves[k + j]
             against = abs(back) > _SMALLEST and back * moves[k] < 0
-            if undone and against and np.all(away > abs(moves[k]) / 2):
-                yield _Spike(k + 1, k + j, float(moves[k]), float(back))
+            if left <= _LEFT and against and np.all(away > abs(moves[k]) / 2):
+                yield _Spike(k + 1, k + j, float(moves[k]), float(back), float(left))
                 end = k + j + 1
                 break
 
@@ -122,16 +132,25 @@ def _evidence(one: _Spike, moves: Floats, traded: Floats, days: Days, peers: Pee
         return None
     deviations = min(abs(one.move), abs(one.back)) / scale if scale > 0 else np.inf
     usual_volume, most = float(np.median(volumes)), float(traded[one.first : one.last + 1].max())
-    if deviations < _WITH_PEERS.deviations or most > _WITH_PEERS.volume * usual_volume:
+
+    def beyond(limits: _Limits) -> bool:
+        return bool(
+            deviations >= limits.deviations
+            and most <= limits.volume * usual_volume
+            and one.left <= limits.left
+            and abs(one.move) >= limits.size
+        )
+
+    if not (beyond(_WITH_PEERS) or beyond(_TRADED)):
         return None  # before anything is asked of others
     others = peers.moves(days[one.first - 1], days[one.first])
     market = typical_move(others)
-    limits = _WITH_PEERS if market is not None else _ALONE
-    if usual_volume == 0:
-        limits = _Limits(_NO_VOLUME if market is not None else _NO_VOLUME_ALONE, 0.0)
-    if market is not None and market > _PEERS_SHARE * abs(one.move):
+    if market is not None and market > PEERS_SHARE * abs(one.move):
         return None
-    if deviations < limits.deviations or most > limits.volume * usual_volume:
+    limits = (_WITH_PEERS, _TRADED) if market is not None else (_ALONE, _TRADED_ALONE)
+    if usual_volume == 0:
+        limits = (_NO_VOLUME if market is not None else _NO_VOLUME_ALONE,) * 2
+    if not any(map(beyond, limits)):
         return None
     text = (
         f"{one.move:+.1%} and {one.back:+.1%} (log) are {deviations:.0f} times its daily moves, "
@@ -142,6 +161,14 @@ def _evidence(one: _Spike, moves: Floats, traded: Floats, days: Days, peers: Pee
             text + f"only {len(others)} peers to compare with, so its own scale and volume decide"
         )
     return text + f"{len(others)} peers moved by {market:.1%} that day (median)"
+
+
+def usual_scale(moves: Floats, k: int) -> float | None:
+    """What is usual beside move `k`: a standard deviation of those before it, or of those after."""
+    before = moves[max(0, k - _REFERENCE) : k]
+    if len(before) >= _FEWEST:
+        return _scale(before)
+    return _scale(np.r_[before, moves[k + 1 : k + 1 + 3 * _FEWEST]])
 
 
 def _scale(moves: Floats) -> float | None:

@@ -87,6 +87,16 @@ def main_code(remarks: Sequence[Remark]) -> ReasonCode | None:
     return remarks[0].code if remarks else None
 
 
+def moves_in_words(moves: Sequence[tuple[dt.date, float]], most: int = 3) -> list[str]:
+    """What is to be said of returns that may be no market's; nothing without any."""
+    if not moves:
+        return []
+    named = ", ".join(f"{move:+.1%} on {day}" for day, move in moves[:most])
+    more = f" and {len(moves) - most} more" if len(moves) > most else ""
+    returns = "returns are" if len(moves) > 1 else "return is"
+    return [f"{len(moves)} {returns} unlike all others and may be a fault: {named}{more}"]
+
+
 def withheld_in_words(days: Sequence[dt.date], most: int = 3) -> str:
     """How many distributions are left out, and the first dates of them."""
     more = "" if len(days) <= most else f" and {len(days) - most} more"

@@ -40,6 +40,7 @@ class PriceSeries:
     currency: str | None
     exchange: str | None = None  # MIC; None for a user's own file
     withheld: tuple[dt.date, ...] = ()  # ex-dates whose distribution is not in the prices
+    large_moves: tuple[dt.date, ...] = ()  # dates of lasting moves that may be no market's
 
     @cached_property
     def days(self) -> Days:
@@ -75,6 +76,16 @@ class PriceSeries:
             f"no price near {start}, where the window starts: there is none between "
             f"{self.days[at - 1]} and {self.days[at]}"
         )
+
+    def doubtful_moves(self) -> list[tuple[dt.date, float]]:
+        """`large_moves` that are returns of these prices, each with its simple return."""
+        out = []
+        for day in self.large_moves:
+            at = int(np.searchsorted(self.days, np.datetime64(day)))
+            if 0 < at < len(self.days) and self.days[at] == np.datetime64(day):
+                last, this = self.prices.iloc[at - 1 : at + 1]
+                out.append((day, float(this / last - 1.0)))
+        return out
 
     def trades_on(self, day: dt.date) -> bool:
         """Whether it reaches up to `day`, give or take `GRACE`."""

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from etf_pipeline.errors import CurrencyError, InsufficientDataError
-from etf_pipeline.model.outcomes import withheld_in_words
+from etf_pipeline.model.outcomes import moves_in_words, withheld_in_words
 from etf_pipeline.model.schemas import CORRELATIONS, RISK_METRICS
 from etf_pipeline.model.spacing import spacing_remarks
 from etf_pipeline.risk.annual import Span
@@ -88,6 +88,7 @@ def metrics_row(
     withheld = [day for day in series.withheld if day > part.prices.index[0].date()]
     if withheld:
         reasons.append(withheld_in_words(withheld))
+    reasons += moves_in_words(part.doubtful_moves())
     names = set(RISK_METRICS.names)
     row = {k: v for k, v in vars(metrics).items() if k in names}
     row |= {k: v for k, v in vars(relative).items() if k in names and k != "n_obs"}

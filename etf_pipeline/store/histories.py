@@ -301,6 +301,7 @@ def publish_history(
             "quarantined": built.quarantined,
             "findings": built.quarantine.num_rows,
             "withheld": [str(day) for day in built.withheld],
+            "large_moves": [str(day) for day in built.large_moves],
             "adj_close_gap": built.adj_close_gap,
             "rules": RULES_VERSION,
         }

@@ -75,6 +75,11 @@ def describe(layout: Layout, ticker: str) -> HistoryInfo:
     )
 
 
+def large_move_dates(info: FileInfo) -> tuple[dt.date, ...]:
+    """Dates of lasting moves that may be no market's, as a history's footer names them."""
+    return tuple(dt.date.fromisoformat(day) for day in info.meta.get("large_moves", ()))
+
+
 def withheld_dates(info: FileInfo) -> tuple[dt.date, ...]:
     """Ex-dates whose distribution a history leaves out, as its footer names them."""
     return tuple(dt.date.fromisoformat(day) for day in info.meta.get("withheld", ()))

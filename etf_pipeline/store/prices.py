@@ -6,10 +6,15 @@ import numpy as np
 import numpy.typing as npt
 
 from etf_pipeline.errors import unknown_ticker
+from etf_pipeline.history.quality import large_moves
 from etf_pipeline.model.schemas import HISTORY, QUARANTINE
 from etf_pipeline.risk.prices import PriceSeries
 from etf_pipeline.store.cache import FileCache
-from etf_pipeline.store.inventory import available_tickers, withheld_dates
+from etf_pipeline.store.inventory import (
+    available_tickers,
+    large_move_dates,
+    withheld_dates,
+)
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.reader import read_adjusted, read_table
 
@@ -38,11 +43,21 @@ def load_prices(layout: Layout, ticker: str) -> PriceSeries:
         held = prices.index.to_numpy().astype("datetime64[D]")
         holes = np.setdiff1d(np.union1d(excluded, missing), held)
     currency, exchange = (info.meta.get(name) for name in ("currency", "exchange"))
+    moves = large_move_dates(info)
     if user is not None:
         excluded, holes = user.excluded, user.holes
         currency, exchange = user.said.currency, user.said.exchange
+        moves = large_moves(list(user.findings))
     return PriceSeries(
-        ticker, prices, holes, excluded, info.source, currency, exchange, withheld_dates(info)
+        ticker,
+        prices,
+        holes,
+        excluded,
+        info.source,
+        currency,
+        exchange,
+        withheld_dates(info),
+        moves,
     )
 
 

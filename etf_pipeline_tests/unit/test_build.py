@@ -101,8 +101,21 @@ def test_the_gap_to_the_sources_own_adjustment_is_the_greatest():
     built = build(ROWS, BASIS, said(theirs))
     assert built.adj_close_gap == pytest.approx(1 - 1 / 1.01)
     assert build(ROWS, BASIS, said(theirs * np.nan)).adj_close_gap is None
-    assert build(ROWS, BASIS, said(ROWS["close"] / 2)).adj_close_gap == pytest.approx(1.0)
+    half = np.where(np.arange(100) < 60, 0.5, 1.0)  # half of ours up to a day that pays nothing
+    assert build(ROWS, BASIS, said(ROWS["close"] * half)).adj_close_gap == pytest.approx(1.0)
     assert build(ROWS, BASIS, said(ROWS["close"])).adj_close_gap == 0.0
+
+
+def test_a_file_that_ends_before_the_newest_ex_date_has_the_same_returns_and_no_gap():
+    """Adj Close / Close is 0.984 on its last row, for a distribution that the file has not."""
+    theirs = 0.984 * ROWS["close"]
+    assert build(ROWS, BASIS, said(theirs)).adj_close_gap == pytest.approx(0.0, abs=1e-12)
+    paid = ROWS.assign(dividends=np.where(np.arange(100) == 60, 1.5, 0.0))
+    factor = np.where(np.arange(100) < 60, 1 - 1.5 / ROWS["close"].iloc[59], 1.0)
+    told = build(paid, BASIS, said(theirs * factor, paid))
+    assert told.adj_close_gap == pytest.approx(0.0, abs=1e-9)
+    told = build(paid, BASIS, said(theirs, paid))
+    assert told.adj_close_gap == pytest.approx(1.5 / ROWS["close"].iloc[59])
 
 
 @pytest.mark.parametrize("n", [1, 5])

@@ -180,4 +180,4 @@ def test_an_impossible_split_explains_nothing(ratio):
     close = walk()
     close[:30] *= 1e9 if ratio == 1e9 else 2
     found = level_shifts(close, split_at(30, ratio), DAYS[:100])
-    assert all("split of" not in text for _, _, _, text in found)
+    assert all("the split of" not in text for _, _, _, text in found)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,13 +6,14 @@ import pandas as pd
 import pytest
 
 from etf_pipeline.history.basis import Basis
+from etf_pipeline.history.peers import NOBODY
 from etf_pipeline.history.quality import assess
 from etf_pipeline.model.calendars import sessions
 from etf_pipeline.store.basis import basis_of
 from etf_pipeline.store.batches import BatchReader
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.peers import RawPeers
-from etf_pipeline_tests.support import asx_days, bars, instrument, walk
+from etf_pipeline_tests.support import Others, asx_days, bars, instrument, walk
 
 BASIS = Basis(sessions("XASX"))
 DAYS = asx_days("2024-01-02", 300)
@@ -87,9 +89,58 @@ def test_a_small_factor_that_is_undone_is_a_fault_and_a_lasting_one_is_kept():
     assert next(iter(lasting.values())).severity == "flagged"
 
 
+def judged(rows, peers=NOBODY):
+    return {(str(f.date), f.rule): f for f in assess(rows, replace(BASIS, peers=peers))}
+
+
 def test_a_crash_and_a_recovery_of_markets_are_no_fault():
     rows = scaled(scaled(clean(), slice(100, None), 0.7), slice(110, None), 1.25)
-    assert rules(rows) == set()
+    assert judged(rows, Others(0.2)) == {}
+    # Where nobody else moved, or nobody else is known, both are worth a word.
+    for peers in (Others(0.01), NOBODY):
+        told = judged(rows, peers)
+        assert set(told) == {(str(DAYS[100]), "large_move"), (str(DAYS[110]), "large_move")}
+        assert {f.severity for f in told.values()} == {"flagged"}
+
+
+@pytest.mark.parametrize(
+    ("factor", "split"),
+    [(1.25, "5:4"), (1.5, "3:2"), (1.75, "7:4"), (0.65, None), (4 / 3, "4:3"), (0.5, "1:2")],
+)
+@pytest.mark.parametrize("peers", [Others(0.008), NOBODY], ids=["peers", "alone"])
+def test_a_lasting_jump_in_a_calm_fund_is_flagged_and_names_the_split(factor, split, peers):
+    rows = scaled(clean(), slice(0, 150), factor)
+    ((key, flag),) = judged(rows, peers).items()
+    assert key == (str(DAYS[150]), "large_move")
+    move = rows["close"].iloc[150] / rows["close"].iloc[149] - 1
+    assert f"{move:+.1%}" in flag.evidence
+    assert ("declare stock_splits" in flag.evidence) == (split is not None)
+    assert split is None or f"split of {split}:" in flag.evidence
+
+
+def test_what_the_price_falls_for_is_no_jump():
+    """A special distribution of a quarter of the price; without it in the data, a jump."""
+    rows = scaled(clean(), slice(150, None), 0.75)
+    rows.loc[rows.index[150], "dividends"] = rows["close"].iloc[149] / 4
+    assert judged(rows, Others(0.008)) == {}
+    assert set(judged(rows.assign(dividends=0.0), Others(0.008))) == {
+        (str(DAYS[150]), "large_move")
+    }
+
+
+def test_a_jump_over_a_pause_is_measured_by_the_sessions_in_between():
+    """−15 % in a month, in a fund that moves by 0.8 % a day, is 4 deviations of a month."""
+    rows = scaled(clean(), slice(150, None), 0.85)
+    assert (str(DAYS[150]), "large_move") in judged(rows)
+    paused = rows.drop(rows.index[130:150])
+    assert "large_move" not in {rule for _, rule in judged(paused)}
+
+
+def test_a_geared_fund_s_own_moves_are_the_measure():
+    rows = bars(DAYS, 100 * np.cumprod(1 + np.random.default_rng(1).normal(0, 0.035, len(DAYS))))
+    fallen = scaled(rows, slice(100, None), 0.751)
+    assert judged(fallen, Others(0.06)) == {}
+    assert judged(fallen) == {}
 
 
 def test_a_zero_open():
@@ -117,6 +168,27 @@ def test_a_bar_on_a_holiday_is_removed_only_when_nobody_traded():
     assert found(rows)[("2024-12-25", "unscheduled_session")].severity == "flagged"
     rows.loc["2024-12-25", "volume"] = 0.0
     assert found(rows)[("2024-12-25", "holiday_bar")].severity == "quarantined"
+
+
+WEEKDAYS = pd.bdate_range(DAYS[0].astype("datetime64[D]"), DAYS[-1].astype("datetime64[D]"))
+NO_SESSIONS = sorted(set(map(str, WEEKDAYS.date)) - {str(d.astype("datetime64[D]")) for d in DAYS})
+
+
+@pytest.mark.parametrize("fill", ["ffill", "interpolate"])
+def test_holidays_that_somebody_filled_are_removed_though_volume_was_filled_too(fill):
+    rows = clean()
+    rows["volume"] = np.round(np.exp(np.random.default_rng(2).normal(10, 0.5, len(rows))))
+    filled = getattr(rows.reindex(WEEKDAYS.rename("date").as_unit("s")), fill)()
+    assert len(NO_SESSIONS) > 3
+    told = found(filled)
+    assert set(told) == {(day, "holiday_bar") for day in NO_SESSIONS}
+    assert {f.severity for f in told.values()} == {"quarantined"}
+
+
+def test_a_bar_on_a_holiday_that_is_nearly_the_one_before_is_a_session_of_some_kind():
+    rows = clean().reindex(WEEKDAYS.rename("date").as_unit("s")).ffill()
+    rows.loc[NO_SESSIONS, "volume"] += 1
+    assert {rule for _, rule in found(rows)} == {"unscheduled_session"}
 
 
 def test_a_missing_session_is_recorded():

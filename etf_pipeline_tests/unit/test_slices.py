@@ -1,5 +1,6 @@
 """Batch slices folded into rows, in the order they were collected."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -21,7 +22,8 @@ ROWS = bars(DAYS, walk(60))
 
 def part(rows, full=False, number=0, source="yahoo", currency="AUD"):
     info = SliceInfo("VAS", "VAS.AX", "XASX", currency, full, number)
-    return BatchSlice(info, f"b{number}", source, rows.assign(adj_close_source=rows["close"] / 2))
+    theirs = rows["close"] * np.where(rows.index < ROWS.index[40], 0.5, 1.0)
+    return BatchSlice(info, f"b{number}", source, rows.assign(adj_close_source=theirs))
 
 
 def test_no_slices_change_nothing():
@@ -34,7 +36,7 @@ def test_a_history_is_built_of_all_rows_and_compared_with_the_newest_whole_answe
     basis = Basis(DAYS.astype("datetime64[D]"))
     merged, built = build_from(ROWS[:40], [part(ROWS, True)], basis)
     assert (merged.added, built.history.num_rows) == (20, 60)
-    assert built.adj_close_gap == pytest.approx(1.0)  # theirs is half of ours
+    assert built.adj_close_gap == pytest.approx(1.0)  # half of theirs before the 40th
     assert build_from(ROWS[:40], [part(ROWS[30:])], basis)[1].adj_close_gap is None
     again = build_from(ROWS, [part(ROWS[30:])], basis, built.evidence)[1]
     assert again.adj_close_gap == pytest.approx(1.0)  # a later window does not hide it

@@ -1,7 +1,5 @@
 """Spikes on hardly any volume, and the real moves that must stay."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,7 +10,7 @@ from etf_pipeline.history.peers import NOBODY
 from etf_pipeline.history.quality import assess
 from etf_pipeline.history.spikes import spikes
 from etf_pipeline.model.calendars import sessions
-from etf_pipeline_tests.support import asx_days, bars, walk
+from etf_pipeline_tests.support import Others, asx_days, bars, walk
 
 XASX = sessions("XASX")
 DAYS = asx_days("2023-01-03", 300)
@@ -20,24 +18,9 @@ NONE = np.zeros(300)
 VOLUME = np.round(np.exp(np.random.default_rng(4).normal(10, 0.6, 300)))
 
 
-@dataclass(frozen=True)
-class Market:
-    """Peers that all moved alike between any two sessions."""
-
-    size: float
-    count: int = 12
-
-    def until(self, batch_id):
-        return self
-
-    def moves(self, before, day):
-        return np.full(self.count, self.size)
-
-    def closed(self, day):
-        return False
-
-
-QUIET = Market(0.012)
+QUIET = Others(0.012)
+HEAVY = VOLUME.copy()
+HEAVY[150] = 6 * np.median(VOLUME)
 
 
 def continued(*middle, at=150, base=15.7, seed=3):
@@ -70,9 +53,9 @@ def test_15_7_then_20_7_with_volume_366_then_16():
     assert "12 peers moved by 1.2% that day" in text
 
 
-@pytest.mark.parametrize("peers", [NOBODY, Market(0.01, 2)])
+@pytest.mark.parametrize("peers", [NOBODY, Others(0.01, 2)])
 def test_without_peers_its_own_scale_and_volume_decide(peers):
-    close = continued(20.7, 16.0)
+    close = continued(15.7 * 1.19, 15.8)
     ((_, text),) = spikes(close, thin(150), NONE, DAYS, peers)
     assert "peers to compare with" in text
     # More strictly: 15 % of the usual volume and ten deviations are not enough.
@@ -81,6 +64,29 @@ def test_without_peers_its_own_scale_and_volume_decide(peers):
     weaker = continued(15.7 * 1.12, 15.7)
     assert found(weaker, thin(150), peers) == []
     assert found(weaker, thin(150)) == [150]
+
+
+@pytest.mark.parametrize("factor", [1.6, 1.3, 0.6])
+@pytest.mark.parametrize("peers", [QUIET, NOBODY], ids=["peers", "alone"])
+def test_traded_as_ever_and_undone_on_the_next_day(factor, peers):
+    """Nobody else moved, and what is left of it is less than a tenth: no news is like that."""
+    close = continued(15.7 * factor, 15.8)
+    assert found(close, VOLUME, peers) == [150]
+    # A fund that moves by 4 % a day may do so.
+    wild = np.exp(np.log(close / 15.7) * 4)
+    wild[150] = 15.7 * factor
+    assert found(wild, VOLUME, peers) == []
+
+
+def test_the_next_day_settles_what_the_newest_close_left_open():
+    """A flag while it may last, a quarantined row when it does not, and no flag then."""
+    rows = bars(DAYS, continued(15.7 * 1.5, 15.8), volume=VOLUME)
+    told = {}
+    for until in (151, 152):
+        told[until] = [
+            (str(f.date), f.rule) for f in assess(rows[:until], Basis(XASX, peers=QUIET))
+        ]
+    assert told == {151: [(str(DAYS[150]), "large_move")], 152: [(str(DAYS[150]), "spike")]}
 
 
 @pytest.mark.parametrize("bars_away", [1, 2, 3])
@@ -94,14 +100,15 @@ def test_up_to_three_bars(bars_away, factor):
 @pytest.mark.parametrize(
     ("close", "volume", "peers"),
     [
-        (continued(20.7, 16.0), VOLUME, QUIET),  # traded as ever
+        (continued(20.7, 16.0), HEAVY, QUIET),  # six times the volume: news of some kind
+        (continued(20.7, 16.3), VOLUME, QUIET),  # traded as ever, and an eighth of it stays
         (continued(20.7, 20.6, 20.8), thin(150), QUIET),  # it stays there
         (continued(20.7, 20.7, 20.7, 20.7, 15.8), thin(150, 151, 152, 153), QUIET),  # four bars
-        (continued(20.7, 16.0), thin(150), Market(0.06)),  # a market that moved
+        (continued(20.7, 16.0), thin(150), Others(0.06)),  # a market that moved
         (continued(20.7, 18.5), thin(150), QUIET),  # half of it stays
         (continued(16.2, 15.8), thin(150), QUIET),  # an ordinary move
     ],
-    ids=["volume", "lasts", "four bars", "market", "half", "ordinary"],
+    ids=["news", "an eighth", "lasts", "four bars", "market", "half", "ordinary"],
 )
 def test_what_is_no_spike(close, volume, peers):
     assert found(close, volume, peers) == []
@@ -112,7 +119,7 @@ def test_a_geared_fund_on_a_day_when_shares_fall_by_six_per_cent(volume):
     """−24.9 %, then +23.4 % three days on: genuine, even on little volume."""
     fall = 15.7 * (1 - 0.249)
     close = continued(fall, fall * 1.01, fall * 0.99, fall * 0.99 * 1.234)
-    assert found(close, volume, Market(-0.06)) == []
+    assert found(close, volume, Others(-0.06)) == []
 
 
 def test_a_split_between_explains_it():
