@@ -57,8 +57,8 @@ def _print_body(body: Any) -> None:
 
 
 def _money(frame: pd.DataFrame) -> dict[str, Any]:
-    """What a frame of the library says it is in."""
-    return {name: frame.attrs[name] for name in ("base_currency", "fx")}
+    """What a frame of the library says it is in, and its remarks."""
+    return {name: frame.attrs[name] for name in ("base_currency", "fx", "remarks")}
 
 
 def risk(
@@ -167,7 +167,7 @@ def compare(
 
     Example: etf compare VAS VGS VTS --years 3
     """
-    from etf_pipeline.library.analysis import comparison, recent
+    from etf_pipeline.library.analysis import comparison, comparison_remarks, recent
     from etf_pipeline.settings import load_settings
 
     names = distinct_names(tickers)
@@ -175,11 +175,12 @@ def compare(
         whole = _provider(data_dir).get_returns(names, base_currency=base_currency)
     returns = recent(whole, years or None)
     body = comparison(returns, load_settings().periods_per_year)
+    said = _money(whole) | {"remarks": [*whole.attrs["remarks"], *comparison_remarks(returns)]}
     if as_json:
-        _print_body({t: b | _money(whole) for t, b in body.items()})
+        _print_body({t: b | said for t, b in body.items()})
     else:
         show_comparison(body, names)
-        print_lines(in_currency(_money(whole)))
+        print_lines(in_currency(said))
         span = f"{returns.attrs['start']} to {returns.index[-1]:%Y-%m-%d}"
         period = returns.attrs["correlation_period"]
         print_lines([f"{len(returns)} common returns, {span}; correlations of {period} returns"])

@@ -10,6 +10,7 @@ import pandas as pd
 
 from etf_pipeline.errors import InsufficientDataError
 from etf_pipeline.model.schemas import BENCHMARK_METRICS, OWN_METRICS
+from etf_pipeline.model.spacing import long_gaps
 from etf_pipeline.portfolio.answer import Answer
 from etf_pipeline.portfolio.optimise import efficient_frontier
 from etf_pipeline.portfolio.problem import Problem
@@ -136,6 +137,14 @@ def comparison(
     }
 
 
+def comparison_remarks(returns: pd.DataFrame) -> list[str]:
+    """Why `comparison` has no growth a year, and what else its dates do not tell."""
+    dates = returns.index.to_numpy().astype("datetime64[D]")
+    dates = np.r_[_first_price(returns, dates), dates]
+    short = Span.of(dates).too_short
+    return [*([] if short is None else [short]), *long_gaps(dates)]
+
+
 def _first_price(returns: pd.DataFrame, dates: npt.NDArray[np.datetime64]) -> np.datetime64:
     """Date of the price that the first return begins with."""
     known = returns.attrs.get("start")
@@ -164,7 +173,6 @@ def answer_dict(answer: Answer, found: Estimates) -> dict[str, Any]:
         "start": found.prices.index[0].date(),
         "end": found.prices.index[-1].date(),
         "correlation_period": found.correlation_period,
-        "remarks": list(found.remarks),
     }
 
 

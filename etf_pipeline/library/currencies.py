@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from etf_pipeline.errors import EtfError, SettingsError
@@ -45,6 +45,11 @@ def conversion_for(
 def money(together: Together) -> dict[str, Any]:
     """How an answer says what its prices are in."""
     return {"base_currency": together.currency, "fx": together.fx}
+
+
+def told(together: Together, remarks: Iterable[str] = ()) -> dict[str, Any]:
+    """The same, and what a reader of its numbers must know besides."""
+    return money(together) | {"remarks": [*remarks, *together.remarks]}
 
 
 def _default() -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from etf_pipeline.library.access import StoreAccess
-from etf_pipeline.library.currencies import conversion_for, money
+from etf_pipeline.library.currencies import conversion_for, told
 from etf_pipeline.model.objectives import HALFLIFE
 
 if TYPE_CHECKING:
@@ -31,8 +31,9 @@ class ETFDataProvider(StoreAccess):
     What is put side by side is in one currency: `base_currency` of the call, else
     ETF_BASE_CURRENCY, else the one that the tickers share. Prices in others are converted by the
     daily rates of the store; a rate that lacks is a `CurrencyError` that names the command which
-    gets it. Answers say `base_currency`, and in `fx` the rates used: in `attrs` where they are
-    frames.
+    gets it. Answers say `base_currency`, in `fx` the rates used, and in `remarks` what a reader of
+    the numbers must know (a ticker that ended early or is young, long gaps, currencies that
+    nothing names): in `attrs` where they are frames.
 
     Args:
         data_dir: root of the Parquet store; the `ETF_DATA_DIR` setting when None.
@@ -139,7 +140,7 @@ class ETFDataProvider(StoreAccess):
         from etf_pipeline.model.spacing import MONTHS_AND_LONGER
         from etf_pipeline.risk.prices import common_prices
         from etf_pipeline.risk.returns import simple_returns
-        from etf_pipeline.risk.together import period_for
+        from etf_pipeline.risk.together import ended_early, period_for
 
         rules = {"daily": None, "weekly": "W", **MONTHS_AND_LONGER}
         if period not in rules:
@@ -154,7 +155,7 @@ class ETFDataProvider(StoreAccess):
             prices = prices[~bins.duplicated(keep="last")]
         self._asked("get_returns", list(prices.columns), prices.index)
         returns = simple_returns(prices)
-        returns.attrs |= money(together)
+        returns.attrs |= told(together, ended_early(together.series))
         returns.attrs["start"] = prices.index[0].date() if len(prices) else None
         returns.attrs["correlation_period"] = period_for(together.series)
         return returns
@@ -178,7 +179,7 @@ class ETFDataProvider(StoreAccess):
         found = self._estimates(together, lookback_years, periods_per_year=periods_per_year)
         self._asked("calculate_expected_returns", tickers)
         means = pd.Series(found.means, index=list(tickers), name="expected_return")
-        means.attrs |= money(together)
+        means.attrs |= told(together, found.remarks)
         return means
 
     def calculate_covariance_matrix(
@@ -205,7 +206,7 @@ class ETFDataProvider(StoreAccess):
         )
         self._asked("calculate_covariance_matrix", tickers)
         matrix = pd.DataFrame(found.covariance, index=list(tickers), columns=list(tickers))
-        matrix.attrs |= money(together)
+        matrix.attrs |= told(together, found.remarks)
         return matrix
 
     def calculate_correlation_matrix(
@@ -224,10 +225,11 @@ class ETFDataProvider(StoreAccess):
         `least_eigenvalue` and `period`.
         """
         from etf_pipeline.library.analysis import correlation_matrix
+        from etf_pipeline.risk.together import ended_early
 
         together = self._together(tickers, base_currency, lookback_years)
         found = correlation_matrix(together.series, lookback_years, method, period)
-        found.attrs |= money(together)
+        found.attrs |= told(together, ended_early(together.series))
         self._asked("calculate_correlation_matrix", list(found.columns))
         return found
 
@@ -296,7 +298,7 @@ class ETFDataProvider(StoreAccess):
         problem = self._problem(found, tickers, "min_volatility", risk_free_rate, **limits)
         self._asked("get_efficient_frontier_data", list(tickers))
         points = frontier_table(problem, n)
-        points.attrs |= money(together)
+        points.attrs |= told(together, found.remarks)
         return points
 
     def optimize_portfolio_mean_variance(
@@ -353,7 +355,7 @@ class ETFDataProvider(StoreAccess):
         found = self._estimates(together, **assumed)
         objective = implied(target_return, risk_budget)
         problem = self._problem(found, tickers, objective, risk_free_rate, **given)
-        answer = answer_dict(optimise(problem), found) | money(together)
+        answer = answer_dict(optimise(problem), found) | told(together, found.remarks)
         if self._calls is not None and self._calls.recording:
             asked = given | assumed | {"base_currency": base_currency}
             asked["risk_free_rate"] = problem.risk_free_rate

@@ -142,7 +142,7 @@ def load_portfolios(path: Path, universe: Universe) -> list[PortfolioSpec]:
         text = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise PortfolioFileError(f"{path} is not YAML: {where}{text}") from None
     nodes = _portfolio_nodes(path, root)
-    problems: list[str] = []
+    problems = _repeated_keys(root, set())
     specs: list[PortfolioSpec] = []
     seen: dict[str, Line] = {}
     for node in nodes:
@@ -174,6 +174,31 @@ def universe_with_rates(
         specs = load_portfolios(portfolios_file, universe)
         bases |= {s.base_currency for s in specs if s.base_currency}
     return universe.with_rates(sorted(bases))
+
+
+def _repeated_keys(node: yaml.Node | None, done: set[int]) -> list[str]:
+    """Keys that a mapping has twice, of which YAML would take the last without a word.
+
+    `done` has the nodes looked at: one that is an alias stands in several places.
+    """
+    problems: list[str] = []
+    inner: list[yaml.Node] = []
+    if id(node) in done:
+        return problems
+    done.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        seen: dict[str, Line] = {}
+        for key, value in node.value:
+            inner.append(value)
+            name = str(key.value)
+            if name in seen:
+                problems.append(f"line {_line(key)}: {name!r} is already on line {seen[name]}")
+            seen.setdefault(name, _line(key))
+    elif isinstance(node, yaml.SequenceNode):
+        inner = list(node.value)
+    for each in inner:
+        problems += _repeated_keys(each, done)
+    return problems
 
 
 def _portfolio_nodes(path: Path, root: yaml.Node | None) -> list[yaml.Node]:

@@ -63,6 +63,18 @@ def spacing_remarks(dates: Days) -> list[str]:
     return remarks + _long_gaps(dates, gaps, apart)
 
 
+def long_gaps(dates: Days) -> list[str]:
+    """Returns that span over thirty days and over four usual gaps, as `spacing_remarks` has them.
+
+    Args:
+        dates: ascending bar dates, shape (n,).
+    """
+    if len(dates) < 2:
+        return []
+    gaps = _gaps(dates)
+    return _long_gaps(dates, gaps, np.zeros(len(gaps), dtype="bool"))
+
+
 def _long_gaps(dates: Days, gaps: npt.NDArray[np.int64], apart: npt.NDArray[np.bool_]) -> list[str]:
     if int(gaps.max()) <= _LONG_GAP:
         return []

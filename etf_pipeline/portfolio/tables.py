@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,7 +104,8 @@ def portfolio_tables(
         answers[spec.name] = answer
         priced = inputs.get(spec.name, NO_PRICES)
         money = {"base_currency": priced.currency, "fx": priced.fx}
-        summary.append(base | money | _summary(spec, answer, estimates, risk_free_rate))
+        row = _summary(spec, answer, estimates, risk_free_rate, priced.remarks)
+        summary.append(base | money | row)
         frontier += [base | _point(i, point) for i, point in enumerate(curve)]
         if answer.weights is not None and estimates is not None:
             weights += [base | row for row in _weights(spec, answer.weights, estimates)]
@@ -132,12 +133,16 @@ def _weights(spec: PortfolioSpec, weights: Floats, estimates: Estimates) -> list
 
 
 def _summary(
-    spec: PortfolioSpec, answer: Answer, estimates: Estimates | None, risk_free_rate: float
+    spec: PortfolioSpec,
+    answer: Answer,
+    estimates: Estimates | None,
+    risk_free_rate: float,
+    remarks: Sequence[str],
 ) -> dict[str, Any]:
     return {
         "objective": spec.objective,
         "success": answer.success,
-        "message": "; ".join([answer.message, *(estimates.remarks if estimates else ())]),
+        "message": "; ".join([answer.message, *(estimates.remarks if estimates else ()), *remarks]),
         "expected_return": answer.expected_return,
         "volatility": answer.volatility,
         "sharpe_ratio": answer.sharpe_ratio,

@@ -25,10 +25,14 @@ _HASH_DIGITS = 12
 
 @dataclass(frozen=True)
 class Rates:
-    """Histories of currency pairs, and the content hash of each, by ticker."""
+    """Histories of currency pairs, the content hash of each, and why others cannot be read.
+
+    All are by ticker.
+    """
 
     series: Mapping[str, PriceSeries] = field(default_factory=dict)
     hashes: Mapping[str, str | None] = field(default_factory=dict)
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
     def inputs(self, pairs: Sequence[str]) -> str | None:
         """Pairs as tables and manifests name them: `AUDUSD=X:0123456789ab`, comma-joined."""
@@ -47,12 +51,14 @@ class Together:
         currency: what they are all in; None when no file says it.
         fx: the rates they were converted with, as `Rates.inputs` names them.
         rates: the histories of those.
+        remarks: what a reader of numbers from them must know of the conversion.
     """
 
     series: list[PriceSeries]
     currency: str | None = None
     fx: str | None = None
     rates: tuple[PriceSeries, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def source(self) -> str:
@@ -110,11 +116,12 @@ class Conversion:
         named = [self._named(s) for s in series]
         target = self.target(named, base)
         if target is None:
-            return Together(named)
-        done = [converted(s, target, self.rates.series, since) for s in named]
+            return Together(named, remarks=_not_known(named))
+        done = [self._converted(s, target, since) for s in named]
         used = sorted({leg.pair.ticker for s in named for leg in self._legs(s, target)})
         rates = tuple(self.rates.series[pair] for pair in used)
-        return Together(done, target, self.rates.inputs(used), rates)
+        cut = _cut_off(named, done) if since is None else ()
+        return Together(done, target, self.rates.inputs(used), rates, cut)
 
     def groups(self, series: Sequence[PriceSeries], since: dt.date | None = None) -> Groups:
         """Series in one currency as far as that goes; the others in groups of their own currency.
@@ -132,7 +139,7 @@ class Conversion:
             done = one
             if target is not None and one.currency is not None:
                 try:
-                    done = converted(one, target, self.rates.series, since)
+                    done = self._converted(one, target, since)
                 except CurrencyError as error:
                     alone[one.ticker] = str(error)
             found.setdefault(done.currency, []).append(done)
@@ -158,7 +165,19 @@ class Conversion:
         if one.currency == other.currency:
             return one
         _all_known([one, other])
-        return converted(one, str(other.currency), self.rates.series, since)
+        return self._converted(one, str(other.currency), since)
+
+    def _converted(self, one: PriceSeries, target: str, since: dt.date | None) -> PriceSeries:
+        """See `converted`; a rate that is there and cannot be read is told as that."""
+        if one.currency is not None and one.currency != target:
+            for pair in (leg.pair.ticker for leg in self._legs(one, target)):
+                if pair not in self.rates.series and pair in self.rates.unreadable:
+                    raise CurrencyError(
+                        f"{one.ticker} is in {one.currency}, and the history of {pair} converts "
+                        f"nothing: {self.rates.unreadable[pair]}",
+                        code=ReasonCode.MISSING_FX,
+                    )
+        return converted(one, target, self.rates.series, since)
 
     def currency_of(self, series: PriceSeries) -> str | None:
         """What its prices are in, by its file or else the universe; None when neither says it."""
@@ -202,6 +221,24 @@ class Conversion:
 # Without rates: what is in several currencies is refused.
 OWN_CURRENCY = Conversion()
 NO_PRICES = Together([])
+
+
+def _not_known(series: Sequence[PriceSeries]) -> tuple[str, ...]:
+    """That several are taken to be of one currency, where nothing says any."""
+    if len(series) < 2:
+        return ()
+    names = ", ".join(s.ticker for s in series)
+    return (f"nothing says in which currency {names} are priced: they are taken to share one",)
+
+
+def _cut_off(before: Sequence[PriceSeries], after: Sequence[PriceSeries]) -> tuple[str, ...]:
+    """Whose prices begin later than they would without the rates."""
+    return tuple(
+        f"{b.ticker} begins on {a.days[0]}, as its rates to {a.currency} do: there are prices from "
+        f"{b.days[0]} on"
+        for b, a in zip(before, after, strict=True)
+        if a.days[0] > b.days[0]
+    )
 
 
 def _all_known(series: Sequence[PriceSeries]) -> None:
@@ -320,8 +357,10 @@ def _first_usable(
 def _no_rate(leg: Leg, day: np.datetime64, rate: PriceSeries, series: PriceSeries) -> CurrencyError:
     first = rate.prices.index[0].date()
     remedy = _remedy(leg.pair.ticker)
+    if day <= np.datetime64(rate.end):  # a daily run asks for what is new, and not for that
+        remedy = _remedy(f"{leg.pair.ticker} --full")
     if day < np.datetime64(first):
-        remedy = f"{_remedy(f'{leg.pair.ticker} --full')}, or ask for fewer years"
+        remedy += ", or ask for fewer years"
     return CurrencyError(
         f"{series.ticker} is in {series.currency}, and {leg.pair.ticker} has no rate of {day} nor "
         f"of the {OLDEST_RATE.days} days before (there are {first} to {rate.end}); {remedy}",

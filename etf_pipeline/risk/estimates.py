@@ -11,12 +11,18 @@ import pandas as pd
 
 from etf_pipeline.errors import InsufficientDataError
 from etf_pipeline.model.objectives import HALFLIFE
-from etf_pipeline.model.spacing import spacing_remarks
+from etf_pipeline.model.spacing import long_gaps, spacing_remarks
 from etf_pipeline.risk.annual import Span
 from etf_pipeline.risk.covariance import correlation_of, covariance
 from etf_pipeline.risk.prices import GRACE, PriceSeries, common_prices, window_start
 from etf_pipeline.risk.returns import simple_returns
-from etf_pipeline.risk.together import Period, calendars_differ, period_for, weekly_prices
+from etf_pipeline.risk.together import (
+    Period,
+    calendars_differ,
+    ended_early,
+    period_for,
+    weekly_prices,
+)
 
 if TYPE_CHECKING:
     from etf_pipeline.model.portfolios import PortfolioSpec
@@ -105,7 +111,7 @@ def estimate(
         deviations[:, None] * matrix * deviations,
         annual,
         period,
-        tuple(_remarks(series, own, period, lookback_years)),
+        tuple(_remarks(series, own, dates, period, lookback_years)),
     )
 
 
@@ -174,10 +180,14 @@ def _check_enough(series: list[PriceSeries], n: int, needed: int, what: str) -> 
 
 
 def _remarks(
-    series: list[PriceSeries], own: list[_Own], period: Period, years: int | None
+    series: list[PriceSeries],
+    own: list[_Own],
+    common: npt.NDArray[np.datetime64],
+    period: Period,
+    years: int | None,
 ) -> list[str]:
     """What the numbers rest on, where that is not what one would take for granted."""
-    said = []
+    said = ended_early(series)
     if period == "weekly":
         why = calendars_differ(series)
         said.append(f"correlations are of weekly returns{f', {why}' if why else ''}")
@@ -189,4 +199,6 @@ def _remarks(
         if span.too_short:
             said.append(f"{part.ticker}: its numbers a year come from {span.days} days")
         said += [f"{part.ticker}: {remark}" for remark in spacing_remarks(part.days)]
+    known = {remark for one in own for remark in long_gaps(one.part.days)}
+    said += [f"on common dates, {remark}" for remark in long_gaps(common) if remark not in known]
     return said

@@ -21,7 +21,7 @@ GRACE = dt.timedelta(days=10)
 _USUAL = 1.25  # times the median gap: what is usual between prices, months of 31 days too
 _AROUND = 3  # gaps before and after that tell what is usual there
 _MOST_NAMED = 5  # series that an error about many names
-_EARLY = dt.timedelta(days=40)  # before a window's start, where its first common date is looked for
+EARLY = dt.timedelta(days=40)  # before a window's start, where its first common date is looked for
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def common_prices(series: list[PriceSeries], start: dt.date | None = None) -> pd
     Raises:
         InsufficientDataError: fewer than three common dates; names the ranges.
     """
-    early = None if start is None else start - _EARLY
+    early = None if start is None else start - EARLY
     parts = [s.since(early).prices.rename(s.ticker) for s in series]
     joined = pd.concat(parts, axis=1, join="inner").sort_index()
     if start is not None and len(joined) > 1:
@@ -207,7 +207,13 @@ def years_before(day: dt.date, years: int) -> dt.date:
 
 
 def window_start(end: dt.date, years: int | None) -> dt.date | None:
-    """First day of a window of `years` that ends at `end`; None for one without a beginning."""
+    """First day of a window of `years` that ends at `end`; None for one without a beginning.
+
+    Raises:
+        ValueError: a window of no years.
+    """
+    if years is not None and years < 1:
+        raise ValueError(f"a window of {years} years: must be 1 or more, or None for all there is")
     return None if years is None else years_before(end, years)
 
 

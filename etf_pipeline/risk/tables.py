@@ -14,7 +14,7 @@ import pyarrow as pa
 from etf_pipeline.errors import CurrencyError, InsufficientDataError
 from etf_pipeline.model.outcomes import moves_in_words, withheld_in_words
 from etf_pipeline.model.schemas import CORRELATIONS, RISK_METRICS
-from etf_pipeline.model.spacing import spacing_remarks
+from etf_pipeline.model.spacing import long_gaps, spacing_remarks
 from etf_pipeline.risk.annual import Span
 from etf_pipeline.risk.conversion import OWN_CURRENCY, Conversion, Groups
 from etf_pipeline.risk.correlation import listwise
@@ -25,7 +25,7 @@ from etf_pipeline.risk.metrics import (
     relative_metrics,
     without_annual_returns,
 )
-from etf_pipeline.risk.prices import PriceSeries, sources, window_start
+from etf_pipeline.risk.prices import Days, PriceSeries, sources, window_start
 from etf_pipeline.risk.returns import simple_returns
 from etf_pipeline.risk.together import beside, period_for, prices_by
 
@@ -78,8 +78,8 @@ def metrics_row(
     except InsufficientDataError as error:
         reasons.append(str(error))
     if benchmark is not None and metrics.n_obs:
-        relative = _relative(part, benchmark, start, conversion, periods_per_year)
-        reasons += relative.reasons
+        relative = _relative(series, benchmark, start, conversion, periods_per_year)
+        reasons += [reason for reason in relative.reasons if reason not in reasons]
     first = series.days[0]
     n_excluded = int((part.excluded >= first).sum()) if years else len(series.excluded)
     if n_excluded:
@@ -116,26 +116,34 @@ def _metrics(part: PriceSeries, span: Span, fixed: float | None, risk_free_rate:
 
 
 def _relative(
-    part: PriceSeries,
+    series: PriceSeries,
     benchmark: PriceSeries,
     start: dt.date | None,
     conversion: Conversion,
     fixed: float | None,
 ) -> Relative:
     """Against the benchmark; a fixed A is a convention of the bars, not of what is resampled."""
-    if part.ticker == benchmark.ticker:
+    if series.ticker == benchmark.ticker:
         return Relative(0, 1.0, 0.0, reasons=("it is the benchmark",))
     try:
-        found = beside(part, conversion.like(benchmark, part, start))
+        found = beside(series, conversion.like(benchmark, series, start), start)
     except (CurrencyError, InsufficientDataError) as error:
         return Relative(0, reasons=(str(error),))
     span, returns = Span.of(found.days), simple_returns(found.prices)
     annual = span.periods_per_year(fixed if found.resampled is None else None) or 1.0
     relative = relative_metrics(returns[:, 0], returns[:, 1], annual)
-    if span.too_short:
+    said = list(relative.reasons)
+    if span.too_short and relative.information_ratio is not None:
         relative = replace(relative, information_ratio=None)
-    said = () if found.resampled is None else (found.resampled,)
-    return replace(relative, reasons=(*relative.reasons, *said))
+        said.append(f"{span.days} days in common with the benchmark make no information ratio")
+    said += [] if found.resampled is None else [found.resampled]
+    return replace(relative, reasons=(*said, *_holes(series.since(start), found.days)))
+
+
+def _holes(part: PriceSeries, common: Days) -> list[str]:
+    """Long returns on the common dates of a benchmark, but for those that the ticker's own are."""
+    own = set(long_gaps(part.days))
+    return [f"beside the benchmark, {said}" for said in long_gaps(common) if said not in own]
 
 
 def correlation_table(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 from typing import Any, Literal, NamedTuple
 
@@ -13,7 +13,14 @@ import pandas as pd
 
 from etf_pipeline.errors import InsufficientDataError
 from etf_pipeline.risk.annual import Span
-from etf_pipeline.risk.prices import GRACE, PriceSeries, anchor, common_prices, too_few_common
+from etf_pipeline.risk.prices import (
+    EARLY,
+    GRACE,
+    PriceSeries,
+    anchor,
+    common_prices,
+    too_few_common,
+)
 
 Floats = npt.NDArray[np.float64]
 Days = npt.NDArray[np.datetime64]
@@ -49,6 +56,16 @@ def period_for(series: Iterable[PriceSeries], asked: Period | None = None) -> Pe
     if asked not in PERIODS:
         raise ValueError(f"correlation period {asked!r}: must be daily or weekly")
     return asked
+
+
+def ended_early(series: Sequence[PriceSeries]) -> list[str]:
+    """Which series end long before the newest, and so end what they are side by side with."""
+    newest = max(s.end for s in series)
+    return [
+        f"{s.ticker} ends on {s.end}: nothing after that is in numbers of them all"
+        for s in series
+        if not s.trades_on(newest)
+    ]
 
 
 def prices_by(
@@ -127,17 +144,19 @@ class Beside(NamedTuple):
     resampled: str | None
 
 
-def beside(part: PriceSeries, benchmark: PriceSeries) -> Beside:
+def beside(series: PriceSeries, benchmark: PriceSeries, start: dt.date | None = None) -> Beside:
     """A series and its benchmark on the same dates, at the coarser spacing of the two.
 
     Where one has far fewer bars a year, its dates count, with the other's last price on each or
     up to five days before. Where they close at different hours, each week's last prices count.
-    Otherwise it is the common dates.
+    Otherwise it is the common dates. A window from `start` on begins with the last such date on
+    or before it, see `anchor`.
 
     Raises:
         InsufficientDataError: there are fewer than three such dates, or the benchmark does not
             reach as far as the series.
     """
+    part = series.since(start)
     first, last = part.days[0], part.days[-1]
     other = benchmark.since(first.item()).until(last.item())
     grace = np.timedelta64(GRACE)
@@ -149,27 +168,35 @@ def beside(part: PriceSeries, benchmark: PriceSeries) -> Beside:
     mine, its = Span.of(part.days), Span.of(other.days)
     ratio = (mine.periods_per_year() or 1.0) / (its.periods_per_year() or 1.0)
     if not 1 / _COARSER <= ratio <= _COARSER:
-        coarse, fine = (part, other) if ratio < 1 else (other, part)
-        days, theirs = _on_dates(coarse, fine)
-        prices = np.column_stack(theirs if coarse is part else theirs[::-1])
+        early = None if start is None else start - EARLY
+        whole, known = series.since(early), benchmark.since(early).until(last.item())
+        coarse, fine = (whole, known) if ratio < 1 else (known, whole)
+        days, theirs = _on_dates(coarse, fine, start)
+        prices = np.column_stack(theirs if coarse is whole else theirs[::-1])
         return Beside(prices, days, "compared with the benchmark on the dates of the coarser bars")
-    if why := calendars_differ([part, other]):
-        frame = weekly_prices([part, other])
+    pair = [series, benchmark.until(last.item())]
+    if why := calendars_differ(pair):
+        frame = weekly_prices(pair, start)
         said = f"compared with the benchmark on weekly prices, {why}"
         return Beside(frame.to_numpy(), _days(frame), said)
-    frame = common_prices([part, other])
+    frame = common_prices(pair, start)
     return Beside(frame.to_numpy(), _days(frame), None)
 
 
-def _on_dates(coarse: PriceSeries, fine: PriceSeries) -> tuple[Days, list[Floats]]:
+def _on_dates(
+    coarse: PriceSeries, fine: PriceSeries, start: dt.date | None
+) -> tuple[Days, list[Floats]]:
     """The coarser series' dates on which the finer has a price not too old, and both prices."""
     at = np.searchsorted(fine.days, coarse.days, side="right") - 1
     known = at >= 0
     known[known] = coarse.days[known] - fine.days[at[known]] <= _STALE
-    if np.count_nonzero(known) < 3:
-        raise too_few_common(int(np.count_nonzero(known)), [coarse, fine])
+    kept = np.flatnonzero(known)
+    if start is not None:
+        kept = kept[anchor(coarse.days[kept], start) :]
+    if len(kept) < 3:
+        raise too_few_common(len(kept), [coarse, fine])
     own, other = (s.prices.to_numpy(dtype="float64") for s in (coarse, fine))
-    return coarse.days[known], [own[known], other[at[known]]]
+    return coarse.days[kept], [own[kept], other[at[kept]]]
 
 
 def _days(frame: pd.DataFrame) -> Days:

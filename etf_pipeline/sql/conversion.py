@@ -20,15 +20,20 @@ from etf_pipeline.model.currencies import (
 )
 from etf_pipeline.sql.text import quoted
 
-# `{files}` are our own histories; users' files say no currency.
+# `{files}` are our own histories. What is declared of users' own is a table of the catalogue.
 CURRENCIES_SQL = (
     "SELECT ticker, coalesce(told.currency, universe.currency) AS currency FROM "
     "(SELECT url_decode(parse_filename(file_name, true)) AS ticker, "
     "decode(value)->>'$.currency' AS currency FROM parquet_kv_metadata({files}) "
-    "WHERE decode(key) = 'etf_pipeline') told FULL JOIN universe USING (ticker)"
+    "WHERE decode(key) = 'etf_pipeline' "
+    "UNION ALL SELECT ticker, currency FROM user_currencies) told "
+    "FULL JOIN universe USING (ticker)"
 )
 # Where no history is ours.
-CURRENCIES_OF_UNIVERSE = "SELECT ticker, currency FROM universe"
+CURRENCIES_OF_OTHERS = (
+    "SELECT ticker, coalesce(told.currency, universe.currency) AS currency "
+    "FROM user_currencies told FULL JOIN universe USING (ticker)"
+)
 CURRENCIES_COMMENTS = {
     "ticker": "ticker id of the universe",
     "currency": "of its prices, as its history says, else universe.csv; GBp and such are units",

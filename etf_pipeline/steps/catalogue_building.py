@@ -13,13 +13,13 @@ from etf_pipeline.model.reading.declared import SUFFIX
 from etf_pipeline.model.rows import to_arrow
 from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline.model.universe import load_universe
-from etf_pipeline.sql.conversion import CURRENCIES_OF_UNIVERSE
+from etf_pipeline.sql.conversion import CURRENCIES_OF_OTHERS
 from etf_pipeline.sql.text import quoted
 from etf_pipeline.sql.views import MACROS, TYPES, VIEWS, View, empty_columns
 from etf_pipeline.steps.catalogue_freshness import FILES, filled, stamp
 from etf_pipeline.store.inventory import available_tickers
 from etf_pipeline.store.layout import Layout
-from etf_pipeline.store.reader import file_info, read_history
+from etf_pipeline.store.reader import file_info, user_file
 from etf_pipeline.store.writer import temp_beside
 
 
@@ -47,6 +47,7 @@ def build_catalogue(layout: Layout, universe_file: Path, signed: str) -> None:
 def _fill(db: duckdb.DuckDBPyConnection, universe_file: Path, layout: Layout) -> None:
     tickers = ", ".join(map(quoted, available_tickers(layout)))
     _table(db, "user_files", "Users' own files, as they were when read.", _USER_FILES)
+    _table(db, "user_currencies", "What users' own files are declared to be in.", _USER_CURRENCIES)
     db.execute(f"CREATE TYPE known_ticker AS ENUM ({tickers})")
     _universe(db, universe_file)
     users = _user_files(layout)
@@ -121,6 +122,11 @@ _USER_FILES = (
     ("modified", "BIGINT", "last change, nanoseconds since 1970"),
 )
 
+_USER_CURRENCIES = (
+    ("ticker", "VARCHAR", _TICKER_COMMENT),
+    ("currency", "VARCHAR", "of its prices, as the file beside it says"),
+)
+
 
 def _table(
     db: duckdb.DuckDBPyConnection,
@@ -153,7 +159,7 @@ def _with_user_files(layout: Layout, users: list[Path], view: View) -> str:
     ours = [p.resolve().as_posix() for p in layout.files(HISTORY) if p not in users]
     parts = [view.sql.format(files=_listed(ours))] if ours else []
     if view.name == "currencies":
-        return parts[0] if parts else CURRENCIES_OF_UNIVERSE
+        return parts[0] if parts else CURRENCIES_OF_OTHERS
     return " UNION ALL BY NAME ".join([*parts, "SELECT * FROM user_prices"])
 
 
@@ -169,10 +175,13 @@ def _user_prices(db: duckdb.DuckDBPyConnection, users: list[Path]) -> None:
         stamps = [(p.name, *stamp(p)) for p in (path, path.with_name(path.name + SUFFIX))]
         db.executemany("INSERT INTO user_files VALUES (?, ?, ?)", stamps)
         try:
-            rows = read_history(path)
+            found = user_file(path)
         except (StoreError, FileNotFoundError):
             continue
-        values = {name: rows[name].to_numpy() for name in rows.columns}
+        rows, ticker = found.rows, decode_ticker(path.stem)
+        values = {name: rows[name].to_numpy() for name in HISTORY.names if name != "date"}
         db.register("rows", to_arrow(rows.index.to_numpy(), values, HISTORY.arrow))
-        db.execute("INSERT INTO user_prices SELECT ?, * FROM rows", [decode_ticker(path.stem)])
+        db.execute("INSERT INTO user_prices SELECT ?, * FROM rows", [ticker])
         db.unregister("rows")
+        if (currency := found.said.currency) is not None:
+            db.execute("INSERT INTO user_currencies VALUES (?, ?)", [ticker, currency])

@@ -20,11 +20,11 @@ log = logging.getLogger(__name__)
 def read_rates(layout: Layout, cache: FileCache) -> Rates:
     """Every currency pair that there is a history of, through a cache.
 
-    One that cannot be read is as none, with a warning: whoever needs it is told the command that
-    makes it anew.
+    One that cannot be read costs only whoever needs it, who is told why.
     """
     series: dict[str, PriceSeries] = {}
     hashes: dict[str, str | None] = {}
+    unreadable: dict[str, str] = {}
     for ticker in available_tickers(layout):
         if pair_of(ticker) is None:
             continue
@@ -33,7 +33,8 @@ def read_rates(layout: Layout, cache: FileCache) -> Rates:
             digest = file_info(layout.find_history(ticker)).content_hash
         except (CorruptFileError, UnreadableFileError, FileNotFoundError) as error:
             log.warning("%s converts nothing: %s", ticker, error)
+            unreadable[ticker] = str(error)
             continue
         if len(found.prices):
             series[ticker], hashes[ticker] = found, digest
-    return Rates(series, hashes)
+    return Rates(series, hashes, unreadable)

@@ -93,6 +93,17 @@ def read_history(path: Path, columns: Sequence[str] | None = None) -> pd.DataFra
     return read_user_file(path, table).rows[wanted]
 
 
+def user_file(path: Path) -> UserFile:
+    """A history that somebody else wrote, with what is declared of it.
+
+    Raises:
+        CorruptFileError: the file is not readable Parquet.
+        UnreadableFileError: it holds what cannot be read beyond doubt.
+        FileNotFoundError: there is no such file.
+    """
+    return read_user_file(path, read_table(path))
+
+
 def read_adjusted(path: Path) -> tuple[pd.Series, FileInfo, UserFile | None]:
     """One ticker's adjusted closes by session date, and the footer, from one opening.
 

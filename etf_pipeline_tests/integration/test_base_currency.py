@@ -208,6 +208,41 @@ def test_a_user_s_file_is_in_the_currency_that_the_universe_says(made, tmp_path,
         path.unlink()
 
 
+def test_answers_say_what_ended_early_and_what_is_of_no_known_currency(made, tmp_path):
+    """Users' own files, without anything that says a currency; one of them ended in May."""
+    closes = made[1]
+    provider = ETFDataProvider(tmp_path)
+    folder = provider._layout.folder(HISTORY)
+    folder.mkdir(parents=True)
+    last = closes["VTS"].index[-1]
+    for name, prices in (("ONE", closes["VAS"]), ("TWO", closes["VTS"][: last - MONTHS])):
+        prices.rename("Close").to_frame().rename_axis("Date").to_parquet(folder / f"{name}.parquet")
+    ended = f"TWO ends on {closes['VTS'][: last - MONTHS].index[-1].date()}"
+    answers = [
+        provider.get_returns(["ONE", "TWO"]).attrs,
+        provider.calculate_expected_returns(["ONE", "TWO"], 2).attrs,
+        provider.calculate_covariance_matrix(["ONE", "TWO"], 2).attrs,
+        provider.calculate_correlation_matrix(["ONE", "TWO"], 2).attrs,
+        provider.get_efficient_frontier_data(["ONE", "TWO"], 3, 2).attrs,
+        provider.optimize_portfolio_mean_variance(["ONE", "TWO"], lookback_years=2),
+    ]
+    for told in answers:
+        assert any(ended in remark for remark in told["remarks"])
+        assert any("currency ONE, TWO are priced" in remark for remark in told["remarks"])
+    for command in ("optimise", "frontier", "compare"):
+        told = CliRunner().invoke(
+            app, [command, "ONE", "TWO", "--years", "2", "--data-dir", str(tmp_path)]
+        )
+        words = " ".join(told.output.split())
+        assert ended in words
+        assert "currency ONE, TWO are priced" in words
+    with pytest.raises(ValueError, match="a window of 0 years"):
+        provider.calculate_risk_metrics("ONE", 0)
+
+
+MONTHS = pd.Timedelta(days=150)
+
+
 def etf(made, *args):
     root = str(made[0]._layout.root)
     return CliRunner().invoke(app, [*args, "--data-dir", root], catch_exceptions=True)
@@ -252,7 +287,7 @@ def test_a_rate_that_cannot_be_read_is_as_none_and_costs_nobody_else(made, tmp_p
     shutil.copytree(made[0]._layout.folder(QUARANTINE), layout.folder(QUARANTINE))
     layout.of(HISTORY, "AUDUSD=X").write_bytes(b"no Parquet")
     provider = ETFDataProvider(tmp_path)
-    with pytest.raises(CurrencyError, match=r"AUDUSD=X; run `etf run --tickers AUDUSD=X`"):
+    with pytest.raises(CurrencyError, match=r"AUDUSD=X converts nothing: .*not readable"):
         provider.get_returns(["VAS", "VTS"], base_currency="AUD")
     assert "AUDUSD=X converts nothing" in caplog.text
     assert provider.get_returns(["VTS", "JPN"], base_currency="USD").attrs["base_currency"] == "USD"

@@ -1,5 +1,6 @@
 """SQL in another currency: against arithmetic, pandas, and what the library converts."""
 
+import json
 import shutil
 
 import duckdb
@@ -9,8 +10,11 @@ import pytest
 
 from etf_pipeline.errors import QueryError
 from etf_pipeline.model.currencies import route
+from etf_pipeline.model.file_names import encode_ticker
+from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline.risk.conversion import converted
 from etf_pipeline.steps.catalogue import ensure_catalogue, open_catalogue
+from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.prices import load_prices
 from etf_pipeline.store.store import Store
 from etf_pipeline_tests.support import World, bars, instrument, sessions_of, walk, yahoo_rows
@@ -285,3 +289,49 @@ def test_the_pair_that_is_taken_is_the_librarys(world, target):
             rate = rates[leg.pair.ticker]
             factor = factor / rate if leg.divide else factor * rate
         assert told[ticker] == pytest.approx(factor, rel=1e-13)
+
+
+def test_users_files_are_in_the_currency_that_is_declared_of_them(tmp_path):
+    """As the library has it, whatever universe.csv says; what nothing declares is as it says."""
+    days = pd.bdate_range("2024-01-01", periods=400)
+    prices = {t: walk(400, i, level) for i, (t, level) in enumerate(OWN.items())}
+    layout = Layout(tmp_path)
+    folder = layout.folder(HISTORY)
+    folder.mkdir(parents=True)
+    for ticker, values in prices.items():
+        frame = pd.DataFrame({"Close": values}, days.rename("Date"))
+        frame.to_parquet(folder / f"{encode_ticker(ticker)}.parquet")
+    for ticker, currency in (("UUU", "USD"), ("AAA", "AUD")):
+        said = folder / f"{ticker}.parquet.json"
+        said.write_text(json.dumps({"currency": currency}))
+    (tmp_path / "universe.csv").write_text(
+        "ticker,symbol,exchange,name,asset_class,issuer,currency\n"
+        "UUU,U,XNYS,U,x,y,EUR\nWWW,W,XNYS,W,x,y,USD\n"
+    )
+    found = ask(tmp_path, "FROM currencies ORDER BY ticker", "universe.csv")
+    assert [r for r in found.rows if r[0] in prices and "=" not in r[0]] == [
+        ("AAA", "AUD"),
+        ("UUU", "USD"),
+        ("WWW", "USD"),
+    ]
+    rates = prices["AUDUSD=X"]
+    for ticker, factor in (("AAA", 1.0), ("UUU", 1 / rates), ("WWW", 1 / rates)):
+        got = frame_of(tmp_path, f"FROM prices_in('AUD') WHERE ticker = '{ticker}'")
+        np.testing.assert_allclose(got["close"], prices[ticker] * factor, rtol=1e-13)
+    assert frame_of(tmp_path, "FROM prices_in('AUD') WHERE ticker = 'NNN'")["close"].isna().all()
+    mine = converted(
+        load_prices(layout, "UUU"), "AUD", {"AUDUSD=X": load_prices(layout, "AUDUSD=X")}
+    )
+    got = frame_of(tmp_path, "FROM prices_in('AUD') WHERE ticker = 'UUU'")
+    np.testing.assert_allclose(got["close"], mine.prices, rtol=1e-13)
+    # one that is declared anew is so at the next query
+    (folder / "NNN.parquet.json").write_text('{"currency": "USD"}')
+    got = frame_of(tmp_path, "FROM prices_in('AUD') WHERE ticker = 'NNN'")
+    np.testing.assert_allclose(got["close"], prices["NNN"] / rates, rtol=1e-13)
+
+
+OWN = {"AAA": 50.0, "UUU": 80.0, "WWW": 20.0, "NNN": 10.0, "AUDUSD=X": 0.65}
+
+
+def frame_of(root, sql):
+    return frame(root, sql, "universe.csv")

@@ -5,7 +5,12 @@ import pandas as pd
 import pytest
 
 from etf_pipeline.errors import InsufficientDataError
-from etf_pipeline.library.analysis import comparison, correlation_matrix, recent
+from etf_pipeline.library.analysis import (
+    comparison,
+    comparison_remarks,
+    correlation_matrix,
+    recent,
+)
 from etf_pipeline.risk.prices import PriceSeries
 from etf_pipeline_tests.support import walk
 
@@ -50,6 +55,10 @@ def test_a_comparison_of_monthly_bars_has_twelve_of_them_a_year():
 def test_a_comparison_of_less_than_a_year_is_not_annualised():
     found = comparison(RETURNS.iloc[:200])
     assert found["A"]["cagr"] is None
+    days = (RETURNS.index[199] - DAYS[0]).days
+    (said,) = comparison_remarks(RETURNS.iloc[:200])
+    assert said.startswith(f"{days} days are under a year")
+    assert comparison_remarks(RETURNS) == []
     assert found["A"]["growth_of_10000"] > 0
     span = (RETURNS.index[199] - DAYS[0]).days / 365.25
     assert found["A"]["volatility"] == pytest.approx(

@@ -209,3 +209,39 @@ def test_one_series_in_the_currency_of_another():
         Conversion().like(VTS, VAS)
     with pytest.raises(CurrencyError, match="MINE"):
         Conversion().like(VTS, series("MINE", None, SPY))
+
+
+def test_a_hole_among_the_rates_needs_the_whole_history_again():
+    held = YOUNG["AUDUSD=X"].prices
+    gap = held[(held.index < "2022-06-01") | (held.index > "2022-06-20")]
+    rates = {"AUDUSD=X": series("AUDUSD=X", "USD", {f"{d:%Y-%m-%d}": v for d, v in gap.items()})}
+    assert str(refused(series("SPY", "USD", LONG), "AUD", rates)).endswith(
+        "run `etf run --tickers AUDUSD=X --full`"
+    )
+
+
+def test_a_rate_that_cannot_be_read_is_told_as_that():
+    conversion = Conversion(Rates(unreadable={"AUDUSD=X": "AUDUSD=X: row 7: two bars"}))
+    with pytest.raises(CurrencyError, match="AUDUSD=X converts nothing: AUDUSD=X: row 7") as error:
+        conversion.together([VAS, VTS], "AUD")
+    assert error.value.code is ReasonCode.MISSING_FX
+    # where another pair leads there, it is not needed
+    inverse = rate("USDAUD=X", dict.fromkeys(SPY, 1.5))
+    other = Conversion(Rates(inverse, unreadable={"AUDUSD=X": "two bars"}))
+    assert other.together([VAS, VTS], "AUD").fx == "USDAUD=X"
+
+
+def test_currencies_that_nothing_names_are_remarked_on():
+    two = [series("A", None, SPY), series("B", None, SPY)]
+    (said,) = Conversion().together(two).remarks
+    assert "currency A, B are priced" in said
+    assert Conversion().together(two[:1]).remarks == ()
+    assert Conversion().together([VAS]).remarks == ()
+
+
+def test_prices_that_begin_late_for_want_of_rates_are_remarked_on():
+    one = series("SPY", "USD", LONG)
+    (said,) = Conversion(Rates(YOUNG)).together([one], "AUD").remarks
+    assert said.startswith("SPY begins on 2022-01-03, as its rates to AUD do")
+    assert said.endswith("from 2020-01-01 on")
+    assert Conversion(Rates(YOUNG)).together([one], "AUD", dt.date(2022, 6, 1)).remarks == ()

@@ -149,6 +149,19 @@ def test_a_ticker_that_ended_long_ago_takes_the_window_with_it():
     until = estimate([one.until(DAYS[499].date()), two], 1)
     assert found.means == pytest.approx(until.means, rel=1e-12)
     assert found.covariance == pytest.approx(until.covariance, rel=1e-12)
+    ended = DAYS[499].date()
+    assert f"B ends on {ended}: nothing after that is in numbers of them all" in found.remarks
+    assert not any("ends on" in remark for remark in until.remarks)
+
+
+def test_a_hole_that_only_the_common_dates_have_is_named():
+    """Each lacks three weeks, one after the other: five weeks have no common date."""
+    days = DAYS.to_series()
+    one = series(days=DAYS[(days < "2022-03-07") | (days > "2022-03-25")])
+    two = series("B", days=DAYS[(days < "2022-03-28") | (days > "2022-04-15")], seed=2)
+    (said,) = estimate([one, two], 2).remarks
+    assert said == "on common dates, one return spans 2022-03-04 to 2022-04-18"
+    assert estimate([one], 2).remarks == ()
 
 
 @pytest.mark.parametrize("estimator", ["sample", "ledoit_wolf", "ewma"])

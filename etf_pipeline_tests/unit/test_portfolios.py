@@ -57,6 +57,13 @@ def test_a_good_file(tmp_path):
             5,
             "already on line 2",
         ),
+        (HEAD + "    objective: hrp\n    objective: hrp\n", 5, "'objective' is already on line 4"),
+        (
+            HEAD + "    objective: hrp\n    bounds: {VAS: [0, 1], VAS: [0, 1]}\n",
+            5,
+            "'VAS' is already",
+        ),
+        (HEAD + "    objective: hrp\nportfolios: []\n", 5, "'portfolios' is already on line 1"),
         ("portfolios:\n  - name: [\n", 3, "not YAML"),
         ("portfolio:\n", 1, "list `portfolios:`"),
         ("", 1, "list `portfolios:`"),

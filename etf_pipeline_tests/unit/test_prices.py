@@ -176,6 +176,9 @@ def test_years_before(day, years, before):
 def test_a_window_without_years_has_no_start():
     assert window_start(dt.date(2024, 2, 29), 1) == dt.date(2023, 2, 28)
     assert window_start(dt.date(2024, 2, 29), None) is None
+    for none in (0, -1):
+        with pytest.raises(ValueError, match="must be 1 or more, or None"):
+            window_start(dt.date(2024, 2, 29), none)
 
 
 def test_the_newest_session_of_several_series():

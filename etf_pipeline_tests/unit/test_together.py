@@ -123,3 +123,40 @@ def test_benchmarks_of_another_exchange_are_compared_by_weeks():
     a, b = weeks["A"], weeks["B"]
     assert row["beta"] == pytest.approx(np.cov(a, b)[0, 1] / b.var(), rel=1e-12)
     assert "on weekly prices, as the calendars of XASX and XNYS differ" in row["reason"]
+
+
+def test_a_hole_of_the_benchmark_alone_is_named():
+    """One of the returns on common dates spans three months; the ticker has them all."""
+    lost = (DAYS >= "2022-03-01") & (DAYS <= "2022-05-31")
+    row = metrics_row(of("A", DAYS), 1, benchmark=of("B", DAYS[~lost], 2))
+    assert row["tracking_error"] is not None
+    assert row["reason"] == "beside the benchmark, one return spans 2022-02-28 to 2022-06-01"
+    # what is the ticker's own is said once
+    both = metrics_row(of("A", DAYS[~lost]), 1, benchmark=of("B", DAYS[~lost], 2))
+    assert both["reason"].count("2022-02-28 to 2022-06-01") == 1
+
+
+@pytest.mark.parametrize("weekday", range(5))
+def test_a_window_beside_a_weekly_benchmark_begins_as_any_other(weekday):
+    """With the last common date on or before the anniversary: so a year of it is a year."""
+    fine = of("A", DAYS)
+    weekly = of("B", DAYS[DAYS.day_of_week == weekday], 2)
+    row = metrics_row(fine, 1, benchmark=weekly)
+    anniversary = pd.Timestamp(fine.end) - pd.DateOffset(years=1)
+    at = weekly.prices.index
+    at = at[int(np.flatnonzero(at <= anniversary)[-1]) :]
+    a, b = (s.prices[at].pct_change().dropna() for s in (fine, weekly))
+    annual = len(a) * 365.25 / (at[-1] - at[0]).days
+    assert row["tracking_error"] == pytest.approx(np.sqrt(annual) * (a - b).std(), rel=1e-12)
+    if (at[-1] - at[0]).days >= 365:
+        expected = np.sqrt(annual) * (a - b).mean() / (a - b).std()
+        assert row["information_ratio"] == pytest.approx(expected, rel=1e-9)
+    else:
+        assert f"{(at[-1] - at[0]).days} days in common" in row["reason"]
+
+
+def test_a_benchmark_that_ends_a_little_early_makes_no_ratio_and_says_so():
+    row = metrics_row(of("A", DAYS), 1, benchmark=of("B", DAYS[:-5], 2))
+    assert (row["tracking_error"] is None, row["information_ratio"]) == (False, None)
+    n = (DAYS[-6] - (DAYS[-1] - pd.DateOffset(years=1))).days
+    assert f"{n} days in common with the benchmark make no information ratio" in row["reason"]

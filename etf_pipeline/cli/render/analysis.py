@@ -10,9 +10,10 @@ from etf_pipeline.model.schemas import BENCHMARK_METRICS, OWN_NUMBERS
 
 
 def in_currency(found: Mapping[str, Any]) -> list[str]:
-    """What returns are in, and the rates they were converted with; nothing when not known."""
+    """What returns are in, the rates they were converted with, and remarks on the data."""
     rates = f", converted with {found['fx']}" if found["fx"] else ""
-    return [f"returns in {found['base_currency']}{rates}"] if found["base_currency"] else []
+    money = [f"returns in {found['base_currency']}{rates}"] if found["base_currency"] else []
+    return [*money, *found["remarks"]]
 
 
 def show_metrics(found: Mapping[str, Mapping[str, Any]], with_benchmark: bool) -> None:
@@ -27,7 +28,7 @@ def show_portfolio(found: Mapping[str, Any]) -> None:
     """Weights, what the optimiser says, and what the portfolio would have been."""
     weights = found["optimal_weights"] or {}
     print_table(["ticker", "weight"], [[t, f"{w:.2%}"] for t, w in weights.items()])
-    print_lines([found["optimization_message"], *in_currency(found), *found["remarks"]])
+    print_lines([found["optimization_message"], *in_currency(found)])
     if found["optimization_success"]:
         print_lines(
             [
