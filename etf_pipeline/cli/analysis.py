@@ -175,7 +175,8 @@ def compare(
         whole = _provider(data_dir).get_returns(names, base_currency=base_currency)
     returns = recent(whole, years or None)
     body = comparison(returns, load_settings().periods_per_year)
-    said = _money(whole) | {"remarks": [*whole.attrs["remarks"], *comparison_remarks(returns)]}
+    remarks = dict.fromkeys([*returns.attrs["remarks"], *comparison_remarks(returns)])
+    said = _money(whole) | {"remarks": list(remarks)}
     if as_json:
         _print_body({t: b | said for t, b in body.items()})
     else:

@@ -10,7 +10,6 @@ import pandas as pd
 
 from etf_pipeline.errors import InsufficientDataError
 from etf_pipeline.model.schemas import BENCHMARK_METRICS, OWN_METRICS
-from etf_pipeline.model.spacing import long_gaps
 from etf_pipeline.portfolio.answer import Answer
 from etf_pipeline.portfolio.optimise import efficient_frontier
 from etf_pipeline.portfolio.problem import Problem
@@ -20,9 +19,16 @@ from etf_pipeline.risk.correlation import listwise, pairwise_of_prices
 from etf_pipeline.risk.estimates import Estimates
 from etf_pipeline.risk.metrics import cagr, volatility
 from etf_pipeline.risk.prices import PriceSeries, window_start
-from etf_pipeline.risk.returns import simple_returns
 from etf_pipeline.risk.tables import metrics_row
-from etf_pipeline.risk.together import Period, all_prices, period_for, prices_by, week_ends
+from etf_pipeline.risk.together import (
+    Period,
+    Regular,
+    all_prices,
+    common_gaps,
+    period_for,
+    prices_by,
+    week_ends,
+)
 
 _METRIC_KEYS = (
     *OWN_METRICS,
@@ -72,9 +78,10 @@ def correlation_matrix(
     names, chosen = [s.ticker for s in series], period_for(series, period)
     if method == "listwise":
         # common prices first, so that every return spans the same days for every ticker
-        found = listwise(simple_returns(prices_by(chosen, series, start).to_numpy()))
+        found = listwise(Regular.of_frame(prices_by(chosen, series, start)).returns)
     else:
-        found = pairwise_of_prices(all_prices(chosen, series, start).to_numpy())
+        every = all_prices(chosen, series, start)
+        found = pairwise_of_prices(every.to_numpy(), every.index.to_numpy())
     frame = pd.DataFrame(found.matrix, index=names, columns=names)
     frame.attrs["n_obs"] = found.n_obs
     frame.attrs["least_eigenvalue"] = found.least_eigenvalue
@@ -95,6 +102,8 @@ def recent(returns: pd.DataFrame, years: int | None) -> pd.DataFrame:
     found = returns.loc[returns.index > pd.Timestamp(start)]
     if len(before):
         found.attrs["start"] = before[-1].date()
+    gaps = common_gaps(returns.index.to_numpy())  # of all of it
+    found.attrs["remarks"] = [r for r in returns.attrs.get("remarks", ()) if r not in gaps]
     return found
 
 
@@ -103,7 +112,8 @@ def comparison(
 ) -> dict[str, dict[str, Any]]:
     """Growth, risk and correlations of tickers side by side, by ticker.
 
-    The growth a year is None for less than a year.
+    The growth a year is None for less than a year. Returns over holes of the common dates count
+    for growth alone.
 
     Args:
         returns: simple returns on common dates, a column per ticker. `attrs["start"]` is the date
@@ -117,20 +127,24 @@ def comparison(
     if len(returns) < 3:
         raise InsufficientDataError(f"{len(returns)} common returns are too few to compare")
     dates = returns.index.to_numpy().astype("datetime64[D]")
-    span = Span.of(np.r_[_first_price(returns, dates), dates])
+    days = np.r_[_first_price(returns, dates), dates]
+    span = Span.of(days)
     annual = span.periods_per_year(periods_per_year) or 1.0
     names, values = list(returns.columns), returns.to_numpy(dtype="float64")
     wealth = np.vstack([np.ones(len(names)), (1.0 + values).cumprod(axis=0)])
-    used = wealth
+    regular = Regular.of(wealth, days)
+    risk = regular.periods_per_year if periods_per_year is None else periods_per_year
+    used = regular
     if returns.attrs.get("correlation_period") == "weekly":
-        used = wealth[np.r_[0, 1 + week_ends(dates)]]
-    matrix = listwise(simple_returns(used)).matrix
+        at = np.r_[0, 1 + week_ends(dates)]
+        used = Regular.of(wealth[at], days[at])
+    matrix = listwise(used.returns).matrix
     return {
         name: {
             "growth_of_10000": float(wealth[-1, i]) * 10_000,
             "cagr": None if span.too_short else cagr(float(wealth[-1, i]), len(values), annual),
-            "volatility": volatility(values[:, i], annual),
-            "worst_return": float(values[:, i].min()),
+            "volatility": volatility(regular.returns[:, i], risk),
+            "worst_return": float(regular.returns[:, i].min()),
             "correlation": dict(zip(names, matrix[:, i].tolist(), strict=True)),
         }
         for i, name in enumerate(names)
@@ -142,7 +156,7 @@ def comparison_remarks(returns: pd.DataFrame) -> list[str]:
     dates = returns.index.to_numpy().astype("datetime64[D]")
     dates = np.r_[_first_price(returns, dates), dates]
     short = Span.of(dates).too_short
-    return [*([] if short is None else [short]), *long_gaps(dates)]
+    return [*([] if short is None else [short]), *common_gaps(dates)]
 
 
 def _first_price(returns: pd.DataFrame, dates: npt.NDArray[np.datetime64]) -> np.datetime64:

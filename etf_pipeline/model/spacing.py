@@ -60,30 +60,31 @@ def spacing_remarks(dates: Days) -> list[str]:
         annual = periods_per_year(len(gaps), days)
         if days >= _ENOUGH and annual < 0.9 * PERIODS_PER_YEAR["daily"]:
             remarks.append(f"the bars are sparse: {annual:.0f} returns a year")
-    return remarks + _long_gaps(dates, gaps, apart)
+    return remarks + long_gaps(dates)
 
 
 def long_gaps(dates: Days) -> list[str]:
-    """Returns that span over thirty days and over four usual gaps, as `spacing_remarks` has them.
+    """Returns that span over thirty days and over four usual gaps, in words.
 
     Args:
         dates: ascending bar dates, shape (n,).
     """
-    if len(dates) < 2:
-        return []
-    gaps = _gaps(dates)
-    return _long_gaps(dates, gaps, np.zeros(len(gaps), dtype="bool"))
-
-
-def _long_gaps(dates: Days, gaps: npt.NDArray[np.int64], apart: npt.NDArray[np.bool_]) -> list[str]:
-    if int(gaps.max()) <= _LONG_GAP:
-        return []
-    long = np.flatnonzero((gaps > max(_LONG_GAP, 4.0 * float(np.median(gaps)))) & ~apart)
+    long = np.flatnonzero(is_long(dates))
     named = [
         f"one return spans {_day(dates[i])} to {_day(dates[i + 1])}" for i in long[:_MOST_NAMED]
     ]
     more = len(long) - len(named)
     return [*named, f"{more} more returns span over {_LONG_GAP} days"] if more else named
+
+
+def is_long(dates: Days) -> npt.NDArray[np.bool_]:
+    """Which gaps between bars are holes: as `long_gaps` has them, shape (n − 1,)."""
+    gaps = _gaps(dates)
+    if len(gaps) == 0 or int(gaps.max()) <= _LONG_GAP:
+        return np.zeros(len(gaps), dtype="bool")
+    spacing = bar_spacing(dates)
+    apart = _apart(gaps, _GAPS[spacing]) if spacing is not None else False
+    return (gaps > max(_LONG_GAP, 4.0 * float(np.median(gaps)))) & ~np.asarray(apart)
 
 
 def _apart(gaps: npt.NDArray[np.int64], usual: tuple[int, int]) -> npt.NDArray[np.bool_]:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from etf_pipeline.errors import InsufficientDataError
+from etf_pipeline.model.spacing import is_long
 from etf_pipeline.risk.returns import FLAT
 
 Floats = npt.NDArray[np.float64]
@@ -76,19 +77,23 @@ def pairwise(returns: Floats) -> Correlation:
     return Correlation(matrix, n_obs)
 
 
-def pairwise_of_prices(prices: Floats) -> Correlation:
+def pairwise_of_prices(prices: Floats, days: npt.NDArray[np.datetime64]) -> Correlation:
     """Each pair on the dates that both have a price, so that both returns span the same days.
+
+    Returns over holes of those dates are left out, see `together.Regular`.
 
     Args:
         prices: shape (T+1, N), NaN where missing. The result need not be positive semidefinite.
+        days: of the prices, ascending, shape (T+1,).
     """
     n = prices.shape[1]
     there = ~np.isnan(prices)
     matrix, n_obs = np.full((n, n), np.nan), np.zeros((n, n), dtype="int64")
     for i in range(n):
         for j in range(i, n):
-            both = prices[there[:, i] & there[:, j]][:, [i, j]]
-            found = pairwise(both[1:] / both[:-1] - 1.0)
+            at = there[:, i] & there[:, j]
+            both = prices[at][:, [i, j]]
+            found = pairwise((both[1:] / both[:-1] - 1.0)[~is_long(days[at])])
             matrix[i, j] = matrix[j, i] = found.matrix[0, 1]
             n_obs[i, j] = n_obs[j, i] = found.n_obs[0, 1]
     return Correlation(matrix, n_obs)

@@ -11,14 +11,16 @@ import pandas as pd
 
 from etf_pipeline.errors import InsufficientDataError
 from etf_pipeline.model.objectives import HALFLIFE
-from etf_pipeline.model.spacing import long_gaps, spacing_remarks
+from etf_pipeline.model.spacing import spacing_remarks
 from etf_pipeline.risk.annual import Span
 from etf_pipeline.risk.covariance import correlation_of, covariance
 from etf_pipeline.risk.prices import GRACE, PriceSeries, common_prices, window_start
 from etf_pipeline.risk.returns import simple_returns
 from etf_pipeline.risk.together import (
     Period,
+    Regular,
     calendars_differ,
+    common_gaps,
     ended_early,
     period_for,
     weekly_prices,
@@ -42,9 +44,9 @@ class Estimates:
 
     `means` is A · mean(r) of each ticker, which is Σr over the years that passed, shape (N,);
     `covariance` is of shape (N, N) (Markowitz, 1952). `prices` are those of the common dates and
-    `returns` the simple ones between them, shape (T, N): the scenarios. `periods_per_year` is A of
-    those. `correlation_period` is that of the returns behind R, daily or weekly. `remarks` say
-    what a reader of the numbers must know.
+    `returns` the simple ones between them, but for those over holes, shape (T, N): the scenarios.
+    `periods_per_year` is A of those. `correlation_period` is that of the returns behind R, daily or
+    weekly, which has none over holes either. `remarks` say what a reader of the numbers must know.
     """
 
     prices: pd.DataFrame
@@ -92,14 +94,14 @@ def estimate(
     period = period_for(series, correlation_period)
     start = window_start(min(s.end for s in series), lookback_years)
     prices = common_prices(series, start)
-    returns = simple_returns(prices.to_numpy())
-    dates = prices.index.to_numpy().astype("datetime64[D]")
-    annual = Span.of(dates).periods_per_year(periods_per_year) or 1.0
+    common = Regular.of_frame(prices)
+    returns = common.returns
+    annual = common.periods_per_year if periods_per_year is None else periods_per_year
     _check_enough(series, len(returns), min(fewest, round(annual)), "returns")
     own = [_Own.of(_window(s, prices, lookback_years), periods_per_year) for s in series]
     deviations = np.sqrt([o.annual * _variance(o.returns, estimator, halflife) for o in own])
     if period == "weekly":
-        weekly = simple_returns(weekly_prices(series, start).to_numpy())
+        weekly = Regular.of_frame(weekly_prices(series, start)).returns
         _check_enough(series, len(weekly), min(fewest, _FEWEST_WEEKS), "weekly returns")
         matrix = _correlation(weekly, estimator, halflife * len(weekly) / len(returns))
     else:
@@ -111,7 +113,7 @@ def estimate(
         deviations[:, None] * matrix * deviations,
         annual,
         period,
-        tuple(_remarks(series, own, dates, period, lookback_years)),
+        tuple(_remarks(series, own, prices, period, lookback_years)),
     )
 
 
@@ -182,7 +184,7 @@ def _check_enough(series: list[PriceSeries], n: int, needed: int, what: str) -> 
 def _remarks(
     series: list[PriceSeries],
     own: list[_Own],
-    common: npt.NDArray[np.datetime64],
+    prices: pd.DataFrame,
     period: Period,
     years: int | None,
 ) -> list[str]:
@@ -199,6 +201,7 @@ def _remarks(
         if span.too_short:
             said.append(f"{part.ticker}: its numbers a year come from {span.days} days")
         said += [f"{part.ticker}: {remark}" for remark in spacing_remarks(part.days)]
-    known = {remark for one in own for remark in long_gaps(one.part.days)}
-    said += [f"on common dates, {remark}" for remark in long_gaps(common) if remark not in known]
+    if len(series) > 1:
+        dates = prices.index.to_numpy().astype("datetime64[D]")
+        said += common_gaps(dates)
     return said

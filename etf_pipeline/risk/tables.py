@@ -25,9 +25,8 @@ from etf_pipeline.risk.metrics import (
     relative_metrics,
     without_annual_returns,
 )
-from etf_pipeline.risk.prices import Days, PriceSeries, sources, window_start
-from etf_pipeline.risk.returns import simple_returns
-from etf_pipeline.risk.together import beside, period_for, prices_by
+from etf_pipeline.risk.prices import PriceSeries, sources, window_start
+from etf_pipeline.risk.together import Regular, beside, period_for, prices_by
 
 WINDOWS: dict[str, int | None] = {"1y": 1, "3y": 3, "5y": 5, "10y": 10, "max": None}
 
@@ -79,7 +78,7 @@ def metrics_row(
         reasons.append(str(error))
     if benchmark is not None and metrics.n_obs:
         relative = _relative(series, benchmark, start, conversion, periods_per_year)
-        reasons += [reason for reason in relative.reasons if reason not in reasons]
+        reasons += relative.reasons
     first = series.days[0]
     n_excluded = int((part.excluded >= first).sum()) if years else len(series.excluded)
     if n_excluded:
@@ -129,21 +128,16 @@ def _relative(
         found = beside(series, conversion.like(benchmark, series, start), start)
     except (CurrencyError, InsufficientDataError) as error:
         return Relative(0, reasons=(str(error),))
-    span, returns = Span.of(found.days), simple_returns(found.prices)
-    annual = span.periods_per_year(fixed if found.resampled is None else None) or 1.0
-    relative = relative_metrics(returns[:, 0], returns[:, 1], annual)
+    span, used = Span.of(found.days), Regular.of(found.prices, found.days)
+    annual = used.periods_per_year if fixed is None or found.resampled is not None else fixed
+    relative = relative_metrics(used.returns[:, 0], used.returns[:, 1], annual)
     said = list(relative.reasons)
     if span.too_short and relative.information_ratio is not None:
         relative = replace(relative, information_ratio=None)
         said.append(f"{span.days} days in common with the benchmark make no information ratio")
     said += [] if found.resampled is None else [found.resampled]
-    return replace(relative, reasons=(*said, *_holes(series.since(start), found.days)))
-
-
-def _holes(part: PriceSeries, common: Days) -> list[str]:
-    """Long returns on the common dates of a benchmark, but for those that the ticker's own are."""
-    own = set(long_gaps(part.days))
-    return [f"beside the benchmark, {said}" for said in long_gaps(common) if said not in own]
+    said += [f"beside the benchmark, {gap}: left out" for gap in long_gaps(found.days)]
+    return replace(relative, reasons=tuple(said))
 
 
 def correlation_table(
@@ -187,7 +181,7 @@ def _correlations(series: list[PriceSeries], window: str, start: dt.date) -> lis
     base = {"window": window, "period": period, "currency": series[0].currency, "n_obs": 0}
     try:
         prices = prices_by(period, series, start)
-        returns = simple_returns(prices.to_numpy())
+        returns = Regular.of_frame(prices).returns
         matrix = listwise(returns).matrix
     except InsufficientDataError as error:
         matrix = np.full((len(series), len(series)), np.nan)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from etf_pipeline.errors import InsufficientDataError
+from etf_pipeline.model.spacing import is_long, long_gaps, periods_per_year
 from etf_pipeline.risk.annual import Span
 from etf_pipeline.risk.prices import (
     EARLY,
@@ -21,6 +22,7 @@ from etf_pipeline.risk.prices import (
     common_prices,
     too_few_common,
 )
+from etf_pipeline.risk.returns import simple_returns
 
 Floats = npt.NDArray[np.float64]
 Days = npt.NDArray[np.datetime64]
@@ -66,6 +68,11 @@ def ended_early(series: Sequence[PriceSeries]) -> list[str]:
         for s in series
         if not s.trades_on(newest)
     ]
+
+
+def common_gaps(days: Days) -> list[str]:
+    """Holes of common dates, which no deviation and no correlation is made of."""
+    return [f"on common dates, {gap}" for gap in long_gaps(days)]
 
 
 def prices_by(
@@ -131,6 +138,33 @@ def _from(frame: pd.DataFrame, start: dt.date | None) -> pd.DataFrame:
     if start is None or len(frame) < 2:
         return frame
     return frame.iloc[anchor(_days(frame), start) :]
+
+
+class Regular(NamedTuple):
+    """Simple returns without those over holes, shape (n, N), and A of those that are kept.
+
+    A return over a hole (see `spacing.is_long`) is of another length than the others: one of
+    years would decide over any deviation and correlation that it is in.
+    """
+
+    returns: Floats
+    periods_per_year: float
+    left_out: int
+
+    @classmethod
+    def of(cls, prices: Floats, days: Days) -> Regular:
+        """Those between prices, shape (n + 1, N), on ascending `days`."""
+        returns, kept = simple_returns(prices), ~is_long(days)
+        if kept.all():
+            return cls(returns, Span.of(days).periods_per_year() or 1.0, 0)
+        gaps = np.diff(days.astype("datetime64[D]").astype("int64"))[kept]
+        annual = periods_per_year(len(gaps), int(gaps.sum())) if len(gaps) else 1.0
+        return cls(returns[kept], annual, int((~kept).sum()))
+
+    @classmethod
+    def of_frame(cls, prices: pd.DataFrame) -> Regular:
+        """Those between the rows of a frame that is indexed by date."""
+        return cls.of(prices.to_numpy(), _days(prices))
 
 
 class Beside(NamedTuple):

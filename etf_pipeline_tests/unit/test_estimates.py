@@ -2,6 +2,7 @@
 
 import datetime as dt
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etf_pipeline.errors import InsufficientDataError
+from etf_pipeline.library.analysis import comparison, comparison_remarks, correlation_matrix
 from etf_pipeline.risk.covariance import correlation_of
 from etf_pipeline.risk.estimates import estimate
 from etf_pipeline.risk.prices import PriceSeries
+from etf_pipeline.risk.tables import correlation_table
 from etf_pipeline_tests.support import walk
 
 NONE = np.array([], dtype="datetime64[D]")
@@ -115,7 +118,7 @@ def test_a_ticker_that_lacks_sessions_moves_nobody_else():
     )
     c = series("C", days=days.delete(range(350, 410)), seed=3, exchange=None)
     found = estimate([a, c], None)
-    assert found.n_obs == 696
+    assert found.n_obs == 757 - 60 - 1 - 1  # but for the one over the hole
     annual = 756 / years(days)
     assert found.means[0] == pytest.approx(0.0003 * annual, rel=1e-9)
     assert found.covariance[0, 0] == pytest.approx(0.0008**2 * 756 / 755 * annual, rel=1e-9)
@@ -162,6 +165,48 @@ def test_a_hole_that_only_the_common_dates_have_is_named():
     (said,) = estimate([one, two], 2).remarks
     assert said == "on common dates, one return spans 2022-03-04 to 2022-04-18"
     assert estimate([one], 2).remarks == ()
+
+
+@pytest.mark.parametrize("mic", ["XASX", "XNYS"])
+@pytest.mark.parametrize("estimator", ["sample", "ledoit_wolf", "ewma"])
+def test_a_hole_of_years_decides_over_no_correlation(estimator, mic):
+    """Two that have nothing to do with each other, both of which rose while one was not told."""
+    long = pd.bdate_range("2018-01-01", periods=2000)
+    lost = (long >= "2021-01-01") & (long <= "2023-06-30")
+    rise = np.where(lost, 0.003, 0.0)
+    rng = np.random.default_rng(4)
+    frame = pd.DataFrame(np.exp(np.cumsum(rng.normal(0, 0.01, (2000, 2)) + rise[:, None], 0)), long)
+    one, two = (
+        PriceSeries(t, frame[i], NONE, NONE, "files", "AUD", m)
+        for i, (t, m) in enumerate((("A", "XASX"), ("B", mic)))
+    )
+    holed = replace(two, prices=two.prices[~lost])
+    found = estimate([one, holed], None, estimator)
+    assert abs(correlation_of(found.covariance)[0, 1]) < 0.1
+    assert found.returns.max() < 0.06  # the scenarios are of one bar each
+    assert found.n_obs == (~lost).sum() - 2
+    if estimator == "sample" and mic == "XASX":
+        common = frame[~lost].pct_change().drop([long[0], long[long > "2023-06-30"][0]])
+        expected = common.corr().loc[0, 1]
+        assert correlation_of(found.covariance)[0, 1] == pytest.approx(expected, rel=1e-9)
+        table = correlation_table([one, holed], long[-1].date()).to_pylist()
+        for row in table:
+            if (row["ticker"], row["other"]) == ("A", "B"):
+                assert abs(row["correlation"]) < 0.1
+        for method in ("listwise", "pairwise"):
+            matrix = correlation_matrix([one, holed], None, method)
+            assert matrix.loc["A", "B"] == pytest.approx(expected, rel=1e-9)
+            assert matrix.attrs["n_obs"][0, 1] == found.n_obs
+        # growth is of all the time; how much prices vary is of the dates that both have
+        returns = frame[~lost].set_axis(["A", "B"], axis=1).pct_change().dropna()
+        returns.attrs["start"] = long[0].date()
+        side = comparison(returns)
+        growth = 10_000 * frame[0].iloc[-1] / frame[0].iloc[0]
+        assert side["A"]["growth_of_10000"] == pytest.approx(growth, rel=1e-9)
+        own = frame[0].pct_change().std() * np.sqrt(261)
+        assert side["A"]["volatility"] == pytest.approx(own, rel=0.05)
+        assert side["A"]["correlation"]["B"] == pytest.approx(expected, rel=1e-9)
+        assert len(comparison_remarks(returns)) == 1
 
 
 @pytest.mark.parametrize("estimator", ["sample", "ledoit_wolf", "ewma"])

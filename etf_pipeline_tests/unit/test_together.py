@@ -128,12 +128,21 @@ def test_benchmarks_of_another_exchange_are_compared_by_weeks():
 def test_a_hole_of_the_benchmark_alone_is_named():
     """One of the returns on common dates spans three months; the ticker has them all."""
     lost = (DAYS >= "2022-03-01") & (DAYS <= "2022-05-31")
-    row = metrics_row(of("A", DAYS), 1, benchmark=of("B", DAYS[~lost], 2))
-    assert row["tracking_error"] is not None
-    assert row["reason"] == "beside the benchmark, one return spans 2022-02-28 to 2022-06-01"
-    # what is the ticker's own is said once
+    one, two = of("A", DAYS), of("B", DAYS[~lost], 2)
+    row = metrics_row(one, 1, benchmark=two)
+    said = "beside the benchmark, one return spans 2022-02-28 to 2022-06-01: left out"
+    assert row["reason"] == said
+    frame = pd.DataFrame({"A": one.prices, "B": two.prices}).dropna()
+    frame = frame[frame.index >= DAYS[DAYS[-1] - pd.DateOffset(years=1) >= DAYS][-1]]
+    returns = frame.pct_change().drop([frame.index[0], pd.Timestamp("2022-06-01")])
+    days = (frame.index[-1] - frame.index[0]).days - (31 + 30 + 31 + 1)
+    active = returns["A"] - returns["B"]
+    annual = len(active) * 365.25 / days
+    assert row["tracking_error"] == pytest.approx(np.sqrt(annual) * active.std(), rel=1e-12)
+    assert row["beta"] == pytest.approx(returns.cov().loc["A", "B"] / returns["B"].var(), rel=1e-9)
+    # of the ticker's own metrics it is a part, and said to be
     both = metrics_row(of("A", DAYS[~lost]), 1, benchmark=of("B", DAYS[~lost], 2))
-    assert both["reason"].count("2022-02-28 to 2022-06-01") == 1
+    assert both["reason"] == f"one return spans 2022-02-28 to 2022-06-01; {said}"
 
 
 @pytest.mark.parametrize("weekday", range(5))
