@@ -136,6 +136,9 @@ def of_ticker(corrections: Sequence[Correction], ticker: str) -> tuple[Correctio
 def declared_since(
     corrections: Sequence[Correction], before: Sequence[Correction], today: dt.date
 ) -> tuple[Correction, ...]:
-    """The corrections, each with the day from which it counts: today, unless it did before."""
-    known = {c.identity: c.declared for c in before}
-    return tuple(replace(c, declared=known.get(c.identity) or today) for c in corrections)
+    """The corrections, each with the day from which it counts: today, unless it did before.
+
+    Other words, or another author, do not make it another correction.
+    """
+    known = {c.what: c.declared for c in before}
+    return tuple(replace(c, declared=known.get(c.what) or today) for c in corrections)

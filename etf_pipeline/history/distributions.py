@@ -18,7 +18,7 @@ import pandas as pd
 
 from etf_pipeline.history.corrections import Key, in_spite_of
 from etf_pipeline.history.evidence import Evidence
-from etf_pipeline.history.payments import Payments, payments_of
+from etf_pipeline.history.payments import LARGE, Payments, payments_of
 from etf_pipeline.history.quality import FLAGGED, WITHHELD, Finding
 from etf_pipeline.model.schemas import VALUE_COLUMNS
 
@@ -34,15 +34,18 @@ _UNITS = _MINOR | {(b, a): 1.0 / f for (a, b), f in _MINOR.items()}
 
 # Natural logarithms of how much likelier the price's course is without the amount than with it.
 _CERTAIN = 18.0
+_PLAIN = 6.0  # for an amount so large that a wrong one does harm
 _LIKELY = 4.0
 _SLIGHT = 0.5
+_UNSURE = 2.0
+_HUGE = 0.2  # of the price, where others do not tell what is usual
 _SEEN = -4.0  # the price fell as it should: the amount is real
 _FAR = 20.0  # times the scale
 _ALIKE = 1.8
 _SAME_FACTOR = 0.03
 _NEARLY = 0.15  # the same, on the next session
 _EXACTLY = 1e-6
-_SOON = 5  # sessions
+_SOON = 12  # sessions, from the ex-date to when it is paid
 
 
 @dataclass
@@ -300,23 +303,28 @@ def _twice(court: _Court) -> None:
 def _out_of_scale(court: _Court) -> None:
     """Amounts that the price did not fall for, though it should have shown."""
     paid = court.paid
-    for k in paid.unseen():
-        doubt = paid.doubt(k)
-        if doubt <= _SLIGHT or paid.seen_nearby(k):
+    unseen = set(paid.unseen().tolist())
+    for k in sorted(unseen | set(np.flatnonzero(paid.shares > LARGE).tolist())):
+        doubt, share = paid.doubt(k), paid.shares[k]
+        scale, largest = paid.scales[k], paid.largest(k)
+        # Far larger than all others: then the price has to confirm it.
+        unusual = share > max(LARGE, 5 * scale, 2 * largest) if scale > 0 else share > _HUGE
+        if doubt <= (-_UNSURE if unusual else _SLIGHT) or paid.seen_nearby(k):
             continue
-        scale, largest, share = paid.scales[k], paid.largest(k), paid.shares[k]
         far = share > _FAR * scale  # never, where there is no scale
-        limit = _CERTAIN
+        limit = _PLAIN if share > LARGE else _CERTAIN
         if far and share > 4 * largest:
             limit = _SLIGHT if share > _FAR * largest else _LIKELY
-        if doubt > limit:
-            text = (
-                f"{paid.amount[k]:g} is {100 * share:.3g} % of the close {paid.before[k]:g}, which "
-                f"moved by {100 * paid.move[k]:.3g} % (usually {100 * paid.noise[k]:.2g} %)"
-            )
-            text += f"; usual distributions are {100 * scale:.3g} %" if scale > 0 else ""
+        text = (
+            f"{paid.amount[k]:g} is {100 * share:.3g} % of the close {paid.before[k]:g}, which "
+            f"moved by {100 * paid.move[k]:.3g} % (usually {100 * paid.noise[k]:.2g} %)"
+        )
+        text += f"; usual distributions are {100 * scale:.3g} %" if scale > 0 else ""
+        if doubt > limit and k in unseen:
             rule = "distribution_scale" if far else "distribution_without_fall"
             court.withhold(int(paid.row[k]), rule, text)
+        elif unusual:
+            court.flag(int(paid.row[k]), "distribution_unseen", text)
 
 
 def _pooled(court: _Court) -> None:
@@ -326,9 +334,11 @@ def _pooled(court: _Court) -> None:
     visible = np.flatnonzero((share > 1.5 * paid.noise) & np.isfinite(paid.noise))
     if len(visible) < 3:
         return
-    weight = 1.0 / paid.noise[visible] ** 2
-    power = float(np.sum(weight * share[visible] ** 2))
-    fell = float(np.sum(-weight * share[visible] * paid.move[visible])) / power
+    # None counts for more than half of them do: a few wrong amounts are not all of them.
+    weight = (share[visible] / paid.noise[visible]) ** 2
+    weight = np.minimum(weight, np.median(weight))
+    power = float(np.sum(weight))
+    fell = float(np.sum(-weight * paid.move[visible] / share[visible])) / power
     if fell > 0.3 or (0.6 - fell) * np.sqrt(power) < 5.0:
         return
     for k in visible:

@@ -129,7 +129,8 @@ def _steps(rows: pd.DataFrame) -> tuple[dict[dt.date, float], Any, float | None]
     at = np.unique(np.searchsorted(days, rows.index.to_numpy()[paid].astype("datetime64[D]")))
     at = np.union1d(at[(at > 0) & (at < len(days))], np.flatnonzero(moves > floor) + 1)
     levels = np.array([np.median(part) for part in np.split(ratio, at)])
-    found = np.exp(levels[:-1] - levels[1:])
+    # Rounded, so that the same steps told by a window and by the whole are the same number.
+    found = np.round(np.exp(levels[:-1] - levels[1:]), 10)
     first, last = days[0].astype(object), days[-1].astype(object)
     steps = dict(zip(days[at].astype(object).tolist(), found.tolist(), strict=True))
     return steps, lambda day: first < day <= last, float(np.exp(levels[-1]))

@@ -39,12 +39,9 @@ def jumps(
     """
     if len(close) < 3:
         return []
-    moves = np.diff(np.log(close))
+    moves = moves_of(close, paid)
     if not (np.abs(moves) > _SMALLEST).any():
         return []
-    counted = np.where(np.isfinite(paid[1:]) & (paid[1:] > 0), paid[1:], 0.0)
-    whole = np.log((close[1:] + counted) / close[:-1])
-    moves = np.where(np.abs(whole) < np.abs(moves), whole, moves)
     gaps = np.diff(days).astype("int64")
     sessions = np.maximum(1.0, gaps * _SESSIONS_A_DAY) if daily else np.ones(len(moves))
     out: list[tuple[np.datetime64, str]] = []
@@ -55,6 +52,16 @@ def jumps(
             text = f"close {close[k]:g} on {days[k]}, then {close[k + 1]:g}: {why}"
             out.append((days[k + 1], text + as_a_split(float(moves[k]), scale)))
     return out
+
+
+def moves_of(close: Floats, paid: Floats | None) -> Floats:
+    """Log moves of positive closes without what they fell for distributions, shape (n − 1,)."""
+    moves = np.diff(np.log(close))
+    if paid is None or not (paid > 0).any():
+        return moves
+    counted = np.where(np.isfinite(paid[1:]) & (paid[1:] > 0), paid[1:], 0.0)
+    whole = np.log((close[1:] + counted) / close[:-1])
+    return np.where(np.abs(whole) < np.abs(moves), whole, moves)
 
 
 def _evidence(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from etf_pipeline.history.jumps import as_a_split
+from etf_pipeline.history.jumps import as_a_split, moves_of
 from etf_pipeline.history.peers import NOBODY, Peers, typical_move
 from etf_pipeline.model.splits import possible_splits
 
@@ -28,6 +28,8 @@ _PENCE = 100.0
 # A crash: the most volume of 20 bars either way, three times what was usual before it, twice after.
 _AROUND = 20
 _USUAL = 60
+_NEWS = 5.0  # times the usual volume, on both days of a move that is undone
+_BESIDE = 5  # sessions between a split's date and the jump of rows that lack it
 _MORE_THAN_BEFORE, _MORE_THAN_AFTER = 3.0, 2.0
 _UNITS = np.log(np.array([10.0, 100.0, 1000.0]))
 _EXACT = np.log(1.02)
@@ -39,6 +41,7 @@ def level_shifts(
     days: Days,
     volume: Floats | None = None,
     peers: Peers = NOBODY,
+    paid: Floats | None = None,
 ) -> list[Shift]:
     """Rows on a price level that is not the history's own, and splits stored upside down.
 
@@ -50,6 +53,8 @@ def level_shifts(
         days: their dates, ascending.
         volume: of the same sessions, NaN where it is not known.
         peers: what others did, for the evidence.
+        paid: distributions of the same sessions, in the currency of the closes: what a price falls
+            for them is no change of level.
 
     Returns:
         `(date, rule, severity, evidence)` tuples of the rules `level_shift`, `unit_change`,
@@ -58,17 +63,18 @@ def level_shifts(
     usable = np.flatnonzero(np.isfinite(close) & (close > 0))
     if len(usable) < 2:
         return []
-    jumps = np.diff(np.log(close[usable]))
+    jumps = moves_of(close[usable], None if paid is None else paid[usable])
     candidates = np.flatnonzero(np.abs(jumps) > _LARGE)
     if len(candidates) == 0:
         return []
-    recorded = [
+    recorded: list[Split] = [
         (days[i], float(splits[i]), np.log(splits[i]))
         for i in np.flatnonzero(possible_splits(splits))
     ]
     traded = np.nan_to_num(volume[usable]) if volume is not None else np.zeros(len(usable))
     faulty: npt.NDArray[np.bool_] = np.array(
-        [_is_fault(k, jumps, candidates, recorded, traded) for k in candidates], np.bool_
+        [_is_fault(k, jumps, candidates, recorded, days[usable], traded) for k in candidates],
+        np.bool_,
     )
     out: list[Shift] = [
         _large_move(usable[k : k + 2], days, close, traded[k + 1], peers)
@@ -111,16 +117,28 @@ def _is_fault(
     jumps: Floats,
     candidates: npt.NDArray[np.intp],
     recorded: list[Split],
+    days: Days,
     traded: Floats,
 ) -> bool:
     """Whether a jump is a fault of the data: by size, by a recorded split, or because undone."""
     jump = jumps[k]
     if abs(jump) > _IMPOSSIBLE and not _may_be_real(k, jump, traded):
         return True
-    if any(abs(abs(jump) - abs(log_ratio)) < _CLOSE for _, _, log_ratio in recorded):
-        return True
+    for date, _, log_ratio in recorded:
+        if abs(abs(jump) - abs(log_ratio)) < _CLOSE:
+            # It is rows before it that a split may not have been applied to.
+            ahead = int(np.searchsorted(days, date)) - (int(k) + 1)
+            if abs(ahead) <= _BESIDE or (ahead > 0 and not _may_be_real(k, jump, traded)):
+                return True
     near = candidates[(candidates != k) & (np.abs(candidates - k) <= _UNDONE_WITHIN)]
-    return bool(np.any(np.abs(jumps[near] + jump) < _CLOSE))
+    undone = near[np.abs(jumps[near] + jump) < _CLOSE]
+    return any(not (_heavy(k, traded) and _heavy(j, traded)) for j in undone)
+
+
+def _heavy(k: np.intp, traded: Floats) -> bool:
+    """Whether a jump was traded on many times the usual volume, as news is and faults are not."""
+    before = traded[max(0, k + 1 - _USUAL) : k + 1]
+    return bool(traded[k + 1] > 0 and traded[k + 1] >= _NEWS * np.median(before))
 
 
 def _may_be_real(k: np.intp, jump: float, traded: Floats) -> bool:

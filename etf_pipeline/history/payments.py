@@ -15,9 +15,12 @@ Mask = npt.NDArray[np.bool_]
 Days = npt.NDArray[np.datetime64]
 _AROUND = 60  # sessions on each side that tell the noise
 _ENOUGH = 20
+_FEWEST = 5  # tell it twice as wide
 _WINSOR = 6.0
 # Prices fall by less than the distribution where it is taxed, and by more where it carries credit.
 _LEAST, _MOST = 0.5, 1.3
+_LEAST_OF_LARGE = 0.7  # where it is not lost in the noise
+LARGE = 0.03  # of the price
 _SEEN = 4.0
 _OTHERS = 4
 _FROZEN = 5  # sessions
@@ -55,7 +58,7 @@ class Payments:
     def unseen(self) -> npt.NDArray[np.intp]:
         """Those that prices should have shown, and did not by half."""
         shown = self.shares > 2 * self.noise
-        return np.flatnonzero(shown & (self.move > -_LEAST * self.shares))
+        return np.flatnonzero(shown & (self.move > -_least(self.shares) * self.shares))
 
     def seen_nearby(self, k: int | np.intp) -> bool:
         """Whether the price fell by the amount within a few sessions: the ex-date is off."""
@@ -141,7 +144,8 @@ def _moves(closes: Floats, position: npt.NDArray[np.intp]) -> tuple[Floats, Floa
     )
     some = np.maximum(n, 1.0)
     noise = np.maximum(1.2533 * total / some, np.sqrt(squares / some))
-    noise = np.where((n >= _ENOUGH) & (noise > 0), np.maximum(noise, 1e-4), np.inf)
+    noise = np.where((n >= _FEWEST) & (noise > 0), np.maximum(noise, 1e-4), np.inf)
+    noise = np.where(n >= _ENOUGH, noise, 2 * noise)
     move = returns[position - 1].copy()
     for k in np.flatnonzero(move == 0):  # nobody traded: the next price that moved shows it
         later = closes[position[k] : position[k] + _FROZEN] / closes[position[k] - 1] - 1.0
@@ -162,9 +166,14 @@ def _around(values: Floats, position: npt.NDArray[np.intp]) -> Floats:
     return np.asarray(sums[high] - sums[low])
 
 
+def _least(share: Floats | float) -> Floats:
+    """By how much of a distribution a price falls at least."""
+    return np.where(np.asarray(share) > LARGE, _LEAST_OF_LARGE, _LEAST)
+
+
 def _odds(move: float, share: float, noise: float) -> float:
     """Log-likelihood of no fall less that of one by the share, both normal with this noise."""
     if not np.isfinite(noise):
         return 0.0
-    fall = float(np.clip(-move / share, _LEAST, _MOST)) * share
+    fall = float(np.clip(-move / share, _least(share), _MOST)) * share
     return float(((move + fall) ** 2 - move**2) / (2.0 * noise**2))

@@ -86,10 +86,12 @@ def assess(rows: pd.DataFrame, basis: Basis) -> list[Finding]:
             found += rule(bars)
         found += _long_gaps(bars)
         found += _off_calendar(bars, basis)
-        shifts = level_shifts(bars.close, bars.stock_splits, bars.days, bars.volume, basis.peers)
+        paid = (columns["dividends"] + columns["capital_gains"])[priced]
+        shifts = level_shifts(
+            bars.close, bars.stock_splits, bars.days, bars.volume, basis.peers, paid
+        )
         found += [Finding(*shift) for shift in shifts]
         found += _spikes(bars, basis)
-        paid = (columns["dividends"] + columns["capital_gains"])[priced]
         found += _jumps(bars, paid, basis, found)
     return sorted(set(found), key=lambda f: (f.date, f.rule))
 

@@ -25,6 +25,7 @@ _LONGEST = 3  # bars
 _LEFT = 0.25  # of the move, when it counts as undone
 _REFERENCE = 250  # bars before it say what is usual
 _FEWEST = 20
+_RECENT = 10
 _NORMAL = 1.4826  # from the median of absolute deviations to a standard deviation
 PEERS_SHARE = 1 / 8  # of the move: a market that moved so much may explain a geared fund's
 
@@ -133,9 +134,11 @@ def _evidence(one: _Spike, moves: Floats, traded: Floats, days: Days, peers: Pee
     deviations = min(abs(one.move), abs(one.back)) / scale if scale > 0 else np.inf
     usual_volume, most = float(np.median(volumes)), float(traded[one.first : one.last + 1].max())
 
+    crisis = max(1.0, _recent_scale(moves, one.first - 1) / scale) if scale > 0 else 1.0
+
     def beyond(limits: _Limits) -> bool:
         return bool(
-            deviations >= limits.deviations
+            deviations >= limits.deviations * (crisis if limits.volume > 1 else 1.0)
             and most <= limits.volume * usual_volume
             and one.left <= limits.left
             and abs(one.move) >= limits.size
@@ -167,8 +170,15 @@ def usual_scale(moves: Floats, k: int) -> float | None:
     """What is usual beside move `k`: a standard deviation of those before it, or of those after."""
     before = moves[max(0, k - _REFERENCE) : k]
     if len(before) >= _FEWEST:
-        return _scale(before)
+        usual = _scale(before)
+        return None if usual is None else max(usual, _recent_scale(moves, k))
     return _scale(np.r_[before, moves[k + 1 : k + 1 + 3 * _FEWEST]])
+
+
+def _recent_scale(moves: Floats, k: int) -> float:
+    """The same of the few moves before `k`: in a crisis large moves come together."""
+    recent = np.abs(moves[max(0, k - _RECENT) : k])
+    return float(_NORMAL * np.median(recent)) if len(recent) else 0.0
 
 
 def _scale(moves: Floats) -> float | None:

@@ -43,6 +43,11 @@ class Correction:
     declared: dt.date | None = None
 
     @property
+    def what(self) -> tuple[str | float, ...]:
+        """What it says is right, whoever says so and why."""
+        return self.identity[:5]
+
+    @property
     def identity(self) -> tuple[str | float, ...]:
         """What makes it this correction, whenever it was declared."""
         value = 0.0 if math.isnan(self.value) else self.value

@@ -96,6 +96,13 @@ def test_no_false_alarm_on_the_clean_five(real_data, ticker):
     assert {f.rule for f in findings} <= {"missing_session"}
 
 
+@pytest.mark.parametrize("ticker", ALL)
+def test_real_moves_are_no_spikes_and_no_jumps_even_without_peers(real_data, ticker):
+    """2020 is among them: VAP fell by 17.6 % in a day."""
+    rules = {f.rule for f in assess(tidy(load(real_data, ticker)), BASIS)}
+    assert not rules & {"spike", "large_move"}
+
+
 def test_the_inverted_split_of_gold(real_data):
     findings = assess(tidy(load(real_data, "GOLD")), BASIS)
     flags = [f for f in findings if f.rule == "inverted_split"]

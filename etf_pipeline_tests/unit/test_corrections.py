@@ -2,6 +2,7 @@
 
 import datetime as dt
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -9,7 +10,8 @@ from etf_pipeline.cli.exit_codes import ExitCode, of_error
 from etf_pipeline.errors import CorrectionsError
 from etf_pipeline.history.basis import Basis
 from etf_pipeline.history.build import build
-from etf_pipeline.history.corrections import corrected, corrections_hash
+from etf_pipeline.history.corrections import corrected, corrections_hash, declared_since
+from etf_pipeline.history.evidence import NOTHING_SAID
 from etf_pipeline.model.calendars import sessions
 from etf_pipeline.model.corrections import Correction, load_corrections
 from etf_pipeline.model.instruments import Universe
@@ -222,3 +224,22 @@ def test_equal_corrections_have_equal_hashes_and_others_do_not():
     assert corrections_hash([]) is None
     assert corrections_hash(two) == corrections_hash(list(two))
     assert len({corrections_hash([c]) for c in [*two, one(7, "close", 2.0)]}) == 3
+
+
+def test_other_words_or_another_author_do_not_make_it_declared_today():
+    """Else it would be taken on the basis of today, after splits since."""
+    before = one(40, "close", 98.0, declared=dt.date(2024, 3, 1))
+    after = replace(before, reason="better words", author="bob", declared=None)
+    (kept,) = declared_since([after], [before], TODAY)
+    assert (kept.declared, kept.author) == (dt.date(2024, 3, 1), "bob")
+    (new,) = declared_since([replace(after, value=99.0)], [before], TODAY)
+    assert new.declared == TODAY
+
+
+def test_a_corrected_close_explains_what_the_source_s_adjusted_close_knows_nothing_of():
+    rows = changed(40, close=ROWS["close"].iloc[40] * 1.2)
+    answer = rows.assign(adj_close_source=ROWS["close"])
+    said = NOTHING_SAID.and_then(answer, {}, "AUD", True)
+    built = build(rows, basis(one(40, "close", ROWS["close"].iloc[40])), said)
+    assert built.adj_close_gap == pytest.approx(0.0, abs=1e-9)
+    assert build(rows.assign(high=rows["high"] * 1.2), basis(), said).adj_close_gap > 0.1

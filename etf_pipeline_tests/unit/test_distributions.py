@@ -367,3 +367,69 @@ def test_a_gap_that_no_finding_explains_is_told():
     built = build(rows, BASIS, said(rows, missed))
     assert built.adj_close_gap == pytest.approx(paid[302] / rows["close"].iloc[301], rel=1e-6)
     assert pd.Timestamp(day(302)).date() == dt.date.fromisoformat(str(day(302)))
+
+
+@pytest.mark.parametrize("times", [10, 20, 40])
+@pytest.mark.parametrize("seed", range(3))
+def test_one_wrong_amount_takes_no_other_with_it(times, seed):
+    """A single large share decides no question that is about many distributions."""
+    paid = quarterly(0.25)
+    wrong = sorted(paid)[7]
+    rows = rows_of(prices(paid, seed=seed), paid | {wrong: paid[wrong] * times})
+    built = build(rows, BASIS, said(rows, paid | {wrong: paid[wrong] * times}))
+    assert built.withheld == (day(wrong),)
+    rest = {i: amount for i, amount in paid.items() if i != wrong}
+    assert first_ratio(built) == pytest.approx(product(rows["close"].to_numpy(), rest), rel=1e-12)
+
+
+def test_an_amount_that_the_price_fell_for_in_part_is_not_kept_in_silence():
+    """39 % of the price, which fell by 8 % as was really paid: five times too much."""
+    paid = dict.fromkeys(range(50, N, 126), 0.1) | {600: 0.08 * 30}
+    closes = prices_at(599, 30.0, paid, noise=0.01)
+    rows = rows_of(closes, paid | {600: 0.39 * 30})
+    assert build(rows, BASIS).withheld == (day(600),)
+    assert build(rows_of(closes, paid), BASIS).withheld == ()
+
+
+def test_a_large_one_that_noise_hides_is_said():
+    """6 % of the price of a fund that moves by 4 % a day, and that rose by 2 % on the day."""
+    closes = prices({}, noise=0.04, seed=5)
+    closes[600:] *= closes[599] * 1.02 / closes[600]
+    told = {i: 0.005 * closes[i - 1] for i in range(50, 600, 63)} | {600: 0.06 * closes[599]}
+    built = build(rows_of(closes, told), BASIS)
+    assert found(built)[(day(600), "distribution_unseen")] == "flagged"
+    assert built.withheld == ()
+
+
+@pytest.mark.parametrize("n", [15, 400])
+def test_half_of_the_price_without_a_fall_is_withheld_in_a_new_fund(n):
+    closes = prices({}, noise=0.01, n=n)
+    for i in (1, n // 2, n - 1):
+        told = {i: 0.5 * closes[i - 1]}
+        assert build(rows_of(closes, told), BASIS).withheld == (day(i),)
+
+
+def test_a_copy_on_the_day_of_payment():
+    """The same amount to the last digit, eight sessions on, in a fund that pays each quarter."""
+    paid = quarterly(0.25)
+    row = sorted(paid)[5]
+    rows = rows_of(prices(paid, noise=0.004), paid | {row + 8: paid[row]})
+    built = build(rows, BASIS)
+    assert withheld_rule(built, row + 8) == "distribution_twice"
+    assert len(built.withheld) == 1
+
+
+@pytest.mark.parametrize("share", [0.82, 0.9, 0.95])
+@pytest.mark.parametrize("at", [750, N - 1])
+def test_a_fund_that_is_wound_up_pays_nearly_all_of_its_price(share, at):
+    """The price falls by what is paid: no change of level, and a return like any other."""
+    paid = quarterly(0.25)
+    closes = prices(paid)
+    total = share * closes[at - 1]
+    closes[at:] *= (closes[at - 1] - total) / closes[at - 1]
+    told = {i: amount for i, amount in paid.items() if i < at} | {at: total}
+    rows = rows_of(closes, told)
+    built = build(rows, BASIS, said(rows, told))
+    assert found(built) == {}
+    assert built.history.num_rows == N
+    assert first_ratio(built) == pytest.approx(product(closes, told), rel=1e-12)

@@ -181,3 +181,35 @@ def test_an_impossible_split_explains_nothing(ratio):
     close[:30] *= 1e9 if ratio == 1e9 else 2
     found = level_shifts(close, split_at(30, ratio), DAYS[:100])
     assert all("the split of" not in text for _, _, _, text in found)
+
+
+@pytest.mark.parametrize(("ratio", "fall"), [(2.0, 0.5), (3.0, 0.34), (4.0, 0.26)])
+def test_a_crash_of_the_size_of_a_split_of_years_ago_is_a_crash(ratio, fall):
+    """The old split was applied; a later fall by as much has nothing to do with it."""
+    close, volume = crash(fall)
+    splits = split_at(50, ratio, len(close))
+    days = DAYS[: len(close)]
+    (told,) = level_shifts(close, splits, days, volume)
+    assert (told[0], told[1]) == (DAYS[200], "large_move")
+    # Also one that comes years after the crash, when the crash was traded through.
+    (told,) = level_shifts(close, split_at(350, ratio, len(close)), days, volume)
+    assert told[1] == "large_move"
+    # Rows before a split that lack it are a fault wherever they end.
+    lacking = level_shifts(close, split_at(350, ratio, len(close)), days)
+    assert {rule for _, rule, _, _ in lacking} >= {"level_shift"}
+
+
+def test_what_falls_and_rises_on_many_times_the_volume_is_news():
+    """Oil in April 2020: halved on twelve times the volume, +95 % ten days on."""
+    close, volume = walk(300), np.exp(np.random.default_rng(8).normal(10, 0.4, 300))
+    close[150:] *= 0.5
+    close[160:] *= 1.95
+    volume[[150, 160]] = 12 * np.exp(10)
+    found = level_shifts(close, np.zeros(300), DAYS[:300], volume)
+    assert [(day, rule) for day, rule, _, _ in found] == [
+        (DAYS[150], "large_move"),
+        (DAYS[160], "large_move"),
+    ]
+    volume[160] = np.exp(10)  # one day alone is not enough
+    found = level_shifts(close, np.zeros(300), DAYS[:300], volume)
+    assert {rule for _, rule, _, _ in found} == {"level_shift"}
