@@ -168,5 +168,6 @@ def check_origin(
         if len(values) > 1:
             raise MixedSourceError(
                 f"{ticker}: the history would mix {what} {' and '.join(sorted(values))};"
-                " use another data folder (--data-dir), or move the ticker's old files away"
+                " use another data folder (--data-dir), or list it under another ticker, which"
+                " begins anew"
             )

@@ -168,6 +168,7 @@ def _update_one(update: _Update, instrument: Instrument) -> _Updated:
             info = healthy(layout, instrument, update.corrections) if done is not None else None
             slices: list[BatchSlice] = []
             if info is not None:
+                _check_currency(instrument, info.meta.get("currency"))
                 slices = [
                     one
                     for batch_id in update.fresh
@@ -260,6 +261,22 @@ def _check_origin(instrument: Instrument, known: Known, slices: list[BatchSlice]
     source = info.source if info is not None else None
     currency = info.meta.get("currency", instrument.currency) if info is not None else None
     check_origin(instrument.ticker, slices, source, currency)
+    _check_currency(instrument, slices[-1].info.currency)
+
+
+def _check_currency(instrument: Instrument, currency: str | None) -> None:
+    """Refuse a history that is in another currency than the universe says by now.
+
+    Raises:
+        RejectedDataError: it is; a source that names none would go on under the old label.
+    """
+    if currency is not None and currency != instrument.currency:
+        raise RejectedDataError(
+            f"its history is in {currency}, and the universe says {instrument.currency}: put "
+            f"{currency} back, or, if its prices never were in that, list it under another ticker, "
+            "which begins anew",
+            code=ReasonCode.OTHER_CURRENCY,
+        )
 
 
 def _publish(
