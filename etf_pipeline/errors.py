@@ -39,6 +39,7 @@ class ReasonCode(StrEnum):
     NO_LONGER_TRADES = "no_longer_trades", "the universe says that it no longer trades"
     NOTHING_IN_WINDOW = "nothing_in_window", "no row in the trailing window"
     NOTHING_DOWNLOADED = "nothing_downloaded", "nothing has been downloaded yet"
+    VOIDED = "voided", "what was collected is declared void, and nothing has come since"
     PENDING_BATCH = "pending_batch", "an earlier download holds it, the history does not yet"
     FOREIGN_FILE = "foreign_file", "the file was not written by this pipeline and is left alone"
     # remarks on what was published
@@ -93,6 +94,7 @@ _TRANSIENT = frozenset(
         ReasonCode.SOURCE_UNREACHABLE,
         ReasonCode.RUN_DEADLINE,
         ReasonCode.NOTHING_DOWNLOADED,
+        ReasonCode.VOIDED,
         ReasonCode.LOCKED,
     }
 )

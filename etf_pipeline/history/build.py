@@ -56,6 +56,7 @@ class Built:
         evidence: what the source said, to be kept beside the rows.
         corrections_hash: of the corrections that were applied; None without any.
         corrected: how many rows they changed.
+        voided: what they leave out, in words; None for nothing.
     """
 
     history: pa.Table
@@ -67,6 +68,7 @@ class Built:
     evidence: Evidence = NOTHING_SAID
     corrections_hash: str | None = None
     corrected: int = 0
+    voided: str | None = None
 
 
 def build(rows: pd.DataFrame, basis: Basis, evidence: Evidence = NOTHING_SAID) -> Built:
@@ -124,6 +126,7 @@ def build(rows: pd.DataFrame, basis: Basis, evidence: Evidence = NOTHING_SAID) -
         evidence,
         corrections_hash(basis.corrections),
         sum(f.rule == CORRECTED for f in findings),
+        declared.void,
     )
 
 

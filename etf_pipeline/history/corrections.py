@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 
 from etf_pipeline.history.quality import FLAGGED, Finding
-from etf_pipeline.model.corrections import ACCEPT, Correction
+from etf_pipeline.model.corrections import ACCEPT, VOID, Correction
 from etf_pipeline.model.rows import framed
 from etf_pipeline.model.schemas import VALUE_COLUMNS
 from etf_pipeline.model.splits import possible_splits
 
 Key = tuple[np.datetime64, str]  # date and rule
-CORRECTED, UNUSED = "corrected", "correction_unused"
+CORRECTED, UNUSED, VOIDED = "corrected", "correction_unused", "voided"
 _PAID = frozenset({"dividends", "capital_gains"})
 _PER_UNIT = frozenset({"open", "high", "low", "close"}) | _PAID
 
@@ -41,12 +41,14 @@ class Corrected:
         findings: one for each corrected row, and for each correction without one.
         paid: dates whose distributions were declared.
         accepted: by date and rule, who accepts a finding and why.
+        void: what was collected before when is void, who says so and why; None for nothing.
     """
 
     rows: pd.DataFrame
     findings: tuple[Finding, ...]
     paid: frozenset[np.datetime64]
     accepted: dict[Key, str]
+    void: str | None = None
 
 
 def corrected(rows: pd.DataFrame, corrections: Sequence[Correction]) -> Corrected:
@@ -62,7 +64,10 @@ def corrected(rows: pd.DataFrame, corrections: Sequence[Correction]) -> Correcte
     missed: dict[np.datetime64, list[str]] = defaultdict(list)
     accepted: dict[Key, str] = {}
     paid: set[np.datetime64] = set()
+    void = newest_void(corrections)
     for one in corrections:
+        if one.field == VOID:
+            continue
         day = np.datetime64(one.date, "D")
         why = f"{one.reason} ({one.author})"
         position = rows.index.get_indexer(pd.DatetimeIndex([one.date]))[0]
@@ -82,8 +87,24 @@ def corrected(rows: pd.DataFrame, corrections: Sequence[Correction]) -> Correcte
         for rule, days in ((CORRECTED, said), (UNUSED, missed))
         for day, texts in days.items()
     ]
+    words = None if void is None else void_in_words(void)
+    if words is not None and len(rows):
+        first = rows.index.to_numpy()[0].astype("datetime64[D]")
+        found.append(Finding(first, VOIDED, FLAGGED, words))
     index = pd.DatetimeIndex(rows.index)
-    return Corrected(framed(values, index), tuple(found), frozenset(paid), accepted)
+    return Corrected(framed(values, index), tuple(found), frozenset(paid), accepted, words)
+
+
+def newest_void(corrections: Sequence[Correction]) -> Correction | None:
+    """Of a ticker's corrections the one that voids most of what was collected; None without."""
+    voids = [c for c in corrections if c.before is not None]
+    return max(voids, key=lambda c: str(c.before), default=None)
+
+
+def void_in_words(void: Correction) -> str:
+    """What is void, who says so and why."""
+    instant = f"{void.before:%Y-%m-%dT%H:%M:%SZ}"
+    return f"what was collected before {instant} is void: {void.reason} ({void.author})"
 
 
 def accepted(findings: list[Finding], declared: Corrected) -> tuple[list[Finding], set[Key]]:

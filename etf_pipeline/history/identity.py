@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from etf_pipeline.model.corrections import VOID_REMEDY
 from etf_pipeline.model.spacing import bar_spacing
 
 Floats = npt.NDArray[np.float64]
@@ -62,7 +63,8 @@ def other_security(rows: pd.DataFrame) -> str | None:
                 f"now? If so, set listed_since={days[k + 1]} in the universe (rows before it are "
                 "left out), or give the new one a ticker of its own; if the fund was renamed, "
                 "correct its symbol and keep the old ticker as an alias; if all rows are the same "
-                f"fund's, set listed_since={days[0]}, and declare a wrong price in the corrections"
+                f"fund's, set listed_since={days[0]}, and declare a wrong price in the "
+                f"corrections. {VOID_REMEDY}"
             )
     return None
 

@@ -15,6 +15,7 @@ import pandas as pd
 from etf_pipeline.errors import ReasonCode, RejectedDataError
 from etf_pipeline.history.adjust import income
 from etf_pipeline.history.restatement import check_restatement
+from etf_pipeline.model.corrections import VOID_REMEDY
 from etf_pipeline.model.outcomes import Remark, in_words
 from etf_pipeline.model.rows import framed
 from etf_pipeline.model.schemas import BAR_COLUMNS, EVENT_COLUMNS, VALUE_COLUMNS
@@ -201,7 +202,7 @@ def _full_difference(known: pd.DataFrame, full: pd.DataFrame) -> _Difference:
     if first_new.to_numpy() - first_old.to_numpy() > _STARTS_LATER:
         raise RejectedDataError(
             f"the new history is on another price level and starts on {first_new:%Y-%m-%d}, "
-            f"later than the known {first_old:%Y-%m-%d}; kept the known one",
+            f"later than the known {first_old:%Y-%m-%d}; kept the known one. {VOID_REMEDY}",
             code=ReasonCode.LEVEL_SHORTENED,
         )
     text = f"restated: known closes were {np.median(old / new):.6g} times the new ones"

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from etf_pipeline.errors import ReasonCode, RejectedDataError
+from etf_pipeline.model.corrections import VOID_REMEDY
 from etf_pipeline.model.splits import possible_splits
 
 Floats = npt.NDArray[np.float64]
@@ -69,7 +70,8 @@ def _check_same_series(old: Floats, residual: Floats) -> None:
             f"{apart:.2%} from day to day (the known closes move by {moves:.2%}). Is it another "
             "security under the same symbol, or another currency? Kept the known history. If the "
             "symbol now means another security, set listed_since in the universe to its first "
-            "session, or give it a ticker of its own; if the fund was renamed, correct its symbol",
+            "session, or give it a ticker of its own; if the fund was renamed, correct its symbol. "
+            f"{VOID_REMEDY}",
             code=ReasonCode.OTHER_SECURITY,
         )
 
@@ -95,7 +97,7 @@ def _check_same_unit(days: Days, old: Floats, new: Floats, splits: Floats) -> No
         f"the known closes from {days[first]} to {days[-1]} are {factor:.6g} times the new ones, "
         "and no split in the answer explains it: the unit of the prices changed under the same "
         "label (pence and pounds, say), or the source lacks a split. Kept the known history; an "
-        "answer on the known level is taken again",
+        f"answer on the known level is taken again. {VOID_REMEDY}",
         code=ReasonCode.OTHER_LEVEL,
     )
 

@@ -14,7 +14,9 @@ from etf_pipeline.history.build import Built, build
 from etf_pipeline.history.duplicates import one_row_per_day
 from etf_pipeline.history.evidence import NOTHING_SAID, Evidence
 from etf_pipeline.history.identity import other_security, since
-from etf_pipeline.history.merge import Merge, merge_full, merge_window
+from etf_pipeline.history.merge import Merge, merge_full, merge_window, needs_full
+from etf_pipeline.model.corrections import VOID_REMEDY, Correction
+from etf_pipeline.model.file_names import STAMP
 from etf_pipeline.model.outcomes import Remark
 
 
@@ -47,6 +49,27 @@ class BatchSlice:
     source: str
     rows: pd.DataFrame
     dividend_notes: Mapping[dt.date, str] = field(default_factory=dict)
+
+
+def valid(
+    slices: Iterable[BatchSlice], void: Correction | None, base: str = ""
+) -> list[BatchSlice]:
+    """Slices without those that somebody declared void, see `Correction.before`.
+
+    A trailing window means nothing without what it continues, so what is left begins with the
+    answer to a request for the whole history.
+
+    Args:
+        slices: of one ticker, oldest first.
+        void: what is declared of it; None when nothing is.
+        base: the newest batch that the rows which they are to be merged into hold, empty for none.
+    """
+    if void is None or void.before is None:
+        return list(slices)
+    begin = void.before.strftime(STAMP)
+    left = [one for one in slices if one.batch_id >= begin]
+    whole = (i for i, one in enumerate(left) if one.info.full or base >= begin)
+    return left[next(whole, len(left)) :]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,18 +109,21 @@ def fold(
     notes: list[Remark] = []
     applied: list[BatchSlice] = []
     held: Remark | None = None
+    refused = False  # the newest whole answer
     rows = since(rows, listed_since)
     for one in slices:
         try:
             new, twice = one_row_per_day(since(one.rows, listed_since))
-            merge = (merge_full if one.info.full else merge_window)(rows, new)
+            merge = _merged(rows, new, one.info.full, refused)
         except RejectedDataError as error:
             if error.code is ReasonCode.OTHER_SECURITY:
                 held = Remark(error.code, str(error))
                 break
             notes.append(Remark(error.code, str(error)))
             applied.append(one)
+            refused = True
             continue
+        refused = refused and not one.info.full
         if merge.added and listed_since is None:
             why = other_security(merge.rows)
             if why is not None and other_security(rows) is None:
@@ -120,6 +146,20 @@ def fold(
         slices=tuple(applied),
         held=held,
     )
+
+
+def _merged(rows: pd.DataFrame, new: pd.DataFrame, full: bool, refused: bool) -> Merge:
+    """Rows with a slice's in them; `refused` says that the newest whole answer was.
+
+    Raises:
+        RejectedDataError: it may not be merged, or it continues the answer that was refused.
+    """
+    if refused and not full and (why := needs_full(rows, new)) is not None:
+        raise RejectedDataError(
+            f"a trailing window continues a whole history that was refused: {why}",
+            code=ReasonCode.OTHER_LEVEL,
+        )
+    return (merge_full if full else merge_window)(rows, new)
 
 
 def build_from(
@@ -168,6 +208,5 @@ def check_origin(
         if len(values) > 1:
             raise MixedSourceError(
                 f"{ticker}: the history would mix {what} {' and '.join(sorted(values))};"
-                " use another data folder (--data-dir), or list it under another ticker, which"
-                " begins anew"
+                f" use another data folder (--data-dir). {VOID_REMEDY}"
             )

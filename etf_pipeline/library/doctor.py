@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import importlib.metadata
 import os
 import shutil
@@ -92,7 +93,7 @@ def _corrections(settings: Settings) -> str:
     universe = universe_with_rates(
         settings.universe_file, settings.portfolios_file, settings.base_currency
     )
-    found = load_corrections(settings.corrections_file, universe)
+    found = load_corrections(settings.corrections_file, universe, dt.datetime.now(dt.UTC))
     return f"{len(found)} in {settings.corrections_file}"
 
 

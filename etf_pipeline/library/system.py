@@ -152,7 +152,8 @@ class ETFSystem:
         if self.event_store.recording:
             for batch in self.events([DATA]):
                 state.apply(e for e in batch if e.time_us <= moment)
-        with Rebuilder(self.layout, target, self.instruments()) as rebuilder:
+        when = dt.datetime.fromtimestamp(moment / 1e6, dt.UTC)
+        with Rebuilder(self.layout, target, self.instruments(), when) as rebuilder:
             told = [e for e in state.etfs.values() if e.updated is not None]
             found = [rebuilder.rebuild(e) for e in told]
             for ticker, newest in _batches_until(self.layout, moment).items():

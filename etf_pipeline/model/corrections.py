@@ -16,7 +16,13 @@ from etf_pipeline.model.schemas import VALUE_COLUMNS
 
 COLUMNS = ("ticker", "date", "field", "value", "reason", "author")
 ACCEPT = "accept"
-FIELDS = (*VALUE_COLUMNS, ACCEPT)
+VOID = "void"
+FIELDS = (*VALUE_COLUMNS, ACCEPT, VOID)
+# What to do when a right answer is refused because of what is known, for errors.
+VOID_REMEDY = (
+    "If the known history was wrong in whole, declare it void in the corrections file (field "
+    "void, the time now as value; see docs/quality.md) and run again"
+)
 _RULE = re.compile(r"[a-z][a-z_]*")
 _PRICES = frozenset({"open", "high", "low", "close"})
 
@@ -26,11 +32,12 @@ class Correction:
     """One declared correction of one ticker's session.
 
     Attributes:
-        field: a column of `VALUE_COLUMNS`, or `accept`.
+        field: a column of `VALUE_COLUMNS`, `accept` or `void`.
         value: of that column, on the basis of prices on the day that it was declared; NaN for
-            `accept`.
+            `accept` and `void`.
         rule: the quality rule whose finding is accepted; empty otherwise.
         declared: the day from which it counts; None until it is kept.
+        before: with `void`, what was collected of the ticker before it is void; aware, UTC.
     """
 
     ticker: str
@@ -41,6 +48,7 @@ class Correction:
     reason: str
     author: str
     declared: dt.date | None = None
+    before: dt.datetime | None = None
 
     @property
     def what(self) -> tuple[str | float, ...]:
@@ -52,13 +60,21 @@ class Correction:
         """What makes it this correction, whenever it was declared."""
         value = 0.0 if math.isnan(self.value) else self.value
         day = self.date.isoformat()
-        return (self.ticker, day, self.field, self.rule, value, self.reason, self.author)
+        instant = () if self.before is None else (self.before.isoformat(),)
+        return (self.ticker, day, self.field, self.rule, value, self.reason, self.author, *instant)
 
 
-def load_corrections(path: Path, universe: Universe) -> tuple[Correction, ...]:
+def load_corrections(
+    path: Path, universe: Universe, now: dt.datetime | None = None
+) -> tuple[Correction, ...]:
     """Read a corrections file; there are none where there is no file.
 
     Columns are those of `COLUMNS`; lines that start with `#` are comments.
+
+    Args:
+        path: the file.
+        universe: which tickers there are.
+        now: aware; nothing can be void that is collected after it. None lets that pass.
 
     Raises:
         CorrectionsError: with every bad line, what is wrong and what would be right.
@@ -89,7 +105,7 @@ def load_corrections(path: Path, universe: Universe) -> tuple[Correction, ...]:
     corrections: list[Correction] = []
     for (number, _), cells in zip(lines[1:], rows[1:], strict=True):
         try:
-            one = _correction(header, [c.strip() for c in cells], universe)
+            one = _correction(header, [c.strip() for c in cells], universe, now)
             key = (one.ticker, one.date, one.field, one.rule)
             if key in found:
                 raise ValueError(
@@ -104,7 +120,9 @@ def load_corrections(path: Path, universe: Universe) -> tuple[Correction, ...]:
     return tuple(sorted(corrections))
 
 
-def _correction(header: list[str], cells: list[str], universe: Universe) -> Correction:
+def _correction(
+    header: list[str], cells: list[str], universe: Universe, now: dt.datetime | None
+) -> Correction:
     if len(cells) != len(header):
         raise ValueError(f"{len(cells)} cells where the header has {len(header)}")
     row = dict(zip(header, cells, strict=True))
@@ -119,7 +137,7 @@ def _correction(header: list[str], cells: list[str], universe: Universe) -> Corr
         day = dt.date.fromisoformat(row["date"])
     except ValueError:
         raise ValueError(f"date {row['date']!r} is not a date such as 2025-01-29") from None
-    field, value, rule = row["field"], math.nan, ""
+    field, value, rule, before = row["field"], math.nan, "", None
     if field not in FIELDS:
         near = difflib.get_close_matches(field, FIELDS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"it must be one of {', '.join(FIELDS)}"
@@ -128,9 +146,29 @@ def _correction(header: list[str], cells: list[str], universe: Universe) -> Corr
         rule = row["value"]
         if not _RULE.fullmatch(rule):
             raise ValueError(f"value {rule!r} is not the name of a quality rule such as zero_open")
+    elif field == VOID:
+        before = _instant(row["value"], day, now)
     else:
         value = _number(field, row["value"])
-    return Correction(ticker, day, field, rule, value, row["reason"], row["author"])
+    said = (row["reason"], row["author"])
+    return Correction(ticker, day, field, rule, value, *said, before=before)
+
+
+def _instant(text: str, day: dt.date, now: dt.datetime | None) -> dt.datetime:
+    try:
+        instant = dt.datetime.fromisoformat(text)
+    except ValueError:
+        instant = None
+    if instant is None or instant.tzinfo is None:
+        raise ValueError(f"value {text!r} is not a time with its zone such as 2025-01-29T14:05Z")
+    if instant.date() != day:
+        raise ValueError(f"date {day}: it must be {instant.date()}, the day of its value {text}")
+    if now is not None and instant > now:
+        raise ValueError(
+            f"value {text} is in the future: only what is collected already can be void, and it "
+            f"is {now.astimezone(dt.UTC):%Y-%m-%dT%H:%MZ} now"
+        )
+    return instant.astimezone(dt.UTC)
 
 
 def _number(field: str, text: str) -> float:

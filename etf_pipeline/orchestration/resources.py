@@ -92,7 +92,7 @@ class Pipeline:
         Raises:
             CorrectionsError: it cannot be used.
         """
-        return load_corrections(self.settings.corrections_file, self.universe)
+        return load_corrections(self.settings.corrections_file, self.universe, self.clock())
 
     def corrections(self) -> tuple[Correction, ...]:
         """The corrections that count from now on, kept in the store."""

@@ -231,7 +231,8 @@ VIEWS: tuple[View, ...] = (
         "corrections",
         "What somebody declared right, as it counts since the newest run.",
         # The newest version may hold nothing, when everything was withdrawn.
-        "SELECT * EXCLUDE (filename) FROM read_parquet({files}, filename = true) WHERE filename = "
+        "SELECT * EXCLUDE (filename) FROM read_parquet({files}, filename = true, "
+        "union_by_name = true) WHERE filename = "
         "(SELECT max(file_name) FROM parquet_file_metadata({files}))",
         _comments(CORRECTIONS),
     ),

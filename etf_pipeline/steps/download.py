@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import pandas as pd
 
 from etf_pipeline.errors import CorruptFileError, EtfError, ReasonCode, RejectedDataError
+from etf_pipeline.history.corrections import newest_void, of_ticker
 from etf_pipeline.history.evidence import NOTHING_SAID
 from etf_pipeline.history.merge import compare_window
 from etf_pipeline.ingest.answers import KnownRows, judge, not_answered
@@ -17,6 +18,7 @@ from etf_pipeline.ingest.planning import EarlierRun, Held, Terms, missing_is_fin
 from etf_pipeline.ingest.source import Clock, Download, FetchFailure, PriceSource, Request, utc_now
 from etf_pipeline.model import assets
 from etf_pipeline.model.calendars import last_final_session
+from etf_pipeline.model.corrections import Correction
 from etf_pipeline.model.instruments import Instrument
 from etf_pipeline.model.outcomes import (
     GOOD,
@@ -31,8 +33,15 @@ from etf_pipeline.model.rows import empty_rows
 from etf_pipeline.model.schemas import HISTORY, RAW
 from etf_pipeline.steps.result import Published, Run, StepResult
 from etf_pipeline.store.batches import BatchReader, BatchWriter, new_batch_id
+from etf_pipeline.store.corrections import corrections_at
 from etf_pipeline.store.hashing import file_hash
-from etf_pipeline.store.histories import pending_rows, read_known
+from etf_pipeline.store.histories import (
+    Known,
+    pending_rows,
+    read_known,
+    read_valid,
+    rests_on_void,
+)
 from etf_pipeline.store.inventory import date_range
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifests import recent_manifests, write_manifest
@@ -55,6 +64,7 @@ class _Collection:
         now: when the run began, aware.
         reader: of earlier batches.
         holds: the newest batch that each ticker's history holds.
+        corrections: every one that counts.
         again: requests for whole histories, to be made after the others.
     """
 
@@ -66,6 +76,7 @@ class _Collection:
     progress: Progress | None
     reader: BatchReader
     holds: Mapping[str, str]
+    corrections: Sequence[Correction]
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     again: list[Request] = field(default_factory=list)
 
@@ -91,6 +102,7 @@ def download(
     *,
     clock: Clock = utc_now,
     progress: Progress | None = None,
+    corrections: Sequence[Correction] | None = None,
 ) -> StepResult:
     """Download what is not known yet, and record what came of each ticker.
 
@@ -105,6 +117,8 @@ def download(
         terms: how much to ask for, and when a bar is final.
         clock: what time it is, aware.
         progress: told of each outcome as it comes.
+        corrections: what is declared, as it is kept; None for the newest that was kept. What is
+            declared void is asked for anew.
 
     Raises:
         LockTimeoutError: another process is downloading this partition.
@@ -118,10 +132,26 @@ def download(
         holds = Watermark.load(layout.watermark(run.partition)).last
         batch = BatchWriter(layout, run.partition, batch_id, source.name)
         with BatchReader(layout) as reader, batch:
-            collection = _Collection(layout, source, batch, now, terms, progress, reader, holds)
+            declared = corrections_at(layout) if corrections is None else corrections
+            collection = _Collection(
+                layout, source, batch, now, terms, progress, reader, holds, declared
+            )
             _collect(collection, instruments)
         outcomes = collection.told(instruments)
         published = _published(layout, run, batch)
+    return _recorded(layout, run, source, outcomes, published, clock)
+
+
+def _recorded(
+    layout: Layout,
+    run: Run,
+    source: PriceSource,
+    outcomes: list[Outcome],
+    published: Published | None,
+    clock: Clock,
+) -> StepResult:
+    """The manifest, and the result of the step."""
+    batch_id = published.path.stem if published is not None else None
     if published is not None:
         path = layout.relative(published.path)
         outcomes = [
@@ -139,8 +169,8 @@ def download(
         [published] if published is not None else [],
         manifest,
         source.name,
-        details={"batch_id": batch_id if published is not None else "nothing new"},
-        version_of=[batch_id] if published is not None else [],
+        details={"batch_id": batch_id or "nothing new"},
+        version_of=[batch_id] if batch_id is not None else [],
     )
 
 
@@ -148,7 +178,7 @@ def _collect(collection: _Collection, instruments: Sequence[Instrument]) -> None
     """Ask for every ticker; restated histories once more, whole, in a second pass."""
     requests: list[Request] = []
     for instrument in instruments:
-        step = plan(instrument, _held(collection.layout, instrument.ticker), collection.terms)
+        step = plan(instrument, _held(collection, instrument), collection.terms)
         if isinstance(step, Request):
             requests.append(step)
         else:
@@ -181,7 +211,7 @@ def _answers(collection: _Collection, requests: list[Request]) -> Iterator[Outco
 def _take(collection: _Collection, answer: Download) -> Outcome | None:
     """Judge an answer and keep it if it is news; None when the whole history is needed first."""
     instrument = answer.request.instrument
-    found = read_known(collection.layout, instrument.ticker)
+    found = _known(collection, instrument)
     other = found.info is not None and found.info.source != collection.source.name
     known = KnownRows(
         # Another source's rows say nothing of these; the history step refuses to mix them.
@@ -224,21 +254,34 @@ def _take(collection: _Collection, answer: Download) -> Outcome | None:
 def _kept_already(collection: _Collection, instrument: Instrument, rows: pd.DataFrame) -> bool:
     """Whether batches that the history does not hold yet have these rows, as for a held ticker."""
     held = collection.holds.get(instrument.ticker, "")
+    void = newest_void(of_ticker(collection.corrections, instrument.ticker))
     try:
-        pending = pending_rows(
-            collection.layout, collection.reader, instrument.partition, instrument, held
-        )
+        pending = pending_rows(collection.layout, collection.reader, instrument, held, void)
     except CorruptFileError:  # which the history step tells
         return False
     return len(pending) > 0 and not compare_window(pending, rows).changed
 
 
-def _held(layout: Layout, ticker: str) -> Held | None:
-    """What a ticker's history says of itself; None when there is none that can be read."""
-    path = layout.of(HISTORY, ticker)
+def _known(collection: _Collection, instrument: Instrument) -> Known:
+    """What is known of a ticker, without what was declared void since it was published."""
+    found = read_known(collection.layout, instrument.ticker)
+    declared = of_ticker(collection.corrections, instrument.ticker)
+    if found.info is None or not rests_on_void(found.info, declared):
+        return found
+    try:
+        return read_valid(collection.layout, collection.reader, instrument, newest_void(declared))
+    except CorruptFileError:  # which the history step tells
+        return Known(empty_rows(), None)
+
+
+def _held(collection: _Collection, instrument: Instrument) -> Held | None:
+    """What a ticker's history says of itself; None when there is none that can be used."""
+    path = collection.layout.of(HISTORY, instrument.ticker)
     try:
         info = file_info(path)
     except (FileNotFoundError, CorruptFileError):
+        return None
+    if info.ours and rests_on_void(info, of_ticker(collection.corrections, instrument.ticker)):
         return None
     first, last = date_range(path) if info.ours else (None, None)
     return Held(str(path), info.ours, first, last, info.source)

@@ -17,7 +17,8 @@ from etf_pipeline.errors import (
 )
 from etf_pipeline.history.basis import Basis
 from etf_pipeline.history.build import RULES_VERSION, Built
-from etf_pipeline.history.slices import BatchSlice, Folded, build_from, check_origin
+from etf_pipeline.history.corrections import newest_void, of_ticker, void_in_words
+from etf_pipeline.history.slices import BatchSlice, Folded, build_from, check_origin, valid
 from etf_pipeline.model import assets
 from etf_pipeline.model.corrections import Correction
 from etf_pipeline.model.instruments import Instrument
@@ -48,6 +49,7 @@ from etf_pipeline.store.histories import (
     publish_history,
     read_known,
     read_slices,
+    rests_on_void,
 )
 from etf_pipeline.store.inventory import date_range, withheld_dates
 from etf_pipeline.store.layout import Layout
@@ -85,6 +87,9 @@ class _Update:
     @property
     def layout(self) -> Layout:
         return self.store.layout
+
+    def void(self, instrument: Instrument) -> Correction | None:
+        return newest_void(of_ticker(self.corrections, instrument.ticker))
 
     def basis_of(self, instrument: Instrument) -> Basis:
         return basis_of(instrument, self.peers, self.corrections)
@@ -168,19 +173,20 @@ def _update_one(update: _Update, instrument: Instrument) -> _Updated:
             info = healthy(layout, instrument, update.corrections) if done is not None else None
             slices: list[BatchSlice] = []
             if info is not None:
-                _check_currency(instrument, info.meta.get("currency"))
-                slices = [
+                fresh = (
                     one
                     for batch_id in update.fresh
                     if batch_id > (done or "")
                     for one in update.reader.slices(update.partition, batch_id, instrument.names)
-                ]
+                )
+                slices = valid(fresh, update.void(instrument), done or "")
                 if not slices:
                     return _Updated(_unchanged(layout, ticker, info))
             known = read_known(layout, ticker)
             if info is not None and known.corrupt is None:
                 return _advance(update, instrument, known, slices)
-            slices = read_slices(layout, update.reader, instrument)
+            void = update.void(instrument)
+            slices = read_slices(layout, update.reader, instrument, void=void)
             if known.corrupt:
                 _set_aside(layout, ticker, known, slices)
             return _rebuild(update, instrument, known, slices)
@@ -232,6 +238,9 @@ def _rebuild(
     if not slices:
         if known.info is not None and not known.info.ours:
             raise foreign_file(str(known.info.path))
+        void = update.void(instrument)
+        if void is not None:
+            return _withdraw(update.layout, instrument, void)
         return _Updated(
             Outcome(
                 instrument.ticker,
@@ -241,7 +250,9 @@ def _rebuild(
                 ReasonCode.NOTHING_DOWNLOADED,
             )
         )
-    _check_origin(instrument, known, slices)
+    declared = of_ticker(update.corrections, instrument.ticker)
+    of_void = known.info is not None and rests_on_void(known.info, declared)
+    _check_origin(instrument, replace(known, info=None) if of_void else known, slices)
     merged, built = build_from(empty_rows(), slices, update.basis_of(instrument))
     notes = merged.notes
     if known.corrupt:
@@ -256,27 +267,27 @@ def _rebuild(
     return updated
 
 
+def _withdraw(layout: Layout, instrument: Instrument, void: Correction) -> _Updated:
+    """Remove a history of which nothing is valid; the raw batches keep every row of it."""
+    _remove(layout, instrument.ticker, "nothing of it is valid")
+    _retire_aliases(layout, instrument)
+    text = f"{void_in_words(void)}; there is no history until the source answers anew"
+    return _Updated(
+        Outcome(
+            instrument.ticker,
+            OutcomeKind.FAILED,
+            text,
+            FailureKind.TRANSIENT,
+            ReasonCode.VOIDED,
+        )
+    )
+
+
 def _check_origin(instrument: Instrument, known: Known, slices: list[BatchSlice]) -> None:
     info = known.info
     source = info.source if info is not None else None
     currency = info.meta.get("currency", instrument.currency) if info is not None else None
     check_origin(instrument.ticker, slices, source, currency)
-    _check_currency(instrument, slices[-1].info.currency)
-
-
-def _check_currency(instrument: Instrument, currency: str | None) -> None:
-    """Refuse a history that is in another currency than the universe says by now.
-
-    Raises:
-        RejectedDataError: it is; a source that names none would go on under the old label.
-    """
-    if currency is not None and currency != instrument.currency:
-        raise RejectedDataError(
-            f"its history is in {currency}, and the universe says {instrument.currency}: put "
-            f"{currency} back, or, if its prices never were in that, list it under another ticker, "
-            "which begins anew",
-            code=ReasonCode.OTHER_CURRENCY,
-        )
 
 
 def _publish(
@@ -290,6 +301,8 @@ def _publish(
         rows = "row" if built.corrected == 1 else "rows"
         text = f"{built.corrected} {rows} corrected as declared"
         notes = (*notes, Remark(ReasonCode.CORRECTED, text))
+    if built.voided is not None:
+        notes = (*notes, Remark(ReasonCode.CORRECTED, built.voided))
     if merged.held is not None:
         notes = (merged.held, *notes)
     changed = OutcomeKind.COLLECTED if is_new else OutcomeKind.UPDATED
@@ -331,14 +344,19 @@ def _set_aside(layout: Layout, ticker: str, known: Known, slices: list[BatchSlic
 def _retire_aliases(layout: Layout, instrument: Instrument) -> None:
     """Remove the files of former names; the raw batches keep every row of them."""
     for alias in instrument.aliases:
-        for path in (layout.of(HISTORY, alias), layout.of(QUARANTINE, alias)):
-            try:
-                ours = file_info(path).ours
-            except (FileNotFoundError, CorruptFileError):
-                continue
-            if ours:
-                path.unlink()
-                log.info("%s was renamed to %s; removed %s", alias, instrument.ticker, path)
+        _remove(layout, alias, f"it was renamed to {instrument.ticker}")
+
+
+def _remove(layout: Layout, ticker: str, why: str) -> None:
+    """Remove what we have published of a ticker, the history first; never a file of a user."""
+    for path in (layout.of(HISTORY, ticker), layout.of(QUARANTINE, ticker)):
+        try:
+            ours = file_info(path).ours
+        except (FileNotFoundError, CorruptFileError):
+            continue
+        if ours:
+            path.unlink()
+            log.info("%s: %s; removed %s", ticker, why, path)
 
 
 def _with_sources(

@@ -17,13 +17,13 @@ import pyarrow.compute as pc
 
 from etf_pipeline.errors import CorruptFileError, ProofError, RejectedDataError
 from etf_pipeline.history.build import RULES_VERSION, Built, validate_history
-from etf_pipeline.history.corrections import corrections_hash, of_ticker
+from etf_pipeline.history.corrections import corrections_hash, newest_void, of_ticker
 from etf_pipeline.history.duplicates import one_row_per_day
 from etf_pipeline.history.evidence import NOTHING_SAID, Evidence
 from etf_pipeline.history.identity import since
 from etf_pipeline.history.merge import merge_window
 from etf_pipeline.history.quality import MISSING
-from etf_pipeline.history.slices import BatchSlice, build_from
+from etf_pipeline.history.slices import BatchSlice, build_from, fold, valid
 from etf_pipeline.model.corrections import Correction
 from etf_pipeline.model.file_names import decode_ticker
 from etf_pipeline.model.instruments import Instrument
@@ -134,14 +134,16 @@ def read_slices(
     reader: BatchReader,
     instrument: Instrument,
     until: dt.datetime | None = None,
+    void: Correction | None = None,
 ) -> list[BatchSlice]:
-    """Every batch slice of a ticker (or its aliases), oldest first.
+    """Every valid batch slice of a ticker (or its aliases), oldest first.
 
     Args:
         layout: the store.
         reader: of its batches.
         instrument: which ticker.
         until: an aware time; what was collected after it is left out.
+        void: what is declared void of them, see `valid`.
 
     Raises:
         CorruptFileError: a raw batch is damaged.
@@ -152,11 +154,35 @@ def read_slices(
         for batch_id in list_batch_ids(layout, partition):
             if until is None or collected_at(batch_id) <= until:
                 slices += reader.slices(partition, batch_id, instrument.names)
-    return sorted(slices, key=lambda s: s.batch_id)
+    return valid(sorted(slices, key=lambda s: s.batch_id), void)
+
+
+def rests_on_void(info: FileInfo, declared: Sequence[Correction]) -> bool:
+    """Whether a history may hold what its ticker's corrections have declared void since."""
+    return newest_void(declared) is not None and (
+        info.meta.get("corrections") != corrections_hash(declared)
+    )
+
+
+def read_valid(
+    layout: Layout, reader: BatchReader, instrument: Instrument, void: Correction | None
+) -> Known:
+    """What is known of a ticker from raw batches alone, but for those that are void.
+
+    Raises:
+        CorruptFileError: a raw batch is damaged.
+    """
+    slices = read_slices(layout, reader, instrument, void=void)
+    folded = fold(empty_rows(), slices, instrument.listed_since)
+    return Known(folded.rows, None, said=folded.evidence)
 
 
 def pending_rows(
-    layout: Layout, reader: BatchReader, partition: str, instrument: Instrument, held: str
+    layout: Layout,
+    reader: BatchReader,
+    instrument: Instrument,
+    held: str,
+    void: Correction | None = None,
 ) -> pd.DataFrame:
     """Rows of batches that a ticker's history does not hold yet, the newest of each day.
 
@@ -165,16 +191,20 @@ def pending_rows(
     Args:
         layout: the store.
         reader: of its batches.
-        partition: whose batches.
-        instrument: which ticker.
+        instrument: which ticker; the batches are those of its partition.
         held: the newest batch id that its history holds, empty for none.
+        void: what is declared void of them, see `valid`.
     """
-    rows = empty_rows()
-    for batch_id in list_batch_ids(layout, partition):
-        if batch_id > held:
-            for one in reader.slices(partition, batch_id, instrument.names):
-                new, _ = one_row_per_day(since(one.rows, instrument.listed_since))
-                rows = merge_window(rows, new).rows
+    rows, partition = empty_rows(), instrument.partition
+    found = (
+        one
+        for batch_id in list_batch_ids(layout, partition)
+        if batch_id > held
+        for one in reader.slices(partition, batch_id, instrument.names)
+    )
+    for one in valid(found, void, held):
+        new, _ = one_row_per_day(since(one.rows, instrument.listed_since))
+        rows = merge_window(rows, new).rows
     return rows
 
 
@@ -196,10 +226,12 @@ def history_as_of(layout: Layout, instrument: Instrument, instant: dt.datetime) 
     if instant.tzinfo is None:
         raise ValueError("instant must be aware, for example datetime(2025, 11, 1, tzinfo=UTC)")
     with BatchReader(layout) as reader:
-        slices = read_slices(layout, reader, instrument, instant)
+        corrections = corrections_at(layout, instant)
+        void = newest_void(of_ticker(corrections, instrument.ticker))
+        slices = read_slices(layout, reader, instrument, instant, void)
         if not slices:
             return None
-        basis = basis_of(instrument, RawPeers(layout, reader), corrections_at(layout, instant))
+        basis = basis_of(instrument, RawPeers(layout, reader), corrections)
         with contextlib.suppress(RejectedDataError):
             return build_from(empty_rows(), slices, basis)[1]
     return None

@@ -53,7 +53,7 @@ def findings(built):
 def read(tmp_path, text):
     path = tmp_path / "corrections.csv"
     path.write_text(text)
-    return load_corrections(path, UNIVERSE)
+    return load_corrections(path, UNIVERSE, dt.datetime(2024, 3, 1, 22, 0, tzinfo=dt.UTC))
 
 
 def test_a_file_is_read(tmp_path):
@@ -76,6 +76,25 @@ def test_a_file_is_read(tmp_path):
     assert load_corrections(tmp_path / "none.csv", UNIVERSE) == ()
 
 
+def test_an_instant_is_one_whatever_its_zone(tmp_path):
+    line = "VAS,2024-03-01,void,2024-03-01T23:30+11:00,wrong fund,ann\n"
+    (sydney,) = read(tmp_path, HEADER + line)
+    assert sydney.before == dt.datetime(2024, 3, 1, 12, 30, tzinfo=dt.UTC)
+    (london,) = read(tmp_path, HEADER + line.replace("23:30+11:00", "12:30Z"))
+    assert sydney.identity == london.identity
+    other = read(tmp_path, HEADER + line.replace("23:30", "23:29"))
+    assert corrections_hash(other) != corrections_hash((sydney,))
+
+
+def test_a_void_is_kept_and_read_back(tmp_path):
+    declared = read(tmp_path, HEADER + "VAS,2024-03-01,void,2024-03-01T12:30Z,wrong fund,ann\n")
+    store = Store.at(tmp_path / "store", 5.0)
+    kept = keep_corrections(store, declared, NOW)
+    assert corrections_at(store.layout) == kept
+    assert keep_corrections(store, declared, NOW + dt.timedelta(days=1)) == kept
+    assert len(list(versions_of(store.layout, "VAS"))) == 2  # this and none
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
@@ -94,6 +113,11 @@ def test_a_file_is_read(tmp_path):
         ("VAS,2024-03-01,close,1,,a", "reason is empty"),
         ("VAS,2024-03-01,close,1,r,", "author is empty"),
         ("VAS,2024-03-01,accept,12.5,r,a", "not the name of a quality rule"),
+        ("VAS,2024-03-01,void,2024-03-01,r,a", "not a time with its zone"),
+        ("VAS,2024-03-01,void,2024-03-01T10:00,r,a", "not a time with its zone"),
+        ("VAS,2024-03-01,void,10:00Z,r,a", "not a time with its zone"),
+        ("VAS,2024-03-01,void,2024-03-02T10:00Z,r,a", "it must be 2024-03-02"),
+        ("VAS,2024-03-02,void,2024-03-02T10:00+11:00,r,a", "in the future"),
         ("VAS,2024-03-01,close,1,r", "5 cells where the header has 6"),
         ("VGS,2024-03-01,close,2,again,a", "on line 2 already"),
     ],

@@ -22,6 +22,7 @@ def test_what_may_pass_by_itself():
         "source_unreachable",
         "run_deadline",
         "nothing_downloaded",
+        "voided",
         "locked",
     }
 

@@ -1,5 +1,8 @@
 """Batch slices folded into rows, in the order they were collected."""
 
+import datetime as dt
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +15,9 @@ from etf_pipeline.history.slices import (
     build_from,
     check_origin,
     fold,
+    valid,
 )
+from etf_pipeline.model.corrections import Correction
 from etf_pipeline.model.rows import empty_rows
 from etf_pipeline_tests.support import asx_days, bars, walk
 
@@ -66,6 +71,41 @@ def test_a_slice_that_may_not_be_merged_is_left_out_and_told():
     pd.testing.assert_frame_equal(folded.rows, ROWS, check_freq=False)
     assert [n.code for n in folded.notes] == [ReasonCode.LEVEL_SHORTENED]
     assert folded.added == 1
+
+
+def test_a_window_that_continues_a_refused_answer_is_refused_with_it():
+    known = ROWS[:50].copy()
+    known[["open", "high", "low", "close"]] *= 0.001
+    slices = [part(known, True), part(ROWS[:55], True), part(ROWS[45:])]
+    folded = fold(empty_rows(), slices)
+    assert [note.code for note in folded.notes] == [ReasonCode.OTHER_LEVEL] * 2
+    assert "continues a whole history that was refused" in folded.notes[1].text
+    assert folded.rows["close"].tolist() == known["close"].tolist()
+    assert len(folded.slices) == 3
+    # the next whole answer that is taken, and its windows, count again
+    again = bars(DAYS[:55], np.r_[known["close"], ROWS["close"][50:55] * 0.001])
+    more = bars(DAYS[50:], ROWS["close"][50:] * 0.001)
+    folded = fold(empty_rows(), [*slices, part(again, True), part(more)])
+    assert folded.rows["close"].tolist() == pytest.approx((ROWS["close"] * 0.001).tolist())
+
+
+def test_what_is_void_is_left_out_with_the_windows_that_continue_it():
+    hours = [f"20250401T{hour:02}0000000000Z-run" for hour in range(5)]
+    fulls = (True, False, False, True, False)
+    slices = [
+        replace(part(ROWS, full), batch_id=name) for full, name in zip(fulls, hours, strict=True)
+    ]
+
+    def left(hour, minute=0, base=""):
+        before = dt.datetime(2025, 4, 1, hour, minute, tzinfo=dt.UTC)
+        void = Correction("VAS", before.date(), "void", "", np.nan, "r", "a", before=before)
+        return [int(one.batch_id[9:11]) for one in valid(slices, void, base)]
+
+    assert valid(slices, None) == slices
+    assert left(0) == [0, 1, 2, 3, 4]  # what is collected at the instant is valid
+    assert left(0, 1) == [3, 4]
+    assert left(4) == left(5) == []
+    assert left(1, base=hours[1]) == [1, 2, 3, 4]  # the rows that it continues are valid
 
 
 def test_a_window_does_not_replace_what_a_whole_history_does():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,14 +11,16 @@ from typing import Literal
 from etf_pipeline.errors import CorruptFileError, EtfError, ProofError
 from etf_pipeline.events.model.state import EtfState
 from etf_pipeline.events.model.types import ETFDataCollected, ETFDataUpdated
-from etf_pipeline.history.build import RULES_VERSION
-from etf_pipeline.history.slices import BatchSlice, build_from
+from etf_pipeline.history.build import RULES_VERSION, Built
+from etf_pipeline.history.corrections import newest_void, of_ticker, void_in_words
+from etf_pipeline.history.slices import BatchSlice, Folded, build_from, valid
+from etf_pipeline.model.corrections import Correction
 from etf_pipeline.model.instruments import Instrument
 from etf_pipeline.model.rows import empty_rows
 from etf_pipeline.model.schemas import RAW
 from etf_pipeline.store.basis import basis_of
-from etf_pipeline.store.batches import BatchReader
-from etf_pipeline.store.corrections import versions_of
+from etf_pipeline.store.batches import BatchReader, collected_at
+from etf_pipeline.store.corrections import corrections_at, versions_of
 from etf_pipeline.store.hashing import content_hash, file_hash
 from etf_pipeline.store.histories import NewHistory, publish_history, read_slices
 from etf_pipeline.store.layout import Layout
@@ -44,16 +47,24 @@ class Rebuilt:
 
 
 class Rebuilder:
-    """Rebuilds tickers of one store into another folder (or the same)."""
+    """Rebuilds tickers of one store into another folder (or the same).
+
+    What was declared void by `instant` (aware; None for now) is not brought back.
+    """
 
     def __init__(
-        self, layout: Layout, into: Layout, instruments: Mapping[str, Instrument] | None = None
+        self,
+        layout: Layout,
+        into: Layout,
+        instruments: Mapping[str, Instrument] | None = None,
+        instant: dt.datetime | None = None,
     ) -> None:
         self._layout = layout
         self._into = into
         self._instruments = instruments or {}
         self._reader = BatchReader(layout)
         self._peers = RawPeers(layout, self._reader)
+        self._counting = corrections_at(layout, instant)
         self._hashes: dict[tuple[str, str], str | None] = {}
 
     def __enter__(self) -> Rebuilder:
@@ -67,6 +78,9 @@ class Rebuilder:
         updated = etf.updated
         if updated is None:
             return Rebuilt(etf.ticker, "unproven", reason="no event says what its history was")
+        void = self._void(etf.ticker)
+        if void is not None and void.before and collected_at(updated.batch_id) < void.before:
+            return Rebuilt(etf.ticker, "unproven", reason=void_in_words(void))
         try:
             slices = self.slices(etf.ticker, updated.batch_id, etf.batches)
             rows = self._publish(etf.ticker, slices, updated)
@@ -82,6 +96,9 @@ class Rebuilder:
         except EtfError as error:
             return Rebuilt(ticker, "differs", reason=str(error))
         return Rebuilt(ticker, "unproven", rows, len(slices), reason="no event to compare with")
+
+    def _void(self, ticker: str) -> Correction | None:
+        return newest_void(of_ticker(self._counting, ticker))
 
     def slices(
         self, ticker: str, newest: str, named: Iterable[ETFDataCollected] = ()
@@ -119,12 +136,7 @@ class Rebuilder:
     ) -> int:
         instrument = self._instrument(ticker, slices[-1])
         expected = updated.content_hash if updated is not None else None
-        # Events do not say which corrections counted; the hash tells it, the newest come first.
-        for corrections in versions_of(self._layout, ticker):
-            basis = basis_of(instrument, self._peers, corrections)
-            merged, built = build_from(empty_rows(), slices, basis)
-            if expected is None or content_hash(built.history) == expected:
-                break
+        merged, built = self._built(instrument, slices, expected)
         try:
             publish_history(self._into, NewHistory.of(instrument, built, merged.slices), expected)
         except ProofError as error:
@@ -135,6 +147,29 @@ class Rebuilder:
                 ) from None
             raise
         return len(merged.rows)
+
+    def _built(
+        self, instrument: Instrument, slices: list[BatchSlice], expected: str | None
+    ) -> tuple[Folded, Built]:
+        """What the slices come to with the corrections that give the expected hash, if any do.
+
+        Events do not say which corrections counted; the hash tells it, the newest come first.
+        """
+        ticker, found = instrument.ticker, None
+        versions = versions_of(self._layout, ticker)
+        now = self._void(ticker)
+        for corrections in [of_ticker(self._counting, ticker)] if expected is None else versions:
+            void = newest_void(corrections)
+            left = valid(slices, void)
+            if not left or (now is not None and (void is None or void.before != now.before)):
+                continue
+            found = build_from(empty_rows(), left, basis_of(instrument, self._peers, corrections))
+            if expected is None or content_hash(found[1].history) == expected:
+                return found
+        if found is None:
+            why = "nothing is left of its raw batches" if now is None else void_in_words(now)
+            raise ProofError(f"{ticker}: {why}")
+        return found
 
     def _instrument(self, ticker: str, newest: BatchSlice | None) -> Instrument:
         known = self._instruments.get(ticker)

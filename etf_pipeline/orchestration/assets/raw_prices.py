@@ -43,7 +43,6 @@ def raw_prices_asset(
     ) -> dg.MaterializeResult:
         run = this_run(context)
         with retried_only_if_it_may_pass():
-            pipeline.declared()  # a file that cannot be used ends the run before it changes things
             result = download(
                 pipeline.store,
                 run,
@@ -52,6 +51,7 @@ def raw_prices_asset(
                 Terms.of(pipeline.settings, config.full_refresh),
                 clock=pipeline.clock,
                 progress=pipeline.report(assets.RAW_PRICES),
+                corrections=pipeline.corrections(),
             )
         raise_if_nothing_good(result.outcomes, assets.RAW_PRICES)
         return materialised(result, download_results(result))
