@@ -47,6 +47,8 @@ class ReasonCode(StrEnum):
     REBUILT = "rebuilt", "rebuilt from the raw batches, as the file was damaged"
     CORRECTED = "corrected", "somebody declared what is right, in the corrections file"
     ADJUSTMENT_DIFFERS = "adjustment_differs", "our adjusted close is not the source's"
+    NO_DISTRIBUTIONS = "no_distributions", "the source tells no distributions at all"
+    ROWS_GONE = "rows_gone", "the source lacks sessions that it had; they are kept"
     DISTRIBUTION_WITHHELD = "distribution_withheld", "a distribution failed a rule and is left out"
     # data that may not be published
     MIXED_ORIGIN = "mixed_origin", "the history would mix sources or currencies"

@@ -57,11 +57,10 @@ def implied_dividends(
     floor, ceiling = np.maximum.reduceat(low, starts), np.minimum.reduceat(high, starts)
     apart = floor > ceiling
     if apart.any():
-        k = int(np.argmax(apart))
         raise UnexplainedError(
             "Adj Close drifts from Close by less than its decimals tell; more decimals, or a "
             "Dividends column, would",
-            int(rows[starts[k]]),
+            int(rows[starts[int(np.argmax(apart))]]),
         )
     level = (floor + ceiling) / 2
     fall = 1 - level[:-1] / level[1:]
@@ -71,6 +70,7 @@ def implied_dividends(
     ):
         if wrong.any():
             raise UnexplainedError(why, int(rows[steps[int(np.argmax(wrong))]]))
+    _check_days(close, rows, steps)
     before = c[steps - 1]
     width = (ceiling - floor) / level / 2
     unsure = before * (width[:-1] + width[1:])
@@ -78,3 +78,20 @@ def implied_dividends(
     scale = 10.0 ** np.clip(np.ceil(-np.log10(np.maximum(unsure, 1e-9))), 0, 8)
     paid[rows[steps]] = np.round(before * fall * scale) / scale
     return paid
+
+
+def _check_days(close: Floats, rows: npt.NDArray[np.intp], steps: npt.NDArray[np.intp]) -> None:
+    """Refuse a distribution that falls where Adj Close is missing beside a close: on which day?
+
+    Raises:
+        UnexplainedError: naming how many days it may be of.
+    """
+    for step in steps:
+        last, first = int(rows[step]), int(rows[step - 1])
+        between = close[first + 1 : last]
+        if np.any(np.isfinite(between) & (between > 0)):
+            raise UnexplainedError(
+                "a distribution falls on this day or before it, where Adj Close is missing: which "
+                "day it is of cannot be told; fill Adj Close in, or add a Dividends column",
+                last,
+            )

@@ -108,16 +108,32 @@ def tidy(rows: pd.DataFrame) -> pd.DataFrame:
     that is NaN counts as none. A dividend becomes income alone, without the gain inside it, so
     this is for rows as a source answered them and never for rows that are known.
     """
+    return _counting_as_none(_tidied(rows))
+
+
+def _tidied(rows: pd.DataFrame) -> pd.DataFrame:
+    """The same with NaN where an event is not told, which is not none."""
     values = np.column_stack([rows[c].to_numpy(dtype="float64") for c in VALUE_COLUMNS])
-    events = values[:, len(BAR_COLUMNS) :]
-    events[np.isnan(events)] = 0.0
-    values[:, _DIVIDENDS] = income(values[:, _DIVIDENDS], values[:, _GAINS])
+    events = np.nan_to_num(values[:, len(BAR_COLUMNS) :], posinf=np.inf, neginf=-np.inf)
+    apart = income(
+        values[:, _DIVIDENDS], np.where(np.isnan(values[:, _GAINS]), 0, values[:, _GAINS])
+    )
+    values[:, _DIVIDENDS] = apart
     keep = ~np.isnan(values[:, _CLOSE]) | (events != 0).any(axis=1)
     index = rows.index
     if not keep.all():
         values, index = values[keep], index[keep]
     tidied = framed(values, index)
     return tidied if index.is_monotonic_increasing else tidied.sort_index()
+
+
+def _counting_as_none(tidied: pd.DataFrame) -> pd.DataFrame:
+    values = tidied.to_numpy(copy=True)
+    events = values[:, len(BAR_COLUMNS) :]
+    if not np.isnan(events).any():
+        return tidied
+    events[np.isnan(events)] = 0.0
+    return framed(values, tidied.index)
 
 
 def needs_full(known: pd.DataFrame, window: pd.DataFrame) -> str | None:
@@ -147,7 +163,7 @@ def needs_full(known: pd.DataFrame, window: pd.DataFrame) -> str | None:
 
 def compare_window(known: pd.DataFrame, window: pd.DataFrame) -> Comparison:
     """What `merge_window` would change, without merging."""
-    return _counted(_difference(known, tidy(window)))
+    return _counted(_difference(known, _tidied(window)))
 
 
 def compare_full(known: pd.DataFrame, full: pd.DataFrame) -> Comparison:
@@ -156,12 +172,12 @@ def compare_full(known: pd.DataFrame, full: pd.DataFrame) -> Comparison:
     Raises:
         RejectedDataError: as `merge_full` does.
     """
-    return _counted(_full_difference(known, tidy(full)))
+    return _counted(_full_difference(known, _tidied(full)))
 
 
 def merge_window(known: pd.DataFrame, window: pd.DataFrame) -> Merge:
     """Union by date where the newer download wins; a day it lacks keeps what is known."""
-    return _applied(_difference(known, tidy(window)))
+    return _applied(_difference(known, _tidied(window)))
 
 
 def merge_full(known: pd.DataFrame, full: pd.DataFrame) -> Merge:
@@ -174,7 +190,7 @@ def merge_full(known: pd.DataFrame, full: pd.DataFrame) -> Merge:
         RejectedDataError: it restates the level but starts later than what is known, so that
             older rows would be lost; or no split explains the level; or it is another series.
     """
-    return _applied(_full_difference(known, tidy(full)))
+    return _applied(_full_difference(known, _tidied(full)))
 
 
 def _difference(known: pd.DataFrame, new: pd.DataFrame) -> _Difference:
@@ -187,8 +203,22 @@ def _difference(known: pd.DataFrame, new: pd.DataFrame) -> _Difference:
     bars = len(BAR_COLUMNS)
     lost = np.isnan(after[:, _CLOSE])
     after[lost, :bars] = before[lost, :bars]
+    _fill_events(before[:, bars:], after[:, bars:])
     changed = np.any(_differs(before, after), axis=1)
-    return _Difference(known, new, positions, after, changed)
+    return _Difference(known, _counting_as_none(new), positions, after, changed)
+
+
+def _fill_events(before: Floats, after: Floats) -> None:
+    """Where an event is not told, what is known of it stays. In place."""
+    silent = np.isnan(after)
+    if not silent.any():
+        return
+    after[silent] = before[silent]
+    gains = _GAINS - len(BAR_COLUMNS)
+    dividends = _DIVIDENDS - len(BAR_COLUMNS)
+    # A dividend that came without the gain has it inside.
+    came = silent[:, gains] & ~silent[:, dividends] & (after[:, gains] != 0)
+    after[came, dividends] = income(after[came, dividends], after[came, gains])
 
 
 def _full_difference(known: pd.DataFrame, full: pd.DataFrame) -> _Difference:
@@ -198,6 +228,14 @@ def _full_difference(known: pd.DataFrame, full: pd.DataFrame) -> _Difference:
     rescaled = len(old) > 0 and (np.abs(old / new - 1.0) > _RESCALED).sum() * 2 >= len(old)
     if not rescaled:
         return found
+    paid = known[["dividends", "capital_gains"]].to_numpy() != 0
+    if full[["dividends", "capital_gains"]].isna().to_numpy().all() and paid.any():
+        raise RejectedDataError(
+            f"the known closes are {np.median(old / new):.6g} times the new ones, and the new "
+            "history tells no distributions, of which some are known: closes that are adjusted, "
+            "perhaps. Kept the known history; add Dividends or Adj Close",
+            code=ReasonCode.OTHER_LEVEL,
+        )
     first_old, first_new = known.index[0], full.index[0]
     if first_new.to_numpy() - first_old.to_numpy() > _STARTS_LATER:
         raise RejectedDataError(

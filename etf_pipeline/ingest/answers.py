@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +22,14 @@ from etf_pipeline.history.merge import (
     tidy,
 )
 from etf_pipeline.ingest.source import Download, FetchFailure
-from etf_pipeline.model.outcomes import FailureKind, Outcome, OutcomeKind, in_words, main_code
+from etf_pipeline.model.outcomes import (
+    FailureKind,
+    Outcome,
+    OutcomeKind,
+    Remark,
+    in_words,
+    main_code,
+)
 from etf_pipeline.model.spacing import bar_spacing
 
 _ENOUGH_TO_TELL = 5
@@ -54,11 +62,13 @@ class Verdict:
         keep: the answer's rows of finished sessions, to be kept in the batch; None when they are
             no news.
         ask_whole: why the whole history is needed, in words.
+        full: whether what is kept is the whole history.
     """
 
     outcome: Outcome | None
     keep: pd.DataFrame | None = None
     ask_whole: str | None = None
+    full: bool = False
 
 
 def judge(download: Download, known: KnownRows, final: dt.date) -> Verdict:
@@ -93,23 +103,74 @@ def judge(download: Download, known: KnownRows, final: dt.date) -> Verdict:
     known = replace(known, rows=since(known.rows, request.instrument.listed_since))
     once, twice = one_row_per_day(rows)
     _check_density(known.rows, once)
-    if not request.full and (why := needs_full(known.rows, once)) is not None:
+    full = request.full or download.whole
+    if not full and (why := needs_full(known.rows, once)) is not None:
         return Verdict(None, ask_whole=why)
-    compared = (compare_full if request.full else compare_window)(known.rows, once)
-    told = known.said.and_then(
-        once, download.dividend_notes, download.currency, request.full, twice
+    compared = (compare_full if full else compare_window)(known.rows, once)
+    told = _told(known, download, once, full, twice)
+    changed = compared.changed or known.damaged or told.differs(known.said)
+    if changed and full and not request.full and not known.damaged:
+        window = rows[rows.index.to_numpy() >= np.datetime64(str(request.start), "s")]
+        if _is_all_news(window, compared, told, known, download):
+            rows, full = window, False
+    remarks = compared.notes + (download.remarks if known.is_new else ())
+    if download.whole:
+        remarks += tuple(_gone(known.rows, once))
+    outcome = _outcome(ticker, known.is_new, compared, remarks)
+    return Verdict(outcome, rows if changed else None, full=full)
+
+
+def _told(
+    known: KnownRows, download: Download, once: pd.DataFrame, full: bool, twice: dict[dt.date, str]
+) -> Evidence:
+    notes, currency = download.dividend_notes, download.currency
+    within = {d: n for d, n in notes.items() if pd.Timestamp(d) in once.index}
+    return known.said.and_then(once, within, currency, full, twice)
+
+
+def _is_all_news(
+    window: pd.DataFrame,
+    compared: Comparison,
+    told: Evidence,
+    known: KnownRows,
+    download: Download,
+) -> bool:
+    """Whether a trailing window changes as much as the whole that it is a part of."""
+    once, twice = one_row_per_day(window)
+    if once.empty or compared.notes or needs_full(known.rows, once) is not None:
+        return False
+    part = compare_window(known.rows, once)
+    same = (part.added, part.revised, part.removed) == (
+        compared.added,
+        compared.revised,
+        compared.removed,
     )
-    keep = rows if compared.changed or known.damaged or told.differs(known.said) else None
-    return Verdict(_outcome(ticker, known.is_new, compared), keep)
+    return same and not told.differs(_told(known, download, once, False, twice))
 
 
-def _outcome(ticker: str, is_new: bool, compared: Comparison) -> Outcome:
+def _gone(known: pd.DataFrame, rows: pd.DataFrame) -> Iterator[Remark]:
+    """What a source that answers all it has does not have any more; what is known stays."""
+    if rows.empty:
+        return
+    days = known.index[known["close"].notna().to_numpy()]
+    gone = days[(days >= rows.index.min()) & ~days.isin(rows.index)]
+    if len(gone):
+        named = ", ".join(f"{day:%Y-%m-%d}" for day in gone[:3])
+        more = f" and {len(gone) - 3} more" if len(gone) > 3 else ""
+        text = (
+            f"{len(gone)} known session{'s are' if len(gone) > 1 else ' is'} not in the file any "
+            f"more ({named}{more}); kept as known. What is wrong is told in corrections.csv"
+        )
+        yield Remark(ReasonCode.ROWS_GONE, text)
+
+
+def _outcome(ticker: str, is_new: bool, compared: Comparison, remarks: Sequence[Remark]) -> Outcome:
     changed = OutcomeKind.COLLECTED if is_new else OutcomeKind.UPDATED
     return Outcome(
         ticker,
         changed if compared.changed else OutcomeKind.UNCHANGED,
-        reason=in_words(compared.notes),
-        reason_code=main_code(compared.notes),
+        reason=in_words(remarks),
+        reason_code=main_code(remarks),
         rows_added=compared.added,
         rows_revised=compared.revised + compared.removed,
         first_date=compared.first,

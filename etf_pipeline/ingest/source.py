@@ -11,7 +11,7 @@ import pandas as pd
 
 from etf_pipeline.errors import ReasonCode
 from etf_pipeline.model.instruments import Instrument
-from etf_pipeline.model.outcomes import FailureKind, OutcomeKind
+from etf_pipeline.model.outcomes import FailureKind, OutcomeKind, Remark
 
 Clock = Callable[[], dt.datetime]
 REJECTED: Literal[OutcomeKind.REJECTED] = OutcomeKind.REJECTED
@@ -35,7 +35,9 @@ class Download:
     """An answer: rows as `model.rows` has them, with the columns of `DOWNLOAD_COLUMNS`.
 
     `symbol`, `currency` and `granularity` are what the source itself says it sent;
-    `dividend_notes` what it says of single dividends, see `schemas.RAW`, by date.
+    `dividend_notes` what it says of single dividends, see `schemas.RAW`, by date. An event that is
+    NaN is not told, and what is known of it stays. `whole` says that the rows are all that the
+    source has, though only a part was asked for; `remarks` are told of a ticker's first rows.
     """
 
     request: Request
@@ -44,6 +46,8 @@ class Download:
     currency: str
     granularity: str = "1d"
     dividend_notes: Mapping[dt.date, str] = field(default_factory=dict)
+    whole: bool = False
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True)

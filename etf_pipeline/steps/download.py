@@ -243,7 +243,7 @@ def _take(collection: _Collection, answer: Download) -> Outcome | None:
         answer.symbol,
         instrument.exchange,
         answer.currency,
-        answer.request.full,
+        verdict.full,
         verdict.keep,
         answer.dividend_notes,
     )

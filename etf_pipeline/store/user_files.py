@@ -14,14 +14,19 @@ import pandas as pd
 import pyarrow as pa
 
 from etf_pipeline.errors import EtfError, ReasonCode, UnreadableFileError
+from etf_pipeline.history.adjust import adjusted_close, distributions
 from etf_pipeline.history.basis import Basis
+from etf_pipeline.history.given import check_adjusted
+from etf_pipeline.history.implied import UnexplainedError
 from etf_pipeline.history.quality import MISSING, QUARANTINED, Finding, assess
 from etf_pipeline.model.calendars import has_calendar, sessions, time_zone
 from etf_pipeline.model.file_names import decode_ticker
 from etf_pipeline.model.reading.arrow import read_arrow
+from etf_pipeline.model.reading.claims import other_security
 from etf_pipeline.model.reading.declared import SUFFIX, Declared, declared
 from etf_pipeline.model.reading.rows import read_rows
 from etf_pipeline.model.reading.sessions import Market
+from etf_pipeline.model.reading.sheet import Sheet
 from etf_pipeline.model.schemas import EVENT_COLUMNS, VALUE_COLUMNS
 from etf_pipeline.model.yahoo_shape import completed
 
@@ -80,12 +85,19 @@ def _read(path: Path, table: pa.Table, origin: str) -> UserFile:
     text = sidecar.read_bytes() if sidecar.is_file() else None
     said = declared(text, str(sidecar))
     market = _market(said, str(sidecar))
-    reading = read_rows(read_arrow(table, origin), market, said, dt.datetime.now(dt.UTC).date())
+    sheet = read_arrow(table, origin)
+    if (other := other_security(sheet, (decode_ticker(path.stem),), any_exchange=True)) is not None:
+        raise sheet.refusal(
+            f"it says that its prices are {other}'s; rename the file, or correct it"
+        )
+    reading = read_rows(sheet, market, said, dt.datetime.now(dt.UTC).date(), said.currency)
+    if reading.foreign is not None:
+        raise sheet.refusal(f"prices are in {reading.foreign}, {said.currency} is declared")
     given = reading.rows
     rows = completed(given[given["close"].notna()].copy())
-    if "adj_close" not in rows:
-        rows["adj_close"] = rows["close"]
     rows[list(EVENT_COLUMNS)] = rows[list(EVENT_COLUMNS)].fillna(0.0)
+    if "adj_close" not in rows:
+        rows["adj_close"] = _adjusted(rows, said, sheet)
     findings = assess(rows[list(VALUE_COLUMNS)], Basis(market.sessions)) + _bad_adjusted(rows)
     days = rows.index.to_numpy().astype("datetime64[D]")
     bad = np.isin(days, _dates(findings, QUARANTINED))
@@ -108,6 +120,31 @@ def _market(said: Declared, origin: str) -> Market:
     if not has_calendar(said.exchange):
         raise UnreadableFileError(f"{origin}: {said.exchange!r} is no exchange that is known here")
     return Market(said.exchange, time_zone(said.exchange), sessions(said.exchange))
+
+
+def _adjusted(rows: pd.DataFrame, said: Declared, sheet: Sheet) -> npt.NDArray[np.float64]:
+    """The adjusted close of a file that has none: its close, if that is adjusted already.
+
+    Raises:
+        UnreadableFileError: it is not, or may not be, and nobody says.
+    """
+    days = rows.index.to_numpy().astype("datetime64[D]")
+    close = rows["close"].to_numpy()
+    paid = distributions(rows["dividends"].to_numpy(), rows["capital_gains"].to_numpy())
+    if said.prices == "unadjusted":
+        usable = np.isfinite(close) & (close > 0)
+        out = close.copy()
+        try:
+            out[usable] = adjusted_close(rows["close"][usable], pd.Series(paid, rows.index))
+        except ValueError as error:
+            raise sheet.refusal(str(error)) from None
+        return out
+    if said.prices is None:
+        try:
+            check_adjusted(days, close, paid, rows["stock_splits"].to_numpy())
+        except UnexplainedError as error:
+            raise sheet.refusal(f"{days[error.row]}: {error}") from None
+    return np.asarray(close, dtype=np.float64)
 
 
 def _bad_adjusted(rows: pd.DataFrame) -> list[Finding]:

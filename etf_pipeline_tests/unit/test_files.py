@@ -44,16 +44,23 @@ def test_an_absent_folder_is_a_bad_setting(tmp_path):
         FilesSource(tmp_path / "nothing")
 
 
-def test_the_tickers_own_file_goes_before_its_symbols_and_parquet_before_csv(tmp_path):
-    def close():
-        (answer,) = FilesSource(tmp_path).fetch([Request(instrument("VAS"))])
-        return answer.rows["close"].iloc[0]
+@pytest.mark.parametrize(
+    "names", [("VAS.csv", "VAS.AX.csv"), ("VAS.parquet", "VAS.csv"), ("VAS.AX.txt", "VAS.AX.csv")]
+)
+def test_two_files_of_one_ticker_are_refused_unless_they_are_one(tmp_path, names):
+    def answer(*values):
+        for name, value in zip(names, values, strict=True):
+            frame = pd.DataFrame({"Date": ["2024-01-02"], "Close": [value], "Adj Close": [value]})
+            path = tmp_path / name
+            frame.to_csv(path, index=False) if "parquet" not in name else frame.to_parquet(path)
+        return next(iter(FilesSource(tmp_path).fetch([Request(instrument("VAS"))])))
 
-    for value, name in ((4.0, "VAS.AX.csv"), (3.0, "VAS.AX.parquet"), (2.0, "VAS.csv")):
-        frame = pd.DataFrame({"Date": ["2024-01-02"], "Close": [value], "Adj Close": [value]})
-        path = tmp_path / name
-        frame.to_csv(path, index=False) if name.endswith("csv") else frame.to_parquet(path)
-        assert close() == value
+    refused = answer(4.0, 3.0)
+    assert refused.kind == "rejected"
+    for name in names:
+        assert str(tmp_path / name) in refused.reason
+    if "parquet" not in names[0]:
+        assert answer(4.0, 4.0).rows["close"].tolist() == [4.0]
 
 
 def test_offsets_of_the_exchange_itself_name_its_sessions(tmp_path):

@@ -354,6 +354,7 @@ def test_the_columns_of_yfinance_download(tmp_path):
     )
     out = io.BytesIO()
     frame.to_parquet(out)
+    (tmp_path / "VAS.csv").unlink()
     assert days_of(read(tmp_path, out.getvalue(), "VAS.parquet")) == list(DAYS)
     (tmp_path / "VAS.parquet").unlink()
     lines[1] = "Ticker" + ",VGS.AX" * 5
@@ -527,13 +528,13 @@ def test_distributions_of_yahoos_classic_csv(tmp_path, decimals, dividend):
     assert adjusted[0] == pytest.approx(CLOSES[0] * (1 - dividend / CLOSES[19]), abs=1e-2)
 
 
-def test_a_window_keeps_the_distributions_of_the_whole(tmp_path):
+def test_a_file_is_answered_whole_whatever_is_asked_for(tmp_path):
     (tmp_path / "VAS.csv").write_text(adjusted_csv(60.0))
     source = FilesSource(tmp_path, lambda: NOW)
-    (answer,) = source.fetch([Request(instrument("VAS"), DAYS[20].astype(object))])
-    assert answer.rows["dividends"].tolist() == [pytest.approx(60.0, abs=1e-3)] + [0.0] * 19
     (answer,) = source.fetch([Request(instrument("VAS"), DAYS[21].astype(object))])
-    assert answer.dividend_notes == {}
+    assert (answer.whole, days_of(answer)) == (True, list(DAYS))
+    assert answer.rows["dividends"].iloc[20] == pytest.approx(60.0, abs=1e-3)
+    assert list(answer.dividend_notes) == [DAYS[20].astype(object)]
 
 
 @pytest.mark.parametrize("bad", ["", "0"])

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from etf_pipeline.errors import UnreadableFileError
-from etf_pipeline.model.reading.names import understood
+from etf_pipeline.model.reading.claims import merged
+from etf_pipeline.model.reading.names import Names, understood
 from etf_pipeline.model.reading.sheet import Cells, Numbers, Sheet, Stamps, Text, shown
 
 _SECONDS = pa.timestamp("s")
@@ -21,10 +22,7 @@ def read_arrow(table: pa.Table, origin: str) -> Sheet:
             holds neither numbers, text nor dates.
     """
     names = understood(table.column_names)
-    if names.missing is not None:
-        raise UnreadableFileError(
-            f"{origin} has no {names.missing!r} column; columns of yfinance are expected"
-        )
+    names.check(origin)
     columns: dict[str, Cells] = {}
     written: dict[str, str] = {}
     for name, positions in names.at.items():
@@ -41,8 +39,18 @@ def read_arrow(table: pa.Table, origin: str) -> Sheet:
         np.arange(1, table.num_rows + 1),
         "row",
         currencies=names.currencies,
-        symbols=names.symbols,
+        claims=merged({"symbol": names.symbols}, _claims(table, names)),
     )
+
+
+def _claims(table: pa.Table, names: Names) -> dict[str, set[str]]:
+    """The distinct texts of columns that say whose prices these are, or in what."""
+    found: dict[str, set[str]] = {}
+    for kind, positions in names.claims.items():
+        for i in positions:
+            cells = table.column(i).unique().to_pylist()
+            found.setdefault(kind, set()).update(c.strip() for c in cells if isinstance(c, str))
+    return found
 
 
 def _same(one: pa.ChunkedArray, other: pa.ChunkedArray) -> bool:

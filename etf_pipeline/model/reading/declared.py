@@ -24,6 +24,7 @@ class Declared:
         decimal: the decimal sign, `.` or `,`.
         zone: IANA name of the zone of stamps that name none.
         currency: of the prices.
+        prices: `adjusted` or `unadjusted` for distributions, of a file without `Adj Close`.
         exchange: MIC of the exchange, for a file that no universe speaks of.
     """
 
@@ -32,6 +33,7 @@ class Declared:
     decimal: str | None = None
     zone: str | None = None
     currency: str | None = None
+    prices: str | None = None
     exchange: str | None = None
 
 
@@ -59,4 +61,6 @@ def declared(text: bytes | None, origin: str, usual: str | None = None) -> Decla
         )
     if body.get("decimal", ".") not in (".", ","):
         raise UnreadableFileError(f"{origin}: decimal must be '.' or ','")
+    if body.get("prices", "adjusted") not in ("adjusted", "unadjusted"):
+        raise UnreadableFileError(f"{origin}: prices must be 'adjusted' or 'unadjusted'")
     return Declared(**body, usual_date_format=usual)

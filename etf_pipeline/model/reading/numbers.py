@@ -40,44 +40,11 @@ _LARGE = re.compile(r"(.*[\d.,])\s*([KMBT])", re.IGNORECASE)
 _FACTOR = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 _RATIO = re.compile(r"(\d+(?:\.\d+)?)\s*[:/]\s*(\d+(?:\.\d+)?)", re.ASCII)
 _ROUNDED = ("close", "adj_close")
-_DOLLARS = frozenset(
-    [
-        "USD",
-        "AUD",
-        "CAD",
-        "NZD",
-        "HKD",
-        "SGD",
-        "TWD",
-        "MXN",
-        "CLP",
-        "ARS",
-        "COP",
-        "BMD",
-        "FJD",
-        "JMD",
-        "TTD",
-        "NAD",
-    ]
-)
-_MEANT = {
-    "$": _DOLLARS,
-    "US$": frozenset({"USD"}),
-    "A$": frozenset({"AUD"}),
-    "AU$": frozenset({"AUD"}),
-    "C$": frozenset({"CAD"}),
-    "CA$": frozenset({"CAD"}),
-    "NZ$": frozenset({"NZD"}),
-    "HK$": frozenset({"HKD"}),
-    "S$": frozenset({"SGD"}),
-    "NT$": frozenset({"TWD"}),
-    "\u20ac": frozenset({"EUR"}),
-    "\u00a3": frozenset({"GBP"}),
-    "\u00a5": frozenset({"JPY", "CNY"}),
-    "\u20b9": frozenset({"INR"}),
-    "\u20a9": frozenset({"KRW"}),
-    "\u20aa": frozenset({"ILS"}),
-}
+_PRICES = ("close", "open", "high", "low", "adj_close")
+_PLAIN = frozenset("0123456789.eE+-\n")
+_UNGROUPED = re.compile(r"(?m)^[+-]?\d{4}")
+_WHOLE = re.compile(r"(?m)^\d{1,3}$")
+_LEAP = 50.0
 
 
 @dataclass(frozen=True)
@@ -111,12 +78,16 @@ def read_numbers(
     sign = decimal or _decimal_sign(sheet, {n: c.text for n, c in ready.items()}, joined)
     values, doubts = {}, {}
     for name, column in ready.items():
-        if not _COLUMN[sign].fullmatch(column.text):
+        plain = sign == "." and _PLAIN.issuperset(column.text)  # float itself finds what is none
+        if not plain and not _COLUMN[sign].fullmatch(column.text):
             raise _no_number(sheet, name, columns[name], column.text, sign)
         text = column.text.replace("," if sign == "." else ".", "")
         cells = (text if sign == "." else text.replace(",", ".")).split("\n")
         n = len(columns[name])
-        found = np.fromiter((float(c) if c else np.nan for c in cells), "float64", len(cells))[:n]
+        try:
+            found = np.array([float(c or "nan") for c in cells], "float64")[:n]
+        except ValueError:
+            raise _no_number(sheet, name, columns[name], column.text, sign) from None
         values[name] = found if column.factors is None else found * column.factors
         if name in _ROUNDED:
             doubts[name] = np.full(n, 0.5 * 10.0 ** -_decimals("\n".join(cells)))
@@ -134,14 +105,13 @@ def ratios(cells: Strings) -> tuple[Floats, Strings]:
     """Splits written as `2:1` or `2/1` (new units for old ones), and the cells left to read."""
     found, rest = np.full(len(cells), np.nan), cells.copy()
     for i, cell in enumerate(cells):
-        if (ratio := _RATIO.fullmatch(cell)) and float(ratio[2]) > 0:
+        if (
+            (":" in cell or "/" in cell)
+            and (ratio := _RATIO.fullmatch(cell))
+            and float(ratio[2]) > 0
+        ):
             found[i], rest[i] = float(ratio[1]) / float(ratio[2]), ""
     return found, rest
-
-
-def means(sign: str, currency: str) -> bool:
-    """Whether a sign or code beside a price can be that currency."""
-    return currency in _MEANT.get(sign, {sign})
 
 
 def _cleaned(name: str, cells: Strings, seen: set[str]) -> _Column:
@@ -167,7 +137,7 @@ def _decimal_sign(sheet: Sheet, columns: Mapping[str, str], joined: str) -> str:
     Only `4,677`, or only `4.677` where semicolons part the cells, may be thousands or decimals:
     some other cell has to tell.
     """
-    if "," not in joined and not sheet.semicolons:
+    if "," not in joined and not sheet.semicolons and not _leaps(columns):
         return "."
     fits = {s: all(_COLUMN[s].fullmatch(t) for t in columns.values()) for s in _CELL}
     if fits["."] != fits[","]:
@@ -177,13 +147,33 @@ def _decimal_sign(sheet: Sheet, columns: Mapping[str, str], joined: str) -> str:
         return max(_CELL, key=lambda s: sum(bool(_CELL[s].fullmatch(c)) for c in cells))
     if "," not in joined and "." not in joined:
         return "."
-    if "," not in joined and re.search(r"(?m)^[+-]?\d{4}", joined):
-        return "."  # thousands are not grouped here
+    if "," not in joined and any("." in t and _UNGROUPED.search(t) for t in columns.values()):
+        return "."  # a column that groups no thousands
     example = next(c for c in joined.split("\n") if "," in c or "." in c)
     raise sheet.refusal(
         f"{shown(example)} may be thousands or decimals, and no other cell tells which; declare it "
         'in a file of the same name with .json after it: {"decimal": "."} or {"decimal": ","}'
     )
+
+
+def _leaps(columns: Mapping[str, str]) -> bool:
+    """Whether prices such as 998 and 1.003 leap, unless the dot is between thousands."""
+    for name in _PRICES:
+        text = columns.get(name, "")
+        if "." not in text or not _WHOLE.search(text) or not _COLUMN[","].fullmatch(text):
+            continue
+        for_dots, grouped = (
+            np.array([float(c) for c in t.split("\n") if c], "float64")
+            for t in (text, text.replace(".", ""))
+        )
+        if _spread(for_dots) > _LEAP > _spread(grouped):
+            return True
+    return False
+
+
+def _spread(prices: Floats) -> float:
+    prices = prices[prices > 0]
+    return float(prices.max() / prices.min()) if len(prices) else 1.0
 
 
 def _no_number(sheet: Sheet, name: str, cells: Strings, text: str, sign: str) -> Exception:

@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from etf_pipeline.model.reading.claims import means
 from etf_pipeline.model.reading.dates import read_dates
 from etf_pipeline.model.reading.declared import Declared
-from etf_pipeline.model.reading.numbers import means, ratios, read_numbers
+from etf_pipeline.model.reading.numbers import ratios, read_numbers
 from etf_pipeline.model.reading.sessions import Market, session_days
 from etf_pipeline.model.reading.sheet import Floats, Numbers, Sheet, Stamps, Text
 from etf_pipeline.model.schemas import EVENT_COLUMNS, VALUE_COLUMNS
@@ -88,7 +89,8 @@ def read_rows(
     kept = keep[order][once]
     foreign = None
     if currency is not None:
-        said_signs = signs | sheet.currencies | ({said.currency} if said.currency else set())
+        said_signs = {*signs, *sheet.currencies, *sheet.claims.get("currency", ())}
+        said_signs |= {said.currency} if said.currency else set()
         foreign = next((s for s in sorted(said_signs) if not means(s, currency)), None)
     return Reading(sheet, rows[once], {n: d[kept] for n, d in doubts.items()}, kept, foreign)
 
@@ -151,15 +153,3 @@ def _once(
             int(positions[i]),
         )
     return np.asarray(once, dtype=bool)
-
-
-def other_symbols(sheet: Sheet, names: tuple[str, ...]) -> str | None:
-    """A symbol in the file that is none of these names, even with an exchange beside it."""
-    cells = sheet.columns.get("symbol")
-    there = set(cells.values) if isinstance(cells, Text) else set()
-    own = {n.upper() for n in names}
-    for symbol in sorted((there | sheet.symbols) - {""}):
-        words = symbol.upper().replace(":", " ").split()
-        if not own & {symbol.upper(), *words}:
-            return str(symbol)
-    return None

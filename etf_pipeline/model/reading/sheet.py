@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -55,9 +55,10 @@ class Sheet:
         written: names as written, by our name.
         lines: number of each row in the file, shape (n,).
         unit: what `lines` count: a `line` of text or a `row` of a table.
-        semicolons: whether cells are parted by semicolons, as where the comma is the decimal sign.
+        semicolons: whether semicolons or tabs part the cells, as where commas are decimal signs.
         currencies: what prices are said to be in.
-        symbols: whose prices they are said to be.
+        claims: what the file says of whose prices they are, and in what: the distinct texts by
+            `symbol`, `code`, `label`, `isin` and `currency`.
     """
 
     origin: str
@@ -67,7 +68,7 @@ class Sheet:
     unit: str = "line"
     semicolons: bool = False
     currencies: frozenset[str] = frozenset()
-    symbols: frozenset[str] = frozenset()
+    claims: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def refusal(self, why: str, row: int | None = None) -> UnreadableFileError:
         """The error that names the file, and the line if it is about one."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
 
 from etf_pipeline.errors import UnreadableFileError
+from etf_pipeline.model.reading.claims import before_the_header, merged
 from etf_pipeline.model.reading.names import Names, understood
 from etf_pipeline.model.reading.sheet import Sheet, Text, shown
 
@@ -31,7 +33,9 @@ _OTHER_KINDS = {
     b"PAR1": "Parquet",
     b"%PDF": "a PDF",
 }
-_COMMENTS = ("#", "//")
+# A comment, and no error of a spreadsheet, such as #N/A or #DIV/0!.
+_COMMENT = re.compile(r"\s*(?:#(?!N/A|NA\b|[A-Z]+(?:/0)?[!?])|//)", re.IGNORECASE)
+_SPACE = re.compile(r"\s")
 _CLOSING = ("total", "totals", "sum", "average", "mean", "count")
 
 
@@ -62,6 +66,7 @@ def read_text(content: bytes, origin: str) -> Sheet:
     except csv.Error as error:
         raise UnreadableFileError(f"{origin}: {error}") from None
     names = header.names
+    names.check(origin)
     needed = 1 + max(i for found in names.at.values() for i in found)
     width = max((i + 1 for i, n in enumerate(names.written) if n.strip()), default=0)
     first, body = rows[0][1], rows[header.rows :]
@@ -87,17 +92,26 @@ def read_text(content: bytes, origin: str) -> Sheet:
         columns,
         written,
         lines,
-        semicolons=header.delimiter == ";",
+        semicolons=header.delimiter in ";\t",
         currencies=names.currencies,
-        symbols=names.symbols,
+        claims=merged(
+            {"symbol": names.symbols},
+            {kind: _distinct(body, at) for kind, at in names.claims.items()},
+            before_the_header(re.split(r"\r\n|\r|\n", text)[: rows[0][0] - 1]),
+        ),
     )
+
+
+def _distinct(body: Sequence[tuple[int, list[str]]], positions: Sequence[int]) -> set[str]:
+    return {cells[i].strip() for _, cells in body for i in positions if i < len(cells)}
 
 
 def _column(body: Sequence[tuple[int, list[str]]], i: int) -> np.ndarray:
     out = np.empty(len(body), dtype=object)
-    found = [cells[i].strip() for _, cells in body]
-    if any("\n" in c or "\r" in c for c in found):  # in quotes
-        found = [" ".join(c.splitlines()) for c in found]
+    text = "\0".join([cells[i] for _, cells in body])
+    found = text.split("\0")
+    if len(found) != len(body) or not text.isascii() or _SPACE.search(text):
+        found = [" ".join(cells[i].strip().splitlines()) for _, cells in body]
     out[:] = found
     return out
 
@@ -129,10 +143,13 @@ def _rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Rows with anything in them, each with the number of its last line."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     for cells in reader:
-        if any(c and not c.isspace() for c in cells) and not cells[0].lstrip().startswith(
-            _COMMENTS
-        ):
+        usual = bool(cells) and cells[0][:1].isdecimal()
+        if usual or (any(map(_filled, cells)) and not _COMMENT.match(cells[0])):
             yield reader.line_num, cells
+
+
+def _filled(cell: str) -> bool:
+    return bool(cell) and not cell.isspace()
 
 
 def _header(text: str, origin: str) -> _Header:
@@ -162,4 +179,4 @@ def _of_yfinance(rows: Sequence[list[str]]) -> Names | None:
         return None
     names = understood(["Date", *rows[0][1:]])
     symbols = frozenset(c.strip() for c in rows[1][1:]) - {""}
-    return Names(names.at, names.written, names.currencies, symbols) if names.usable else None
+    return replace(names, symbols=symbols) if names.usable else None
