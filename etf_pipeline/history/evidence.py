@@ -117,7 +117,9 @@ def _steps(rows: pd.DataFrame) -> tuple[dict[dt.date, float], Any, float | None]
         rows[name].to_numpy(dtype="float64")
         for name in ("close", "adj_close_source", "dividends", "capital_gains")
     )
-    usable = np.isfinite(adjusted) & (adjusted > 0) & np.isfinite(close) & (close > 0)
+    with np.errstate(all="ignore"):
+        ratio = adjusted / close
+    usable = np.isfinite(adjusted + close) & (close > 0) & (ratio > 1e-9) & (ratio < 1e9)
     if np.count_nonzero(usable) == 0:
         return {}, lambda day: False, None
     days = rows.index.to_numpy()[usable].astype("datetime64[D]")

@@ -7,7 +7,7 @@ it is absent (`missing`), or keeps an event that has no price yet (`pending`). N
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ WITHHELD = "withheld"  # a distribution is left out; the price stays
 LARGE_MOVE = "large_move"
 _STALE_RUN = 5
 _RANGE_TOLERANCE = 1e-5
+_LOWEST, _HIGHEST = 1e-9, 1e12  # no price of a unit, in any currency, is beyond these
 _OPEN_TOLERANCE = 0.05
 _LONG_GAP = np.timedelta64(30, "D")
 _LONGEST_REST = 10  # weekdays in a row that a market may rest: China's Golden Week, with a margin
@@ -76,8 +77,9 @@ def assess(rows: pd.DataFrame, basis: Basis) -> list[Finding]:
     if priced.any():
         names = ("open", "high", "low", "close", "volume", "stock_splits")
         bars = _Bars(days[priced], *(columns[n][priced] for n in names))
+        found += _impossible_prices(bars)
+        bars = _sane(bars)
         for rule in (
-            _impossible_prices,
             _zero_open,
             _close_out_of_range,
             _bad_bars,
@@ -118,7 +120,7 @@ def _pending_events(columns: dict[str, Floats], days: Days, priced: Mask) -> lis
 
 
 def _impossible_prices(bars: _Bars) -> list[Finding]:
-    bad_close = ~(np.isfinite(bars.close) & (bars.close > 0))
+    bad_close = ~((bars.close >= _LOWEST) & (bars.close <= _HIGHEST))
     crossed = bars.high < bars.low * (1 - _RANGE_TOLERANCE)
     return [
         Finding(bars.days[i], "impossible_price", QUARANTINED, f"close {bars.close[i]:g}")
@@ -132,6 +134,18 @@ def _impossible_prices(bars: _Bars) -> list[Finding]:
         )
         for i in np.flatnonzero(crossed)
     ]
+
+
+def _sane(bars: _Bars) -> _Bars:
+    """The same with 0 or infinity for prices that none can be, so that no rule reckons on them."""
+    rest = {n: getattr(bars, n) for n in ("open", "high", "low")}
+    return replace(
+        bars,
+        close=np.where(
+            bars.close > _HIGHEST, np.inf, np.where(bars.close < _LOWEST, 0, bars.close)
+        ),
+        **{name: np.where(prices > _HIGHEST, np.inf, prices) for name, prices in rest.items()},
+    )
 
 
 def _zero_open(bars: _Bars) -> list[Finding]:

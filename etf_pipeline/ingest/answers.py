@@ -206,15 +206,16 @@ def check_identity(download: Download) -> None:
         RejectedDataError: another symbol, currency or bar spacing than was asked for.
     """
     instrument = download.request.instrument
+    where = f"{download.origin}: " if download.origin is not None else ""
     if download.symbol != instrument.symbol:
         raise RejectedDataError(
-            f"asked for {instrument.symbol}, got {download.symbol}; if it was renamed, change its "
-            "symbol in the universe",
+            f"{where}asked for {instrument.symbol}, got {download.symbol}; if it was renamed, "
+            "change its symbol in the universe",
             code=ReasonCode.OTHER_SYMBOL,
         )
     if download.currency != instrument.currency:
         raise RejectedDataError(
-            f"prices are in {download.currency}, the universe says {instrument.currency}; "
+            f"{where}prices are in {download.currency}, the universe says {instrument.currency}; "
             "correct the universe if the fund changed its currency",
             code=ReasonCode.OTHER_CURRENCY,
         )

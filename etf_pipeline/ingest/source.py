@@ -36,7 +36,8 @@ class Download:
 
     `symbol`, `currency` and `granularity` are what the source itself says it sent;
     `dividend_notes` what it says of single dividends, see `schemas.RAW`, by date. An event that is
-    NaN is not told, and what is known of it stays. `whole` says that the rows are all that the
+    NaN is not told, and what is known of it stays. `origin` is the file
+    they are from; `whole` says that the rows are all that the
     source has, though only a part was asked for; `remarks` are told of a ticker's first rows.
     """
 
@@ -46,6 +47,7 @@ class Download:
     currency: str
     granularity: str = "1d"
     dividend_notes: Mapping[dt.date, str] = field(default_factory=dict)
+    origin: str | None = None
     whole: bool = False
     remarks: tuple[Remark, ...] = ()
 

@@ -96,7 +96,8 @@ def _read(path: Path, table: pa.Table, origin: str) -> UserFile:
     given = reading.rows
     rows = completed(given[given["close"].notna()].copy())
     rows[list(EVENT_COLUMNS)] = rows[list(EVENT_COLUMNS)].fillna(0.0)
-    if "adj_close" not in rows:
+    adjusted = rows.get("adj_close")
+    if adjusted is None or adjusted.equals(rows["close"]):
         rows["adj_close"] = _adjusted(rows, said, sheet)
     findings = assess(rows[list(VALUE_COLUMNS)], Basis(market.sessions)) + _bad_adjusted(rows)
     days = rows.index.to_numpy().astype("datetime64[D]")

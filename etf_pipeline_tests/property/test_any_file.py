@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +22,8 @@ from etf_pipeline.steps.result import Run
 from etf_pipeline.store.store import Store
 from etf_pipeline_tests.support import asx_days, bars, instrument, walk, yahoo_rows
 
+# A price beyond all sense is a finding, and nothing is reckoned on it.
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 NOW = dt.datetime(2025, 11, 12, 12, 0, tzinfo=dt.UTC)
 DAYS = asx_days("2025-09-01", 40)
 GOOD = yahoo_rows(bars(DAYS, walk(40))).to_csv()

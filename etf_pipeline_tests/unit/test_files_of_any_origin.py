@@ -598,3 +598,33 @@ def test_rates_of_exchange_are_read_like_prices(tmp_path, zone):
     assert days_of(read(tmp_path, content, "AUDUSD=X.csv", asked)) == list(
         days.to_numpy().astype("datetime64[D]")
     )
+
+
+@pytest.mark.parametrize("mic", ["XLON", "XASX", "XNYS", "XETR"])
+@pytest.mark.parametrize("begin", ["2024-10-23", "2024-01-02"])
+def test_midnights_in_utc_without_a_zone_change_their_hour_with_the_clocks(tmp_path, mic, begin):
+    """A winter that begins in the last days of summer time, and a whole year."""
+    days = sessions(mic)
+    days = days[(days >= np.datetime64(begin)) & (days <= np.datetime64("2025-04-30"))]
+    local = pd.DatetimeIndex(days).tz_localize(time_zone(mic))
+    stamps = local.tz_convert("UTC").tz_localize(None).strftime("%Y-%m-%d %H:%M:%S")
+    assert len(set(stamps.str[-8:])) == 2
+    content = pd.DataFrame({"Date": stamps, "Close": 5.0}).to_csv(index=False)
+    asked = instrument("VAS", exchange=mic)
+    assert days_of(read(tmp_path, content, asked=asked)) == list(days)
+
+
+def test_local_hours_that_change_are_local(tmp_path):
+    """Half days close earlier."""
+    days = asx_days("2024-12-02", 40)
+    hours = np.where(np.arange(40) % 13 == 7, 14, 16)
+    stamps = pd.DatetimeIndex(days) + pd.to_timedelta(hours, "h")
+    content = pd.DataFrame({"Date": stamps, "Close": 5.0}).to_csv(index=False)
+    assert days_of(read(tmp_path, content)) == list(days)
+
+
+@pytest.mark.parametrize("at", [0, 20, 39])
+def test_a_lone_date_far_from_all_others_is_refused_with_its_line(tmp_path, at):
+    lines = table().splitlines()
+    lines[1 + at] = "2014" + lines[1 + at][4:]
+    refused(read(tmp_path, "\n".join(lines)), f"line {at + 2}", "2014", "alone")

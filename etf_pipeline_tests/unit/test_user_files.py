@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from etf_pipeline import ETFDataProvider
 from etf_pipeline.cli.app import app
 from etf_pipeline.errors import ReasonCode, StoreError, UnreadableFileError
+from etf_pipeline.history.adjust import adjusted_close
 from etf_pipeline.model.instruments import Universe
 from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline.risk.tables import risk_table
@@ -241,3 +242,69 @@ def test_history_of_a_table_without_metadata(tmp_path):
     pq.write_table(table, path)
     assert read_history(path)["close"].tolist() == CLOSES.tolist()
     assert path == Layout(tmp_path).of(HISTORY, "MINE")
+
+
+EX = [60, 125, 190, 255]
+
+
+def paying(adjusted):
+    """300 ticks of a cent that fall by 1 % on each ex-date, or the same adjusted; and the truth."""
+    days = asx_days("2024-01-02", 300)
+    moves = np.random.default_rng(3).normal(3e-4, 0.003, 300)
+    paid = np.zeros(300)
+    paid[EX] = 0.9
+    close = np.empty(300)
+    close[0] = 90.0
+    for i in range(1, 300):
+        close[i] = round((close[i - 1] - paid[i]) * np.exp(moves[i]), 2)
+    right = adjusted_close(pd.Series(close, days), pd.Series(paid, days))
+    table = pd.DataFrame(
+        {"Close": right if adjusted else close, "Dividends": paid},
+        pd.DatetimeIndex(days, name="Date"),
+    )
+    return table, right
+
+
+def test_unadjusted_closes_beside_dividends_are_refused_unless_declared(tmp_path):
+    table, right = paying(adjusted=False)
+    path = tmp_path / "C5.parquet"
+    table.to_parquet(path)
+    with pytest.raises(UnreadableFileError, match=r"C5: .*they fall by the amounts"):
+        read_history(path)
+    (tmp_path / "C5.parquet.json").write_text('{"prices": "unadjusted"}')
+    assert read_history(path)["adj_close"].to_numpy() == pytest.approx(right, rel=1e-12)
+
+
+def test_adjusted_closes_beside_dividends_are_taken(tmp_path):
+    table, right = paying(adjusted=True)
+    table.to_parquet(tmp_path / "C5.parquet")
+    adjusted = read_history(tmp_path / "C5.parquet")["adj_close"].to_numpy()
+    assert adjusted == pytest.approx(right, rel=1e-12)
+
+
+@pytest.mark.parametrize("symbol", ["C5", "C5.AX", "ASX:C5", "VGS.AX", "VGS"])
+@pytest.mark.parametrize("where", ["column", "levels"])
+def test_another_securitys_symbol_in_the_file(tmp_path, symbol, where):
+    table = paying(adjusted=True)[0]
+    if where == "column":
+        table["Symbol"] = symbol
+    else:
+        table.columns = pd.MultiIndex.from_product([table.columns, [symbol]])
+    path = tmp_path / "C5.parquet"
+    table.to_parquet(path)
+    if "C5" in symbol:
+        assert len(read_history(path)) == 300
+    else:
+        with pytest.raises(UnreadableFileError, match=rf"C5: .*{symbol}'s"):
+            read_history(path)
+
+
+def test_an_adjusted_close_under_another_name(tmp_path):
+    table, right = paying(adjusted=False)
+    table = table.assign(AdjustedClose=right)
+    table.to_parquet(tmp_path / "C5.parquet")
+    adjusted = read_history(tmp_path / "C5.parquet")["adj_close"].to_numpy()
+    assert adjusted == pytest.approx(right, rel=1e-12)
+    table.rename(columns={"AdjustedClose": "TRI adj."}).to_parquet(tmp_path / "C5.parquet")
+    with pytest.raises(UnreadableFileError, match="TRI adj"):
+        read_history(tmp_path / "C5.parquet")

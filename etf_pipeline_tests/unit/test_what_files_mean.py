@@ -109,6 +109,17 @@ def test_closes_that_fall_by_the_amounts_are_not_adjusted(tmp_path):
     assert rows["adj_close_source"].isna().all()
 
 
+def test_an_adjusted_close_that_is_the_close_tells_nothing(tmp_path):
+    """Both adjusted, as some exports have it, or neither."""
+    adjusted = CLOSE * FACTOR
+    rows = rows_of(
+        read(tmp_path, text({"Close": adjusted, "Adj Close": adjusted, "Dividends": PAID}))
+    )
+    assert rows["close"].to_numpy() == pytest.approx(CLOSE, rel=1e-9)
+    answer = read(tmp_path, text({"Close": CLOSE, "Adj Close": CLOSE, "Dividends": PAID}))
+    refused(answer, "they fall by the amounts")
+
+
 @pytest.mark.parametrize("decimals", [6, 2])
 def test_adjusted_closes_are_known_by_their_moves_even_when_rounded(tmp_path, decimals):
     content = text({"Close": np.round(CLOSE * FACTOR, decimals), "Dividends": PAID})

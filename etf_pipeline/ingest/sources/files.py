@@ -115,6 +115,7 @@ class FilesSource:
             other_security(sheet, (*instrument.names, instrument.symbol)) or instrument.symbol,
             reading.foreign or instrument.currency,
             dividend_notes=notes,
+            origin=str(path),
             whole=True,
             remarks=remarks,
         )
@@ -172,6 +173,8 @@ def _rows(
     told = [c for c in EVENT_COLUMNS if c in given]
     paid = [c for c in ("dividends", "capital_gains") if c in given]
     tells = bool(paid) and bool((given[paid].fillna(0.0) != 0).to_numpy().any())
+    if tells and "adj_close" in given and given["adj_close"].equals(given["close"]):
+        given = given.drop(columns="adj_close")  # both adjusted, or neither: it tells nothing
     rows = completed(given.copy())
     for name in told:
         rows[name] = rows[name].fillna(0.0)

@@ -18,6 +18,8 @@ _NO_DAYS: Days = np.array([], dtype="datetime64[D]")
 # More of the dates than this on days of rest, and the stamps are not the exchange's.
 _MOST_AT_REST = 0.02
 _CERTAIN = 0.98
+_ENOUGH = 20  # dates, to call a file daily
+_FAR = np.timedelta64(365, "D")
 _EARLIEST = np.datetime64("1900-01-01")
 
 
@@ -53,6 +55,9 @@ def session_days(
     if instants is None and said.zone is not None:
         instants = _instants(sheet, stamps.written, said.zone)
         days = _local(instants, market.zone or said.zone)
+    elif instants is None and market.zone is not None:
+        instants = _midnights_in_utc(stamps.written, written, market.zone)
+        days = written if instants is None else _local(instants, market.zone)
     elif instants is None or market.zone is None:
         days = written
     else:
@@ -75,6 +80,18 @@ def _of_midnights(sheet: Sheet, written: Days, converted: Days, market: Market) 
             0,
         )
     return converted
+
+
+def _midnights_in_utc(stamps: Seconds, written: Days, zone: str) -> Seconds | None:
+    """Stamps of no zone as instants, when each is a midnight of the exchange in UTC.
+
+    That is beyond doubt where their hour changes, and with the exchange's clocks. None else.
+    """
+    hours = np.unique(stamps - written)
+    if len(hours) != 2:
+        return None
+    local = pd.DatetimeIndex(stamps).tz_localize("UTC").tz_convert(zone)
+    return stamps if (local == local.normalize()).all() else None
 
 
 def _zone(sheet: Sheet, name: str) -> ZoneInfo:
@@ -105,6 +122,7 @@ def _check(sheet: Sheet, days: Days, market: Market, today: dt.date, zoned: bool
         if wrong.any():
             row = int(np.argmax(wrong))
             raise sheet.refusal(f"the date {days[row]} is {what}", row)
+    _check_lone(sheet, days)
     resting = _resting(days, market.sessions)
     # nothing is known of an unknown exchange's only weekend, or of the days of longer periods
     few = 1 if market.zone is not None else 2
@@ -120,6 +138,22 @@ def _check(sheet: Sheet, days: Days, market: Market, today: dt.date, zoned: bool
         raise sheet.refusal(
             f"{int(resting.sum())} of {len(days)} dates are on days of the week when {market.name} "
             f"does not trade, such as {name} {days[row]}: the stamps are in another zone; {remedy}",
+            row,
+        )
+
+
+def _check_lone(sheet: Sheet, days: Days) -> None:
+    """Refuse a date of its own, a year and more from every other of a daily file: a slip."""
+    if len(days) < _ENOUGH or not _daily(days):
+        return
+    order = np.argsort(days, kind="stable")
+    gaps = np.diff(days[order])
+    far = np.r_[True, gaps > _FAR] & np.r_[gaps > _FAR, True]
+    if far.any():
+        row = int(order[np.argmax(far)])
+        raise sheet.refusal(
+            f"the date {days[row]} is alone, more than a year from every other; correct it, or "
+            "take the row out",
             row,
         )
 
