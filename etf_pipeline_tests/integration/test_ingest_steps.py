@@ -2,6 +2,7 @@
 
 import datetime as dt
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -95,9 +96,11 @@ def test_the_code_of_what_is_refused_or_remarked_on(world: World):
 def test_the_code_of_an_adjustment_that_is_not_the_sources(world: World, tmp_path):
     folder = tmp_path / "files"
     folder.mkdir()
-    yahoo_rows(ROWS).assign(**{"Adj Close": ROWS["close"] * 0.99}).to_parquet(
-        folder / "VAS.parquet"
-    )
+    earlier = np.arange(len(ROWS)) < len(ROWS) // 2
+    theirs = ROWS["close"] * np.where(earlier, 0.995, 1.0)
+    rows = yahoo_rows(ROWS).assign(**{"Adj Close": theirs})
+    rows.loc[rows.index[-3], "Dividends"] = 1e-4  # so that nothing is implied by the ratio
+    rows.to_parquet(folder / "VAS.parquet")
     run = Run("one", world.now, "XASX")
     terms, clock = Terms(), lambda: world.now
     download(world.store, run, FilesSource(folder), [VAS, VGS], terms, clock=clock)

@@ -176,6 +176,7 @@ def test_a_gain_stays_apart_from_the_dividend_that_holds_it(runs):
     """7.857 of which 6.42 is gain, known from a file with both columns; the next lacks one."""
     rows = ROWS.assign(dividends=0.0)
     rows.loc[rows.index[90], "dividends"] = 7.857
+    rows.loc[rows.index[:90], ["open", "high", "low", "close"]] += 7.857  # which they fall by
     both = table(rows)
     both["Capital Gains"] = np.where(np.arange(N) == 90, 6.42, 0.0)
     runs(both)
