@@ -140,7 +140,7 @@ class ETFDataProvider(StoreAccess):
         from etf_pipeline.model.spacing import MONTHS_AND_LONGER
         from etf_pipeline.risk.prices import common_prices
         from etf_pipeline.risk.returns import simple_returns
-        from etf_pipeline.risk.together import common_gaps, ended_early, period_for
+        from etf_pipeline.risk.together import common_gaps, doubts, ended_early, period_for
 
         rules = {"daily": None, "weekly": "W", **MONTHS_AND_LONGER}
         if period not in rules:
@@ -156,7 +156,9 @@ class ETFDataProvider(StoreAccess):
         self._asked("get_returns", list(prices.columns), prices.index)
         returns = simple_returns(prices)
         gaps = common_gaps(prices.index.to_numpy()) if rule is None else []
-        returns.attrs |= told(together, [*ended_early(together.series), *gaps])
+        held = [s.since(first) for s in together.series]
+        said = [*ended_early(together.series), *doubts(held), *gaps]
+        returns.attrs |= told(together, said)
         returns.attrs["start"] = prices.index[0].date() if len(prices) else None
         returns.attrs["correlation_period"] = period_for(together.series)
         return returns

@@ -5,17 +5,15 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import difflib
-import re
 from pathlib import Path
 
 from etf_pipeline.errors import UniverseError
 from etf_pipeline.model.calendars import has_calendar, known_exchanges
-from etf_pipeline.model.currencies import ASSET_CLASS, FX, pair_of
+from etf_pipeline.model.currencies import ASSET_CLASS, FX, ISO_4217, MINOR_UNITS, pair_of
 from etf_pipeline.model.instruments import Instrument, Universe
 
 REQUIRED = ("ticker", "symbol", "exchange", "name", "asset_class", "issuer", "currency")
 OPTIONAL = ("management_fee", "aliases", "last_session", "shards", "listed_since")
-_CURRENCY = re.compile(r"[A-Z]{3}|GBp|ZAc|ILA")
 
 
 def load_universe(path: Path) -> Universe:
@@ -95,8 +93,11 @@ def _instrument(header: list[str], cells: list[str]) -> Instrument:
             f"exchange {exchange!r} is not an ISO 10383 MIC with a calendar (or FX for a "
             f"currency pair, INDX for an index){hint}"
         )
-    if not _CURRENCY.fullmatch(row["currency"]):
-        raise ValueError(f"currency {row['currency']!r} is not an ISO 4217 code such as AUD")
+    if row["currency"] not in ISO_4217 and row["currency"] not in MINOR_UNITS:
+        raise ValueError(
+            f"currency {row['currency']!r} is not an ISO 4217 code such as AUD, nor a unit of one "
+            f"({', '.join(MINOR_UNITS)})"
+        )
     _check_pair(row)
     return Instrument(
         **{name: row[name] for name in REQUIRED},
@@ -117,6 +118,8 @@ def _check_pair(row: dict[str, str]) -> None:
         return
     if pair is None:
         raise ValueError(f"ticker {row['ticker']!r} on {FX} is no currency pair such as AUDUSD=X")
+    if pair.base == pair.quote:
+        raise ValueError(f"{pair.ticker} is a pair of one currency")
     wanted = {
         "ticker": pair.ticker,
         "symbol": pair.ticker,

@@ -16,6 +16,7 @@ import pandas as pd
 
 from etf_pipeline.errors import CurrencyError, ReasonCode
 from etf_pipeline.model.currencies import OLDEST_RATE_DAYS, Leg, Unit, route, unit_of
+from etf_pipeline.model.outcomes import moves_in_words
 from etf_pipeline.risk.prices import GRACE, Days, PriceSeries, sources
 
 Floats = npt.NDArray[np.float64]
@@ -120,8 +121,14 @@ class Conversion:
         done = [self._converted(s, target, since) for s in named]
         used = sorted({leg.pair.ticker for s in named for leg in self._legs(s, target)})
         rates = tuple(self.rates.series[pair] for pair in used)
-        cut = _cut_off(named, done) if since is None else ()
-        return Together(done, target, self.rates.inputs(used), rates, cut)
+        said = [] if since is not None else _cut_off(named, done)
+        first = min(one.days[0] for one in done).item()
+        said += [
+            f"{rate.ticker}: {text}"
+            for rate in rates
+            for text in moves_in_words(rate.since(first).doubtful_moves())
+        ]
+        return Together(done, target, self.rates.inputs(used), rates, tuple(said))
 
     def groups(self, series: Sequence[PriceSeries], since: dt.date | None = None) -> Groups:
         """Series in one currency as far as that goes; the others in groups of their own currency.
@@ -231,14 +238,14 @@ def _not_known(series: Sequence[PriceSeries]) -> tuple[str, ...]:
     return (f"nothing says in which currency {names} are priced: they are taken to share one",)
 
 
-def _cut_off(before: Sequence[PriceSeries], after: Sequence[PriceSeries]) -> tuple[str, ...]:
+def _cut_off(before: Sequence[PriceSeries], after: Sequence[PriceSeries]) -> list[str]:
     """Whose prices begin later than they would without the rates."""
-    return tuple(
+    return [
         f"{b.ticker} begins on {a.days[0]}, as its rates to {a.currency} do: there are prices from "
         f"{b.days[0]} on"
         for b, a in zip(before, after, strict=True)
         if a.days[0] > b.days[0]
-    )
+    ]
 
 
 def _all_known(series: Sequence[PriceSeries]) -> None:

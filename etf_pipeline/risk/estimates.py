@@ -21,6 +21,7 @@ from etf_pipeline.risk.together import (
     Regular,
     calendars_differ,
     common_gaps,
+    doubts,
     ended_early,
     period_for,
     weekly_prices,
@@ -201,6 +202,7 @@ def _remarks(
         if span.too_short:
             said.append(f"{part.ticker}: its numbers a year come from {span.days} days")
         said += [f"{part.ticker}: {remark}" for remark in spacing_remarks(part.days)]
+    said += doubts(one.part for one in own)
     if len(series) > 1:
         dates = prices.index.to_numpy().astype("datetime64[D]")
         said += common_gaps(dates)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from etf_pipeline.errors import InsufficientDataError
+from etf_pipeline.model.outcomes import moves_in_words, withheld_in_words
 from etf_pipeline.model.spacing import is_long, long_gaps, periods_per_year
 from etf_pipeline.risk.annual import Span
 from etf_pipeline.risk.prices import (
@@ -68,6 +69,18 @@ def ended_early(series: Sequence[PriceSeries]) -> list[str]:
         for s in series
         if not s.trades_on(newest)
     ]
+
+
+def doubts(series: Iterable[PriceSeries]) -> list[str]:
+    """What is not in prices, or may be no market's, of series that numbers are made of."""
+    said = []
+    for one in series:
+        first = one.days[0].item() if len(one.days) else dt.date.max
+        withheld = [day for day in one.withheld if day > first]
+        words = [withheld_in_words(withheld)] if withheld else []
+        words += moves_in_words(one.doubtful_moves())
+        said += [f"{one.ticker}: {text}" for text in words]
+    return said
 
 
 def common_gaps(days: Days) -> list[str]:

@@ -1,6 +1,7 @@
 """Prices brought to one currency; every expected number is arithmetic."""
 
 import datetime as dt
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -245,3 +246,15 @@ def test_prices_that_begin_late_for_want_of_rates_are_remarked_on():
     assert said.startswith("SPY begins on 2022-01-03, as its rates to AUD do")
     assert said.endswith("from 2020-01-01 on")
     assert Conversion(Rates(YOUNG)).together([one], "AUD", dt.date(2022, 6, 1)).remarks == ()
+
+
+def test_a_jump_of_the_rate_is_remarked_on():
+    held = YOUNG["AUDUSD=X"]
+    day = held.days[500].item()
+    prices = held.prices.where(held.days < held.days[500], 0.91)
+    rates = Rates({"AUDUSD=X": replace(held, prices=prices, large_moves=(day,))})
+    one = series("SPY", "USD", LONG)
+    (said,) = Conversion(rates).together([one], "AUD", dt.date(2022, 6, 1)).remarks
+    assert said.startswith("AUDUSD=X: ")
+    assert str(day) in said
+    assert "30.0" in said or "30 %" in said

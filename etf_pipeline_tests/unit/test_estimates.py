@@ -157,6 +157,16 @@ def test_a_ticker_that_ended_long_ago_takes_the_window_with_it():
     assert not any("ends on" in remark for remark in until.remarks)
 
 
+def test_what_is_doubtful_of_a_member_is_said():
+    day, paid, long_ago = (DAYS[i].date() for i in (700, 600, 10))
+    one = replace(series(), large_moves=(day,), withheld=(long_ago, paid))
+    said = estimate([one, series("B", seed=2)], 2).remarks
+    assert [text.partition(": ")[0] for text in said] == ["A", "A"]
+    assert str(paid) in said[0]
+    assert str(long_ago) not in said[0]
+    assert str(day) in said[1]
+
+
 def test_a_hole_that_only_the_common_dates_have_is_named():
     """Each lacks three weeks, one after the other: five weeks have no common date."""
     days = DAYS.to_series()

@@ -1,6 +1,7 @@
 """Series side by side: calendar weeks, and the coarser of two spacings."""
 
 import datetime as dt
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from etf_pipeline.errors import InsufficientDataError
 from etf_pipeline.risk.prices import PriceSeries
 from etf_pipeline.risk.tables import metrics_row
-from etf_pipeline.risk.together import all_prices, beside, period_for, weekly_prices
+from etf_pipeline.risk.together import all_prices, beside, doubts, period_for, weekly_prices
 from etf_pipeline_tests.support import walk
 
 NONE = np.array([], dtype="datetime64[D]")
@@ -142,7 +143,7 @@ def test_a_hole_of_the_benchmark_alone_is_named():
     assert row["beta"] == pytest.approx(returns.cov().loc["A", "B"] / returns["B"].var(), rel=1e-9)
     # of the ticker's own metrics it is a part, and said to be
     both = metrics_row(of("A", DAYS[~lost]), 1, benchmark=of("B", DAYS[~lost], 2))
-    assert both["reason"] == f"one return spans 2022-02-28 to 2022-06-01; {said}"
+    assert both["reason"].endswith(f"; one return spans 2022-02-28 to 2022-06-01; {said}")
 
 
 @pytest.mark.parametrize("weekday", range(5))
@@ -169,3 +170,10 @@ def test_a_benchmark_that_ends_a_little_early_makes_no_ratio_and_says_so():
     assert (row["tracking_error"] is None, row["information_ratio"]) == (False, None)
     n = (DAYS[-6] - (DAYS[-1] - pd.DateOffset(years=1))).days
     assert f"{n} days in common with the benchmark make no information ratio" in row["reason"]
+
+
+def test_nothing_is_doubtful_of_no_prices():
+    one = of("A", DAYS)
+    held = replace(one, withheld=(DAYS[5].date(),), large_moves=(DAYS[9].date(),))
+    assert len(doubts([held])) == 2
+    assert doubts([held.since((DAYS[-1] + pd.Timedelta(days=30)).date())]) == []

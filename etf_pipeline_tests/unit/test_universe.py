@@ -121,6 +121,9 @@ def test_what_has_no_exchange_has_a_pseudo_mic(tmp_path):
         ("AUDUSD=X,AUDUSD=X,FX,a,equity,none,USD,", "asset_class of the currency pair"),
         ("AUDUSD=X,AUDUSD=X,XASX,a,currency,none,USD,", "its exchange is FX"),
         ("VTS,VTS.AX,FX,a,equity,none,USD,", "no currency pair such as AUDUSD=X"),
+        ("AUDAUD=X,AUDAUD=X,FX,a,currency,none,AUD,", "a pair of one currency"),
+        ("VTS,VTS.AX,XASX,a,equity,none,XYZ,", "'XYZ' is not an ISO 4217 code such as AUD"),
+        ("VTS,VTS.AX,XASX,a,equity,none,GBx,", "nor a unit of one"),
     ],
 )
 def test_a_currency_pair_is_one_in_every_column(tmp_path, line, words):
