@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import pandas as pd
 
 from etf_pipeline.errors import CorruptFileError, EtfError, ReasonCode, RejectedDataError
-from etf_pipeline.history.corrections import newest_void, of_ticker
+from etf_pipeline.history.corrections import newest_void, of_ticker, void_in_words
 from etf_pipeline.history.evidence import NOTHING_SAID
 from etf_pipeline.history.merge import compare_window
 from etf_pipeline.ingest.answers import KnownRows, judge, not_answered
@@ -205,7 +205,16 @@ def _answers(collection: _Collection, requests: list[Request]) -> Iterator[Outco
                 log.exception("%s: its answer could not be judged", ticker)
                 outcome = our_mistake(ticker, error)
         if outcome is not None:
+            outcome = _telling_of_void(collection, answer.request.instrument, outcome)
             yield replace(outcome, source=collection.source.name)
+
+
+def _telling_of_void(collection: _Collection, instrument: Instrument, outcome: Outcome) -> Outcome:
+    """An outcome that is not good, and why there is no history any more."""
+    void = newest_void(of_ticker(collection.corrections, instrument.ticker))
+    if outcome.good or void is None or _held(collection, instrument) is not None:
+        return outcome
+    return replace(outcome, reason=f"{outcome.reason}; {void_in_words(void)}")
 
 
 def _take(collection: _Collection, answer: Download) -> Outcome | None:

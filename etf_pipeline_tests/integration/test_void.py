@@ -195,6 +195,7 @@ def test_without_a_new_answer_there_is_no_history(desk):
     world.settings = world.configured(yahoo_attempts=1)
     failed, held = desk.run(VAS, VGS)
     assert failed.outcome == "failed"
+    assert failed.reason.endswith(" is void: read without its decimal comma (ann)")
     assert (held.outcome, held.reason_code) == ("failed", ReasonCode.VOIDED)
     assert "there is no history until the source answers anew" in held.reason
     left = {name: b for name, b in before.items() if "VGS" in name}
