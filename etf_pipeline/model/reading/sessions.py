@@ -169,4 +169,7 @@ def _resting(days: Days, sessions: Days) -> npt.NDArray[np.bool_]:
         return weekday >= 5
     counts = np.bincount((sessions.astype("int64") + 3) % 7, minlength=7)
     rare = counts < 0.01 * len(sessions)
-    return np.asarray(rare[weekday] & ~np.isin(days, sessions), dtype=np.bool_)
+    resting: npt.NDArray[np.bool_] = rare[weekday]
+    if resting.any():
+        resting[resting] = ~np.isin(days[resting], sessions)
+    return resting

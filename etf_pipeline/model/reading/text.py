@@ -74,8 +74,10 @@ def read_text(content: bytes, origin: str) -> Sheet:
     date = names.at["date"][0]
     while body and len(body[-1][1]) > date and body[-1][1][date].strip().lower() in _CLOSING:
         body.pop()
+    most = max(width, needed)
     for line, cells in body:
-        if len(cells) < needed or any(c.strip() for c in cells[max(width, needed) :]):
+        n = len(cells)
+        if n < needed or (n > most and any(c.strip() for c in cells[most:])):
             raise UnreadableFileError(
                 f"{origin} line {line}: {len(cells)} cells, the header has {width}"
             )
@@ -97,9 +99,13 @@ def read_text(content: bytes, origin: str) -> Sheet:
         claims=merged(
             {"symbol": names.symbols},
             {kind: _distinct(body, at) for kind, at in names.claims.items()},
-            before_the_header(re.split(r"\r\n|\r|\n", text)[: rows[0][0] - 1]),
+            before_the_header(_first_lines(text, rows[0][0] - 1)),
         ),
     )
+
+
+def _first_lines(text: str, n: int) -> list[str]:
+    return re.split(r"\r\n|\r|\n", text, maxsplit=n)[:n] if n else []
 
 
 def _distinct(body: Sequence[tuple[int, list[str]]], positions: Sequence[int]) -> set[str]:
