@@ -48,6 +48,7 @@ class ReasonCode(StrEnum):
     CORRECTED = "corrected", "somebody declared what is right, in the corrections file"
     ADJUSTMENT_DIFFERS = "adjustment_differs", "our adjusted close is not the source's"
     NO_DISTRIBUTIONS = "no_distributions", "the source tells no distributions at all"
+    NO_OVERLAP = "no_overlap", "the answer does not reach back to what is known"
     ROWS_GONE = "rows_gone", "the source lacks sessions that it had; they are kept"
     DISTRIBUTION_WITHHELD = "distribution_withheld", "a distribution failed a rule and is left out"
     # data that may not be published

@@ -103,6 +103,8 @@ def judge(download: Download, known: KnownRows, final: dt.date) -> Verdict:
     known = replace(known, rows=since(known.rows, request.instrument.listed_since))
     once, twice = one_row_per_day(rows)
     _check_density(known.rows, once)
+    if download.implied:
+        _check_overlap(known.rows, once)
     full = request.full or download.whole
     if not full and (why := needs_full(known.rows, once)) is not None:
         return Verdict(None, ask_whole=why)
@@ -118,6 +120,18 @@ def judge(download: Download, known: KnownRows, final: dt.date) -> Verdict:
         remarks += tuple(_gone(known.rows, once))
     outcome = _outcome(ticker, known.is_new, compared, remarks)
     return Verdict(outcome, rows if changed else None, full=full)
+
+
+def _check_overlap(known: pd.DataFrame, rows: pd.DataFrame) -> None:
+    """Refuse rows that begin after what is known, when only their course tells distributions."""
+    days = known.index[known["close"].notna().to_numpy()]
+    if len(days) and not rows.empty and rows.index.min() > days.max():
+        raise RejectedDataError(
+            f"the answer begins on {rows.index.min():%Y-%m-%d}, after the last known session "
+            f"{days.max():%Y-%m-%d}, and has no Dividends: one between them would not show. Let it "
+            "begin on a known session, or add a Dividends column",
+            code=ReasonCode.NO_OVERLAP,
+        )
 
 
 def _told(

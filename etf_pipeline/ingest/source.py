@@ -36,9 +36,14 @@ class Download:
 
     `symbol`, `currency` and `granularity` are what the source itself says it sent;
     `dividend_notes` what it says of single dividends, see `schemas.RAW`, by date. An event that is
-    NaN is not told, and what is known of it stays. `origin` is the file
-    they are from; `whole` says that the rows are all that the
-    source has, though only a part was asked for; `remarks` are told of a ticker's first rows.
+    NaN is not told, and what is known of it stays.
+
+    Attributes:
+        origin: the file they are from.
+        whole: the rows are all that the source has, though only a part was asked for.
+        implied: distributions are told by the adjusted close alone, so that one on the first day
+            does not show.
+        remarks: told of a ticker's first rows.
     """
 
     request: Request
@@ -49,6 +54,7 @@ class Download:
     dividend_notes: Mapping[dt.date, str] = field(default_factory=dict)
     origin: str | None = None
     whole: bool = False
+    implied: bool = False
     remarks: tuple[Remark, ...] = ()
 
 

@@ -202,3 +202,14 @@ def test_a_file_without_distributions_says_so_once(runs):
     got, _ = runs(content)
     assert (got.outcome, got.reason_code) == ("collected", "no_distributions")
     assert runs(content)[0].reason is None
+
+
+def test_new_rows_whose_distributions_are_implied_begin_on_a_known_session(runs):
+    """The file begins on the ex-date: its Adj Close is its close, and nothing shows."""
+    runs(table(ROWS[:140]))
+    got, _ = runs(table(ROWS[140:], dividends=False))
+    assert (got.outcome, got.reason_code) == ("rejected", "no_overlap")
+    assert f"{DAYS[140]}" in got.reason
+    is_right(runs, ROWS[:140])
+    assert runs(table(ROWS[139:], dividends=False))[0].rows_added == 10
+    is_right(runs)

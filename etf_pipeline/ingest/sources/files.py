@@ -117,6 +117,7 @@ class FilesSource:
             dividend_notes=notes,
             origin=str(path),
             whole=True,
+            implied=reading.rows.get("adj_close") is not None and "dividends" not in reading.rows,
             remarks=remarks,
         )
 
