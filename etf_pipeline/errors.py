@@ -58,6 +58,7 @@ class ReasonCode(StrEnum):
     OTHER_LEVEL = "other_level", "the prices are on another level, which no split explains"
     OTHER_SECURITY = "other_security", "the symbol may mean another security now"
     LEVEL_SHORTENED = "level_shortened", "a restated history starts later than the known one"
+    RAW_GONE = "raw_gone", "raw batches that the history rests on are gone"
     NOT_PROVEN = "not_proven", "what was rebuilt is not what the events say it was"
     # numbers that cannot be computed
     NO_HISTORY = "no_history", "there is no history of a ticker"

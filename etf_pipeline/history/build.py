@@ -98,10 +98,9 @@ def build(rows: pd.DataFrame, basis: Basis, evidence: Evidence = NOTHING_SAID) -
         )
     clean = ~held_back
     judged = judge(rows, clean, evidence, declared.paid, declared.accepted)
-    for one in declared.findings:
-        if one.rule == CORRECTED:  # the source's adjusted close knows nothing of it
-            at = int(np.searchsorted(dates.astype("datetime64[D]"), one.date))
-            judged.explained[at : at + 2] = True
+    for day in declared.closes:  # which the source's adjusted close knows nothing of
+        at = int(np.searchsorted(dates.astype("datetime64[D]"), day))
+        judged.explained[at : at + 2] = True
     if judged.findings or basis.corrections:
         all_found = [*findings, *judged.findings, *declared.findings]
         all_found += unused(declared, used | judged.accepted)

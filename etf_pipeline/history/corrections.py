@@ -10,14 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from etf_pipeline.history.quality import FLAGGED, Finding
+from etf_pipeline.history.restatement import Split
 from etf_pipeline.model.corrections import ACCEPT, VOID, Correction
 from etf_pipeline.model.rows import framed
 from etf_pipeline.model.schemas import VALUE_COLUMNS
 from etf_pipeline.model.splits import possible_splits
 
+Floats = npt.NDArray[np.float64]
 Key = tuple[np.datetime64, str]  # date and rule
 CORRECTED, UNUSED, VOIDED = "corrected", "correction_unused", "voided"
 _PAID = frozenset({"dividends", "capital_gains"})
@@ -42,6 +45,7 @@ class Corrected:
         paid: dates whose distributions were declared.
         accepted: by date and rule, who accepts a finding and why.
         void: what was collected before when is void, who says so and why; None for nothing.
+        closes: dates whose close was declared.
     """
 
     rows: pd.DataFrame
@@ -49,6 +53,7 @@ class Corrected:
     paid: frozenset[np.datetime64]
     accepted: dict[Key, str]
     void: str | None = None
+    closes: frozenset[np.datetime64] = frozenset()
 
 
 def corrected(rows: pd.DataFrame, corrections: Sequence[Correction]) -> Corrected:
@@ -65,6 +70,9 @@ def corrected(rows: pd.DataFrame, corrections: Sequence[Correction]) -> Correcte
     accepted: dict[Key, str] = {}
     paid: set[np.datetime64] = set()
     void = newest_void(corrections)
+    closes: set[np.datetime64] = set()
+    days = rows.index.to_numpy().astype("datetime64[D]")
+    applied: list[tuple[int, np.datetime64, float, str]] = []
     for one in corrections:
         if one.field == VOID:
             continue
@@ -82,6 +90,14 @@ def corrected(rows: pd.DataFrame, corrections: Sequence[Correction]) -> Correcte
             said[day].append(f"{one.field} {old:.10g} → {new:.10g}: {why}")
             if one.field in _PAID:
                 paid.add(day)
+            if one.field == "close":
+                closes.add(day)
+            if one.field == "stock_splits":
+                applied.append((position, day, new, why))
+    for position, begin, ratio, why in applied:
+        for row in _apply_split(values, position, ratio):
+            text = f"taken over the split of {ratio:g} on {begin}, which it lacked: {why}"
+            said[days[row]].append(text)
     found = [
         Finding(day, rule, FLAGGED, "; ".join(texts))
         for rule, days in ((CORRECTED, said), (UNUSED, missed))
@@ -92,7 +108,8 @@ def corrected(rows: pd.DataFrame, corrections: Sequence[Correction]) -> Correcte
         first = rows.index.to_numpy()[0].astype("datetime64[D]")
         found.append(Finding(first, VOIDED, FLAGGED, words))
     index = pd.DatetimeIndex(rows.index)
-    return Corrected(framed(values, index), tuple(found), frozenset(paid), accepted, words)
+    rows = framed(values, index)
+    return Corrected(rows, tuple(found), frozenset(paid), accepted, words, frozenset(closes))
 
 
 def newest_void(corrections: Sequence[Correction]) -> Correction | None:
@@ -105,6 +122,36 @@ def void_in_words(void: Correction) -> str:
     """What is void, who says so and why."""
     instant = f"{void.before:%Y-%m-%dT%H:%M:%SZ}"
     return f"what was collected before {instant} is void: {void.reason} ({void.author})"
+
+
+def _apply_split(values: Floats, position: int, ratio: float) -> range:
+    """Bring the rows before a declared split on its basis, if their level shows that they lack it.
+
+    Returns:
+        Positions of the rows that were changed in `values`; none where there is no such jump.
+    """
+    close = values[:, VALUE_COLUMNS.index("close")]
+    priced = np.flatnonzero(np.isfinite(close) & (close > 0))
+    before, after = priced[priced < position], priced[priced >= position]
+    if not possible_splits(np.array([ratio]))[0] or len(before) == 0 or len(after) == 0:
+        return range(0)
+    jump = np.log(close[before[-1]] / close[after[0]])
+    if abs(jump - np.log(ratio)) > abs(np.log(ratio)) / 2:
+        return range(0)
+    for name in _PER_UNIT:
+        values[:position, VALUE_COLUMNS.index(name)] /= ratio
+    volume = values[:position, VALUE_COLUMNS.index("volume")]
+    volume[:] = np.round(volume * ratio)
+    return range(position)
+
+
+def declared_splits(corrections: Sequence[Correction]) -> tuple[Split, ...]:
+    """The splits among a ticker's corrections."""
+    return tuple(
+        (np.datetime64(one.date, "D"), one.value)
+        for one in corrections
+        if one.field == "stock_splits" and possible_splits(np.array([one.value]))[0]
+    )
 
 
 def accepted(findings: list[Finding], declared: Corrected) -> tuple[list[Finding], set[Key]]:

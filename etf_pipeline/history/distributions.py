@@ -249,6 +249,10 @@ def _is_older(paid: Payments, k: int, split: float) -> bool:
     """Whether an amount beside a split fits the others only when divided by it."""
     off = _times(paid.shares[k], paid.scales[k])
     fits = _times(paid.shares[k] / split, paid.scales[k])
+    # Where all others are alike, a smaller split shows.
+    others = np.delete(paid.shares, k)
+    if len(others) > 2 and others.max() < 1.3 * others.min():
+        return bool(fits < 1.3 < off / fits and paid.odds_of(k, 1 / split) > _SEEN)
     return bool(fits < _ALIKE and off > max(2.0, 1.5 * fits) and paid.doubt(k) > _SEEN)
 
 

@@ -6,6 +6,7 @@ One comparison decides what differs; `compare_…` counts it, `merge_…` applie
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +15,7 @@ import pandas as pd
 
 from etf_pipeline.errors import ReasonCode, RejectedDataError
 from etf_pipeline.history.adjust import income
-from etf_pipeline.history.restatement import check_restatement
+from etf_pipeline.history.restatement import Split, check_restatement
 from etf_pipeline.model.corrections import VOID_REMEDY
 from etf_pipeline.model.outcomes import Remark, in_words
 from etf_pipeline.model.rows import framed
@@ -166,13 +167,15 @@ def compare_window(known: pd.DataFrame, window: pd.DataFrame) -> Comparison:
     return _counted(_difference(known, _tidied(window)))
 
 
-def compare_full(known: pd.DataFrame, full: pd.DataFrame) -> Comparison:
+def compare_full(
+    known: pd.DataFrame, full: pd.DataFrame, declared: Sequence[Split] = ()
+) -> Comparison:
     """What `merge_full` would change, without merging.
 
     Raises:
         RejectedDataError: as `merge_full` does.
     """
-    return _counted(_full_difference(known, _tidied(full)))
+    return _counted(_full_difference(known, _tidied(full), declared))
 
 
 def merge_window(known: pd.DataFrame, window: pd.DataFrame) -> Merge:
@@ -180,17 +183,18 @@ def merge_window(known: pd.DataFrame, window: pd.DataFrame) -> Merge:
     return _applied(_difference(known, _tidied(window)))
 
 
-def merge_full(known: pd.DataFrame, full: pd.DataFrame) -> Merge:
+def merge_full(known: pd.DataFrame, full: pd.DataFrame, declared: Sequence[Split] = ()) -> Merge:
     """Merge a download of the whole history.
 
     When it restates the price level (split, rescaling), it replaces everything as one version;
-    otherwise it is merged like a window, so that days it has lost are kept.
+    otherwise it is merged like a window, so that days it has lost are kept. Splits that somebody
+    declared explain a level as those of the source do.
 
     Raises:
         RejectedDataError: it restates the level but starts later than what is known, so that
             older rows would be lost; or no split explains the level; or it is another series.
     """
-    return _applied(_full_difference(known, _tidied(full)))
+    return _applied(_full_difference(known, _tidied(full), declared))
 
 
 def _difference(known: pd.DataFrame, new: pd.DataFrame) -> _Difference:
@@ -221,8 +225,10 @@ def _fill_events(before: Floats, after: Floats) -> None:
     after[came, dividends] = income(after[came, dividends], after[came, gains])
 
 
-def _full_difference(known: pd.DataFrame, full: pd.DataFrame) -> _Difference:
-    check_restatement(known, full)
+def _full_difference(
+    known: pd.DataFrame, full: pd.DataFrame, declared: Sequence[Split]
+) -> _Difference:
+    check_restatement(known, full, declared)
     found = _difference(known, full)
     old, new = _common_closes(known, full)
     rescaled = len(old) > 0 and (np.abs(old / new - 1.0) > _RESCALED).sum() * 2 >= len(old)

@@ -55,6 +55,13 @@ class Payments:
         """How much likelier (natural logarithm) the move is without the amount than with it."""
         return _odds(self.move[k], self.shares[k], self.noise[k])
 
+    def odds_of(self, k: int | np.intp, factor: float) -> float:
+        """How much likelier (natural logarithm) the move is with the amount times a factor."""
+        share, move = self.shares[k], self.move[k]
+        return float(
+            ((move + share) ** 2 - (move + factor * share) ** 2) / (2.0 * self.noise[k] ** 2)
+        )
+
     def unseen(self) -> npt.NDArray[np.intp]:
         """Those that prices should have shown, and did not by half."""
         shown = self.shares > 2 * self.noise

@@ -7,6 +7,8 @@ security (or another currency) by a ratio that changes from day to day.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -17,6 +19,7 @@ from etf_pipeline.model.splits import possible_splits
 
 Floats = npt.NDArray[np.float64]
 Days = npt.NDArray[np.datetime64]
+Split = tuple[np.datetime64, float]  # from which day on, new units for an old one
 
 _RESCALED = 1e-4  # a ratio nearer to 1 is a correction
 _SAME_FACTOR = np.log(1.02)
@@ -29,12 +32,15 @@ _OTHER_SERIES = 0.1
 _ROUNDING = 5e-4
 
 
-def check_restatement(known: pd.DataFrame, full: pd.DataFrame) -> None:
+def check_restatement(
+    known: pd.DataFrame, full: pd.DataFrame, declared: Sequence[Split] = ()
+) -> None:
     """Refuse a whole history that is on another level for no reason, or another series.
 
     Args:
         known: every row known, as `model.rows` has them.
         full: the new whole history, tidied.
+        declared: splits that somebody declared, which the source may lack.
 
     Raises:
         RejectedDataError: `OTHER_LEVEL` or `OTHER_SECURITY`; the message has the numbers.
@@ -54,6 +60,9 @@ def check_restatement(known: pd.DataFrame, full: pd.DataFrame) -> None:
         return
     # What splits that only the new history has make of the ratio.
     splits = _later_splits(full, days) - _later_splits(known, days)
+    said = _product_of_later(declared, days)
+    if declared and np.median(np.abs(ratio - said)) < np.median(np.abs(ratio - splits)):
+        splits = said
     if changed.sum() * 2 >= len(changed):
         _check_same_series(old, ratio - splits)
     _check_same_unit(days, old, new, splits)
@@ -97,9 +106,19 @@ def _check_same_unit(days: Days, old: Floats, new: Floats, splits: Floats) -> No
         f"the known closes from {days[first]} to {days[-1]} are {factor:.6g} times the new ones, "
         "and no split in the answer explains it: the unit of the prices changed under the same "
         "label (pence and pounds, say), or the source lacks a split. Kept the known history; an "
-        f"answer on the known level is taken again. {VOID_REMEDY}",
+        "answer on the known level is taken again. If the new level is to stay, declare "
+        f"stock_splits {factor:.6g} in the corrections, on the first session after {days[-1]}. "
+        f"{VOID_REMEDY}",
         code=ReasonCode.OTHER_LEVEL,
     )
+
+
+def _product_of_later(splits: Sequence[Split], days: Days) -> Floats:
+    """Of each day, the log of the product of these splits after it."""
+    total = np.zeros(len(days))
+    for date, ratio in splits:
+        total += np.where(days < date, np.log(ratio), 0.0)
+    return total
 
 
 def _later_splits(rows: pd.DataFrame, days: Days) -> Floats:

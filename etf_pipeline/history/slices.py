@@ -11,10 +11,12 @@ import pandas as pd
 from etf_pipeline.errors import MixedSourceError, ReasonCode, RejectedDataError
 from etf_pipeline.history.basis import Basis
 from etf_pipeline.history.build import Built, build
+from etf_pipeline.history.corrections import declared_splits
 from etf_pipeline.history.duplicates import one_row_per_day
 from etf_pipeline.history.evidence import NOTHING_SAID, Evidence
 from etf_pipeline.history.identity import other_security, since
 from etf_pipeline.history.merge import Merge, merge_full, merge_window, needs_full
+from etf_pipeline.history.restatement import Split
 from etf_pipeline.model.corrections import VOID_REMEDY, Correction
 from etf_pipeline.model.file_names import STAMP
 from etf_pipeline.model.outcomes import Remark
@@ -92,18 +94,19 @@ def fold(
     slices: Iterable[BatchSlice],
     listed_since: dt.date | None = None,
     said: Evidence = NOTHING_SAID,
+    splits: Sequence[Split] = (),
 ) -> Folded:
     """Merge slices into rows, oldest first; the counts are totals over all of them.
 
-    A slice that may not be merged is left out, and the merge's note says why. One that seems to be
-    about another security holds the ticker: neither it nor a later one is applied until somebody
-    says what the symbol means.
+    A slice that may not be merged is left out, and a note says why. One that seems to be another
+    security's holds the ticker: it and later ones wait until somebody says what the symbol means.
 
     Args:
         rows: what is known already.
         slices: what came since.
         listed_since: rows before it are left out, and all later ones are one security's.
         said: what is known already of what the source said besides.
+        splits: those that somebody declared.
     """
     added = revised = removed = 0
     notes: list[Remark] = []
@@ -114,7 +117,7 @@ def fold(
     for one in slices:
         try:
             new, twice = one_row_per_day(since(one.rows, listed_since))
-            merge = _merged(rows, new, one.info.full, refused)
+            merge = _merged(rows, new, one.info.full, refused, splits)
         except RejectedDataError as error:
             if error.code is ReasonCode.OTHER_SECURITY:
                 held = Remark(error.code, str(error))
@@ -148,7 +151,9 @@ def fold(
     )
 
 
-def _merged(rows: pd.DataFrame, new: pd.DataFrame, full: bool, refused: bool) -> Merge:
+def _merged(
+    rows: pd.DataFrame, new: pd.DataFrame, full: bool, refused: bool, splits: Sequence[Split]
+) -> Merge:
     """Rows with a slice's in them; `refused` says that the newest whole answer was.
 
     Raises:
@@ -159,7 +164,7 @@ def _merged(rows: pd.DataFrame, new: pd.DataFrame, full: bool, refused: bool) ->
             f"a trailing window continues a whole history that was refused: {why}",
             code=ReasonCode.OTHER_LEVEL,
         )
-    return (merge_full if full else merge_window)(rows, new)
+    return merge_full(rows, new, splits) if full else merge_window(rows, new)
 
 
 def build_from(
@@ -179,13 +184,38 @@ def build_from(
     Raises:
         RejectedDataError: the first slice already holds the ticker, or nothing usable is left.
     """
-    merged = fold(rows, slices, basis.listed_since, said)
+    splits = declared_splits(basis.corrections)
+    merged = fold(rows, slices, basis.listed_since, said, splits)
     if merged.held is not None and merged.rows.empty:
         raise RejectedDataError(merged.held.text, code=merged.held.code)
     if merged.slices:
         # What is known of others then, no more: a later rebuild finds the same.
         basis = replace(basis, peers=basis.peers.until(merged.slices[-1].batch_id))
     return merged, build(merged.rows, basis, merged.evidence)
+
+
+def check_nothing_lost(known: pd.DataFrame, merged: Folded) -> None:
+    """Refuse a rebuild that lacks rows which are known, because batches that had them are gone.
+
+    Args:
+        known: the rows that there are, without those that are left out on purpose.
+        merged: what all slices that are left came to. Where one of them was refused or held, that
+            is why rows are fewer.
+
+    Raises:
+        RejectedDataError: `RAW_GONE`; names the rows and what helps.
+    """
+    days = known.index.to_numpy().astype("datetime64[D]")[~known.index.isin(merged.rows.index)]
+    refused = any(note.code is not ReasonCode.RESTATED for note in merged.notes)
+    if len(days) == 0 or merged.held is not None or refused:
+        return
+    raise RejectedDataError(
+        f"the raw batches that hold {len(days)} rows of the history ({days[0]} to {days[-1]}) are "
+        "gone, so that it cannot be rebuilt; it is kept as it was. Put raw/ back from a backup, or "
+        "download all of it again with `etf run --full`; if the source no longer has these rows, "
+        "move the history's file away",
+        code=ReasonCode.RAW_GONE,
+    )
 
 
 def check_origin(

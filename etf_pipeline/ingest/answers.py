@@ -21,6 +21,7 @@ from etf_pipeline.history.merge import (
     needs_full,
     tidy,
 )
+from etf_pipeline.history.restatement import Split
 from etf_pipeline.ingest.source import Download, FetchFailure
 from etf_pipeline.model.outcomes import (
     FailureKind,
@@ -45,12 +46,14 @@ class KnownRows:
         is_new: whether there is no history of it yet.
         damaged: whether its files need to be written again, whatever the answer says.
         said: what the source has said of its distributions besides.
+        splits: those that somebody declared of it.
     """
 
     rows: pd.DataFrame
     is_new: bool
     damaged: bool = False
     said: Evidence = NOTHING_SAID
+    splits: tuple[Split, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,10 @@ def judge(download: Download, known: KnownRows, final: dt.date) -> Verdict:
     full = request.full or download.whole
     if not full and (why := needs_full(known.rows, once)) is not None:
         return Verdict(None, ask_whole=why)
-    compared = (compare_full if full else compare_window)(known.rows, once)
+    if full:
+        compared = compare_full(known.rows, once, known.splits)
+    else:
+        compared = compare_window(known.rows, once)
     told = _told(known, download, once, full, twice)
     changed = compared.changed or known.damaged or told.differs(known.said)
     if changed and full and not request.full and not known.damaged:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import pandas as pd
 
 from etf_pipeline.errors import CorruptFileError, EtfError, ReasonCode, RejectedDataError
-from etf_pipeline.history.corrections import newest_void, of_ticker, void_in_words
+from etf_pipeline.history.corrections import declared_splits, newest_void, of_ticker, void_in_words
 from etf_pipeline.history.evidence import NOTHING_SAID
 from etf_pipeline.history.merge import compare_window
 from etf_pipeline.ingest.answers import KnownRows, judge, not_answered
@@ -118,7 +118,7 @@ def download(
         clock: what time it is, aware.
         progress: told of each outcome as it comes.
         corrections: what is declared, as it is kept; None for the newest that was kept. What is
-            declared void is asked for anew.
+            declared void is asked for anew, and a declared split explains another level.
 
     Raises:
         LockTimeoutError: another process is downloading this partition.
@@ -228,6 +228,7 @@ def _take(collection: _Collection, answer: Download) -> Outcome | None:
         found.info is None,
         found.torn or found.corrupt is not None,
         NOTHING_SAID if other else found.said,
+        declared_splits(of_ticker(collection.corrections, instrument.ticker)),
     )
     final = last_final_session(instrument.exchange, collection.now, collection.terms.delay)
     verdict = judge(answer, known, final)

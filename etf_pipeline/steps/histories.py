@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +17,15 @@ from etf_pipeline.errors import (
 from etf_pipeline.history.basis import Basis
 from etf_pipeline.history.build import RULES_VERSION, Built
 from etf_pipeline.history.corrections import newest_void, of_ticker, void_in_words
-from etf_pipeline.history.slices import BatchSlice, Folded, build_from, check_origin, valid
+from etf_pipeline.history.identity import since
+from etf_pipeline.history.slices import (
+    BatchSlice,
+    Folded,
+    build_from,
+    check_nothing_lost,
+    check_origin,
+    valid,
+)
 from etf_pipeline.model import assets
 from etf_pipeline.model.corrections import Correction
 from etf_pipeline.model.instruments import Instrument
@@ -36,8 +43,8 @@ from etf_pipeline.model.outcomes import (
     rejected,
 )
 from etf_pipeline.model.rows import empty_rows
-from etf_pipeline.model.schemas import HISTORY, MANIFEST, QUARANTINE
-from etf_pipeline.steps.download import ASSET as DOWNLOAD
+from etf_pipeline.model.schemas import HISTORY, QUARANTINE
+from etf_pipeline.steps.origins import with_sources
 from etf_pipeline.steps.result import Published, Run, StepResult
 from etf_pipeline.store.basis import basis_of
 from etf_pipeline.store.batches import BatchReader, list_batch_ids
@@ -53,7 +60,7 @@ from etf_pipeline.store.histories import (
 )
 from etf_pipeline.store.inventory import date_range, withheld_dates
 from etf_pipeline.store.layout import Layout
-from etf_pipeline.store.manifests import read_manifest, write_manifest
+from etf_pipeline.store.manifests import write_manifest
 from etf_pipeline.store.peers import RawPeers
 from etf_pipeline.store.reader import FileInfo, file_info
 from etf_pipeline.store.store import Store
@@ -151,7 +158,7 @@ def update_histories(
             if progress is not None:
                 progress(one.outcome)
         mark.save()
-        outcomes = _with_sources(layout, reader, run, chosen, [u.outcome for u in found], source)
+        outcomes = with_sources(layout, reader, run, chosen, [u.outcome for u in found], source)
     manifest = write_manifest(
         layout, ASSET, run.run_id, run.partition, outcomes, run.recorded_at, source
     )
@@ -241,6 +248,8 @@ def _rebuild(
         void = update.void(instrument)
         if void is not None:
             return _withdraw(update.layout, instrument, void)
+        if known.info is not None:
+            check_nothing_lost(known.rows, Folded(rows=empty_rows()))
         return _Updated(
             Outcome(
                 instrument.ticker,
@@ -254,6 +263,8 @@ def _rebuild(
     of_void = known.info is not None and rests_on_void(known.info, declared)
     _check_origin(instrument, replace(known, info=None) if of_void else known, slices)
     merged, built = build_from(empty_rows(), slices, update.basis_of(instrument))
+    if not of_void:
+        check_nothing_lost(since(known.rows, instrument.listed_since), merged)
     notes = merged.notes
     if known.corrupt:
         text = "rebuilt from raw batches: the file was damaged"
@@ -357,43 +368,3 @@ def _remove(layout: Layout, ticker: str, why: str) -> None:
         if ours:
             path.unlink()
             log.info("%s: %s; removed %s", ticker, why, path)
-
-
-def _with_sources(
-    layout: Layout,
-    reader: BatchReader,
-    run: Run,
-    instruments: list[Instrument],
-    outcomes: list[Outcome],
-    default: str,
-) -> list[Outcome]:
-    """The outcomes, those without a source (rejected, failed) with the one they are about.
-
-    That is whom this run asked; else whose history or newest batch it is; else `default`.
-    """
-    if all(o.source for o in outcomes):
-        return outcomes
-    asked: dict[str, str] = {}
-    with contextlib.suppress(FileNotFoundError, CorruptFileError):
-        path = layout.of(MANIFEST, DOWNLOAD, run.run_id, run.partition)
-        asked = {o.subject: o.source for o in read_manifest(path)}
-    return [
-        o
-        if o.source
-        else replace(o, source=asked.get(o.subject) or _origin(layout, reader, i, run) or default)
-        for i, o in zip(instruments, outcomes, strict=True)
-    ]
-
-
-def _origin(layout: Layout, reader: BatchReader, instrument: Instrument, run: Run) -> str | None:
-    """The source that a ticker's history names, else its newest batch; None when neither does."""
-    with contextlib.suppress(FileNotFoundError, CorruptFileError):
-        info = file_info(layout.of(HISTORY, instrument.ticker))
-        if info.ours:
-            return info.source
-    for batch_id in reversed(list_batch_ids(layout, run.partition)):
-        with contextlib.suppress(CorruptFileError):
-            batch = reader.batch(run.partition, batch_id)
-            if any(name in batch.slices for name in instrument.names):
-                return batch.source
-    return None

@@ -11,6 +11,8 @@ from etf_pipeline.errors import CorrectionsError, ReasonCode
 from etf_pipeline.events.facts import events_of_manifest
 from etf_pipeline.events.model.state import fold
 from etf_pipeline.events.proof.rebuild import Rebuilder
+from etf_pipeline.ingest.planning import Terms
+from etf_pipeline.ingest.sources.yahoo import YahooSource
 from etf_pipeline.library.provider import ETFDataProvider
 from etf_pipeline.model.corrections import load_corrections
 from etf_pipeline.model.instruments import Universe
@@ -18,6 +20,7 @@ from etf_pipeline.model.outcomes import OutcomeKind
 from etf_pipeline.model.schemas import HISTORY, MANIFEST, QUARANTINE
 from etf_pipeline.orchestration.runner import run_graph
 from etf_pipeline.steps.catalogue import open_catalogue
+from etf_pipeline.steps.download import download
 from etf_pipeline.steps.histories import update_histories
 from etf_pipeline.store.corrections import keep_corrections
 from etf_pipeline.store.histories import history_as_of
@@ -197,3 +200,67 @@ def test_distributions_of_the_provider(world: World):
     assert found["yield_12m"].isna().tolist() == [True, True, True, False, False, True]
     # 63 sessions are a quarter: the four newest are a year
     assert found["yield_12m"].iloc[4] == pytest.approx((1.1 + 0.9 + 1.0 + 1.2) / closes[312])
+
+
+@pytest.mark.parametrize("left", [1, 0], ids=["windows are left", "nothing is left"])
+def test_a_history_whose_raw_batches_are_gone_is_kept_and_not_rebuilt_from_the_rest(world, left):
+    """A folder that was tidied, or restored in part: the history would shrink to a month."""
+    rows = bars(DAYS, CLOSES)
+    world.serve("VAS", rows[:300])
+    world.now = dt.datetime.combine(day(299), dt.time(12), dt.UTC)
+    world.run(VAS)
+    world.serve("VAS", rows)
+    world.now = dt.datetime.combine(day(319), dt.time(12), dt.UTC)
+    world.run(VAS)
+    path = world.layout.of(HISTORY, "VAS")
+    before = path.read_bytes()
+    batches = sorted(world.layout.batch_files("XASX"))
+    assert len(batches) == 2
+    for batch in batches[: 2 - left]:
+        batch.unlink()
+    outcome = declare(world, f"VAS,{day(310)},volume,1234,exchange's notice,ann\n")["VAS"]
+    assert (outcome.outcome, outcome.reason_code) == (OutcomeKind.REJECTED, ReasonCode.RAW_GONE)
+    assert f"({day(0)} to " in outcome.reason
+    assert "etf run --full" in outcome.reason
+    assert path.read_bytes() == before
+    # What the message says helps.
+    world.now += dt.timedelta(hours=1)
+    world.run(VAS, full=True)
+    assert read_table(path).num_rows == 320
+
+
+def test_a_level_that_is_to_stay_is_declared_and_then_taken(world):
+    """Pence become pounds under one label: refused, declared as the message says, and taken."""
+    rows = bars(DAYS, CLOSES)
+    world.serve("VAS", rows[:300])
+    world.now = dt.datetime.combine(day(299), dt.time(12), dt.UTC)
+    world.run(VAS)
+    pounds = rows.copy()
+    pounds.iloc[:, :4] /= 100.0
+    world.serve("VAS", pounds)
+    world.now = dt.datetime.combine(day(319), dt.time(12), dt.UTC)
+    outcome = world.run(VAS)["VAS"]
+    assert (outcome.outcome, outcome.reason_code) == (OutcomeKind.REJECTED, ReasonCode.OTHER_LEVEL)
+    assert "declare stock_splits 100 in the corrections" in outcome.reason
+    assert f"the first session after {day(299)}" in outcome.reason
+    path = world.root / "corrections.csv"
+    path.write_text(HEADER + f"VAS,{day(300)},stock_splits,100,pounds from now on,ann\n")
+    declared = load_corrections(path, Universe((VAS, VGS)))
+    world.runs += 1
+    taken = download(
+        world.store,
+        world.this_run,
+        YahooSource(world.settings),
+        [VAS],
+        Terms.of(world.settings, True),
+        clock=lambda: world.now,
+        corrections=declared,
+    )
+    assert [o.outcome for o in taken.outcomes] == [OutcomeKind.UPDATED]
+    kept = keep_corrections(world.store, declared, world.now)
+    (outcome,) = update_histories(world.store, world.this_run, [VAS], corrections=kept).outcomes
+    assert outcome.outcome == OutcomeKind.UPDATED
+    history = read_table(world.layout.of(HISTORY, "VAS"))
+    assert history.column("close").to_numpy() == pytest.approx(CLOSES / 100.0, rel=1e-6)
+    built = history_as_of(world.layout, VAS, world.now + dt.timedelta(hours=1))
+    assert built.history.equals(history)

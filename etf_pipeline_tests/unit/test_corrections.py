@@ -4,6 +4,7 @@ import datetime as dt
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from etf_pipeline.cli.exit_codes import ExitCode, of_error
@@ -267,3 +268,28 @@ def test_a_corrected_close_explains_what_the_source_s_adjusted_close_knows_nothi
     built = build(rows, basis(one(40, "close", ROWS["close"].iloc[40])), said)
     assert built.adj_close_gap == pytest.approx(0.0, abs=1e-9)
     assert build(rows.assign(high=rows["high"] * 1.2), basis(), said).adj_close_gap > 0.1
+
+
+@pytest.mark.parametrize("ratio", [1.25, 1.5, 2.0, 0.5, 10.0])
+def test_a_declared_split_is_applied_to_rows_that_lack_it_and_only_to_those(ratio):
+    """The remedy for a lasting jump: rows before it are taken over the ratio, volumes times it."""
+    paid = np.where(np.arange(100) == 20, 1.0, 0.0)
+    right = ROWS.assign(dividends=paid / ratio)
+    lacking = ROWS.assign(dividends=paid)
+    lacking.iloc[:70, :4] *= ratio
+    right.iloc[:70, 4] = np.round(1000.0 * ratio)
+    split = one(70, "stock_splits", ratio)
+    built = build(lacking, basis(split))
+    history = built.history.to_pandas()
+    for name in ("open", "close", "volume"):
+        assert history[name].to_numpy() == pytest.approx(right[name].to_numpy(), rel=1e-12)
+    assert history["dividends"].iloc[20] == pytest.approx(1.0 / ratio)
+    assert history["stock_splits"].iloc[70] == ratio
+    assert built.large_moves == ()
+    assert (built.quarantined, built.corrected) == (0, 71)
+    # What was published stays beside it, so that the next update starts from that.
+    asis = {r["date"]: r for r in built.quarantine.to_pylist() if r["rule"] == "corrected"}
+    assert [asis[day(i)]["close"] for i in range(70)] == lacking["close"][:70].tolist()
+    # Once the source has applied it, there is nothing left to do.
+    done = build(right.assign(stock_splits=0.0), basis(split)).history.to_pandas()
+    assert done["close"].to_numpy() == pytest.approx(right["close"].to_numpy(), rel=1e-12)

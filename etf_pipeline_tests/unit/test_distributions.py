@@ -433,3 +433,20 @@ def test_a_fund_that_is_wound_up_pays_nearly_all_of_its_price(share, at):
     assert found(built) == {}
     assert built.history.num_rows == N
     assert first_ratio(built) == pytest.approx(product(closes, told), rel=1e-12)
+
+
+@pytest.mark.parametrize("split", [2.0, 1.5])
+def test_small_splits_on_the_day_of_a_distribution_of_a_steady_payer(split):
+    """An amount on the basis of before a split of 2:1 or 3:2, where all others are alike."""
+    rows = list(range(50, N - 10, 63))
+    closes = prices({}, noise=0.006)
+    paid = {i: 0.012 * closes[i - 1] for i in rows}
+    for i in rows:
+        closes[i:] *= 1 - 0.012
+        paid[i] = 0.012 * closes[i - 1]
+    at = rows[8]
+    splits = np.where(np.arange(N) == at, split, 0.0)
+    told = paid | {at: paid[at] * split}
+    built = build(rows_of(closes, told, stock_splits=splits), BASIS)
+    assert found(built) == {(day(at), "distribution_basis"): "flagged"}
+    assert first_ratio(built) == pytest.approx(product(closes, paid), rel=1e-12)
