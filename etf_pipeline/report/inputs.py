@@ -9,10 +9,19 @@ from functools import cached_property
 from typing import Any
 
 from etf_pipeline.model.portfolios import PortfolioSpec
+from etf_pipeline.model.schemas import (
+    BACKTESTS,
+    CORRELATIONS,
+    FRONTIER,
+    RISK_METRICS,
+    SUMMARY,
+    WEIGHTS,
+)
 from etf_pipeline.risk.conversion import Conversion
 from etf_pipeline.risk.prices import PriceSeries, newest_session
 
 Row = dict[str, Any]
+_SCHEMAS = {t.name: t for t in (SUMMARY, WEIGHTS, FRONTIER, BACKTESTS, RISK_METRICS, CORRELATIONS)}
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,21 @@ class Inputs:
         """Rows of the newest table with these values."""
         found = self.tables.get(table, ())
         return [r for r in found if all(r[k] == v for k, v in wanted.items())]
+
+    @property
+    def outdated(self) -> list[str]:
+        """A warning, where tables are of an earlier release and so by its definitions."""
+        old = [
+            name
+            for name, table in _SCHEMAS.items()
+            if any(set(table.names) - row.keys() for row in self.tables.get(name, ())[:1])
+        ]
+        if not old:
+            return []
+        return [
+            f"The tables {', '.join(old)} were made by an earlier release, by its definitions and "
+            "without its currencies being compared: run `etf run`."
+        ]
 
     @cached_property
     def as_of(self) -> dt.date:

@@ -55,7 +55,8 @@ def portfolio_report(inputs: Inputs, name: str) -> str:
     weights = {r["ticker"]: r["weight"] for r in inputs.rows("weights", portfolio=name)}
     tickers = [t for t in (spec.tickers if spec else sorted(weights)) if t in inputs.series]
     warnings = [] if summary["success"] else [f"Not optimised: {summary['message']}"]
-    sections = _course_sections(inputs, name)
+    warnings += inputs.outdated
+    sections = _course_sections(inputs, name, summary["success"])
     if weights:
         sections += _weight_sections(inputs, spec, weights, tickers)
     sections += _risk_sections(inputs, name, summary, tickers)
@@ -97,13 +98,11 @@ def _facts(summary: Row) -> list[tuple[str, str]]:
     ]
 
 
-def _course_sections(inputs: Inputs, name: str) -> list[Section]:
+def _course_sections(inputs: Inputs, name: str, optimised: bool) -> list[Section]:
     rows = inputs.rows("backtests", portfolio=name)
     if len(rows) < 2:
-        short = (
-            "There is no backtest of this portfolio: its ETFs have too short a history in common."
-        )
-        return [Section("Growth", [short])]
+        why = ": its ETFs have too short a history in common." if optimised else "."
+        return [Section("Growth", [f"There is no backtest of this portfolio{why}"])]
     index = pd.DatetimeIndex([r["date"] for r in rows])
     wealth = pd.Series([r["wealth"] for r in rows], index)
     courses = {name: wealth}

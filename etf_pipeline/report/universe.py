@@ -52,7 +52,7 @@ def universe_report(inputs: Inputs) -> str:
         inputs,
         "ETF universe",
         sections,
-        warnings,
+        [*warnings, *inputs.outdated],
         simulated(inputs, tickers, rates),
         subtitle=f"{len(tickers)} ETFs as of {as_of}.",
         facts=[],

@@ -27,7 +27,7 @@ from etf_pipeline.history.slices import (
     valid,
 )
 from etf_pipeline.model import assets
-from etf_pipeline.model.corrections import Correction
+from etf_pipeline.model.corrections import VOID_REMEDY, Correction
 from etf_pipeline.model.instruments import Instrument
 from etf_pipeline.model.outcomes import (
     FailureKind,
@@ -188,6 +188,7 @@ def _update_one(update: _Update, instrument: Instrument) -> _Updated:
                 )
                 slices = valid(fresh, update.void(instrument), done or "")
                 if not slices:
+                    _check_currency(instrument, info.meta.get("currency"))
                     return _Updated(_unchanged(layout, ticker, info))
             known = read_known(layout, ticker)
             if info is not None and known.corrupt is None:
@@ -299,6 +300,21 @@ def _check_origin(instrument: Instrument, known: Known, slices: list[BatchSlice]
     source = info.source if info is not None else None
     currency = info.meta.get("currency", instrument.currency) if info is not None else None
     check_origin(instrument.ticker, slices, source, currency)
+    _check_currency(instrument, slices[-1].info.currency)
+
+
+def _check_currency(instrument: Instrument, currency: str | None) -> None:
+    """Refuse a history that is in another currency than the universe says by now.
+
+    Raises:
+        RejectedDataError: it is; a source that names none would go on under the old label.
+    """
+    if currency is not None and currency != instrument.currency:
+        raise RejectedDataError(
+            f"its history is in {currency}, and the universe says {instrument.currency}: put "
+            f"{currency} back, if that is right. {VOID_REMEDY}",
+            code=ReasonCode.OTHER_CURRENCY,
+        )
 
 
 def _publish(

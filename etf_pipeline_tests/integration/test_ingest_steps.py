@@ -21,7 +21,8 @@ from etf_pipeline.steps.history_checks import examine
 from etf_pipeline.steps.result import Published, Run, StepResult
 from etf_pipeline.store.hashing import content_hash, file_hash
 from etf_pipeline.store.manifests import read_manifest
-from etf_pipeline.store.reader import read_table
+from etf_pipeline.store.reader import file_info, read_table
+from etf_pipeline.store.store import Store
 from etf_pipeline.store.writer import publish
 from etf_pipeline_tests.support import World, asx_days, bars, instrument, leftover, walk, yahoo_rows
 
@@ -251,3 +252,55 @@ def test_a_history_s_outcome_says_its_currency_and_so_does_the_manifest(world: W
         assert [(o.currency, o.fx) for o in result.outcomes] == [("USD", None)]
         told = read_manifest(result.manifest)
         assert [(o.currency, o.fx) for o in told] == [("USD", None)]
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_currency_corrected_in_the_universe_is_never_ignored(tmp_path, full):
+    """Files that name none: the old label stays on the history, so it is refused by name."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    yahoo_rows(ROWS).to_parquet(folder / "VAS.parquet")
+    world = FilesWorld(tmp_path, folder)
+    assert world.run(VAS).good
+    before = world.history("VAS")
+    corrected = instrument("VAS", currency="USD")
+    for _ in range(2):  # not once only
+        told = world.run(corrected, full)
+        assert (told.outcome, told.reason_code) == ("rejected", ReasonCode.OTHER_CURRENCY)
+        assert "its history is in AUD, and the universe says USD" in told.reason
+    assert world.run(VAS, full).good  # put back
+    assert world.history("VAS") == before
+    # the remedy: another ticker, whose symbol is the same
+    renamed = instrument("VASU", symbol="VAS.AX", currency="USD")
+    (folder / "VAS.parquet").rename(folder / "VASU.parquet")
+    assert world.run(renamed, full).good
+    assert world.currency("VASU") == "USD"
+
+
+class FilesWorld:
+    """A store that is filled from a folder of files."""
+
+    def __init__(self, root, folder):
+        self.store = Store.at(root / "store", 10)
+        self.folder = folder
+        self.runs = 0
+
+    def run(self, one, full=False):
+        """The history step's outcome, after a download."""
+        self.runs += 1
+        run = Run(f"run-{self.runs}", NOW + dt.timedelta(hours=self.runs), "XASX")
+        settings = Settings(data_dir=self.store.layout.root, source=f"files:{self.folder}")
+        clock = lambda: run.recorded_at  # noqa: E731
+        source = open_source(settings.source, settings, clock)
+        download(self.store, run, source, [one], Terms.of(settings, full), clock=clock)
+        (outcome,) = update_histories(self.store, run, [one], source="files").outcomes
+        return outcome
+
+    def history(self, ticker):
+        return self.store.layout.of(HISTORY, ticker).read_bytes()
+
+    def currency(self, ticker):
+        return file_info(self.store.layout.of(HISTORY, ticker)).meta["currency"]
+
+
+NOW = dt.datetime(2025, 11, 12, 12, tzinfo=dt.UTC)

@@ -184,6 +184,19 @@ def test_tables_of_an_earlier_release_lack_columns(inputs):
     before = dataclasses.replace(inputs, tables=old)
     assert "total return" in universe_report(before)
     assert "total return" in portfolio_report(before, "pair")
+    said = "The tables summary, risk_metrics, correlations were made by an earlier release"
+    for page in (universe_report(before), portfolio_report(before, "pair")):
+        assert said in page
+    for page in (universe_report(inputs), portfolio_report(inputs, "pair")):
+        assert "earlier release" not in page
+
+
+def test_a_portfolio_that_could_not_be_is_not_told_to_be_too_young(inputs):
+    tables = dict(inputs.tables) | {"backtests": []}
+    text = portfolio_report(dataclasses.replace(inputs, tables=tables), "impossible")
+    assert "There is no backtest of this portfolio." in text
+    text = portfolio_report(dataclasses.replace(inputs, tables=tables), "pair")
+    assert "too short a history in common" in text
 
 
 def test_rolling_volatility_is_by_the_returns_a_year_of_the_course():
