@@ -23,6 +23,7 @@ from etf_pipeline.history.corrections import (
 )
 from etf_pipeline.history.distributions import judge
 from etf_pipeline.history.evidence import NOTHING_SAID, Evidence
+from etf_pipeline.history.judgement import unseen_dates
 from etf_pipeline.history.quality import (
     FLAGGED,
     WITHHELD,
@@ -53,6 +54,7 @@ class Built:
             but for what findings explain; None when there is nothing to compare with.
         withheld: ex-dates whose distribution is left out, ascending.
         large_moves: dates of lasting moves that may be no market's, ascending.
+        unseen: ex-dates of distributions that count and may be a fault, ascending.
         evidence: what the source said, to be kept beside the rows.
         corrections_hash: of the corrections that were applied; None without any.
         corrected: how many rows they changed.
@@ -65,6 +67,7 @@ class Built:
     adj_close_gap: float | None
     withheld: tuple[dt.date, ...] = ()
     large_moves: tuple[dt.date, ...] = ()
+    unseen: tuple[dt.date, ...] = ()
     evidence: Evidence = NOTHING_SAID
     corrections_hash: str | None = None
     corrected: int = 0
@@ -122,6 +125,7 @@ def build(rows: pd.DataFrame, basis: Basis, evidence: Evidence = NOTHING_SAID) -
         _gap(dates, clean, adjusted / closes, judged.explained, evidence),
         tuple(f.date.astype(object) for f in findings if f.severity == WITHHELD),
         large_moves([f for f in findings if (f.date, f.rule) not in used]),
+        unseen_dates(judged),
         evidence,
         corrections_hash(basis.corrections),
         sum(f.rule == CORRECTED for f in findings),

@@ -87,7 +87,8 @@ def corrected(rows: pd.DataFrame, corrections: Sequence[Correction]) -> Correcte
             column = VALUE_COLUMNS.index(one.field)
             old, new = values[position, column], _on_todays_basis(rows, one)
             values[position, column] = new
-            said[day].append(f"{one.field} {old:.10g} → {new:.10g}: {why}")
+            text = f"{one.field} {old:.10g} → {new:.10g}{_basis_in_words(rows, one)}"
+            said[day].append(f"{text}: {why}")
             if one.field in _PAID:
                 paid.add(day)
             if one.field == "close":
@@ -185,6 +186,16 @@ def unused(declared: Corrected, used: set[Key]) -> list[Finding]:
         if (day, rule) not in used:
             left[day].append(f"accept {rule}: no finding that could be accepted; {why}")
     return [Finding(day, UNUSED, FLAGGED, "; ".join(texts)) for day, texts in left.items()]
+
+
+def _basis_in_words(rows: pd.DataFrame, one: Correction) -> str:
+    """Which day's basis a value is on, where splits since the session leave a choice."""
+    splits = rows["stock_splits"].to_numpy()
+    since = rows.index.to_numpy() > np.datetime64(one.date, "s")
+    choice = possible_splits(splits) & since & (splits != 1)
+    if one.declared is None or one.field == "stock_splits" or not choice.any():
+        return ""
+    return f" (on the basis of {one.declared}, when it was declared)"
 
 
 def _on_todays_basis(rows: pd.DataFrame, one: Correction) -> float:

@@ -9,24 +9,21 @@ quarter, so size alone never convicts one; and where prices are too noisy to tel
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from etf_pipeline.history.corrections import Key, in_spite_of
+from etf_pipeline.history.corrections import Key
 from etf_pipeline.history.evidence import Evidence
-from etf_pipeline.history.payments import LARGE, Payments, payments_of
-from etf_pipeline.history.quality import FLAGGED, WITHHELD, Finding
+from etf_pipeline.history.judgement import Court, Judged
+from etf_pipeline.history.payments import LARGE, Payments
 from etf_pipeline.model.schemas import VALUE_COLUMNS
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 IMPLIED = "implied"
-# Rules of what is impossible, whatever anybody declares.
-NEVER = frozenset({"negative_distribution", "distribution_above_price"})
 
 # How many units of the one make a unit of the other.
 _MINOR = {("GBp", "GBP"): 100.0, ("ZAc", "ZAR"): 100.0, ("ILA", "ILS"): 100.0}
@@ -37,34 +34,16 @@ _CERTAIN = 18.0
 _PLAIN = 6.0  # for an amount so large that a wrong one does harm
 _LIKELY = 4.0
 _SLIGHT = 0.5
-_UNSURE = 2.0
-_HUGE = 0.2  # of the price, where others do not tell what is usual
+_DOUBTFUL = 3.0
+_NOT_SEEN = -1.0
 _SEEN = -4.0  # the price fell as it should: the amount is real
 _FAR = 20.0  # times the scale
+_NOTABLE, _VISIBLE = 0.02, 0.005  # of the price
 _ALIKE = 1.8
 _SAME_FACTOR = 0.03
 _NEARLY = 0.15  # the same, on the next session
 _EXACTLY = 1e-6
 _SOON = 12  # sessions, from the ex-date to when it is paid
-
-
-@dataclass
-class Judged:
-    """What may be used of a ticker's distributions, by row.
-
-    Attributes:
-        dividends: income per unit, shape (n,).
-        capital_gains: per unit, shape (n,).
-        findings: why amounts are not what was published.
-        accepted: findings that somebody accepts.
-        explained: where a difference from the source's adjusted close is accounted for.
-    """
-
-    dividends: Floats
-    capital_gains: Floats
-    findings: list[Finding] = field(default_factory=list)
-    accepted: set[Key] = field(default_factory=set)
-    explained: Mask = field(default_factory=lambda: np.zeros(0, np.bool_))
 
 
 def judge(
@@ -93,79 +72,13 @@ def judge(
     judged = Judged(income, gains, explained=np.zeros(len(rows), np.bool_))
     if not (np.any(income != 0) or np.any(gains != 0)):
         return judged
-    court = _Court(rows, clean, evidence, judged, declared, accepted)
-    for rule in (_units, _impossible, _apart, _bases, _twice, _out_of_scale, _pooled, _too_small):
+    court = Court(rows, clean, evidence, judged, declared, accepted)
+    for rule in _RULES:
         rule(court)
     return judged
 
 
-class _Court:
-    """One ticker's distributions while they are judged."""
-
-    def __init__(
-        self,
-        rows: pd.DataFrame,
-        clean: Mask,
-        evidence: Evidence,
-        judged: Judged,
-        declared: frozenset[np.datetime64],
-        accepted: Mapping[Key, str],
-    ) -> None:
-        self.days = rows.index.to_numpy().astype("datetime64[D]")
-        values = rows.to_numpy()
-        self.close = values[:, VALUE_COLUMNS.index("close")]
-        self.splits = values[:, VALUE_COLUMNS.index("stock_splits")]
-        self.clean, self.evidence, self.judged = clean, evidence, judged
-        self._declared, self._accepted = declared, accepted
-        self._payments: Payments | None = None
-        if declared:
-            judged.explained |= np.isin(self.days, np.array(sorted(declared)))
-
-    @property
-    def paid(self) -> Payments:
-        """The amounts that still count, against prices."""
-        if self._payments is None:
-            total = self.judged.dividends + self.judged.capital_gains
-            self._payments = payments_of(
-                self.days, self.close, total, self.clean, self.evidence.factors
-            )
-        return self._payments
-
-    def withhold(self, row: int, rule: str, text: str) -> bool:
-        """Leave an amount out; False when somebody has settled it otherwise."""
-        return self._change(row, 0.0, 0.0, Finding(self.days[row], rule, WITHHELD, text))
-
-    def restate(self, row: int, factor: float, rule: str, text: str) -> None:
-        """Take an amount times a factor, which the evidence names."""
-        income, gain = self.judged.dividends[row], self.judged.capital_gains[row]
-        finding = Finding(self.days[row], rule, FLAGGED, text)
-        self._change(row, income * factor, gain * factor, finding)
-
-    def replace(self, row: int, income: float, gain: float, rule: str, text: str) -> None:
-        """Take other amounts, for which the evidence is in the text."""
-        self._change(row, income, gain, Finding(self.days[row], rule, FLAGGED, text))
-
-    def _change(self, row: int, income: float, gain: float, finding: Finding) -> bool:
-        why = self._accepted.get((finding.date, finding.rule))
-        if finding.rule not in NEVER and (finding.date in self._declared or why is not None):
-            if why is not None:
-                self.judged.accepted.add((finding.date, finding.rule))
-                self.flag(row, finding.rule, in_spite_of(finding.evidence, why))
-            return False
-        self.judged.dividends[row], self.judged.capital_gains[row] = income, gain
-        self.judged.explained[row] = True
-        self.judged.findings.append(finding)
-        self._payments = None
-        return True
-
-    def flag(self, row: int, rule: str, text: str) -> None:
-        """Say something of an amount that counts, once a rule."""
-        day = self.days[row]
-        if not any((f.date, f.rule) == (day, rule) for f in self.judged.findings):
-            self.judged.findings.append(Finding(day, rule, FLAGGED, text))
-
-
-def _units(court: _Court) -> None:
+def _units(court: Court) -> None:
     """Amounts in another currency are not taken; pence and pounds are turned into each other."""
     own = court.evidence.currency
     for day, note in court.evidence.notes.items():
@@ -185,7 +98,7 @@ def _units(court: _Court) -> None:
             court.withhold(row, "dividend_currency", text)
 
 
-def _impossible(court: _Court) -> None:
+def _impossible(court: Court) -> None:
     total = court.judged.dividends + court.judged.capital_gains
     odd = ~np.isfinite(total) | (court.judged.dividends < 0) | (court.judged.capital_gains < 0)
     for row in np.flatnonzero(odd):
@@ -200,7 +113,7 @@ def _impossible(court: _Court) -> None:
         court.withhold(int(paid.row[k]), "distribution_above_price", text)
 
 
-def _apart(court: _Court) -> None:
+def _apart(court: Court) -> None:
     """Whether a gain is part of the dividend or comes on top of it, where the source tells."""
     paid = court.paid
     for k in np.flatnonzero(court.judged.capital_gains[paid.row] > 0):
@@ -223,7 +136,7 @@ def _apart(court: _Court) -> None:
             court.replace(row, 0.0, gain, "capital_gain_overlap", text)
 
 
-def _bases(court: _Court) -> None:
+def _bases(court: Court) -> None:
     """Amounts on the basis of before a split, which no longer is that of the prices."""
     at = np.flatnonzero((court.splits > 0) & (court.splits != 1.0))
     if len(at) == 0:
@@ -256,7 +169,7 @@ def _is_older(paid: Payments, k: int, split: float) -> bool:
     return bool(fits < _ALIKE and off > max(2.0, 1.5 * fits) and paid.doubt(k) > _SEEN)
 
 
-def _before_a_split(court: _Court, paid: Payments, k: int, splits: npt.NDArray[np.intp]) -> None:
+def _before_a_split(court: Court, paid: Payments, k: int, splits: npt.NDArray[np.intp]) -> None:
     """An amount that the source's adjusted close and the later yields have over the later split."""
     if len(splits) == 0:
         return
@@ -273,7 +186,7 @@ def _before_a_split(court: _Court, paid: Payments, k: int, splits: npt.NDArray[n
         court.restate(int(paid.row[k]), 1.0 / ratio, "distribution_basis", text)
 
 
-def _twice(court: _Court) -> None:
+def _twice(court: Court) -> None:
     """The same amount within a few sessions, or nearly on the next, with one fall at most."""
     paid = court.paid
     if not np.any(np.diff(paid.position) <= _SOON):
@@ -290,7 +203,8 @@ def _twice(court: _Court) -> None:
         if not same or not 0 < apart <= _SOON or (usual is not None and apart * 3 > usual):
             continue
         doubts = paid.doubt(one), paid.doubt(two)
-        if max(doubts) < _SEEN:
+        # A new fund may pay the same each week: then only the price tells.
+        if max(doubts) < (_SLIGHT if usual is None and apart > 1 else _SEEN):
             continue
         # Which of both is the copy shows only where prices are quiet; else the later one is.
         out = one if doubts[0] > doubts[1] + _LIKELY else two
@@ -304,34 +218,36 @@ def _twice(court: _Court) -> None:
             k = max(1, k - 1)
 
 
-def _out_of_scale(court: _Court) -> None:
+def _out_of_scale(court: Court) -> None:
     """Amounts that the price did not fall for, though it should have shown."""
     paid = court.paid
-    unseen = set(paid.unseen().tolist())
-    for k in sorted(unseen | set(np.flatnonzero(paid.shares > LARGE).tolist())):
-        doubt, share = paid.doubt(k), paid.shares[k]
-        scale, largest = paid.scales[k], paid.largest(k)
-        # Far larger than all others: then the price has to confirm it.
-        unusual = share > max(LARGE, 5 * scale, 2 * largest) if scale > 0 else share > _HUGE
-        if doubt <= (-_UNSURE if unusual else _SLIGHT) or paid.seen_nearby(k):
+    for k in paid.unseen():
+        doubt = paid.doubt(k)
+        if doubt <= _SLIGHT or paid.seen_nearby(k):
             continue
+        scale, largest, share = paid.scales[k], paid.largest(k), paid.shares[k]
         far = share > _FAR * scale  # never, where there is no scale
         limit = _PLAIN if share > LARGE else _CERTAIN
+        if share > LARGE and paid.beyond(k):
+            limit = _LIKELY
         if far and share > 4 * largest:
             limit = _SLIGHT if share > _FAR * largest else _LIKELY
-        text = (
-            f"{paid.amount[k]:g} is {100 * share:.3g} % of the close {paid.before[k]:g}, which "
-            f"moved by {100 * paid.move[k]:.3g} % (usually {100 * paid.noise[k]:.2g} %)"
-        )
-        text += f"; usual distributions are {100 * scale:.3g} %" if scale > 0 else ""
-        if doubt > limit and k in unseen:
+        if doubt > limit:
             rule = "distribution_scale" if far else "distribution_without_fall"
-            court.withhold(int(paid.row[k]), rule, text)
-        elif unusual:
-            court.flag(int(paid.row[k]), "distribution_unseen", text)
+            court.withhold(int(paid.row[k]), rule, _against_the_price(paid, k))
 
 
-def _pooled(court: _Court) -> None:
+def _against_the_price(paid: Payments, k: int | np.intp) -> str:
+    """An amount, what the price did, and what is usual, in words."""
+    scale = paid.scales[k]
+    text = (
+        f"{paid.amount[k]:g} is {100 * paid.shares[k]:.3g} % of the close {paid.before[k]:g}, "
+        f"which moved by {100 * paid.move[k]:.3g} % (usually {100 * paid.noise[k]:.2g} %)"
+    )
+    return text + (f"; usual distributions are {100 * scale:.3g} %" if scale > 0 else "")
+
+
+def _pooled(court: Court) -> None:
     """Many amounts at once that prices do not fall for: another unit throughout."""
     paid = court.paid
     share = paid.shares
@@ -342,7 +258,9 @@ def _pooled(court: _Court) -> None:
     weight = (share[visible] / paid.noise[visible]) ** 2
     weight = np.minimum(weight, np.median(weight))
     power = float(np.sum(weight))
-    fell = float(np.sum(-weight * paid.move[visible] / share[visible])) / power
+    # Beyond twice the amount, either way, a move says no more of it.
+    falls = np.clip(-paid.move[visible] / share[visible], -2.0, 2.0)
+    fell = float(np.sum(weight * falls)) / power
     if fell > 0.3 or (0.6 - fell) * np.sqrt(power) < 5.0:
         return
     for k in visible:
@@ -354,7 +272,7 @@ def _pooled(court: _Court) -> None:
             court.withhold(int(paid.row[k]), "distribution_scale", text)
 
 
-def _too_small(court: _Court) -> None:
+def _too_small(court: Court) -> None:
     """A hundredth of what is usual, if the source's adjusted close or the price says so."""
     paid = court.paid
     share, scales = paid.shares, paid.scales
@@ -379,7 +297,37 @@ def _too_small(court: _Court) -> None:
             court.withhold(int(paid.row[k]), "distribution_scale", text)
 
 
-def _total(court: _Court, row: int) -> float:
+def _doubtful(court: Court) -> None:
+    """Amounts that are kept, and that the price rather did not fall for.
+
+    Or that are larger by far than all others, and that it did not clearly fall for.
+    """
+    paid = court.paid
+    for k in np.flatnonzero(paid.shares > _VISIBLE):
+        suspicion = paid.suspicion(k)
+        unlikely = suspicion > _DOUBTFUL and paid.shares[k] > _NOTABLE
+        unlikely |= suspicion > _NOT_SEEN and paid.beyond(k)
+        if unlikely and not paid.seen_nearby(k):
+            text = _against_the_price(paid, k)
+            if paid.shares[k] > paid.largest(k) > 0:
+                text += f", the largest other {100 * paid.largest(k):.3g} %"
+            court.doubt(int(paid.row[k]), f"{text}: kept")
+
+
+_RULES = (
+    _units,
+    _impossible,
+    _apart,
+    _bases,
+    _twice,
+    _out_of_scale,
+    _pooled,
+    _too_small,
+    _doubtful,
+)
+
+
+def _total(court: Court, row: int) -> float:
     return float(court.judged.dividends[row] + court.judged.capital_gains[row])
 
 

@@ -99,9 +99,21 @@ def moves_in_words(moves: Sequence[tuple[dt.date, float]], most: int = 3) -> lis
 
 def withheld_in_words(days: Sequence[dt.date], most: int = 3) -> str:
     """How many distributions are left out, and the first dates of them."""
+    return f"{_distributions(len(days))} withheld ({_named(days, most)})"
+
+
+def unseen_in_words(days: Sequence[dt.date], most: int = 3) -> str:
+    """How many distributions count that prices do not confirm, and the first dates of them."""
+    return f"{_distributions(len(days))} may be a fault ({_named(days, most)})"
+
+
+def _distributions(count: int) -> str:
+    return f"{count} distribution{'s' if count > 1 else ''}"
+
+
+def _named(days: Sequence[dt.date], most: int) -> str:
     more = "" if len(days) <= most else f" and {len(days) - most} more"
-    named = ", ".join(str(day) for day in days[:most])
-    return f"{len(days)} distribution{'s' if len(days) > 1 else ''} withheld ({named}{more})"
+    return ", ".join(str(day) for day in days[:most]) + more
 
 
 # Our adjusted close may be this far from the source's, relatively, before a check says so.

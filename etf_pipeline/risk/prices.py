@@ -41,6 +41,7 @@ class PriceSeries:
     exchange: str | None = None  # MIC; None for a user's own file
     withheld: tuple[dt.date, ...] = ()  # ex-dates whose distribution is not in the prices
     large_moves: tuple[dt.date, ...] = ()  # dates of lasting moves that may be no market's
+    unseen: tuple[dt.date, ...] = ()  # ex-dates whose distribution may be a fault
 
     @cached_property
     def days(self) -> Days:

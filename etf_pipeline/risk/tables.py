@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from etf_pipeline.errors import CurrencyError, InsufficientDataError
-from etf_pipeline.model.outcomes import moves_in_words, withheld_in_words
+from etf_pipeline.model.outcomes import moves_in_words, unseen_in_words, withheld_in_words
 from etf_pipeline.model.schemas import CORRELATIONS, RISK_METRICS
 from etf_pipeline.model.spacing import long_gaps, spacing_remarks
 from etf_pipeline.risk.annual import Span
@@ -84,9 +84,13 @@ def metrics_row(
     if n_excluded:
         reasons.append(f"{n_excluded} quarantined sessions left out")
     # The first price of a window is before any return of it.
-    withheld = [day for day in series.withheld if day > part.prices.index[0].date()]
+    first_price = part.prices.index[0].date()
+    withheld = [day for day in series.withheld if first_price < day <= part.end]
     if withheld:
         reasons.append(withheld_in_words(withheld))
+    unseen = [day for day in series.unseen if first_price < day <= part.end]
+    if unseen:
+        reasons.append(unseen_in_words(unseen))
     reasons += moves_in_words(part.doubtful_moves())
     names = set(RISK_METRICS.names)
     row = {k: v for k, v in vars(metrics).items() if k in names}

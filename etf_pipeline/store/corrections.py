@@ -39,7 +39,11 @@ def keep_corrections(
     with locked(layout.lock("corrections", "all"), store.lock_timeout):
         versions = layout.files(CORRECTIONS)
         before = _read(versions[-1]) if versions else ()
-        new = tuple(sorted(declared_since(corrections, before, now.date())))
+        known = before
+        if {c.what for c in corrections} - {c.what for c in before}:
+            # A file that was away for a while, or a line, counts from the day that it first did.
+            known = tuple(c for path in versions for c in _read(path))
+        new = tuple(sorted(declared_since(corrections, known, now.date())))
         if [c.identity for c in new] != [c.identity for c in before]:
             stamp = now.astimezone(dt.UTC)
             if versions:

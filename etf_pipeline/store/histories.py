@@ -332,8 +332,7 @@ def publish_history(
             "quarantine_hash": quarantine_hash,
             "quarantined": built.quarantined,
             "findings": built.quarantine.num_rows,
-            "withheld": [str(day) for day in built.withheld],
-            "large_moves": [str(day) for day in built.large_moves],
+            **_doubts(built),
             "adj_close_gap": built.adj_close_gap,
             "rules": RULES_VERSION,
         }
@@ -343,3 +342,9 @@ def publish_history(
         digest=history_hash,
     )
     return PublishedHistory(path, history_hash, changed)
+
+
+def _doubts(built: Built) -> dict[str, list[str]]:
+    """The dates that metrics have to speak of."""
+    days = {"withheld": built.withheld, "large_moves": built.large_moves, "unseen": built.unseen}
+    return {name: [str(day) for day in found] for name, found in days.items()}

@@ -85,6 +85,11 @@ def withheld_dates(info: FileInfo) -> tuple[dt.date, ...]:
     return tuple(dt.date.fromisoformat(day) for day in info.meta.get("withheld", ()))
 
 
+def unseen_dates(info: FileInfo) -> tuple[dt.date, ...]:
+    """Ex-dates whose distribution counts and may be a fault, as a history's footer names them."""
+    return tuple(dt.date.fromisoformat(day) for day in info.meta.get("unseen", ()))
+
+
 def _users_range(path: Path) -> tuple[dt.date, dt.date]:
     days = read_history(path, ["close"]).index
     return days[0].date(), days[-1].date()

@@ -13,6 +13,7 @@ from etf_pipeline.store.cache import FileCache
 from etf_pipeline.store.inventory import (
     available_tickers,
     large_move_dates,
+    unseen_dates,
     withheld_dates,
 )
 from etf_pipeline.store.layout import Layout
@@ -58,6 +59,7 @@ def load_prices(layout: Layout, ticker: str) -> PriceSeries:
         exchange,
         withheld_dates(info),
         moves,
+        unseen_dates(info),
     )
 
 

@@ -293,3 +293,26 @@ def test_a_declared_split_is_applied_to_rows_that_lack_it_and_only_to_those(rati
     # Once the source has applied it, there is nothing left to do.
     done = build(right.assign(stock_splits=0.0), basis(split)).history.to_pandas()
     assert done["close"].to_numpy() == pytest.approx(right["close"].to_numpy(), rel=1e-12)
+
+
+def test_a_line_that_was_away_counts_from_the_day_that_it_first_did(tmp_path):
+    """A file that was lost or emptied for a run, and put back after a split."""
+    store = Store.at(tmp_path, 1.0)
+    line = one(7, "dividends", 0.9, declared=None)
+    (first,) = keep_corrections(store, [line], NOW)
+    later = NOW + dt.timedelta(days=30)
+    assert keep_corrections(store, [], later) == ()
+    (back,) = keep_corrections(store, [replace(line, reason="put back")], later)
+    assert (back.declared, back.reason) == (first.declared, "put back")
+    (other,) = keep_corrections(store, [replace(line, value=0.45)], later)
+    assert other.declared == later.date()
+
+
+def test_where_splits_leave_a_choice_the_finding_says_on_which_basis_a_value_is():
+    rows = changed(60, stock_splits=2.0)
+    for declared, amount in ((day(50), 0.45), (day(70), 0.9)):
+        built = build(rows, basis(one(40, "dividends", 0.9, declared=declared)))
+        text = findings(built)[(day(40), "corrected")]["evidence"]
+        assert text.startswith(f"dividends 0 → {amount} (on the basis of {declared}, when ")
+    after = build(rows, basis(one(80, "dividends", 0.9)))
+    assert "basis" not in findings(after)[(day(80), "corrected")]["evidence"]
