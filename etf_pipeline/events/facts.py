@@ -22,7 +22,7 @@ from etf_pipeline.events.model.types import (
 )
 from etf_pipeline.events.orchestrator import LogRecord
 from etf_pipeline.model import assets
-from etf_pipeline.model.outcomes import FailureKind, OutcomeKind
+from etf_pipeline.model.outcomes import GOOD, FailureKind, OutcomeKind
 from etf_pipeline.model.schemas import MANIFEST, RISK_METRICS, SUMMARY, WEIGHTS, Table
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.reader import file_info, read_table
@@ -106,7 +106,9 @@ def _ingest(row: Row) -> EventData | None:
         return ETFDataRejected(**common, **why)
     if row["outcome"] == OutcomeKind.FAILED:
         return ETFDataCollectionFailed(**common, **why, failure_kind=row["failure_kind"])
-    if row["outcome"] not in _CHANGED or row["batch_id"] is None:
+    # A batch without new rows may hold what the source says besides, and a history that is as it
+    # was may be of a run that was killed before its event: whatever names a batch is told.
+    if row["outcome"] not in GOOD or row["batch_id"] is None:
         return None
     span = {
         k: row[k]

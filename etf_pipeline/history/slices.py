@@ -219,18 +219,24 @@ def check_nothing_lost(known: pd.DataFrame, merged: Folded) -> None:
 
 
 def check_origin(
-    ticker: str, slices: Sequence[BatchSlice], source: str | None, currency: str | None
+    ticker: str,
+    slices: Sequence[BatchSlice],
+    source: str | None,
+    currency: str | None,
+    expected: str | None = None,
 ) -> None:
-    """Refuse to mix sources or currencies in one history.
+    """Refuse to mix sources or currencies in one history, see also `check_currency`.
 
     Args:
         ticker: for the error.
         slices: what is to be merged.
         source: of the history that there is; None without one.
         currency: of the same, ISO 4217 (or a hundredth of one, such as GBp).
+        expected: the universe's; None to take what there is.
 
     Raises:
         MixedSourceError: naming both and the remedy.
+        RejectedDataError: all is in one currency, which is not the universe's.
     """
     sources = {s.source for s in slices} | ({source} if source else set())
     currencies = {s.info.currency for s in slices} | ({currency} if currency else set())
@@ -240,3 +246,25 @@ def check_origin(
                 f"{ticker}: the history would mix {what} {' and '.join(sorted(values))};"
                 f" use another data folder (--data-dir). {VOID_REMEDY}"
             )
+    if expected is not None and currencies:
+        check_currency(ticker, currencies.pop(), expected)
+
+
+def check_currency(ticker: str, held: str | None, expected: str) -> None:
+    """Refuse a history that is in another currency than the universe says by now.
+
+    Args:
+        ticker: for the error.
+        held: what its rows are labelled with, as they were downloaded; None when nothing says it.
+        expected: the universe's.
+
+    Raises:
+        RejectedDataError: it is; a source that names none would go on under the old label.
+    """
+    if held is not None and held != expected:
+        raise RejectedDataError(
+            f"{ticker}: its history is in {held}, and the universe says {expected}: put {held} "
+            "back if that is right, or list it under another ticker, which begins anew. "
+            f"{VOID_REMEDY}",
+            code=ReasonCode.OTHER_CURRENCY,
+        )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etf_pipeline.errors import EtfError, SettingsError
@@ -33,9 +35,8 @@ def conversion_for(
     target = check_currency(base) if base is not None else default
     if target is not None:
         currencies.add(target)
-    known: Mapping[str, str] = {}
+    known = _universe_currencies()
     if None in currencies and (len(series) > 1 or target is not None):
-        known = _universe_currencies()
         currencies |= {known.get(s.ticker) for s in series}
     majors = {unit_of(c).major for c in currencies if c is not None}
     rates = read_rates(layout, cache) if len(majors) > 1 else Rates()
@@ -62,9 +63,20 @@ def _default() -> str | None:
 
 def _universe_currencies() -> Mapping[str, str]:
     """By ticker; none without a usable universe, as the library needs none."""
+    path = environment.universe_file()
+    try:
+        found = path.stat()
+    except OSError:
+        return {}
+    return _currencies_in(path, found.st_mtime_ns, found.st_size)
+
+
+@lru_cache(maxsize=4)
+def _currencies_in(path: Path, modified: int, size: int) -> Mapping[str, str]:
+    """Of a file as it was when it was changed last."""
     from etf_pipeline.model.universe import load_universe
 
     try:
-        return load_universe(environment.universe_file()).columns()["currency"]
+        return load_universe(path).columns()["currency"]
     except (EtfError, OSError):
         return {}

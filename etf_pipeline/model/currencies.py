@@ -129,10 +129,29 @@ def route(source: str, target: str, there: Collection[str]) -> list[Leg]:
     return [_leg(a, b, there) or _usual(a, b) for a, b in ((source, USD), (USD, target))]
 
 
-def _leg(source: str, target: str, there: Collection[str]) -> Leg | None:
+def routes(source: str, target: str, there: Collection[str]) -> list[list[Leg]]:
+    """Every way from one currency to another that rates which are there lead, as `route` prefers.
+
+    One way without a leg when both are one; none where none lead.
+    """
+    if source == target:
+        return [[]]
+    ways = [[leg] for leg in _legs(source, target, there)]
+    if USD not in (source, target):
+        up, down = _legs(source, USD, there), _legs(USD, target, there)
+        ways += [[a, b] for a in up for b in down]
+    return ways
+
+
+def _legs(source: str, target: str, there: Collection[str]) -> list[Leg]:
+    """The legs between two currencies that are there, the market's own first."""
     usual = _usual(source, target)
     other = Leg(usual.pair.inverse, not usual.divide)
-    return next((leg for leg in (usual, other) if leg.pair.ticker in there), None)
+    return [leg for leg in (usual, other) if leg.pair.ticker in there]
+
+
+def _leg(source: str, target: str, there: Collection[str]) -> Leg | None:
+    return next(iter(_legs(source, target, there)), None)
 
 
 def _usual(source: str, target: str) -> Leg:

@@ -67,6 +67,7 @@ def run_graph(
     report = RunReport()
     chosen = [pipeline.universe.get(t).ticker for t in tickers]
     wanted = list(partitions) or pipeline.universe.partitions()
+    told: list[StepFailure] = []
     for partition in wanted:
         instruments = pipeline.universe.in_partition(partition, chosen or None)
         if not instruments:
@@ -86,9 +87,9 @@ def run_graph(
             tags=process_tags(),
         )
         _read_outcomes(pipeline, report, result.run_id, partition)
-        failures = _failures(result)
-        if not _only_rates_lack(report, instruments):
-            report.failures += failures
+        (told if _told(report, instruments) else report.failures).extend(_failures(result))
+    if not any(o.good for o in report.tickers.values()):
+        report.failures += told
     if any(pipeline.layout.find_history(i.ticker).exists() for i in pipeline.universe.etfs):
         result = repository.get_job(DERIVE).execute_in_process(
             run_config=_QUIET, instance=instance, raise_on_error=False, tags=process_tags()
@@ -132,13 +133,13 @@ def _read_outcomes(pipeline: Pipeline, report: RunReport, run_id: str, partition
                 report.tickers[outcome.subject] = _joined(earlier, outcome)
 
 
-def _only_rates_lack(report: RunReport, instruments: Sequence[Instrument]) -> bool:
-    """Whether a partition holds rates alone, and the outcome of each tells why there is none.
+def _told(report: RunReport, instruments: Sequence[Instrument]) -> bool:
+    """Whether the outcome of each ticker of a partition tells why it did not come out.
 
-    What needs no conversion is whole without them, and what does says so.
+    That nothing of one partition did is then no more than these say, however few it holds.
     """
-    told = [report.tickers.get(i.ticker) for i in instruments if i.is_rate]
-    return len(told) == len(instruments) and all(o is not None and not o.good for o in told)
+    told = [report.tickers.get(i.ticker) for i in instruments]
+    return all(o is not None and not o.good for o in told)
 
 
 def _joined(earlier: Outcome | None, later: Outcome) -> Outcome:

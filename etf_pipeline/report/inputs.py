@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -41,6 +41,7 @@ class Inputs:
         conversion: brings prices to one currency.
         made_at: when, aware.
         periods_per_year: A where a convention fixes it; None for what there was.
+        not_backtested: why the last run could not walk a portfolio forward, by its name.
     """
 
     series: Mapping[str, PriceSeries]
@@ -54,6 +55,7 @@ class Inputs:
     conversion: Conversion
     made_at: dt.datetime
     periods_per_year: float | None = None
+    not_backtested: Mapping[str, str] = field(default_factory=dict)
 
     def rows(self, table: str, **wanted: Any) -> list[Row]:
         """Rows of the newest table with these values."""

@@ -56,7 +56,7 @@ def portfolio_report(inputs: Inputs, name: str) -> str:
     tickers = [t for t in (spec.tickers if spec else sorted(weights)) if t in inputs.series]
     warnings = [] if summary["success"] else [f"Not optimised: {summary['message']}"]
     warnings += inputs.outdated
-    sections = _course_sections(inputs, name, summary["success"])
+    sections = _course_sections(inputs, name)
     if weights:
         sections += _weight_sections(inputs, spec, weights, tickers)
     sections += _risk_sections(inputs, name, summary, tickers)
@@ -98,11 +98,11 @@ def _facts(summary: Row) -> list[tuple[str, str]]:
     ]
 
 
-def _course_sections(inputs: Inputs, name: str, optimised: bool) -> list[Section]:
+def _course_sections(inputs: Inputs, name: str) -> list[Section]:
     rows = inputs.rows("backtests", portfolio=name)
     if len(rows) < 2:
-        why = ": its ETFs have too short a history in common." if optimised else "."
-        return [Section("Growth", [f"There is no backtest of this portfolio{why}"])]
+        why = inputs.not_backtested.get(name, "none has been made").rstrip(".")
+        return [Section("Growth", [f"There is no backtest of this portfolio: {why}."])]
     index = pd.DatetimeIndex([r["date"] for r in rows])
     wealth = pd.Series([r["wealth"] for r in rows], index)
     courses = {name: wealth}

@@ -6,21 +6,22 @@ holidays. A rate that is older than `OLDEST_RATE` is none. Minor units (pence) n
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from etf_pipeline.errors import CurrencyError, ReasonCode
-from etf_pipeline.model.currencies import OLDEST_RATE_DAYS, Leg, Unit, route, unit_of
+from etf_pipeline.model.currencies import Leg, unit_of
 from etf_pipeline.model.outcomes import moves_in_words
-from etf_pipeline.risk.prices import GRACE, Days, PriceSeries, sources
+from etf_pipeline.risk.converting import Converted, best, unknown_currency
+from etf_pipeline.risk.prices import PriceSeries, sources
+from etf_pipeline.risk.routes import ranked
 
 Floats = npt.NDArray[np.float64]
-OLDEST_RATE = dt.timedelta(days=OLDEST_RATE_DAYS)
 _HASH_DIGITS = 12
 
 
@@ -118,15 +119,17 @@ class Conversion:
         target = self.target(named, base)
         if target is None:
             return Together(named, remarks=_not_known(named))
-        done = [self._converted(s, target, since) for s in named]
-        used = sorted({leg.pair.ticker for s in named for leg in self._legs(s, target)})
+        found = [self._converted(s, target, since) for s in named]
+        done = [one.series for one in found]
+        used = sorted({leg.pair.ticker for one in found for leg in one.legs})
         rates = tuple(self.rates.series[pair] for pair in used)
-        said = [] if since is not None else _cut_off(named, done)
+        said = [] if since is not None else list(_cut_off(named, done))
+        said += [*(text for one in found for text in one.remarks), *self._odd(series)]
         first = min(one.days[0] for one in done).item()
         said += [
             f"{rate.ticker}: {text}"
             for rate in rates
-            for text in moves_in_words(rate.since(first).doubtful_moves())
+            for text in moves_in_words(rate.since(max(first, since or first)).doubtful_moves())
         ]
         return Together(done, target, self.rates.inputs(used), rates, tuple(said))
 
@@ -146,7 +149,7 @@ class Conversion:
             done = one
             if target is not None and one.currency is not None:
                 try:
-                    done = self._converted(one, target, since)
+                    done = self._converted(one, target, since).series
                 except CurrencyError as error:
                     alone[one.ticker] = str(error)
             found.setdefault(done.currency, []).append(done)
@@ -157,7 +160,10 @@ class Conversion:
         one, other = self._named(one), self._named(other)
         if one.currency is None or other.currency is None:
             return None
-        pairs = {leg.pair.ticker for leg in self._legs(one, other.currency)}
+        legs: Sequence[Leg] = self._legs(one, other.currency)
+        with contextlib.suppress(CurrencyError):  # some other window may have its rates
+            legs = self._converted(one, other.currency, None).legs
+        pairs = {leg.pair.ticker for leg in legs}
         return self.rates.inputs(sorted(pairs & self.rates.series.keys()))
 
     def like(
@@ -172,9 +178,9 @@ class Conversion:
         if one.currency == other.currency:
             return one
         _all_known([one, other])
-        return self._converted(one, str(other.currency), since)
+        return self._converted(one, str(other.currency), since).series
 
-    def _converted(self, one: PriceSeries, target: str, since: dt.date | None) -> PriceSeries:
+    def _converted(self, one: PriceSeries, target: str, since: dt.date | None) -> Converted:
         """See `converted`; a rate that is there and cannot be read is told as that."""
         if one.currency is not None and one.currency != target:
             for pair in (leg.pair.ticker for leg in self._legs(one, target)):
@@ -184,7 +190,16 @@ class Conversion:
                         f"nothing: {self.rates.unreadable[pair]}",
                         code=ReasonCode.MISSING_FX,
                     )
-        return converted(one, target, self.rates.series, since)
+        return best(one, target, self.rates.series, since)
+
+    def _odd(self, series: Sequence[PriceSeries]) -> list[str]:
+        """Whose own file and the universe name two currencies."""
+        return [
+            f"{s.ticker}: its file says {s.currency}, and universe.csv {self.known[s.ticker]}; it "
+            f"is taken to be in {s.currency}: correct one of them"
+            for s in series
+            if s.currency is not None and self.known.get(s.ticker, s.currency) != s.currency
+        ]
 
     def currency_of(self, series: PriceSeries) -> str | None:
         """What its prices are in, by its file or else the universe; None when neither says it."""
@@ -222,7 +237,7 @@ class Conversion:
 
     def _legs(self, series: PriceSeries, target: str) -> list[Leg]:
         source, wanted = unit_of(str(series.currency)).major, unit_of(target).major
-        return route(source, wanted, self.rates.series)
+        return ranked(source, wanted, self.rates.series)[0]
 
 
 # Without rates: what is in several currencies is refused.
@@ -251,129 +266,4 @@ def _cut_off(before: Sequence[PriceSeries], after: Sequence[PriceSeries]) -> lis
 def _all_known(series: Sequence[PriceSeries]) -> None:
     unknown = [s.ticker for s in series if s.currency is None]
     if unknown:
-        raise _unknown(unknown)
-
-
-def _unknown(tickers: Sequence[str]) -> CurrencyError:
-    return CurrencyError(
-        f"nothing says in which currency {', '.join(tickers)} is priced; list it in universe.csv "
-        "with its currency",
-        code=ReasonCode.MIXED_CURRENCIES,
-    )
-
-
-def converted(
-    series: PriceSeries,
-    base: str,
-    rates: Mapping[str, PriceSeries],
-    since: dt.date | None = None,
-) -> PriceSeries:
-    """A series in another currency.
-
-    It begins where the rates do, when that is later: as the history of a younger fund would.
-
-    Args:
-        series: of known currency.
-        base: what its prices are to be in.
-        rates: histories of currency pairs by ticker.
-        since: first day that is needed. Sessions before it may lack a rate; those after may not,
-            but for the first days, as long as the series still covers the window.
-
-    Raises:
-        CurrencyError: the currency is not known, or a session that is needed has no rate; names the
-            pair, the date and the command that gets it.
-    """
-    if series.currency == base:
-        return series
-    if series.currency is None:
-        raise _unknown([series.ticker])
-    source, target = unit_of(series.currency), unit_of(base)
-    legs = route(source.major, target.major, rates)
-    days = series.prices.index.to_numpy().astype("datetime64[D]")
-    factor = np.full(len(days), 1.0)
-    first = 0
-    for leg in legs:
-        rate, lacks = _rates_on(leg, days, rates, series)
-        first = max(first, _first_usable(leg, days, lacks, rates, series, since))
-        factor = factor / rate if leg.divide else factor * rate
-    return _scaled(series, factor, first, source, target, base)
-
-
-def _scaled(
-    series: PriceSeries, factor: Floats, first: int, source: Unit, target: Unit, base: str
-) -> PriceSeries:
-    """Every price times its factor, from the position `first` on."""
-    old = series.prices.iloc[first:]
-    values = old.to_numpy(dtype="float64") / source.per_major * factor[first:] * target.per_major
-    prices = pd.Series(values, old.index, name=old.name)
-    if first == 0:
-        return replace(series, prices=prices, currency=base)
-    day = old.index[0].to_numpy().astype("datetime64[D]")
-    holes, excluded = (d[d >= day] for d in (series.holes, series.excluded))
-    return replace(series, prices=prices, holes=holes, excluded=excluded, currency=base)
-
-
-def _rates_on(
-    leg: Leg, days: Days, rates: Mapping[str, PriceSeries], series: PriceSeries
-) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """The last rate on or before each day, and on which days there is none that is new enough."""
-    ticker = leg.pair.ticker
-    if ticker not in rates:
-        raise CurrencyError(
-            f"{series.ticker} is in {series.currency}, and there is no history of {ticker}; "
-            f"{_remedy(ticker)}",
-            code=ReasonCode.MISSING_FX,
-        )
-    known = rates[ticker].prices
-    when = known.index.to_numpy().astype("datetime64[D]")
-    at = np.searchsorted(when, days, side="right") - 1
-    there = np.maximum(at, 0)
-    old = days - when[there] > np.timedelta64(OLDEST_RATE.days, "D")
-    return known.to_numpy(dtype="float64")[there], (at < 0) | old
-
-
-def _first_usable(
-    leg: Leg,
-    days: Days,
-    lacks: npt.NDArray[np.bool_],
-    rates: Mapping[str, PriceSeries],
-    series: PriceSeries,
-    since: dt.date | None,
-) -> int:
-    """Position of the first session that is kept.
-
-    Raises:
-        CurrencyError: one that is needed has no rate.
-    """
-    if not lacks.any():
-        return 0
-    begin = rates[leg.pair.ticker].prices.index[0].to_numpy().astype("datetime64[D]")
-    allowed = begin  # whatever is before the first rate
-    if since is not None:
-        # The window must be covered still, as `PriceSeries.covers` has it.
-        allowed = np.datetime64(since + GRACE if begin <= np.datetime64(since + GRACE) else since)
-    needed = np.flatnonzero(lacks & (days >= allowed))
-    if len(needed):
-        raise _no_rate(leg, days[needed[0]], rates[leg.pair.ticker], series)
-    first = int(np.flatnonzero(lacks)[-1]) + 1
-    if first >= len(days):
-        raise _no_rate(leg, days[-1], rates[leg.pair.ticker], series)
-    return first
-
-
-def _no_rate(leg: Leg, day: np.datetime64, rate: PriceSeries, series: PriceSeries) -> CurrencyError:
-    first = rate.prices.index[0].date()
-    remedy = _remedy(leg.pair.ticker)
-    if day <= np.datetime64(rate.end):  # a daily run asks for what is new, and not for that
-        remedy = _remedy(f"{leg.pair.ticker} --full")
-    if day < np.datetime64(first):
-        remedy += ", or ask for fewer years"
-    return CurrencyError(
-        f"{series.ticker} is in {series.currency}, and {leg.pair.ticker} has no rate of {day} nor "
-        f"of the {OLDEST_RATE.days} days before (there are {first} to {rate.end}); {remedy}",
-        code=ReasonCode.MISSING_FX,
-    )
-
-
-def _remedy(ticker: str) -> str:
-    return f"run `etf run --tickers {ticker}`"
+        raise unknown_currency(unknown)

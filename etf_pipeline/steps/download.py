@@ -13,6 +13,7 @@ from etf_pipeline.errors import CorruptFileError, EtfError, ReasonCode, Rejected
 from etf_pipeline.history.corrections import declared_splits, newest_void, of_ticker, void_in_words
 from etf_pipeline.history.evidence import NOTHING_SAID
 from etf_pipeline.history.merge import compare_window
+from etf_pipeline.history.slices import check_currency
 from etf_pipeline.ingest.answers import KnownRows, judge, not_answered
 from etf_pipeline.ingest.planning import EarlierRun, Held, Terms, missing_is_final, plan
 from etf_pipeline.ingest.source import Clock, Download, FetchFailure, PriceSource, Request, utc_now
@@ -222,6 +223,8 @@ def _take(collection: _Collection, answer: Download) -> Outcome | None:
     instrument = answer.request.instrument
     found = _known(collection, instrument)
     other = found.info is not None and found.info.source != collection.source.name
+    if found.info is not None:
+        check_currency(instrument.ticker, found.info.meta.get("currency"), instrument.currency)
     known = KnownRows(
         # Another source's rows say nothing of these; the history step refuses to mix them.
         empty_rows() if other else found.rows,
@@ -257,8 +260,7 @@ def _take(collection: _Collection, answer: Download) -> Outcome | None:
         verdict.keep,
         answer.dividend_notes,
     )
-    changed = outcome.rows_added or outcome.rows_revised
-    return replace(outcome, batch_id=collection.batch.batch_id if changed else None)
+    return replace(outcome, batch_id=collection.batch.batch_id)
 
 
 def _kept_already(collection: _Collection, instrument: Instrument, rows: pd.DataFrame) -> bool:

@@ -27,7 +27,7 @@ from etf_pipeline.history.slices import (
     valid,
 )
 from etf_pipeline.model import assets
-from etf_pipeline.model.corrections import VOID_REMEDY, Correction
+from etf_pipeline.model.corrections import Correction
 from etf_pipeline.model.instruments import Instrument
 from etf_pipeline.model.outcomes import (
     FailureKind,
@@ -157,11 +157,11 @@ def update_histories(
                 mark.last[instrument.ticker] = one.newest
             if progress is not None:
                 progress(one.outcome)
-        mark.save()
         outcomes = with_sources(layout, reader, run, chosen, [u.outcome for u in found], source)
-    manifest = write_manifest(
-        layout, ASSET, run.run_id, run.partition, outcomes, run.recorded_at, source
-    )
+        manifest = write_manifest(
+            layout, ASSET, run.run_id, run.partition, outcomes, run.recorded_at, source
+        )
+        mark.save()  # last: what a killed run has not told, the next one finds again and tells
     return StepResult(
         ASSET,
         outcomes,
@@ -188,7 +188,7 @@ def _update_one(update: _Update, instrument: Instrument) -> _Updated:
                 )
                 slices = valid(fresh, update.void(instrument), done or "")
                 if not slices:
-                    _check_currency(instrument, info.meta.get("currency"))
+                    _check_origin(instrument, info, [])
                     return _Updated(_unchanged(layout, ticker, info))
             known = read_known(layout, ticker)
             if info is not None and known.corrupt is None:
@@ -231,7 +231,7 @@ def _advance(
     update: _Update, instrument: Instrument, known: Known, slices: list[BatchSlice]
 ) -> _Updated:
     """History from what is known and the slices that came since."""
-    _check_origin(instrument, known, slices)
+    _check_origin(instrument, known.info, slices)
     basis = update.basis_of(instrument)
     merged, built = build_from(known.rows, slices, basis, known.said)
     if merged.held is not None and not merged.slices:
@@ -262,7 +262,7 @@ def _rebuild(
         )
     declared = of_ticker(update.corrections, instrument.ticker)
     of_void = known.info is not None and rests_on_void(known.info, declared)
-    _check_origin(instrument, replace(known, info=None) if of_void else known, slices)
+    _check_origin(instrument, None if of_void else known.info, slices)
     merged, built = build_from(empty_rows(), slices, update.basis_of(instrument))
     if not of_void:
         check_nothing_lost(since(known.rows, instrument.listed_since), merged)
@@ -295,26 +295,10 @@ def _withdraw(layout: Layout, instrument: Instrument, void: Correction) -> _Upda
     )
 
 
-def _check_origin(instrument: Instrument, known: Known, slices: list[BatchSlice]) -> None:
-    info = known.info
+def _check_origin(etf: Instrument, info: FileInfo | None, slices: list[BatchSlice]) -> None:
     source = info.source if info is not None else None
-    currency = info.meta.get("currency", instrument.currency) if info is not None else None
-    check_origin(instrument.ticker, slices, source, currency)
-    _check_currency(instrument, slices[-1].info.currency)
-
-
-def _check_currency(instrument: Instrument, currency: str | None) -> None:
-    """Refuse a history that is in another currency than the universe says by now.
-
-    Raises:
-        RejectedDataError: it is; a source that names none would go on under the old label.
-    """
-    if currency is not None and currency != instrument.currency:
-        raise RejectedDataError(
-            f"its history is in {currency}, and the universe says {instrument.currency}: put "
-            f"{currency} back, if that is right. {VOID_REMEDY}",
-            code=ReasonCode.OTHER_CURRENCY,
-        )
+    currency = info.meta.get("currency", etf.currency) if info is not None else None
+    check_origin(etf.ticker, slices, source, currency, etf.currency)
 
 
 def _publish(

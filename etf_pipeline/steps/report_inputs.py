@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Iterable
 
 from etf_pipeline.errors import CorruptFileError
+from etf_pipeline.model import assets
 from etf_pipeline.model.instruments import Universe
 from etf_pipeline.model.portfolios import PortfolioSpec, load_portfolios
 from etf_pipeline.model.schemas import (
@@ -23,6 +24,7 @@ from etf_pipeline.settings import Settings
 from etf_pipeline.steps.derived import Assumptions, Histories, conversion_of, read_histories
 from etf_pipeline.store.inventory import available_tickers
 from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.manifests import read_manifest, recent_manifests
 from etf_pipeline.store.reader import file_info, read_table
 from etf_pipeline.store.store import Store
 
@@ -55,6 +57,7 @@ def report_inputs(
         conversion_of(histories, universe, assumptions),
         made_at,
         assumptions.periods_per_year,
+        _not_backtested(store.layout),
     )
 
 
@@ -85,6 +88,13 @@ def _tables(layout: Layout) -> tuple[dict[str, list[Row]], dict[str, str]]:
         if path is not None:
             hashes[f"{table.name}, {path.parent.name}"] = str(file_info(path).content_hash)
     return rows, hashes
+
+
+def _not_backtested(layout: Layout) -> dict[str, str]:
+    """Why the newest run of backtests has none of some portfolios, by name."""
+    for path in recent_manifests(layout, assets.BACKTESTS, 1):
+        return {o.subject: o.reason for o in read_manifest(path) if not o.good and o.reason}
+    return {}
 
 
 def _findings(layout: Layout, tickers: Iterable[str]) -> dict[str, list[Row]]:

@@ -28,6 +28,7 @@ from etf_pipeline.library.selftest import selftest
 from etf_pipeline.library.system import ETFSystem
 from etf_pipeline.model.schemas import HISTORY, MANIFEST, RAW
 from etf_pipeline.settings import Settings
+from etf_pipeline.store.hashing import file_hash
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifests import write_manifest
 from etf_pipeline_tests.events_support import (
@@ -37,7 +38,8 @@ from etf_pipeline_tests.events_support import (
     kafka_settings,
     queries,
 )
-from etf_pipeline_tests.support import asx_days, bars, instrument, walk
+from etf_pipeline_tests.support import asx_days, bars, instrument, walk, yahoo_rows
+from etf_pipeline_tests.yahoo_standin import Series
 
 UTC = dt.UTC
 
@@ -382,6 +384,76 @@ def test_changed_files_of_the_store_show(world, system):
     found = checks(system)
     assert found["raw batches whole"].ok
     assert "VAS" in found["histories as recorded"].detail
+
+
+def test_a_batch_of_what_was_said_besides_rows_is_told_and_proven(world, tmp_path):
+    """The adjusted close of the source changes no price, but the history stands on it."""
+    system = open_system(world)
+    days = asx_days("2024-01-02", 30)
+    rows = yahoo_rows(bars(days, walk(30)))
+    vas = instrument("VAS")
+    world.now = dt.datetime.combine(days[29].astype(object), dt.time(12), UTC)
+    world.yahoo.series["VAS.AX"] = Series(rows)
+    run(world, system, vas)
+    said = rows.copy()
+    said.iloc[:15, said.columns.get_loc("Adj Close")] *= 0.99
+    world.yahoo.series["VAS.AX"] = Series(said)
+    run(world, system, vas)
+    batches = sorted(world.layout.folder(RAW).rglob("*.parquet"))
+    assert len(batches) == 2
+    told = replay(system).etf("VAS").batches
+    assert [b.batch_id for b in told] == [p.stem for p in batches]
+    assert [b.batch_hash for b in told] == [file_hash(p) for p in batches]
+    assert (told[1].rows_added, told[1].rows_revised) == (0, 0)
+    assert checks(system)["raw batches whole"].detail == "2 batches, as collected"
+    (found,) = asyncio.run(system.rebuild_history(world.now, tmp_path / "now"))
+    assert found.status == "proved"
+    batches[1].unlink()
+    check = checks(system)["raw batches whole"]
+    assert not check.ok
+    assert f"{batches[1]} is gone" in check.detail
+    system.close()
+
+
+def test_a_batch_that_a_history_holds_and_no_event_names_is_missed(world):
+    """As stores have them whose events were off for a while."""
+    system = open_system(world)
+    days = asx_days("2024-01-02", 40)
+    vas = instrument("VAS")
+    for n in (30, 40):
+        world.serve("VAS", bars(days[:n], walk(40)[:n]))
+        world.now = dt.datetime.combine(days[n - 1].astype(object), dt.time(12), UTC)
+        if n == 30:
+            run(world, system, vas)
+        else:
+            world.run(vas)
+    newest = sorted(world.layout.folder(RAW).rglob("*.parquet"))[-1]
+    assert checks(system)["raw batches whole"].ok
+    newest.unlink()
+    told = f"batch {newest.stem}, which the history of VAS stands on, is gone"
+    assert checks(system)["raw batches whole"].detail == told
+    system.close()
+
+
+def test_what_a_killed_run_published_is_told_by_the_next(world):
+    """Killed between its histories and what records them: no answer is news any more."""
+    system = open_system(world)
+    days, vas = asx_days("2024-01-02", 40), instrument("VAS")
+    world.serve("VAS", bars(days[:30], walk(40)[:30]))
+    world.now = dt.datetime.combine(days[29].astype(object), dt.time(12), UTC)
+    run(world, system, vas)
+    mark = world.layout.watermark("XASX")
+    held = mark.read_text()
+    world.serve("VAS", bars(days, walk(40)))
+    world.now = dt.datetime.combine(days[39].astype(object), dt.time(12), UTC)
+    assert world.run(vas)["VAS"].rows_added == 10
+    mark.write_text(held)
+    world.layout.of(MANIFEST, "price_history", f"run{world.runs:05d}", "XASX").unlink()
+    assert not checks(system)["histories as recorded"].ok
+    run(world, system, vas)
+    found = checks(system)
+    assert all(c.ok for c in found.values()), found
+    system.close()
 
 
 # --- archive -------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from etf_pipeline.ingest.planning import Terms
 from etf_pipeline.ingest.sources import open_source
 from etf_pipeline.ingest.sources.files import FilesSource
 from etf_pipeline.ingest.sources.simulated import SimulatedSource
+from etf_pipeline.model.corrections import VOID_REMEDY, Correction
 from etf_pipeline.model.schemas import HISTORY, MANIFEST, QUARANTINE, RAW
 from etf_pipeline.settings import Settings
 from etf_pipeline.steps.download import download
@@ -304,3 +305,40 @@ class FilesWorld:
 
 
 NOW = dt.datetime(2025, 11, 12, 12, tzinfo=dt.UTC)
+
+
+def test_a_currency_that_was_corrected_in_the_universe_is_not_passed_over(world: World, tmp_path):
+    """Files name no currency: what they are in is the universe's word, then and now."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    path = folder / "VAS.csv"
+    yahoo_rows(ROWS).to_csv(path)
+    terms, source = Terms.of(world.settings, False), FilesSource(folder)
+
+    def run(currency, *declared):
+        world.runs += 1
+        one, clock = [instrument("VAS", currency=currency)], lambda: world.now
+        world.now += dt.timedelta(seconds=1)
+        args, kept = (world.store, world.this_run), {"corrections": declared}
+        down = download(*args, source, one, terms, clock=clock, **kept).outcomes[0]
+        return down, update_histories(*args, one, **kept).outcomes[0]
+
+    assert all(o.good for o in run("GBp"))
+    before = world.bytes_on_disk("raw", "historical", "quarantine")
+    for text in (None, ROWS.assign(close=ROWS["close"] * 1.0001)):
+        if text is not None:
+            yahoo_rows(text).to_csv(path)  # news as well
+        for outcome in run("GBP"):
+            assert outcome.outcome == "rejected"
+            assert outcome.reason_code is ReasonCode.OTHER_CURRENCY
+            assert "its history is in GBp, and the universe says GBP" in outcome.reason
+            assert VOID_REMEDY in outcome.reason
+        assert world.bytes_on_disk("raw", "historical", "quarantine") == before
+    yahoo_rows(ROWS).to_csv(path)
+    assert [o.outcome for o in run("GBp")] == ["unchanged", "unchanged"]  # nothing is lost by it
+    # the remedy that is named
+    day = world.now.date()
+    void = Correction("VAS", day, "void", "", np.nan, "in pounds", "ann", before=world.now)
+    assert all(o.good for o in run("GBP", void))
+    assert file_info(world.layout.of(HISTORY, "VAS")).meta["currency"] == "GBP"
+    assert all(o.good for o in run("GBP", void))

@@ -16,7 +16,7 @@ from etf_pipeline.history.quality import assess
 from etf_pipeline.ingest.source import Request
 from etf_pipeline.ingest.sources.files import FilesSource
 from etf_pipeline.model.calendars import sessions
-from etf_pipeline.risk.conversion import converted
+from etf_pipeline.risk.converting import converted
 from etf_pipeline.risk.prices import PriceSeries
 from etf_pipeline.risk.tables import metrics_row
 from etf_pipeline_tests.support import instrument, rows_of, walk

@@ -192,11 +192,15 @@ def test_tables_of_an_earlier_release_lack_columns(inputs):
 
 
 def test_a_portfolio_that_could_not_be_is_not_told_to_be_too_young(inputs):
+    (told,) = [r["message"] for r in inputs.rows("summary") if r["portfolio"] == "impossible"]
+    assert inputs.not_backtested["impossible"]
+    page = Page(portfolio_report(inputs, "impossible"))
+    (said,) = [t for t in page.texts if t.startswith("There is no backtest of this portfolio")]
+    assert inputs.not_backtested["impossible"].rstrip(".") in said
+    assert "too short" not in said, told
     tables = dict(inputs.tables) | {"backtests": []}
-    text = portfolio_report(dataclasses.replace(inputs, tables=tables), "impossible")
-    assert "There is no backtest of this portfolio." in text
     text = portfolio_report(dataclasses.replace(inputs, tables=tables), "pair")
-    assert "too short a history in common" in text
+    assert "There is no backtest of this portfolio: none has been made." in text
 
 
 def test_rolling_volatility_is_by_the_returns_a_year_of_the_course():

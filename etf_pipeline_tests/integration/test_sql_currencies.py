@@ -12,7 +12,7 @@ from etf_pipeline.errors import QueryError
 from etf_pipeline.model.currencies import route
 from etf_pipeline.model.file_names import encode_ticker
 from etf_pipeline.model.schemas import HISTORY
-from etf_pipeline.risk.conversion import converted
+from etf_pipeline.risk.converting import converted
 from etf_pipeline.steps.catalogue import ensure_catalogue, open_catalogue
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.prices import load_prices
@@ -310,9 +310,9 @@ def test_users_files_are_in_the_currency_that_is_declared_of_them(tmp_path):
     )
     found = ask(tmp_path, "FROM currencies ORDER BY ticker", "universe.csv")
     assert [r for r in found.rows if r[0] in prices and "=" not in r[0]] == [
-        ("AAA", "AUD"),
-        ("UUU", "USD"),
-        ("WWW", "USD"),
+        ("AAA", "AUD", None),
+        ("UUU", "USD", "its file says USD, and universe.csv EUR: correct one of them"),
+        ("WWW", "USD", None),
     ]
     rates = prices["AUDUSD=X"]
     for ticker, factor in (("AAA", 1.0), ("UUU", 1 / rates), ("WWW", 1 / rates)):
@@ -328,6 +328,46 @@ def test_users_files_are_in_the_currency_that_is_declared_of_them(tmp_path):
     (folder / "NNN.parquet.json").write_text('{"currency": "USD"}')
     got = frame_of(tmp_path, "FROM prices_in('AUD') WHERE ticker = 'NNN'")
     np.testing.assert_allclose(got["close"], prices["NNN"] / rates, rtol=1e-13)
+
+
+def users_own(root, frames):
+    """Users' own files of daily closes, each said to be in a currency."""
+    folder = Layout(root).folder(HISTORY)
+    folder.mkdir(parents=True)
+    for ticker, (currency, closes) in frames.items():
+        name = encode_ticker(ticker)
+        closes.rename("Close").rename_axis("Date").to_frame().to_parquet(folder / f"{name}.parquet")
+        (folder / f"{name}.parquet.json").write_text(json.dumps({"currency": currency}))
+
+
+DAYS = pd.bdate_range("2022-01-03", periods=700)
+
+
+def walked(seed, level, first=0, last=700):
+    return pd.Series(walk(700, seed, level), DAYS).iloc[first:last]
+
+
+@pytest.mark.parametrize("missing", ["direct begins late", "direct ended", "inverse is whole"])
+def test_the_pair_that_says_most_is_taken_as_the_library_does(tmp_path, missing):
+    """An incomplete pair of the market's is no reason to lose years, or to refuse."""
+    euro, aussie = walked(1, 1.1), walked(2, 0.65)
+    direct = euro / aussie * 1.001
+    rates = {"EURUSD=X": ("USD", euro), "AUDUSD=X": ("USD", aussie)}
+    expected = euro / aussie
+    if missing == "direct begins late":
+        rates["EURAUD=X"] = ("AUD", direct.iloc[500:])
+    elif missing == "direct ended":
+        rates["EURAUD=X"] = ("AUD", direct.iloc[:600])
+    else:
+        rates = {"EURAUD=X": ("AUD", direct.iloc[:600]), "AUDEUR=X": ("EUR", aussie / euro)}
+    prices = walked(3, 80.0)
+    users_own(tmp_path, rates | {"EEE": ("EUR", prices)})
+    got = frame_of(tmp_path, "FROM prices_in('AUD') WHERE ticker = 'EEE'")
+    np.testing.assert_allclose(got["close"], prices * expected, rtol=1e-12)
+    layout = Layout(tmp_path)
+    held = {pair: load_prices(layout, pair) for pair in rates}
+    mine = converted(load_prices(layout, "EEE"), "AUD", held)
+    np.testing.assert_allclose(mine.prices, prices * expected, rtol=1e-12)
 
 
 OWN = {"AAA": 50.0, "UUU": 80.0, "WWW": 20.0, "NNN": 10.0, "AUDUSD=X": 0.65}

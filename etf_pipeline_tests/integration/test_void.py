@@ -176,7 +176,7 @@ def test_another_currency_is_taken_when_the_old_one_is_void(desk):
     converted = scaled(ROWS, 0.65)
     desk.world.serve("VAS", converted, currency="USD")
     _, mixed = desk.run(dollars)
-    assert (mixed.outcome, mixed.reason_code) == ("rejected", ReasonCode.MIXED_ORIGIN)
+    assert (mixed.outcome, mixed.reason_code) == ("rejected", ReasonCode.OTHER_CURRENCY)
     assert VOID_REMEDY in mixed.reason
     desk.void()
     _, updated = desk.run(dollars)

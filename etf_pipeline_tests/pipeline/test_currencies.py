@@ -34,7 +34,7 @@ from etf_pipeline.steps.report_inputs import report_inputs
 from etf_pipeline.store.reader import file_info, read_history, read_table
 from etf_pipeline_tests.events_support import embedded_settings
 from etf_pipeline_tests.pipeline.support import make_pipeline
-from etf_pipeline_tests.support import bars, walk, yahoo_rows
+from etf_pipeline_tests.support import asx_days, bars, walk, yahoo_rows
 
 TICKERS = {"VAS": "XASX", "VGS": "XASX", "VTS": "XNYS"}
 PORTFOLIOS = """portfolios:
@@ -282,6 +282,25 @@ def test_rates_that_cannot_be_had_cost_only_what_needs_them(tmp_path):
     }
     assert "etf run --tickers AUDUSD=X" in str(report.portfolios["in-aud"].reason)
     assert of_run(report, chosen=False) == 3
+
+
+@pytest.mark.parametrize(("held", "code"), [(["VAS"], 3), ([], 1)])
+def test_the_only_ticker_of_an_exchange_fails_as_any_other_does(tmp_path, held, code):
+    """Whether a partition holds one ticker or fifty: some came out, or none did."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    rows = yahoo_rows(bars(asx_days("2024-01-02", 300), walk(300)))
+    for ticker in held:
+        rows.reset_index().to_parquet(folder / f"{ticker}.parquet")
+    pipeline = make_pipeline(
+        tmp_path, {"VAS": "XASX", "VTS": "XNYS"}, portfolios=ALONE, source=f"files:{folder}"
+    )
+    with dg.instance_for_test() as instance:
+        report = run_graph(pipeline, instance)
+    assert [t for t, o in report.tickers.items() if o.good] == held
+    assert not report.tickers["VTS"].good
+    assert any("raw_prices: none of 1 tickers" in e for e in report.errors) == (code == 1)
+    assert of_run(report, chosen=False) == code
 
 
 def test_a_rate_that_the_universe_does_not_need_is_had_by_name(tmp_path):

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etf_pipeline.risk.conversion import Conversion, Rates, converted
+from etf_pipeline.risk.conversion import Conversion, Rates
+from etf_pipeline.risk.converting import converted
 from etf_pipeline.risk.prices import PriceSeries
 from etf_pipeline.risk.returns import simple_returns
 from etf_pipeline.risk.tables import metrics_row

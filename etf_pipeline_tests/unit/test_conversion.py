@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from etf_pipeline.errors import CurrencyError, ReasonCode
-from etf_pipeline.risk.conversion import Conversion, Rates, converted
+from etf_pipeline.risk.conversion import Conversion, Rates
+from etf_pipeline.risk.converting import converted
 from etf_pipeline.risk.prices import PriceSeries
 
 NONE = np.array([], dtype="datetime64[D]")
@@ -258,3 +259,82 @@ def test_a_jump_of_the_rate_is_remarked_on():
     assert said.startswith("AUDUSD=X: ")
     assert str(day) in said
     assert "30.0" in said or "30 %" in said
+
+
+EURO = rate("EURUSD=X", daily("2020-01-01", 1200, 1.1))
+AUSSIE = rate("AUDUSD=X", daily("2020-01-01", 1200, 0.5))
+EUR_AUD = 1.1 / 0.5
+EEE = series("EEE", "EUR", LONG)
+
+
+def taken(rates, since=None):
+    """The one price there is, which rates it is by, and what is said of them."""
+    together = Conversion(Rates(rates)).together([EEE], "AUD", since)
+    (price,) = {round(p, 9) for p in together.series[0].prices}
+    return price / 100.0, together.fx, together.remarks, len(together.series[0].prices)
+
+
+def test_a_pair_that_begins_late_costs_no_years_where_a_cross_has_them():
+    late = rate("EURAUD=X", daily("2023-06-01", 308, EUR_AUD * 1.01))
+    for since in (None, dt.date(2021, 1, 1), dt.date(2023, 9, 1)):
+        factor, fx, said, n = taken(EURO | AUSSIE | late, since)
+        assert factor == pytest.approx(EUR_AUD, rel=1e-9)
+        assert (fx, n) == ("AUDUSD=X,EURUSD=X", len(LONG))
+        assert said == (
+            "EEE is converted by EURUSD=X and AUDUSD=X, whose rates are more complete than those "
+            "of EURAUD=X",
+        )
+
+
+def test_a_pair_that_is_as_complete_is_the_market_s_own():
+    own = rate("EURAUD=X", daily("2020-01-01", 1200, EUR_AUD * 1.01))
+    assert taken(EURO | AUSSIE | own) == (pytest.approx(EUR_AUD * 1.01), "EURAUD=X", (), len(LONG))
+    # a few days are no reason to take another
+    short = rate("EURAUD=X", daily("2020-01-01", 1198, EUR_AUD * 1.01))
+    assert taken(EURO | AUSSIE | short)[1] == "EURAUD=X"
+
+
+def test_a_pair_that_ended_is_not_preferred_to_its_inverse():
+    ended = rate("AUDUSD=X", daily("2020-01-01", 900, 0.5))
+    inverse = rate("USDAUD=X", daily("2021-01-01", 938, 2.0))
+    together = Conversion(Rates(ended | inverse)).together(
+        [series("SPY", "USD", LONG)], "AUD", dt.date(2022, 1, 3)
+    )
+    assert together.fx == "USDAUD=X"
+    assert together.series[0].prices.iloc[-1] == pytest.approx(200.0)
+    assert "converted by USDAUD=X" in together.remarks[0]
+
+
+def test_a_window_that_one_way_does_not_cover_is_converted_by_the_next():
+    """The pair has most days, but a hole in this window; the cross begins later and has none."""
+    days = daily("2020-01-01", 1200, EUR_AUD)
+    holed = {d: p for d, p in days.items() if not "2024-03-01" <= d <= "2024-03-20"}
+    late = [rate(p, daily("2023-01-02", 417, v)) for p, v in (("EURUSD=X", 1.1), ("AUDUSD=X", 0.5))]
+    rates = rate("EURAUD=X", holed) | late[0] | late[1]
+    assert taken(rates, dt.date(2023, 6, 1))[1] == "AUDUSD=X,EURUSD=X"
+    early = Conversion(Rates(rates)).together([series("E", "EUR", daily("2020-01-01", 900))], "AUD")
+    assert early.fx == "EURAUD=X"
+
+
+def test_rates_that_contradict_each_other_are_told_with_the_day():
+    days = daily("2020-01-01", 1200, 0.5)
+    other = dict.fromkeys(days, 2.0) | {"2022-05-04": 3.0}
+    together = Conversion(Rates(rate("AUDUSD=X", days) | rate("USDAUD=X", other))).together(
+        [series("SPY", "USD", LONG)], "AUD"
+    )
+    assert together.fx == "AUDUSD=X"
+    assert together.remarks == (
+        "AUDUSD=X and USDAUD=X contradict each other: one USD is 2 or 3 AUD on 2022-05-04; prices "
+        "of SPY are by the former",
+    )
+
+
+def test_a_file_and_the_universe_that_name_two_currencies_are_told():
+    known = {"VAS": "AUD", "SPY": "EUR"}
+    conversion = Conversion(Rates(AUD), known)
+    together = conversion.together([VAS, series("SPY", "USD", SPY)], "AUD")
+    assert together.remarks == (
+        "SPY: its file says USD, and universe.csv EUR; it is taken to be in USD: correct one of "
+        "them",
+    )
+    assert together.series[1].prices.iloc[0] == pytest.approx(500 / 0.65, rel=1e-15)

@@ -71,3 +71,15 @@ def test_several_moves_are_counted_and_the_first_are_named():
         closes[i:] *= 1.4
     series = build(bars(DAYS, closes), Basis(sessions("XASX"), peers=Others(0.008)))
     assert [str(day) for day in series.large_moves] == [str(DAYS[i]) for i in range(100, 600, 100)]
+
+
+def test_a_rate_s_last_close_beside_quiet_pairs_is_flagged():
+    """A third more on the last day, in no direction undone yet; currencies have no volume."""
+    days = pd.bdate_range("2023-01-02", periods=400).to_numpy().astype("datetime64[D]")
+    closes = 107.0 * walk(400, seed=4) / 100.0
+    closes = 107.0 * (closes / 107.0) ** 0.5
+    closes[-1] = closes[-2] * 1.3
+    rows = bars(days, closes, volume=0.0)
+    built = build(rows, Basis(sessions("FX"), peers=Others(0.004)))
+    assert built.large_moves == (days[-1].astype(dt.date),)
+    assert built.history.num_rows == 400

@@ -97,6 +97,30 @@ def test_risk_of_one_window(console):
     assert lines(console)[-1].split()[3:] == ["12.35", "12.35", "12.35", "1.00", "12.35", "12.35"]
 
 
+def test_what_is_in_several_currencies_says_which(console):
+    rate = dict.fromkeys(("mean_return", "cagr", "volatility", "max_drawdown", "var_95"), 0.5)
+    row = {"source": "files", "end": DAY, "n_obs": 250, "sharpe_ratio": 1.0, "reason": None} | rate
+    named = {"VAS": "AUD", "ISF": "GBp", "MINE": None}
+    rows = [row | {"ticker": t, "window": "3y", "currency": c} for t, c in named.items()]
+    show_risk(console, rows, "3y")
+    found = lines(console)
+    assert found[0].endswith("(files prices), each in its own currency")
+    assert [line.split()[:2] for line in found[-3:]] == [
+        ["VAS", "AUD"],
+        ["ISF", "GBp"],
+        ["MINE", "?"],
+    ]
+    show_risk(console, rows[:1], "3y")
+    assert lines(console)[-1].split()[:2] == ["VAS", str(DAY)]
+    numbers = {"expected_return": 0.1, "volatility": 0.2, "sharpe_ratio": 0.5, "n_obs": 9}
+    one = {"objective": "max_return", "success": True, "message": "ok"} | numbers
+    two = [one | {"portfolio": p, "base_currency": c} for p, c in (("a", "AUD"), ("u", "USD"))]
+    show_portfolios(console, two, [])
+    told = [line.split()[:3] for line in lines(console)]
+    assert ["a", "max_return", "AUD"] in told
+    assert ["u", "max_return", "USD"] in told
+
+
 def test_portfolios_tell_weights_or_why_not(console):
     numbers = {"expected_return": 0.1, "volatility": 0.2, "sharpe_ratio": 0.5, "n_obs": 9}
     summary = [

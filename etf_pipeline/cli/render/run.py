@@ -87,11 +87,15 @@ def show_risk(console: Console, rows: Iterable[Mapping[str, Any]], window: str) 
     chosen = [r for r in rows if r["window"] == window]
     sources = sorted({r["source"] for r in chosen})
     numbers = ("to", "days", "return", "CAGR", "volatility", "Sharpe", "max fall", "VaR 95")
+    own = len({r.get("currency") for r in chosen}) > 1
     title = f"Risk, window {window}, per cent a year ({', '.join(sources)} prices)"
-    table = compact_table(title, ("ticker",), numbers)
+    if own:
+        title += ", each in its own currency"
+    table = compact_table(title, ("ticker", "in") if own else ("ticker",), numbers)
     for r in chosen:
         table.add_row(
             r["ticker"],
+            *([r.get("currency") or "?"] if own else []),
             str(r["end"] or ""),
             str(r["n_obs"] or ""),
             percent(r["mean_return"]),
@@ -114,12 +118,15 @@ def show_portfolios(
         if w["weight"] > 0:
             held.setdefault(w["portfolio"], []).append(f"{w['ticker']} {percent(w['weight'])} %")
     numbers = ("return", "volatility", "Sharpe", "days")
-    table = compact_table("Portfolios, per cent a year", ("portfolio", "objective"), numbers)
     rows = list(summary)
+    own = len({s.get("base_currency") for s in rows}) > 1
+    left = ("portfolio", "objective", *(["in"] if own else []))
+    table = compact_table("Portfolios, per cent a year", left, numbers)
     for s in rows:
         table.add_row(
             f"{'' if s['success'] else '[red]'}{s['portfolio']}",
             s["objective"],
+            *([s.get("base_currency") or "?"] if own else []),
             percent(s["expected_return"]),
             percent(s["volatility"]),
             number(s["sharpe_ratio"]),

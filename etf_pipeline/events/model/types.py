@@ -38,7 +38,7 @@ _FX = (
 
 
 class ETFDataCollected(ETFDataCollected1):
-    """A raw batch now holds rows of the ticker that were not known before."""
+    """A raw batch now holds what was not known of the ticker: rows, or what was said besides."""
 
     currency: str | None = Field(None, description=_CURRENCY)
 

@@ -12,10 +12,13 @@ from etf_pipeline.events.model.state import SystemState
 from etf_pipeline.events.model.types import REGISTRY
 from etf_pipeline.events.proof.archiving import read_all
 from etf_pipeline.events.protocol import Events
+from etf_pipeline.model.file_names import decode_ticker
 from etf_pipeline.model.schemas import HISTORY, RAW
+from etf_pipeline.store.batches import list_batch_ids, partitions_with_batches
 from etf_pipeline.store.hashing import file_hash
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.reader import file_info
+from etf_pipeline.store.watermark import Watermark
 
 
 def verify(events: Events, layout: Layout) -> list[Check]:
@@ -73,8 +76,22 @@ def _batches(layout: Layout, state: SystemState) -> Check:
             bad.append(f"{path} is gone")
         elif digest is not None and file_hash(path) != digest:
             bad.append(f"{path} was changed")
+    bad += _gone(layout, {partition for partition, _ in named}, {b for _, b in named})
     text = first_few(bad) if bad else f"{len(named)} batches, as collected"
     return Check("raw batches whole", not bad, text)
+
+
+def _gone(layout: Layout, partitions: set[str], named: set[str]) -> Iterator[str]:
+    """Batches that histories hold, that no event names, and that are gone."""
+    there = {
+        batch_id
+        for folder in partitions_with_batches(layout)
+        for batch_id in list_batch_ids(layout, decode_ticker(folder.name))
+    }
+    for partition in sorted(partitions):
+        for ticker, batch_id in sorted(Watermark.load(layout.watermark(partition)).last.items()):
+            if batch_id not in there | named:
+                yield f"batch {batch_id}, which the history of {ticker} stands on, is gone"
 
 
 def _histories(layout: Layout, state: SystemState) -> Check:
