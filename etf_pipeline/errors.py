@@ -151,6 +151,12 @@ class CorruptFileError(StoreError):
     code = ReasonCode.CORRUPT_FILE
 
 
+class RawMissingError(StoreError):
+    """A history cannot be made from raw batches, as some that it was made from are gone."""
+
+    code = ReasonCode.RAW_GONE
+
+
 class UnreadableFileError(StoreError):
     """A file that somebody else wrote cannot be read, or not beyond doubt; names the line."""
 

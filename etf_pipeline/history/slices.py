@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -81,11 +82,13 @@ class Folded(Merge):
     Attributes:
         evidence: what the source said besides.
         slices: those that were applied, oldest first.
+        used: batch ids of those that changed anything: without the others it would be the same.
         held: why no more were, see `fold`; None when all were.
     """
 
     evidence: Evidence = NOTHING_SAID
     slices: tuple[BatchSlice, ...] = ()
+    used: tuple[str, ...] = ()
     held: Remark | None = None
 
 
@@ -108,9 +111,10 @@ def fold(
         said: what is known already of what the source said besides.
         splits: those that somebody declared.
     """
-    added = revised = removed = 0
+    counts = Counter(added=0, revised=0, removed=0)
     notes: list[Remark] = []
     applied: list[BatchSlice] = []
+    used: list[str] = []
     held: Remark | None = None
     refused = False  # the newest whole answer
     rows = since(rows, listed_since)
@@ -134,19 +138,18 @@ def fold(
                 break
         applied.append(one)
         rows = merge.rows
-        said = said.and_then(new, one.dividend_notes, one.info.currency, one.info.full, twice)
-        added += merge.added
-        revised += merge.revised
-        removed += merge.removed
+        told = said.and_then(new, one.dividend_notes, one.info.currency, one.info.full, twice)
+        used += [one.batch_id] if merge.changed or told.differs(said) else []
+        said = told
+        counts.update(added=merge.added, revised=merge.revised, removed=merge.removed)
         notes += merge.notes
     return Folded(
         rows=rows,
-        added=added,
-        revised=revised,
-        removed=removed,
+        **counts,
         notes=tuple(notes),
         evidence=said,
         slices=tuple(applied),
+        used=tuple(used),
         held=held,
     )
 
@@ -192,30 +195,6 @@ def build_from(
         # What is known of others then, no more: a later rebuild finds the same.
         basis = replace(basis, peers=basis.peers.until(merged.slices[-1].batch_id))
     return merged, build(merged.rows, basis, merged.evidence)
-
-
-def check_nothing_lost(known: pd.DataFrame, merged: Folded) -> None:
-    """Refuse a rebuild that lacks rows which are known, because batches that had them are gone.
-
-    Args:
-        known: the rows that there are, without those that are left out on purpose.
-        merged: what all slices that are left came to. Where one of them was refused or held, that
-            is why rows are fewer.
-
-    Raises:
-        RejectedDataError: `RAW_GONE`; names the rows and what helps.
-    """
-    days = known.index.to_numpy().astype("datetime64[D]")[~known.index.isin(merged.rows.index)]
-    refused = any(note.code is not ReasonCode.RESTATED for note in merged.notes)
-    if len(days) == 0 or merged.held is not None or refused:
-        return
-    raise RejectedDataError(
-        f"the raw batches that hold {len(days)} rows of the history ({days[0]} to {days[-1]}) are "
-        "gone, so that it cannot be rebuilt; it is kept as it was. Put raw/ back from a backup, or "
-        "download all of it again with `etf run --full`; if the source no longer has these rows, "
-        "move the history's file away",
-        code=ReasonCode.RAW_GONE,
-    )
 
 
 def check_origin(

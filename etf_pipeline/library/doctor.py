@@ -12,7 +12,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from etf_pipeline.errors import CorruptFileError, EtfError, ReasonCode, StoreError
+from etf_pipeline.errors import (
+    CorruptFileError,
+    EtfError,
+    RawMissingError,
+    ReasonCode,
+    StoreError,
+)
 from etf_pipeline.events.factory import examine as examine_events
 from etf_pipeline.events.settings import load_event_settings
 from etf_pipeline.settings import Settings, load_settings
@@ -47,6 +53,7 @@ def examine(data_dir: Path | None) -> Iterator[Finding]:
         ("store writable", _writable),
         ("disk", _disk),
         ("histories", _histories),
+        ("raw batches", _raw_batches),
         ("events", _events),
     )
     for name, check in checks:
@@ -128,6 +135,17 @@ def _histories(settings: Settings) -> str:
     if damaged:
         raise CorruptFileError(f"{len(damaged)} of {len(found)} damaged: {damaged[0].error}")
     return f"{len(found)}, all readable" if found else "none yet: run `etf run`"
+
+
+def _raw_batches(settings: Settings) -> str:
+    from etf_pipeline.store.layout import Layout
+    from etf_pipeline.store.origins import incomplete
+
+    found = [text for _, text in incomplete(Layout(settings.data_dir))]
+    if found:
+        more = f" (and {len(found) - 1} more tickers)" if len(found) > 1 else ""
+        raise RawMissingError(f"{found[0]}{more}")
+    return "all that histories were made from are there"
 
 
 def _events(settings: Settings) -> str:

@@ -11,6 +11,7 @@ from etf_pipeline.model.schemas import QUARANTINE
 from etf_pipeline.store.inventory import describe_histories
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifests import read_manifest, recent_manifests
+from etf_pipeline.store.origins import incomplete
 from etf_pipeline.store.reader import read_table
 
 
@@ -20,7 +21,7 @@ def store_status(data_dir: Path) -> list[dict[str, Any]]:
     `distributions` says which are withheld, and how far our adjusted close is from the source's.
     """
     layout = Layout(data_dir)
-    last = _last_outcomes(layout)
+    last, gone = _last_outcomes(layout), dict(incomplete(layout))
     rows = []
     for info in describe_histories(layout):
         outcome = last.pop(info.ticker, None)
@@ -36,7 +37,8 @@ def store_status(data_dir: Path) -> list[dict[str, Any]]:
                 "distributions": info.distributions,
                 "outcome": outcome.outcome if outcome else None,
                 "problem": info.error
-                or (outcome.reason if outcome is not None and not outcome.good else None),
+                or (outcome.reason if outcome is not None and not outcome.good else None)
+                or gone.get(info.ticker),
             }
         )
     for ticker, outcome in sorted(last.items()):  # asked for, but never stored

@@ -46,6 +46,7 @@ from etf_pipeline.store.histories import (
 from etf_pipeline.store.inventory import date_range
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifests import recent_manifests, write_manifest
+from etf_pipeline.store.origins import Present
 from etf_pipeline.store.reader import file_info, read_table
 from etf_pipeline.store.store import Store
 from etf_pipeline.store.watermark import Watermark
@@ -66,6 +67,7 @@ class _Collection:
         reader: of earlier batches.
         holds: the newest batch that each ticker's history holds.
         corrections: every one that counts.
+        present: the raw batches that are there.
         again: requests for whole histories, to be made after the others.
     """
 
@@ -78,6 +80,7 @@ class _Collection:
     reader: BatchReader
     holds: Mapping[str, str]
     corrections: Sequence[Correction]
+    present: Present
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     again: list[Request] = field(default_factory=list)
 
@@ -135,7 +138,16 @@ def download(
         with BatchReader(layout) as reader, batch:
             declared = corrections_at(layout) if corrections is None else corrections
             collection = _Collection(
-                layout, source, batch, now, terms, progress, reader, holds, declared
+                layout,
+                source,
+                batch,
+                now,
+                terms,
+                progress,
+                reader,
+                holds,
+                declared,
+                Present(layout),
             )
             _collect(collection, instruments)
         outcomes = collection.told(instruments)
@@ -229,7 +241,7 @@ def _take(collection: _Collection, answer: Download) -> Outcome | None:
         # Another source's rows say nothing of these; the history step refuses to mix them.
         empty_rows() if other else found.rows,
         found.info is None,
-        found.torn or found.corrupt is not None,
+        found.torn or found.corrupt is not None or _to_mend(collection, answer, found),
         NOTHING_SAID if other else found.said,
         declared_splits(of_ticker(collection.corrections, instrument.ticker)),
     )
@@ -261,6 +273,14 @@ def _take(collection: _Collection, answer: Download) -> Outcome | None:
         answer.dividend_notes,
     )
     return replace(outcome, batch_id=collection.batch.batch_id)
+
+
+def _to_mend(collection: _Collection, answer: Download, found: Known) -> bool:
+    """Whether a whole answer takes the place of raw batches that are gone, or may be."""
+    if not answer.request.full or found.info is None or not found.info.ours:
+        return False
+    declared = of_ticker(collection.corrections, answer.request.instrument.ticker)
+    return collection.present.may_lack(found.info, newest_void(declared))
 
 
 def _kept_already(collection: _Collection, instrument: Instrument, rows: pd.DataFrame) -> bool:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from etf_pipeline.errors import (
-    CorruptFileError,
     EtfError,
     MixedSourceError,
+    RawMissingError,
     ReasonCode,
     RejectedDataError,
     foreign_file,
@@ -17,12 +18,10 @@ from etf_pipeline.errors import (
 from etf_pipeline.history.basis import Basis
 from etf_pipeline.history.build import RULES_VERSION, Built
 from etf_pipeline.history.corrections import newest_void, of_ticker, void_in_words
-from etf_pipeline.history.identity import since
 from etf_pipeline.history.slices import (
     BatchSlice,
     Folded,
     build_from,
-    check_nothing_lost,
     check_origin,
     valid,
 )
@@ -46,6 +45,7 @@ from etf_pipeline.model.rows import empty_rows
 from etf_pipeline.model.schemas import HISTORY, QUARANTINE
 from etf_pipeline.steps.origins import with_sources
 from etf_pipeline.steps.result import Published, Run, StepResult
+from etf_pipeline.steps.retiring import remove, retire_aliases
 from etf_pipeline.store.basis import basis_of
 from etf_pipeline.store.batches import BatchReader, list_batch_ids
 from etf_pipeline.store.corrections import corrections_at
@@ -60,9 +60,11 @@ from etf_pipeline.store.histories import (
 )
 from etf_pipeline.store.inventory import date_range, withheld_dates
 from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.losses import Rebuild
 from etf_pipeline.store.manifests import write_manifest
+from etf_pipeline.store.origins import NOTHING, Origin, Present, gone_in_words
 from etf_pipeline.store.peers import RawPeers
-from etf_pipeline.store.reader import FileInfo, file_info
+from etf_pipeline.store.reader import FileInfo
 from etf_pipeline.store.store import Store
 from etf_pipeline.store.watermark import Watermark
 from etf_pipeline.store.writer import locked, sweep_temp_files
@@ -81,6 +83,7 @@ class _Update:
         holds: the newest batch that each ticker's history holds.
         peers: what the tickers did, as evidence on each other's rows.
         corrections: every one that counts.
+        present: the raw batches that are there.
     """
 
     store: Store
@@ -90,6 +93,7 @@ class _Update:
     holds: Mapping[str, str]
     peers: RawPeers
     corrections: Sequence[Correction]
+    present: Present
 
     @property
     def layout(self) -> Layout:
@@ -100,6 +104,13 @@ class _Update:
 
     def basis_of(self, instrument: Instrument) -> Basis:
         return basis_of(instrument, self.peers, self.corrections)
+
+    def gone(self, ticker: str, origin: Origin, void: Correction | None) -> Iterator[Remark]:
+        """That raw batches which a history rests on are gone, if any are."""
+        gone = self.present.gone(origin.batches, void)
+        if gone:
+            text = gone_in_words(self.layout, ticker, gone, len(origin.batches))
+            yield Remark(ReasonCode.RAW_GONE, text)
 
 
 @dataclass(frozen=True)
@@ -149,7 +160,8 @@ def update_histories(
         fresh = [b for b in list_batch_ids(layout, run.partition) if b > oldest]
         declared = corrections_at(layout) if corrections is None else corrections
         peers = RawPeers(layout, reader)
-        update = _Update(store, reader, run.partition, fresh, mark.last, peers, declared)
+        present = Present(layout)
+        update = _Update(store, reader, run.partition, fresh, mark.last, peers, declared, present)
         for instrument in chosen:
             one = _update_one(update, instrument)
             found.append(one)
@@ -189,16 +201,16 @@ def _update_one(update: _Update, instrument: Instrument) -> _Updated:
                 slices = valid(fresh, update.void(instrument), done or "")
                 if not slices:
                     _check_origin(instrument, info, [])
-                    return _Updated(_unchanged(layout, ticker, info))
+                    return _Updated(_unchanged(update, instrument, info))
             known = read_known(layout, ticker)
             if info is not None and known.corrupt is None:
+                whole = any(one.info.full for one in slices)
+                if whole and update.present.may_lack(info, update.void(instrument)):
+                    with contextlib.suppress(RawMissingError):
+                        return _rebuild(update, instrument, known)
                 return _advance(update, instrument, known, slices)
-            void = update.void(instrument)
-            slices = read_slices(layout, update.reader, instrument, void=void)
-            if known.corrupt:
-                _set_aside(layout, ticker, known, slices)
-            return _rebuild(update, instrument, known, slices)
-    except (MixedSourceError, RejectedDataError) as error:
+            return _rebuild(update, instrument, known)
+    except (MixedSourceError, RawMissingError, RejectedDataError) as error:
         return _Updated(rejected(ticker, error))
     except EtfError as error:
         return _Updated(failed(ticker, error, FailureKind.TRANSIENT))
@@ -209,9 +221,13 @@ def _update_one(update: _Update, instrument: Instrument) -> _Updated:
         return _Updated(our_mistake(ticker, error))
 
 
-def _unchanged(layout: Layout, ticker: str, info: FileInfo) -> Outcome:
+def _unchanged(update: _Update, instrument: Instrument, info: FileInfo) -> Outcome:
+    layout, ticker = update.layout, instrument.ticker
     first, last = date_range(info.path)
-    notes = tuple(distribution_remarks(withheld_dates(info), info.meta.get("adj_close_gap")))
+    notes = (
+        *update.gone(ticker, Origin.of(info), update.void(instrument)),
+        *distribution_remarks(withheld_dates(info), info.meta.get("adj_close_gap")),
+    )
     return Outcome(
         ticker,
         OutcomeKind.UNCHANGED,
@@ -236,21 +252,26 @@ def _advance(
     merged, built = build_from(known.rows, slices, basis, known.said)
     if merged.held is not None and not merged.slices:
         raise RejectedDataError(merged.held.text, code=merged.held.code)
-    return _publish(update.layout, instrument, merged, built, is_new=False)
+    before = Origin.of(known.info) if known.info is not None else NOTHING
+    return _publish(update, instrument, merged, built, before, is_new=False)
 
 
-def _rebuild(
-    update: _Update, instrument: Instrument, known: Known, slices: list[BatchSlice]
-) -> _Updated:
+def _rebuild(update: _Update, instrument: Instrument, known: Known) -> _Updated:
     """History from all batch slices, whatever the file holds now."""
+    layout, void = update.layout, update.void(instrument)
+    slices = read_slices(layout, update.reader, instrument, void=void)
+    declared = of_ticker(update.corrections, instrument.ticker)
+    of_void = known.info is not None and rests_on_void(known.info, declared)
+    held = update.holds.get(instrument.ticker, "")
+    rebuild = Rebuild(layout, update.present, instrument, known, slices, void, of_void, held)
+    before = rebuild.check()
+    if known.corrupt:
+        _set_aside(layout, instrument.ticker, known, slices)
     if not slices:
         if known.info is not None and not known.info.ours:
             raise foreign_file(str(known.info.path))
-        void = update.void(instrument)
         if void is not None:
-            return _withdraw(update.layout, instrument, void)
-        if known.info is not None:
-            check_nothing_lost(known.rows, Folded(rows=empty_rows()))
+            return _withdraw(layout, instrument, void)
         return _Updated(
             Outcome(
                 instrument.ticker,
@@ -260,12 +281,9 @@ def _rebuild(
                 ReasonCode.NOTHING_DOWNLOADED,
             )
         )
-    declared = of_ticker(update.corrections, instrument.ticker)
-    of_void = known.info is not None and rests_on_void(known.info, declared)
     _check_origin(instrument, None if of_void else known.info, slices)
     merged, built = build_from(empty_rows(), slices, update.basis_of(instrument))
-    if not of_void:
-        check_nothing_lost(since(known.rows, instrument.listed_since), merged)
+    rebuild.check_rows(merged)
     notes = merged.notes
     if known.corrupt:
         text = "rebuilt from raw batches: the file was damaged"
@@ -274,15 +292,15 @@ def _rebuild(
     added = int((~merged.rows.index.isin(known.rows.index)).sum())
     merged = replace(merged, added=added, removed=0, notes=notes)
     is_new = known.info is None and not known.corrupt
-    updated = _publish(update.layout, instrument, merged, built, is_new)
-    _retire_aliases(update.layout, instrument)
+    updated = _publish(update, instrument, merged, built, before, is_new)
+    retire_aliases(layout, instrument)
     return updated
 
 
 def _withdraw(layout: Layout, instrument: Instrument, void: Correction) -> _Updated:
     """Remove a history of which nothing is valid; the raw batches keep every row of it."""
-    _remove(layout, instrument.ticker, "nothing of it is valid")
-    _retire_aliases(layout, instrument)
+    remove(layout, instrument.ticker, "nothing of it is valid")
+    retire_aliases(layout, instrument)
     text = f"{void_in_words(void)}; there is no history until the source answers anew"
     return _Updated(
         Outcome(
@@ -302,12 +320,25 @@ def _check_origin(etf: Instrument, info: FileInfo | None, slices: list[BatchSlic
 
 
 def _publish(
-    layout: Layout, instrument: Instrument, merged: Folded, built: Built, is_new: bool
+    update: _Update,
+    instrument: Instrument,
+    merged: Folded,
+    built: Built,
+    before: Origin,
+    is_new: bool,
 ) -> _Updated:
-    """Publish the history that merged rows came to; the outcome tells what is new in it."""
-    new = NewHistory.of(instrument, built, merged.slices)
+    """Publish the history that merged rows came to; the outcome tells what is new in it.
+
+    `before` is what the rows rest on that the slices were merged into.
+    """
+    layout = update.layout
+    new = NewHistory.of(instrument, built, merged.slices, before.and_with(merged.used))
     done = publish_history(layout, new)
-    notes = (*merged.notes, *distribution_remarks(built.withheld, built.adj_close_gap))
+    notes = (
+        *update.gone(instrument.ticker, new.origin, update.void(instrument)),
+        *merged.notes,
+        *distribution_remarks(built.withheld, built.adj_close_gap),
+    )
     if built.corrected:
         rows = "row" if built.corrected == 1 else "rows"
         text = f"{built.corrected} {rows} corrected as declared"
@@ -350,21 +381,3 @@ def _set_aside(layout: Layout, ticker: str, known: Known, slices: list[BatchSlic
     aside = layout.damaged(ticker)
     path.replace(aside)
     log.warning("%s; set aside as %s and rebuilt", known.corrupt, aside.name)
-
-
-def _retire_aliases(layout: Layout, instrument: Instrument) -> None:
-    """Remove the files of former names; the raw batches keep every row of them."""
-    for alias in instrument.aliases:
-        _remove(layout, alias, f"it was renamed to {instrument.ticker}")
-
-
-def _remove(layout: Layout, ticker: str, why: str) -> None:
-    """Remove what we have published of a ticker, the history first; never a file of a user."""
-    for path in (layout.of(HISTORY, ticker), layout.of(QUARANTINE, ticker)):
-        try:
-            ours = file_info(path).ours
-        except (FileNotFoundError, CorruptFileError):
-            continue
-        if ours:
-            path.unlink()
-            log.info("%s: %s; removed %s", ticker, why, path)

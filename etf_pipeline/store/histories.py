@@ -39,6 +39,7 @@ from etf_pipeline.store.batches import (
 from etf_pipeline.store.corrections import corrections_at
 from etf_pipeline.store.hashing import content_hash
 from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.origins import ORIGIN_KEYS, UNTOLD, Origin, check_past
 from etf_pipeline.store.peers import RawPeers
 from etf_pipeline.store.reader import FileInfo, file_info, read_table
 from etf_pipeline.store.writer import publish
@@ -222,6 +223,7 @@ def history_as_of(layout: Layout, instrument: Instrument, instant: dt.datetime) 
     Raises:
         ValueError: `instant` has no time zone.
         CorruptFileError: a raw batch is damaged.
+        RawMissingError: a raw batch that it was built from then is gone.
     """
     if instant.tzinfo is None:
         raise ValueError("instant must be aware, for example datetime(2025, 11, 1, tzinfo=UTC)")
@@ -229,6 +231,7 @@ def history_as_of(layout: Layout, instrument: Instrument, instant: dt.datetime) 
         corrections = corrections_at(layout, instant)
         void = newest_void(of_ticker(corrections, instrument.ticker))
         slices = read_slices(layout, reader, instrument, instant, void)
+        check_past(layout, instrument, slices, instant, void)
         if not slices:
             return None
         basis = basis_of(instrument, RawPeers(layout, reader), corrections)
@@ -249,6 +252,7 @@ class NewHistory:
         currency: of every price and distribution, per unit.
         source: `yahoo`, `files` or `simulated`.
         listed_since: rows before it were left out, see `Basis`.
+        origin: the raw batches that it rests on.
     """
 
     ticker: str
@@ -258,10 +262,17 @@ class NewHistory:
     currency: str
     source: str
     listed_since: dt.date | None = None
+    origin: Origin = UNTOLD
 
     @classmethod
-    def of(cls, instrument: Instrument, built: Built, slices: Sequence[BatchSlice]) -> NewHistory:
-        """With what the newest of the slices that it was built from says of its origin."""
+    def of(
+        cls,
+        instrument: Instrument,
+        built: Built,
+        slices: Sequence[BatchSlice],
+        origin: Origin = UNTOLD,
+    ) -> NewHistory:
+        """With what the newest of the slices that it was built from says of it."""
         newest = slices[-1]
         return cls(
             instrument.ticker,
@@ -271,12 +282,16 @@ class NewHistory:
             newest.info.currency,
             newest.source,
             instrument.listed_since,
+            origin,
         )
 
 
 @dataclass(frozen=True)
 class PublishedHistory:
-    """A history on disk; `changed` False when the file held the same already."""
+    """A history on disk; `changed` False when the file held the same already.
+
+    A history that only rests on more batches than before is the same.
+    """
 
     path: Path
     content_hash: str
@@ -308,13 +323,8 @@ def publish_history(
             f"{new.ticker}: rebuilt from its raw batches, the history has the hash "
             f"{history_hash[:16]}…, the events say {expected[:16]}…"
         )
-    origin = {
-        "ticker": new.ticker,
-        "symbol": new.symbol,
-        "exchange": new.exchange,
-        "currency": new.currency,
-        "source": new.source,
-    }
+    names = ("ticker", "symbol", "exchange", "currency", "source")
+    origin = {name: getattr(new, name) for name in names}
     publish(
         layout.of(QUARANTINE, new.ticker),
         QUARANTINE,
@@ -323,7 +333,8 @@ def publish_history(
         digest=quarantine_hash,
     )
     path = layout.of(HISTORY, new.ticker)
-    changed = publish(
+    before = _told(path)
+    written = publish(
         path,
         HISTORY,
         built.history,
@@ -337,11 +348,21 @@ def publish_history(
             "rules": RULES_VERSION,
         }
         | ({"listed_since": _text(new.listed_since)} if new.listed_since is not None else {})
-        | ({"corrections": built.corrections_hash} if built.corrections_hash else {}),
+        | ({"corrections": built.corrections_hash} if built.corrections_hash else {})
+        | new.origin.as_meta(),
         validate=validate_history,
         digest=history_hash,
     )
-    return PublishedHistory(path, history_hash, changed)
+    return PublishedHistory(path, history_hash, written and _told(path) != before)
+
+
+def _told(path: Path) -> dict[str, object]:
+    """What a footer says, but for the batches; nothing where there is no readable file."""
+    try:
+        meta = file_info(path).meta
+    except (FileNotFoundError, CorruptFileError):
+        return {}
+    return {key: value for key, value in meta.items() if key not in ORIGIN_KEYS}
 
 
 def _doubts(built: Built) -> dict[str, list[str]]:

@@ -17,6 +17,7 @@ from etf_pipeline.model.rows import empty_rows
 from etf_pipeline.model.schemas import HISTORY, QUARANTINE
 from etf_pipeline.store.histories import NewHistory, publish_history, read_known
 from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.origins import NOTHING, Origin
 from etf_pipeline_tests.support import asx_days, bars, instrument, walk
 
 N = 120
@@ -61,10 +62,13 @@ def test_updates_equal_a_rebuild_and_a_second_answer_is_no_news(parts):
         layout, rebuilt = Layout(Path(one)), Layout(Path(two))
         for k, part in enumerate(parts, 1):
             known = read_known(layout, "VAS")
-            _, built = build_from(known.rows, [part], BASIS, known.said)
-            publish_history(layout, NewHistory.of(VAS, built, [part]))
+            more, built = build_from(known.rows, [part], BASIS, known.said)
+            before = NOTHING if known.info is None else Origin.of(known.info)
+            new = NewHistory.of(VAS, built, [part], before.and_with(more.used))
+            publish_history(layout, new)
             merged, whole = build_from(empty_rows(), parts[:k], BASIS)
-            publish_history(rebuilt, NewHistory.of(VAS, whole, parts[:k]))
+            origin = NOTHING.and_with(merged.used)
+            publish_history(rebuilt, NewHistory.of(VAS, whole, parts[:k], origin))
             for table in (HISTORY, QUARANTINE):
                 paths = layout.of(table, "VAS"), rebuilt.of(table, "VAS")
                 assert paths[0].read_bytes() == paths[1].read_bytes()

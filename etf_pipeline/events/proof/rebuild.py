@@ -24,6 +24,7 @@ from etf_pipeline.store.corrections import corrections_at, versions_of
 from etf_pipeline.store.hashing import content_hash, file_hash
 from etf_pipeline.store.histories import NewHistory, publish_history, read_slices
 from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.origins import NOTHING
 from etf_pipeline.store.peers import RawPeers
 
 log = logging.getLogger(__name__)
@@ -138,7 +139,9 @@ class Rebuilder:
         expected = updated.content_hash if updated is not None else None
         merged, built = self._built(instrument, slices, expected)
         try:
-            publish_history(self._into, NewHistory.of(instrument, built, merged.slices), expected)
+            origin = NOTHING.and_with(merged.used)
+            new = NewHistory.of(instrument, built, merged.slices, origin)
+            publish_history(self._into, new, expected)
         except ProofError as error:
             if updated is not None and updated.rules_version not in (None, RULES_VERSION):
                 raise ProofError(
