@@ -13,7 +13,7 @@ from etf_pipeline.steps.download import download
 from etf_pipeline.store.batches import list_batch_ids
 from etf_pipeline.store.histories import history_as_of
 from etf_pipeline.store.reader import file_info
-from etf_pipeline_tests.support import World, asx_days, bars, instrument, walk
+from etf_pipeline_tests.support import World, asx_days, bars, instrument, sessions_of, walk
 
 DAYS = asx_days("2024-09-02", 300)
 PRICES = ["open", "high", "low", "close"]
@@ -45,6 +45,22 @@ def test_a_whole_history_on_another_level_is_refused_like_a_changed_label(world:
     assert world.bytes_on_disk("historical", "quarantine", "raw") == before
     world.serve("VAS", ROWS)
     assert world.run(VAS)["VAS"].outcome == "unchanged"
+
+
+def test_pounds_under_the_label_of_pence_are_refused(world: World):
+    """London's prices are in GBp; the next download has a hundredth of them, and GBp still."""
+    world.partition = "XLON"
+    days = sessions_of("XLON", "2024-09-02", "2025-11-07")
+    pence = bars(days, walk(len(days), start=7000))
+    one = world.list_on("XLON", "FTSE", pence)
+    world.run(one)
+    before = world.bytes_on_disk("historical", "quarantine", "raw")
+    pounds = pence.assign(**{c: pence[c] / 100 for c in PRICES})
+    assert world.list_on("XLON", "FTSE", pounds).currency == one.currency == "GBp"
+    outcome = world.run(one)["FTSE"]
+    assert (outcome.outcome, outcome.reason_code) == ("rejected", "other_level")
+    assert world.bytes_on_disk("historical", "quarantine", "raw") == before
+    assert world.history("FTSE")["close"].tolist() == pence["close"].tolist()
 
 
 def test_a_trailing_window_on_another_level_is_refused_too(world: World):

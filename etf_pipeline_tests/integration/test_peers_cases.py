@@ -8,7 +8,7 @@ import pytest
 
 from etf_pipeline.model.rows import to_frame
 from etf_pipeline.store.histories import history_as_of
-from etf_pipeline_tests.support import World, asx_days, bars, instrument, walk
+from etf_pipeline_tests.support import World, asx_days, bars, instrument, sessions_of, walk
 
 DAYS = asx_days("2024-09-02", 300)
 TICKERS = ["AAA", "BBB", "CCC", "DDD", "EEE"]
@@ -94,6 +94,23 @@ def test_a_closure_that_the_calendar_does_not_know_is_no_tickers_finding(world: 
     assert all(not f for f in found.values())
     incremental = world.bytes_on_disk()
     assert rebuilt(world) == incremental
+
+
+def test_a_typhoon_and_a_rainstorm_in_hong_kong(world: World):
+    """2023-09-01 and 2023-09-08 are weekdays on which nobody traded: no ticker misses them."""
+    world.partition = "XHKG"
+    days = sessions_of("XHKG", "2022-11-01", "2023-10-31")
+    closed = np.array(["2023-09-01", "2023-09-08"], "datetime64[D]")
+    held = days[~np.isin(days, closed)]
+    listed = []
+    for i, ticker in enumerate(TICKERS):
+        mine = held[held != np.datetime64("2023-09-12")] if ticker == "BBB" else held
+        listed.append(world.list_on("XHKG", ticker, bars(mine, walk(len(mine), seed=i))))
+    world.now = dt.datetime(2023, 11, 1, 0, 0, tzinfo=dt.UTC)
+    assert all(o.good for o in world.run(*listed).values())
+    for ticker in TICKERS:
+        own = {("2023-09-12", "missing_session"): "missing"} if ticker == "BBB" else {}
+        assert world.findings(ticker) == own
 
 
 def test_bars_without_volume_are_no_trades(world: World):

@@ -44,6 +44,19 @@ def test_a_price_that_doubles_in_a_year_has_grown_by_a_hundred_per_cent(mic, yea
     assert row["periods_per_year"] == pytest.approx((len(days) - 1) * 365.25 / passed, rel=1e-12)
 
 
+@pytest.mark.parametrize("mic", ["XTKS", "XHKG", "XKRX", "XSHG", "XASX", "XNYS"])
+def test_the_same_day_a_year_later(mic):
+    """From 2022-06-08 to 2023-06-08, sessions of all six: 365 days of 365.25 are a year."""
+    days = exchange_days(mic, "2022-06-08", "2023-06-08")
+    assert (str(days[0]), str(days[-1])) == ("2022-06-08", "2023-06-08")
+    doubled = 2.0 ** np.linspace(0, 1, len(days))
+    for back in (1, None):
+        row = metrics_row(series(days, doubled, exchange=mic), back)
+        assert row["n_obs"] == len(days) - 1
+        assert row["cagr"] == pytest.approx(2 ** (365.25 / 365) - 1, rel=1e-12)
+        assert row["cagr"] == pytest.approx(1.0, abs=1e-3)
+
+
 def test_exactly_one_calendar_year():
     days = exchange_days("XNYS", "2022-11-11", "2023-11-10")
     assert (days[0], days[-1]) == (np.datetime64("2022-11-11"), np.datetime64("2023-11-10"))

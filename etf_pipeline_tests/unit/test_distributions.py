@@ -125,6 +125,18 @@ def test_d1_pounds_for_pence(many):
     assert (held["dividends"], held["severity"]) == (7.5294, "withheld")
 
 
+def test_d1_where_no_distribution_is_of_the_right_size():
+    """Eleven of 7.5294 and no other: the price says that none of them was paid."""
+    wrong = range(50, 50 + 63 * 11, 63)
+    closes = prices_at(49, 27.55, dict.fromkeys(wrong, 0.075294), noise=0.012)
+    rows = rows_of(closes, dict.fromkeys(wrong, 7.5294))
+    for evidence in (NOTHING_SAID, said(rows, dict.fromkeys(wrong, 7.5294))):
+        built = build(rows, BASIS, evidence)
+        assert built.withheld == tuple(day(i) for i in wrong)
+        assert len(built.history) == N
+        assert first_ratio(built) == 1.0
+
+
 def test_d2_a_hundred_times():
     """Close 14.35, dividend 1.76, .0176 meant: with others of the right size, and alone."""
     others = dict.fromkeys(range(37, 560, 63), 0.0176)

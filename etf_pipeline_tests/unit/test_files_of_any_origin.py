@@ -171,6 +171,15 @@ def test_a_zone_is_converted_to_the_exchanges(tmp_path, extension):
     assert days_of(read(tmp_path, out.getvalue(), f"VAS.{extension}")) == list(DAYS)
 
 
+def test_offsets_that_change_with_the_clocks(tmp_path):
+    """+11:00 until April, +10:00 after it: each is the session of its own midnight."""
+    days = asx_days("2024-03-25", 20)
+    stamps = [d.isoformat() for d in pd.DatetimeIndex(days).tz_localize("Australia/Sydney")]
+    assert {s[-6:] for s in stamps} == {"+11:00", "+10:00"}
+    content = "Date,Close\n" + "".join(f"{s},5.{i:02}\n" for i, s in enumerate(stamps))
+    assert days_of(read(tmp_path, content)) == list(days)
+
+
 def test_a_single_stamp_in_utc(tmp_path):
     content = b"Date,Close\n2025-11-11T13:00:00Z,5\n"
     assert [str(d) for d in days_of(read(tmp_path, content))] == ["2025-11-12"]

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from etf_pipeline.history.basis import Basis
+from etf_pipeline.history.build import build
 from etf_pipeline.history.peers import NOBODY
 from etf_pipeline.history.quality import assess
 from etf_pipeline.model.calendars import sessions
@@ -294,3 +295,27 @@ def test_what_is_not_known_is_not_wrong():
     rows = clean()
     rows.loc[rows.index[100:110], ["open", "high", "low", "volume"]] = np.nan
     assert assess(rows, BASIS) == []
+
+
+@pytest.mark.parametrize("peers", [Others(-0.06), NOBODY], ids=["peers", "alone"])
+@pytest.mark.parametrize(
+    ("factors", "volume"),
+    [
+        ({200: 1 - 0.249, 203: 1.234}, 1.5),  # geared four times, shares fell by 6 %
+        ({200: 0.06}, 30.0),  # overnight, and it never came back
+    ],
+    ids=["geared", "wound up"],
+)
+def test_real_crashes_take_no_row_with_them(factors, volume, peers):
+    """All rows are in the history that is built, whatever is said of them."""
+    rng = np.random.default_rng(6)
+    moves = 1 + rng.normal(0, 0.03, 300)
+    for i, factor in factors.items():
+        moves[i] = factor
+    traded = np.exp(rng.normal(10, 0.4, 300))
+    traded[200] = volume * np.exp(10)
+    rows = bars(DAYS, 30 * np.cumprod(moves), volume=np.round(traded))
+    built = build(rows, replace(BASIS, peers=peers))
+    assert built.history.column("close").to_pylist() == rows["close"].tolist()
+    assert "quarantined" not in built.quarantine.column("severity").to_pylist()
+    assert built.history.column("adj_close").to_pylist() == rows["close"].tolist()

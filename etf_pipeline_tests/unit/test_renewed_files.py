@@ -10,7 +10,7 @@ from etf_pipeline.history.adjust import adjusted_close
 from etf_pipeline.ingest.planning import Terms
 from etf_pipeline.ingest.sources.files import FilesSource
 from etf_pipeline.model.rows import to_frame
-from etf_pipeline.model.schemas import HISTORY
+from etf_pipeline.model.schemas import HISTORY, QUARANTINE
 from etf_pipeline.settings import Settings
 from etf_pipeline.steps.download import download
 from etf_pipeline.steps.histories import update_histories
@@ -79,6 +79,37 @@ def is_right(runs, rows=ROWS):
     assert history["dividends"].to_numpy() == pytest.approx(rows["dividends"].to_numpy(), abs=1e-6)
     right = adjusted_close(rows["close"], rows["dividends"])
     assert history["adj_close"].to_numpy() == pytest.approx(right, rel=1e-6)
+
+
+def test_yahoos_old_csv_keeps_its_adjusted_close(runs):
+    """Date,Open,High,Low,Close,Adj Close,Volume: what was paid is implied, and said to be."""
+    content = table(dividends=False)
+    content = content[["Date", "Open", "High", "Low", "Close", "Adj Close", "Volume"]]
+    assert runs(content)[0].outcome == "collected"
+    history = runs.history()
+    assert history["adj_close"].to_numpy() == pytest.approx(content["Adj Close"], rel=1e-9)
+    paid = np.zeros(N)
+    paid[EX] = [0.9, 0.7, 1.1]
+    assert history["dividends"].to_numpy() == pytest.approx(paid, abs=1e-6)
+    found = read_table(runs.store.layout.of(QUARANTINE, "VAS")).to_pylist()
+    assert [(r["date"], r["rule"]) for r in found] == [
+        (DAYS[i].astype(object), "implied_distribution") for i in EX
+    ]
+
+
+@pytest.mark.parametrize("bad", [np.nan, 0.0])
+def test_adjusted_closes_with_a_day_missing_lose_that_day_only(runs, bad):
+    """9.8, 9.8, -, 10, 10 and a dividend of .2 on day 4: the closes were 10 throughout."""
+    closes = np.r_[9.8, 9.8, bad, 10.0, 10.0]
+    content = pd.DataFrame(
+        {"Date": [str(d) for d in DAYS[:5]], "Close": closes, "Dividends": [0, 0, 0, 0.2, 0]}
+    ).assign(Open=closes, High=closes, Low=closes, Volume=1000)
+    runs(content)
+    history = runs.history()
+    assert list(history.index) == list(pd.DatetimeIndex(DAYS[[0, 1, 3, 4]]))
+    assert history["close"].to_numpy() == pytest.approx([10.0] * 4, rel=1e-9)
+    assert history["adj_close"].to_numpy() == pytest.approx([9.8, 9.8, 10, 10], rel=1e-9)
+    assert history["dividends"].tolist() == [0, 0, 0.2, 0]
 
 
 def test_the_same_again_writes_no_batch(runs):

@@ -166,6 +166,36 @@ def test_the_command_goes_on_with_the_others_and_its_exit_code_says_so(tmp_path)
     assert isinstance(alone.exception, StoreError)
 
 
+def test_no_file_of_these_stops_the_command_for_the_others(tmp_path, caplog):
+    """A row that cannot be costs that row; a file that cannot be read costs its ticker."""
+    mixed = frame().reset_index().astype({"Date": str})
+    mixed.loc[150, "Date"] = f"{DAYS[150]}T00:00:00+10:00"
+    rowwise = {"HUGE": 1e308, "ZERO": 0.0, "INF": np.inf}
+    for ticker, value in rowwise.items():
+        save(tmp_path, frame(with_bad(value)), ticker)
+    save(tmp_path, frame()[:0], "EMPTY")
+    save(tmp_path, mixed, "MIXED")
+    save(tmp_path, frame(), "GOOD")
+    asked = [*rowwise, "EMPTY", "MIXED", "GOOD"]
+    options = ["--years", "0", "--data-dir", str(tmp_path), "--json"]
+    run = CliRunner().invoke(app, ["risk", *asked, *options])
+    assert run.exit_code == 3
+    found = json.loads(run.stdout)
+    assert set(found) == {*rowwise, "GOOD"}
+    alone = CliRunner().invoke(app, ["risk", "GOOD", *options])
+    assert json.loads(alone.stdout)["GOOD"] == found["GOOD"]
+    for ticker in rowwise:
+        assert found[ticker]["n_obs"] == N - 2
+        assert found[ticker]["n_excluded"] == 1
+    for ticker in ("EMPTY", "MIXED"):
+        assert f"{ticker}: " in run.stderr
+        assert f"{ticker}.parquet" in run.stderr
+    assert "row 1: '2024-06-03' names no zone, others do" in run.stderr
+    for ticker in rowwise:
+        assert f"{ticker}.parquet: 1 of 300 rows are left out" in caplog.text
+    assert caplog.text.count(f"{DAYS[150]}: close") == len(rowwise)
+
+
 SHAPES = {
     "naive": frame(Volume=7),
     "sydney": frame(days=DAYS).tz_localize("Australia/Sydney"),
