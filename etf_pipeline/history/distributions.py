@@ -272,27 +272,34 @@ def _pooled(court: Court) -> None:
             court.withhold(int(paid.row[k]), "distribution_scale", text)
 
 
+def _hundredfold(court: Court) -> None:
+    """A hundredth, or a hundred times, of what the source itself took off its adjusted close."""
+    paid = court.paid
+    for times in (100.0, 0.01):
+        meant = times * paid.amount
+        told = np.isfinite(paid.theirs) & (np.abs(paid.theirs - meant) <= _SAME_FACTOR * meant)
+        for k in np.flatnonzero(told):
+            text = (
+                f"{paid.amount[k]:g}, yet the source took {paid.theirs[k]:.6g} off its adjusted "
+                f"close: perhaps {meant[k]:g}"
+            )
+            court.withhold(int(paid.row[k]), "distribution_scale", text)
+
+
 def _too_small(court: Court) -> None:
-    """A hundredth of what is usual, if the source's adjusted close or the price says so."""
+    """A hundredth of what is usual, if the price says so."""
     paid = court.paid
     share, scales = paid.shares, paid.scales
     low = (share * _FAR < scales) & (100 * share > 0.25 * scales) & (100 * share < 4 * scales)
     for k in np.flatnonzero(low):
-        scale = scales[k]
-        times = 100 * paid.amount[k]
-        told = _near(paid.theirs[k], times)
         odds = ((paid.move[k] + share[k]) ** 2 - (paid.move[k] + 100 * share[k]) ** 2) / (
             2 * paid.noise[k] ** 2
         )
-        if told or odds > _LIKELY:
-            why = (
-                f"the source took {paid.theirs[k]:.6g} off its adjusted close"
-                if told
-                else f"the price fell by {-100 * paid.move[k]:.3g} %"
-            )
+        if odds > _LIKELY:
             text = (
                 f"{paid.amount[k]:g} is {100 * share[k]:.3g} % of the price where "
-                f"{100 * scale:.3g} % is usual, and {why}: perhaps {times:g}"
+                f"{100 * scales[k]:.3g} % is usual, and the price fell by "
+                f"{-100 * paid.move[k]:.3g} %: perhaps {100 * paid.amount[k]:g}"
             )
             court.withhold(int(paid.row[k]), "distribution_scale", text)
 
@@ -322,6 +329,7 @@ _RULES = (
     _twice,
     _out_of_scale,
     _pooled,
+    _hundredfold,
     _too_small,
     _doubtful,
 )

@@ -560,3 +560,17 @@ def test_a_new_fund_may_pay_the_same_each_week(apart):
     assert found(build(rows_of(prices(paid, n=80), paid), BASIS)) == {}
     twice = rows_of(prices({20: 0.9}, noise=0.003, n=80), {20: 0.9, 20 + apart: 0.9})
     assert build(twice, BASIS).withheld == (day(20 + apart),)
+
+
+@pytest.mark.parametrize("hundredths", [1, 8, 15])
+@pytest.mark.parametrize("noise", [0.0005, 0.01])
+def test_an_amount_that_is_a_hundredth_of_what_its_source_took_off_is_withheld(hundredths, noise):
+    """Pounds on a pence listing without a currency: however many, and whatever the others are."""
+    paid = quarterly(2.5)
+    closes = prices(paid, noise, 0, 300.0)
+    wrong = sorted(paid)[:hundredths]
+    rows = rows_of(closes, paid | {i: paid[i] / 100 for i in wrong})
+    built = build(rows, BASIS, said(rows, paid, currency="GBp"))
+    assert [withheld_rule(built, i) for i in wrong] == ["distribution_scale"] * hundredths
+    right = [i for i in sorted(paid) if i not in wrong]
+    assert first_ratio(built) == pytest.approx(product(closes, {i: paid[i] for i in right}))
