@@ -85,7 +85,7 @@ def level_shifts(
         steps[k + 1] = _snapped(float(jumps[k]), recorded)
     levels: Floats = np.round(np.cumsum(steps), 6).astype("float64")
     own = _own_level(levels)
-    for k in np.flatnonzero(np.abs(levels - own) > _CLOSE):
+    for k in np.flatnonzero(_off(levels - own, recorded)):
         i = usable[k]
         factor = float(np.exp(levels[k] - own))
         unit = abs(abs(np.log(factor)) - np.log(_PENCE)) < _CLOSE
@@ -94,6 +94,17 @@ def level_shifts(
         text += _split_note(factor, recorded)
         out.append((days[i], rule, "quarantined", text))
     return out + _inverted(levels - own, recorded)
+
+
+def _off(away: Floats, recorded: list[Split]) -> npt.NDArray[np.bool_]:
+    """Which rows are so far from the own level that a fault of the data explains it.
+
+    What two faults next to each other leave of a market's move between them is no level.
+    """
+    off = np.abs(away) > _LARGE - _CLOSE
+    for _, _, log_ratio in recorded:
+        off |= (np.abs(away) > _CLOSE) & (np.abs(np.abs(away) - abs(log_ratio)) < _CLOSE)
+    return np.asarray(off, dtype=np.bool_)
 
 
 def _inverted(off: Floats, recorded: list[Split]) -> list[Shift]:

@@ -87,7 +87,10 @@ def attempt(root: Path, prices: Path, run_id: str, kill_at: int, delay: float = 
 
 
 def published(root: Path) -> dict[str, bytes]:
-    """Every published file of the derived folders."""
+    """Every published file of the derived folders.
+
+    A history's footer names its batches, whose ids end with the run's: every try is of one run.
+    """
     return {
         str(p.relative_to(root)): p.read_bytes()
         for folder in ("historical", "quarantine", "risk")
@@ -152,9 +155,9 @@ def main() -> None:
         reader = threading.Thread(target=read_all, args=(root, stop, broken, read))
         reader.start()
         if steps_done:
-            killed = attempt(root, new, "killed", 10**9, delay=seed.uniform(0.0, 0.25))
+            killed = attempt(root, new, "second", 10**9, delay=seed.uniform(0.0, 0.25))
         else:
-            killed = attempt(root, new, "killed", kill_at)
+            killed = attempt(root, new, "second", kill_at)
             kill_at += 1
             steps_done = not killed
         kills += killed
@@ -163,7 +166,7 @@ def main() -> None:
         assert not broken, broken[:3]
         for name, content in published(root).items():
             assert content in (start.get(name), goal.get(name)), f"{name} is neither old nor new"
-        assert not attempt(root, new, "again", -1)
+        assert not attempt(root, new, "second", -1)
         assert published(root) == goal, "the next run did not converge"
         assert not list(root.rglob("*.tmp")), "temp files were left"
     print(json.dumps({"kills": kills, "steps": kill_at, "read": read[0]}))

@@ -244,7 +244,7 @@ def test_duplicates_and_nonsense_are_refused_by_name(provider):
         provider.get_returns(["VAS"], period="hourly")
     with pytest.raises(ValueError, match="VAF was not asked for"):
         provider.optimize_portfolio_mean_variance(["VAS", "VGS"], bounds={"VAF": (0, 1)})
-    with pytest.raises(InsufficientDataError):
+    with pytest.raises(ValueError, match="a window of 0 years"):
         provider.calculate_covariance_matrix(["VAS", "VGS"], 0)
     assert provider.get_returns(["VAS", "VGS"], "2030-01-01").empty
 

@@ -22,6 +22,7 @@ ALL = [
     "store writable",
     "disk",
     "histories",
+    "raw batches",
     "events",
 ]
 

@@ -213,3 +213,11 @@ def test_what_falls_and_rises_on_many_times_the_volume_is_news():
     volume[160] = np.exp(10)  # one day alone is not enough
     found = level_shifts(close, np.zeros(300), DAYS[:300], volume)
     assert {rule for _, rule, _, _ in found} == {"level_shift"}
+
+
+def test_what_a_move_beside_a_tenfold_segment_leaves_is_no_level():
+    """The jump into the segment is by 7.75 then, and the one out of it by ten."""
+    close = walk()
+    close[50] *= 1.29
+    close[51:54] *= 10
+    assert {i for i, rule in shifts(close).items() if rule == "level_shift"} == {51, 52, 53}
