@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from etf_pipeline import ETFDataProvider
-from etf_pipeline.errors import InsufficientDataError, SettingsError, UnknownTickerError
+from etf_pipeline.errors import SettingsError, UnknownTickerError
 from etf_pipeline.ingest.planning import Terms
 from etf_pipeline.ingest.sources.files import FilesSource
 from etf_pipeline.steps.download import download
