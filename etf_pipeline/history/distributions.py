@@ -8,6 +8,7 @@ quarter, so size alone never convicts one; and where prices are too noisy to tel
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -142,6 +143,7 @@ def _bases(court: Court) -> None:
     if len(at) == 0:
         return
     paid = court.paid
+    before: defaultdict[tuple[int, ...], list[int]] = defaultdict(list)
     for k in range(len(paid.row)):
         row = int(paid.row[k])
         near = [i for i in at if abs(i - row) <= 1]
@@ -155,7 +157,9 @@ def _bases(court: Court) -> None:
             )
             court.restate(row, 1.0 / split, "distribution_basis", text)
         else:
-            _before_a_split(court, paid, k, at[at > row])
+            before[tuple(at[at > row].tolist())].append(k)
+    for later, members in before.items():
+        _before_splits(court, paid, later, members)
 
 
 def _is_older(paid: Payments, k: int, split: float) -> bool:
@@ -169,15 +173,24 @@ def _is_older(paid: Payments, k: int, split: float) -> bool:
     return bool(fits < _ALIKE and off > max(2.0, 1.5 * fits) and paid.doubt(k) > _SEEN)
 
 
-def _before_a_split(court: Court, paid: Payments, k: int, splits: npt.NDArray[np.intp]) -> None:
-    """An amount that the source's adjusted close and the later yields have over the later split."""
-    if len(splits) == 0:
+def _before_splits(
+    court: Court, paid: Payments, later: tuple[int, ...], members: list[int]
+) -> None:
+    """Amounts that the source's adjusted close and the later yields have over the later splits.
+
+    The source tells of each amount, the yields of all of them together, as single ones vary.
+    """
+    if not later:
         return
-    ratio, after = float(np.prod(court.splits[splits])), paid.scale_since(int(splits[-1]))
-    amount, share = paid.amount[k], paid.shares[k]
-    if ratio == 1.0 or after is None or not _near(paid.theirs[k], amount / ratio):
+    ratio, after = float(np.prod(court.splits[list(later)])), paid.scale_since(later[-1])
+    told = [k for k in members if _near(paid.theirs[k], paid.amount[k] / ratio)]
+    if ratio == 1.0 or after is None or not told:
         return
-    if _times(share / ratio, after) < _times(share, after):
+    share = float(np.median(paid.shares[told]))
+    if _times(share / ratio, after) >= _times(share, after):
+        return
+    for k in told:
+        amount = paid.amount[k]
         text = (
             f"{amount:g}: the source took {paid.theirs[k]:.6g} off its adjusted close, which is "
             f"{amount:g} over the split of {ratio:g} since, as the yields after it say "

@@ -200,10 +200,11 @@ def test_a_weekly_payer_has_no_duplicates():
     assert found(build(rows_of(prices(paid), paid), BASIS)) == {}
 
 
-def test_d8_before_a_split_and_not_on_its_basis():
+@pytest.mark.parametrize("seed", range(8))
+def test_d8_before_a_split_and_not_on_its_basis(seed):
     """Found by the source's adjusted close together with the yields of the years after."""
     paid = quarterly(0.25)
-    closes = prices(paid)
+    closes = prices(paid, seed=seed)
     splits = np.zeros(N)
     splits[500] = 4.0
     told = {i: a * (4.0 if i < 500 else 1.0) for i, a in paid.items()}
