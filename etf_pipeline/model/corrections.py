@@ -13,6 +13,7 @@ from pathlib import Path
 from etf_pipeline.errors import CorrectionsError, UnknownTickerError
 from etf_pipeline.model.instruments import Universe
 from etf_pipeline.model.schemas import VALUE_COLUMNS
+from etf_pipeline.model.text_lines import numbered_lines
 
 COLUMNS = ("ticker", "date", "field", "value", "reason", "author")
 ACCEPT = "accept"
@@ -85,11 +86,7 @@ def load_corrections(
         return ()
     except (OSError, UnicodeDecodeError) as error:
         raise CorrectionsError(f"corrections file {path} cannot be read: {error}") from None
-    lines = [
-        (n, line)
-        for n, line in enumerate(text.splitlines(), 1)
-        if line.strip() and not line.startswith("#")
-    ]
+    lines = numbered_lines(text)
     if not lines:
         return ()
     rows = list(csv.reader((line for _, line in lines), skipinitialspace=True))

@@ -11,6 +11,7 @@ from etf_pipeline.errors import UniverseError
 from etf_pipeline.model.calendars import has_calendar, known_exchanges
 from etf_pipeline.model.currencies import ASSET_CLASS, FX, ISO_4217, MINOR_UNITS, pair_of
 from etf_pipeline.model.instruments import Instrument, Universe
+from etf_pipeline.model.text_lines import numbered_lines
 
 REQUIRED = ("ticker", "symbol", "exchange", "name", "asset_class", "issuer", "currency")
 OPTIONAL = ("management_fee", "aliases", "last_session", "shards", "listed_since")
@@ -36,11 +37,7 @@ def load_universe(path: Path) -> Universe:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UniverseError(f"universe file {path} cannot be read: {error}") from None
-    lines = [
-        (n, line)
-        for n, line in enumerate(text.splitlines(), 1)
-        if line.strip() and not line.startswith("#")
-    ]
+    lines = numbered_lines(text)
     rows = list(csv.reader(line for _, line in lines))
     if not rows:
         raise UniverseError(f"{path} is empty; the first line must name the columns")
