@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from etf_pipeline.model.instruments import Universe
-from etf_pipeline.model.portfolios import PortfolioSpec, load_portfolios
+from etf_pipeline.model.portfolio_file import load_portfolios
+from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.risk.prices import PriceSeries
 from etf_pipeline_tests.support import asx_days, instrument, walk
 

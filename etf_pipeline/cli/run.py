@@ -52,7 +52,7 @@ def run(
 def demo(data_dir: DataDir = None, window: Window = "3y", as_json: Json = False) -> None:
     """The whole pipeline on simulated prices: no network, a minute at most."""
     settings = _demo_settings(data_dir or Path("data/demo"))
-    from etf_pipeline.model.portfolios import load_portfolios
+    from etf_pipeline.model.portfolio_file import load_portfolios
     from etf_pipeline.model.universe import load_universe
 
     universe = load_universe(settings.universe_file)

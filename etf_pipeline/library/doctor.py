@@ -74,7 +74,7 @@ def _packages() -> str:
 
 
 def _universe(settings: Settings) -> str:
-    from etf_pipeline.model.portfolios import universe_with_rates
+    from etf_pipeline.model.portfolio_file import universe_with_rates
 
     found = universe_with_rates(
         settings.universe_file, settings.portfolios_file, settings.base_currency
@@ -86,7 +86,7 @@ def _universe(settings: Settings) -> str:
 
 
 def _portfolios(settings: Settings) -> str:
-    from etf_pipeline.model.portfolios import load_portfolios
+    from etf_pipeline.model.portfolio_file import load_portfolios
     from etf_pipeline.model.universe import load_universe
 
     found = load_portfolios(settings.portfolios_file, load_universe(settings.universe_file))
@@ -95,7 +95,7 @@ def _portfolios(settings: Settings) -> str:
 
 def _corrections(settings: Settings) -> str:
     from etf_pipeline.model.corrections import load_corrections
-    from etf_pipeline.model.portfolios import universe_with_rates
+    from etf_pipeline.model.portfolio_file import universe_with_rates
 
     universe = universe_with_rates(
         settings.universe_file, settings.portfolios_file, settings.base_currency

@@ -164,7 +164,7 @@ class ETFSystem:
     def instruments(self) -> dict[str, Instrument]:
         """The universe by ticker; empty when there is no usable universe file."""
         from etf_pipeline.errors import UniverseError
-        from etf_pipeline.model.portfolios import universe_with_rates
+        from etf_pipeline.model.portfolio_file import universe_with_rates
 
         chosen = self.settings
         try:

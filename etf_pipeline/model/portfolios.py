@@ -1,18 +1,13 @@
-"""`portfolios.yaml`: the model portfolios, read and validated; problems are quoted by line."""
+"""A model portfolio as a user writes it, validated."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from etf_pipeline.errors import PortfolioFileError
 from etf_pipeline.model.currencies import check_currency
-from etf_pipeline.model.instruments import Instrument, Universe, repeated
+from etf_pipeline.model.instruments import repeated
 from etf_pipeline.model.objectives import (
     HALFLIFE,
     NEEDS_HOLDINGS,
@@ -27,9 +22,7 @@ from etf_pipeline.model.objectives import (
     two_budgets,
     weight_limits,
 )
-from etf_pipeline.model.universe import load_universe
 
-Line = int
 GroupColumn = Literal["asset_class", "issuer", "currency", "exchange"]
 
 
@@ -120,170 +113,3 @@ class PortfolioSpec(BaseModel):
 def _check_range(what: str, low: float, high: float) -> None:
     if not 0 <= low <= high <= 1:
         raise ValueError(f"{what}: {low:g} to {high:g} is not within 0 to 1")
-
-
-def load_portfolios(path: Path, universe: Universe) -> list[PortfolioSpec]:
-    """Read the model portfolios; aliases of tickers become the tickers.
-
-    Raises:
-        PortfolioFileError: with every problem and its line.
-    """
-    try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except FileNotFoundError:
-        raise PortfolioFileError(
-            f"portfolio file {path} does not exist; set ETF_PORTFOLIOS_FILE or create it"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise PortfolioFileError(f"portfolio file {path} cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}: " if mark is not None else ""
-        text = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise PortfolioFileError(f"{path} is not YAML: {where}{text}") from None
-    nodes = _portfolio_nodes(path, root)
-    problems = _repeated_keys(root, set())
-    specs: list[PortfolioSpec] = []
-    seen: dict[str, Line] = {}
-    for node in nodes:
-        spec = _one(node, universe, problems)
-        if spec is None:
-            continue
-        first = seen.setdefault(spec.name, _line(node))
-        if first != _line(node):
-            problems.append(f"line {_line(node)}: {spec.name!r} is already on line {first}")
-        specs.append(spec)
-    if problems:
-        raise PortfolioFileError(f"{path} is not usable: " + "; ".join(problems))
-    return specs
-
-
-def universe_with_rates(
-    universe_file: Path, portfolios_file: Path, base_currency: str | None = None
-) -> Universe:
-    """The universe, with the currency pairs that its currencies and those of portfolios need.
-
-    A portfolio file that cannot be used names none here; whoever reads the portfolios is told.
-
-    Raises:
-        UniverseError: the universe file is not usable.
-    """
-    universe = load_universe(universe_file)
-    bases = {base_currency} if base_currency else set()
-    with contextlib.suppress(PortfolioFileError):
-        specs = load_portfolios(portfolios_file, universe)
-        bases |= {s.base_currency for s in specs if s.base_currency}
-    return universe.with_rates(sorted(bases))
-
-
-def _repeated_keys(node: yaml.Node | None, done: set[int]) -> list[str]:
-    """Keys that a mapping has twice, of which YAML would take the last without a word.
-
-    `done` has the nodes looked at: one that is an alias stands in several places.
-    """
-    problems: list[str] = []
-    inner: list[yaml.Node] = []
-    if id(node) in done:
-        return problems
-    done.add(id(node))
-    if isinstance(node, yaml.MappingNode):
-        seen: dict[str, Line] = {}
-        for key, value in node.value:
-            inner.append(value)
-            name = str(key.value)
-            if name in seen:
-                problems.append(f"line {_line(key)}: {name!r} is already on line {seen[name]}")
-            seen.setdefault(name, _line(key))
-    elif isinstance(node, yaml.SequenceNode):
-        inner = list(node.value)
-    for each in inner:
-        problems += _repeated_keys(each, done)
-    return problems
-
-
-def _portfolio_nodes(path: Path, root: yaml.Node | None) -> list[yaml.Node]:
-    if isinstance(root, yaml.MappingNode):
-        for key, value in root.value:
-            if key.value == "portfolios" and isinstance(value, yaml.SequenceNode) and value.value:
-                return list(value.value)
-    raise PortfolioFileError(
-        f"{path} is not usable: line 1: it needs a list `portfolios:` of at least one portfolio"
-    )
-
-
-def _one(node: yaml.Node, universe: Universe, problems: list[str]) -> PortfolioSpec | None:
-    # SafeLoader's constructor builds plain values only.
-    loader = yaml.SafeLoader("")
-    value = loader.construct_document(node)
-    if not isinstance(value, Mapping):
-        problems.append(f"line {_line(node)}: a portfolio must be a mapping with a name")
-        return None
-    try:
-        spec = PortfolioSpec.model_validate(value)
-    except ValidationError as error:
-        for e in error.errors():
-            message = e["msg"].removeprefix("Value error, ")
-            where = ".".join(str(part) for part in e["loc"])
-            line = _line(_find(node, e["loc"]))
-            problems.append(f"line {line}: {where + ': ' if where else ''}{message}")
-        return None
-    unknown = [t for t in spec.tickers if t not in universe]
-    for ticker in unknown:
-        line = _line(_find(node, ("tickers", spec.tickers.index(ticker))))
-        try:
-            universe.get(ticker)
-        except Exception as error:  # the message names the nearest tickers
-            problems.append(f"line {line}: {error}")
-    if unknown:
-        return None
-    problems += _pair_problems(spec, universe, node)
-    names = [universe.get(t).ticker for t in spec.tickers]
-    bounds = {universe.get(t).ticker: b for t, b in spec.bounds.items()}
-    holdings = {universe.get(t).ticker: w for t, w in spec.holdings.items()}
-    problems += _group_problems(spec, [universe.get(t) for t in spec.tickers], node)
-    return spec.model_copy(update={"tickers": names, "bounds": bounds, "holdings": holdings})
-
-
-def _pair_problems(spec: PortfolioSpec, universe: Universe, node: yaml.Node) -> list[str]:
-    """Tickers that are currency pairs."""
-    lines = [_line(_find(node, ("tickers", i))) for i in range(len(spec.tickers))]
-    return [
-        f"line {line}: {ticker} is a currency pair, which converts prices and is held by nobody"
-        for ticker, line in zip(spec.tickers, lines, strict=True)
-        if universe.get(ticker).is_rate
-    ]
-
-
-def _group_problems(
-    spec: PortfolioSpec, instruments: list[Instrument], node: yaml.Node
-) -> list[str]:
-    """Groups that none of the portfolio's tickers belongs to."""
-    problems = []
-    for column, values in spec.groups.items():
-        there = sorted({str(getattr(i, column)) for i in instruments})
-        for value in values:
-            if value not in there:
-                line = _line(_find(node, ("groups", column, value)))
-                problems.append(
-                    f"line {line}: groups.{column}: no ticker has {value!r}; there are "
-                    f"{', '.join(there)}"
-                )
-    return problems
-
-
-def _find(node: yaml.Node, loc: tuple[Any, ...]) -> yaml.Node:
-    """The deepest node that `loc` leads to."""
-    for part in loc:
-        inner: yaml.Node | None = None
-        if isinstance(node, yaml.MappingNode):
-            inner = next((v for k, v in node.value if k.value == str(part)), None)
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
-            inner = node.value[part] if part < len(node.value) else None
-        if inner is None:
-            break
-        node = inner
-    return node
-
-
-def _line(node: yaml.Node) -> Line:
-    return int(node.start_mark.line) + 1

@@ -19,7 +19,8 @@ from etf_pipeline.model.corrections import Correction, load_corrections
 from etf_pipeline.model.currencies import Pair
 from etf_pipeline.model.instruments import Universe
 from etf_pipeline.model.outcomes import Outcome
-from etf_pipeline.model.portfolios import PortfolioSpec, load_portfolios, universe_with_rates
+from etf_pipeline.model.portfolio_file import load_portfolios, universe_with_rates
+from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.settings import Settings
 from etf_pipeline.steps.derived import Histories, read_histories
 from etf_pipeline.store.cache import FileCache

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from etf_pipeline.errors import CorruptFileError
 from etf_pipeline.model import assets
 from etf_pipeline.model.instruments import Universe
-from etf_pipeline.model.portfolios import PortfolioSpec, load_portfolios
+from etf_pipeline.model.portfolio_file import load_portfolios
+from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.model.schemas import (
     BACKTESTS,
     CORRELATIONS,

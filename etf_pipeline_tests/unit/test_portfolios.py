@@ -4,7 +4,8 @@ import pytest
 
 from etf_pipeline.errors import PortfolioFileError
 from etf_pipeline.model.instruments import Universe
-from etf_pipeline.model.portfolios import PortfolioSpec, load_portfolios, universe_with_rates
+from etf_pipeline.model.portfolio_file import load_portfolios, universe_with_rates
+from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline_tests.support import instrument
 
 UNIVERSE = Universe(
