@@ -11,11 +11,11 @@ import pandas as pd
 
 from etf_pipeline.errors import InsufficientDataError
 from etf_pipeline.model.objectives import HALFLIFE
-from etf_pipeline.model.spacing import spacing_remarks
+from etf_pipeline.model.spacing import is_long, spacing_remarks
 from etf_pipeline.risk.annual import Span
-from etf_pipeline.risk.covariance import correlation_of, covariance
 from etf_pipeline.risk.prices import GRACE, PriceSeries, common_prices, window_start
 from etf_pipeline.risk.returns import simple_returns
+from etf_pipeline.risk.sample import Own, Sample, Timed
 from etf_pipeline.risk.together import (
     Period,
     Regular,
@@ -48,6 +48,7 @@ class Estimates:
     `returns` the simple ones between them, but for those over holes, shape (T, N): the scenarios.
     `periods_per_year` is A of those. `correlation_period` is that of the returns behind R, daily or
     weekly, which has none over holes either. `remarks` say what a reader of the numbers must know.
+    `sample` has the returns that means and covariance were estimated from, for drawing others.
     """
 
     prices: pd.DataFrame
@@ -57,6 +58,7 @@ class Estimates:
     periods_per_year: float
     correlation_period: Period = "daily"
     remarks: tuple[str, ...] = ()
+    sample: Sample | None = None
 
     @property
     def n_obs(self) -> int:
@@ -96,25 +98,26 @@ def estimate(
     start = window_start(min(s.end for s in series), lookback_years)
     prices = common_prices(series, start)
     common = Regular.of_frame(prices)
-    returns = common.returns
+    n = len(common.returns)
     annual = common.periods_per_year if periods_per_year is None else periods_per_year
-    _check_enough(series, len(returns), min(fewest, round(annual)), "returns")
-    own = [_Own.of(_window(s, prices, lookback_years), periods_per_year) for s in series]
-    deviations = np.sqrt([o.annual * _variance(o.returns, estimator, halflife) for o in own])
+    _check_enough(series, n, min(fewest, round(annual)), "returns")
+    parts = [_window(s, prices, lookback_years) for s in series]
+    weekly = None
     if period == "weekly":
-        weekly = Regular.of_frame(weekly_prices(series, start)).returns
-        _check_enough(series, len(weekly), min(fewest, _FEWEST_WEEKS), "weekly returns")
-        matrix = _correlation(weekly, estimator, halflife * len(weekly) / len(returns))
-    else:
-        matrix = _correlation(returns, estimator, halflife)
+        weekly = _timed(weekly_prices(series, start))
+        _check_enough(series, len(weekly.returns), min(fewest, _FEWEST_WEEKS), "weekly returns")
+    own = tuple(_own(part, periods_per_year) for part in parts)
+    ratio = 1.0 if weekly is None else len(weekly.returns) / n
+    sample = Sample(own, _timed(prices), weekly, estimator, halflife, ratio)
     return Estimates(
         prices,
-        returns,
-        np.array([o.annual * o.returns.mean() for o in own]),
-        deviations[:, None] * matrix * deviations,
+        common.returns,
+        sample.means(),
+        sample.covariance(),
         annual,
         period,
-        tuple(_remarks(series, own, prices, period, lookback_years)),
+        tuple(_remarks(series, parts, prices, period, lookback_years)),
+        sample,
     )
 
 
@@ -135,18 +138,17 @@ def estimate_of(
     )
 
 
-@dataclass(frozen=True)
-class _Own:
-    """One ticker's window, its returns, and A."""
+def _own(part: PriceSeries, fixed: float | None) -> Own:
+    """One ticker's returns in its window, and A."""
+    returns = simple_returns(part.prices.to_numpy(dtype="float64"))
+    annual = Span.of(part.days).periods_per_year(fixed) or 1.0
+    return Own(Timed(returns, part.days[1:]), annual)
 
-    part: PriceSeries
-    returns: Floats
-    annual: float
 
-    @classmethod
-    def of(cls, part: PriceSeries, fixed: float | None) -> _Own:
-        returns = simple_returns(part.prices.to_numpy(dtype="float64"))
-        return cls(part, returns, Span.of(part.days).periods_per_year(fixed) or 1.0)
+def _timed(prices: pd.DataFrame) -> Timed:
+    """Returns between the rows of a frame, but for those over holes."""
+    days = prices.index.to_numpy().astype("datetime64[D]")
+    return Timed(Regular.of(prices.to_numpy(), days).returns, days[1:][~is_long(days)])
 
 
 def _window(series: PriceSeries, prices: pd.DataFrame, years: int | None) -> PriceSeries:
@@ -154,25 +156,6 @@ def _window(series: PriceSeries, prices: pd.DataFrame, years: int | None) -> Pri
     last = prices.index[-1].date()
     end = series.end if series.end <= last + GRACE else last
     return series.until(end).since(window_start(end, years))
-
-
-def _variance(returns: Floats, estimator: str, halflife: float) -> float:
-    """Of one ticker per period, by the estimator: that of Ledoit and Wolf is the sample's then."""
-    return float(covariance(returns[:, None], estimator, halflife)[0, 0])
-
-
-def _correlation(returns: Floats, estimator: str, halflife: float) -> Floats:
-    """R, shape (N, N), by the estimator; a ticker that does not move goes with none.
-
-    `ledoit_wolf` is applied to returns of equal variance: shrunk towards the identity, by an
-    intensity that a ticker's volatility or unit has no say in.
-    """
-    if estimator == "ledoit_wolf":
-        spread = returns.std(axis=0, ddof=1)
-        returns = np.divide(returns, spread, out=np.zeros_like(returns), where=spread > 0)
-    found = correlation_of(covariance(returns, estimator, halflife))
-    np.fill_diagonal(found, 1.0)
-    return found
 
 
 def _check_enough(series: list[PriceSeries], n: int, needed: int, what: str) -> None:
@@ -184,7 +167,7 @@ def _check_enough(series: list[PriceSeries], n: int, needed: int, what: str) -> 
 
 def _remarks(
     series: list[PriceSeries],
-    own: list[_Own],
+    parts: list[PriceSeries],
     prices: pd.DataFrame,
     period: Period,
     years: int | None,
@@ -194,15 +177,15 @@ def _remarks(
     if period == "weekly":
         why = calendars_differ(series)
         said.append(f"correlations are of weekly returns{f', {why}' if why else ''}")
-    for one in own:
-        part, span = one.part, Span.of(one.part.days)
+    for part in parts:
+        span = Span.of(part.days)
         begin = window_start(part.end, years)
         if begin is not None and not part.covers(begin):
             said.append(f"{part.ticker} has {span.years:.1f} of {years} years")
         if span.too_short:
             said.append(f"{part.ticker}: its numbers a year come from {span.days} days")
         said += [f"{part.ticker}: {remark}" for remark in spacing_remarks(part.days)]
-    said += doubts(one.part for one in own)
+    said += doubts(parts)
     if len(series) > 1:
         dates = prices.index.to_numpy().astype("datetime64[D]")
         said += common_gaps(dates)
