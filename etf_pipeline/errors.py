@@ -74,6 +74,7 @@ class ReasonCode(StrEnum):
     DISK_FULL = "disk_full", "the disk is full"
     LOCKED = "locked", "another process holds the lock"
     BAD_SETTING = "bad_setting", "a setting cannot be used"
+    BAD_ARGUMENT = "bad_argument", "an argument of a call cannot be used"
     BAD_UNIVERSE = "bad_universe", "the universe file cannot be used"
     BAD_CORRECTIONS = "bad_corrections", "the corrections file cannot be used"
     BAD_PORTFOLIO_FILE = "bad_portfolio_file", "the portfolio file cannot be used"
@@ -119,6 +120,12 @@ class SettingsError(EtfError):
     """An environment variable has a value that cannot be used."""
 
     code = ReasonCode.BAD_SETTING
+
+
+class ArgumentError(EtfError, ValueError):
+    """An argument of a call has no meaning, or not one; the message names it and the remedy."""
+
+    code = ReasonCode.BAD_ARGUMENT
 
 
 class UniverseError(EtfError):
@@ -231,6 +238,12 @@ class QueryError(EtfError):
     """A query may not be run, is wrong, or takes too much."""
 
     code = ReasonCode.BAD_QUERY
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Known names that are near to one that is not, as the end of a sentence; empty for none."""
+    near = difflib.get_close_matches(name, sorted(known), n=2, cutoff=0.6)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
 def unknown_ticker(ticker: str, known: Iterable[str], where: str) -> UnknownTickerError:

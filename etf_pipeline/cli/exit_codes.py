@@ -38,6 +38,7 @@ _MEANINGS = {
 _USAGE = frozenset(
     {
         ReasonCode.BAD_SETTING,
+        ReasonCode.BAD_ARGUMENT,
         ReasonCode.BAD_UNIVERSE,
         ReasonCode.BAD_PORTFOLIO_FILE,
         ReasonCode.BAD_CORRECTIONS,

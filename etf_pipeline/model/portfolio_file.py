@@ -12,6 +12,8 @@ from pydantic import ValidationError
 
 from etf_pipeline.errors import PortfolioFileError
 from etf_pipeline.model.instruments import Instrument, Universe
+from etf_pipeline.model.portfolio_values import placed, read_spec
+from etf_pipeline.model.portfolio_values import problems as problems_of
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.model.universe import load_universe
 
@@ -115,13 +117,10 @@ def _one(node: yaml.Node, universe: Universe, problems: list[str]) -> PortfolioS
         problems.append(f"line {_line(node)}: a portfolio must be a mapping with a name")
         return None
     try:
-        spec = PortfolioSpec.model_validate(value)
+        spec = read_spec(value)
     except ValidationError as error:
-        for e in error.errors():
-            message = e["msg"].removeprefix("Value error, ")
-            where = ".".join(str(part) for part in e["loc"])
-            line = _line(_find(node, e["loc"]))
-            problems.append(f"line {line}: {where + ': ' if where else ''}{message}")
+        for loc, message in problems_of(error):
+            problems.append(f"line {_line(_find(node, loc))}: {placed(loc, message)}")
         return None
     unknown = [t for t in spec.tickers if t not in universe]
     for ticker in unknown:

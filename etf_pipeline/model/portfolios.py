@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, overload
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -16,6 +16,7 @@ from etf_pipeline.model.objectives import (
     lacks_holdings,
     lacks_target,
     misplaced,
+    needs_scenarios,
     never_whole,
     strangers,
     takes_no_limits,
@@ -23,13 +24,17 @@ from etf_pipeline.model.objectives import (
     weight_limits,
 )
 
+_WHOLE = 0.01  # how far from 1 weights may sum that somebody rounded to two or three digits
 GroupColumn = Literal["asset_class", "issuer", "currency", "exchange"]
+# What only a backtest obeys, and what only names a portfolio in its file.
+BACKTEST_FIELDS = frozenset({"rebalance", "trading_cost"})
+FILE_FIELDS = frozenset({"name", "description"})
 
 
 class PortfolioSpec(BaseModel):
     """One model portfolio, as a user writes it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str = Field(min_length=1, max_length=80)
     tickers: list[str] = Field(min_length=1)
@@ -69,7 +74,9 @@ class PortfolioSpec(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> PortfolioSpec:
         self._check_objective()
+        self._check_idle()
         self._check_names()
+        self._check_holdings()
         self._check_ranges()
         return self
 
@@ -86,10 +93,26 @@ class PortfolioSpec(BaseModel):
         if takes_no_limits(self.objective, limited or bool(self.holdings)):
             raise ValueError(f"objective: {self.objective} takes no bounds, groups or holdings")
 
+    def _check_idle(self) -> None:
+        """What is written down, and nothing would obey."""
+        asked = self.model_fields_set
+        if "halflife" in asked and self.estimator != "ewma":
+            raise ValueError("halflife goes with estimator: ewma")
+        if "cvar_level" in asked and not needs_scenarios(self.objective, self.cvar_budget):
+            raise ValueError("cvar_level goes with objective: min_cvar or a cvar_budget")
+
     def _check_names(self) -> None:
         for what, names in (("bounds", self.bounds), ("holdings", self.holdings)):
             if unknown := strangers(names, self.tickers):
                 raise ValueError(f"{what} name {', '.join(unknown)}, which is not in tickers")
+
+    def _check_holdings(self) -> None:
+        total = sum(self.holdings.values())
+        if self.holdings and abs(total - 1.0) > _WHOLE:
+            raise ValueError(
+                f"holdings sum to {total:g}, not to 1: give weights, each holding's value as a "
+                "fraction of the whole portfolio's, not units, money or per cent"
+            )
 
     def _check_ranges(self) -> None:
         for column, values in self.groups.items():
@@ -101,7 +124,11 @@ class PortfolioSpec(BaseModel):
         if problem := never_whole(sum(low for low, _ in limits), sum(high for _, high in limits)):
             raise ValueError(problem)
 
-    def lookback(self, otherwise: int) -> int:
+    @overload
+    def lookback(self, otherwise: int) -> int: ...
+    @overload
+    def lookback(self, otherwise: int | None) -> int | None: ...
+    def lookback(self, otherwise: int | None) -> int | None:
         """Years of returns that it rests on: its own, else those of the settings."""
         return self.lookback_years or otherwise
 
@@ -111,5 +138,7 @@ class PortfolioSpec(BaseModel):
 
 
 def _check_range(what: str, low: float, high: float) -> None:
+    if low > high:
+        raise ValueError(f"{what}: the least, {low:g}, is above the greatest, {high:g}")
     if not 0 <= low <= high <= 1:
         raise ValueError(f"{what}: {low:g} to {high:g} is not within 0 to 1")

@@ -15,7 +15,7 @@ from etf_pipeline.model.schemas import FRONTIER, SUMMARY, WEIGHTS
 from etf_pipeline.portfolio.answer import Answer, refused_by
 from etf_pipeline.portfolio.building import Columns, problem_of
 from etf_pipeline.portfolio.optimise import efficient_frontier, optimise
-from etf_pipeline.portfolio.problem import Floats
+from etf_pipeline.portfolio.problem import Floats, Problem
 from etf_pipeline.risk.conversion import NO_PRICES, OWN_CURRENCY, Conversion, Together
 from etf_pipeline.risk.estimates import Estimates, estimate_of
 from etf_pipeline.risk.prices import PriceSeries, sources, window_start
@@ -49,7 +49,7 @@ def series_of(spec: PortfolioSpec, series: Mapping[str, PriceSeries]) -> list[Pr
 def together_of(
     spec: PortfolioSpec,
     series: Mapping[str, PriceSeries],
-    lookback_years: int,
+    lookback_years: int | None,
     conversion: Conversion,
 ) -> Together:
     """The prices of a portfolio's tickers in its currency, as far back as it looks.
@@ -61,6 +61,40 @@ def together_of(
     held = series_of(spec, series)
     start = window_start(min(s.end for s in held), spec.lookback(lookback_years))
     return conversion.together(held, spec.base_currency, start)
+
+
+@dataclass(frozen=True)
+class Stated:
+    """A portfolio's problem, and the estimates that it rests on."""
+
+    problem: Problem
+    estimates: Estimates
+
+
+def stated_problem(
+    spec: PortfolioSpec,
+    together: Together,
+    lookback_years: int | None,
+    risk_free_rate: float,
+    columns: Columns | None = None,
+    periods_per_year: float | None = None,
+) -> Stated:
+    """What a portfolio asks for over prices that are together: the one way from there to a problem.
+
+    Args:
+        spec: the portfolio.
+        together: see `together_of`.
+        lookback_years: for a specification that names none; None for all there is.
+        risk_free_rate: annual effective rate.
+        columns: universe columns for the groups, each a value per ticker.
+        periods_per_year: A, fixed by convention; by default what there was.
+
+    Raises:
+        InsufficientDataError: too few common returns.
+        ValueError: the specification asks for what cannot be.
+    """
+    estimates = estimate_of(spec, together.series, lookback_years, periods_per_year)
+    return Stated(problem_of(spec, estimates, risk_free_rate, columns), estimates)
 
 
 def portfolio_tables(
@@ -95,10 +129,12 @@ def portfolio_tables(
         try:
             inputs[spec.name] = together = together_of(spec, series, lookback_years, conversion)
             base["source"] = together.source
-            estimates = estimate_of(spec, together.series, lookback_years, periods_per_year)
-            problem = problem_of(spec, estimates, risk_free_rate, columns)
-            answer = optimise(problem)
-            curve = efficient_frontier(problem) if answer.weights is not None else []
+            stated = stated_problem(
+                spec, together, lookback_years, risk_free_rate, columns, periods_per_year
+            )
+            estimates = stated.estimates
+            answer = optimise(stated.problem)
+            curve = efficient_frontier(stated.problem) if answer.weights is not None else []
         except (EtfError, ValueError) as error:
             answer, curve = refused_by(error), []
         answers[spec.name] = answer

@@ -124,7 +124,7 @@ def estimate(
 def estimate_of(
     spec: PortfolioSpec,
     series: list[PriceSeries],
-    lookback_years: int,
+    lookback_years: int | None,
     periods_per_year: float | None = None,
 ) -> Estimates:
     """What a portfolio's numbers rest on, as its specification asks; see `estimate`."""

@@ -16,6 +16,7 @@ from etf_pipeline_tests.conftest import ROOT
 
 USAGE = {
     "SettingsError",
+    "ArgumentError",
     "UniverseError",
     "PortfolioFileError",
     "CorrectionsError",

@@ -100,7 +100,7 @@ def test_correlations_of_a_portfolio_are_weekly_where_exchanges_differ_or_on_req
     assert same["volatility"] == pytest.approx(weekly["volatility"], rel=1e-12)
     back = summary("    correlation_period: daily\n", abroad)
     assert back["volatility"] == pytest.approx(daily["volatility"], rel=1e-12)
-    with pytest.raises(PortfolioFileError, match=r"line 6: .*'daily' or 'weekly'"):
+    with pytest.raises(PortfolioFileError, match=r"line 6: .*must be one of daily, weekly"):
         specs(tmp_path, "    objective: hrp\n    correlation_period: hourly\n")
 
 

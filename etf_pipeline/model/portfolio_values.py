@@ -1,0 +1,72 @@
+"""A portfolio's values as somebody wrote them, read strictly, and what is wrong with them in words.
+
+The same for `portfolios.yaml`, for the library and for the command line: text is no number, a truth
+value is none either, and no number is NaN or infinite.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from etf_pipeline.errors import nearest
+from etf_pipeline.model.portfolios import PortfolioSpec
+
+_PAIR = "give the least and the greatest, such as [0.2, 1] for at least 0.2"
+_PERCENT = 5.0  # limits up to this are of fractions, for which per cent may have been given
+
+
+def read_spec(values: Mapping[str, Any]) -> PortfolioSpec:
+    """A specification of plain values: texts, numbers, lists, mappings by text.
+
+    Raises:
+        ValidationError: `problems` has it in words.
+    """
+    # Only as JSON does pydantic take a list for a tuple, and yet no text for a number.
+    return PortfolioSpec.model_validate_json(json.dumps(values, default=str), strict=True)
+
+
+def problems(error: ValidationError) -> Iterator[tuple[tuple[int | str, ...], str]]:
+    """Where each problem is, and what it is, with the remedy where there is one."""
+    for each in error.errors():
+        loc = tuple(part for part in each["loc"] if part != "[key]")
+        yield loc, _in_words(each, loc)
+
+
+def placed(loc: tuple[int | str, ...], message: str) -> str:
+    """A problem with the name of the place before it."""
+    where = ".".join(str(part) for part in loc)
+    return f"{where}: {message}" if where else message
+
+
+def _in_words(error: Mapping[str, Any], loc: tuple[int | str, ...]) -> str:
+    kind, value, limits = error["type"], error["input"], error.get("ctx", {})
+    if kind == "extra_forbidden":
+        near = nearest(str(loc[-1]), PortfolioSpec.model_fields) if len(loc) == 1 else ""
+        return f"there is no such field{near}"
+    if kind in ("tuple_type", "too_long") or (kind == "missing" and isinstance(loc[-1], int)):
+        return f"{value!r}: {_PAIR}"
+    if kind in ("dict_type", "model_type") and not isinstance(value, Mapping):
+        return f"{value!r}: give it by name, such as {{NAME: …}}"
+    if kind in ("float_type", "int_type") and isinstance(value, str):
+        return f"{value!r} is text; give a number, without quotes"
+    if kind == "literal_error":
+        known = re.findall(r"'([^']*)'", str(limits.get("expected", "")))
+        return f"{value!r}: must be one of {', '.join(known)}{nearest(str(value), known)}"
+    message = error["msg"].removeprefix("Value error, ")
+    if kind.startswith(("less_than", "greater_than")):
+        return _out_of_range(value, limits, message)
+    return message
+
+
+def _out_of_range(value: Any, limits: Mapping[str, Any], message: str) -> str:
+    """A number beyond its limit; where it may be per cent, what it is as a fraction."""
+    said = f"{value!r}: {message[0].lower()}{message[1:]}".replace("input should", "must")
+    most = next((limits[k] for k in ("lt", "le") if k in limits), None)
+    if most is None or not most <= _PERCENT or not value / 100.0 <= most or value < 1:
+        return said
+    return f"{said}; fractions are meant: {value:g} % is {value / 100.0:g}"

@@ -1,0 +1,67 @@
+"""What a portfolio's values mean, and the words for those that mean nothing."""
+
+import re
+
+import pytest
+from pydantic import ValidationError
+
+from etf_pipeline.model.portfolio_values import placed, problems, read_spec
+
+BASE = {"name": "p", "tickers": ["VAS", "VGS"], "objective": "min_volatility"}
+
+
+def refusal(**changes):
+    with pytest.raises(ValidationError) as caught:
+        read_spec(BASE | changes)
+    return "; ".join(placed(*p) for p in problems(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"max_weight": "0.5"}, "max_weight: '0.5' is text; give a number, without quotes"),
+        ({"max_weight": True}, "max_weight: input should be a valid number"),
+        ({"max_weight": float("nan")}, "max_weight: input should be a finite number"),
+        ({"max_weight": float("inf")}, "max_weight: input should be a finite number"),
+        ({"max_weight": 60}, "60: must be less than or equal to 1; fractions are meant: 60 % is"),
+        ({"max_weight": 1.5}, "1.5 % is 0.015"),
+        ({"min_weight": -0.1}, "min_weight: -0.1: must be greater than or equal to 0"),
+        ({"objective": "max_return", "risk_budget": 9}, "must be less than 5; .*9 % is 0.09"),
+        ({"objective": "max_return", "risk_budget": 900}, "900: must be less than 5$"),
+        ({"lookback_years": 0.5}, "lookback_years"),
+        ({"lookback_years": 150}, "150: must be less than or equal to 100$"),
+        ({"bounds": {"VAS": 0.2}}, r"bounds.VAS: 0.2: give the least and the greatest, such as"),
+        ({"bounds": {"VAS": [0.2]}}, r"\[0.2\]: give the least and the greatest"),
+        ({"bounds": {"VAS": [0.2, 0.3, 0.4]}}, "give the least and the greatest"),
+        ({"bounds": [[0, 1], [0, 1]]}, r"bounds: \[\[0, 1\], \[0, 1\]\]: give it by name"),
+        ({"bounds": {"VAS": [0.5, 0.2]}}, "VAS: the least, 0.5, is above the greatest, 0.2"),
+        ({"bounds": {"VAS": [0.2, None]}}, "bounds.VAS.1: input should be a valid number"),
+        ({"groups": {"asset_clas": {"a": [0, 1]}}}, "groups.asset_clas: .*did you mean asset_cla"),
+        ({"max_wieght": 0.5}, "max_wieght: there is no such field; did you mean max_weight"),
+        ({"objective": "max_sharp"}, "objective: 'max_sharp': .*did you mean max_sharpe"),
+        ({"holdings": {"VAS": 100, "VGS": 250}}, "holdings sum to 350, not to 1: give weights"),
+        ({"holdings": {"VAS": 40, "VGS": 60}}, "holdings sum to 100, .*not units, money or per"),
+        ({"halflife": 20}, "halflife goes with estimator: ewma"),
+        ({"cvar_level": 0.9}, "cvar_level goes with objective: min_cvar or a cvar_budget"),
+        ({"tickers": "VAS"}, "tickers: input should be a valid"),
+    ],
+)
+def test_what_means_nothing_is_refused_with_the_remedy(changes, words):
+    assert re.search(words, refusal(**changes), re.I), refusal(**changes)
+
+
+def test_what_means_something():
+    spec = read_spec(
+        BASE
+        | {
+            "estimator": "ewma",
+            "halflife": 20,
+            "bounds": {"VAS": [0, 0.5]},
+            "holdings": {"VAS": 0.333, "VGS": 0.66},
+            "max_turnover": 1,
+        }
+    )
+    assert spec.halflife == 20.0
+    assert spec.bounds == {"VAS": (0.0, 0.5)}
+    assert spec.holdings == {"VAS": 0.333, "VGS": 0.66}
+    assert (spec.lookback(7), spec.lookback(None)) == (7, None)
