@@ -1,13 +1,14 @@
-"""Portfolios from risk alone: equal risk contribution, and hierarchical risk parity."""
+"""Portfolios from risk alone: equal risk contribution. See `hrp` for the hierarchical one."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from etf_pipeline.portfolio.hrp import hierarchical_risk_parity
 from etf_pipeline.portfolio.problem import Floats
-from etf_pipeline.risk.correlation import distance
 from etf_pipeline.risk.covariance import correlation_of
 
+__all__ = ["equal_risk_contribution", "hierarchical_risk_parity"]
 _STEPS = 200
 
 
@@ -40,49 +41,3 @@ def equal_risk_contribution(covariance: Floats) -> Floats:
         x = x - step / (1.0 + scale) if scale > 0.25 else x - step
     weights = x / deviations
     return weights / weights.sum()
-
-
-def hierarchical_risk_parity(covariance: Floats, names: tuple[str, ...]) -> Floats:
-    """Weights by recursive bisection of a correlation tree, shape (N,).
-
-    López de Prado, 2016, "Building Diversified Portfolios that Outperform Out-of-Sample": distance
-    √((1 − ρ)/2), single linkage, inverse-variance split. Assets enter the tree by name, so that
-    the order of the request does not matter.
-    """
-    from scipy.cluster.hierarchy import leaves_list, linkage
-    from scipy.spatial.distance import squareform
-
-    n = len(covariance)
-    if n == 1:
-        return np.ones(1)
-    by_name = np.argsort(np.array(names))
-    sigma = covariance[np.ix_(by_name, by_name)]
-    if np.any(np.diag(sigma) <= 0):
-        raise ValueError("an asset without variance has no correlation; leave it out")
-    apart = distance(np.clip(correlation_of(sigma), -1.0, 1.0))
-    # The paper's metric: Euclidean distance between columns of the distance matrix.
-    between = np.sqrt(np.maximum(((apart[:, :, None] - apart[:, None, :]) ** 2).sum(axis=0), 0.0))
-    np.fill_diagonal(between, 0.0)
-    order = leaves_list(linkage(squareform((between + between.T) / 2.0, checks=False), "single"))
-    weights = np.ones(n)
-    clusters = [[int(i) for i in order]]
-    while clusters:
-        cluster = clusters.pop()
-        if len(cluster) < 2:
-            continue
-        left, right = cluster[: len(cluster) // 2], cluster[len(cluster) // 2 :]
-        risks = [_inverse_variance_risk(sigma, part) for part in (left, right)]
-        share = 1.0 - risks[0] / (risks[0] + risks[1])
-        weights[left] *= share
-        weights[right] *= 1.0 - share
-        clusters += [left, right]
-    placed = np.empty(n)
-    placed[by_name] = weights
-    return placed
-
-
-def _inverse_variance_risk(sigma: Floats, part: list[int]) -> float:
-    block = sigma[np.ix_(part, part)]
-    inverse = 1.0 / np.diag(block)
-    weights = inverse / inverse.sum()
-    return float(weights @ block @ weights)

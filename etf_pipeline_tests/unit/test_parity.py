@@ -1,4 +1,4 @@
-"""Portfolios from risk alone: equal shares of it by hand, and the tree by hand."""
+"""Portfolios from risk alone: equal shares of it, by hand."""
 
 import numpy as np
 import pytest
@@ -6,10 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etf_pipeline.portfolio import Problem, optimise
-from etf_pipeline.portfolio.parity import (
-    equal_risk_contribution,
-    hierarchical_risk_parity,
-)
+from etf_pipeline.portfolio.parity import equal_risk_contribution
 from etf_pipeline.risk.covariance import risk_contributions
 
 RNG = np.random.default_rng(11)
@@ -77,7 +74,6 @@ def test_of_two_the_correlation_does_not_matter(rho):
 
 def test_one_asset_takes_all():
     assert equal_risk_contribution(np.array([[0.04]])).tolist() == [1.0]
-    assert hierarchical_risk_parity(np.array([[0.04]]), ("a",)).tolist() == [1.0]
 
 
 @given(st.integers(1, 12), st.integers(0, 2**31))
@@ -95,45 +91,6 @@ def test_shares_are_equal_and_weights_positive(n, seed):
 def test_an_asset_without_variance_is_refused(covariance):
     with pytest.raises(ValueError, match="without variance"):
         equal_risk_contribution(covariance)
-    with pytest.raises(ValueError, match="without variance"):
-        hierarchical_risk_parity(covariance, ("a", "b"))
     answer = optimise(Problem([0.1, 0.1], covariance, ("a", "b"), "risk_parity"))
     assert not answer.success
     assert "leave it out" in answer.message
-
-
-def test_a_tree_of_two_pairs_by_hand():
-    """Two pairs, each correlated 0.9 within and not across: half to each pair's risk.
-
-    Deviations 0.1 and 0.3 in both. Within a pair, inverse variances: (0.9, 0.1) of the pair.
-    """
-    pair = covariance_of([0.1, 0.3], alike(2, 0.9))
-    covariance = np.zeros((4, 4))
-    covariance[:2, :2] = covariance[2:, 2:] = pair
-    found = hierarchical_risk_parity(covariance, ("a", "b", "c", "d"))
-    assert found == pytest.approx([0.45, 0.05, 0.45, 0.05], rel=1e-12)
-
-
-def test_a_riskier_pair_gets_less_by_hand():
-    """The second pair has twice the deviations, four times the variance: a fifth of the whole."""
-    pair = covariance_of([0.1, 0.3], alike(2, 0.9))
-    covariance = np.zeros((4, 4))
-    covariance[:2, :2], covariance[2:, 2:] = pair, 4 * pair
-    found = hierarchical_risk_parity(covariance, ("a", "b", "c", "d"))
-    assert found == pytest.approx([0.72, 0.08, 0.18, 0.02], rel=1e-12)
-
-
-@given(st.integers(2, 10), st.integers(0, 2**31), st.randoms(use_true_random=False))
-def test_the_order_of_the_request_changes_nothing_and_weights_sum_to_1(n, seed, random):
-    returns = np.random.default_rng(seed).normal(0, 0.01, (40, n))
-    covariance = np.cov(returns, rowvar=False)
-    names = tuple("abcdefghij"[:n])
-    order = list(range(n))
-    random.shuffle(order)
-    one = hierarchical_risk_parity(covariance, names)
-    turned = hierarchical_risk_parity(
-        covariance[np.ix_(order, order)], tuple(names[i] for i in order)
-    )
-    assert turned == pytest.approx(one[order], rel=1e-9)
-    assert one.sum() == pytest.approx(1.0)
-    assert (one > 0).all()
