@@ -57,7 +57,7 @@ def hierarchical_risk_parity(
     if problem := never_whole(float(low.sum()), float(high.sum())):
         raise ValueError(problem)
     if flat := without_variance(covariance, names):
-        raise ValueError(f"{flat} is without variance and has no correlation; leave it out")
+        raise ValueError(f"without variance there is no correlation; leave out {flat}")
     correlation = _snapped(np.clip(correlation_of(covariance), -1.0, 1.0))
     entering = _entering(np.diag(covariance), correlation, names)
     placed = entering[_leaves(correlation[np.ix_(entering, entering)])]
