@@ -30,6 +30,34 @@ def covariance(returns: Floats, estimator: str = "sample", halflife: float = HAL
     raise ValueError(f"estimator {estimator!r}: must be one of {', '.join(ESTIMATORS)}")
 
 
+def variances(returns: Floats, estimator: str = "sample", halflife: float = HALFLIFE) -> Floats:
+    """Each asset's variance by itself, as `covariance` has it of one asset; shape (N,).
+
+    That of Ledoit and Wolf is the sample's then.
+
+    Raises:
+        InsufficientDataError: fewer than two observations.
+        ValueError: no such estimator, or `halflife` is not positive.
+    """
+    if len(returns) < 2:
+        raise InsufficientDataError(f"{len(returns)} returns are too few for a variance")
+    if estimator not in ESTIMATORS:
+        raise ValueError(f"estimator {estimator!r}: must be one of {', '.join(ESTIMATORS)}")
+    if estimator != "ewma":
+        return np.asarray(by_asset(returns).var(axis=1, ddof=1))
+    weights, rows = _by_age(len(returns), halflife), by_asset(returns)
+    x = rows - (rows * weights).sum(axis=1, keepdims=True)
+    return np.asarray((x**2 * weights).sum(axis=1) / (1.0 - float(weights @ weights)))
+
+
+def by_asset(returns: Floats) -> Floats:
+    """Returns of shape (T, N) as (N, T), each asset's in one piece.
+
+    A sum over each row then is the same to the last bit, whatever the other rows are.
+    """
+    return np.ascontiguousarray(returns.T)
+
+
 def sample_covariance(returns: Floats) -> Floats:
     """(1/(T − 1)) Σ (r_t − r̄)(r_t − r̄)', shape (N, N), per period."""
     return np.atleast_2d(np.cov(returns, rowvar=False, ddof=1))
@@ -64,12 +92,21 @@ def ewma_covariance(returns: Floats, halflife: float = HALFLIFE) -> Floats:
     Raises:
         ValueError: `halflife` is not positive.
     """
-    if halflife <= 0:
-        raise ValueError(f"halflife {halflife:g} must be positive")
-    weights = 0.5 ** (np.arange(len(returns))[::-1] / halflife)
-    weights = weights / weights.sum()
+    weights = _by_age(len(returns), halflife)
     x = returns - weights @ returns
     return np.atleast_2d((x * weights[:, None]).T @ x) / (1.0 - float(weights @ weights))
+
+
+def _by_age(n: int, halflife: float) -> Floats:
+    """Weights of n observations, the newest last; they sum to 1.
+
+    Raises:
+        ValueError: `halflife` is not positive.
+    """
+    if halflife <= 0:
+        raise ValueError(f"halflife {halflife:g} must be positive")
+    weights = 0.5 ** (np.arange(n)[::-1] / halflife)
+    return np.asarray(weights / weights.sum())
 
 
 def correlation_of(matrix: Floats) -> Floats:

@@ -106,9 +106,10 @@ def estimate(
     if period == "weekly":
         weekly = _timed(weekly_prices(series, start))
         _check_enough(series, len(weekly.returns), min(fewest, _FEWEST_WEEKS), "weekly returns")
-    own = tuple(_own(part, periods_per_year) for part in parts)
     ratio = 1.0 if weekly is None else len(weekly.returns) / n
-    sample = Sample(own, _timed(prices), weekly, estimator, halflife, ratio)
+    sample = Sample(
+        _own(parts, periods_per_year), _timed(prices), weekly, estimator, halflife, ratio
+    )
     return Estimates(
         prices,
         common.returns,
@@ -138,11 +139,19 @@ def estimate_of(
     )
 
 
-def _own(part: PriceSeries, fixed: float | None) -> Own:
-    """One ticker's returns in its window, and A."""
-    returns = simple_returns(part.prices.to_numpy(dtype="float64"))
-    annual = Span.of(part.days).periods_per_year(fixed) or 1.0
-    return Own(Timed(returns, part.days[1:]), annual)
+def _own(parts: list[PriceSeries], fixed: float | None) -> tuple[Own, ...]:
+    """The tickers' returns in their windows, and A: those on the same days together."""
+    alike: dict[bytes, list[int]] = {}
+    for i, part in enumerate(parts):
+        alike.setdefault(part.days.tobytes(), []).append(i)
+    found = []
+    for columns in alike.values():
+        days = parts[columns[0]].days
+        prices = [parts[i].prices.to_numpy(dtype="float64") for i in columns]
+        returns = simple_returns(np.column_stack(prices))
+        annual = Span.of(days).periods_per_year(fixed) or 1.0
+        found.append(Own(Timed(returns, days[1:]), np.array(columns), annual))
+    return tuple(found)
 
 
 def _timed(prices: pd.DataFrame) -> Timed:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from etf_pipeline.errors import InsufficientDataError
 from etf_pipeline.model.objectives import HALFLIFE
-from etf_pipeline.risk.covariance import correlation_of, covariance
+from etf_pipeline.risk.covariance import by_asset, correlation_of, covariance, variances
 
 Floats = npt.NDArray[np.float64]
 Days = npt.NDArray[np.datetime64]
@@ -23,22 +23,26 @@ Positions = npt.NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Timed:
-    """Simple returns, shape (n,) or (n, N), and the day that each ends on, shape (n,)."""
+    """Simple returns of several tickers, shape (n, k), and the day that each row ends on, (n,)."""
 
     returns: Floats
     days: Days
 
     def taken(self, at: Positions) -> Timed:
-        """Those at these positions, in that order; −1 is none."""
+        """Rows at these positions, in that order; −1 is none."""
         at = at[at >= 0]
         return Timed(self.returns[at], self.days[at])
 
 
 @dataclass(frozen=True)
 class Own:
-    """One ticker's own returns, and how many of them a year has (A)."""
+    """The own returns of tickers that have theirs on the same days.
+
+    `columns` are their positions among all N, shape (k,); A, the returns a year, is `annual`.
+    """
 
     timed: Timed
+    columns: Positions
     annual: float
 
 
@@ -47,7 +51,7 @@ class Sample:
     """What N tickers' means and covariance are estimated from.
 
     Attributes:
-        own: each ticker's own returns.
+        own: each ticker's own returns, by the days they are of.
         common: simple returns between common dates, but for those over holes, shape (T, N).
         weekly: those of weeks, where correlations are of them; None for the common ones.
         estimator: as in `covariance`. Its value of one ticker alone is the variance.
@@ -62,15 +66,23 @@ class Sample:
     halflife: float = HALFLIFE
     ratio: float = 1.0
 
+    @property
+    def n(self) -> int:
+        """N, the number of tickers."""
+        return int(self.common.returns.shape[1])
+
     def means(self) -> Floats:
         """A · mean(r) of each ticker, shape (N,).
 
         Raises:
             InsufficientDataError: a ticker has no return.
         """
-        if not all(len(o.timed.returns) for o in self.own):
-            raise InsufficientDataError("a ticker has no return")
-        return np.array([o.annual * o.timed.returns.mean() for o in self.own])
+        found = np.empty(self.n)
+        for own in self.own:
+            if not len(own.timed.returns):
+                raise InsufficientDataError("a ticker has no return")
+            found[own.columns] = own.annual * by_asset(own.timed.returns).mean(axis=1)
+        return found
 
     def covariance(self) -> Floats:
         """Σ = D·R·D a year, shape (N, N).
@@ -79,10 +91,11 @@ class Sample:
             InsufficientDataError: fewer than two returns.
             ValueError: no such estimator.
         """
-        variances = [
-            o.annual * _variance(o.timed.returns, self.estimator, self.halflife) for o in self.own
-        ]
-        deviations = np.sqrt(variances)
+        found = np.empty(self.n)
+        for own in self.own:
+            returns = own.timed.returns
+            found[own.columns] = own.annual * variances(returns, self.estimator, self.halflife)
+        deviations = np.sqrt(found)
         return deviations[:, None] * self.correlation() * deviations
 
     def correlation(self) -> Floats:
@@ -109,7 +122,7 @@ class Sample:
         n = len(self.own)
         return replace(
             self,
-            own=tuple(Own(p, o.annual) for p, o in zip(parts[:n], self.own, strict=True)),
+            own=tuple(replace(o, timed=p) for o, p in zip(self.own, parts[:n], strict=True)),
             common=parts[n],
             weekly=parts[n + 1] if self.weekly is not None else None,
         )
@@ -127,11 +140,6 @@ class Sample:
     def _parts(self) -> list[Timed]:
         weekly = [] if self.weekly is None else [self.weekly]
         return [*(o.timed for o in self.own), self.common, *weekly]
-
-
-def _variance(returns: Floats, estimator: str, halflife: float) -> float:
-    """Of one ticker per period, by the estimator: that of Ledoit and Wolf is the sample's then."""
-    return float(covariance(returns[:, None], estimator, halflife)[0, 0])
 
 
 def _correlation(returns: Floats, estimator: str, halflife: float) -> Floats:

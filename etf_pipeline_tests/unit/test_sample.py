@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etf_pipeline.errors import InsufficientDataError
+from etf_pipeline.risk.covariance import covariance, variances
 from etf_pipeline.risk.estimates import estimate
 from etf_pipeline.risk.prices import PriceSeries
 from etf_pipeline_tests.support import walk
@@ -56,17 +57,34 @@ def test_a_day_brings_the_returns_that_end_on_it(draws, weekly):
 
 def test_means_of_a_draw_by_arithmetic():
     sample = DAILY
-    late = int(np.flatnonzero(sample.days == sample.own[1].timed.days[3])[0])
-    drawn = sample.drawn(np.array([late, late, 0]))
     mine, other = sample.own
-    here = mine.timed.returns[late]
-    assert drawn.means()[0] == pytest.approx(
-        mine.annual * (2 * here + mine.timed.returns[0]) / 3, rel=1e-12
-    )
-    assert drawn.means()[1] == pytest.approx(other.annual * other.timed.returns[3], rel=1e-12)
+    late = int(np.flatnonzero(sample.days == other.timed.days[3])[0])
+    drawn = sample.drawn(np.array([late, late, 0]))
+    here, first = mine.timed.returns[late, 0], mine.timed.returns[0, 0]
+    assert drawn.means()[0] == pytest.approx(mine.annual * (2 * here + first) / 3, rel=1e-12)
+    assert drawn.means()[1] == pytest.approx(other.annual * other.timed.returns[3, 0], rel=1e-12)
+
+
+def test_tickers_on_the_same_days_are_estimated_as_each_alone():
+    parts = [series(t, DAYS, k) for k, t in enumerate("ABC")]
+    late = series("D", DAYS[50:], 9)
+    for estimator in ("sample", "ledoit_wolf", "ewma"):
+        whole = estimate([*parts[:2], late, parts[2]], None, estimator)
+        for at, part in enumerate([*parts[:2], late, parts[2]]):
+            alone = estimate([part], None, estimator)
+            # to the last bit
+            assert whole.means[at] == alone.means[0]
+            assert whole.covariance[at, at] == alone.covariance[0, 0]
 
 
 def test_a_draw_without_a_return_of_a_ticker_is_refused():
     drawn = DAILY.drawn(np.array([0, 1, 2]))  # before the second is listed
     with pytest.raises(InsufficientDataError, match="no return"):
         drawn.means()
+
+
+@pytest.mark.parametrize("estimator", ["sample", "ewma"])
+def test_variances_are_the_diagonal_of_the_covariance(estimator):
+    returns = np.random.default_rng(3).normal(0, [0.01, 2.0, 1e-6], (300, 3))
+    diagonal = np.diag(covariance(returns, estimator, 20.0))
+    assert variances(returns, estimator, 20.0) == pytest.approx(diagonal, rel=1e-12)
