@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ from etf_pipeline.portfolio.optimise import optimise
 from etf_pipeline.portfolio.problem import Floats, Problem
 from etf_pipeline.risk.estimates import Estimates
 from etf_pipeline.risk.resampling import length_for, stationary_draws
-from etf_pipeline.risk.sample import Sample
+from etf_pipeline.risk.sample import Positions, Sample
 
 SEED = 1  # of the draws, where nobody names another
 FEWEST = 20  # resamples; the 5 % quantile of fewer is a guess at their least
@@ -151,16 +152,8 @@ def resampled(
     chosen = optimise(problem)
     if not chosen.success or chosen.weights is None:
         raise EtfError(chosen.message, code=chosen.code)
-    answers: list[Answer] = []
-    kept: list[tuple[float, float, float]] = []
-    for _, draw in zip(range(resamples), stationary_draws(days, length, seed), strict=False):
-        try:
-            drawn = problem_from(_drawn(estimates, sample.drawn(draw)))
-        except (EtfError, ValueError) as error:
-            answers.append(refused_by(error))
-            continue
-        kept.append(_figures(drawn, chosen.weights))
-        answers.append(optimise(drawn))
+    draws = islice(stationary_draws(days, length, seed), resamples)
+    kept, answers = _answers(estimates, sample, problem_from, chosen.weights, draws)
     good = [a for a in answers if a.success and a.weights is not None]
     bad = [a for a in answers if not (a.success and a.weights is not None)]
     weights = np.array([a.weights for a in good]).reshape(len(good), len(problem.names))
@@ -170,7 +163,7 @@ def resampled(
         chosen,
         weights,
         np.array([[_number(getattr(a, f)) for f in FIGURES] for a in good]).reshape(-1, 3),
-        np.array(kept).reshape(-1, 3),
+        kept,
         average,
         resamples,
         dict(Counter(a.code or ReasonCode.UNPROVEN for a in bad).most_common()),
@@ -178,6 +171,27 @@ def resampled(
         length,
         (*_failed(bad, resamples), *_off(problem, average), *_of_age(sample)),
     )
+
+
+def _answers(
+    estimates: Estimates,
+    sample: Sample,
+    problem_from: Callable[[Estimates], Problem],
+    chosen: Floats,
+    draws: Iterable[Positions],
+) -> tuple[Floats, list[Answer]]:
+    """Of draws: figures of the chosen weights (of those that can be estimated from), answers."""
+    kept: list[tuple[float, float, float]] = []
+    answers: list[Answer] = []
+    for draw in draws:
+        try:
+            drawn = problem_from(_drawn(estimates, sample.drawn(draw)))
+        except (EtfError, ValueError) as error:
+            answers.append(refused_by(error))
+            continue
+        kept.append(_figures(drawn, chosen))
+        answers.append(optimise(drawn))
+    return np.array(kept).reshape(-1, 3), answers
 
 
 def _drawn(estimates: Estimates, drawn: Sample) -> Estimates:
