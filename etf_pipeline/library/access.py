@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etf_pipeline.errors import unknown_ticker
+from etf_pipeline.library.arguments import currency_of, periods_of, rate_of
 from etf_pipeline.model.currencies import pair_of
-from etf_pipeline.model.instruments import repeated
 from etf_pipeline.model.objectives import HALFLIFE
 from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline.settings import environment
@@ -38,7 +38,7 @@ class StoreAccess:
         events: Events | None = None,
     ) -> None:
         self._layout = Layout(environment.data_dir() if data_dir is None else Path(data_dir))
-        self._risk_free_rate = risk_free_rate
+        self._risk_free_rate = rate_of(risk_free_rate)
         self._cache = FileCache()
         self._calls: CallLog | None = None
         if events is not None or environment.events_asked_for():
@@ -78,8 +78,9 @@ class StoreAccess:
             self._calls.prices(operation, tickers, index)
 
     def _rate(self, risk_free_rate: float | None) -> float:
-        if risk_free_rate is not None:
-            return risk_free_rate
+        asked = rate_of(risk_free_rate)
+        if asked is not None:
+            return asked
         if self._risk_free_rate is None:
             from etf_pipeline.settings import load_settings
 
@@ -88,7 +89,7 @@ class StoreAccess:
 
     def _together(
         self,
-        tickers: Sequence[str],
+        tickers: Iterable[str],
         base_currency: str | None,
         lookback_years: int | None = None,
         start: dt.date | None = None,
@@ -97,6 +98,7 @@ class StoreAccess:
         from etf_pipeline.library.currencies import conversion_for
         from etf_pipeline.risk.prices import window_start
 
+        base_currency = currency_of(base_currency)
         series = self._series(tickers)
         if lookback_years is not None:
             start = window_start(min(s.end for s in series), lookback_years)
@@ -125,25 +127,14 @@ class StoreAccess:
 
     def _annual(self, periods_per_year: float | None) -> float | None:
         """A as the call, else the setting fixes it; None for what there was."""
-        from etf_pipeline.risk.annual import checked_periods
-
-        if periods_per_year is None and environment.periods_fixed():
+        asked = periods_of(periods_per_year)
+        if asked is None and environment.periods_fixed():
             from etf_pipeline.settings import load_settings
 
             return load_settings().periods_per_year
-        return checked_periods(periods_per_year)
+        return asked
 
-    def _series(self, tickers: Sequence[str]) -> list[PriceSeries]:
+    def _series(self, tickers: Iterable[str]) -> list[PriceSeries]:
         from etf_pipeline.store.prices import cached_prices
 
-        return [cached_prices(self._layout, t, self._cache) for t in self._distinct(tickers)]
-
-    @staticmethod
-    def _distinct(tickers: Sequence[str]) -> list[str]:
-        if isinstance(tickers, str):
-            return [tickers]
-        names = list(tickers)
-        twice = repeated(names)
-        if twice or not names:
-            raise ValueError(f"asked for twice: {', '.join(twice)}" if twice else "no ticker given")
-        return names
+        return [cached_prices(self._layout, t, self._cache) for t in tickers]

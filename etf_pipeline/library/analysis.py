@@ -179,6 +179,7 @@ def answer_dict(answer: Answer, found: Estimates) -> dict[str, Any]:
         "expected_return": answer.expected_return,
         "volatility": answer.volatility,
         "sharpe_ratio": answer.sharpe_ratio,
+        "cvar": answer.cvar,
         "optimization_success": answer.success,
         "optimization_message": answer.message,
         "optimality_gap": answer.optimality_gap,

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from etf_pipeline.errors import EtfError, SettingsError
+from etf_pipeline.errors import SettingsError
+from etf_pipeline.library.universe import known_universe
 from etf_pipeline.model.currencies import check_currency, unit_of
 from etf_pipeline.settings import environment
 
@@ -62,21 +61,6 @@ def _default() -> str | None:
 
 
 def _universe_currencies() -> Mapping[str, str]:
-    """By ticker; none without a usable universe, as the library needs none."""
-    path = environment.universe_file()
-    try:
-        found = path.stat()
-    except OSError:
-        return {}
-    return _currencies_in(path, found.st_mtime_ns, found.st_size)
-
-
-@lru_cache(maxsize=4)
-def _currencies_in(path: Path, modified: int, size: int) -> Mapping[str, str]:
-    """Of a file as it was when it was changed last."""
-    from etf_pipeline.model.universe import load_universe
-
-    try:
-        return load_universe(path).columns()["currency"]
-    except (EtfError, OSError):
-        return {}
+    """By ticker; none without a usable universe."""
+    universe = known_universe()
+    return {} if universe is None else universe.columns()["currency"]

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from etf_pipeline.library.access import StoreAccess
+from etf_pipeline.library.arguments import (
+    ESTIMATORS,
+    correlation_period_of,
+    halflife_of,
+    instant_of,
+    one_of,
+    span_of,
+    ticker_of,
+    tickers_of,
+    years_of,
+)
 from etf_pipeline.library.currencies import conversion_for, told
-from etf_pipeline.model.objectives import HALFLIFE
+from etf_pipeline.library.portfolios import PortfolioQueries
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from etf_pipeline.model.instruments import Instrument
-    from etf_pipeline.model.objectives import Objective
-    from etf_pipeline.portfolio.problem import Problem
-    from etf_pipeline.risk.estimates import Estimates
-    from etf_pipeline.risk.together import Period
 
 _LATEST = ("close", "adj_close", "volume")
 
 
-class ETFDataProvider(StoreAccess):
+class ETFDataProvider(PortfolioQueries):
     """Reads one data folder; touches nothing else, but for recording its calls in event mode.
 
     Every number has its definition and source in `docs/metrics.md`. Requests that name a ticker
@@ -56,8 +62,9 @@ class ETFDataProvider(StoreAccess):
             CorruptFileError: the file is damaged.
             ProofError: the file is gone, and what was rebuilt is not what it was.
         """
-        frame = self._load(ticker)
-        self._asked("load_etf_data", [ticker])
+        name = ticker_of(ticker)
+        frame = self._load(name)
+        self._asked("load_etf_data", [name])
         return frame
 
     def history_as_of(self, instrument: Instrument, instant: dt.datetime) -> pd.DataFrame | None:
@@ -69,32 +76,32 @@ class ETFDataProvider(StoreAccess):
         from etf_pipeline.model.rows import to_frame
         from etf_pipeline.store.histories import history_as_of
 
-        built = history_as_of(self._layout, instrument, instant)
+        built = history_as_of(self._layout, instrument, instant_of(instant))
         return None if built is None else to_frame(built.history)
 
-    def check_data_availability(self, tickers: Sequence[str]) -> pd.DataFrame:
+    def check_data_availability(self, tickers: str | Iterable[str]) -> pd.DataFrame:
         """Per ticker: available, rows, first, last, source, currency and error (None when fine)."""
         import pandas as pd
 
         from etf_pipeline.store.inventory import describe
 
-        rows = [vars(describe(self._layout, t)) for t in tickers]
+        rows = [vars(describe(self._layout, t)) for t in tickers_of(tickers)]
         frame = pd.DataFrame(rows).set_index("ticker").drop(columns="path")
         frame.insert(0, "available", [r["error"] is None and r["rows"] > 0 for r in rows])
         return frame.rename(columns={"first_date": "first", "last_date": "last"})
 
-    def get_latest_prices(self, tickers: Sequence[str]) -> pd.DataFrame:
+    def get_latest_prices(self, tickers: str | Iterable[str]) -> pd.DataFrame:
         """Per ticker: `date` of the newest session, close, adj_close, volume."""
         import pandas as pd
 
         rows = {}
-        for ticker in self._distinct(tickers):
+        for ticker in tickers_of(tickers):
             last = self._load(ticker).iloc[-1:]
             rows[ticker] = {"date": last.index[0], **{c: last[c].iloc[0] for c in _LATEST}}
             self._asked("get_latest_prices", [ticker], last.index)
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("ticker")
 
-    def get_distributions(self, tickers: Sequence[str]) -> pd.DataFrame:
+    def get_distributions(self, tickers: str | Iterable[str]) -> pd.DataFrame:
         """Every distribution of the tickers, indexed by `ticker` and ex-date, ascending.
 
         Columns, in each ticker's own currency per unit: `dividends` (income without gains),
@@ -105,14 +112,14 @@ class ETFDataProvider(StoreAccess):
         """
         from etf_pipeline.store.distributions import distributions_of
 
-        chosen = self._distinct(tickers)
+        chosen = tickers_of(tickers)
         found = distributions_of({t: self._load(t) for t in chosen}, self._layout)
         self._asked("get_distributions", chosen)
         return found
 
     def get_returns(
         self,
-        tickers: Sequence[str],
+        tickers: str | Iterable[str],
         start: dt.date | str | None = None,
         end: dt.date | str | None = None,
         period: str = "daily",
@@ -125,7 +132,9 @@ class ETFDataProvider(StoreAccess):
 
         Args:
             tickers: one or more.
-            start: first price date, inclusive.
+            start: first price date, inclusive; a session's date, without a time or a zone. Text
+                is as in ISO 8601, `2025-06-30`; `2025-06` is the month's first day here, and its
+                last as `end`.
             end: last price date, inclusive.
             period: `daily` (every bar), `weekly`, `monthly`, `quarterly` or `yearly`: from the last
                 price of each calendar period to the next one's. The last period may be unfinished.
@@ -142,14 +151,17 @@ class ETFDataProvider(StoreAccess):
         from etf_pipeline.risk.returns import simple_returns
         from etf_pipeline.risk.together import common_gaps, doubts, ended_early, period_for
 
+        names = tickers_of(tickers)
         rules = {"daily": None, "weekly": "W", **MONTHS_AND_LONGER}
-        if period not in rules:
-            raise ValueError(f"period {period!r}: must be one of {', '.join(rules)}")
-        first = None if start is None else pd.Timestamp(start).date()
-        together = self._together(tickers, base_currency, start=first)
+        rule = rules[one_of("period", period, rules)]
+        first, last = span_of(start, end)
+        together = self._together(names, base_currency, start=first)
         prices = common_prices(together.series)
-        prices = prices.loc[start:end]
-        rule = rules[period]
+        prices = prices.loc[
+            None if first is None else pd.Timestamp(first) : None
+            if last is None
+            else pd.Timestamp(last)
+        ]
         if rule is not None:
             bins = pd.DatetimeIndex(prices.index).to_period(rule)
             prices = prices[~bins.duplicated(keep="last")]
@@ -165,7 +177,7 @@ class ETFDataProvider(StoreAccess):
 
     def calculate_expected_returns(
         self,
-        tickers: Sequence[str],
+        tickers: str | Iterable[str],
         lookback_years: int | None = 5,
         base_currency: str | None = None,
         periods_per_year: float | None = None,
@@ -178,47 +190,50 @@ class ETFDataProvider(StoreAccess):
         """
         import pandas as pd
 
-        together = self._together(tickers, base_currency, lookback_years)
-        found = self._estimates(together, lookback_years, periods_per_year=periods_per_year)
-        self._asked("calculate_expected_returns", tickers)
-        means = pd.Series(found.means, index=list(tickers), name="expected_return")
+        names, years = tickers_of(tickers), years_of(lookback_years)
+        together = self._together(names, base_currency, years)
+        found = self._estimates(together, years, periods_per_year=periods_per_year)
+        self._asked("calculate_expected_returns", names)
+        means = pd.Series(found.means, index=names, name="expected_return")
         means.attrs |= told(together, found.remarks)
         return means
 
     def calculate_covariance_matrix(
         self,
-        tickers: Sequence[str],
+        tickers: str | Iterable[str],
         lookback_years: int | None = 5,
         estimator: str = "sample",
-        halflife: float = HALFLIFE,
+        halflife: float | None = None,
         base_currency: str | None = None,
         periods_per_year: float | None = None,
-        correlation_period: Period | None = None,
+        correlation_period: str | None = None,
     ) -> pd.DataFrame:
         """Annualised covariance of simple returns, positive semidefinite.
 
         Variances come from each ticker's own sessions, correlations from common dates.
-        `estimator` is `sample` (ddof 1), `ledoit_wolf` or `ewma` (with `halflife` in bars).
+        `estimator` is `sample` (ddof 1), `ledoit_wolf` or `ewma` (with `halflife` in bars, 63 by
+        default).
         `correlation_period` is `daily` or `weekly`; None is weekly where exchanges differ.
         """
         import pandas as pd
 
-        together = self._together(tickers, base_currency, lookback_years)
-        found = self._estimates(
-            together, lookback_years, estimator, halflife, periods_per_year, correlation_period
-        )
-        self._asked("calculate_covariance_matrix", tickers)
-        matrix = pd.DataFrame(found.covariance, index=list(tickers), columns=list(tickers))
+        names, years = tickers_of(tickers), years_of(lookback_years)
+        estimator = one_of("estimator", estimator, ESTIMATORS)
+        bars, period = halflife_of(halflife, estimator), correlation_period_of(correlation_period)
+        together = self._together(names, base_currency, years)
+        found = self._estimates(together, years, estimator, bars, periods_per_year, period)
+        self._asked("calculate_covariance_matrix", names)
+        matrix = pd.DataFrame(found.covariance, index=names, columns=names)
         matrix.attrs |= told(together, found.remarks)
         return matrix
 
     def calculate_correlation_matrix(
         self,
-        tickers: Sequence[str],
+        tickers: str | Iterable[str],
         lookback_years: int | None = 5,
         method: str = "listwise",
         base_currency: str | None = None,
-        period: Period | None = None,
+        period: str | None = None,
     ) -> pd.DataFrame:
         """Correlation of simple returns.
 
@@ -230,8 +245,11 @@ class ETFDataProvider(StoreAccess):
         from etf_pipeline.library.analysis import correlation_matrix
         from etf_pipeline.risk.together import ended_early
 
-        together = self._together(tickers, base_currency, lookback_years)
-        found = correlation_matrix(together.series, lookback_years, method, period)
+        names, years = tickers_of(tickers), years_of(lookback_years)
+        method = one_of("method", method, ("listwise", "pairwise"))
+        chosen = correlation_period_of(period, "period")
+        together = self._together(names, base_currency, years)
+        found = correlation_matrix(together.series, years, method, chosen)
         found.attrs |= told(together, ended_early(together.series))
         self._asked("calculate_correlation_matrix", list(found.columns))
         return found
@@ -244,7 +262,7 @@ class ETFDataProvider(StoreAccess):
         risk_free_rate: float | None = None,
         periods_per_year: float | None = None,
     ) -> dict[str, Any]:
-        """The metrics of `docs/metrics.md` over the last `lookback_years` (None: all history).
+        """The metrics of `docs/metrics.md` over the last `lookback_years` (0 or None: all history).
 
         Also n_obs, start, end, periods_per_year, n_excluded and `reason`, which says why a value
         is None. A history that does not cover the window gives None, not a shorter window.
@@ -255,124 +273,22 @@ class ETFDataProvider(StoreAccess):
         from etf_pipeline.library.analysis import risk_metrics
         from etf_pipeline.risk.conversion import OWN_CURRENCY
 
-        series = self._series([ticker])[0]
+        name, years = ticker_of(ticker), years_of(lookback_years)
+        against = None if benchmark is None else ticker_of(benchmark, "benchmark")
+        series = self._series([name])[0]
         conversion = OWN_CURRENCY
-        other = self._series([benchmark])[0] if benchmark is not None else None
+        other = None if against is None else self._series([against])[0]
         if other is not None:
             conversion = conversion_for(self._layout, self._cache, [series, other], None)
         rate = self._rate(risk_free_rate)
         annual = self._annual(periods_per_year)
-        found = risk_metrics(series, lookback_years, rate, other, conversion, annual)
+        found = risk_metrics(series, years, rate, other, conversion, annual)
         if self._calls is not None and self._calls.recording:
             asked = {
-                "lookback_years": lookback_years,
-                "benchmark": benchmark,
+                "lookback_years": years,
+                "benchmark": against,
                 "risk_free_rate": rate,
                 "periods_per_year": annual,
             }
-            self._calls.risk(ticker, asked, found)
+            self._calls.risk(name, asked, found)
         return found
-
-    def get_efficient_frontier_data(
-        self,
-        tickers: Sequence[str],
-        n: int = 25,
-        lookback_years: int | None = 5,
-        risk_free_rate: float | None = None,
-        base_currency: str | None = None,
-        periods_per_year: float | None = None,
-        correlation_period: Period | None = None,
-        **limits: Any,
-    ) -> pd.DataFrame:
-        """`n` portfolios from least volatility to greatest return, evenly spaced in return.
-
-        Columns: expected_return, volatility, sharpe_ratio, and a weight per ticker. `limits` are
-        those of `optimize_portfolio_mean_variance`.
-        """
-        from etf_pipeline.library.analysis import frontier_table
-
-        together = self._together(tickers, base_currency, lookback_years)
-        found = self._estimates(
-            together,
-            lookback_years,
-            periods_per_year=periods_per_year,
-            correlation_period=correlation_period,
-        )
-        problem = self._problem(found, tickers, "min_volatility", risk_free_rate, **limits)
-        self._asked("get_efficient_frontier_data", list(tickers))
-        points = frontier_table(problem, n)
-        points.attrs |= told(together, found.remarks)
-        return points
-
-    def optimize_portfolio_mean_variance(
-        self,
-        tickers: Sequence[str],
-        target_return: float | None = None,
-        risk_budget: float | None = None,
-        lookback_years: int | None = 5,
-        risk_free_rate: float | None = None,
-        estimator: str = "sample",
-        base_currency: str | None = None,
-        periods_per_year: float | None = None,
-        correlation_period: Period | None = None,
-        **limits: Any,
-    ) -> dict[str, Any]:
-        """An optimal long-only, fully invested portfolio, and the proof of it.
-
-        With `risk_budget` (a ceiling on annual volatility): the greatest expected return. With
-        `target_return`: the least volatility that reaches it. With both: the least volatility that
-        reaches the target, a failure if that exceeds the budget. With neither: the greatest Sharpe
-        ratio.
-
-        Args:
-            tickers: two or more, in any order.
-            target_return: fraction a year.
-            risk_budget: fraction a year.
-            lookback_years: of common history; a shorter one is used as it is, see `start`.
-            risk_free_rate: annual effective rate.
-            estimator: of the covariance.
-            base_currency: see the class.
-            periods_per_year: A, where a convention fixes it.
-            correlation_period: `daily` or `weekly`; None is weekly where exchanges differ.
-            limits: `min_weight`, `max_weight`, `bounds` ({ticker: (least, greatest)}), and any of
-                `groups`, `holdings`, `max_turnover`, `cost_rate` as in `portfolio.Problem`.
-
-        Returns:
-            optimal_weights ({ticker: weight}, None on failure), expected_return, volatility,
-            sharpe_ratio, optimization_success, optimization_message, optimality_gap,
-            risk_budget_binding, n_obs, start, end, correlation_period, remarks (on the data),
-            base_currency, fx.
-        """
-        from etf_pipeline.library.analysis import answer_dict
-        from etf_pipeline.model.objectives import implied
-        from etf_pipeline.portfolio import optimise
-
-        assumed: dict[str, Any] = {
-            "lookback_years": lookback_years,
-            "estimator": estimator,
-            "periods_per_year": periods_per_year,
-            "correlation_period": correlation_period,
-        }
-        given = {"target_return": target_return, "risk_budget": risk_budget, **limits}
-        together = self._together(tickers, base_currency, lookback_years)
-        found = self._estimates(together, **assumed)
-        objective = implied(target_return, risk_budget)
-        problem = self._problem(found, tickers, objective, risk_free_rate, **given)
-        answer = answer_dict(optimise(problem), found) | told(together, found.remarks)
-        if self._calls is not None and self._calls.recording:
-            asked = given | assumed | {"base_currency": base_currency}
-            asked["risk_free_rate"] = problem.risk_free_rate
-            self._calls.portfolio(list(tickers), asked, answer)
-        return answer
-
-    def _problem(
-        self,
-        found: Estimates,
-        tickers: Sequence[str],
-        objective: Objective,
-        risk_free_rate: float | None,
-        **limits: Any,
-    ) -> Problem:
-        from etf_pipeline.portfolio.building import problem_from
-
-        return problem_from(found, tickers, objective, self._rate(risk_free_rate), **limits)

@@ -25,11 +25,13 @@ HALFLIFE = 63.0  # of the exponentially weighted covariance, in bars; unless ano
 _ROUNDING = 1e-12
 
 
-def implied(target_return: float | None, risk_budget: float | None) -> Objective:
-    """What is asked for by naming a return, a ceiling on volatility, both or neither."""
+def implied(
+    target_return: object | None, risk_budget: object | None, cvar_budget: object | None = None
+) -> Objective:
+    """What is asked for by naming a return, a ceiling on risk, both or neither."""
     if target_return is not None:
         return "target_return"
-    return "max_sharpe" if risk_budget is None else "max_return"
+    return "max_sharpe" if risk_budget is None and cvar_budget is None else "max_return"
 
 
 def misplaced(

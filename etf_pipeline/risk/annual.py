@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,14 +48,3 @@ class Span:
         if self.days >= _YEAR:
             return None
         return f"{self.days} days are under a year: returns are not annualised"
-
-
-def checked_periods(periods_per_year: float | None) -> float | None:
-    """A number of periods a year that somebody fixed.
-
-    Raises:
-        ValueError: it is not a positive number.
-    """
-    if periods_per_year is not None and not 0 < periods_per_year < math.inf:
-        raise ValueError(f"periods_per_year {periods_per_year}: must be a positive number")
-    return periods_per_year

@@ -236,8 +236,9 @@ def test_answers_say_what_ended_early_and_what_is_of_no_known_currency(made, tmp
         words = " ".join(told.output.split())
         assert ended in words
         assert "currency ONE, TWO are priced" in words
-    with pytest.raises(ValueError, match="a window of 0 years"):
-        provider.calculate_risk_metrics("ONE", 0)
+    whole = provider.calculate_risk_metrics("ONE", 0)
+    assert whole == provider.calculate_risk_metrics("ONE", None)
+    assert whole["n_obs"] == len(closes["VAS"]) - 1
 
 
 MONTHS = pd.Timedelta(days=150)

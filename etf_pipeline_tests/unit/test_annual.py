@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etf_pipeline.model.calendars import sessions
-from etf_pipeline.risk.annual import Span, checked_periods
+from etf_pipeline.risk.annual import Span
 from etf_pipeline.risk.prices import PriceSeries
 from etf_pipeline.risk.tables import metrics_row, risk_table
 from etf_pipeline_tests.support import walk
@@ -238,9 +238,3 @@ def test_spans():
     one = Span.of(np.array(["2024-01-01", "2024-01-05", "2025-01-01"], "datetime64[s]"))
     assert (one.n, one.days, one.too_short) == (2, 366, None)
     assert one.periods_per_year(12) == 12
-
-
-@pytest.mark.parametrize("wrong", [0, -1, np.inf, np.nan])
-def test_a_convention_is_a_positive_number(wrong):
-    with pytest.raises(ValueError, match="must be a positive number"):
-        checked_periods(wrong)

@@ -1,0 +1,303 @@
+"""What the library is asked about portfolios: optimal ones, the frontier, metrics of given ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from etf_pipeline.library.access import StoreAccess
+from etf_pipeline.library.arguments import (
+    one_of,
+    ticker_of,
+    tickers_of,
+    weights_of,
+    whole,
+    years_of,
+)
+from etf_pipeline.library.currencies import conversion_for, told
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from etf_pipeline.library.specs import Request
+    from etf_pipeline.model.portfolios import PortfolioSpec
+    from etf_pipeline.portfolio.tables import Stated
+    from etf_pipeline.risk.conversion import Together
+
+_MOST_POINTS = 1000
+
+
+class PortfolioQueries(StoreAccess):
+    """The calls about portfolios; see `ETFDataProvider`."""
+
+    def optimize_portfolio(
+        self,
+        tickers: str | Iterable[str],
+        objective: str | None = None,
+        *,
+        lookback_years: int | None = 5,
+        risk_free_rate: float | None = None,
+        periods_per_year: float | None = None,
+        **limits: Any,
+    ) -> dict[str, Any]:
+        """An optimal portfolio by any objective and limits of `portfolios.yaml`, and its proof.
+
+        Args:
+            tickers: one or more, in any order.
+            objective: `min_volatility`, `max_sharpe`, `max_return`, `target_return`, `min_cvar`,
+                `risk_parity`, `hrp`, …; what the limits imply when None, see
+                `optimize_portfolio_mean_variance`.
+            lookback_years: of common history, 0 for all; a shorter one is used as it is, see
+                `start`.
+            risk_free_rate: annual effective rate, a fraction.
+            periods_per_year: A, where a convention fixes it.
+            limits: any field of a portfolio in `portfolios.yaml`, by its name there: among others
+                `risk_budget`, `target_return`, `min_weight`, `max_weight`, `bounds`
+                ({ticker: (least, greatest)}), `groups` ({universe column: {value: (least,
+                greatest)}}, or several `GroupLimit`), `holdings` ({ticker: weight}) with
+                `max_turnover` and `cost_rate`, `cvar_budget`, `estimator`, `halflife`,
+                `correlation_period`, `base_currency`.
+
+        Returns:
+            optimal_weights ({ticker: weight}, None on failure), expected_return, volatility,
+            sharpe_ratio, cvar, optimization_success, optimization_message, optimality_gap,
+            risk_budget_binding, objective, n_obs, start, end, correlation_period, remarks (on the
+            data), base_currency, fx.
+
+        Raises:
+            ArgumentError: an argument means nothing; names it and the remedy.
+            UnknownTickerError: naming the nearest tickers there are.
+            InsufficientDataError: too few common returns.
+            CurrencyError: they cannot be brought to one currency.
+        """
+        from etf_pipeline.library.specs import not_for_backtests, request
+        from etf_pipeline.model.objectives import implied
+
+        names = tickers_of(tickers)
+        not_for_backtests(limits)
+        given = [limits.get(k) for k in ("target_return", "risk_budget", "cvar_budget")]
+        asked = request(names, {"objective": objective or implied(*given), **limits})
+        return self._optimised(
+            asked,
+            years_of(lookback_years),
+            self._rate(risk_free_rate),
+            self._annual(periods_per_year),
+        )
+
+    def optimize_portfolio_mean_variance(
+        self,
+        tickers: str | Iterable[str],
+        target_return: float | None = None,
+        risk_budget: float | None = None,
+        lookback_years: int | None = 5,
+        risk_free_rate: float | None = None,
+        estimator: str = "sample",
+        base_currency: str | None = None,
+        periods_per_year: float | None = None,
+        correlation_period: str | None = None,
+        **limits: Any,
+    ) -> dict[str, Any]:
+        """An optimal long-only, fully invested portfolio, and the proof of it.
+
+        With `risk_budget` (a ceiling on annual volatility): the greatest expected return. With
+        `target_return`: the least volatility that reaches it. With both: the least volatility that
+        reaches the target, a failure if that exceeds the budget. With neither: the greatest Sharpe
+        ratio. That is the objective that is implied; `objective` names another. Arguments, answer
+        and errors are those of `optimize_portfolio`.
+        """
+        return self.optimize_portfolio(
+            tickers,
+            limits.pop("objective", None),
+            lookback_years=lookback_years,
+            risk_free_rate=risk_free_rate,
+            periods_per_year=periods_per_year,
+            target_return=target_return,
+            risk_budget=risk_budget,
+            estimator=estimator,
+            base_currency=base_currency,
+            correlation_period=correlation_period,
+            **limits,
+        )
+
+    def get_efficient_frontier_data(
+        self,
+        tickers: str | Iterable[str],
+        n: int = 25,
+        lookback_years: int | None = 5,
+        risk_free_rate: float | None = None,
+        base_currency: str | None = None,
+        periods_per_year: float | None = None,
+        correlation_period: str | None = None,
+        **limits: Any,
+    ) -> pd.DataFrame:
+        """`n` portfolios from least volatility to greatest return, evenly spaced in return.
+
+        Columns: expected_return, volatility, sharpe_ratio, and a weight per ticker. `limits` are
+        those of `optimize_portfolio`, but for the objective and what only some objectives take.
+        """
+        from etf_pipeline.library.analysis import frontier_table
+        from etf_pipeline.library.specs import not_for_backtests, not_of, request
+
+        names, points = tickers_of(tickers), whole("n", n, 2, _MOST_POINTS)
+        not_for_backtests(limits)
+        not_of(limits, ("objective",), "optimize_portfolio(); the frontier has every one of them")
+        limits |= {"base_currency": base_currency, "correlation_period": correlation_period}
+        asked = request(names, {"objective": "min_volatility", **limits})
+        years, annual = years_of(lookback_years), self._annual(periods_per_year)
+        stated, together = self._stated(asked, years, self._rate(risk_free_rate), annual)
+        self._asked("get_efficient_frontier_data", names)
+        found = frontier_table(stated.problem, points)
+        found.attrs |= told(together, stated.estimates.remarks)
+        return found
+
+    def optimize_model_portfolio(
+        self,
+        name: str,
+        *,
+        lookback_years: int | None = None,
+        risk_free_rate: float | None = None,
+        periods_per_year: float | None = None,
+        **changes: Any,
+    ) -> dict[str, Any]:
+        """A portfolio of `portfolios.yaml` (ETF_PORTFOLIOS_FILE) as the pipeline optimises it.
+
+        Args:
+            name: as the file has it; `model_portfolios` has them all.
+            lookback_years: 0 for all history; the portfolio's own, else ETF_LOOKBACK_YEARS, when
+                None.
+            risk_free_rate: annual effective rate, a fraction.
+            periods_per_year: A, where a convention fixes it.
+            changes: fields of the portfolio that are to be otherwise, see `optimize_portfolio`.
+
+        Returns:
+            As `optimize_portfolio`.
+
+        Raises:
+            ArgumentError: there is no such portfolio; names the nearest. Or as
+                `optimize_portfolio`.
+            PortfolioFileError: the file cannot be used.
+        """
+        asked, years = self._model(name, lookback_years, changes)
+        return self._optimised(
+            asked, years, self._rate(risk_free_rate), self._annual(periods_per_year)
+        )
+
+    @property
+    def model_portfolios(self) -> list[str]:
+        """Names of the portfolios of `portfolios.yaml` (ETF_PORTFOLIOS_FILE), as it has them."""
+        from etf_pipeline.library.specs import specs_of_file
+
+        return list(specs_of_file())
+
+    def portfolio_metrics(
+        self,
+        weights: Mapping[str, float],
+        lookback_years: int | None = 5,
+        benchmark: str | None = None,
+        risk_free_rate: float | None = None,
+        rebalance: str = "daily",
+        base_currency: str | None = None,
+        periods_per_year: float | None = None,
+    ) -> dict[str, Any]:
+        """The metrics of `docs/metrics.md` for a portfolio of given weights, as for one ticker.
+
+        Its prices are what 1 invested became on the dates that its tickers have in common.
+
+        Args:
+            weights: by ticker, fractions that sum to 1; those of 0 are left out.
+            lookback_years: 0 or None for all common history. A history that does not cover the
+                window gives None and a `reason`, not a shorter window.
+            benchmark: a ticker, for beta, tracking error and information ratio.
+            risk_free_rate: annual effective rate, a fraction.
+            rebalance: when weights that prices have moved are brought back, at closing prices and
+                free of charge: `daily` at every common date, so that each return is Σ w·r;
+                `monthly`, `quarterly` or `yearly` at the period's last one; `never`, so that they
+                drift from the first day on.
+            base_currency: see `ETFDataProvider`.
+            periods_per_year: A, where a convention fixes it.
+
+        Returns:
+            As `calculate_risk_metrics`, and weights, rebalance, base_currency, remarks.
+
+        Raises:
+            ArgumentError: weights that do not sum to 1, or another argument that means nothing.
+            InsufficientDataError: fewer than three common dates.
+            CurrencyError: they cannot be brought to one currency.
+        """
+        from etf_pipeline.library.analysis import risk_metrics
+        from etf_pipeline.portfolio.fixed_weights import RESTORED, series_of_weights
+        from etf_pipeline.risk.conversion import OWN_CURRENCY
+        from etf_pipeline.risk.together import common_gaps, doubts, ended_early
+
+        held, years = weights_of(weights), years_of(lookback_years)
+        restored = next(r for r in RESTORED if r == one_of("rebalance", rebalance, RESTORED))
+        against = None if benchmark is None else ticker_of(benchmark, "benchmark")
+        together = self._together(list(held), base_currency, years)
+        series = series_of_weights(together.series, held, years, restored)
+        other = None if against is None else self._series([against])[0]
+        conversion = OWN_CURRENCY
+        if other is not None:
+            both = [*together.series, other]
+            conversion = conversion_for(self._layout, self._cache, both, together.currency)
+        rate, annual = self._rate(risk_free_rate), self._annual(periods_per_year)
+        found = risk_metrics(series, years, rate, other, conversion, annual)
+        used = {fx for named in (together.fx, found["fx"]) for fx in (named or "").split(",") if fx}
+        parts = [s.since(series.prices.index[0].date()) for s in together.series]
+        said = [*ended_early(together.series), *doubts(parts), *common_gaps(series.days)]
+        self._asked("portfolio_metrics", list(held), series.prices.index)
+        found |= {"weights": held, "rebalance": restored, **told(together, said)}
+        return found | {"source": together.source, "fx": ",".join(sorted(used)) or None}
+
+    def _model(
+        self, name: str, lookback_years: int | None, changes: Mapping[str, Any]
+    ) -> tuple[Request, int | None]:
+        """A portfolio of the file with some changes, and the years of one that names none."""
+        from etf_pipeline.library.specs import changed, specs_of_file
+        from etf_pipeline.settings import load_settings
+
+        known = specs_of_file()
+        asked = changed(known[one_of("portfolio", name, known)], changes)
+        if lookback_years is None:
+            return asked, load_settings().lookback_years
+        spec = asked.spec.model_copy(update={"lookback_years": None})
+        return replace(asked, spec=spec), years_of(lookback_years)
+
+    def _optimised(
+        self, asked: Request, years: int | None, rate: float, annual: float | None
+    ) -> dict[str, Any]:
+        """The answer to a request, recorded in event mode."""
+        from etf_pipeline.library.analysis import answer_dict
+        from etf_pipeline.portfolio import optimise
+
+        spec = asked.spec
+        stated, together = self._stated(asked, years, rate, annual)
+        answer = answer_dict(optimise(stated.problem), stated.estimates)
+        answer |= {"objective": spec.objective, **told(together, stated.estimates.remarks)}
+        if self._calls is not None and self._calls.recording:
+            assumed: dict[str, Any] = {
+                "lookback_years": spec.lookback(years),
+                "risk_free_rate": rate,
+                "periods_per_year": annual,
+            }
+            self._calls.portfolio(spec.tickers, _parameters(spec) | assumed, answer)
+        return answer
+
+    def _stated(
+        self, asked: Request, years: int | None, rate: float, annual: float | None
+    ) -> tuple[Stated, Together]:
+        """The problem that a request makes of this store's prices, as the pipeline states it."""
+        from etf_pipeline.portfolio.tables import stated_problem, together_of
+
+        spec = asked.spec
+        held = self._series(spec.tickers)
+        conversion = conversion_for(self._layout, self._cache, held, spec.base_currency)
+        together = together_of(spec, {s.ticker: s for s in held}, years, conversion)
+        return stated_problem(spec, together, years, rate, asked.columns, annual), together
+
+
+def _parameters(spec: PortfolioSpec) -> dict[str, Any]:
+    """What a specification asks for, as an event has it."""
+    return spec.model_dump(
+        mode="json", exclude_unset=True, exclude={"name", "tickers", "description"}, warnings=False
+    )

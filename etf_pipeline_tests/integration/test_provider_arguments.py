@@ -1,0 +1,274 @@
+"""An argument means the same in every method of the provider, or is refused by the same words."""
+
+import datetime as dt
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from etf_pipeline import ETFDataProvider
+from etf_pipeline.errors import ArgumentError, UnknownTickerError
+from etf_pipeline.portfolio import GroupLimit
+from etf_pipeline_tests.integration.test_provider import FOUR, fill
+from etf_pipeline_tests.support import asx_days, bars, walk, yahoo_rows
+
+UNIVERSE = (
+    "ticker,symbol,exchange,name,asset_class,issuer,currency\n"
+    "VAS,VAS.AX,XASX,A,shares,Vanguard,AUD\n"
+    "VGS,VGS.AX,XASX,B,shares,Vanguard,AUD\n"
+    "VAF,VAF.AX,XASX,D,bonds,Vanguard,AUD\n"
+)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("arguments")
+    prices = folder / "prices"
+    prices.mkdir()
+    for i, ticker in enumerate(FOUR):
+        rows = bars(asx_days("2020-01-02", 1400), walk(1400, seed=i))
+        yahoo_rows(rows).to_parquet(prices / f"{ticker}.parquet")
+    fill(folder / "store", prices, FOUR)
+    (folder / "universe.csv").write_text(UNIVERSE)
+    (folder / "portfolios.yaml").write_text(
+        "portfolios:\n  - name: calm\n    tickers: [VAS, VGS, VAF]\n    objective: min_volatility\n"
+        "    lookback_years: 2\n    max_weight: 0.5\n"
+    )
+    return folder
+
+
+@pytest.fixture
+def provider(root, monkeypatch):
+    monkeypatch.setenv("ETF_UNIVERSE_FILE", str(root / "universe.csv"))
+    monkeypatch.setenv("ETF_PORTFOLIOS_FILE", str(root / "portfolios.yaml"))
+    return ETFDataProvider(root / "store")
+
+
+# Methods of several tickers, as functions of the provider, the tickers and other arguments.
+SEVERAL = {
+    "check_data_availability": lambda p, t: p.check_data_availability(t),
+    "get_latest_prices": lambda p, t: p.get_latest_prices(t),
+    "get_distributions": lambda p, t: p.get_distributions(t),
+    "get_returns": lambda p, t: p.get_returns(t),
+    "calculate_expected_returns": lambda p, t, **a: p.calculate_expected_returns(t, **a),
+    "calculate_covariance_matrix": lambda p, t, **a: p.calculate_covariance_matrix(t, **a),
+    "calculate_correlation_matrix": lambda p, t, **a: p.calculate_correlation_matrix(t, **a),
+    "get_efficient_frontier_data": lambda p, t, **a: p.get_efficient_frontier_data(t, 3, **a),
+    "optimize_portfolio_mean_variance": lambda p, t, **a: p.optimize_portfolio_mean_variance(
+        t, **a
+    ),
+    "optimize_portfolio": lambda p, t, **a: p.optimize_portfolio(t, "min_volatility", **a),
+}
+WITH_YEARS = [*SEVERAL][4:]
+
+
+def same(one, other):
+    if isinstance(one, dict):
+        return one == other
+    return one.equals(other)
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_tickers_mean_the_same_everywhere(provider, name):
+    call = SEVERAL[name]
+    expected = call(provider, ["VAS", "VGS"])
+    for tickers in (
+        ("VAS", "VGS"),
+        (t for t in ("VAS", "VGS")),
+        np.array(["VAS", "VGS"]),
+        pd.Index(["VAS", "VGS"]),
+        {"VGS", "VAS"},
+    ):
+        assert same(call(provider, tickers), expected)
+    assert same(call(provider, "VAS"), call(provider, ["VAS"]))
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+@pytest.mark.parametrize(
+    ("tickers", "words"),
+    [
+        ([], "no ticker given"),
+        (["VAS", "VAS"], "asked for twice: VAS"),
+        (["VAS", None], "ticker None: is no ticker"),
+        (None, "give a ticker or several"),
+        ({"VAS": 1.0}, "a mapping is no list of tickers"),
+    ],
+)
+def test_what_is_no_list_of_tickers_is_refused_everywhere(provider, name, tickers, words):
+    with pytest.raises(ArgumentError, match=words):
+        SEVERAL[name](provider, tickers)
+
+
+@pytest.mark.parametrize("name", WITH_YEARS)
+def test_no_years_are_all_history_everywhere(provider, name):
+    call = SEVERAL[name]
+    everything = call(provider, FOUR, lookback_years=None)
+    assert same(call(provider, FOUR, lookback_years=0), everything)
+    assert same(call(provider, FOUR, lookback_years=np.int64(0)), everything)
+    assert not same(call(provider, FOUR, lookback_years=2), everything)
+    for wrong in (0.5, "3", -1, True, float("nan"), 101):
+        with pytest.raises(ArgumentError, match="lookback_years"):
+            call(provider, FOUR, lookback_years=wrong)
+
+
+def test_one_ticker_is_one_string(provider):
+    for call in (provider.load_etf_data, provider.calculate_risk_metrics):
+        for wrong in (["VAS"], None, 5, b"VAS", ""):
+            with pytest.raises(ArgumentError, match="'VAS'"):
+                call(wrong)
+    with pytest.raises(ArgumentError, match=r"benchmark \['VGS'\]: give one ticker"):
+        provider.calculate_risk_metrics("VAS", benchmark=["VGS"])
+    with pytest.raises(UnknownTickerError, match="'VAS,VGS'"):
+        provider.optimize_portfolio("VAS,VGS")
+    assert provider.calculate_risk_metrics("VAS", 0) == provider.calculate_risk_metrics("VAS", None)
+    assert provider.optimize_portfolio("VAS")["optimal_weights"] == {"VAS": 1.0}
+
+
+def test_a_rate_is_a_fraction_everywhere(provider, root):
+    for call in (
+        lambda rate: ETFDataProvider(root / "store", risk_free_rate=rate),
+        lambda rate: provider.calculate_risk_metrics("VAS", 3, risk_free_rate=rate),
+        lambda rate: provider.optimize_portfolio(FOUR, risk_free_rate=rate),
+        lambda rate: provider.get_efficient_frontier_data(FOUR, 3, risk_free_rate=rate),
+        lambda rate: provider.portfolio_metrics({"VAS": 1.0}, 3, risk_free_rate=rate),
+    ):
+        with pytest.raises(ArgumentError, match=r"4 % is 0\.04"):
+            call(4)
+        for wrong in ("0.04", float("nan"), True):
+            with pytest.raises(ArgumentError, match="risk_free_rate"):
+                call(wrong)
+
+
+def test_dates_are_those_of_sessions(provider):
+    both = ["VAS", "VGS"]
+    found = provider.get_returns(both, "2022-02", "2022-03")
+    assert found.equals(
+        provider.get_returns(both, dt.date(2022, 2, 1), np.datetime64("2022-03-31"))
+    )
+    assert str(found.attrs["start"]) == "2022-02-01"
+    assert str(found.index[-1].date()) == "2022-03-31"
+    with pytest.raises(ArgumentError, match="start 2022-03-01 is after end 2022-02-28"):
+        provider.get_returns(both, "2022-03", "2022-02")
+    with pytest.raises(ArgumentError, match="time zone"):
+        provider.get_returns(both, pd.Timestamp("2022-02-01", tz="UTC"))
+    with pytest.raises(ArgumentError, match="did you mean monthly"):
+        provider.get_returns(both, period="Monthly")
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({"max_wieght": 0.5}, "max_wieght: there is no such argument; did you mean max_weight"),
+        ({"lookback": 3}, "lookback: there is no such argument; did you mean lookback_years"),
+        ({"scenarios": [[0.1]]}, "scenarios: there is no such argument"),
+        ({"name": "p"}, "name: there is no such argument"),
+        ({"rebalance": "monthly"}, r"rebalance goes with backtest\(\)"),
+        ({"risk_budget": 9}, "risk_budget: 9: must be less than 5; .*9 % is 0.09"),
+        ({"risk_budget": "0.1"}, "risk_budget: '0.1' is text"),
+        ({"risk_budget": float("nan")}, "risk_budget nan: must be a finite number"),
+        ({"min_weight": -0.1}, "min_weight: -0.1: must be greater than or equal to 0"),
+        ({"bounds": {"VAS": 0.2}}, "bounds.VAS: 0.2: give the least and the greatest"),
+        ({"bounds": {"VAS": (0.5, 0.2)}}, "the least, 0.5, is above the greatest, 0.2"),
+        ({"bounds": [(0, 1)] * 4}, "bounds: .* give it by name"),
+        ({"bounds": {1: (0, 1)}}, "bounds: 1 is no name"),
+        ({"holdings": {"VAS": 100, "VGS": 50}, "max_turnover": 0.1}, "holdings sum to 150"),
+        ({"max_turnover": 0.1}, "max_turnover and cost_rate need holdings"),
+        ({"halflife": 20}, "halflife goes with estimator: ewma"),
+        ({"estimator": "ledoit-wolf"}, "did you mean ledoit_wolf"),
+        ({"objective": "max_sharp"}, "did you mean max_sharpe"),
+        ({"objective": "hrp", "risk_budget": 0.1}, "risk_budget goes with"),
+        ({"groups": {"asset_class": {"cash": (0, 1)}}}, "VTS is not in .*universe.csv"),
+        ({"groups": [("a", 0, 1)]}, "or as several GroupLimit"),
+        ({"groups": [GroupLimit("a", ("VHY",))]}, "group a: VHY was not asked for"),
+        ({"groups": [GroupLimit("a", ("VAS",)), GroupLimit("a", ("VGS",))]}, "two are called a"),
+    ],
+)
+def test_limits_are_those_of_the_portfolio_file(provider, limits, words):
+    with pytest.raises(ArgumentError, match=words):
+        provider.optimize_portfolio_mean_variance(FOUR, **limits)
+
+
+def test_the_frontier_has_every_objective(provider):
+    with pytest.raises(ArgumentError, match=r"objective goes with optimize_portfolio\(\)"):
+        provider.get_efficient_frontier_data(FOUR, 3, objective="max_sharpe")
+    for wrong in (1, 2.5, "5", True, 10**6):
+        with pytest.raises(ArgumentError, match=r"^n "):
+            provider.get_efficient_frontier_data(FOUR, wrong)
+
+
+def test_every_objective_of_the_file_is_asked_for_by_its_name(provider):
+    implied = provider.optimize_portfolio_mean_variance(FOUR, objective="min_volatility")
+    assert implied == provider.optimize_portfolio(FOUR, "min_volatility")
+    assert implied["objective"] == "min_volatility"
+    tail = provider.optimize_portfolio(FOUR, "min_cvar", cvar_level=0.9)
+    assert tail["cvar"] > 0
+    assert tail["optimization_success"]
+    assert provider.optimize_portfolio(FOUR, cvar_budget=0.02)["objective"] == "max_return"
+    assert provider.optimize_portfolio(FOUR)["objective"] == "max_sharpe"
+
+
+def test_groups_are_of_the_universe(provider):
+    three = ["VAS", "VGS", "VAF"]
+    free = provider.optimize_portfolio(three, "max_return")
+    least = {"bonds": (0.3, 0.6)}
+    held = provider.optimize_portfolio(three, "max_return", groups={"asset_class": least})
+    named = provider.optimize_portfolio(
+        three, "max_return", groups=[GroupLimit("bonds", ("VAF",), 0.3, 0.6)]
+    )
+    for found in (held, named):
+        assert found["optimization_success"]
+        assert 0.3 - 1e-9 <= found["optimal_weights"]["VAF"] <= 0.6 + 1e-9
+    assert held["expected_return"] == pytest.approx(named["expected_return"], rel=1e-9)
+    assert max(free["optimal_weights"].values()) == pytest.approx(1.0, abs=1e-9)
+    with pytest.raises(ArgumentError, match="no ticker has 'cash'; there are bonds, shares"):
+        provider.optimize_portfolio(three, groups={"asset_class": {"cash": (0, 1)}})
+
+
+def test_a_portfolio_of_the_file(provider):
+    assert provider.model_portfolios == ["calm"]
+    three = ["VAS", "VGS", "VAF"]
+    found = provider.optimize_model_portfolio("calm")
+    assert found == provider.optimize_portfolio(
+        three, "min_volatility", lookback_years=2, max_weight=0.5
+    )
+    changed = provider.optimize_model_portfolio("calm", max_weight=0.4, lookback_years=0)
+    assert changed == provider.optimize_portfolio(
+        three, "min_volatility", lookback_years=None, max_weight=0.4
+    )
+    with pytest.raises(ArgumentError, match=r"portfolio 'clam': .*did you mean calm"):
+        provider.optimize_model_portfolio("clam")
+    with pytest.raises(ArgumentError, match="max_wieght"):
+        provider.optimize_model_portfolio("calm", max_wieght=0.4)
+
+
+def test_metrics_of_given_weights(provider):
+    """One ticker's are the ticker's; two's are of the weighted returns, against a benchmark too."""
+    alone = provider.portfolio_metrics({"VAS": 1.0, "VGS": 0.0}, 3, benchmark="VTS")
+    ticker = provider.calculate_risk_metrics("VAS", 3, benchmark="VTS")
+    for name, value in ticker.items():
+        if isinstance(value, float):
+            assert alone[name] == pytest.approx(value, rel=1e-9), name
+    assert (alone["n_obs"], alone["start"]) == (ticker["n_obs"], ticker["start"])
+    found = provider.portfolio_metrics(pd.Series({"VAS": 0.6, "VAF": 0.4}), 0, benchmark="VTS")
+    returns = provider.get_returns(["VAS", "VAF", "VTS"])
+    mixed = 0.6 * returns["VAS"] + 0.4 * returns["VAF"]
+    beta = np.cov(mixed, returns["VTS"])[0, 1] / returns["VTS"].var()
+    assert found["beta"] == pytest.approx(beta, rel=1e-9)
+    assert found["total_return"] == pytest.approx((1 + mixed).prod() - 1, rel=1e-9)
+    assert found["weights"] == {"VAS": 0.6, "VAF": 0.4}
+    assert (found["rebalance"], found["base_currency"], found["fx"]) == ("daily", "AUD", None)
+    drift = provider.portfolio_metrics({"VAS": 0.6, "VAF": 0.4}, 0, rebalance="never")
+    ends = [(1 + returns[t]).prod() for t in ("VAS", "VAF")]
+    assert drift["total_return"] == pytest.approx(0.6 * ends[0] + 0.4 * ends[1] - 1, rel=1e-9)
+    with pytest.raises(ArgumentError, match=r"weights sum to 0\.9, not to 1"):
+        provider.portfolio_metrics({"VAS": 0.5, "VAF": 0.4})
+    with pytest.raises(ArgumentError, match="rebalance 'weekly': must be one of daily, monthly"):
+        provider.portfolio_metrics({"VAS": 1.0}, rebalance="weekly")
+
+
+def test_the_optimum_and_its_metrics_agree(provider):
+    """Mean and variance of one window; each ticker here has the same sessions."""
+    best = provider.optimize_portfolio(FOUR, "min_volatility", lookback_years=3)
+    found = provider.portfolio_metrics(best["optimal_weights"], 3)
+    assert found["volatility"] == pytest.approx(best["volatility"], rel=1e-6)
+    assert found["mean_return"] == pytest.approx(best["expected_return"], rel=1e-6)
