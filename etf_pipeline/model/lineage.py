@@ -21,6 +21,7 @@ from etf_pipeline.model.schemas import (
     RAW,
     RISK_METRICS,
     SUMMARY,
+    UNCERTAINTY,
     VALUE_COLUMNS,
     WEIGHTS,
     Table,
@@ -103,7 +104,7 @@ LINEAGE: dict[str, Lineage] = {
         columns={"correlation": _PRICES, "n_obs": _PRICES, "start": _DATES, "end": _DATES},
     ),
     assets.OPTIMISED_PORTFOLIOS: Lineage(
-        tables=(WEIGHTS, SUMMARY, FRONTIER),
+        tables=(WEIGHTS, SUMMARY, FRONTIER, UNCERTAINTY),
         reads=(assets.PRICE_HISTORY,),
         waits_for=_RISK_TABLES,
         columns=dict.fromkeys(("weight", "expected_return", "volatility"), _PRICES),

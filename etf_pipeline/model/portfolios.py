@@ -24,11 +24,13 @@ from etf_pipeline.model.objectives import (
     weight_limits,
 )
 
+FEWEST_RESAMPLES = 20  # the 5 % quantile of fewer is a guess at their least
 _WHOLE = 0.01  # how far from 1 weights may sum that somebody rounded to two or three digits
 GroupColumn = Literal["asset_class", "issuer", "currency", "exchange"]
-# What only a backtest obeys, and what only names a portfolio in its file.
+# What only a backtest obeys, and what only goes with a portfolio of the file: its name, and what
+# is computed of it night by night.
 BACKTEST_FIELDS = frozenset({"rebalance", "trading_cost"})
-FILE_FIELDS = frozenset({"name", "description"})
+FILE_FIELDS = frozenset({"name", "description", "resamples"})
 
 
 class PortfolioSpec(BaseModel):
@@ -58,6 +60,7 @@ class PortfolioSpec(BaseModel):
     correlation_period: Literal["daily", "weekly"] | None = None
     rebalance: Literal["monthly", "quarterly", "yearly"] = "quarterly"
     trading_cost: float = Field(0.0, ge=0, lt=0.1)
+    resamples: int = Field(0, ge=0, le=10_000)
 
     @field_validator("tickers")
     @classmethod
@@ -65,6 +68,16 @@ class PortfolioSpec(BaseModel):
         if twice := repeated(tickers):
             raise ValueError(f"{', '.join(twice)} is listed twice")
         return tickers
+
+    @field_validator("resamples")
+    @classmethod
+    def _enough(cls, resamples: int) -> int:
+        if 0 < resamples < FEWEST_RESAMPLES:
+            raise ValueError(
+                f"{resamples} are too few for quantiles: ask for {FEWEST_RESAMPLES} or more, such "
+                "as 500, or 0 for none"
+            )
+        return resamples
 
     @field_validator("base_currency")
     @classmethod

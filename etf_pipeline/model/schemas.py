@@ -278,6 +278,40 @@ FRONTIER = Table(
     Granularity.AS_OF,
 )
 
+UNCERTAINTY = Table(
+    "uncertainty",
+    "Weights and figures of portfolios that ask for `resamples`, over other histories drawn from "
+    "the one there is.",
+    ("portfolio", "kind", "name"),
+    (
+        Column("portfolio", _S, "name in portfolios.yaml", nullable=False),
+        Column(
+            "kind",
+            _S,
+            "weight; or a figure: of the chosen weights by every resample's estimates, or of each "
+            "resample's own optimal weights",
+            nullable=False,
+        ),
+        Column("name", _S, "ticker, or expected_return, volatility, sharpe_ratio", nullable=False),
+        Column("estimate", _F, "by the history itself"),
+        Column("mean", _F, "over the resamples; of weights: the averaged portfolio"),
+        Column("q05", _F, "5 % of the resamples are below"),
+        Column("q25", _F, "25 % of the resamples are below"),
+        Column("q50", _F, "the median of the resamples"),
+        Column("q75", _F, "75 % of the resamples are below"),
+        Column("q95", _F, "95 % of the resamples are below"),
+        Column("held", _F, "share of the answered resamples that hold the ticker; null of figures"),
+        Column("resamples", _I, "how many histories were drawn", nullable=False),
+        Column("answered", _I, "how many of them have a proven answer", nullable=False),
+        Column("seed", _I, "of the draws", nullable=False),
+        Column("block_length", _F, "mean length of the blocks drawn, in days", nullable=False),
+        Column("remarks", _S, "what a reader must know, resamples without an answer first"),
+        _SOURCE,
+    ),
+    "portfolios",
+    Granularity.AS_OF,
+)
+
 BACKTESTS = Table(
     "backtests",
     "Walk-forward value of each portfolio, a row per session: decided on the past alone.",
@@ -343,6 +377,7 @@ TABLES = (
     WEIGHTS,
     SUMMARY,
     FRONTIER,
+    UNCERTAINTY,
     BACKTESTS,
     BACKTEST_WEIGHTS,
     EVENTS,

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from etf_pipeline.errors import EtfError, ReasonCode
+from etf_pipeline.model.portfolios import FEWEST_RESAMPLES
 from etf_pipeline.portfolio.answer import Answer, refused_by, volatility
 from etf_pipeline.portfolio.certificate import FEASIBLE, feasible
 from etf_pipeline.portfolio.optimise import optimise
@@ -27,7 +28,6 @@ from etf_pipeline.risk.resampling import length_for, stationary_draws
 from etf_pipeline.risk.sample import Positions, Sample
 
 SEED = 1  # of the draws, where nobody names another
-FEWEST = 20  # resamples; the 5 % quantile of fewer is a guess at their least
 QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.50, "q75": 0.75, "q95": 0.95}
 FIGURES = ("expected_return", "volatility", "sharpe_ratio")
 _HELD = 1e-6  # a weight that is none
@@ -137,10 +137,12 @@ def resampled(
 
     Raises:
         EtfError: the portfolio has no answer; with its message and code.
-        ValueError: fewer than `FEWEST` resamples, or blocks under one day or over all of them.
+        ValueError: fewer than `FEWEST_RESAMPLES`, or blocks under one day or over all of them.
     """
-    if resamples < FEWEST:
-        raise ValueError(f"{resamples} resamples are too few for quantiles: ask for {FEWEST}")
+    if resamples < FEWEST_RESAMPLES:
+        raise ValueError(
+            f"{resamples} resamples are too few for quantiles: ask for {FEWEST_RESAMPLES} or more"
+        )
     sample = estimates.sample
     if sample is None:
         raise ValueError("these estimates have no sample to draw from")

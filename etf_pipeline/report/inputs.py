@@ -15,13 +15,15 @@ from etf_pipeline.model.schemas import (
     FRONTIER,
     RISK_METRICS,
     SUMMARY,
+    UNCERTAINTY,
     WEIGHTS,
 )
 from etf_pipeline.risk.conversion import Conversion
 from etf_pipeline.risk.prices import PriceSeries, newest_session
 
 Row = dict[str, Any]
-_SCHEMAS = {t.name: t for t in (SUMMARY, WEIGHTS, FRONTIER, BACKTESTS, RISK_METRICS, CORRELATIONS)}
+_TABLES = (SUMMARY, WEIGHTS, FRONTIER, UNCERTAINTY, BACKTESTS, RISK_METRICS, CORRELATIONS)
+_SCHEMAS = {t.name: t for t in _TABLES}
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import pandas as pd
 from etf_pipeline.errors import CurrencyError, InsufficientDataError
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.report import charts
+from etf_pipeline.report.bands import BANDS, NO_BAND, weight_bands
 from etf_pipeline.report.courses import (
     START,
     drawdown_section,
@@ -58,7 +59,7 @@ def portfolio_report(inputs: Inputs, name: str) -> str:
     warnings += inputs.outdated
     sections = _course_sections(inputs, name)
     if weights:
-        sections += _weight_sections(inputs, spec, weights, tickers)
+        sections += _weight_sections(inputs, name, spec, weights, tickers)
     sections += _risk_sections(inputs, name, summary, tickers)
     rates = [named.partition(":")[0] for named in (summary.get("fx") or "").split(",") if named]
     sections += [quality_section(inputs, tickers), provenance_section(inputs, tickers, rates)]
@@ -131,7 +132,11 @@ def _course_sections(inputs: Inputs, name: str) -> list[Section]:
 
 
 def _weight_sections(
-    inputs: Inputs, spec: PortfolioSpec | None, weights: dict[str, float], tickers: list[str]
+    inputs: Inputs,
+    name: str,
+    spec: PortfolioSpec | None,
+    weights: dict[str, float],
+    tickers: list[str],
 ) -> list[Section]:
     chosen = [t for t in tickers if t in weights]
     found = _estimates(inputs, chosen, spec)
@@ -145,11 +150,21 @@ def _weight_sections(
             groups["share of risk"] = dict(zip(chosen, shares.tolist(), strict=True))
     else:
         text = ["Risk contributions need common history that is not there."]
-    rows = [[t, inputs.names.get(t, ""), *(percent(g[t]) for g in groups.values())] for t in chosen]
+    bands, said = weight_bands(inputs, name)
+    rows = [
+        [
+            t,
+            inputs.names.get(t, ""),
+            *(percent(g[t]) for g in groups.values()),
+            *(bands.get(t, NO_BAND) if bands else ()),
+        ]
+        for t in chosen
+    ]
+    columns = ["ETF", "name", *groups, *(BANDS if bands else ())]
     return [
         Section(
             "Weights and risk contributions",
-            text,
+            text + said,
             charts.bars(
                 groups,
                 "weights",
@@ -157,7 +172,7 @@ def _weight_sections(
                 "; ".join(f"{t} {w:.1%}" for t, w in weights.items() if w > 0),
             ),
             "Share of risk: w·(Σw)/w'Σw, which adds up to 100 %.",
-            [Grid("Weights", ["ETF", "name", *groups], rows, range(2, 2 + len(groups)))],
+            [Grid("Weights", columns, rows, range(2, len(columns)))],
         )
     ]
 

@@ -18,6 +18,7 @@ from etf_pipeline.model.schemas import (
     RAW,
     RISK_METRICS,
     SUMMARY,
+    UNCERTAINTY,
     WEIGHTS,
     Table,
 )
@@ -207,6 +208,8 @@ VIEWS: tuple[View, ...] = (
     _newest(SUMMARY, "portfolios"),
     _partitioned(FRONTIER, "frontier_history"),
     _newest(FRONTIER, "frontier"),
+    _partitioned(UNCERTAINTY, "uncertainty_history"),
+    _newest(UNCERTAINTY, "uncertainty"),
     _partitioned(BACKTESTS, "backtests_history"),
     _newest(BACKTESTS, "backtests"),
     _by_ticker(QUARANTINE, "quality", QUARANTINE.description),
@@ -300,6 +303,7 @@ def empty_columns(view: View) -> str:
             WEIGHTS,
             SUMMARY,
             FRONTIER,
+            UNCERTAINTY,
             BACKTESTS,
         )
         for c in table.columns

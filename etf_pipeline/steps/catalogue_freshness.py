@@ -20,6 +20,7 @@ from etf_pipeline.model.schemas import (
     RAW,
     RISK_METRICS,
     SUMMARY,
+    UNCERTAINTY,
     WEIGHTS,
 )
 from etf_pipeline.sql.views import MACROS, VIEWS
@@ -37,6 +38,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "weights_history": (_AT.pattern(WEIGHTS),),
     "portfolios_history": (_AT.pattern(SUMMARY),),
     "frontier_history": (_AT.pattern(FRONTIER),),
+    "uncertainty_history": (_AT.pattern(UNCERTAINTY),),
     "backtests_history": (_AT.pattern(BACKTESTS),),
     "quality": (_AT.pattern(QUARANTINE),),
     "corrections": (_AT.pattern(CORRECTIONS),),

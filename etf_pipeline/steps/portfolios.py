@@ -12,8 +12,9 @@ from etf_pipeline.model import assets
 from etf_pipeline.model.instruments import Universe
 from etf_pipeline.model.outcomes import FailureKind, Outcome, OutcomeKind
 from etf_pipeline.model.portfolios import PortfolioSpec
-from etf_pipeline.model.schemas import FRONTIER, SUMMARY, WEIGHTS
-from etf_pipeline.portfolio.tables import portfolio_tables
+from etf_pipeline.model.schemas import FRONTIER, SUMMARY, UNCERTAINTY, WEIGHTS
+from etf_pipeline.portfolio.tables import PortfolioTables, portfolio_tables
+from etf_pipeline.portfolio.uncertainty_tables import uncertainty_table
 from etf_pipeline.steps.derived import (
     Assumptions,
     Histories,
@@ -22,7 +23,7 @@ from etf_pipeline.steps.derived import (
     publish_day,
     recorded,
 )
-from etf_pipeline.steps.result import Chart, Run, StepResult
+from etf_pipeline.steps.result import Chart, Published, Run, StepResult
 from etf_pipeline.store.store import Store
 
 ASSET = assets.OPTIMISED_PORTFOLIOS
@@ -36,7 +37,9 @@ def optimised_portfolios(
     universe: Universe,
     assumptions: Assumptions,
 ) -> StepResult:
-    """Optimise every portfolio and publish three tables; one that cannot be says why.
+    """Optimise every portfolio and publish four tables; one that cannot be says why.
+
+    The fourth has the uncertainty of those that ask for resamples; it is empty where none does.
 
     Raises:
         InsufficientDataError: there is no history at all.
@@ -50,13 +53,36 @@ def optimised_portfolios(
         conversion_of(histories, universe, assumptions),
         assumptions.periods_per_year,
     )
+    spread = uncertainty_table(
+        [s for s in specs if tables.answers[s.name].success],
+        tables.inputs,
+        assumptions.lookback_years,
+        assumptions.risk_free_rate,
+        universe.columns(),
+        assumptions.periods_per_year,
+    )
     # The weights last: they stand for the others, which must be there by then.
     summary = publish_day(store, SUMMARY, tables.summary, histories)
     frontier = publish_day(store, FRONTIER, tables.frontier, histories)
+    bands = publish_day(store, UNCERTAINTY, spread.table, histories)
     weights = publish_day(store, WEIGHTS, tables.weights, histories)
-    good = done(summary, weights)
-    rows = tables.summary.to_pylist()
-    outcomes = [
+    outcomes = _outcomes(store, tables, done(summary, weights), weights)
+    details = _charts(tables.weights) | {
+        "portfolios_ok": sum(a.success for a in tables.answers.values()),
+        "portfolios_not_ok": {o.subject: o.reason for o in outcomes if not o.good},
+        "not_resampled": dict(spread.failures),
+    }
+    files = [weights, summary, frontier, bands]
+    result = recorded(store, run, ASSET, outcomes, files, histories, details)
+    hashes = [weights.content_hash, summary.content_hash, bands.content_hash]
+    return replace(result, version_of=hashes)
+
+
+def _outcomes(
+    store: Store, tables: PortfolioTables, good: OutcomeKind, weights: Published
+) -> list[Outcome]:
+    """What came of each portfolio; those with an answer are called `good`."""
+    return [
         Outcome(
             row["portfolio"],
             good if row["success"] else OutcomeKind.FAILED,
@@ -71,14 +97,8 @@ def optimised_portfolios(
             currency=row["base_currency"],
             fx=row["fx"],
         )
-        for row in rows
+        for row in tables.summary.to_pylist()
     ]
-    details = _charts(tables.weights) | {
-        "portfolios_ok": sum(row["success"] for row in rows),
-        "portfolios_not_ok": {r["portfolio"]: r["message"] for r in rows if not r["success"]},
-    }
-    result = recorded(store, run, ASSET, outcomes, [weights, summary, frontier], histories, details)
-    return replace(result, version_of=[weights.content_hash, summary.content_hash])
 
 
 def _charts(weights: pa.Table) -> dict[str, Any]:

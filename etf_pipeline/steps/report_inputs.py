@@ -17,6 +17,7 @@ from etf_pipeline.model.schemas import (
     QUARANTINE,
     RISK_METRICS,
     SUMMARY,
+    UNCERTAINTY,
     WEIGHTS,
 )
 from etf_pipeline.model.universe import load_universe
@@ -29,7 +30,7 @@ from etf_pipeline.store.manifests import read_manifest, recent_manifests
 from etf_pipeline.store.reader import file_info, read_table
 from etf_pipeline.store.store import Store
 
-_TABLES = (SUMMARY, WEIGHTS, FRONTIER, BACKTESTS, RISK_METRICS, CORRELATIONS)
+_TABLES = (SUMMARY, WEIGHTS, FRONTIER, UNCERTAINTY, BACKTESTS, RISK_METRICS, CORRELATIONS)
 
 
 def report_inputs(

@@ -34,6 +34,7 @@ HARD = (
   - name: "<script>alert(1)</script> & co"
     tickers: [VAS, VAF]
     objective: risk_parity
+    resamples: 20
 """
 )
 
@@ -266,3 +267,16 @@ def test_only_one_on_request(inputs, tmp_path):
 def test_made_at_is_told(inputs):
     assert f"made on {inputs.made_at:%Y-%m-%d}" in universe_report(inputs)
     assert inputs.made_at.tzinfo is dt.UTC
+
+
+def test_bands_stand_beside_the_weights_of_a_portfolio_that_asks_for_them(inputs):
+    name = "<script>alert(1)</script> & co"
+    page = Page(portfolio_report(inputs, name))
+    rows = inputs.rows("uncertainty", portfolio=name, kind="weight")
+    assert {r["name"] for r in rows} == {"VAS", "VAF"}
+    for row in rows:
+        at = page.texts.index(f"{row['q05']:.2%} to {row['q95']:.2%}")
+        assert f"{row['held']:.2%}" in page.texts[at + 1 : at + 5]
+        assert f"{row['q25']:.2%} to {row['q75']:.2%}" in page.texts[at - 5 : at]
+    assert any(t.startswith("Resampled 20 times from the history's own") for t in page.texts)
+    assert not any("Resampled" in t for t in Page(portfolio_report(inputs, "calm")).texts)

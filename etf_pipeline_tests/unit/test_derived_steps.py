@@ -18,6 +18,7 @@ from etf_pipeline.model.schemas import (
     HISTORY,
     RISK_METRICS,
     SUMMARY,
+    UNCERTAINTY,
     WEIGHTS,
 )
 from etf_pipeline.risk.prices import PriceSeries
@@ -46,7 +47,7 @@ DAMAGED = CorruptFileError("BAD.parquet is not readable Parquet")
 HISTORIES = Histories(SERIES, {"BAD": DAMAGED})
 ASSUMED = Assumptions(lookback_years=1, risk_free_rate=0.0, benchmark=None)
 SPECS = [
-    PortfolioSpec(name="calm", tickers=["VAS", "VAF"], objective="min_volatility"),
+    PortfolioSpec(name="calm", tickers=["VAS", "VAF"], objective="min_volatility", resamples=20),
     PortfolioSpec(name="lacking", tickers=["VAS", "VTS"], objective="min_volatility"),
     PortfolioSpec(name="too-calm", tickers=["VAS"], objective="max_return", risk_budget=0.0001),
 ]
@@ -67,7 +68,7 @@ STEPS = {
 FILES = {
     "risk_metrics": [RISK_METRICS],
     "correlations": [CORRELATIONS],
-    "optimised_portfolios": [WEIGHTS, SUMMARY, FRONTIER],
+    "optimised_portfolios": [WEIGHTS, SUMMARY, FRONTIER, UNCERTAINTY],
     "backtests": [BACKTESTS, BACKTEST_WEIGHTS],
 }
 

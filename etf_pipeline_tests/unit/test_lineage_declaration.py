@@ -42,7 +42,7 @@ def test_every_asset_is_declared_with_its_tables():
         "price_history": ["price_history", "quarantine"],
         "risk_metrics": ["risk_metrics"],
         "correlations": ["correlations"],
-        "optimised_portfolios": ["weights", "summary", "frontier"],
+        "optimised_portfolios": ["weights", "summary", "frontier", "uncertainty"],
         "backtests": ["backtests", "backtest_weights"],
         "sql_catalog": [],
         "reports": [],

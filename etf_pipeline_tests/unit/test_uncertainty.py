@@ -193,7 +193,7 @@ def test_a_portfolio_without_an_answer_has_no_bands():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"resamples": 19}, "ask for 20"),
+        ({"resamples": 19}, "ask for 20 or more"),
         ({"block_length": 0.5}, "must be from 1 to the 899 days"),
         ({"block_length": 900.0}, "must be from 1 to the 899 days"),
         ({"block_length": float("nan")}, "must be from 1"),

@@ -20,7 +20,7 @@ _WEIGHTS = "Optimal weights of every model portfolio, with a proof of how optima
 def optimised_portfolios(
     context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]
 ) -> Iterator[Result]:
-    """Optimise, publish three tables, and say which portfolios failed."""
+    """Optimise, publish four tables, and say which portfolios failed."""
     yield from once_there_are_prices(
         context,
         pipeline,
