@@ -94,7 +94,10 @@ LINEAGE: dict[str, Lineage] = {
             "n_obs": _PRICES,
             # dates in quarantine, which the same asset publishes, within those of the window
             "n_excluded": _DATES,
+            "n_months": _DATES,
             "periods_per_year": _DATES,
+            # of a cash fund, where that says what is free of risk
+            "risk_free_rate": _PRICES,
         }
         | dict.fromkeys((*OWN_METRICS, *BENCHMARK_METRICS, "reason"), _PRICES),
     ),

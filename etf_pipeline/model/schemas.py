@@ -156,13 +156,23 @@ _OWN_METRICS = (
     Column("drawdown_trough", _D, "date of its trough"),
     Column("drawdown_recovery", _D, "first date back at the peak, null when not yet"),
     Column("calmar_ratio", _F, "cagr over |max_drawdown|"),
+    Column("ulcer_index", _F, "root mean square of drawdowns, fraction; Martin & McCann 1989"),
     Column("var_95", _F, "historical one-period value at risk, positive loss fraction"),
     Column("cvar_95", _F, "mean loss beyond it, positive loss fraction"),
+    Column("skewness", _F, "of simple returns, corrected for bias"),
+    Column("excess_kurtosis", _F, "of simple returns, corrected for bias; 0 for a normal one"),
+    Column("best_month", _F, "highest return of a whole calendar month, fraction"),
+    Column("worst_month", _F, "lowest return of a whole calendar month, fraction"),
+    Column("positive_months", _F, "share of whole calendar months with a return above 0"),
 )
 _BENCHMARK_METRICS = (
     Column("beta", _F, "against the benchmark on common dates"),
+    Column("alpha", _F, "Jensen's, of returns over the risk-free, fraction a year"),
+    Column("r_squared", _F, "squared correlation with the benchmark's returns"),
     Column("tracking_error", _F, "against the benchmark, fraction a year"),
     Column("information_ratio", _F, "against the benchmark, annualised"),
+    Column("up_capture", _F, "geometric mean of months when it rose, over the benchmark's"),
+    Column("down_capture", _F, "geometric mean of months when it fell, over the benchmark's"),
 )
 # Names of the metrics: all of one ticker's prices, those that are numbers (the others are dates),
 # and those that compare with a benchmark.
@@ -180,6 +190,7 @@ RISK_METRICS = Table(
         Column("start", _D, "date of the first price used"),
         Column("end", _D, "date of the last price used"),
         Column("n_obs", _I, "number of returns", nullable=False),
+        Column("n_months", _I, "number of whole calendar months"),
         Column("n_excluded", _I, "quarantined rows inside the window, not used", nullable=False),
         Column(
             "periods_per_year", _F, "A: returns a year that there were, or the one that was set"
@@ -187,7 +198,8 @@ RISK_METRICS = Table(
         *_OWN_METRICS,
         Column("benchmark", _S, "ticker compared with, null when none is set"),
         *_BENCHMARK_METRICS,
-        Column("risk_free_rate", _F, "annual effective rate used, fraction", nullable=False),
+        Column("risk_free", _S, "ticker or file of the risk-free returns; null for a constant"),
+        Column("risk_free_rate", _F, "annual effective rate that it came to; null if unknown"),
         Column("currency", _S, "what its prices are in; null when no file says it"),
         Column("reason", _S, "why values are null or rows were left out"),
         _SOURCE,

@@ -8,11 +8,34 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from etf_pipeline._version import __version__
-from etf_pipeline.model.schemas import OWN_NUMBERS, RISK_METRICS
+from etf_pipeline.model.schemas import BENCHMARK_METRICS, OWN_NUMBERS, RISK_METRICS
 from etf_pipeline.report import charts
 from etf_pipeline.report.inputs import Inputs
 
-_RATIOS = frozenset({"sharpe_ratio", "sortino_ratio", "calmar_ratio"})
+_NUMBERS = frozenset(
+    {
+        "sharpe_ratio",
+        "sortino_ratio",
+        "calmar_ratio",
+        "skewness",
+        "excess_kurtosis",
+        "beta",
+        "information_ratio",
+    }
+)
+# What the first table of metrics shows; the second has the others.
+_FIRST = (
+    "total_return",
+    "mean_return",
+    "cagr",
+    "volatility",
+    "sharpe_ratio",
+    "sortino_ratio",
+    "max_drawdown",
+    "calmar_ratio",
+    "var_95",
+    "cvar_95",
+)
 _TITLES = {
     "total_return": "total return",
     "mean_return": "mean return",
@@ -24,6 +47,19 @@ _TITLES = {
     "calmar_ratio": "Calmar ratio",
     "var_95": "VaR 95",
     "cvar_95": "CVaR 95",
+    "ulcer_index": "Ulcer index",
+    "skewness": "skewness",
+    "excess_kurtosis": "excess kurtosis",
+    "best_month": "best month",
+    "worst_month": "worst month",
+    "positive_months": "months above 0",
+    "beta": "beta",
+    "alpha": "alpha",
+    "r_squared": "R²",
+    "tracking_error": "tracking error",
+    "information_ratio": "information ratio",
+    "up_capture": "up capture",
+    "down_capture": "down capture",
 }
 DASH = "–"
 YEARS = 5  # of the window that is shown in numbers
@@ -69,18 +105,28 @@ def number(value: float | None, digits: int = 2) -> str:
 
 def metric_section(rows: Mapping[str, Mapping[str, Any]], window: str) -> Section:
     """Metrics of each ticker over a window, and what they mean."""
-    cells = [
-        [
-            t,
-            # a table of an earlier release lacks columns
-            *((number if n in _RATIOS else percent)(r.get(n)) for n in OWN_NUMBERS),
-            str(r["n_obs"]),
-        ]
-        for t, r in rows.items()
-    ]
-    columns = ["ETF", *(_TITLES[n] for n in OWN_NUMBERS), "returns"]
+    others = [n for n in OWN_NUMBERS if n not in _FIRST]
+    beside = {t: r for t, r in rows.items() if r.get("benchmark") is not None}
+    shown = [*_FIRST, *others, *(BENCHMARK_METRICS if beside else ())]
     described = {c.name: c.description for c in RISK_METRICS.columns}
-    meanings = [[_TITLES[n], described[n]] for n in OWN_NUMBERS]
+    meanings = [[_TITLES[n], described[n]] for n in shown]
+    tables = [
+        _metrics(
+            f"Window {window}; a dash where a value cannot be computed",
+            rows,
+            _FIRST,
+            ("n_obs", "returns"),
+        ),
+        _metrics(
+            "Depth of falls, shape of returns, whole calendar months",
+            rows,
+            others,
+            ("n_months", "months"),
+        ),
+    ]
+    if beside:
+        name = ", ".join(sorted({r["benchmark"] for r in beside.values()}))
+        tables.append(_metrics(f"Beside {name}", beside, BENCHMARK_METRICS))
     reasons = [f"{t}: {r['reason']}" for t, r in rows.items() if r["reason"]]
     currencies = {t: r.get("currency") or DASH for t, r in rows.items()}
     if len(set(currencies.values())) > 1:
@@ -89,16 +135,30 @@ def metric_section(rows: Mapping[str, Mapping[str, Any]], window: str) -> Sectio
     return Section(
         "Metrics",
         reasons,
-        tables=[
-            Grid(
-                f"Window {window}; a dash where a value cannot be computed",
-                columns,
-                cells,
-                range(1, len(columns)),
-            ),
-            Grid("Definitions", ["metric", "definition"], meanings),
-        ],
+        tables=[*tables, Grid("Definitions", ["metric", "definition"], meanings)],
     )
+
+
+def _metrics(
+    caption: str,
+    rows: Mapping[str, Mapping[str, Any]],
+    names: Sequence[str],
+    counted: tuple[str, str] | None = None,
+) -> Grid:
+    """Some metrics of each ticker, and a count of what they are of; dashes for what is not there.
+
+    A table of an earlier release lacks columns.
+    """
+    cells = [
+        [t, *((number if n in _NUMBERS else percent)(r.get(n)) for n in names)]
+        for t, r in rows.items()
+    ]
+    columns = ["ETF", *(_TITLES[n] for n in names)]
+    if counted is not None:
+        for line, row in zip(cells, rows.values(), strict=True):
+            line.append(DASH if row.get(counted[0]) is None else str(row[counted[0]]))
+        columns.append(counted[1])
+    return Grid(caption, columns, cells, range(1, len(columns)))
 
 
 def correlation_section(

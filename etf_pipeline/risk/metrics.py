@@ -10,20 +10,28 @@ from __future__ import annotations
 import datetime as dt
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from etf_pipeline.errors import CurrencyError, InsufficientDataError
+from etf_pipeline.risk.months import whole_months
 from etf_pipeline.risk.returns import FLAT, Fall, drawdowns, fall_to, simple_returns
+from etf_pipeline.risk.risk_free import RiskFree, periodic_rate, risk_free
 
 Floats = npt.NDArray[np.float64]
 Days = npt.NDArray[np.datetime64]
 _ONE_RETURN = "volatility needs two returns"
+_FOR_KURTOSIS = 4  # returns
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """Metrics of one series; `reasons` says why a field is None."""
+    """Metrics of one series; `reasons` says why a field is None.
+
+    `lasting` are those of them that are not about returns a year.
+    """
 
     n_obs: int
     start: dt.date | None
@@ -39,24 +47,24 @@ class Metrics:
     drawdown_trough: dt.date | None = None
     drawdown_recovery: dt.date | None = None
     calmar_ratio: float | None = None
+    ulcer_index: float | None = None
     var_95: float | None = None
     cvar_95: float | None = None
+    skewness: float | None = None
+    excess_kurtosis: float | None = None
+    best_month: float | None = None
+    worst_month: float | None = None
+    positive_months: float | None = None
+    n_months: int = 0
     reasons: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Relative:
-    """Metrics against a benchmark, on the dates common to the pair."""
-
-    n_obs: int
-    beta: float | None = None
-    tracking_error: float | None = None
-    information_ratio: float | None = None
-    reasons: tuple[str, ...] = ()
+    lasting: tuple[str, ...] = ()
 
 
 def compute_metrics(
-    prices: Floats, dates: Days, periods_per_year: float, risk_free_rate: float = 0.0
+    prices: Floats,
+    dates: Days,
+    periods_per_year: float,
+    risk_free_rate: RiskFree | float = 0.0,
 ) -> Metrics:
     """Every metric of one series.
 
@@ -64,66 +72,129 @@ def compute_metrics(
         prices: shape (T+1,), positive, NaN where a session has no usable price.
         dates: shape (T+1,), ascending.
         periods_per_year: A.
-        risk_free_rate: annual effective rate, a fraction.
+        risk_free_rate: annual effective rate, a fraction, or returns over the same dates.
 
     Raises:
         ValueError: a price is zero, negative or infinite.
     """
-    missing = np.isnan(prices)
-    steps = len(prices) - 1
-    p, d = prices, dates
-    if missing.any():
-        held = np.flatnonzero(~missing)
-        p, d = prices[held], dates[held]
-        steps = int(held[-1] - held[0]) if len(held) else 0
-    if len(p) and not (p.min() > 0 and p.max() < math.inf):
-        raise ValueError("prices must be positive and finite")
+    p, d, steps = _usable(prices, dates)
     if len(p) < 2:
         day = _day(d[0]) if len(p) else None
         return Metrics(0, day, day, reasons=("fewer than two prices",))
     r = simple_returns(p)
-    drawdown, peak, trough, recovery = max_drawdown(p)
+    moments, growth = _moments(r), cagr(p[-1] / p[0], steps, periods_per_year)
+    depths = drawdowns(p)
+    fall = _worst(p, depths)
+    lasting, about_rates = list[str](), list[str]()
+    free = _free(risk_free_rate, d, periods_per_year, about_rates)
+    values = {
+        "mean_return": periods_per_year * moments.mean,
+        "volatility": _keep(_volatility(moments, periods_per_year), _ONE_RETURN, lasting),
+        **_ratios(r, moments, periods_per_year, free, about_rates),
+        "calmar_ratio": _keep(
+            growth / abs(fall.depth) if fall.depth < 0 else None,
+            "there is no drawdown",
+            about_rates,
+        ),
+        **_shape(moments, lasting),
+        **_months(p, d, lasting),
+    }
+    peak, trough, recovery = (_when(d, i) if fall.depth < 0 else None for i in fall[1:])
     var_95, cvar_95 = tail_losses(r, 0.95)
-    found = Metrics(
+    return Metrics(
         n_obs=len(r),
         start=_day(d[0]),
         end=_day(d[-1]),
         total_return=float(p[-1] / p[0] - 1.0),
-        cagr=cagr(p[-1] / p[0], steps, periods_per_year),
-        max_drawdown=drawdown,
-        drawdown_peak=_day(d[peak]) if drawdown < 0 else None,
-        drawdown_trough=_day(d[trough]) if drawdown < 0 else None,
-        drawdown_recovery=_day(d[recovery]) if recovery is not None else None,
+        cagr=growth,
+        max_drawdown=fall.depth,
+        drawdown_peak=peak,
+        drawdown_trough=trough,
+        drawdown_recovery=recovery,
+        ulcer_index=_root_mean_square(depths),
         var_95=var_95,
         cvar_95=cvar_95,
+        reasons=tuple(dict.fromkeys([*lasting, *about_rates])),
+        lasting=tuple(lasting),
+        **values,
     )
-    return _with_ratios(found, r, periods_per_year, risk_free_rate)
 
 
-def _with_ratios(
-    found: Metrics, r: Floats, periods_per_year: float, risk_free_rate: float
-) -> Metrics:
-    """The same with means, deviations and ratios, and why some are None."""
-    reasons: list[str] = []
-    moments = _moments(r)
-    growth, drawdown = found.cagr or 0.0, found.max_drawdown or 0.0
-    return replace(
-        found,
-        mean_return=periods_per_year * moments.mean,
-        volatility=_keep(_volatility(moments, periods_per_year), _ONE_RETURN, reasons),
-        sharpe_ratio=_keep(
-            _sharpe_ratio(moments, periods_per_year, risk_free_rate), "returns do not vary", reasons
+def _free(
+    rate: RiskFree | float, d: Days, periods_per_year: float, reasons: list[str]
+) -> float | Floats | None:
+    """Risk-free returns between the dates; None, and why in `reasons`, where they are not known."""
+    try:
+        return risk_free(rate).returns(d, periods_per_year)
+    except (InsufficientDataError, CurrencyError) as error:
+        reasons.append(str(error))
+        return None
+
+
+def _usable(prices: Floats, dates: Days) -> tuple[Floats, Days, int]:
+    """The prices that there are, their dates, and the steps from the first of them to the last."""
+    missing = np.isnan(prices)
+    steps = len(prices) - 1
+    if missing.any():
+        held = np.flatnonzero(~missing)
+        prices, dates = prices[held], dates[held]
+        steps = int(held[-1] - held[0]) if len(held) else 0
+    if len(prices) and not (prices.min() > 0 and prices.max() < math.inf):
+        raise ValueError("prices must be positive and finite")
+    return prices, dates, steps
+
+
+def _ratios(
+    r: Floats,
+    moments: _Moments,
+    periods_per_year: float,
+    free: float | Floats | None,
+    reasons: list[str],
+) -> dict[str, Any]:
+    """Ratios of returns over the risk-free; adds to `reasons` why one is None.
+
+    `free` is the risk-free return of each period, or of every one; None where it is not known.
+    """
+    if free is None:
+        return {}
+    excess = r - free
+    if isinstance(free, float):  # the deviation of the excess is that of the returns
+        over, why = replace(moments, mean=moments.mean - free), "returns do not vary"
+    else:
+        over, why = _moments(excess), "returns over the risk-free do not vary"
+    return {
+        "sharpe_ratio": _keep(_sharpe(over, periods_per_year), why, reasons),
+        "sortino_ratio": _keep(
+            _sortino(excess, periods_per_year), "no return is below the target", reasons
         ),
-        sortino_ratio=_keep(
-            sortino_ratio(r, periods_per_year, risk_free_rate),
-            "no return is below the target",
-            reasons,
-        ),
-        calmar_ratio=_keep(
-            growth / abs(drawdown) if drawdown < 0 else None, "there is no drawdown", reasons
-        ),
-        reasons=tuple(reasons),
-    )
+    }
+
+
+def _shape(moments: _Moments, reasons: list[str]) -> dict[str, Any]:
+    """The shape of the distribution; adds to `reasons` why it is not told."""
+    if moments.n < _FOR_KURTOSIS:
+        reasons.append("skewness needs three returns, kurtosis four")
+    if not moments.varies and moments.n > 1:
+        reasons.append("returns do not vary")
+    skewness, kurtosis = moments.shape()
+    return {"skewness": skewness, "excess_kurtosis": kurtosis}
+
+
+def _months(p: Floats, d: Days, reasons: list[str]) -> dict[str, Any]:
+    """What whole months returned; adds to `reasons` what is not among them."""
+    months = whole_months(p, d)
+    if months.left_out:
+        reasons.append(f"{months.left_out} calendar months without a price near an end left out")
+    n = len(months.returns)
+    if n == 0:
+        reasons.append("there is no whole calendar month")
+        return {}
+    return {
+        "best_month": float(months.returns.max()),
+        "worst_month": float(months.returns.min()),
+        "positive_months": int(np.count_nonzero(months.returns > 0)) / n,
+        "n_months": n,
+    }
 
 
 def without_annual_returns(found: Metrics, why: str) -> Metrics:
@@ -135,7 +206,7 @@ def without_annual_returns(found: Metrics, why: str) -> Metrics:
         sharpe_ratio=None,
         sortino_ratio=None,
         calmar_ratio=None,
-        reasons=(why, *(r for r in found.reasons if r == _ONE_RETURN)),
+        reasons=(why, *found.lasting),
     )
 
 
@@ -151,20 +222,50 @@ def cagr(total_growth: float, steps: int, periods_per_year: float) -> float:
 
 @dataclass(frozen=True)
 class _Moments:
-    """Mean and deviation (ddof 1; None for fewer than two) of returns, and whether they vary."""
+    """Moments of returns about their mean.
 
+    Attributes:
+        n: how many returns.
+        mean: of them.
+        deviation: with ddof 1; None for fewer than two.
+        varies: whether they do.
+        standard: mean third and fourth power of (r − mean)/σ, σ with ddof 0; None where σ is 0.
+    """
+
+    n: int
     mean: float
-    deviation: float | None
-    varies: bool
+    deviation: float | None = None
+    varies: bool = False
+    standard: tuple[float, float] | None = None
+
+    def shape(self) -> tuple[float | None, float | None]:
+        """Skewness and excess kurtosis, see `shape`."""
+        n = self.n
+        if not self.varies or self.standard is None or n < _FOR_KURTOSIS - 1:
+            return None, None
+        third, fourth = self.standard
+        skewness = math.sqrt(n * (n - 1)) / (n - 2) * third
+        if n < _FOR_KURTOSIS:
+            return skewness, None
+        return skewness, (n - 1) / ((n - 2) * (n - 3)) * ((n + 1) * (fourth - 3.0) + 6.0)
 
 
 def _moments(returns: Floats) -> _Moments:
     n = len(returns)
-    return _Moments(
-        float(returns.mean()) if n else 0.0,
-        float(returns.std(ddof=1)) if n > 1 else None,
-        n > 1 and float(np.ptp(returns)) > FLAT,
-    )
+    if n < 2:
+        return _Moments(n, float(returns.mean()) if n else 0.0)
+    mean = returns.mean()
+    off = returns - mean
+    squares = off * off
+    total = float(squares.sum())
+    deviation, standard = math.sqrt(total / (n - 1)), None
+    if total > 0:
+        # by the largest, as fourth powers of the returns of cash would have no digits left
+        unit = float(squares.max())
+        squares, off, scale = squares / unit, off / math.sqrt(unit), total / unit / n
+        third, fourth = float(squares @ off) / n, float(squares @ squares) / n
+        standard = third / scale**1.5, fourth / scale**2
+    return _Moments(n, float(mean), deviation, float(np.ptp(returns)) > FLAT, standard)
 
 
 def volatility(returns: Floats, periods_per_year: float) -> float | None:
@@ -178,11 +279,6 @@ def _volatility(moments: _Moments, periods_per_year: float) -> float | None:
     return math.sqrt(periods_per_year) * moments.deviation
 
 
-def periodic_rate(annual_rate: float, periods_per_year: float) -> float:
-    """Annual effective rate as a rate per period, (1 + rf)^(1/A) − 1."""
-    return float((1.0 + annual_rate) ** (1.0 / periods_per_year) - 1.0)
-
-
 def sharpe_ratio(
     returns: Floats, periods_per_year: float, risk_free_rate: float = 0.0
 ) -> float | None:
@@ -190,17 +286,16 @@ def sharpe_ratio(
 
     None when the returns do not vary (a spread of at most 1e-12) or there are fewer than two.
     """
-    return _sharpe_ratio(_moments(returns), periods_per_year, risk_free_rate)
-
-
-def _sharpe_ratio(
-    moments: _Moments, periods_per_year: float, risk_free_rate: float = 0.0
-) -> float | None:
-    if not moments.varies or not moments.deviation:
-        return None
     # the rate is a constant, so the deviation of the excess is that of the returns
+    moments = _moments(returns)
     excess = moments.mean - periodic_rate(risk_free_rate, periods_per_year)
-    return math.sqrt(periods_per_year) * excess / moments.deviation
+    return _sharpe(replace(moments, mean=excess), periods_per_year)
+
+
+def _sharpe(excess: _Moments, periods_per_year: float) -> float | None:
+    if not excess.varies or not excess.deviation:
+        return None
+    return math.sqrt(periods_per_year) * excess.mean / excess.deviation
 
 
 def sortino_ratio(returns: Floats, periods_per_year: float, target: float = 0.0) -> float | None:
@@ -211,11 +306,36 @@ def sortino_ratio(returns: Floats, periods_per_year: float, target: float = 0.0)
     """
     if len(returns) == 0:
         return None
-    excess = returns - periodic_rate(target, periods_per_year)
+    return _sortino(returns - periodic_rate(target, periods_per_year), periods_per_year)
+
+
+def _sortino(excess: Floats, periods_per_year: float) -> float | None:
     downside = math.sqrt(float(np.mean(np.minimum(excess, 0.0) ** 2)))
     if downside <= FLAT:
         return None
     return float(math.sqrt(periods_per_year) * excess.mean() / downside)
+
+
+def shape(returns: Floats) -> tuple[float | None, float | None]:
+    """Skewness and excess kurtosis of returns, corrected for bias.
+
+    The adjusted Fisher–Pearson estimators G₁ and G₂ (Joanes & Gill, 1998, "Comparing measures of
+    sample skewness and kurtosis"), which pandas, quantstats and spreadsheets have too. None where
+    returns do not vary, the first of fewer than three returns, the second of fewer than four.
+    """
+    return _moments(returns).shape()
+
+
+def ulcer_index(prices: Floats) -> float:
+    """Root mean square of the drawdowns on all dates, a fraction (Martin & McCann, 1989).
+
+    "The Investor's Guide to Fidelity Funds", in per cent there. P_0, whose drawdown is 0, counts.
+    """
+    return _root_mean_square(drawdowns(prices))
+
+
+def _root_mean_square(values: Floats) -> float:
+    return math.sqrt(float(values @ values) / len(values))
 
 
 def max_drawdown(prices: Floats) -> Fall:
@@ -223,7 +343,10 @@ def max_drawdown(prices: Floats) -> Fall:
 
     The first of several that are equally deep.
     """
-    depths = drawdowns(prices)
+    return _worst(prices, drawdowns(prices))
+
+
+def _worst(prices: Floats, depths: Floats) -> Fall:
     return fall_to(int(np.argmin(depths)), prices, depths)
 
 
@@ -258,31 +381,15 @@ def conditional_value_at_risk(returns: Floats, level: float) -> float | None:
     return tail_losses(returns, level)[1]
 
 
-def relative_metrics(returns: Floats, benchmark: Floats, periods_per_year: float) -> Relative:
-    """Beta, tracking error and information ratio (Grinold & Kahn, "Active Portfolio Management").
-
-    beta = cov(r, b) / var(b); the tracking error is the volatility of the active returns r − b, the
-    information ratio their Sharpe ratio. Both series are on the same dates, shape (n,).
-    """
-    n = len(returns)
-    if n < 2:
-        return Relative(n, reasons=("fewer than two returns in common with the benchmark",))
-    if np.ptp(benchmark) <= FLAT:
-        return Relative(n, reasons=("the benchmark does not vary",))
-    beta = float(np.cov(returns, benchmark, ddof=1)[0, 1] / benchmark.var(ddof=1))
-    active = returns - benchmark
-    if np.ptp(active) <= FLAT:
-        return Relative(n, beta, 0.0, reasons=("it does not differ from the benchmark",))
-    moments = _moments(active)
-    error = _volatility(moments, periods_per_year)
-    return Relative(n, beta, error, _sharpe_ratio(moments, periods_per_year))
-
-
 def _keep(value: float | None, reason: str, reasons: list[str]) -> float | None:
     if value is None or not math.isfinite(value):
         reasons.append(reason)
         return None
     return value
+
+
+def _when(dates: Days, at: int | None) -> dt.date | None:
+    return None if at is None else _day(dates[at])
 
 
 def _day(value: np.datetime64) -> dt.date:

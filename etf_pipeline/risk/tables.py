@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
-from dataclasses import replace
 from itertools import permutations, product
 from typing import Any
 
@@ -14,26 +13,22 @@ import pyarrow as pa
 from etf_pipeline.errors import CurrencyError, InsufficientDataError
 from etf_pipeline.model.outcomes import moves_in_words, unseen_in_words, withheld_in_words
 from etf_pipeline.model.schemas import CORRELATIONS, RISK_METRICS
-from etf_pipeline.model.spacing import long_gaps, spacing_remarks
+from etf_pipeline.model.spacing import spacing_remarks
 from etf_pipeline.risk.annual import Span
 from etf_pipeline.risk.conversion import OWN_CURRENCY, Conversion, Groups
 from etf_pipeline.risk.correlation import listwise
-from etf_pipeline.risk.metrics import (
-    Metrics,
-    Relative,
-    compute_metrics,
-    relative_metrics,
-    without_annual_returns,
-)
+from etf_pipeline.risk.metrics import Metrics, compute_metrics, without_annual_returns
 from etf_pipeline.risk.prices import PriceSeries, sources, window_start
-from etf_pipeline.risk.together import Regular, beside, period_for, prices_by
+from etf_pipeline.risk.relative import Relative, against
+from etf_pipeline.risk.risk_free import Constant, RiskFree, risk_free
+from etf_pipeline.risk.together import Regular, period_for, prices_by
 
 WINDOWS: dict[str, int | None] = {"1y": 1, "3y": 3, "5y": 5, "10y": 10, "max": None}
 
 
 def risk_table(
     series: Iterable[PriceSeries],
-    risk_free_rate: float = 0.0,
+    risk_free_rate: RiskFree | float = 0.0,
     benchmark: PriceSeries | None = None,
     conversion: Conversion = OWN_CURRENCY,
     periods_per_year: float | None = None,
@@ -55,7 +50,7 @@ def risk_table(
 def metrics_row(
     series: PriceSeries,
     years: int | None,
-    risk_free_rate: float = 0.0,
+    risk_free_rate: RiskFree | float = 0.0,
     benchmark: PriceSeries | None = None,
     conversion: Conversion = OWN_CURRENCY,
     periods_per_year: float | None = None,
@@ -66,18 +61,20 @@ def metrics_row(
     """
     start = window_start(series.end, years)
     part = series.since(start)
+    currency = conversion.currency_of(series)
+    free = risk_free(risk_free_rate).like(currency)
     span, reasons = Span.of(part.days), list[str]()
     metrics, relative, annual = Metrics(0, None, None), Relative(0), None
     try:
         if start is not None and years is not None:
             series.check_covers(start, years)
         annual = span.periods_per_year(periods_per_year)
-        metrics = _metrics(part, span, periods_per_year, risk_free_rate)
+        metrics = _metrics(part, span, periods_per_year, free)
         reasons += [*metrics.reasons, *spacing_remarks(part.days)]
     except InsufficientDataError as error:
         reasons.append(str(error))
     if benchmark is not None and metrics.n_obs:
-        relative = _relative(series, benchmark, start, conversion, periods_per_year)
+        relative = against(series, benchmark, start, conversion, periods_per_year, free)
         reasons += relative.reasons
     first = series.days[0]
     n_excluded = int((part.excluded >= first).sum()) if years else len(series.excluded)
@@ -97,51 +94,36 @@ def metrics_row(
     row |= {k: v for k, v in vars(relative).items() if k in names and k != "n_obs"}
     return row | {
         "ticker": series.ticker,
-        "currency": conversion.currency_of(series),
+        "currency": currency,
         "n_excluded": n_excluded,
         "periods_per_year": annual,
         "benchmark": benchmark.ticker if benchmark is not None else None,
-        "risk_free_rate": risk_free_rate,
-        "reason": "; ".join(reasons) or None,
+        "risk_free": free.name,
+        "risk_free_rate": _rate(free, metrics),
+        "reason": "; ".join(dict.fromkeys(reasons)) or None,
         "source": series.source,
     }
 
 
-def _metrics(part: PriceSeries, span: Span, fixed: float | None, risk_free_rate: float) -> Metrics:
+def _rate(free: RiskFree, metrics: Metrics) -> float | None:
+    """The annual rate that it came to over the window; None where that is not known."""
+    if metrics.start is None or metrics.end is None:
+        return free.rate if isinstance(free, Constant) else None
+    try:
+        return free.over(metrics.start, metrics.end)
+    except (CurrencyError, InsufficientDataError):
+        return None
+
+
+def _metrics(part: PriceSeries, span: Span, fixed: float | None, free: RiskFree) -> Metrics:
     """Metrics by the time that passed, or by the convention that a year has `fixed` periods."""
     if fixed is None:
         prices, days = part.prices.to_numpy(dtype="float64"), part.days
     else:
         prices, days = part.with_holes()
-    found = compute_metrics(prices, days, span.periods_per_year(fixed) or 1.0, risk_free_rate)
+    found = compute_metrics(prices, days, span.periods_per_year(fixed) or 1.0, free)
     why = span.too_short if found.n_obs else None
     return found if why is None else without_annual_returns(found, why)
-
-
-def _relative(
-    series: PriceSeries,
-    benchmark: PriceSeries,
-    start: dt.date | None,
-    conversion: Conversion,
-    fixed: float | None,
-) -> Relative:
-    """Against the benchmark; a fixed A is a convention of the bars, not of what is resampled."""
-    if series.ticker == benchmark.ticker:
-        return Relative(0, 1.0, 0.0, reasons=("it is the benchmark",))
-    try:
-        found = beside(series, conversion.like(benchmark, series, start), start)
-    except (CurrencyError, InsufficientDataError) as error:
-        return Relative(0, reasons=(str(error),))
-    span, used = Span.of(found.days), Regular.of(found.prices, found.days)
-    annual = used.periods_per_year if fixed is None or found.resampled is not None else fixed
-    relative = relative_metrics(used.returns[:, 0], used.returns[:, 1], annual)
-    said = list(relative.reasons)
-    if span.too_short and relative.information_ratio is not None:
-        relative = replace(relative, information_ratio=None)
-        said.append(f"{span.days} days in common with the benchmark make no information ratio")
-    said += [] if found.resampled is None else [found.resampled]
-    said += [f"beside the benchmark, {gap}: left out" for gap in long_gaps(found.days)]
-    return replace(relative, reasons=tuple(said))
 
 
 def correlation_table(

@@ -4,6 +4,7 @@ import empyrical
 import numpy as np
 import pandas as pd
 import pytest
+import quantstats.stats as qs
 from pypfopt import EfficientFrontier, risk_models
 from pypfopt.hierarchical_portfolio import HRPOpt
 from skfolio.optimization import RiskBudgeting
@@ -11,6 +12,8 @@ from skfolio.optimization import RiskBudgeting
 from etf_pipeline.portfolio import Problem, optimise
 from etf_pipeline.risk import metrics as m
 from etf_pipeline.risk.covariance import ledoit_wolf
+from etf_pipeline.risk.months import whole_months
+from etf_pipeline.risk.relative import alpha, captures, relative_metrics
 
 RNG = np.random.default_rng(2)
 RETURNS = RNG.normal(0.0004, 0.01, (1000, 8)) + RNG.normal(0, 0.007, (1000, 1))
@@ -34,7 +37,7 @@ def test_empyrical_agrees_on_what_it_defines_alike():
     assert m.sortino_ratio(ONE, 252) == pytest.approx(empyrical.sortino_ratio(ONE))
     assert m.max_drawdown(prices)[0] == pytest.approx(empyrical.max_drawdown(ONE))
     assert m.cagr(prices[-1], len(ONE), 252) == pytest.approx(empyrical.annual_return(ONE))
-    assert m.relative_metrics(ONE, BENCHMARK, 252).beta == pytest.approx(
+    assert relative_metrics(ONE, BENCHMARK, 252).beta == pytest.approx(
         empyrical.beta(pd.Series(ONE), pd.Series(BENCHMARK))
     )
 
@@ -52,6 +55,54 @@ def test_empyrical_interpolates_its_quantile():
     theirs = -empyrical.value_at_risk(ONE, 0.05)
     assert ours in -ONE
     assert ours == pytest.approx(theirs, rel=0.05)
+
+
+def test_empyrical_compounds_alpha():
+    """Ours is A · the mean, as mean_return is; theirs is the mean compounded over the year."""
+    free = m.periodic_rate(0.04, 252)
+    ours = alpha(ONE - free, BENCHMARK - free, 252)
+    theirs = empyrical.alpha(pd.Series(ONE), pd.Series(BENCHMARK), free, annualization=252)
+    assert (1 + ours / 252) ** 252 - 1 == pytest.approx(theirs, rel=1e-9)
+
+
+def test_empyrical_and_quantstats_agree_on_captures_and_the_rest_where_defined_alike():
+    """empyrical's captures are of returns a year, and of any periods: of 12 months, as ours."""
+    own, other = (pd.Series(x[:24] * s) for x, s in ((ONE, 3), (BENCHMARK, 2)))
+    up, down = captures(own.to_numpy(), other.to_numpy())
+    for part, ours, theirs in (
+        (other > 0, up, empyrical.up_capture(own, other, period="monthly")),
+        (other < 0, down, empyrical.down_capture(own, other, period="monthly")),
+    ):
+        # a year of such months, where ours has one of them
+        mine, its = ((1 + x[part]).prod() ** (12 / part.sum()) - 1 for x in (own, other))
+        assert theirs == pytest.approx(mine / its)
+        one_mine, one_its = ((1 + x) ** (1 / 12) - 1 for x in (mine, its))
+        assert ours == pytest.approx(one_mine / one_its)
+    days = pd.bdate_range("2020-01-01", periods=1000)
+    returns = pd.Series(ONE, days)
+    assert m.shape(ONE) == pytest.approx((qs.skew(returns), qs.kurtosis(returns)))
+    found = relative_metrics(ONE, BENCHMARK, 252)
+    assert found.r_squared == pytest.approx(qs.r_squared(returns, pd.Series(BENCHMARK, days)))
+
+
+def test_quantstats_divides_the_ulcer_index_by_one_less():
+    """It leaves the wealth before the first return out, and divides by n − 1; Martin by all."""
+    returns = pd.Series(ONE, pd.bdate_range("2020-01-01", periods=1000))
+    prices = np.r_[1.0, np.cumprod(1 + ONE)]
+    ours = m.ulcer_index(prices) * np.sqrt(1001 / 999)
+    assert ours == pytest.approx(qs.ulcer_index(returns), rel=1e-9)
+
+
+def test_quantstats_counts_unfinished_months():
+    days = pd.bdate_range("2020-01-15", periods=1000)
+    returns = pd.Series(np.r_[0.5, ONE[1:]], days)
+    prices = np.r_[1.0, np.cumprod(1 + returns)]
+    dates = days.insert(0, days[0] - pd.Timedelta(days=1))
+    months = whole_months(prices, dates.to_numpy()).returns
+    assert qs.best(returns, aggregate="ME") > 0.4 > months.max()
+    whole = returns["2020-02-01":"2023-10-31"]
+    assert months.max() == pytest.approx(qs.best(whole, aggregate="ME"))
+    assert months.min() == pytest.approx(qs.worst(whole, aggregate="ME"))
 
 
 def test_pyportfolioopt_agrees_on_least_volatility_and_best_sharpe_ratio():

@@ -164,10 +164,13 @@ def test_half_a_year_of_weeks_is_not_annualised():
     assert row["periods_per_year"] == pytest.approx(26 * 365.25 / 182)
     assert row["total_return"] == pytest.approx(1.006**26 - 1)
     assert [row[name] for name in ANNUAL] == [None] * len(ANNUAL)
-    assert (
-        row["reason"]
-        == "182 days are under a year: returns are not annualised; the bars are weekly"
+    assert row["reason"] == (
+        "182 days are under a year: returns are not annualised; returns do not vary; "
+        "the bars are weekly"
     )
+    # Friday 5 January to Friday 5 July: February to June are whole, of four or five weeks
+    assert row["n_months"] == 5
+    assert (row["best_month"], row["worst_month"]) == pytest.approx((1.006**5 - 1, 1.006**4 - 1))
     assert row["volatility"] == pytest.approx(0.0, abs=1e-12)
     assert row["max_drawdown"] == 0.0
     assert row["var_95"] == pytest.approx(-0.006)

@@ -73,7 +73,7 @@ def test_only_keys_settings_and_properties_of_files_come_from_no_column():
         "risk_metrics": [
             "benchmark",
             "currency",
-            "risk_free_rate",
+            "risk_free",
             "source",
             "ticker",
             "window",

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from etf_pipeline.risk import metrics as m
+from etf_pipeline.risk.relative import relative_metrics
 
 RETURNS = np.array([0.02, -0.01, 0.03, -0.02, 0.01, -0.03, 0.015, 0.005, -0.005, 0.01])
 BENCHMARK = np.array([0.015, -0.012, 0.02, -0.015, 0.008, -0.02, 0.01, 0.004, -0.002, 0.006])
@@ -56,7 +58,7 @@ def test_value_at_risk_at_80_per_cent_splits_where_the_definition_does():
 
 
 def test_relative_to_a_benchmark():
-    found = m.relative_metrics(RETURNS, BENCHMARK, 252)
+    found = relative_metrics(RETURNS, BENCHMARK, 252)
     assert found.beta == pytest.approx(1.3829653788258904, rel=1e-12)
     assert found.tracking_error == pytest.approx(0.0911767514227174, rel=1e-12)
     assert found.information_ratio == pytest.approx(3.0402487, rel=1e-7)
@@ -111,7 +113,12 @@ def test_rising_prices_have_no_sortino_nor_calmar_ratio():
     assert found.sortino_ratio is None
     assert found.calmar_ratio is None
     assert found.max_drawdown == 0.0
-    assert len(found.reasons) == 2
+    assert set(found.reasons) == {
+        "no return is below the target",
+        "there is no drawdown",
+        "skewness needs three returns, kurtosis four",
+        "there is no whole calendar month",
+    }
 
 
 @pytest.mark.parametrize("prices", [[], [1.0], [np.nan, 1.0]])
@@ -159,3 +166,40 @@ def test_a_drawdown_is_the_worst_of_all_pairs(returns):
         prices[j] / prices[i] - 1 for i in range(len(prices)) for j in range(i, len(prices))
     )
     assert m.max_drawdown(prices)[0] == pytest.approx(worst, abs=1e-12)
+
+
+SHAPED = np.random.default_rng(8).standard_t(5, 400) * 0.01
+
+
+@pytest.mark.parametrize("unit", [1e-8, 1e-4, 1.0, 1e4])
+@pytest.mark.parametrize("n", [4, 5, 60, 400])
+def test_shape_is_scipys_corrected_for_bias_in_any_unit(n, unit):
+    returns = SHAPED[:n] * unit
+    expected = stats.skew(SHAPED[:n], bias=False), stats.kurtosis(SHAPED[:n], bias=False)
+    assert m.shape(returns) == pytest.approx(expected, rel=1e-9)
+
+
+def test_shape_of_three_and_fewer_returns():
+    three = np.array([0.01, -0.02, 0.03])
+    assert m.shape(three) == (pytest.approx(stats.skew(three, bias=False), rel=1e-9), None)
+    assert m.shape(three[:2]) == (None, None)
+    assert m.shape(np.full(9, 0.001)) == (None, None)
+
+
+def test_shape_by_hand():
+    """Of 0, 0, 0, 1: g1 = 2/√3 and g2 = −2/3, so G1 = 2 and G2 = 4."""
+    assert m.shape(np.array([0.0, 0.0, 0.0, 1.0])) == pytest.approx((2.0, 4.0), rel=1e-12)
+
+
+def test_the_ulcer_index_by_hand():
+    """Martin: the root of the mean of squared falls from the high, on every date."""
+    prices = np.array([100, 90, 110, 99, 88.0])  # falls of 0, 10, 0, 10 and 20 per cent
+    expected = math.sqrt((0.10**2 + 0.10**2 + 0.20**2) / 5)
+    assert m.ulcer_index(prices) == pytest.approx(expected, rel=1e-12)
+    assert m.compute_metrics(prices, days(5), 252).ulcer_index == pytest.approx(expected)
+
+
+@given(moves)
+def test_the_ulcer_index_is_no_more_than_the_worst_drawdown(returns):
+    prices = prices_of(returns)
+    assert 0 <= m.ulcer_index(prices) <= -m.max_drawdown(prices)[0] + 1e-15

@@ -127,7 +127,7 @@ def test_bars_of_any_spacing_have_metrics_and_a_reason():
     years = (prices.index[-1] - prices.index[0]).days / 365.25
     assert row["periods_per_year"] == pytest.approx(24 / years)
     assert row["mean_return"] == pytest.approx(prices.pct_change().sum() / years)
-    assert row["reason"] == "the bars are spaced irregularly"
+    assert row["reason"] == ("there is no whole calendar month; the bars are spaced irregularly")
 
 
 @pytest.mark.parametrize(("start", "end"), [(100, None), (None, -30)])

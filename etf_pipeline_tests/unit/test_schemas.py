@@ -80,8 +80,24 @@ def test_a_bar_and_its_events_are_the_same_in_every_table_of_prices():
 
 def test_the_metrics_are_the_columns_that_are_computed_from_prices():
     others = {"ticker", "window", "start", "end", "n_obs", "n_excluded", "periods_per_year"}
-    others |= {"benchmark", "risk_free_rate", "reason", "source", "currency"}
+    others |= {
+        "n_months",
+        "benchmark",
+        "risk_free",
+        "risk_free_rate",
+        "reason",
+        "source",
+        "currency",
+    }
     assert [*OWN_METRICS, *BENCHMARK_METRICS] == [n for n in RISK_METRICS.names if n not in others]
-    assert BENCHMARK_METRICS == ("beta", "tracking_error", "information_ratio")
+    assert BENCHMARK_METRICS == (
+        "beta",
+        "alpha",
+        "r_squared",
+        "tracking_error",
+        "information_ratio",
+        "up_capture",
+        "down_capture",
+    )
     dates = {f"drawdown_{what}" for what in ("peak", "trough", "recovery")}
     assert list(OWN_NUMBERS) == [n for n in OWN_METRICS if n not in dates]

@@ -18,7 +18,13 @@ def in_currency(found: Mapping[str, Any]) -> list[str]:
 
 def show_metrics(found: Mapping[str, Mapping[str, Any]], with_benchmark: bool) -> None:
     """Metrics down, tickers across; below, why a number is missing."""
-    names = ("currency", *OWN_NUMBERS, "n_obs", *(BENCHMARK_METRICS if with_benchmark else ()))
+    names = (
+        "currency",
+        *OWN_NUMBERS,
+        "n_obs",
+        "n_months",
+        *(BENCHMARK_METRICS if with_benchmark else ()),
+    )
     rows = [[name, *(f[name] for f in found.values())] for name in names]
     print_table(["metric", *found], rows)
     print_lines(f"  {t}: {m['reason']}" for t, m in found.items() if m["reason"])
