@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from etf_pipeline._version import __version__
-from etf_pipeline.cli import analysis, events, exit_codes, report, run, sql, store
+from etf_pipeline.cli import analysis, events, exit_codes, portfolios, report, run, sql, store
 from etf_pipeline.cli.render.output import print_error
 from etf_pipeline.errors import EtfError
 from etf_pipeline.settings.environment import traceback_wanted
@@ -26,9 +26,10 @@ app.add_typer(events.app, name="events")
 for command in (  # in the order in which help lists them
     sql.sql,
     analysis.risk,
-    analysis.optimise,
-    analysis.frontier,
     analysis.compare,
+    portfolios.optimise,
+    portfolios.frontier,
+    portfolios.portfolio_metrics,
     report.report,
     store.doctor,
     run.run,
@@ -36,7 +37,7 @@ for command in (  # in the order in which help lists them
     store.status,
     store.selftest,
 ):
-    app.command()(command)
+    app.command(command.__name__.replace("_", "-"))(command)
 
 
 def main() -> None:

@@ -3,20 +3,74 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from etf_pipeline.errors import SettingsError
+from etf_pipeline.errors import EtfError, SettingsError
+
+
+def completing(words: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
+    """What a shell is told when a value is begun and asked to be completed."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [word for word in words() if word.startswith(incomplete)]
+
+    return complete
+
+
+def _tickers() -> list[str]:
+    """Those with a history in the store of ETF_DATA_DIR."""
+    from etf_pipeline.settings import environment
+    from etf_pipeline.store.inventory import available_tickers
+    from etf_pipeline.store.layout import Layout
+
+    return available_tickers(Layout(environment.data_dir()))
+
+
+def _portfolios() -> list[str]:
+    """Those of the portfolio file; none while it cannot be used."""
+    from etf_pipeline.library.specs import specs_of_file
+
+    try:
+        return list(specs_of_file())
+    except EtfError:
+        return []
+
 
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Store to use (ETF_DATA_DIR).")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Window = Annotated[str, typer.Option(help="Window of the risk table: 1y, 3y, 5y, 10y or max.")]
 Years = Annotated[int, typer.Option(min=0, help="Years of history; 0 is all of it.")]
-Tickers = Annotated[list[str], typer.Argument(help="Tickers, such as VAS VGS.")]
-Weight = Annotated[float, typer.Option(min=0.0, max=1.0, help="Of every ticker, a fraction.")]
+OwnYears = Annotated[
+    int | None,
+    typer.Option(
+        "--years",
+        min=0,
+        help="Years of history; 0 is all of it. By default 5, or the portfolio's own.",
+    ),
+]
+Benchmark = Annotated[
+    str | None,
+    typer.Option(help="Ticker to compare with.", autocompletion=completing(_tickers)),
+]
+Rate = Annotated[
+    float | None,
+    typer.Option("--risk-free-rate", help="A year, a fraction (ETF_RISK_FREE_RATE)."),
+]
+Portfolio = Annotated[
+    str | None,
+    typer.Option(
+        "--portfolio",
+        help="One of portfolios.yaml, in place of tickers.",
+        autocompletion=completing(_portfolios),
+    ),
+]
+_TICKERS = typer.Argument(help="Tickers, such as VAS VGS.", autocompletion=completing(_tickers))
+SomeTickers = Annotated[list[str] | None, _TICKERS]
+Tickers = Annotated[list[str], _TICKERS]
 Currency = Annotated[
     str | None,
     typer.Option("--base-currency", help="What returns are in, such as AUD (ETF_BASE_CURRENCY)."),
@@ -33,14 +87,11 @@ def distinct_names(tickers: Sequence[str]) -> list[str]:
     """The tickers of a command line, each argument one or several separated by commas.
 
     Raises:
-        SettingsError: a ticker is named twice.
+        ArgumentError: there is no ticker, or one is named twice.
     """
-    from etf_pipeline.model.instruments import repeated
+    from etf_pipeline.library.arguments import tickers_of
 
-    names = [name for text in tickers for name in split_names(text)]
-    if twice := repeated(names):
-        raise SettingsError(f"asked for twice: {', '.join(twice)}")
-    return names
+    return tickers_of([name for text in tickers for name in split_names(text)])
 
 
 def parse_instant(text: str | None, option: str = "--at") -> dt.datetime:

@@ -20,9 +20,8 @@ UNIVERSE = (
 )
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("arguments")
+def small_store(folder):
+    """Four tickers, a universe of three of them, and one portfolio, below `folder`."""
     prices = folder / "prices"
     prices.mkdir()
     for i, ticker in enumerate(FOUR):
@@ -35,6 +34,11 @@ def root(tmp_path_factory):
         "    lookback_years: 2\n    max_weight: 0.5\n"
     )
     return folder
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return small_store(tmp_path_factory.mktemp("arguments"))
 
 
 @pytest.fixture

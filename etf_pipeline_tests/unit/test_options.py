@@ -3,7 +3,7 @@ import datetime as dt
 import pytest
 
 from etf_pipeline.cli.options import distinct_names, parse_instant, split_names
-from etf_pipeline.errors import SettingsError
+from etf_pipeline.errors import ArgumentError, SettingsError
 
 
 def test_an_instant_keeps_its_zone():
@@ -38,5 +38,5 @@ def test_names_may_be_arguments_or_lists():
 
 
 def test_a_name_twice_is_refused_by_name():
-    with pytest.raises(SettingsError, match=r"asked for twice: VAS, VGS$"):
+    with pytest.raises(ArgumentError, match=r"asked for twice: VAS, VGS$"):
         distinct_names(["VAS,VGS", "VTS", "VGS", "VAS"])

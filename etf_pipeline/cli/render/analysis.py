@@ -1,4 +1,4 @@
-"""What `etf risk`, `optimise`, `frontier` and `compare` show."""
+"""What the commands that ask the library show."""
 
 from __future__ import annotations
 
@@ -30,10 +30,19 @@ def show_metrics(found: Mapping[str, Mapping[str, Any]], with_benchmark: bool) -
     print_lines(f"  {t}: {m['reason']}" for t, m in found.items() if m["reason"])
 
 
+def show_mix(found: Mapping[str, Any]) -> None:
+    """Metrics of a portfolio of given weights, and what they rest on."""
+    show_metrics({"portfolio": found}, found["benchmark"] is not None)
+    held = ", ".join(f"{t} {w:.2%}" for t, w in found["weights"].items())
+    kept = "never restored" if found["rebalance"] == "never" else f"restored {found['rebalance']}"
+    print_lines([f"{held}; weights {kept}, free of charge", *in_currency(found)])
+
+
 def show_portfolio(found: Mapping[str, Any]) -> None:
     """Weights, what the optimiser says, and what the portfolio would have been."""
-    weights = found["optimal_weights"] or {}
-    print_table(["ticker", "weight"], [[t, f"{w:.2%}"] for t, w in weights.items()])
+    weights = found["optimal_weights"]
+    if weights is not None:
+        print_table(["ticker", "weight"], [[t, f"{w:.2%}"] for t, w in weights.items()])
     print_lines([found["optimization_message"], *in_currency(found)])
     if found["optimization_success"]:
         print_lines(

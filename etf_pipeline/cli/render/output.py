@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import typer
 from rich.console import Console
 
+_WIDEST = 100_000
+
 
 class Verdict(Protocol):
     """One thing that was looked at or tried."""
@@ -51,7 +53,7 @@ def verdict_line(verdict: Verdict, good: str = "ok  ") -> str:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Values below names, the first column to the left; as wide as it must be in a pipe."""
+    """Values below names, the first column to the left; as wide as it must be, cut nowhere."""
     from etf_pipeline.cli.render.tables import compact_table
     from etf_pipeline.sql.output import cell
 
@@ -59,8 +61,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     for row in rows:
         table.add_row(*(cell(v) for v in row))
     console = Console()
-    if not console.is_terminal:
-        console.width = 10_000
+    needed = console.measure(table, options=console.options.update(max_width=_WIDEST)).maximum
+    console.width = max(console.width, needed)  # a terminal wraps what it has no room for
     console.print(table)
 
 

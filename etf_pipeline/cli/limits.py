@@ -1,0 +1,209 @@
+"""The fields of a portfolio in `portfolios.yaml` as options, for every command that takes them.
+
+A field has its option in one line of the table below; one without is still reached by `--set`. The
+values are read here and judged by the library, as all arguments are. Reading the fields from their
+model would take every command a tenth of a second.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any, get_args, get_type_hints
+
+import typer
+
+from etf_pipeline.cli.options import completing
+from etf_pipeline.errors import SettingsError
+from etf_pipeline.library.arguments import ESTIMATORS
+from etf_pipeline.model.objectives import Objective
+
+_PANEL = "Limits, as in portfolios.yaml"
+_SET = "set"
+
+
+@dataclass(frozen=True)
+class LimitOption:
+    """One field's option.
+
+    Attributes:
+        field: its name in a specification.
+        help: what it is.
+        kind: `number`, `whole`, `text`, or by name: `shares` (NAME=NUMBER), `ranges`
+            (NAME=LEAST:GREATEST), `groups` (COLUMN=VALUE:LEAST:GREATEST).
+        flag: where it is not the field's name.
+        backtest: whether only a backtest obeys it.
+        words: what a text may be, for the shell to complete.
+    """
+
+    field: str
+    help: str
+    kind: str = "number"
+    flag: str = ""
+    backtest: bool = False
+    words: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The flag."""
+        return self.flag or "--" + self.field.replace("_", "-")
+
+    @property
+    def parameter(self) -> inspect.Parameter:
+        """The parameter of a command that it is."""
+        found = typer.Option(
+            self.name,
+            help=self.help if self.kind in _ONE else f"{self.help} Repeatable.",
+            metavar=_SHAPES.get(self.kind),
+            rich_help_panel=_PANEL,
+            autocompletion=completing(lambda: self.words) if self.words else None,
+        )
+        kind: Any = Annotated[(_ONE.get(self.kind) or list[str]) | None, found]
+        return inspect.Parameter(
+            self.field, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind
+        )
+
+    def read(self, value: Any) -> Any:
+        """What was given as the library takes it."""
+        if self.kind in _ONE:
+            return value
+        found: dict[str, Any] = {}
+        for text in value:
+            self._add(found, text)
+        return found
+
+    def _add(self, found: dict[str, Any], text: str) -> None:
+        try:
+            if self.kind == "groups":
+                column, _, rest = text.partition("=")
+                name, least, most = rest.rsplit(":", 2)
+                found, given = found.setdefault(column, {}), [least, most]
+            else:
+                name, _, rest = text.rpartition("=")
+                given = rest.split(":") if self.kind == "ranges" else [rest]
+            numbers = tuple(float(n) for n in given)
+            if not name or (self.kind != "shares" and len(numbers) != 2):
+                raise ValueError(text)
+        except ValueError:
+            raise SettingsError(
+                f"{self.name} {text!r}: write {_SHAPES[self.kind]}, such as {_EXAMPLES[self.kind]}"
+            ) from None
+        if name in found:
+            raise SettingsError(f"{self.name} {text!r}: {name} is given twice")
+        found[name] = numbers if len(numbers) > 1 else numbers[0]
+
+
+_ONE: dict[str, type] = {"number": float, "whole": int, "text": str}
+_SHAPES = {
+    "shares": "TICKER=NUMBER",
+    "ranges": "TICKER=LEAST:GREATEST",
+    "groups": "COLUMN=VALUE:LEAST:GREATEST",
+}
+_EXAMPLES = {
+    "shares": "VAS=0.5",
+    "ranges": "VAS=0.1:0.5",
+    "groups": "asset_class=fixed_income:0.2:0.6",
+}
+OPTIONS = (
+    LimitOption(
+        "objective",
+        "What is asked for, such as min_volatility or max_sharpe.",
+        "text",
+        words=get_args(Objective),
+    ),
+    LimitOption("risk_budget", "Ceiling on annual volatility."),
+    LimitOption("target_return", "Annual return to reach."),
+    LimitOption("cvar_budget", "Ceiling on the CVaR of one session."),
+    LimitOption("cvar_level", "Of the CVaR; 0.95 by default."),
+    LimitOption("min_weight", "Least weight of every ticker, a fraction."),
+    LimitOption("max_weight", "Greatest weight of every ticker, a fraction."),
+    LimitOption("bounds", "Least and greatest weight of one.", "ranges", "--bound"),
+    LimitOption("groups", "Those of a group of the universe.", "groups", "--group"),
+    LimitOption("holdings", "A current weight.", "shares", "--holding"),
+    LimitOption("max_turnover", "Part of the portfolio that may change hands."),
+    LimitOption("cost_rate", "Cost of trading one unit of weight."),
+    LimitOption("estimator", "sample, ledoit_wolf or ewma.", "text", words=ESTIMATORS),
+    LimitOption("halflife", "Of ewma, in bars."),
+    LimitOption("correlation_period", "daily or weekly.", "text", words=("daily", "weekly")),
+    LimitOption("base_currency", "What returns are in, such as AUD.", "text"),
+    LimitOption("rebalance", "monthly, quarterly or yearly.", "text", backtest=True),
+    LimitOption("trading_cost", "Cost of trading one unit of wealth.", backtest=True),
+)
+
+
+def read_shares(texts: Iterable[str], name: str) -> dict[str, float]:
+    """Numbers by ticker, of arguments such as VAS=0.6.
+
+    Raises:
+        SettingsError: one is of another shape, or a ticker is there twice.
+    """
+    found: dict[str, float] = LimitOption("", "", "shares", name).read(texts)
+    return found
+
+
+def with_limits(
+    *, backtest: bool = False, without: Iterable[str] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options, as its argument `limits`: those that were given, by field.
+
+    Args:
+        backtest: whether it obeys those of backtests.
+        without: fields that it does not take.
+    """
+    left_out = set(without)
+    chosen = [o for o in OPTIONS if o.field not in left_out and (backtest or not o.backtest)]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def run(**given: Any) -> None:
+            limits = {o.field: o.read(v) for o in chosen if _given(v := given.pop(o.field))}
+            for text in given.pop(_SET) or ():
+                name, value = _setting(text)
+                if name in limits:
+                    raise SettingsError(f"--set {text!r}: {name} is given twice")
+                limits[name] = value
+            command(**given, limits=limits)
+
+        own = inspect.signature(command).parameters.values()
+        hints = get_type_hints(command, include_extras=True)
+        parameters = [
+            p.replace(annotation=hints[p.name], kind=inspect.Parameter.KEYWORD_ONLY)
+            for p in own
+            if p.name != "limits"
+        ]
+        parameters += [*(o.parameter for o in chosen), _set_parameter()]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        return run
+
+    return decorate
+
+
+def _given(value: Any) -> bool:
+    """Whether an option was given: 0 is, an empty list is not."""
+    return value is not None and value != []
+
+
+def _set_parameter() -> inspect.Parameter:
+    option = typer.Option(
+        "--set",
+        metavar="FIELD=VALUE",
+        help="Any other field of portfolios.yaml, its value as JSON. Repeatable.",
+        rich_help_panel=_PANEL,
+    )
+    kind: Any = Annotated[list[str] | None, option]
+    return inspect.Parameter(_SET, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """A field and its value; what is no JSON is text."""
+    name, found, value = text.partition("=")
+    if not found or not name:
+        raise SettingsError(f"--set {text!r}: write FIELD=VALUE, such as max_turnover=0.2")
+    try:
+        return name.replace("-", "_"), json.loads(value)
+    except json.JSONDecodeError:
+        return name.replace("-", "_"), value

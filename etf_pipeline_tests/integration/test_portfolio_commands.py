@@ -1,0 +1,182 @@
+"""The commands about portfolios: the provider's numbers and words, and their exit codes."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from etf_pipeline import ETFDataProvider
+from etf_pipeline.cli.app import app
+from etf_pipeline.cli.exit_codes import ExitCode, of_error
+from etf_pipeline_tests.integration.test_provider_arguments import small_store
+
+THREE = ["VAS", "VGS", "VAF"]
+GROUP = {"asset_class": {"bonds": (0.2, 0.6)}}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return small_store(tmp_path_factory.mktemp("commands"))
+
+
+@pytest.fixture
+def etf(root, monkeypatch):
+    monkeypatch.setenv("ETF_DATA_DIR", str(root / "store"))
+    monkeypatch.setenv("ETF_UNIVERSE_FILE", str(root / "universe.csv"))
+    monkeypatch.setenv("ETF_PORTFOLIOS_FILE", str(root / "portfolios.yaml"))
+
+    def run(*args):
+        """Exit code and what was said, as `main` ends; JSON read."""
+        result = CliRunner().invoke(app, list(args))
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            return of_error(result.exception), str(result.exception)
+        body = json.loads(result.output) if "--json" in args else result.output
+        return result.exit_code, body
+
+    return run
+
+
+def as_json(value):
+    return json.loads(json.dumps(value, default=str))
+
+
+def test_limits_are_those_of_the_library(etf, root):
+    provider = ETFDataProvider(root / "store")
+    code, found = etf(
+        *("optimise", *THREE, "--objective", "max_return", "--bound", "VAS=0.1:0.5"),
+        *("--group", "asset_class=bonds:0.2:0.6", "--years", "3", "--json"),
+    )
+    assert code == ExitCode.DONE
+    assert found == as_json(
+        provider.optimize_portfolio(
+            THREE, "max_return", lookback_years=3, bounds={"VAS": (0.1, 0.5)}, groups=GROUP
+        )
+    )
+    code, text = etf("optimise", ",".join(THREE), "--max-weight", "0.5")
+    assert code == ExitCode.DONE
+    assert "optimal" in text
+
+
+def test_a_portfolio_of_the_file(etf, root):
+    provider = ETFDataProvider(root / "store")
+    code, found = etf("optimise", "--portfolio", "calm", "--json")
+    assert (code, found) == (ExitCode.DONE, as_json(provider.optimize_model_portfolio("calm")))
+    code, found = etf(
+        "optimise", "--portfolio", "calm", "--years", "0", "--set", "max_weight=0.4", "--json"
+    )
+    changed = provider.optimize_model_portfolio("calm", lookback_years=0, max_weight=0.4)
+    assert (code, found) == (ExitCode.DONE, as_json(changed))
+
+
+def test_no_years_are_all_history(etf, root):
+    provider = ETFDataProvider(root / "store")
+    _, found = etf("risk", "VAS", "--years", "0", "--json")
+    assert found == {"VAS": as_json(provider.calculate_risk_metrics("VAS", 0))}
+    _, found = etf("optimise", *THREE, "--years", "0", "--json")
+    assert found == as_json(provider.optimize_portfolio(THREE, lookback_years=0))
+    _, found = etf("compare", "VAS", "VGS", "--years", "0", "--json")
+    returns = provider.get_returns(["VAS", "VGS"])
+    assert found["VAS"]["growth_of_10000"] == pytest.approx(
+        10_000 * (1 + returns["VAS"]).prod(), rel=1e-9
+    )
+
+
+def test_metrics_of_given_weights(etf, root):
+    code, found = etf(
+        *("portfolio-metrics", "VAS=0.6", "VAF=0.4", "--benchmark", "VTS", "--years", "3"),
+        *("--rebalance", "never", "--risk-free-rate", "0.03", "--json"),
+    )
+    expected = ETFDataProvider(root / "store").portfolio_metrics(
+        {"VAS": 0.6, "VAF": 0.4}, 3, "VTS", 0.03, "never"
+    )
+    assert (code, found) == (ExitCode.DONE, as_json(expected))
+    code, text = etf("portfolio-metrics", "VAS=0.6", "VAF=0.4")
+    assert code == ExitCode.DONE
+    assert "VAS 60.00%, VAF 40.00%; weights restored daily, free of charge" in text
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("optimise",), "give tickers, such as VAS VGS, or --portfolio NAME"),
+        (("optimise", "VAS", "--portfolio", "calm"), "one of the two"),
+        (("optimise", "--portfolio", "clam"), "did you mean calm"),
+        (("optimise", ","), "no ticker given"),
+        (("risk", ","), "no ticker given"),
+        (("optimise", "VAS", "VSA"), "'VSA'"),
+        (("optimise", "VAS", "VAS"), "asked for twice: VAS"),
+        (("optimise", "VAS", "--years", "101"), "from 1 to 100"),
+        (("compare", "VAS", "VGS", "--years", "101"), "from 1 to 100"),
+        (("risk", "VAS", "--years", "101"), "from 1 to 100"),
+        (("optimise", "VAS", "--risk-free-rate", "4"), "4 % is 0.04"),
+        (("portfolio-metrics", "VAS=1", "--risk-free-rate", "4"), "4 % is 0.04"),
+        (("optimise", "VAS", "--risk-budget", "nan"), "must be a finite number"),
+        (("optimise", "VAS", "VGS", "--min-weight", "-0.1"), "must be greater than or equal to 0"),
+        (("optimise", "VAS", "VGS", "--max-weight", "0.3"), "weights cannot sum to 1"),
+        (("optimise", "VAS", "VGS", "--set", "rebalance=monthly"), "goes with backtest()"),
+        (("frontier", "VAS", "VGS", "--set", "objective=hrp"), "goes with optimize_portfolio()"),
+        (("optimise", "VAS", "VTS", "--group", "issuer=Vanguard:0:1"), "VTS is not in"),
+        (("portfolio-metrics", "VAS=0.6"), "weights sum to 0.6, not to 1"),
+        (("portfolio-metrics", "VAS"), "write TICKER=NUMBER"),
+        (("portfolio-metrics", "VAS=1", "--rebalance", "weekly"), "must be one of daily"),
+    ],
+)
+def test_what_means_nothing_is_bad_usage(etf, args, words):
+    code, text = etf(*args)
+    assert code == ExitCode.USAGE
+    assert words in text
+
+
+def test_no_portfolio_is_a_failure_that_says_why(etf):
+    code, text = etf("optimise", *THREE, "--risk-budget", "0.001")
+    assert code == ExitCode.FAILED
+    assert "least attainable volatility" in text
+    assert "weight" not in text.splitlines()[0]
+
+
+def test_numbers_are_cut_nowhere(root):
+    """On a terminal of 80 columns too, where the lines of a wide table wrap."""
+    command = [sys.executable, "-c", "from etf_pipeline.cli.app import main; main()"]
+    result = subprocess.run(
+        [*command, "frontier", "VAS", "VGS", "VAF", "VTS", "--points", "3"],
+        env=os.environ | {"ETF_DATA_DIR": str(root / "store"), "COLUMNS": "40", "FORCE_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "…" not in result.stdout
+    assert "sharpe_ratio" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("begun", "words"),
+    [
+        ("optimise VA", ["VAF", "VAS"]),
+        ("optimise --portfolio ", ["calm"]),
+        ("optimise --objective min_", ["min_volatility", "min_cvar"]),
+        ("portfolio-metrics --bench", ["--benchmark"]),
+        ("risk VAS --benchmark VT", ["VTS"]),
+        ("port", ["portfolio-metrics"]),
+    ],
+)
+def test_the_shell_completes(root, begun, words):
+    line = f"etf {begun}"
+    result = subprocess.run(
+        [sys.executable, "-c", "from etf_pipeline.cli.app import app; app(prog_name='etf')"],
+        env=os.environ
+        | {
+            "_ETF_COMPLETE": "complete_bash",
+            "COMP_WORDS": line,
+            "COMP_CWORD": str(line.count(" ")),
+            "ETF_DATA_DIR": str(root / "store"),
+            "ETF_UNIVERSE_FILE": str(root / "universe.csv"),
+            "ETF_PORTFOLIOS_FILE": str(root / "portfolios.yaml"),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.stdout.split() == words
