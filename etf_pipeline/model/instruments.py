@@ -6,6 +6,7 @@ import datetime as dt
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from etf_pipeline.errors import unknown_ticker
 from etf_pipeline.model.currencies import ASSET_CLASS, FX, Pair, needed_pairs, route, unit_of
@@ -15,7 +16,9 @@ from etf_pipeline.model.currencies import ASSET_CLASS, FX, Pair, needed_pairs, r
 class Instrument:
     """One ETF, or a currency pair: how we and the source call it, where and in what it trades.
 
-    `listed_since` is set where the symbol meant another security before that day.
+    `management_fee` is in per cent a year, `market_weight` the size of the market that it stands
+    for, in any unit that is the same for all. `listed_since` is set where the symbol meant another
+    security before that day.
     """
 
     ticker: str
@@ -26,6 +29,7 @@ class Instrument:
     issuer: str
     currency: str
     management_fee: float | None = None
+    market_weight: float | None = None
     aliases: tuple[str, ...] = ()
     last_session: dt.date | None = None
     shards: int = 1
@@ -134,6 +138,14 @@ class Universe:
         """The columns that portfolios may group by, each a value per ticker."""
         names = ("asset_class", "issuer", "currency", "exchange")
         return {n: {i.ticker: getattr(i, n) for i in self.instruments} for n in names}
+
+    def facts(self) -> dict[str, dict[str, Any]]:
+        """The same, and the columns of numbers, each a value per ticker that has one."""
+        names = ("management_fee", "market_weight")
+        numbers = {
+            n: {i.ticker: v for i in self.etfs if (v := getattr(i, n)) is not None} for n in names
+        }
+        return {**self.columns(), **numbers}
 
     def partitions(self) -> list[str]:
         """Partition keys, sorted; an exchange gives one, or as many as it has shards."""

@@ -136,7 +136,18 @@ def _one(node: yaml.Node, universe: Universe, problems: list[str]) -> PortfolioS
     bounds = {universe.get(t).ticker: b for t, b in spec.bounds.items()}
     holdings = {universe.get(t).ticker: w for t, w in spec.holdings.items()}
     problems += _group_problems(spec, [universe.get(t) for t in spec.tickers], node)
-    return spec.model_copy(update={"tickers": names, "bounds": bounds, "holdings": holdings})
+    means = spec.expected_returns.renamed(dict(zip(spec.tickers, names, strict=True)))
+    for field, said in means.lacking(names, universe.facts()):
+        line = _line(_find(node, ("expected_returns", field)))
+        problems.append(f"line {line}: expected_returns: {said}")
+    return spec.model_copy(
+        update={
+            "tickers": names,
+            "bounds": bounds,
+            "holdings": holdings,
+            "expected_returns": means,
+        }
+    )
 
 
 def _pair_problems(spec: PortfolioSpec, universe: Universe, node: yaml.Node) -> list[str]:

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import Literal, overload
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from etf_pipeline.model.currencies import check_currency
+from etf_pipeline.model.expected_returns import ExpectedReturns
 from etf_pipeline.model.instruments import repeated
 from etf_pipeline.model.objectives import (
     HALFLIFE,
@@ -58,6 +66,7 @@ class PortfolioSpec(BaseModel):
     estimator: Literal["sample", "ledoit_wolf", "ewma"] = "sample"
     halflife: float = Field(HALFLIFE, gt=0, le=10_000)
     correlation_period: Literal["daily", "weekly"] | None = None
+    expected_returns: ExpectedReturns = Field(default_factory=ExpectedReturns)
     rebalance: Literal["monthly", "quarterly", "yearly"] = "quarterly"
     trading_cost: float = Field(0.0, ge=0, lt=0.1)
     resamples: int = Field(0, ge=0, le=10_000)
@@ -83,6 +92,14 @@ class PortfolioSpec(BaseModel):
     @classmethod
     def _currency(cls, code: str | None) -> str | None:
         return None if code is None else check_currency(code)
+
+    @field_validator("expected_returns")
+    @classmethod
+    def _of_its_tickers(cls, asked: ExpectedReturns, info: ValidationInfo) -> ExpectedReturns:
+        tickers = info.data.get("tickers")
+        if tickers is not None and (problems := asked.misnamed(tickers)):
+            raise ValueError("; ".join(problems))
+        return asked
 
     @model_validator(mode="after")
     def _consistent(self) -> PortfolioSpec:

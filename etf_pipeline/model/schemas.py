@@ -237,7 +237,7 @@ WEIGHTS = Table(
         Column("portfolio", _S, "name in portfolios.yaml", nullable=False),
         _TICKER,
         Column("weight", _F, "fraction of the portfolio", nullable=False),
-        Column("expected_return", _F, "mean return of the ticker, fraction a year", nullable=False),
+        Column("expected_return", _F, "expected return, fraction a year", nullable=False),
         Column("volatility", _F, "volatility of the ticker, fraction a year", nullable=False),
         _SOURCE,
     ),

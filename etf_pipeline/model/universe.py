@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import difflib
+import math
 from pathlib import Path
 
 from etf_pipeline.errors import UniverseError
@@ -14,16 +15,24 @@ from etf_pipeline.model.instruments import Instrument, Universe
 from etf_pipeline.model.text_lines import numbered_lines
 
 REQUIRED = ("ticker", "symbol", "exchange", "name", "asset_class", "issuer", "currency")
-OPTIONAL = ("management_fee", "aliases", "last_session", "shards", "listed_since")
+OPTIONAL = (
+    "management_fee",
+    "market_weight",
+    "aliases",
+    "last_session",
+    "shards",
+    "listed_since",
+)
 
 
 def load_universe(path: Path) -> Universe:
     """Read a universe file.
 
-    Columns: those of `REQUIRED`, then optionally `management_fee` (per cent a year), `aliases`
-    (former tickers, `;` between them), `last_session` (ISO date of a delisted ETF's last
-    session), `shards` (how many partitions its exchange is split into) and `listed_since` (ISO
-    date: rows before it are another security's). Lines that start with `#` are comments.
+    Columns: those of `REQUIRED`, then optionally `management_fee` (per cent a year),
+    `market_weight` (size of the market it stands for, in one unit for all), `aliases` (former
+    tickers, `;` between them), `last_session` (ISO date of a delisted ETF's last session),
+    `shards` (how many partitions its exchange is split into) and `listed_since` (ISO date: rows
+    before it are another security's). Lines that start with `#` are comments.
 
     Raises:
         UniverseError: with every bad line, what is wrong and what would be right.
@@ -99,6 +108,7 @@ def _instrument(header: list[str], cells: list[str]) -> Instrument:
     return Instrument(
         **{name: row[name] for name in REQUIRED},
         management_fee=_fee(row.get("management_fee", "")),
+        market_weight=_market_weight(row.get("market_weight", "")),
         aliases=tuple(a.strip() for a in row.get("aliases", "").split(";") if a.strip()),
         last_session=_date("last_session", row.get("last_session", "")),
         shards=_shards(row.get("shards", "")),
@@ -138,6 +148,20 @@ def _fee(text: str) -> float | None:
     if not 0 <= fee < 20:
         raise ValueError(f"management_fee {text} is not between 0 and 20 per cent a year")
     return fee
+
+
+def _market_weight(text: str) -> float | None:
+    if not text:
+        return None
+    try:
+        weight = float(text)
+    except ValueError:
+        raise ValueError(
+            f"market_weight {text!r} is not a number (the size of its market, in one unit for all)"
+        ) from None
+    if not 0 <= weight < math.inf:
+        raise ValueError(f"market_weight {text} is not 0 or more")
+    return weight
 
 
 def _date(column: str, text: str) -> dt.date | None:

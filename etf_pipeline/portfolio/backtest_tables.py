@@ -129,7 +129,9 @@ def backtest_portfolio(
         parts = [
             replace(s, prices=past[s.ticker], holes=_NO_DAYS, excluded=_NO_DAYS) for s in series
         ]
-        estimates = estimate_of(spec, parts, lookback_years, periods_per_year)
+        estimates = estimate_of(
+            spec, parts, lookback_years, risk_free_rate, columns, periods_per_year
+        )
         now = spec.model_copy(update=_holdings(spec, held))
         return optimise(problem_of(now, estimates, risk_free_rate, columns)).weights
 

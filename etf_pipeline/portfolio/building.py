@@ -12,7 +12,7 @@ from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.portfolio.problem import GroupLimit, Problem
 from etf_pipeline.risk.estimates import Estimates
 
-Columns = Mapping[str, Mapping[str, str]]
+Columns = Mapping[str, Mapping[str, Any]]
 
 
 def problem_from(

@@ -86,14 +86,16 @@ def stated_problem(
         together: see `together_of`.
         lookback_years: for a specification that names none; None for all there is.
         risk_free_rate: annual effective rate.
-        columns: universe columns for the groups, each a value per ticker.
+        columns: of the universe, for groups and expected returns, each a value per ticker.
         periods_per_year: A, fixed by convention; by default what there was.
 
     Raises:
         InsufficientDataError: too few common returns.
         ValueError: the specification asks for what cannot be.
     """
-    estimates = estimate_of(spec, together.series, lookback_years, periods_per_year)
+    estimates = estimate_of(
+        spec, together.series, lookback_years, risk_free_rate, columns, periods_per_year
+    )
     return Stated(problem_of(spec, estimates, risk_free_rate, columns), estimates)
 
 
@@ -113,7 +115,7 @@ def portfolio_tables(
         series: prices by ticker; a ticker without any makes its portfolios fail, by name.
         lookback_years: for specifications that name none.
         risk_free_rate: annual effective rate.
-        columns: universe columns for the groups, each a value per ticker.
+        columns: of the universe, for groups and expected returns, each a value per ticker.
         conversion: brings prices to one currency.
         periods_per_year: A, fixed by convention; by default what there was.
     """

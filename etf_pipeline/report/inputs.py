@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from etf_pipeline.model.expected_returns import Facts
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.model.schemas import (
     BACKTESTS,
@@ -44,6 +45,7 @@ class Inputs:
         made_at: when, aware.
         periods_per_year: A where a convention fixes it; None for what there was.
         not_backtested: why the last run could not walk a portfolio forward, by its name.
+        facts: columns of the universe, each a value per ticker, which expected returns may need.
     """
 
     series: Mapping[str, PriceSeries]
@@ -58,6 +60,7 @@ class Inputs:
     made_at: dt.datetime
     periods_per_year: float | None = None
     not_backtested: Mapping[str, str] = field(default_factory=dict)
+    facts: Facts = field(default_factory=dict)
 
     def rows(self, table: str, **wanted: Any) -> list[Row]:
         """Rows of the newest table with these values."""

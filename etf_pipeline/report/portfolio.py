@@ -178,7 +178,10 @@ def _weight_sections(
 
 
 def _estimates(inputs: Inputs, tickers: list[str], spec: PortfolioSpec | None) -> Estimates | None:
-    """What the portfolio's numbers rest on; None without enough history in common."""
+    """What the portfolio's numbers rest on; None without enough history in common.
+
+    None too where its expected returns cannot be had, as the summary says then.
+    """
     series = [inputs.series[t] for t in tickers]
     years = inputs.lookback_years if spec is None else spec.lookback(inputs.lookback_years)
     base = None if spec is None else spec.base_currency
@@ -187,8 +190,9 @@ def _estimates(inputs: Inputs, tickers: list[str], spec: PortfolioSpec | None) -
         series = inputs.conversion.together(series, base, start).series
         if spec is None:
             return estimate(series, years, periods_per_year=inputs.periods_per_year)
-        return estimate_of(spec, series, years, inputs.periods_per_year)
-    except (InsufficientDataError, CurrencyError):
+        rate = inputs.rows("summary", portfolio=spec.name)[0]["risk_free_rate"]
+        return estimate_of(spec, series, years, rate, inputs.facts, inputs.periods_per_year)
+    except (InsufficientDataError, CurrencyError, ValueError):
         return None
 
 
@@ -217,6 +221,10 @@ def _frontier(
     ]
     risk = np.sqrt(np.diag(found.covariance))
     assets = {t: (float(v), float(m)) for t, v, m in zip(tickers, risk, found.means, strict=True)}
+    assets |= {
+        r["ticker"]: (r["volatility"], r["expected_return"])
+        for r in inputs.rows("weights", portfolio=name)
+    }
     chosen = (summary["volatility"], summary["expected_return"]) if summary["success"] else None
     title = "Efficient frontier"
     return Section(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,9 +10,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from etf_pipeline.errors import InsufficientDataError
+from etf_pipeline.model.expected_returns import ExpectedReturns, Facts
 from etf_pipeline.model.objectives import HALFLIFE
 from etf_pipeline.model.spacing import is_long, spacing_remarks
 from etf_pipeline.risk.annual import Span
+from etf_pipeline.risk.expected import Past, expected
 from etf_pipeline.risk.prices import GRACE, PriceSeries, common_prices, window_start
 from etf_pipeline.risk.returns import simple_returns
 from etf_pipeline.risk.sample import Own, Sample, Timed
@@ -59,6 +61,30 @@ class Estimates:
     correlation_period: Period = "daily"
     remarks: tuple[str, ...] = ()
     sample: Sample | None = None
+
+    def expecting(
+        self, asked: ExpectedReturns, risk_free_rate: float, facts: Facts | None = None
+    ) -> Estimates:
+        """These with the expected returns that are asked for; the remarks tell what they rest on.
+
+        Raises:
+            ValueError: they cannot be had; names the ticker or view.
+        """
+        behind = None if self.sample is None else (self.sample.weekly or self.sample.common)
+        past = Past(
+            tuple(self.prices.columns),
+            self.means,
+            self.covariance,
+            self.n_obs / self.periods_per_year,
+            self.n_obs if behind is None else len(behind.returns),
+        )
+        found = expected(asked, past, risk_free_rate, facts or {})
+        return replace(
+            self,
+            means=found.means,
+            covariance=found.covariance,
+            remarks=(*found.remarks, *self.remarks),
+        )
 
     @property
     def n_obs(self) -> int:
@@ -126,10 +152,25 @@ def estimate_of(
     spec: PortfolioSpec,
     series: list[PriceSeries],
     lookback_years: int | None,
+    risk_free_rate: float,
+    facts: Facts | None,
     periods_per_year: float | None = None,
 ) -> Estimates:
-    """What a portfolio's numbers rest on, as its specification asks; see `estimate`."""
-    return estimate(
+    """What a portfolio's numbers rest on, as its specification asks; see `estimate`, `expected`.
+
+    Args:
+        spec: the portfolio.
+        series: prices of its tickers, in its order.
+        lookback_years: where it names none.
+        risk_free_rate: annual effective rate, which equilibrium returns are over.
+        facts: columns of the universe, each a value per ticker.
+        periods_per_year: A, fixed by convention; by default what there was.
+
+    Raises:
+        InsufficientDataError: there is too little history.
+        ValueError: its expected returns cannot be had.
+    """
+    found = estimate(
         series,
         spec.lookback(lookback_years),
         spec.estimator,
@@ -137,6 +178,7 @@ def estimate_of(
         periods_per_year=periods_per_year,
         correlation_period=spec.correlation_period,
     )
+    return found.expecting(spec.expected_returns, risk_free_rate, facts)
 
 
 def _own(parts: list[PriceSeries], fixed: float | None) -> tuple[Own, ...]:

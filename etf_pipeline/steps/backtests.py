@@ -42,7 +42,7 @@ def backtests(
         histories.series,
         assumptions.lookback_years,
         assumptions.risk_free_rate,
-        universe.columns(),
+        universe.facts(),
         histories.series.get(assumptions.benchmark or ""),
         conversion_of(histories, universe, assumptions),
         assumptions.periods_per_year,

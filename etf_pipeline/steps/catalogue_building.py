@@ -90,7 +90,7 @@ def _universe(db: duckdb.DuckDBPyConnection, universe_file: Path) -> None:
     db.execute(
         "CREATE TABLE universe (ticker VARCHAR PRIMARY KEY, symbol VARCHAR, exchange VARCHAR, "
         "name VARCHAR, asset_class VARCHAR, issuer VARCHAR, currency VARCHAR, "
-        "management_fee DOUBLE)"
+        "management_fee DOUBLE, market_weight DOUBLE)"
     )
     comments = {
         "ticker": _TICKER_COMMENT,
@@ -101,6 +101,7 @@ def _universe(db: duckdb.DuckDBPyConnection, universe_file: Path) -> None:
         "issuer": "who issues it",
         "currency": "ISO 4217",
         "management_fee": "per cent a year, null where unknown",
+        "market_weight": "size of the market it stands for, in one unit for all",
     }
     db.execute("COMMENT ON TABLE universe IS 'The ETFs of universe.csv.'")
     for name, text in comments.items():

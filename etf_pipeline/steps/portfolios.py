@@ -49,7 +49,7 @@ def optimised_portfolios(
         histories.series,
         assumptions.lookback_years,
         assumptions.risk_free_rate,
-        universe.columns(),
+        universe.facts(),
         conversion_of(histories, universe, assumptions),
         assumptions.periods_per_year,
     )

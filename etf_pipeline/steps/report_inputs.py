@@ -60,6 +60,7 @@ def report_inputs(
         made_at,
         assumptions.periods_per_year,
         _not_backtested(store.layout),
+        universe.facts(),
     )
 
 
