@@ -57,7 +57,8 @@ class PortfolioQueries(StoreAccess):
                 ({ticker: (least, greatest)}), `groups` ({universe column: {value: (least,
                 greatest)}}, or several `GroupLimit`), `holdings` ({ticker: weight}) with
                 `max_turnover` and `cost_rate`, `cvar_budget`, `estimator`, `halflife`,
-                `correlation_period`, `base_currency`.
+                `correlation_period`, `base_currency`, `expected_returns` (a method's name or a
+                block of `docs/portfolios.md`; past means unless it is given).
 
         Returns:
             optimal_weights ({ticker: weight}, None on failure), expected_return, volatility,

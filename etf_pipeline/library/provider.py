@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from etf_pipeline.library.arguments import (
@@ -181,18 +181,33 @@ class ETFDataProvider(PortfolioQueries):
         lookback_years: int | None = 5,
         base_currency: str | None = None,
         periods_per_year: float | None = None,
+        method: str | Mapping[str, Any] = "historical",
+        risk_free_rate: float | None = None,
+        estimator: str = "sample",
     ) -> pd.Series:
-        """A · mean of each ticker's simple returns, fraction a year (Markowitz, 1952).
+        """A · mean of each ticker's simple returns, fraction a year (Markowitz, 1952), or others.
 
         Each from its own sessions of the window, so that no ticker's depends on the others.
         `periods_per_year` fixes A; by default it is ETF_PERIODS_PER_YEAR, else the returns a year
-        that there were.
+        that there were. `method` is `expected_returns` of `docs/portfolios.md`: a name such as
+        `bayes_stein`, or a whole block. Those of equilibrium are over `risk_free_rate`, and rest on
+        the covariance of `estimator`. `attrs["remarks"]` say what the means rest on.
+
+        Raises:
+            ValueError: the method lacks something, or cannot be had; names the ticker or view.
         """
         import pandas as pd
 
+        from etf_pipeline.library.specs import request
+
         names, years = tickers_of(tickers), years_of(lookback_years)
+        values = {"objective": "min_volatility", "expected_returns": method, "estimator": estimator}
+        asked = request(names, values)
         together = self._together(names, base_currency, years)
-        found = self._estimates(together, years, periods_per_year=periods_per_year)
+        found = self._estimates(together, years, estimator, periods_per_year=periods_per_year)
+        found = found.expecting(
+            asked.spec.expected_returns, self._rate(risk_free_rate), asked.columns
+        )
         self._asked("calculate_expected_returns", names)
         means = pd.Series(found.means, index=names, name="expected_return")
         means.attrs |= told(together, found.remarks)

@@ -122,21 +122,25 @@ def not_for_backtests(given: Mapping[str, Any]) -> None:
 
 
 def columns_for(spec: PortfolioSpec) -> Columns:
-    """The universe's columns; those of the groups are known for every ticker.
+    """The universe's columns; those of groups and expected returns are known for every ticker.
 
     Raises:
-        UniverseError: there are groups, and no usable universe.
-        ArgumentError: there are groups, and a ticker that the universe does not have.
+        UniverseError: they are asked for, and there is no usable universe.
+        ArgumentError: they are asked for, and the universe lacks a ticker or its value.
     """
-    universe = known_universe()
-    if universe is None and spec.groups:
+    universe, means = known_universe(), spec.expected_returns
+    if universe is None and (spec.groups or means.asks_the_universe):
         from etf_pipeline.model.universe import load_universe
 
         load_universe(environment.universe_file())  # says what is wrong with it
-        raise UniverseError(f"{environment.universe_file()} cannot be used; groups are of it")
+        raise UniverseError(
+            f"{environment.universe_file()} cannot be used; groups and expected returns are of it"
+        )
+    columns: Columns = {} if universe is None else universe.facts()
+    if lacking := means.lacking(spec.tickers, columns):
+        raise ArgumentError("; ".join(f"expected_returns: {said}" for _, said in lacking))
     if universe is None:
-        return {}
-    columns: Columns = universe.columns()
+        return columns
     for column in spec.groups:
         unknown = [t for t in spec.tickers if t not in columns[column]]
         if unknown:

@@ -6,7 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from etf_pipeline.model.objectives import strangers
 
@@ -76,6 +84,12 @@ class View(BaseModel):
             )
         return self
 
+    @model_serializer(mode="wrap")
+    def _as_written(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """By the names of the file, so that what is dumped can be read again."""
+        values = dump(self)
+        return {("return" if name == "expected" else name): v for name, v in values.items()}
+
     @property
     def shares(self) -> dict[str, float]:
         """The portfolio that the view is on: weights by ticker, short ones negative."""
@@ -92,13 +106,12 @@ class View(BaseModel):
 
     def renamed(self, names: Mapping[str, str]) -> View:
         """With other tickers."""
-        return self.model_copy(
-            update={
-                "ticker": None if self.ticker is None else names[self.ticker],
-                "over": None if self.over is None else names[self.over],
-                "weights": {names[t]: w for t, w in self.weights.items()},
-            }
-        )
+        changed = {
+            "ticker": self.ticker and names[self.ticker],
+            "over": self.over and names[self.over],
+            "weights": {names[t]: w for t, w in self.weights.items()},
+        }
+        return self.model_copy(update=_those_set(self, changed))
 
 
 class ExpectedReturns(BaseModel):
@@ -216,24 +229,22 @@ class ExpectedReturns(BaseModel):
 
     def renamed(self, names: Mapping[str, str]) -> ExpectedReturns:
         """With other tickers."""
-        return self.model_copy(
-            update={
-                "returns": {names[t]: r for t, r in self.returns.items()},
-                "market_weights": {names[t]: w for t, w in self.market_weights.items()},
-                "views": [v.renamed(names) for v in self.views],
-            }
-        )
+        changed = {
+            "returns": {names[t]: r for t, r in self.returns.items()},
+            "market_weights": {names[t]: w for t, w in self.market_weights.items()},
+            "views": [v.renamed(names) for v in self.views],
+        }
+        return self.model_copy(update=_those_set(self, changed))
 
     def among(self, tickers: Sequence[str]) -> ExpectedReturns:
         """The same for some of the tickers: views on any other are left out."""
         there = set(tickers)
-        return self.model_copy(
-            update={
-                "returns": {t: r for t, r in self.returns.items() if t in there},
-                "market_weights": {t: w for t, w in self.market_weights.items() if t in there},
-                "views": [v for v in self.views if there.issuperset(v.shares)],
-            }
-        )
+        changed = {
+            "returns": {t: r for t, r in self.returns.items() if t in there},
+            "market_weights": {t: w for t, w in self.market_weights.items() if t in there},
+            "views": [v for v in self.views if there.issuperset(v.shares)],
+        }
+        return self.model_copy(update=_those_set(self, changed))
 
     @property
     def foresight(self) -> str | None:
@@ -246,6 +257,11 @@ class ExpectedReturns(BaseModel):
         if today is None:
             return None
         return f"look-ahead: {today} are today's at every past rebalance"
+
+
+def _those_set(model: BaseModel, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Changes to a model, of what somebody wrote down alone: what is unset stays unset."""
+    return {name: value for name, value in values.items() if name in model.model_fields_set}
 
 
 def _without(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -187,24 +187,13 @@ def _answers(
     answers: list[Answer] = []
     for draw in draws:
         try:
-            drawn = problem_from(_drawn(estimates, sample.drawn(draw)))
+            drawn = problem_from(estimates.of_drawn(sample.drawn(draw)))
         except (EtfError, ValueError) as error:
             answers.append(refused_by(error))
             continue
         kept.append(_figures(drawn, chosen))
         answers.append(optimise(drawn))
     return np.array(kept).reshape(-1, 3), answers
-
-
-def _drawn(estimates: Estimates, drawn: Sample) -> Estimates:
-    """Estimates from a drawn sample, by the estimator of the history's own."""
-    return replace(
-        estimates,
-        means=drawn.means(),
-        covariance=drawn.covariance(),
-        returns=drawn.common.returns,
-        sample=drawn,
-    )
 
 
 def _figures(problem: Problem, weights: Floats) -> tuple[float, float, float]:

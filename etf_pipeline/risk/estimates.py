@@ -38,6 +38,15 @@ _FEWEST_WEEKS = 48  # a year, less what closed weeks and a late beginning may ta
 
 
 @dataclass(frozen=True)
+class Terms:
+    """What expected returns were asked for, over what rate, by what columns of the universe."""
+
+    asked: ExpectedReturns
+    risk_free_rate: float
+    facts: Facts
+
+
+@dataclass(frozen=True)
 class Estimates:
     """Means and covariance of several tickers, annualised.
 
@@ -50,7 +59,8 @@ class Estimates:
     `returns` the simple ones between them, but for those over holes, shape (T, N): the scenarios.
     `periods_per_year` is A of those. `correlation_period` is that of the returns behind R, daily or
     weekly, which has none over holes either. `remarks` say what a reader of the numbers must know.
-    `sample` has the returns that means and covariance were estimated from, for drawing others.
+    `sample` has the returns that means and covariance were estimated from, for drawing others, and
+    `terms` the expected returns that were asked for; None where they are past means.
     """
 
     prices: pd.DataFrame
@@ -61,11 +71,12 @@ class Estimates:
     correlation_period: Period = "daily"
     remarks: tuple[str, ...] = ()
     sample: Sample | None = None
+    terms: Terms | None = None
 
     def expecting(
         self, asked: ExpectedReturns, risk_free_rate: float, facts: Facts | None = None
     ) -> Estimates:
-        """These with the expected returns that are asked for; the remarks tell what they rest on.
+        """These past ones with the expected returns that are asked for, which the remarks tell.
 
         Raises:
             ValueError: they cannot be had; names the ticker or view.
@@ -84,7 +95,27 @@ class Estimates:
             means=found.means,
             covariance=found.covariance,
             remarks=(*found.remarks, *self.remarks),
+            terms=Terms(asked, risk_free_rate, facts or {}),
         )
+
+    def of_drawn(self, drawn: Sample) -> Estimates:
+        """What the same terms make of other returns; without remarks.
+
+        Raises:
+            InsufficientDataError: there are too few of them.
+            ValueError: the expected returns that are asked for cannot be had from them.
+        """
+        past = replace(
+            self,
+            means=drawn.means(),
+            covariance=drawn.covariance(),
+            returns=drawn.common.returns,
+            sample=drawn,
+            remarks=(),
+        )
+        if self.terms is None:
+            return past
+        return past.expecting(self.terms.asked, self.terms.risk_free_rate, self.terms.facts)
 
     @property
     def n_obs(self) -> int:

@@ -7,6 +7,7 @@ from etf_pipeline.errors import PortfolioFileError
 from etf_pipeline.model.expected_returns import ExpectedReturns
 from etf_pipeline.model.instruments import Universe
 from etf_pipeline.model.portfolio_file import load_portfolios
+from etf_pipeline.model.portfolio_values import read_spec
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.portfolio.backtest_tables import backtest_tables
 from etf_pipeline.portfolio.tables import portfolio_tables
@@ -444,3 +445,28 @@ def test_tickers_may_go_by_their_former_names(tmp_path):
         {"VGS": 1.0, "VAS": -1.0},
         {"VAS": 1.0},
     ]
+
+
+def test_what_is_dumped_can_be_read_again(tmp_path):
+    """Events and calls that change one field of a portfolio have it by the names of the file."""
+    views = VIEWS + "      views:\n        - {ticker: VGB, over: VAS, return: 0.1, confidence: 1}\n"
+    for text in (views, "    objective: max_sharpe\n    expected_returns: bayes_stein\n"):
+        (spec,) = specs(tmp_path, text)
+        dumped = spec.model_dump(mode="json", exclude_unset=True)
+        assert read_spec(dumped) == spec
+
+
+def test_a_resample_is_estimated_from_as_the_history_was():
+    """Each draw is shrunk by itself; given means stay what they are."""
+    past = estimate(ALL, 2)
+    draw = past.sample.drawn(np.arange(len(past.sample.days)).repeat(2)[::2][:-50])
+    plain = past.of_drawn(draw)
+    assert plain.means.tolist() == draw.means().tolist()
+    for block in ("historical", "bayes_stein"):
+        asked = ExpectedReturns.model_validate(block)
+        found = past.expecting(asked, RATE).of_drawn(draw)
+        assert found.means.tolist() == plain.expecting(asked, RATE).means.tolist()
+    returns = dict.fromkeys(TICKERS, 0.05)
+    given = past.expecting(ExpectedReturns(method="given", returns=returns), RATE)
+    assert given.of_drawn(draw).means.tolist() == [0.05] * 4
+    assert given.of_drawn(draw).covariance.tolist() == draw.covariance().tolist()
