@@ -58,7 +58,7 @@ def optimised_portfolios(
         tables.inputs,
         assumptions.lookback_years,
         assumptions.risk_free_rate,
-        universe.columns(),
+        universe.facts(),
         assumptions.periods_per_year,
     )
     # The weights last: they stand for the others, which must be there by then.
