@@ -68,6 +68,10 @@ class ReasonCode(StrEnum):
     MIXED_CURRENCIES = "mixed_currencies", "prices in several currencies, and none to bring them to"
     MISSING_FX = "missing_fx", "there is no exchange rate of a session that needs one"
     UNPROVEN = "unproven", "the solver's answer is not proven optimal"
+    DECISIONS_SKIPPED = "decisions_skipped", "rebalances gave no weights; what was held was kept"
+    NEAREST_TRADED = "nearest_traded", "the nearest weights were traded, as none met every limit"
+    BACKTEST_REMARK = "backtest_remark", "something that a reader of the backtest must know"
+    MEMBER_LEFT = "member_left", "a ticker's prices ended; what was held of it became cash"
     # the store and what surrounds it
     CORRUPT_FILE = "corrupt_file", "a file of the store is damaged"
     STORE_UNUSABLE = "store_unusable", "the store cannot be read or written"
@@ -192,6 +196,12 @@ class InsufficientDataError(EtfError):
     """There are too few observations for the number asked for."""
 
     code = ReasonCode.TOO_FEW_RETURNS
+
+
+class BacktestError(EtfError):
+    """Not one decision of a backtest gave weights; the message says why."""
+
+    code = ReasonCode.INFEASIBLE
 
 
 class CurrencyError(EtfError):

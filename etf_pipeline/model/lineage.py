@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from etf_pipeline.model import assets
 from etf_pipeline.model.schemas import (
+    BACKTEST_EVENTS,
     BACKTEST_WEIGHTS,
     BACKTESTS,
     BENCHMARK_METRICS,
@@ -113,11 +114,22 @@ LINEAGE: dict[str, Lineage] = {
         columns=dict.fromkeys(("weight", "expected_return", "volatility"), _PRICES),
     ),
     assets.BACKTESTS: Lineage(
-        tables=(BACKTESTS, BACKTEST_WEIGHTS),
+        tables=(BACKTESTS, BACKTEST_WEIGHTS, BACKTEST_EVENTS),
         reads=(assets.PRICE_HISTORY,),
         waits_for=_RISK_TABLES,
         columns={"date": _DATES}
-        | dict.fromkeys(("wealth", "drawdown", "benchmark_wealth", "turnover", "cost"), _PRICES),
+        | dict.fromkeys(
+            (
+                "wealth",
+                "drawdown",
+                "benchmark_wealth",
+                "turnover",
+                "cost",
+                "cash",
+                "comparison_wealth",
+            ),
+            _PRICES,
+        ),
     ),
     # Its view of raw answers opens the batches when it is asked, and needs no new catalogue.
     assets.SQL_CATALOG: Lineage(

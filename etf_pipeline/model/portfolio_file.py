@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from etf_pipeline.errors import PortfolioFileError
-from etf_pipeline.model.instruments import Instrument, Universe
+from etf_pipeline.errors import PortfolioFileError, UnknownTickerError
+from etf_pipeline.model.instruments import Instrument, Universe, repeated
 from etf_pipeline.model.portfolio_values import placed, read_spec
 from etf_pipeline.model.portfolio_values import problems as problems_of
 from etf_pipeline.model.portfolios import PortfolioSpec
@@ -129,6 +129,7 @@ def _one(node: yaml.Node, universe: Universe, problems: list[str]) -> PortfolioS
             universe.get(ticker)
         except Exception as error:  # the message names the nearest tickers
             problems.append(f"line {line}: {error}")
+    problems += _comparison_problems(spec, universe, node)
     if unknown:
         return None
     problems += _pair_problems(spec, universe, node)
@@ -140,14 +141,42 @@ def _one(node: yaml.Node, universe: Universe, problems: list[str]) -> PortfolioS
     for field, said in means.lacking(names, universe.facts()):
         line = _line(_find(node, ("expected_returns", field)))
         problems.append(f"line {line}: expected_returns: {said}")
-    return spec.model_copy(
-        update={
-            "tickers": names,
-            "bounds": bounds,
-            "holdings": holdings,
-            "expected_returns": means,
-        }
-    )
+    renamed = {
+        "tickers": names,
+        "bounds": bounds,
+        "holdings": holdings,
+        "expected_returns": means,
+    }
+    return spec.model_copy(update=renamed | _renamed_for_backtests(spec, universe))
+
+
+def _renamed_for_backtests(spec: PortfolioSpec, universe: Universe) -> dict[str, Any]:
+    """What its backtest asks for, by tickers in place of aliases; as it is if one is unknown."""
+    try:
+        spreads = {universe.get(t).ticker: s for t, s in spec.half_spreads.items()}
+        asked = {universe.get(t).ticker: w for t, w in spec.comparison.items()}
+    except UnknownTickerError:  # told as a problem of its line
+        return {}
+    return {"half_spreads": spreads, "compare_with": asked or None}
+
+
+def _comparison_problems(spec: PortfolioSpec, universe: Universe, node: yaml.Node) -> list[str]:
+    """Tickers of `compare_with` that nobody knows, that are no funds, or that are one."""
+    problems = []
+    found: list[str] = []
+    for ticker in spec.comparison:
+        line = _line(_find(node, ("compare_with", ticker)))
+        try:
+            one = universe.get(ticker)
+        except UnknownTickerError as error:
+            problems.append(f"line {line}: {error}")
+            continue
+        if one.is_rate:
+            problems.append(f"line {line}: {ticker} is a currency pair, which nobody holds")
+        found.append(one.ticker)
+    line = _line(_find(node, ("compare_with",)))
+    problems += [f"line {line}: compare_with names {t} twice" for t in repeated(found)]
+    return problems
 
 
 def _pair_problems(spec: PortfolioSpec, universe: Universe, node: yaml.Node) -> list[str]:

@@ -13,6 +13,13 @@ from pydantic import (
     model_validator,
 )
 
+from etf_pipeline.model.backtesting import (
+    Calendar,
+    Membership,
+    comparison_weights,
+    wrong_comparison,
+    wrong_spreads,
+)
 from etf_pipeline.model.currencies import check_currency
 from etf_pipeline.model.expected_returns import ExpectedReturns
 from etf_pipeline.model.instruments import repeated
@@ -37,7 +44,9 @@ _WHOLE = 0.01  # how far from 1 weights may sum that somebody rounded to two or 
 GroupColumn = Literal["asset_class", "issuer", "currency", "exchange"]
 # What only a backtest obeys, and what only goes with a portfolio of the file: its name, and what
 # is computed of it night by night.
-BACKTEST_FIELDS = frozenset({"rebalance", "trading_cost"})
+BACKTEST_FIELDS = frozenset(
+    {"rebalance", "band", "trading_cost", "half_spreads", "members", "compare_with"}
+)
 FILE_FIELDS = frozenset({"name", "description", "resamples"})
 
 
@@ -67,8 +76,12 @@ class PortfolioSpec(BaseModel):
     halflife: float = Field(HALFLIFE, gt=0, le=10_000)
     correlation_period: Literal["daily", "weekly"] | None = None
     expected_returns: ExpectedReturns = Field(default_factory=ExpectedReturns)
-    rebalance: Literal["monthly", "quarterly", "yearly"] = "quarterly"
-    trading_cost: float = Field(0.0, ge=0, lt=0.1)
+    rebalance: Calendar = "quarterly"
+    band: float | None = Field(None, ge=0, lt=1)
+    trading_cost: float | None = Field(None, ge=0, lt=0.1)
+    half_spreads: dict[str, float] = Field(default_factory=dict)
+    members: Membership = "as_listed"
+    compare_with: str | dict[str, float] | None = None
     resamples: int = Field(0, ge=0, le=10_000)
 
     @field_validator("tickers")
@@ -108,6 +121,7 @@ class PortfolioSpec(BaseModel):
         self._check_names()
         self._check_holdings()
         self._check_ranges()
+        self._check_backtest()
         return self
 
     def _check_objective(self) -> None:
@@ -153,6 +167,22 @@ class PortfolioSpec(BaseModel):
             _check_range(f"bounds of {ticker}", low, high)
         if problem := never_whole(sum(low for low, _ in limits), sum(high for _, high in limits)):
             raise ValueError(problem)
+
+    def _check_backtest(self) -> None:
+        if unknown := strangers(self.half_spreads, [*self.tickers, *self.comparison]):
+            raise ValueError(
+                f"half_spreads name {', '.join(unknown)}, which is not in tickers or compare_with"
+            )
+        if self.band is not None and self.rebalance == "never":
+            raise ValueError("band goes with rebalance: monthly, quarterly or yearly, not never")
+        for problem in (wrong_spreads(self.half_spreads), wrong_comparison(self.comparison)):
+            if problem is not None:
+                raise ValueError(problem)
+
+    @property
+    def comparison(self) -> dict[str, float]:
+        """What its backtest is compared with, as weights by ticker; none when nothing is."""
+        return comparison_weights(self.compare_with)
 
     @overload
     def lookback(self, otherwise: int) -> int: ...

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from etf_pipeline.model.backtest_schemas import BACKTEST_EVENTS as BACKTEST_EVENTS
+from etf_pipeline.model.backtest_schemas import BACKTEST_WEIGHTS as BACKTEST_WEIGHTS
+from etf_pipeline.model.backtest_schemas import BACKTESTS as BACKTESTS
+from etf_pipeline.model.columns import (
+    DATE,
+    DAY,
+    FRACTION,
+    INSTANT,
+    SOURCE,
+    TEXT,
+    TICKER,
+    TRUTH,
+    WHOLE,
+)
 from etf_pipeline.model.tables import Column as Column
 from etf_pipeline.model.tables import Granularity as Granularity
 from etf_pipeline.model.tables import Table as Table
 
 SCHEMA_VERSION = "1"
 
-_F, _S, _I, _D, _B = "double", "string", "int64", "date32[day]", "bool"
-_TS = "timestamp[us, tz=UTC]"
+_F, _S, _I, _D, _B, _TS = FRACTION, TEXT, WHOLE, DAY, TRUTH, INSTANT
+_DATE, _TICKER, _SOURCE = DATE, TICKER, SOURCE
 
 _BAR = (
     Column("open", _F, "first price of the session, currency per unit, split-adjusted"),
@@ -31,9 +45,6 @@ _ANSWERED = (
 BAR_COLUMNS = tuple(c.name for c in _BAR)
 EVENT_COLUMNS = tuple(c.name for c in _EVENTS)
 VALUE_COLUMNS = (*BAR_COLUMNS, *EVENT_COLUMNS)
-_DATE = Column("date", _D, "exchange session (a date, never an instant)", nullable=False)
-_TICKER = Column("ticker", _S, "ticker id of the universe", nullable=False)
-_SOURCE = Column("source", _S, "yahoo, files, simulated or user", nullable=False)
 
 RAW = Table(
     "raw_prices",
@@ -324,39 +335,6 @@ UNCERTAINTY = Table(
     Granularity.AS_OF,
 )
 
-BACKTESTS = Table(
-    "backtests",
-    "Walk-forward value of each portfolio, a row per session: decided on the past alone.",
-    ("portfolio", "date"),
-    (
-        Column("portfolio", _S, "name in portfolios.yaml", nullable=False),
-        _DATE,
-        Column("wealth", _F, "value of 1 invested at the first rebalance", nullable=False),
-        Column("drawdown", _F, "wealth over its running peak, minus 1 (≤ 0)", nullable=False),
-        Column("benchmark_wealth", _F, "the benchmark's value, null when none is set"),
-        Column("turnover", _F, "Σ|w − held|/2 on a rebalance, null on other sessions"),
-        Column("cost", _F, "fraction of wealth paid for trading, null on other sessions"),
-        _SOURCE,
-    ),
-    "portfolios",
-    Granularity.AS_OF,
-)
-
-BACKTEST_WEIGHTS = Table(
-    "backtest_weights",
-    "Weights bought at each rebalance of each walk-forward backtest.",
-    ("portfolio", "date", "ticker"),
-    (
-        Column("portfolio", _S, "name in portfolios.yaml", nullable=False),
-        _DATE,
-        _TICKER,
-        Column("weight", _F, "fraction of the portfolio after trading", nullable=False),
-        _SOURCE,
-    ),
-    "portfolios",
-    Granularity.AS_OF,
-)
-
 EVENTS = Table(
     "events",
     "What happened, an event a row (CloudEvents 1.0); the archive of the event store.",
@@ -392,5 +370,6 @@ TABLES = (
     UNCERTAINTY,
     BACKTESTS,
     BACKTEST_WEIGHTS,
+    BACKTEST_EVENTS,
     EVENTS,
 )

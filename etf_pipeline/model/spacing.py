@@ -12,7 +12,7 @@ PERIODS_PER_YEAR = {"daily": 252, "weekly": 52, "monthly": 12}
 # Calendar periods of months, by the alias that pandas has for them.
 MONTHS_AND_LONGER = {"monthly": "M", "quarterly": "Q", "yearly": "Y"}
 _GAPS = {"daily": (0, 4), "weekly": (5, 9), "monthly": (25, 35)}  # days between two bars
-_LONG_GAP = 30  # days without a price that no holidays make
+LONG_GAP = 30  # days without a price that no holidays make
 _ENOUGH = 90  # days, to tell sparse bars from a few holidays
 _MOST_NAMED = 3
 
@@ -74,17 +74,17 @@ def long_gaps(dates: Days) -> list[str]:
         f"one return spans {_day(dates[i])} to {_day(dates[i + 1])}" for i in long[:_MOST_NAMED]
     ]
     more = len(long) - len(named)
-    return [*named, f"{more} more returns span over {_LONG_GAP} days"] if more else named
+    return [*named, f"{more} more returns span over {LONG_GAP} days"] if more else named
 
 
 def is_long(dates: Days) -> npt.NDArray[np.bool_]:
     """Which gaps between bars are holes: as `long_gaps` has them, shape (n − 1,)."""
     gaps = _gaps(dates)
-    if len(gaps) == 0 or int(gaps.max()) <= _LONG_GAP:
+    if len(gaps) == 0 or int(gaps.max()) <= LONG_GAP:
         return np.zeros(len(gaps), dtype="bool")
     spacing = bar_spacing(dates)
     apart = _apart(gaps, _GAPS[spacing]) if spacing is not None else False
-    return (gaps > max(_LONG_GAP, 4.0 * float(np.median(gaps)))) & ~np.asarray(apart)
+    return (gaps > max(LONG_GAP, 4.0 * float(np.median(gaps)))) & ~np.asarray(apart)
 
 
 def _apart(gaps: npt.NDArray[np.int64], usual: tuple[int, int]) -> npt.NDArray[np.bool_]:

@@ -2,106 +2,221 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from etf_pipeline.errors import InsufficientDataError
-from etf_pipeline.model.spacing import MONTHS_AND_LONGER
+from etf_pipeline.errors import ReasonCode
+from etf_pipeline.model.backtesting import BASIS_POINT, EventKind
+from etf_pipeline.model.expected_returns import FROM_THE_PAST
+from etf_pipeline.model.portfolios import PortfolioSpec
+from etf_pipeline.model.spacing import DAYS_PER_YEAR
+from etf_pipeline.portfolio.building import Columns
+from etf_pipeline.portfolio.comparing import compared
+from etf_pipeline.portfolio.deciding import Decider, Event
+from etf_pipeline.portfolio.membership import Days, Members, members_of, rebalance_sessions
 from etf_pipeline.portfolio.problem import Floats
-
-# (prices up to and including the decision's session, weights held) -> new weights, or None
-Decide = Callable[[pd.DataFrame, Floats | None], Floats | None]
+from etf_pipeline.portfolio.rebalancing import Course, Trade, rebalanced
+from etf_pipeline.risk.prices import PriceSeries
 
 
 @dataclass(frozen=True)
 class Backtest:
-    """A backtest's course.
+    """A backtest's course, from the session of its first trade on.
 
-    `wealth` starts at 1 (less the cost of the first purchase) on the first trade's session.
-    `weights` has a row per trade; `turnover` (Σ|w − held|/2) and `cost` (fraction of wealth) are
-    indexed by it. `skipped` are decisions that gave no weights: the holdings were kept.
+    At every session wealth = Σ units · price + cash, and 1 was in cash before the first trade.
+
+    Attributes:
+        wealth: by session; after costs where there is a trade.
+        cash: part of the wealth that is in cash, by session.
+        units: held at the end of each session, a column per ticker.
+        weights: a row per trade, a column per ticker: fractions after trading, the rest in cash.
+        turnover: Σ|w − held|/2, by trade.
+        cost: fraction of the wealth before the trade, by trade.
+        nearest: trades that are the nearest that could be had to a decision that could not.
+        events: decisions, entries and exits, in order of time.
+        comparison: course of `compare_with`, by session, see `beside`; None when nothing is
+            compared.
+        remarks: what a reader of the numbers must know.
     """
 
     wealth: pd.Series
+    cash: pd.Series
+    units: pd.DataFrame
     weights: pd.DataFrame
     turnover: pd.Series
     cost: pd.Series
-    skipped: list[pd.Timestamp]
+    nearest: tuple[pd.Timestamp, ...] = ()
+    events: tuple[Event, ...] = ()
+    comparison: pd.Series | None = None
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def skipped(self) -> list[pd.Timestamp]:
+        """Sessions of decisions that gave no weights: what was held was kept."""
+        return [pd.Timestamp(e.date) for e in self.events if e.kind is EventKind.SKIPPED]
 
 
-def rebalance_sessions(dates: pd.DatetimeIndex, calendar: str) -> npt.NDArray[np.intp]:
-    """Positions of each period's last session; the last date is none, as its period may go on."""
-    bins = dates.to_period(MONTHS_AND_LONGER[calendar])
-    return np.flatnonzero(np.asarray(bins[1:] != bins[:-1]))
-
-
-def walk_forward(
-    prices: pd.DataFrame, decide: Decide, calendar: str = "quarterly", cost_rate: float = 0.0
+def backtest_portfolio(
+    spec: PortfolioSpec,
+    series: Sequence[PriceSeries],
+    lookback_years: int,
+    risk_free_rate: float,
+    columns: Columns | None = None,
+    periods_per_year: float | None = None,
+    *,
+    comparison: Sequence[PriceSeries] = (),
+    newest: dt.date | None = None,
 ) -> Backtest:
-    """Rebalance by the calendar and let the holdings drift in between.
+    """One portfolio, decided anew at each rebalance from the `lookback_years` before it.
 
-    A decision made with the prices of a period's last session is traded at the close of the
-    session after it, so no result can depend on a price that was not known.
+    A ticker takes part from the first decision at which it has `lookback_years` of history, and
+    until its prices end; what was held of it is paid out at its last price and stays in cash
+    until the next trade. Cash earns `risk_free_rate`. Only a decision with `success` is traded.
 
     Args:
-        prices: adjusted closes, a column per ticker, ascending dates, no gaps.
-        decide: gives weights from past prices; None keeps what is held (before the first weights:
-            stays out).
-        calendar: `monthly`, `quarterly` or `yearly`.
-        cost_rate: cost of trading one unit of wealth, for Σ|w − held|.
+        spec: the portfolio; limits on turnover and costs are against what is held then.
+        series: adjusted closes of its tickers, in its order, of one currency. Distributions are
+            in them, so that they are re-invested in what paid them.
+        lookback_years: for a specification that names none.
+        risk_free_rate: annual effective rate.
+        columns: universe columns for the groups, each a value per ticker.
+        periods_per_year: A, fixed by convention; by default what there was.
+        comparison: adjusted closes of the tickers of `spec.compare_with`, in the same currency;
+            without one of them nothing is compared, which is remarked on.
+        newest: newest session known of anything; that of the tickers by default.
 
     Raises:
-        InsufficientDataError: no decision gave weights.
+        InsufficientDataError: too little history for a single decision.
+        BacktestError: no decision gave weights; says why.
     """
-    dates = pd.DatetimeIndex(prices.index)
-    values = prices.to_numpy(dtype="float64")
-    trades: list[tuple[int, Floats, float, float]] = []
-    skipped: list[pd.Timestamp] = []
-    wealth = np.full(len(prices), np.nan)
-    held: Floats | None = None
-    since, worth = -1, 1.0
-    for decision in rebalance_sessions(dates, calendar):
-        trade = int(decision) + 1
-        chosen = decide(prices.iloc[: decision + 1], _drifted(held, values, since, int(decision)))
-        if chosen is None:
-            skipped.append(dates[decision])
-            continue
-        if held is not None:
-            wealth[since : trade + 1] = worth * _growth(held, values, since, trade)
-            worth = float(wealth[trade])
-        before = _drifted(held, values, since, trade)
-        moved = float(np.abs(chosen - (0.0 if before is None else before)).sum())
-        cost = cost_rate * moved
-        worth *= 1.0 - cost
-        trades.append((trade, chosen, moved / 2.0, cost))
-        held, since = chosen, trade
-        wealth[trade] = worth
-    if held is None:
-        raise InsufficientDataError("no rebalance had enough history to decide on")
-    wealth[since:] = worth * _growth(held, values, since, len(values) - 1)
-    first = trades[0][0]
-    index = dates[[t for t, *_ in trades]]
-    return Backtest(
-        pd.Series(wealth[first:], dates[first:], name="wealth"),
-        pd.DataFrame([w for _, w, *_ in trades], index, prices.columns),
-        pd.Series([m for *_, m, _ in trades], index, name="turnover"),
-        pd.Series([c for *_, c in trades], index, name="cost"),
-        skipped,
+    members = members_of(series, newest=newest, together=spec.members == "all")
+    years = spec.lookback(lookback_years)
+    decider = Decider(
+        spec, tuple(series), members, years, risk_free_rate, columns or {}, periods_per_year
+    )
+    decisions = rebalance_sessions(members.dates, spec.rebalance)
+    course = rebalanced(
+        members.prices,
+        decisions,
+        decider.decide,
+        cost_rates(spec, spec.tickers),
+        band=spec.band,
+        cash_index=cash_index(members.days, risk_free_rate),
+        final=members.final,
+    )
+    if course is None:
+        raise decider.no_course(decisions)
+    other, said = compared(
+        spec,
+        comparison,
+        members.days[course.trades[0].decided :],
+        lambda days: cash_index(days, risk_free_rate),
+        cost_rates(spec, list(spec.comparison)),
+    )
+    return _backtest(
+        spec, members, course, decider, other, (*_hindsight(spec), *members.remarks, *said)
     )
 
 
-def _growth(held: Floats, values: Floats, start: int, end: int) -> Floats:
-    """Growth of a holding bought at `start`, on every session from there to `end`."""
-    return (values[start : end + 1] / values[start]) @ held
+def beside(other: pd.Series, wealth: pd.Series) -> pd.Series:
+    """Another course of 1, by the sessions of `wealth`: from the wealth then, if it begins later.
+
+    NaN on sessions that it does not have.
+    """
+    found = other.reindex(wealth.index)
+    first = found.first_valid_index()
+    late = first is not None and first > wealth.index[0]
+    return found * wealth.loc[first] if late else found
 
 
-def _drifted(held: Floats | None, values: Floats, since: int, now: int) -> Floats | None:
-    """What the weights have become by `now`."""
-    if held is None:
-        return None
-    grown = held * values[now] / values[since]
-    return np.asarray(grown / grown.sum(), dtype="float64")
+def cost_rates(spec: PortfolioSpec, tickers: Sequence[str]) -> Floats:
+    """What buying or selling an amount of 1 of each costs in a backtest, shape (N,).
+
+    `trading_cost`, and where it is not given `cost_rate`; with the half spread of each besides.
+    """
+    flat = spec.cost_rate if spec.trading_cost is None else spec.trading_cost
+    return np.array([flat + spec.half_spreads.get(t, 0.0) * BASIS_POINT for t in tickers])
+
+
+def cash_index(days: Days, rate: float) -> Floats:
+    """Value of cash that earns an annual effective rate, 1 on the first of `days`, shape (T,)."""
+    elapsed = (days - days[0]).astype("timedelta64[D]").astype("float64")
+    return np.asarray((1.0 + rate) ** (elapsed / DAYS_PER_YEAR), dtype="float64")
+
+
+def _hindsight(spec: PortfolioSpec) -> list[str]:
+    """That expected returns are today's opinion, where they are."""
+    method = spec.expected_returns.method
+    if method in FROM_THE_PAST:
+        return []
+    return [f"expected_returns: {method} is of today at every decision, which is hindsight"]
+
+
+def _backtest(
+    spec: PortfolioSpec,
+    members: Members,
+    course: Course,
+    decider: Decider,
+    comparison: pd.Series | None,
+    remarks: tuple[str, ...],
+) -> Backtest:
+    dates, tickers = members.dates, spec.tickers
+    sessions = dates[course.first :]
+    index = dates[[t.at for t in course.trades]]
+    wealth = pd.Series(course.wealth, sessions, name="wealth")
+    if comparison is not None:
+        comparison = beside(comparison, wealth)
+    return Backtest(
+        wealth,
+        pd.Series(course.cash / course.wealth, sessions, name="cash"),
+        pd.DataFrame(course.units, sessions, tickers),
+        pd.DataFrame([t.weights for t in course.trades], index, tickers),
+        pd.Series([t.turnover for t in course.trades], index, name="turnover"),
+        pd.Series([t.cost for t in course.trades], index, name="cost"),
+        tuple(dates[t.at] for t in course.trades if t.decided in decider.nearest),
+        tuple(_events(members, course, decider, tickers)),
+        comparison,
+        remarks,
+    )
+
+
+def _events(
+    members: Members, course: Course, decider: Decider, tickers: Sequence[str]
+) -> list[Event]:
+    """Decisions, entries and exits, in order of time."""
+    found = list(decider.events)
+    for trade in course.trades:
+        found.append(_traded(members, trade, decider, tickers))
+    for at in course.within:
+        text = "no weight was further than the band from what was wanted"
+        found.append(Event(members.days[at].item(), EventKind.WITHIN_BAND, decider.spec.name, text))
+    paid = {e.asset: course.wealth[e.at - course.first] for e in course.exits}
+    amounts = {e.asset: e.amount for e in course.exits}
+    for i, end in enumerate(members.ended):
+        if end is None or end >= members.days[-1].item():
+            continue
+        text = f"its prices end on {end}"
+        if i in paid:
+            text += f"; what was held, {amounts[i] / paid[i]:.2%} of the wealth, became cash"
+        found.append(Event(end, EventKind.LEFT, tickers[i], text, ReasonCode.MEMBER_LEFT))
+    return sorted(found, key=lambda e: (e.date, list(EventKind).index(e.kind), e.subject))
+
+
+def _traded(members: Members, trade: Trade, decider: Decider, tickers: Sequence[str]) -> Event:
+    why = decider.nearest.get(trade.decided)
+    text = "" if why is None else why
+    if trade.untraded:
+        names = ", ".join(tickers[i] for i in trade.untraded)
+        text += f"{'; ' if text else ''}{names} could not be bought any more, and stays in cash"
+    return Event(
+        members.days[trade.decided].item(),
+        EventKind.TRADED if why is None else EventKind.NEAREST,
+        decider.spec.name,
+        text or None,
+        None if why is None else ReasonCode.INFEASIBLE,
+        members.days[trade.at].item(),
+    )

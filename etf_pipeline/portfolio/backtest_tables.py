@@ -1,7 +1,8 @@
-"""The backtest tables: every model portfolio, walked forward over its common history."""
+"""The backtest tables: every model portfolio, walked forward over its members' history."""
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,30 +12,83 @@ import pandas as pd
 import pyarrow as pa
 
 from etf_pipeline.errors import EtfError
+from etf_pipeline.model.backtesting import EventKind
 from etf_pipeline.model.portfolios import PortfolioSpec
-from etf_pipeline.model.schemas import BACKTEST_WEIGHTS, BACKTESTS
+from etf_pipeline.model.schemas import BACKTEST_EVENTS, BACKTEST_WEIGHTS, BACKTESTS
 from etf_pipeline.portfolio.answer import Answer, refused_by
-from etf_pipeline.portfolio.backtest import Backtest, walk_forward
-from etf_pipeline.portfolio.building import Columns, problem_of
-from etf_pipeline.portfolio.optimise import optimise
-from etf_pipeline.portfolio.problem import Floats
+from etf_pipeline.portfolio.backtest import Backtest, backtest_portfolio, beside
+from etf_pipeline.portfolio.building import Columns
 from etf_pipeline.portfolio.tables import series_of
 from etf_pipeline.risk.conversion import OWN_CURRENCY, Conversion, Together
-from etf_pipeline.risk.estimates import estimate_of
-from etf_pipeline.risk.prices import PriceSeries, common_prices, first_window_end
+from etf_pipeline.risk.prices import PriceSeries
 from etf_pipeline.risk.returns import drawdowns
-
-_NO_DAYS = np.array([], dtype="datetime64[D]")
 
 
 @dataclass(frozen=True)
 class BacktestTables:
-    """Courses and weights, the refusal of each portfolio that has none, and the others' prices."""
+    """Three tables, the backtests, the refusal of each that there is not, and others' prices."""
 
     courses: pa.Table
     weights: pa.Table
+    events: pa.Table
+    backtests: Mapping[str, Backtest]
     failures: Mapping[str, Answer]
     inputs: Mapping[str, Together]
+
+
+@dataclass(frozen=True)
+class Walked:
+    """A backtest, its members' prices in its currency, and the benchmark's beside it."""
+
+    backtest: Backtest
+    together: Together
+    benchmark: pd.Series | None
+
+
+def walked(
+    spec: PortfolioSpec,
+    series: Mapping[str, PriceSeries],
+    lookback_years: int,
+    risk_free_rate: float,
+    columns: Columns | None = None,
+    benchmark: PriceSeries | None = None,
+    conversion: Conversion = OWN_CURRENCY,
+    periods_per_year: float | None = None,
+) -> Walked:
+    """Walk one portfolio forward in its currency, which the benchmark has no say in.
+
+    Args:
+        spec: the portfolio.
+        series: prices by ticker, of the portfolio and of what it is compared with.
+        lookback_years: for a specification that names none.
+        risk_free_rate: annual effective rate, which cash earns too.
+        columns: universe columns for the groups, each a value per ticker.
+        benchmark: prices to put beside the course.
+        conversion: brings prices to one currency.
+        periods_per_year: A, fixed by convention; by default what there was.
+
+    Raises:
+        InsufficientDataError: too little history, or none of a ticker.
+        CurrencyError: the prices cannot be brought to one currency.
+        BacktestError: no decision gave weights; says why.
+    """
+    held = series_of(spec, series)
+    others = [series[t] for t in spec.comparison if t in series]
+    besides = [*others, *([] if benchmark is None else [benchmark])]
+    together, others_too = _together(spec, held, besides, conversion)
+    done = backtest_portfolio(
+        spec,
+        together.series,
+        lookback_years,
+        risk_free_rate,
+        columns,
+        periods_per_year,
+        comparison=others_too[: len(others)],
+        newest=_newest(series.values()),
+    )
+    done = replace(done, remarks=(*done.remarks, *together.remarks))
+    course = None if benchmark is None else _course_of(others_too[-1], done.wealth)
+    return Walked(done, together, course)
 
 
 def backtest_tables(
@@ -49,127 +103,125 @@ def backtest_tables(
 ) -> BacktestTables:
     """Walk every portfolio forward; one that cannot be is a failure that says why.
 
-    Each is in its own currency, the benchmark beside it too.
+    The arguments are those of `walked`.
     """
-    courses: list[dict[str, Any]] = []
-    weights: list[dict[str, Any]] = []
+    rows: dict[str, list[dict[str, Any]]] = {"courses": [], "weights": [], "events": []}
     failures: dict[str, Answer] = {}
-    inputs: dict[str, Together] = {}
+    found: dict[str, Walked] = {}
     for spec in sorted(specs, key=lambda s: s.name):
         try:
-            held = series_of(spec, series)
-            years = spec.lookback(lookback_years)
-            together, against = _together(spec, held, benchmark, conversion)
-            done = backtest_portfolio(
-                spec, together.series, years, risk_free_rate, columns, periods_per_year
+            one = walked(
+                spec,
+                series,
+                lookback_years,
+                risk_free_rate,
+                columns,
+                benchmark,
+                conversion,
+                periods_per_year,
             )
         except (EtfError, ValueError) as error:
             failures[spec.name] = refused_by(error)
             continue
-        inputs[spec.name] = together
-        base = {"portfolio": spec.name, "source": together.source}
-        courses += [base | row for row in _course_rows(done, against)]
-        weights += [
-            base | {"date": date.date(), "ticker": ticker, "weight": float(weight)}
-            for date, row in zip(
-                pd.DatetimeIndex(done.weights.index), done.weights.to_dict("records"), strict=True
-            )
-            for ticker, weight in sorted(row.items())
-        ]
+        found[spec.name] = one
+        base = {"portfolio": spec.name, "source": one.together.source}
+        rows["courses"] += [base | row for row in _course_rows(one)]
+        rows["weights"] += [base | row for row in _weight_rows(one.backtest)]
+        rows["events"] += [base | row for row in _event_rows(one.backtest)]
     return BacktestTables(
-        pa.Table.from_pylist(courses, schema=BACKTESTS.arrow),
-        pa.Table.from_pylist(weights, schema=BACKTEST_WEIGHTS.arrow),
+        pa.Table.from_pylist(rows["courses"], schema=BACKTESTS.arrow),
+        pa.Table.from_pylist(rows["weights"], schema=BACKTEST_WEIGHTS.arrow),
+        pa.Table.from_pylist(rows["events"], schema=BACKTEST_EVENTS.arrow),
+        {name: one.backtest for name, one in found.items()},
         failures,
-        inputs,
+        {name: one.together for name, one in found.items()},
     )
 
 
 def _together(
     spec: PortfolioSpec,
     held: list[PriceSeries],
-    benchmark: PriceSeries | None,
+    besides: list[PriceSeries],
     conversion: Conversion,
-) -> tuple[Together, PriceSeries | None]:
-    """A portfolio's prices in its currency, and the benchmark's, which has no say in which.
+) -> tuple[Together, list[PriceSeries]]:
+    """A portfolio's prices in its currency, and others in it too.
 
     Raises:
         CurrencyError: they cannot be brought to one currency.
     """
     together = conversion.together(held, spec.base_currency)
-    if benchmark is None:
-        return together, None
+    if not besides:
+        return together, []
     if together.currency is None:
-        return together, conversion.like(benchmark, together.series[0])
-    whole = conversion.together([*held, benchmark], together.currency)
-    return replace(whole, series=whole.series[:-1]), whole.series[-1]
+        return together, [conversion.like(one, together.series[0]) for one in besides]
+    whole = conversion.together([*held, *besides], together.currency)
+    n = len(held)
+    return replace(whole, series=whole.series[:n]), whole.series[n:]
 
 
-def backtest_portfolio(
-    spec: PortfolioSpec,
-    series: list[PriceSeries],
-    lookback_years: int,
-    risk_free_rate: float,
-    columns: Columns | None = None,
-    periods_per_year: float | None = None,
-) -> Backtest:
-    """One portfolio, decided anew at each rebalance from the `lookback_years` before it.
-
-    It starts when there are `lookback_years` of common history. Limits on turnover are against
-    what is held then.
-
-    Raises:
-        InsufficientDataError: the common history is too short.
-    """
-    prices = common_prices(series)
-    first = first_window_end(prices.index[0].date(), lookback_years)
-
-    def decide(past: pd.DataFrame, held: Floats | None) -> Floats | None:
-        if past.index[-1].date() < first:
-            return None
-        parts = [
-            replace(s, prices=past[s.ticker], holes=_NO_DAYS, excluded=_NO_DAYS) for s in series
-        ]
-        estimates = estimate_of(
-            spec, parts, lookback_years, risk_free_rate, columns, periods_per_year
-        )
-        now = spec.model_copy(update=_holdings(spec, held))
-        return optimise(problem_of(now, estimates, risk_free_rate, columns)).weights
-
-    return walk_forward(prices, decide, spec.rebalance, spec.trading_cost)
+def _newest(series: Iterable[PriceSeries]) -> dt.date | None:
+    return max((s.end for s in series), default=None)
 
 
-def _holdings(spec: PortfolioSpec, held: Floats | None) -> dict[str, Any]:
-    """Turnover and costs are against what is held; before the first purchase nothing is."""
-    if spec.max_turnover is None and spec.cost_rate == 0.0:
-        return {}
-    if held is None:
-        return {"max_turnover": None, "cost_rate": 0.0, "holdings": {}}
-    return {"holdings": dict(zip(spec.tickers, held.tolist(), strict=True))}
+def _course_of(benchmark: PriceSeries, wealth: pd.Series) -> pd.Series | None:
+    """The benchmark by the sessions of a course, from 1; None when they share none."""
+    known = benchmark.prices.reindex(wealth.index).dropna()
+    return beside(known / known.iloc[0], wealth) if len(known) else None
 
 
-def _course_rows(done: Backtest, benchmark: PriceSeries | None) -> list[dict[str, Any]]:
-    wealth = done.wealth
-    fall = drawdowns(wealth)
-    other: pd.Series | None = None
-    if benchmark is not None:
-        prices = benchmark.prices.reindex(wealth.index)
-        known = prices.dropna()
-        other = prices / known.iloc[0] if len(known) else None
+def _course_rows(one: Walked) -> list[dict[str, Any]]:
+    done = one.backtest
+    columns = {
+        "wealth": done.wealth,
+        "drawdown": drawdowns(done.wealth),
+        "benchmark_wealth": one.benchmark,
+        "turnover": done.turnover,
+        "cost": done.cost,
+        "cash": done.cash,
+        "comparison_wealth": done.comparison,
+    }
+    dates = pd.DatetimeIndex(done.wealth.index)
+    values = {name: _numbers(column, dates) for name, column in columns.items()}
     return [
-        {
-            "date": date.date(),
-            "wealth": float(value),
-            "drawdown": float(fall.iloc[i]),
-            "benchmark_wealth": _number(other, date),
-            "turnover": _number(done.turnover, date),
-            "cost": _number(done.cost, date),
-        }
-        for i, (date, value) in enumerate(zip(pd.DatetimeIndex(wealth.index), wealth, strict=True))
+        {"date": date.date()} | {name: column[i] for name, column in values.items()}
+        for i, date in enumerate(dates)
     ]
 
 
-def _number(values: pd.Series | None, date: Any) -> float | None:
-    if values is None or date not in values.index:
-        return None
-    value = float(values.loc[date])
-    return None if np.isnan(value) else value
+def _numbers(values: pd.Series | None, dates: pd.DatetimeIndex) -> list[float | None]:
+    """By date; None where there is no number."""
+    if values is None:
+        return [None] * len(dates)
+    found = values.reindex(dates).to_numpy(dtype="float64")
+    return [None if np.isnan(v) else float(v) for v in found]
+
+
+def _weight_rows(done: Backtest) -> list[dict[str, Any]]:
+    nearest = set(done.nearest)
+    return [
+        {
+            "date": date.date(),
+            "ticker": ticker,
+            "weight": float(weight),
+            "decision": (EventKind.NEAREST if date in nearest else EventKind.TRADED).value,
+        }
+        for date, row in zip(
+            pd.DatetimeIndex(done.weights.index), done.weights.to_dict("records"), strict=True
+        )
+        for ticker, weight in sorted(row.items())
+    ]
+
+
+def _event_rows(done: Backtest) -> list[dict[str, Any]]:
+    rows = [
+        {
+            "date": event.date,
+            "event": event.kind.value,
+            "subject": event.subject,
+            "traded_on": event.traded,
+            "code": None if event.code is None else event.code.value,
+            "reason": event.reason,
+        }
+        for event in done.events
+    ]
+    return sorted(rows, key=lambda r: (r["date"], r["event"], r["subject"]))

@@ -11,6 +11,7 @@ from typing import Any
 from etf_pipeline.model.expected_returns import Facts
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.model.schemas import (
+    BACKTEST_EVENTS,
     BACKTESTS,
     CORRELATIONS,
     FRONTIER,
@@ -23,7 +24,16 @@ from etf_pipeline.risk.conversion import Conversion
 from etf_pipeline.risk.prices import PriceSeries, newest_session
 
 Row = dict[str, Any]
-_TABLES = (SUMMARY, WEIGHTS, FRONTIER, UNCERTAINTY, BACKTESTS, RISK_METRICS, CORRELATIONS)
+_TABLES = (
+    SUMMARY,
+    WEIGHTS,
+    FRONTIER,
+    UNCERTAINTY,
+    BACKTESTS,
+    BACKTEST_EVENTS,
+    RISK_METRICS,
+    CORRELATIONS,
+)
 _SCHEMAS = {t.name: t for t in _TABLES}
 
 

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 
 from etf_pipeline.errors import CurrencyError, InsufficientDataError
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.report import charts
+from etf_pipeline.report.backtest import backtest_sections
 from etf_pipeline.report.bands import BANDS, NO_BAND, weight_bands
-from etf_pipeline.report.courses import (
-    START,
-    drawdown_section,
-    growth_section,
-    volatility_section,
-    worst_falls,
-    year_section,
-)
 from etf_pipeline.report.html import rendered
 from etf_pipeline.report.inputs import Inputs, Row
 from etf_pipeline.report.parts import (
@@ -35,7 +27,6 @@ from etf_pipeline.report.parts import (
 from etf_pipeline.risk.covariance import correlation_of, risk_contributions
 from etf_pipeline.risk.estimates import Estimates, estimate, estimate_of
 from etf_pipeline.risk.prices import window_start
-from etf_pipeline.risk.returns import drawdowns
 
 
 def portfolio_report(inputs: Inputs, name: str) -> str:
@@ -57,7 +48,7 @@ def portfolio_report(inputs: Inputs, name: str) -> str:
     tickers = [t for t in (spec.tickers if spec else sorted(weights)) if t in inputs.series]
     warnings = [] if summary["success"] else [f"Not optimised: {summary['message']}"]
     warnings += inputs.outdated
-    sections = _course_sections(inputs, name)
+    sections = backtest_sections(inputs, name, spec)
     if weights:
         sections += _weight_sections(inputs, name, spec, weights, tickers)
     sections += _risk_sections(inputs, name, summary, tickers)
@@ -96,38 +87,6 @@ def _facts(summary: Row) -> list[tuple[str, str]]:
         ("risk-free rate", percent(summary["risk_free_rate"])),
         ("currency", summary.get("base_currency") or DASH),
         ("proven optimal within", "–" if gap is None else f"{max(gap, 1e-16):.0e}"),
-    ]
-
-
-def _course_sections(inputs: Inputs, name: str) -> list[Section]:
-    rows = inputs.rows("backtests", portfolio=name)
-    if len(rows) < 2:
-        why = inputs.not_backtested.get(name, "none has been made").rstrip(".")
-        return [Section("Growth", [f"There is no backtest of this portfolio: {why}."])]
-    index = pd.DatetimeIndex([r["date"] for r in rows])
-    wealth = pd.Series([r["wealth"] for r in rows], index)
-    courses = {name: wealth}
-    if rows[0]["benchmark_wealth"] is not None:
-        courses["benchmark"] = pd.Series([r["benchmark_wealth"] for r in rows], index)
-    grown = {k: v * START for k, v in courses.items()}
-    final, worst = grown[name].iloc[-1], drawdowns(wealth).min()
-    span = f"{index[0].date()} to {index[-1].date()}"
-    return [
-        growth_section(
-            grown,
-            f"From {span}: 10,000 became {final:,.0f}.",
-            f"Walk-forward backtest, {span}: each rebalance was decided on earlier prices "
-            f"alone. 10,000 became {final:,.0f}. The past is no promise.",
-        ),
-        drawdown_section(
-            courses,
-            f"The deepest fall from a peak was {worst:.1%}.",
-            f"Fall from the highest value so far; the deepest was {worst:.1%}.",
-            fill=True,
-            tables=[worst_falls(wealth)],
-        ),
-        volatility_section(courses, inputs.periods_per_year),
-        year_section(courses),
     ]
 
 

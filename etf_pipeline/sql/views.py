@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from etf_pipeline.model.file_names import STAMP
 from etf_pipeline.model.schemas import (
+    BACKTEST_EVENTS,
+    BACKTEST_WEIGHTS,
     BACKTESTS,
     CORRECTIONS,
     CORRELATIONS,
@@ -212,6 +214,10 @@ VIEWS: tuple[View, ...] = (
     _newest(UNCERTAINTY, "uncertainty"),
     _partitioned(BACKTESTS, "backtests_history"),
     _newest(BACKTESTS, "backtests"),
+    _partitioned(BACKTEST_WEIGHTS, "backtest_weights_history"),
+    _newest(BACKTEST_WEIGHTS, "backtest_weights"),
+    _partitioned(BACKTEST_EVENTS, "backtest_events_history"),
+    _newest(BACKTEST_EVENTS, "backtest_events"),
     _by_ticker(QUARANTINE, "quality", QUARANTINE.description),
     View(
         "distributions",
@@ -305,6 +311,8 @@ def empty_columns(view: View) -> str:
             FRONTIER,
             UNCERTAINTY,
             BACKTESTS,
+            BACKTEST_WEIGHTS,
+            BACKTEST_EVENTS,
         )
         for c in table.columns
     }

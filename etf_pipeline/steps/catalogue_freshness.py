@@ -9,6 +9,8 @@ from pathlib import Path
 import duckdb
 
 from etf_pipeline.model.schemas import (
+    BACKTEST_EVENTS,
+    BACKTEST_WEIGHTS,
     BACKTESTS,
     CORRECTIONS,
     CORRELATIONS,
@@ -40,6 +42,8 @@ FILES: dict[str, tuple[str, ...]] = {
     "frontier_history": (_AT.pattern(FRONTIER),),
     "uncertainty_history": (_AT.pattern(UNCERTAINTY),),
     "backtests_history": (_AT.pattern(BACKTESTS),),
+    "backtest_weights_history": (_AT.pattern(BACKTEST_WEIGHTS),),
+    "backtest_events_history": (_AT.pattern(BACKTEST_EVENTS),),
     "quality": (_AT.pattern(QUARANTINE),),
     "corrections": (_AT.pattern(CORRECTIONS),),
     "runs": (_AT.pattern(MANIFEST),),

@@ -11,6 +11,7 @@ from etf_pipeline.model.instruments import Universe
 from etf_pipeline.model.portfolio_file import load_portfolios
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.model.schemas import (
+    BACKTEST_EVENTS,
     BACKTESTS,
     CORRELATIONS,
     FRONTIER,
@@ -30,7 +31,16 @@ from etf_pipeline.store.manifests import read_manifest, recent_manifests
 from etf_pipeline.store.reader import file_info, read_table
 from etf_pipeline.store.store import Store
 
-_TABLES = (SUMMARY, WEIGHTS, FRONTIER, UNCERTAINTY, BACKTESTS, RISK_METRICS, CORRELATIONS)
+_TABLES = (
+    SUMMARY,
+    WEIGHTS,
+    FRONTIER,
+    UNCERTAINTY,
+    BACKTESTS,
+    BACKTEST_EVENTS,
+    RISK_METRICS,
+    CORRELATIONS,
+)
 
 
 def report_inputs(

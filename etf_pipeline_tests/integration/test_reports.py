@@ -204,6 +204,47 @@ def test_a_portfolio_that_could_not_be_is_not_told_to_be_too_young(inputs):
     assert "There is no backtest of this portfolio: none has been made." in text
 
 
+def test_what_a_backtest_was_compared_with_and_what_was_not_traded_is_shown(inputs):
+    rows = [dict(r) for r in inputs.rows("backtests", portfolio="pair")]
+    for i, row in enumerate(rows):
+        row |= {
+            "comparison_wealth": None if i < 9 else 1 + i / 1000,
+            "cash": 0.125 if i == 5 else 0,
+        }
+    day = rows[3]["date"]
+    told = [
+        (day, "skipped", "pair", None, "no such <thing>"),
+        (day, "nearest", "pair", rows[4]["date"], "too much turnover"),
+        (day, "within_band", "pair", None, None),
+        (day, "left", "VGS", None, "its prices end"),
+    ]
+    columns = ("date", "event", "subject", "traded_on", "reason")
+    events = [
+        {"portfolio": "pair", "code": None, "source": "x"} | dict(zip(columns, e, strict=True))
+        for e in told
+    ]
+    tables = dict(inputs.tables) | {"backtests": rows, "backtest_events": events}
+    spec = inputs.specs["pair"].model_copy(update={"compare_with": {"VGS": 0.6, "VAF": 0.4}})
+    changed = dataclasses.replace(inputs, tables=tables, specs=dict(inputs.specs) | {"pair": spec})
+    text = portfolio_report(changed, "pair")
+    page = Page(text)
+    assert "VGS 60%, VAF 40%" in text
+    assert "At most 12.50% of the wealth was in cash." in page.texts
+    assert (
+        "Decisions: 1 the nearest that could be had was traded; 1 within the band, not traded; "
+        "1 skipped, what was held was kept." in page.texts
+    )
+    for words in ("no such <thing>", "too much turnover", "its prices end", str(rows[4]["date"])):
+        assert words in page.texts
+    assert "nan" not in text.lower().replace("nance", "")
+    # an earlier release had none of that
+    older = [{k: v for k, v in r.items() if k not in ("cash", "comparison_wealth")} for r in rows]
+    before = dict(inputs.tables) | {"backtests": older, "backtest_events": []}
+    assert "Growth of 10,000" in portfolio_report(
+        dataclasses.replace(inputs, tables=before), "pair"
+    )
+
+
 def test_rolling_volatility_is_by_the_returns_a_year_of_the_course():
     """Weekly and daily courses of the same risk a year are drawn at the same height."""
     moves = np.random.default_rng(0).choice([-0.01, 0.01], 600)

@@ -218,6 +218,26 @@ def test_days_of_an_earlier_release_have_every_column(store):
     ]
 
 
+def test_backtests_of_an_earlier_release_have_every_column(store):
+    """They knew no cash, no comparison, and no events at all."""
+    folder = store[0] / "portfolios"
+    (newest,) = (folder / "backtests").glob("as_of=*/*.parquet")
+    table = pq.read_table(newest)
+    old = folder / "backtests" / "as_of=2001-01-01" / newest.name
+    old.parent.mkdir()
+    pq.write_table(table.drop_columns(["cash", "comparison_wealth"]), old)
+    rows = ask(store, "SELECT as_of, count(cash), count(*) FROM backtests_history GROUP BY 1").rows
+    counts = {str(day): (there, rows) for day, there, rows in rows}
+    assert counts.pop("2001-01-01") == (0, len(table))
+    assert list(counts.values()) == [(len(table), len(table))]
+    traded = "SELECT portfolio, count(*) FROM {} GROUP BY 1 ORDER BY 1"
+    events = ask(store, traded.format("backtest_events WHERE event = 'traded'")).rows
+    assert events
+    assert events == ask(store, traded.format("backtests WHERE cost IS NOT NULL")).rows
+    shutil.rmtree(folder / "backtest_events")
+    assert ask(store, "SELECT reason FROM backtest_events").rows == []
+
+
 def test_the_step_sweeps_what_no_other_step_does(store):
     root, universe_file = store
     mine = [leftover(root), leftover(root / "events" / "log")]

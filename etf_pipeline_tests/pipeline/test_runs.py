@@ -9,6 +9,7 @@ import pytest
 
 from etf_pipeline.cli.exit_codes import of_run
 from etf_pipeline.model.schemas import (
+    BACKTEST_EVENTS,
     BACKTEST_WEIGHTS,
     BACKTESTS,
     CORRELATIONS,
@@ -54,6 +55,7 @@ def test_the_whole_graph(tmp_path, instance):
         FRONTIER,
         BACKTESTS,
         BACKTEST_WEIGHTS,
+        BACKTEST_EVENTS,
     ):
         path = layout.of(table, day)
         rows = read_table(path)

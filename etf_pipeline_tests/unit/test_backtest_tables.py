@@ -18,14 +18,67 @@ def test_backtests_of_the_file(tmp_path):
     )
     rows = tables.courses.to_pylist()
     assert tables.failures == {}
-    assert rows[0]["wealth"] == pytest.approx(1 - 0.001)
-    assert rows[0]["cost"] == pytest.approx(0.001)
+    # what is bought, and a thousandth of it, is 1
+    assert rows[0]["wealth"] == pytest.approx(1 / 1.001, rel=1e-12)
+    assert rows[0]["cost"] == pytest.approx(0.001 / 1.001)
+    assert {r["cash"] for r in rows} == {0.0}
+    assert {r["comparison_wealth"] for r in rows} == {None}
     last, first = rows[-1], rows[0]
     prices = SERIES["VAS"].prices
     expected = prices.loc[pd.Timestamp(last["date"])] / prices.loc[pd.Timestamp(first["date"])]
     assert last["benchmark_wealth"] == pytest.approx(expected)
     weights = tables.weights.to_pandas().groupby("date")["weight"].sum()
     assert np.allclose(weights, 1.0)
+    assert set(tables.weights.column("decision").to_pylist()) == {"traded"}
+    events = tables.events.to_pylist()
+    traded = [e for e in events if e["event"] == "traded"]
+    assert [e["traded_on"] for e in traded] == [r["date"] for r in rows if r["cost"] is not None]
+    assert all(e["date"] < e["traded_on"] for e in traded)
+    assert {e["subject"] for e in events if e["event"] == "entered"} == set(SERIES)
+    assert {e["event"] for e in events} == {"traded", "entered"}
+
+
+def test_members_that_come_and_go_are_in_the_tables(tmp_path):
+    came, went = DAYS[100].date(), DAYS[700].date()
+    series = SERIES | {"VAF": SERIES["VAF"].since(came), "VGB": SERIES["VGB"].until(went)}
+    asked = specs(tmp_path, "    objective: min_volatility\n    rebalance: monthly\n")
+    tables = backtest_tables(asked, series, 5, 0.02)
+    events = tables.events.to_pylist()
+    left = [e for e in events if e["event"] == "left"]
+    assert [(e["subject"], e["date"], e["code"]) for e in left] == [("VGB", went, "member_left")]
+    entered = {e["subject"]: e["date"] for e in events if e["event"] == "entered"}
+    assert entered["VAS"] == entered["VGS"] == entered["VGB"] < entered["VAF"]
+    rows = {r["date"]: r for r in tables.courses.to_pylist()}
+    assert max(rows) == DAYS[-1].date()
+    weights = tables.weights.to_pandas().set_index(["date", "ticker"])["weight"]
+    last = max(d for d, _ in weights.index if d <= went)
+    held = weights[last]["VGB"]
+    assert held > 0
+    after = DAYS[701].date()
+    grown = series["VGB"].prices.iloc[-1] / series["VGB"].prices.loc[pd.Timestamp(last)]
+    assert rows[after]["cash"] * rows[after]["wealth"] == pytest.approx(
+        held * rows[last]["wealth"] * grown
+    )
+
+
+def test_a_comparison_is_in_the_tables_and_in_the_portfolios_currency(tmp_path):
+    text = "    objective: min_volatility\n    rebalance: never\n    compare_with: {VGB: 1}\n"
+    found = backtest_tables(specs(tmp_path, text), MIXED, 5, 0.0, None, None, IN_AUD)
+    rows = found.courses.to_pylist()
+    prices = BY_HAND["VGB"].prices
+    first = prices.loc[pd.Timestamp(rows[0]["date"])]
+    for row in rows:
+        expected = prices.loc[pd.Timestamp(row["date"])] / first
+        assert row["comparison_wealth"] == pytest.approx(expected)
+
+
+def test_a_portfolio_that_no_decision_allows_says_why(tmp_path):
+    text = "    objective: target_return\n    target_return: 4\n"
+    found = backtest_tables(specs(tmp_path, text), SERIES, 5, 0.0)
+    assert found.failures["p"].code is ReasonCode.INFEASIBLE
+    assert "gave weights" in found.failures["p"].message
+    assert "target return 4 is out of reach" in found.failures["p"].message
+    assert found.courses.num_rows == found.events.num_rows == 0
 
 
 def test_a_backtest_without_enough_history_says_so(tmp_path):

@@ -11,6 +11,7 @@ from etf_pipeline.model.instruments import Universe
 from etf_pipeline.model.outcomes import FailureKind, OutcomeKind
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.model.schemas import (
+    BACKTEST_EVENTS,
     BACKTEST_WEIGHTS,
     BACKTESTS,
     CORRELATIONS,
@@ -69,7 +70,7 @@ FILES = {
     "risk_metrics": [RISK_METRICS],
     "correlations": [CORRELATIONS],
     "optimised_portfolios": [WEIGHTS, SUMMARY, FRONTIER, UNCERTAINTY],
-    "backtests": [BACKTESTS, BACKTEST_WEIGHTS],
+    "backtests": [BACKTESTS, BACKTEST_WEIGHTS, BACKTEST_EVENTS],
 }
 
 

@@ -43,7 +43,7 @@ def test_every_asset_is_declared_with_its_tables():
         "risk_metrics": ["risk_metrics"],
         "correlations": ["correlations"],
         "optimised_portfolios": ["weights", "summary", "frontier", "uncertainty"],
-        "backtests": ["backtests", "backtest_weights"],
+        "backtests": ["backtests", "backtest_weights", "backtest_events"],
         "sql_catalog": [],
         "reports": [],
     }

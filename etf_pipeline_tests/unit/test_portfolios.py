@@ -82,6 +82,23 @@ def test_an_alias_becomes_the_ticker(tmp_path):
     assert load(tmp_path, text)[0].tickers == ["VAS", "VAF"]
 
 
+def test_what_a_backtest_is_asked_for_is_by_ticker_too(tmp_path):
+    text = HEAD + "    objective: hrp\n    half_spreads: {VAS: 4}\n    compare_with: "
+    (spec,) = load(tmp_path, text + "{VAS: 0.5, OLD: 0.5}\n")
+    assert spec.comparison == {"VAS": 0.5, "VAF": 0.5}
+    assert spec.half_spreads == {"VAS": 4.0}
+    assert load(tmp_path, text + "OLD\n")[0].comparison == {"VAF": 1.0}
+    assert load(tmp_path, HEAD + "    objective: hrp\n")[0].comparison == {}
+    for wrong, words in (
+        ("{OLD: 0.5, VAF: 0.5}", "line 6: compare_with names VAF twice"),
+        ("{VAS: 0.5, NOPE: 0.5}", "line 6: ticker 'NOPE' is not in"),
+        ("{VAS: 0.5}", "line 2: compare_with: weights sum to 0.5, not to 1"),
+    ):
+        with pytest.raises(PortfolioFileError) as caught:
+            load(tmp_path, text + wrong + "\n")
+        assert words in str(caught.value)
+
+
 def test_the_committed_portfolios_are_valid():
     from etf_pipeline.model.universe import load_universe
 

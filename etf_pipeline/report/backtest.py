@@ -1,0 +1,134 @@
+"""Sections of a portfolio's backtest: its course beside others, its decisions, its members."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pandas as pd
+
+from etf_pipeline.model.backtesting import EventKind
+from etf_pipeline.model.portfolios import PortfolioSpec
+from etf_pipeline.report.courses import (
+    START,
+    drawdown_section,
+    growth_section,
+    volatility_section,
+    worst_falls,
+    year_section,
+)
+from etf_pipeline.report.inputs import Inputs, Row
+from etf_pipeline.report.parts import DASH, Grid, Section, percent
+from etf_pipeline.risk.returns import drawdowns
+
+_MOST_ROWS = 24  # of decisions, the newest
+_IN_WORDS = {
+    EventKind.TRADED: "traded",
+    EventKind.NEAREST: "the nearest that could be had was traded",
+    EventKind.WITHIN_BAND: "within the band, not traded",
+    EventKind.SKIPPED: "skipped, what was held was kept",
+    EventKind.ENTERED: "entered",
+    EventKind.LEFT: "left",
+}
+_NOT_AS_ASKED = (EventKind.SKIPPED, EventKind.NEAREST)
+_MEMBERS = (EventKind.ENTERED, EventKind.LEFT)
+
+
+def backtest_sections(inputs: Inputs, name: str, spec: PortfolioSpec | None) -> list[Section]:
+    """The course of a portfolio and what happened on it, or why there is none."""
+    rows = inputs.rows("backtests", portfolio=name)
+    if len(rows) < 2:
+        why = inputs.not_backtested.get(name, "none has been made").rstrip(".")
+        return [Section("Growth", [f"There is no backtest of this portfolio: {why}."])]
+    courses = {name: _course(rows, "wealth")}
+    others = {"benchmark": "benchmark_wealth", _compared(spec): "comparison_wealth"}
+    for label, column in others.items():
+        if len(found := _course(rows, column)) > 1:
+            courses[label] = found
+    return [
+        *_courses(courses, name, inputs.periods_per_year),
+        *_decisions(inputs.rows("backtest_events", portfolio=name), rows),
+    ]
+
+
+def _course(rows: Sequence[Row], column: str) -> pd.Series:
+    """The values of a column by date, those that there are: older tables may lack it."""
+    found = {r["date"]: r[column] for r in rows if r.get(column) is not None}
+    return pd.Series(list(found.values()), pd.DatetimeIndex(list(found)), dtype="float64")
+
+
+def _compared(spec: PortfolioSpec | None) -> str:
+    """What the course is compared with, in words."""
+    asked = {} if spec is None else spec.comparison
+    if len(asked) == 1:
+        return next(iter(asked))
+    return ", ".join(f"{t} {w:.0%}" for t, w in asked.items()) or "comparison"
+
+
+def _courses(courses: dict[str, pd.Series], name: str, fixed: float | None) -> list[Section]:
+    wealth = courses[name]
+    grown = {k: v * START for k, v in courses.items()}
+    final, worst = grown[name].iloc[-1], drawdowns(wealth).min()
+    span = f"{wealth.index[0].date()} to {wealth.index[-1].date()}"
+    return [
+        growth_section(
+            grown,
+            f"From {span}: 10,000 became {final:,.0f}.",
+            f"Walk-forward backtest, {span}: each rebalance was decided on earlier prices "
+            f"alone. 10,000 became {final:,.0f}. The past is no promise.",
+        ),
+        drawdown_section(
+            courses,
+            f"The deepest fall from a peak was {worst:.1%}.",
+            f"Fall from the highest value so far; the deepest was {worst:.1%}.",
+            fill=True,
+            tables=[worst_falls(wealth)],
+        ),
+        volatility_section(courses, fixed),
+        year_section(courses),
+    ]
+
+
+def _decisions(events: Sequence[Row], rows: Sequence[Row]) -> list[Section]:
+    """How many decisions were traded, which were not as asked, and who came and went."""
+    if not events:
+        return []
+    by_kind = Counter(EventKind(e["event"]) for e in events)
+    said = [
+        f"{by_kind[kind]} {_IN_WORDS[kind]}"
+        for kind in EventKind
+        if by_kind[kind] and kind not in _MEMBERS
+    ]
+    texts = [f"Decisions: {'; '.join(said)}."] if said else []
+    most = max((r.get("cash") or 0.0 for r in rows), default=0.0)
+    if most > 1e-9:
+        texts.append(f"At most {percent(most)} of the wealth was in cash.")
+    tables = []
+    if odd := [e for e in events if EventKind(e["event"]) in _NOT_AS_ASKED]:
+        caption = "Decisions that were not traded as asked"
+        if len(odd) > _MOST_ROWS:
+            caption += f"; the newest {_MOST_ROWS} of {len(odd)}"
+        tables.append(
+            Grid(
+                caption,
+                ["decided", "traded", "what was done", "why"],
+                [
+                    [
+                        str(e["date"]),
+                        DASH if e["traded_on"] is None else str(e["traded_on"]),
+                        _IN_WORDS[EventKind(e["event"])],
+                        e["reason"] or DASH,
+                    ]
+                    for e in odd[-_MOST_ROWS:]
+                ],
+                dates=(0, 1),
+            )
+        )
+    if moved := [e for e in events if EventKind(e["event"]) in _MEMBERS]:
+        cells = [
+            [str(e["date"]), e["subject"], _IN_WORDS[EventKind(e["event"])], e["reason"] or DASH]
+            for e in moved
+        ]
+        columns = ["date", "ETF", "what happened", "why"]
+        tables.append(Grid("Entries and exits", columns, cells, dates=(0,)))
+    return [Section("Decisions and members", texts, tables=tables)]
