@@ -32,7 +32,7 @@ class LimitOption:
     Attributes:
         field: its name in a specification.
         help: what it is.
-        kind: `number`, `whole`, `text`, or by name: `shares` (NAME=NUMBER), `ranges`
+        kind: `number`, `whole`, `text`, `block` (a word, or JSON), or by name: `shares` (NAME=NUMBER), `ranges`
             (NAME=LEAST:GREATEST), `groups` (COLUMN=VALUE:LEAST:GREATEST).
         flag: where it is not the field's name.
         backtest: whether only a backtest obeys it.
@@ -69,7 +69,7 @@ class LimitOption:
     def read(self, value: Any) -> Any:
         """What was given as the library takes it."""
         if self.kind in _ONE:
-            return value
+            return _value(value) if self.kind == "block" else value
         found: dict[str, Any] = {}
         for text in value:
             self._add(found, text)
@@ -96,7 +96,7 @@ class LimitOption:
         found[name] = numbers if len(numbers) > 1 else numbers[0]
 
 
-_ONE: dict[str, type] = {"number": float, "whole": int, "text": str}
+_ONE: dict[str, type] = {"number": float, "whole": int, "text": str, "block": str}
 _SHAPES = {
     "shares": "TICKER=NUMBER",
     "ranges": "TICKER=LEAST:GREATEST",
@@ -128,6 +128,7 @@ OPTIONS = (
     LimitOption("estimator", "sample, ledoit_wolf or ewma.", "text", words=ESTIMATORS),
     LimitOption("halflife", "Of ewma, in bars."),
     LimitOption("correlation_period", "daily or weekly.", "text", words=("daily", "weekly")),
+    LimitOption("expected_returns", "A method such as bayes_stein, or a block as JSON.", "block"),
     LimitOption("base_currency", "What returns are in, such as AUD.", "text"),
     LimitOption("rebalance", "monthly, quarterly or yearly.", "text", backtest=True),
     LimitOption("trading_cost", "Cost of trading one unit of wealth.", backtest=True),
@@ -203,7 +204,12 @@ def _setting(text: str) -> tuple[str, Any]:
     name, found, value = text.partition("=")
     if not found or not name:
         raise SettingsError(f"--set {text!r}: write FIELD=VALUE, such as max_turnover=0.2")
+    return name.replace("-", "_"), _value(value)
+
+
+def _value(text: str) -> Any:
+    """What is no JSON is text."""
     try:
-        return name.replace("-", "_"), json.loads(value)
+        return json.loads(text)
     except json.JSONDecodeError:
-        return name.replace("-", "_"), value
+        return text

@@ -60,14 +60,16 @@ def given_limits():
 
 def test_each_kind_of_value(given_limits):
     assert given_limits() == {}
+    assert given_limits("--expected-returns", "bayes_stein") == {"expected_returns": "bayes_stein"}
     assert given_limits(
         *("--risk-budget", "0.09", "--min-weight", "0", "--objective", "max_return"),
         *("--bound", "VAS=0.1:0.5", "--bound", "VAF=0:1"),
         *("--group", "asset_class=fixed_income:0.2:0.6", "--group", "asset_class=a:b=c:0:1"),
         *("--group", "issuer=Vanguard:0:0.5", "--holding", "VAS=0.5", "--holding", "VAF=5e-1"),
         *("--set", "max-turnover=0.2", "--set", "rebalance=monthly", "--trading-cost", "0.001"),
-        *("--set", 'other={"a": [1, 2]}'),
+        *("--set", 'other={"a": [1, 2]}', "--expected-returns", '{"method": "given"}'),
     ) == {
+        "expected_returns": {"method": "given"},
         "risk_budget": 0.09,
         "min_weight": 0.0,
         "objective": "max_return",
