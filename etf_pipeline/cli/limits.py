@@ -32,8 +32,8 @@ class LimitOption:
     Attributes:
         field: its name in a specification.
         help: what it is.
-        kind: `number`, `whole`, `text`, `block` (a word, or JSON), or by name: `shares` (NAME=NUMBER), `ranges`
-            (NAME=LEAST:GREATEST), `groups` (COLUMN=VALUE:LEAST:GREATEST).
+        kind: `number`, `whole`, `text`, `block` (a word, or JSON), or by name: `shares`
+            (NAME=NUMBER), `ranges` (NAME=LEAST:GREATEST), `groups` (COLUMN=VALUE:LEAST:GREATEST).
         flag: where it is not the field's name.
         backtest: whether only a backtest obeys it.
         words: what a text may be, for the shell to complete.

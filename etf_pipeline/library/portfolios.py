@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from etf_pipeline.library.specs import Request
-    from etf_pipeline.model.portfolios import PortfolioSpec
     from etf_pipeline.portfolio.tables import Stated
     from etf_pipeline.risk.conversion import Together
 
@@ -281,7 +280,7 @@ class PortfolioQueries(StoreAccess):
                 "risk_free_rate": rate,
                 "periods_per_year": annual,
             }
-            self._calls.portfolio(spec.tickers, _parameters(spec) | assumed, answer)
+            self._calls.portfolio(spec.tickers, asked.parameters | assumed, answer)
         return answer
 
     def _stated(
@@ -295,10 +294,3 @@ class PortfolioQueries(StoreAccess):
         conversion = conversion_for(self._layout, self._cache, held, spec.base_currency)
         together = together_of(spec, {s.ticker: s for s in held}, years, conversion)
         return stated_problem(spec, together, years, rate, asked.columns, annual), together
-
-
-def _parameters(spec: PortfolioSpec) -> dict[str, Any]:
-    """What a specification asks for, as an event has it."""
-    return spec.model_dump(
-        mode="json", exclude_unset=True, exclude={"name", "tickers", "description"}, warnings=False
-    )

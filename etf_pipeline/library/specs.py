@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from pydantic import BaseModel, ValidationError
@@ -20,7 +20,7 @@ from etf_pipeline.library.universe import known_universe
 from etf_pipeline.model.instruments import repeated
 from etf_pipeline.model.objectives import strangers
 from etf_pipeline.model.portfolio_values import placed, problems, read_spec
-from etf_pipeline.model.portfolios import BACKTEST_FIELDS, FILE_FIELDS, PortfolioSpec
+from etf_pipeline.model.portfolios import BACKTEST_FIELDS, FILE_FIELDS, GroupColumn, PortfolioSpec
 from etf_pipeline.portfolio import GroupLimit
 from etf_pipeline.portfolio.building import Columns
 from etf_pipeline.settings import environment
@@ -28,14 +28,38 @@ from etf_pipeline.settings import environment
 # What the methods take besides the fields of a specification.
 OTHERS = ("lookback_years", "risk_free_rate", "periods_per_year")
 _LONGEST_NAME = 80
+_KEPT = frozenset(get_args(GroupColumn))  # columns of the universe
 
 
 @dataclass(frozen=True)
 class Request:
-    """A specification, and the universe's columns by ticker that its groups are of."""
+    """What a call asks for.
+
+    Attributes:
+        spec: the specification, with groups that were given by their members among its groups.
+        columns: the universe's columns by ticker, and one for each of those groups.
+        own: those groups.
+    """
 
     spec: PortfolioSpec
     columns: Columns
+    own: tuple[GroupLimit, ...] = ()
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What is asked for, but the tickers, as an event has it."""
+        found = self.spec.model_dump(
+            mode="json", exclude_unset=True, exclude={*FILE_FIELDS, "tickers"}, warnings=False
+        )
+        if self.own:
+            named = {
+                column: values for column, values in found["groups"].items() if column in _KEPT
+            }
+            members = {
+                g.name: {"members": list(g.members), "range": [g.lower, g.upper]} for g in self.own
+            }
+            found["groups"] = named | members
+        return found
 
 
 def request(
@@ -102,7 +126,9 @@ def _request(base: dict[str, Any], values: Mapping[str, Any], also: Iterable[str
         column = f"group {group.name}" if group.name in columns else group.name
         columns[column] = dict.fromkeys(group.members, "total")
         limits[column] = {"total": (group.lower, group.upper)}
-    return Request(spec.model_copy(update={"groups": limits}) if own else spec, columns)
+    if not own:
+        return Request(spec, columns)
+    return Request(spec.model_copy(update={"groups": limits}), columns, tuple(own))
 
 
 def not_of(given: Mapping[str, Any], fields: Iterable[str], where: str) -> None:

@@ -1,6 +1,9 @@
 """An argument means the same in every method of the provider, or is refused by the same words."""
 
+import asyncio
 import datetime as dt
+import shutil
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -8,7 +11,10 @@ import pytest
 
 from etf_pipeline import ETFDataProvider
 from etf_pipeline.errors import ArgumentError, UnknownTickerError
+from etf_pipeline.library.system import ETFSystem
 from etf_pipeline.portfolio import GroupLimit
+from etf_pipeline.settings import Settings
+from etf_pipeline_tests.events_support import embedded_settings
 from etf_pipeline_tests.integration.test_provider import FOUR, fill
 from etf_pipeline_tests.support import asx_days, bars, walk, yahoo_rows
 
@@ -276,3 +282,41 @@ def test_the_optimum_and_its_metrics_agree(provider):
     found = provider.portfolio_metrics(best["optimal_weights"], 3)
     assert found["volatility"] == pytest.approx(best["volatility"], rel=1e-6)
     assert found["mean_return"] == pytest.approx(best["expected_return"], rel=1e-6)
+
+
+def test_what_was_asked_is_recorded_as_json(root, tmp_path, provider):
+    """In event mode: fields by their names in portfolios.yaml, whatever types they came in."""
+    shutil.copytree(root / "store", tmp_path / "store")
+    system = ETFSystem(Settings(data_dir=tmp_path / "store"), embedded_settings())
+    try:
+        answer = system.provider.optimize_portfolio(
+            (t for t in ("VAS", "VGS", "VAF")),
+            "max_return",
+            lookback_years=np.int64(2),
+            bounds={"VAS": np.array([0.1, 0.5])},
+            groups={"asset_class": {"bonds": (np.float64(0.2), 0.6)}},
+            holdings=pd.Series({"VAS": 0.5, "VAF": 0.5}),
+            max_turnover=Decimal("0.4"),
+        )
+        system.provider.optimize_portfolio(
+            ["VAS", "VTS"], "max_return", groups=[GroupLimit("a", ("VTS",), 0.1, 0.3)]
+        )
+        system.provider.portfolio_metrics({"VAS": 0.6, "VGS": 0.4})
+        state = asyncio.run(system.replay_events())
+    finally:
+        system.close()
+    found = state.portfolios["VAF+VAS+VGS"]
+    assert found.weights == answer["optimal_weights"]
+    assert found.parameters == {
+        "tickers": ["VAS", "VGS", "VAF"],
+        "objective": "max_return",
+        "lookback_years": 2,
+        "risk_free_rate": 0.0,
+        "bounds": {"VAS": [0.1, 0.5]},
+        "groups": {"asset_class": {"bonds": [0.2, 0.6]}},
+        "holdings": {"VAS": 0.5, "VAF": 0.5},
+        "max_turnover": 0.4,
+    }
+    own = {"a": {"members": ["VTS"], "range": [0.1, 0.3]}}
+    assert state.portfolios["VAS+VTS"].parameters["groups"] == own
+    assert state.query_counts["VGS"] == 1
