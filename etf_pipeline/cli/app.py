@@ -30,6 +30,7 @@ for command in (  # in the order in which help lists them
     portfolios.optimise,
     portfolios.frontier,
     portfolios.portfolio_metrics,
+    portfolios.backtest,
     report.report,
     store.doctor,
     run.run,

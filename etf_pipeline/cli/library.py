@@ -45,3 +45,14 @@ def print_body(body: Any) -> None:
 def money(frame: pd.DataFrame) -> dict[str, Any]:
     """What a frame of the library says it is in, and its remarks."""
     return {name: frame.attrs[name] for name in ("base_currency", "fx", "remarks")}
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """A frame by date as JSON has it: an object a row, null where there is no number."""
+    days = [day.date() for day in frame.index]
+    columns = [str(name) for name in frame.columns]
+    rows = frame.to_numpy(dtype="float64").tolist()
+    return [
+        {"date": day, **dict(zip(columns, row, strict=True))}
+        for day, row in zip(days, rows, strict=True)
+    ]

@@ -19,6 +19,7 @@ import typer
 from etf_pipeline.cli.options import completing
 from etf_pipeline.errors import SettingsError
 from etf_pipeline.library.arguments import ESTIMATORS
+from etf_pipeline.model.backtesting import Calendar, Membership
 from etf_pipeline.model.objectives import Objective
 
 _PANEL = "Limits, as in portfolios.yaml"
@@ -33,7 +34,8 @@ class LimitOption:
         field: its name in a specification.
         help: what it is.
         kind: `number`, `whole`, `text`, `block` (a word, or JSON), or by name: `shares`
-            (NAME=NUMBER), `ranges` (NAME=LEAST:GREATEST), `groups` (COLUMN=VALUE:LEAST:GREATEST).
+            (NAME=NUMBER), `ranges` (NAME=LEAST:GREATEST), `groups` (COLUMN=VALUE:LEAST:GREATEST);
+            `mix` is one name alone, or shares.
         flag: where it is not the field's name.
         backtest: whether only a backtest obeys it.
         words: what a text may be, for the shell to complete.
@@ -70,6 +72,8 @@ class LimitOption:
         """What was given as the library takes it."""
         if self.kind in _ONE:
             return _value(value) if self.kind == "block" else value
+        if self.kind == "mix" and len(value) == 1 and "=" not in value[0]:
+            return value[0]
         found: dict[str, Any] = {}
         for text in value:
             self._add(found, text)
@@ -85,7 +89,7 @@ class LimitOption:
                 name, _, rest = text.rpartition("=")
                 given = rest.split(":") if self.kind == "ranges" else [rest]
             numbers = tuple(float(n) for n in given)
-            if not name or (self.kind != "shares" and len(numbers) != 2):
+            if not name or len(numbers) != (2 if self.kind in ("ranges", "groups") else 1):
                 raise ValueError(text)
         except ValueError:
             raise SettingsError(
@@ -99,11 +103,13 @@ class LimitOption:
 _ONE: dict[str, type] = {"number": float, "whole": int, "text": str, "block": str}
 _SHAPES = {
     "shares": "TICKER=NUMBER",
+    "mix": "TICKER[=WEIGHT]",
     "ranges": "TICKER=LEAST:GREATEST",
     "groups": "COLUMN=VALUE:LEAST:GREATEST",
 }
 _EXAMPLES = {
     "shares": "VAS=0.5",
+    "mix": "VGS, or VGS=0.6 and VAF=0.4",
     "ranges": "VAS=0.1:0.5",
     "groups": "asset_class=fixed_income:0.2:0.6",
 }
@@ -130,8 +136,22 @@ OPTIONS = (
     LimitOption("correlation_period", "daily or weekly.", "text", words=("daily", "weekly")),
     LimitOption("expected_returns", "A method such as bayes_stein, or a block as JSON.", "block"),
     LimitOption("base_currency", "What returns are in, such as AUD.", "text"),
-    LimitOption("rebalance", "monthly, quarterly or yearly.", "text", backtest=True),
+    LimitOption(
+        "rebalance",
+        "monthly, quarterly, yearly or never.",
+        "text",
+        backtest=True,
+        words=get_args(Calendar),
+    ),
+    LimitOption("band", "Drift of a weight that is not yet traded.", backtest=True),
+    LimitOption("members", "as_listed or all.", "text", backtest=True, words=get_args(Membership)),
     LimitOption("trading_cost", "Cost of trading one unit of wealth.", backtest=True),
+    LimitOption(
+        "half_spreads", "Half spread of one, in bp.", "shares", "--half-spread", backtest=True
+    ),
+    LimitOption(
+        "compare_with", "A ticker, or weights of several, beside the course.", "mix", backtest=True
+    ),
 )
 
 

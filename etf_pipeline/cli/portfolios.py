@@ -1,4 +1,4 @@
-"""The commands that ask the library about portfolios: optimise, frontier, portfolio-metrics."""
+"""The commands that ask the library about portfolios: optimal, given and walked forward."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from etf_pipeline.cli.exit_codes import of_checks
-from etf_pipeline.cli.library import money, print_body, provider_at, usage
+from etf_pipeline.cli.library import money, print_body, provider_at, records, usage
 from etf_pipeline.cli.limits import read_shares, with_limits
 from etf_pipeline.cli.options import (
     Benchmark,
@@ -22,7 +22,7 @@ from etf_pipeline.cli.options import (
     Years,
     distinct_names,
 )
-from etf_pipeline.cli.render.analysis import in_currency, show_mix, show_portfolio
+from etf_pipeline.cli.render.analysis import in_currency, show_backtest, show_mix, show_portfolio
 from etf_pipeline.cli.render.output import print_lines, print_table
 from etf_pipeline.errors import SettingsError
 
@@ -125,6 +125,37 @@ def portfolio_metrics(
         print_body(found)
     else:
         show_mix(found)
+
+
+@with_limits(backtest=True)
+def backtest(
+    tickers: SomeTickers = None,
+    portfolio: Portfolio = None,
+    years: OwnYears = None,
+    benchmark: Benchmark = None,
+    risk_free_rate: Rate = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+    *,
+    limits: dict[str, Any],
+) -> None:
+    """A portfolio walked forward: decided anew at each rebalance from the years before alone.
+
+    Example: etf backtest VAS VGS VAF --objective min_volatility --years 3 --rebalance yearly
+    """
+    one_way(tickers, portfolio)
+    provider = provider_at(data_dir)
+    asked: dict[str, Any] = {"benchmark": benchmark, "risk_free_rate": risk_free_rate, **limits}
+    with usage():
+        if portfolio is not None:
+            found = provider.backtest_model_portfolio(portfolio, lookback_years=years, **asked)
+        else:
+            names, window = distinct_names(tickers or []), _YEARS if years is None else years
+            found = provider.backtest(names, lookback_years=window, **asked)
+    if as_json:
+        print_body(found | {k: records(found[k]) for k in ("course", "weights")})
+    else:
+        show_backtest(found)
 
 
 def one_way(tickers: list[str] | None, portfolio: str | None) -> None:

@@ -1,4 +1,4 @@
-"""What the library is asked about portfolios: optimal ones, the frontier, metrics of given ones."""
+"""What the library is asked about portfolios: optimal ones, and the frontier."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 from etf_pipeline.library.access import StoreAccess
 from etf_pipeline.library.arguments import (
     one_of,
-    ticker_of,
     tickers_of,
-    weights_of,
     whole,
     years_of,
 )
@@ -189,65 +187,6 @@ class PortfolioQueries(StoreAccess):
         from etf_pipeline.library.specs import specs_of_file
 
         return list(specs_of_file())
-
-    def portfolio_metrics(
-        self,
-        weights: Mapping[str, float],
-        lookback_years: int | None = 5,
-        benchmark: str | None = None,
-        risk_free_rate: float | None = None,
-        rebalance: str = "daily",
-        base_currency: str | None = None,
-        periods_per_year: float | None = None,
-    ) -> dict[str, Any]:
-        """The metrics of `docs/metrics.md` for a portfolio of given weights, as for one ticker.
-
-        Its prices are what 1 invested became on the dates that its tickers have in common.
-
-        Args:
-            weights: by ticker, fractions that sum to 1; those of 0 are left out.
-            lookback_years: 0 or None for all common history. A history that does not cover the
-                window gives None and a `reason`, not a shorter window.
-            benchmark: a ticker, for beta, tracking error and information ratio.
-            risk_free_rate: annual effective rate, a fraction.
-            rebalance: when weights that prices have moved are brought back, at closing prices and
-                free of charge: `daily` at every common date, so that each return is Σ w·r;
-                `monthly`, `quarterly` or `yearly` at the period's last one; `never`, so that they
-                drift from the first day on.
-            base_currency: see `ETFDataProvider`.
-            periods_per_year: A, where a convention fixes it.
-
-        Returns:
-            As `calculate_risk_metrics`, and weights, rebalance, base_currency, remarks.
-
-        Raises:
-            ArgumentError: weights that do not sum to 1, or another argument that means nothing.
-            InsufficientDataError: fewer than three common dates.
-            CurrencyError: they cannot be brought to one currency.
-        """
-        from etf_pipeline.library.analysis import risk_metrics
-        from etf_pipeline.portfolio.fixed_weights import RESTORED, series_of_weights
-        from etf_pipeline.risk.conversion import OWN_CURRENCY
-        from etf_pipeline.risk.together import common_gaps, doubts, ended_early
-
-        held, years = weights_of(weights), years_of(lookback_years)
-        restored = next(r for r in RESTORED if r == one_of("rebalance", rebalance, RESTORED))
-        against = None if benchmark is None else ticker_of(benchmark, "benchmark")
-        together = self._together(list(held), base_currency, years)
-        series = series_of_weights(together.series, held, years, restored)
-        other = None if against is None else self._series([against])[0]
-        conversion = OWN_CURRENCY
-        if other is not None:
-            both = [*together.series, other]
-            conversion = conversion_for(self._layout, self._cache, both, together.currency)
-        rate, annual = self._rate(risk_free_rate), self._annual(periods_per_year)
-        found = risk_metrics(series, years, rate, other, conversion, annual)
-        used = {fx for named in (together.fx, found["fx"]) for fx in (named or "").split(",") if fx}
-        parts = [s.since(series.prices.index[0].date()) for s in together.series]
-        said = [*ended_early(together.series), *doubts(parts), *common_gaps(series.days)]
-        self._asked("portfolio_metrics", list(held), series.prices.index)
-        found |= {"weights": held, "rebalance": restored, **told(together, said)}
-        return found | {"source": together.source, "fx": ",".join(sorted(used)) or None}
 
     def _model(
         self, name: str, lookback_years: int | None, changes: Mapping[str, Any]

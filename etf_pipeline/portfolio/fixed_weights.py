@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -76,6 +76,15 @@ def series_of_weights(
     if not bool((wealth > 0).all()):
         day = pd.Timestamp(wealth.index[int(np.argmax(wealth.to_numpy() <= 0))]).date()
         raise InsufficientDataError(f"the portfolio is worth nothing on {day}: all of it was lost")
+    return as_series(wealth, series)
+
+
+def as_series(wealth: pd.Series, series: Sequence[PriceSeries]) -> PriceSeries:
+    """What became of 1 as prices, of the currency, sources and exchanges of what was held.
+
+    Several exchanges are called by all their names, which is that of none: they close at several
+    hours.
+    """
     return PriceSeries(
         "portfolio",
         wealth,

@@ -38,6 +38,29 @@ def show_mix(found: Mapping[str, Any]) -> None:
     print_lines([f"{held}; weights {kept}, free of charge", *in_currency(found)])
 
 
+def show_backtest(found: Mapping[str, Any]) -> None:
+    """Metrics of the course and of what it is compared with, the last weights, and what went on."""
+    columns = {"portfolio": found["metrics"]}
+    if found["comparison_metrics"] is not None:
+        columns["comparison"] = found["comparison_metrics"]
+    show_metrics(columns, found["metrics"]["benchmark"] is not None)
+    course, last = found["course"], found["weights"].iloc[-1]
+    print_table(["ticker", "last weight"], [[t, f"{w:.2%}"] for t, w in last.items()])
+    trades = len(found["weights"])
+    print_lines(
+        [
+            f"{found['start']} to {found['end']}: {trades} trade{'s' if trades > 1 else ''}, "
+            f"turnover {course['turnover'].sum():.2%}, costs {course['cost'].sum():.2%} in all",
+            *(
+                f"{e['date']} {e['event'].replace('_', ' ')} {e['subject']}: {e['reason']}"
+                for e in found["events"]
+                if e["reason"]
+            ),
+            *in_currency(found),
+        ]
+    )
+
+
 def show_portfolio(found: Mapping[str, Any]) -> None:
     """Weights, what the optimiser says, and what the portfolio would have been."""
     weights = found["optimal_weights"]
