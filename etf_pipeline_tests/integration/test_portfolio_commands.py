@@ -98,9 +98,41 @@ def test_metrics_of_given_weights(etf, root):
     assert "VAS 60.00%, VAF 40.00%; weights restored daily, free of charge" in text
 
 
+def test_a_backtest(etf, root):
+    provider = ETFDataProvider(root / "store")
+    code, found = etf(
+        *("backtest", *THREE, "--objective", "min_volatility", "--years", "2"),
+        *("--rebalance", "yearly", "--trading-cost", "0.001", "--half-spread", "VAS=5"),
+        *("--compare-with", "VAS=0.6", "--compare-with", "VAF=0.4", "--json"),
+    )
+    expected = provider.backtest(
+        THREE,
+        "min_volatility",
+        lookback_years=2,
+        rebalance="yearly",
+        trading_cost=0.001,
+        half_spreads={"VAS": 5},
+        compare_with={"VAS": 0.6, "VAF": 0.4},
+    )
+    assert code == ExitCode.DONE
+    assert found["metrics"] == as_json(expected["metrics"])
+    course = expected["course"]
+    assert [row["wealth"] for row in found["course"]] == course["wealth"].tolist()
+    assert [row["date"] for row in found["course"]] == [str(d.date()) for d in course.index]
+    assert found["course"][1]["cost"] is None
+    assert found["weights"][0].keys() == {"date", *THREE}
+    code, text = etf("backtest", "--portfolio", "calm", "--compare-with", "VAS")
+    assert code == ExitCode.DONE
+    assert "comparison" in text
+    assert "last weight" in text
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [
+        (("backtest", *THREE, "--years", "0"), "a window of years that moves along"),
+        (("backtest", *THREE, "--rebalance", "weekly"), "must be one of monthly"),
+        (("backtest",), "give tickers, such as VAS VGS, or --portfolio NAME"),
         (("optimise",), "give tickers, such as VAS VGS, or --portfolio NAME"),
         (("optimise", "VAS", "--portfolio", "calm"), "one of the two"),
         (("optimise", "--portfolio", "clam"), "did you mean calm"),

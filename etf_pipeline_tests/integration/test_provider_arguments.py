@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from etf_pipeline import ETFDataProvider
-from etf_pipeline.errors import ArgumentError, UnknownTickerError
+from etf_pipeline.errors import ArgumentError, InsufficientDataError, UnknownTickerError
 from etf_pipeline.library.system import ETFSystem
 from etf_pipeline.portfolio import GroupLimit
 from etf_pipeline.settings import Settings
@@ -320,3 +320,60 @@ def test_what_was_asked_is_recorded_as_json(root, tmp_path, provider):
     own = {"a": {"members": ["VTS"], "range": [0.1, 0.3]}}
     assert state.portfolios["VAS+VTS"].parameters["groups"] == own
     assert state.query_counts["VGS"] == 1
+
+
+def test_a_backtest_of_one_ticker_is_its_prices(provider):
+    """Bought once, a cost of 0.001 paid out of 1: 1/1.001 is bought, and held."""
+    found = provider.backtest(
+        "VAS",
+        "min_volatility",
+        lookback_years=2,
+        rebalance="never",
+        trading_cost=0.001,
+        benchmark="VGS",
+        compare_with={"VGS": 1.0},
+    )
+    course = found["course"]
+    closes = provider.load_etf_data("VAS")["adj_close"].loc[course.index]
+    expected = closes / closes.iloc[0] / 1.001
+    assert course["wealth"].to_numpy() == pytest.approx(expected.to_numpy(), rel=1e-9)
+    assert course["cost"].dropna().tolist() == pytest.approx([0.001 / 1.001], rel=1e-9)
+    other = provider.load_etf_data("VGS")["adj_close"].loc[course.index]
+    assert course["benchmark_wealth"].to_numpy() == pytest.approx(
+        (other / other.iloc[0]).to_numpy(), rel=1e-9
+    )
+    assert found["metrics"]["total_return"] == pytest.approx(
+        closes.iloc[-1] / closes.iloc[0] - 1, rel=1e-9
+    )
+    assert found["metrics"]["beta"] is not None
+    assert found["comparison_metrics"]["total_return"] == pytest.approx(
+        other.iloc[-1] / other.iloc[0] - 1, rel=1e-9
+    )
+    assert found["weights"].to_numpy().tolist() == [[pytest.approx(1.0, rel=1e-12)]]
+    assert (found["start"], found["base_currency"]) == (course.index[0].date(), "AUD")
+
+
+def test_a_backtest_takes_what_a_portfolio_of_the_file_does(provider):
+    by_name = provider.backtest_model_portfolio("calm")
+    stated = provider.backtest(
+        ["VAS", "VGS", "VAF"], "min_volatility", lookback_years=2, max_weight=0.5
+    )
+    assert by_name["course"].equals(stated["course"])
+    assert by_name["weights"].equals(stated["weights"])
+    assert by_name["weights"].to_numpy().max() <= 0.5 + 1e-9
+    monthly = provider.backtest_model_portfolio("calm", rebalance="monthly", max_weight=0.4)
+    assert len(monthly["weights"]) > 2 * len(by_name["weights"])
+    for call in (
+        lambda years: provider.backtest(FOUR, lookback_years=years),
+        lambda years: provider.backtest_model_portfolio("calm", lookback_years=years),
+    ):
+        with pytest.raises(ArgumentError, match="a window of years that moves along"):
+            call(0)
+        with pytest.raises(ArgumentError, match="must be whole years"):
+            call(0.5)
+    with pytest.raises(ArgumentError, match="did you mean rebalance"):
+        provider.backtest(FOUR, rebalanced="monthly")
+    with pytest.raises(UnknownTickerError, match="'NOPE'"):
+        provider.backtest(FOUR, compare_with="NOPE")
+    with pytest.raises(InsufficientDataError):
+        provider.backtest(FOUR, lookback_years=50)

@@ -1,6 +1,7 @@
 """The options of commands about portfolios: the vocabulary of portfolios.yaml, read exactly."""
 
 import json
+import re
 from typing import get_args
 
 import pytest
@@ -32,6 +33,8 @@ def test_words_to_complete_are_all_there_are():
     assert BY_FIELD["estimator"].words == tuple(schema["estimator"]["enum"])
     allowed = [part.get("enum") for part in schema["correlation_period"]["anyOf"]]
     assert list(BY_FIELD["correlation_period"].words) in allowed
+    for field in ("rebalance", "members"):
+        assert BY_FIELD[field].words == tuple(schema[field]["enum"])
 
 
 @pytest.fixture
@@ -60,6 +63,10 @@ def given_limits():
 
 def test_each_kind_of_value(given_limits):
     assert given_limits() == {}
+    assert given_limits("--compare-with", "VGS") == {"compare_with": "VGS"}
+    assert given_limits("--compare-with", "VGS=0.6", "--compare-with", "VAF=0.4") == {
+        "compare_with": {"VGS": 0.6, "VAF": 0.4}
+    }
     assert given_limits("--expected-returns", "bayes_stein") == {"expected_returns": "bayes_stein"}
     assert given_limits(
         *("--risk-budget", "0.09", "--min-weight", "0", "--objective", "max_return"),
@@ -99,13 +106,14 @@ def test_each_kind_of_value(given_limits):
         (("--group", "fixed_income:0.1:0.2"), "such as asset_class=fixed_income:0.2:0.6"),
         (("--group", "a=b:0:1", "--group", "a=b:0:1"), "b is given twice"),
         (("--holding", "VAS=all"), "write TICKER=NUMBER, such as VAS=0.5"),
+        (("--compare-with", "VGS", "--compare-with", "VAF"), "such as VGS, or VGS=0.6 and VAF=0.4"),
         (("--set", "max_turnover"), "write FIELD=VALUE, such as max_turnover=0.2"),
         (("--risk-budget", "0.1", "--set", "risk_budget=0.2"), "risk_budget is given twice"),
         (("--set", "a=1", "--set", "a=2"), "a is given twice"),
     ],
 )
 def test_what_cannot_be_read_says_how_to_write_it(given_limits, args, words):
-    with pytest.raises(SettingsError, match=f".*{words}"):
+    with pytest.raises(SettingsError, match=re.escape(words)):
         given_limits(*args)
 
 
