@@ -10,7 +10,17 @@ from typing import Annotated
 import typer
 
 from etf_pipeline._version import __version__
-from etf_pipeline.cli import analysis, events, exit_codes, portfolios, report, run, sql, store
+from etf_pipeline.cli import (
+    analysis,
+    events,
+    exit_codes,
+    portfolios,
+    report,
+    run,
+    sql,
+    store,
+    uncertainty,
+)
 from etf_pipeline.cli.render.output import print_error
 from etf_pipeline.errors import EtfError
 from etf_pipeline.settings.environment import traceback_wanted
@@ -31,6 +41,7 @@ for command in (  # in the order in which help lists them
     portfolios.frontier,
     portfolios.portfolio_metrics,
     portfolios.backtest,
+    uncertainty.uncertainty,
     report.report,
     store.doctor,
     run.run,

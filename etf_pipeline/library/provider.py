@@ -19,6 +19,7 @@ from etf_pipeline.library.arguments import (
 )
 from etf_pipeline.library.courses import CourseQueries
 from etf_pipeline.library.currencies import conversion_for, told
+from etf_pipeline.library.uncertainty import UncertaintyQueries
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 _LATEST = ("close", "adj_close", "volume")
 
 
-class ETFDataProvider(CourseQueries):
+class ETFDataProvider(CourseQueries, UncertaintyQueries):
     """Reads one data folder; touches nothing else, but for recording its calls in event mode.
 
     Every number has its definition and source in `docs/metrics.md`. Requests that name a ticker

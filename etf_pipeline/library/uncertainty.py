@@ -1,0 +1,163 @@
+"""What the library is asked about how sure portfolios are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from etf_pipeline.errors import ArgumentError
+from etf_pipeline.library.arguments import number, tickers_of, whole, years_of
+from etf_pipeline.library.currencies import told
+from etf_pipeline.library.portfolios import PortfolioQueries
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from etf_pipeline.library.specs import Request
+    from etf_pipeline.portfolio.uncertainty import Average, Resampled
+
+_SEEDS = 2**63 - 1
+_MOST_RESAMPLES = 100_000
+
+
+@dataclass(frozen=True)
+class _Draws:
+    """How histories are drawn."""
+
+    resamples: int
+    seed: int
+    block_length: float | None
+
+
+class UncertaintyQueries(PortfolioQueries):
+    """The calls about uncertainty; see `ETFDataProvider`."""
+
+    def weight_uncertainty(
+        self,
+        tickers: str | Iterable[str] | None = None,
+        objective: str | None = None,
+        *,
+        portfolio: str | None = None,
+        resamples: int = 500,
+        seed: int = 1,
+        block_length: float | None = None,
+        lookback_years: int | None = None,
+        risk_free_rate: float | None = None,
+        periods_per_year: float | None = None,
+        **limits: Any,
+    ) -> pd.DataFrame:
+        """How far each weight could be another, had the past gone a little differently.
+
+        Other histories are drawn from the one there is, in blocks of days, estimated from and
+        optimised for; see "How sure weights are" in `docs/portfolios.md`.
+
+        Args:
+            tickers: one or more; their order has no say in the answer.
+            objective: as in `optimize_portfolio`.
+            portfolio: one of `portfolios.yaml`, in place of tickers.
+            resamples: how many histories are drawn, 20 or more.
+            seed: of the draws; equal data and seeds give equal answers.
+            block_length: mean days of a block, 1 or more; chosen from the returns when None.
+            lookback_years: 0 for all history; 5, or the portfolio's own, when None.
+            risk_free_rate: annual effective rate, a fraction.
+            periods_per_year: A, where a convention fixes it.
+            limits: as in `optimize_portfolio`.
+
+        Returns:
+            A row per ticker: `weight`, the resamples' `mean` and quantiles `q05` … `q95`, and the
+            share of them in which it is `held`. `attrs` has `figures` ({kind: {figure: {estimate,
+            mean, q05, …}}}, of the `chosen` weights by every history's estimates, and of each
+            history's own `optimal` ones), `average` (the averaged portfolio), `resamples`,
+            `answered`, `failures` (by reason code), `seed`, `block_length`.
+
+        Raises:
+            EtfError: the portfolio has no answer to begin with; with its message and code.
+            ArgumentError: an argument means nothing; names it and the remedy.
+        """
+        from etf_pipeline.model.portfolios import FEWEST_RESAMPLES
+
+        draws = _Draws(
+            whole("resamples", resamples, FEWEST_RESAMPLES, _MOST_RESAMPLES),
+            whole("seed", seed, 0, _SEEDS),
+            None if block_length is None else number("block_length", block_length),
+        )
+        asked, years = self._asked_for(tickers, portfolio, objective, lookback_years, limits)
+        rate, annual = self._rate(risk_free_rate), self._annual(periods_per_year)
+        return self._resampled(asked, years, rate, annual, draws)
+
+    def _resampled(
+        self, asked: Request, years: int | None, rate: float, annual: float | None, draws: _Draws
+    ) -> pd.DataFrame:
+        from etf_pipeline.portfolio.uncertainty_tables import resampled_portfolio
+
+        spec = asked.spec
+        stated, together = self._stated(asked, years, rate, annual)
+        try:
+            found = resampled_portfolio(
+                spec, together, years, rate, asked.columns, annual, **vars(draws)
+            )
+        except ValueError as error:
+            raise ArgumentError(str(error)) from None
+        self._asked("weight_uncertainty", spec.tickers)
+        table = found.table().loc[spec.tickers]
+        dates = stated.estimates.prices.index
+        table.attrs |= told(together, [*found.remarks, *stated.estimates.remarks])
+        table.attrs |= _about(found) | {
+            "objective": spec.objective,
+            "n_obs": stated.estimates.n_obs,
+            "start": dates[0].date(),
+            "end": dates[-1].date(),
+        }
+        return table
+
+    def _asked_for(
+        self,
+        tickers: str | Iterable[str] | None,
+        portfolio: str | None,
+        objective: str | None,
+        lookback_years: int | None,
+        limits: Mapping[str, Any],
+        *,
+        backtest: bool = False,
+    ) -> tuple[Request, int | None]:
+        """A request for tickers or for a portfolio of the file, and the years of one without."""
+        from etf_pipeline.library.specs import not_for_backtests, request
+        from etf_pipeline.model.objectives import implied
+
+        if (tickers is None) == (portfolio is None):
+            raise ArgumentError("give tickers or portfolio='name', one of the two")
+        if not backtest:
+            not_for_backtests(limits)
+        if portfolio is not None:
+            return self._model(portfolio, lookback_years, {"objective": objective, **limits})
+        given = [limits.get(k) for k in ("target_return", "risk_budget", "cvar_budget")]
+        names = tickers_of(tickers)
+        asked = request(names, {"objective": objective or implied(*given), **limits})
+        return asked, years_of(5 if lookback_years is None else lookback_years)
+
+
+def _about(found: Resampled) -> dict[str, Any]:
+    """What an answer says besides its rows."""
+    figures: dict[str, dict[str, Any]] = {}
+    frame = found.figures()
+    for kind in frame.index.unique("of"):
+        figures[kind] = frame.loc[kind].to_dict("index")
+    return {
+        "figures": figures,
+        "average": None if found.average is None else _average(found.names, found.average),
+        "resamples": found.asked,
+        "answered": len(found.weights),
+        "failures": {code.value: n for code, n in found.failures.items()},
+        "seed": found.seed,
+        "block_length": found.block_length,
+    }
+
+
+def _average(names: Iterable[str], average: Average) -> dict[str, Any]:
+    return {
+        "weights": dict(zip(names, average.weights.tolist(), strict=True)),
+        "expected_return": average.expected_return,
+        "volatility": average.volatility,
+        "sharpe_ratio": average.sharpe_ratio,
+    }
