@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,12 +82,9 @@ def _of_past(asked: ExpectedReturns, past: Past) -> Expected:
         said = f"expected returns are past means over {over}, give or take {_range(errors)} a year"
         return Expected(past.means, past.covariance, (said,))
     if asked.method == "james_stein":
-        shrunk, towards = (
-            james_stein(past.means, past.covariance, past.years),
-            "their average",
-        )
+        shrunk, towards = _shrunk(james_stein, past), "their average"
     else:
-        shrunk, towards = _jorion(past), "the mean of the least volatile portfolio"
+        shrunk, towards = _shrunk(bayes_stein, past), "the mean of the least volatile portfolio"
     said = (
         f"expected returns are past means over {over}, shrunk by {shrunk.intensity:.0%} towards "
         f"{towards}, {shrunk.target:.1%} a year"
@@ -95,16 +92,18 @@ def _of_past(asked: ExpectedReturns, past: Past) -> Expected:
     return Expected(shrunk.means, past.covariance, (said,))
 
 
-def _jorion(past: Past) -> Shrunk:
+def _shrunk(shrink: Callable[[Floats, Floats, float], Shrunk], past: Past) -> Shrunk:
     try:
-        return bayes_stein(past.means, scaled(past.covariance, past.n_obs), past.years)
+        return shrink(past.means, scaled(past.covariance, past.n_obs), past.years)
     except ValueError as error:
-        still = np.diag(past.covariance) == 0
-        what = f" ({', '.join(np.array(past.tickers)[still])} never moves)" if still.any() else ""
-        raise ValueError(
-            f"expected_returns: bayes_stein cannot be had: {error}{what}; estimator: ledoit_wolf "
-            "may mend it, and james_stein does not need it"
-        ) from None
+        still = [t for t, v in zip(past.tickers, np.diag(past.covariance), strict=True) if v == 0]
+        remedy = (
+            f"{', '.join(still)} never moves; leave it out, or take a method that needs no inverse "
+            "(equilibrium, black_litterman, given)"
+            if still
+            else "estimator: ledoit_wolf may mend that, or a longer lookback_years"
+        )
+        raise ValueError(f"expected_returns: means cannot be shrunk: {error}; {remedy}") from None
 
 
 def _given(asked: ExpectedReturns, past: Past, facts: Facts) -> Expected:

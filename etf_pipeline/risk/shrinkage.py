@@ -22,23 +22,27 @@ class Shrunk:
 
 
 def james_stein(means: Floats, covariance: Floats, years: float) -> Shrunk:
-    """Drawn towards their average: μ̂ − α(μ̂ − b), b the average of the means.
+    """Drawn towards their average (James & Stein, 1961, in the form of Jorion, 1986).
 
-    α = (Σλ − 2·λ₁) / (T·(μ̂ − b)'(μ̂ − b)) with the eigenvalues λ of the covariance, λ₁ the greatest,
-    kept within 0 and 1: the positive part (James & Stein, 1961; for correlated assets as in
-    Meucci, 2005, "Risk and Asset Allocation", 4.4). It is 0 where one factor carries more than
+    μ̂ − α(μ̂ − b1) with the average b, α = (N − 2)/(T·d'Σ⁻¹d) kept within 0 and 1, and d = μ̂ − b1;
+    nothing for fewer than three tickers. Distances are by Σ⁻¹, so that tickers of one market are
+    shrunk too: where they are plain (Meucci, 2005) nothing is, once one factor carries more than
     half of all variance. Numbers of one unit of time: all a year, or all a period.
 
     Args:
         means: past means, shape (N,).
-        covariance: of returns, shape (N, N), positive semidefinite; may be singular.
+        covariance: Σ, shape (N, N), positive definite; of a sample as `scaled` has it.
         years: T, what time the means are over.
+
+    Raises:
+        ValueError: the covariance is singular.
     """
     target = float(means.mean())
-    eigenvalues = np.linalg.eigvalsh(covariance)
-    gain = float(eigenvalues.sum() - 2.0 * eigenvalues[-1])
-    apart = float(((means - target) ** 2).sum())
-    return _drawn(means, target, gain, years * apart)
+    if len(means) < 3:
+        return Shrunk(means.copy(), target, 0.0)
+    d = means - target
+    apart = float(d @ _Inverse.of(covariance).times(d))
+    return _drawn(means, target, len(means) - 2.0, years * apart)
 
 
 def bayes_stein(means: Floats, covariance: Floats, years: float) -> Shrunk:
@@ -49,8 +53,7 @@ def bayes_stein(means: Floats, covariance: Floats, years: float) -> Shrunk:
 
     Args:
         means: past means, shape (N,).
-        covariance: Σ, shape (N, N), positive definite. Jorion scales the sample's covariance by
-            (T − 1)/(T − N − 2), see `scaled`.
+        covariance: Σ, shape (N, N), positive definite; of a sample as `scaled` has it.
         years: T, what time the means are over.
 
     Raises:
@@ -59,17 +62,11 @@ def bayes_stein(means: Floats, covariance: Floats, years: float) -> Shrunk:
     n = len(means)
     if n == 1:
         return Shrunk(means.copy(), float(means[0]), 0.0)
-    deviations = np.sqrt(np.diag(covariance))
-    if (deviations == 0).any():
-        raise ValueError("the covariance is singular")
-    values, vectors = np.linalg.eigh(covariance / np.outer(deviations, deviations))
-    if values[0] <= _RANK * n * values[-1]:
-        raise ValueError("the covariance is singular")
-    ones = (vectors.T @ (1.0 / deviations)) / values
-    inverse_ones = (vectors @ ones) / deviations
-    target = float(inverse_ones @ means / inverse_ones.sum())
-    d = vectors.T @ ((means - target) / deviations)
-    apart = float((d**2 / values).sum())
+    inverse = _Inverse.of(covariance)
+    ones = inverse.times(np.ones(n))
+    target = float(ones @ means / ones.sum())
+    d = means - target
+    apart = float(d @ inverse.times(d))
     return _drawn(means, target, n + 2.0, years * apart + n + 2.0)
 
 
@@ -83,6 +80,28 @@ def scaled(covariance: Floats, n_obs: int) -> Floats:
     if n_obs <= n + 2:
         raise ValueError(f"{n_obs} returns of {n} tickers are too few")
     return covariance * ((n_obs - 1) / (n_obs - n - 2))
+
+
+@dataclass(frozen=True)
+class _Inverse:
+    """Σ⁻¹ by the deviations and the eigenvectors of the correlations, which units do not touch."""
+
+    deviations: Floats
+    values: Floats
+    vectors: Floats
+
+    @classmethod
+    def of(cls, covariance: Floats) -> _Inverse:
+        deviations = np.sqrt(np.diag(covariance))
+        if not (deviations == 0).any():
+            values, vectors = np.linalg.eigh(covariance / np.outer(deviations, deviations))
+            if values[0] > _RANK * len(values) * values[-1]:
+                return cls(deviations, values, vectors)
+        raise ValueError("the covariance is singular")
+
+    def times(self, vector: Floats) -> Floats:
+        along = self.vectors.T @ (vector / self.deviations) / self.values
+        return np.asarray((self.vectors @ along) / self.deviations)
 
 
 def _drawn(means: Floats, target: float, gain: float, size: float) -> Shrunk:

@@ -1,12 +1,13 @@
 """Black & Litterman's model against the tables of the papers, peers, and its own definition."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pypfopt import black_litterman as pypfopt
-from skfolio.prior import BlackLitterman, EmpiricalPrior
+from skfolio.datasets import load_sp500_dataset
+from skfolio.preprocessing import prices_to_returns
+from skfolio.prior import BlackLitterman
 
 from etf_pipeline.risk.black_litterman import (
     ContradictionError,
@@ -167,21 +168,25 @@ def test_it_is_what_pypfopt_computes(seed):
     )
 
 
-def test_it_is_what_skfolio_computes():
-    """Over daily returns whose moments are the prior, with views in its own language."""
-    rng = np.random.default_rng(7)
-    frame = pd.DataFrame(rng.normal(0.0004, 0.01, (500, 3)), columns=["A", "B", "C"])
-    views = ["A == 0.0008", "B - C == 0.0002"]
-    sure = [0.3, 0.8]
-    peer = BlackLitterman(
-        views=views, view_confidences=sure, tau=0.05, prior_estimator=EmpiricalPrior()
-    ).fit(frame)
-    covariance = np.cov(frame.to_numpy(), rowvar=False)
-    picks = np.array([[1.0, 0, 0], [0, 1, -1]])
-    variances = idzorek(picks, covariance, 0.05, np.array(sure))
-    found = black_litterman(
-        frame.mean().to_numpy(), covariance, 0.05, picks, np.array([0.0008, 0.0002]), variances
+@pytest.mark.parametrize("sure", [None, [0.3, 0.8, 1.0]])
+def test_the_example_of_skfolio(sure):
+    """ "Black & Litterman" of its gallery: twenty shares, equal market weights, three views."""
+    returns = prices_to_returns(load_sp500_dataset())
+    views = ["AAPL - BBY == 0.0003", "CVX - KO == 0.0004", "MSFT == 0.0006"]
+    peer = BlackLitterman(views=views, view_confidences=sure).fit(returns)
+    covariance = np.cov(returns.to_numpy(), rowvar=False)
+    names, n = list(returns.columns), returns.shape[1]
+    picks = np.zeros((3, n))
+    for k, (long, short) in enumerate([("AAPL", "BBY"), ("CVX", "KO"), ("MSFT", None)]):
+        picks[k, names.index(long)] = 1.0
+        if short is not None:
+            picks[k, names.index(short)] = -1.0
+    by = np.array([0.0003, 0.0004, 0.0006])
+    prior = equilibrium(covariance, np.full(n, 1 / n), 1.0, 0.0)
+    variances = idzorek(
+        picks, covariance, 0.05, np.full(3, 0.5) if sure is None else np.array(sure)
     )
+    found = black_litterman(prior, covariance, 0.05, picks, by, variances)
     assert found.means == pytest.approx(peer.return_distribution_.mu, rel=1e-9)
     assert covariance + found.uncertainty == pytest.approx(
         peer.return_distribution_.covariance, rel=1e-9
