@@ -247,7 +247,7 @@ class ExpectedReturns(BaseModel):
         return self.model_copy(update=_those_set(self, changed))
 
     @property
-    def foresight(self) -> str | None:
+    def hindsight(self) -> str | None:
         """What a backtest takes from today, and so knew before its time; None for nothing."""
         today = {
             "given": "the given returns",
@@ -256,7 +256,7 @@ class ExpectedReturns(BaseModel):
         }.get(self.method)
         if today is None:
             return None
-        return f"look-ahead: {today} are today's at every past rebalance"
+        return f"hindsight: {today} are today's at every past rebalance"
 
 
 def _those_set(model: BaseModel, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import pandas as pd
 
 from etf_pipeline.errors import ReasonCode
 from etf_pipeline.model.backtesting import BASIS_POINT, EventKind
-from etf_pipeline.model.expected_returns import FROM_THE_PAST
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.model.spacing import DAYS_PER_YEAR
 from etf_pipeline.portfolio.building import Columns
@@ -117,9 +116,9 @@ def backtest_portfolio(
         lambda days: cash_index(days, risk_free_rate),
         cost_rates(spec, list(spec.comparison)),
     )
-    return _backtest(
-        spec, members, course, decider, other, (*_hindsight(spec), *members.remarks, *said)
-    )
+    known = spec.expected_returns.hindsight
+    remarks = (*([] if known is None else [known]), *members.remarks, *said)
+    return _backtest(spec, members, course, decider, other, remarks)
 
 
 def beside(other: pd.Series, wealth: pd.Series) -> pd.Series:
@@ -146,14 +145,6 @@ def cash_index(days: Days, rate: float) -> Floats:
     """Value of cash that earns an annual effective rate, 1 on the first of `days`, shape (T,)."""
     elapsed = (days - days[0]).astype("timedelta64[D]").astype("float64")
     return np.asarray((1.0 + rate) ** (elapsed / DAYS_PER_YEAR), dtype="float64")
-
-
-def _hindsight(spec: PortfolioSpec) -> list[str]:
-    """That expected returns are today's opinion, where they are."""
-    method = spec.expected_returns.method
-    if method in FROM_THE_PAST:
-        return []
-    return [f"expected_returns: {method} is of today at every decision, which is hindsight"]
 
 
 def _backtest(

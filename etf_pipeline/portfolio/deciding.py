@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from etf_pipeline.errors import BacktestError, EtfError, InsufficientDataError, ReasonCode
 from etf_pipeline.model.backtesting import DECISIONS_PER_YEAR, EventKind
-from etf_pipeline.model.expected_returns import ExpectedReturns
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.portfolio.answer import Answer, refused, refused_by
 from etf_pipeline.portfolio.building import Columns, problem_of
@@ -181,19 +180,9 @@ def restricted(
         "bounds": _of(spec.bounds, tickers),
         "holdings": _of(spec.holdings, tickers),
         "groups": groups,
-        "expected_returns": _expected(spec.expected_returns, tickers),
+        "expected_returns": spec.expected_returns.among(tickers),
     }
     return spec.model_copy(update=update), None
-
-
-def _expected(asked: ExpectedReturns, tickers: list[str]) -> ExpectedReturns:
-    """What is expected of some tickers, without views on any other."""
-    update = {
-        "returns": _of(asked.returns, tickers),
-        "market_weights": _of(asked.market_weights, tickers),
-        "views": [v for v in asked.views if v.shares.keys() <= set(tickers)],
-    }
-    return asked.model_copy(update=update)
 
 
 def _of(by_ticker: Mapping[str, Any], tickers: list[str]) -> dict[str, Any]:

@@ -424,9 +424,9 @@ def test_backtests_shrink_by_the_past_alone(tmp_path):
 
 def test_what_a_backtest_knows_before_its_time_is_told():
     for method in ("historical", "james_stein", "bayes_stein"):
-        assert ExpectedReturns(method=method).foresight is None
-    said = ExpectedReturns(method="given", returns={"VAS": 0.1}).foresight
-    assert said == "look-ahead: the given returns are today's at every past rebalance"
+        assert ExpectedReturns(method=method).hindsight is None
+    said = ExpectedReturns(method="given", returns={"VAS": 0.1}).hindsight
+    assert said == "hindsight: the given returns are today's at every past rebalance"
 
 
 def test_tickers_may_go_by_their_former_names(tmp_path):
@@ -470,3 +470,28 @@ def test_a_resample_is_estimated_from_as_the_history_was():
     given = past.expecting(ExpectedReturns(method="given", returns=returns), RATE)
     assert given.of_drawn(draw).means.tolist() == [0.05] * 4
     assert given.of_drawn(draw).covariance.tolist() == draw.covariance().tolist()
+
+
+def test_before_a_ticker_was_there_nobody_had_a_view_on_it(tmp_path):
+    """VGB lists two years late: views on it wait, and the market is of the others till then."""
+    views = VIEWS + (
+        "      views:\n        - {ticker: VGB, over: VAS, return: 0.2, confidence: 1}\n"
+        "        - {ticker: VAF, over: VAS, return: 0.0, confidence: 1}\n"
+    )
+    (spec,) = specs(tmp_path, views.replace("max_sharpe", "max_return"))
+    early = spec.expected_returns.among(["VAS", "VGS", "VAF"])
+    assert [v.label for v in early.views] == ["VAF over VAS"]
+    assert early.market_weights == {"VAS": 5.0, "VGS": 3.0, "VAF": 1.0}
+    spec = spec.model_copy(update={"lookback_years": 1})
+    late = SERIES["VGB"].prices.index[350].date()
+    prices = SERIES | {"VGB": SERIES["VGB"].since(late)}
+    tables = backtest_tables([spec], prices, 5, 0.0)
+    assert not tables.failures
+    rows = tables.weights.to_pylist()
+    first = min(r["date"] for r in rows if r["ticker"] == "VGB" and r["weight"] > 0)
+    assert min(r["date"] for r in rows) < first
+    assert all(r["weight"] == 0 for r in rows if r["ticker"] == "VGB" and r["date"] < first)
+    # from then on it is held alone: a certain view of 20 % over VAS makes it the greatest
+    assert [r["weight"] for r in rows if r["ticker"] == "VGB" and r["date"] >= first] == (
+        pytest.approx([1.0] * len({r["date"] for r in rows if r["date"] >= first}))
+    )
