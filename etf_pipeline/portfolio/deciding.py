@@ -140,7 +140,7 @@ class Decider:
             now, why = restricted(self.spec, tickers, self.columns)
             if why is not None:
                 return refused(why, ReasonCode.INFEASIBLE)
-            now = now.model_copy(update=_trading(now, held))
+            now = now.model_copy(update=trading_limits(now, held))
             parts = [self.series[i].until(day) for i in chosen]
             estimates = estimate_of(
                 now,
@@ -189,7 +189,7 @@ def _of(by_ticker: Mapping[str, Any], tickers: list[str]) -> dict[str, Any]:
     return {t: value for t, value in by_ticker.items() if t in tickers}
 
 
-def _trading(spec: PortfolioSpec, held: Floats | None) -> dict[str, Any]:
+def trading_limits(spec: PortfolioSpec, held: Floats | None) -> dict[str, Any]:
     """Turnover and costs are against what is held; before the first purchase nothing is.
 
     Returns are those of a year, and a trade is made anew at every decision: what one costs counts

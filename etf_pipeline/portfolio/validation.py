@@ -1,0 +1,208 @@
+"""Out-of-sample validation: which lookbacks and estimators would have served, decided in advance.
+
+Every combination decides on the same sessions from the prices before them, is traded a purge later,
+and is judged on the returns up to the next trade (see `splits`): all on the same returns, beside
+equal weights, which few optimised portfolios have beaten beyond doubt (DeMiguel, Garlappi & Uppal,
+2009, "Optimal Versus Naive Diversification").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from etf_pipeline.errors import EtfError, InsufficientDataError
+from etf_pipeline.model.portfolios import PortfolioSpec
+from etf_pipeline.portfolio.answer import Answer, refused_by
+from etf_pipeline.portfolio.backtest import cost_rates
+from etf_pipeline.portfolio.building import Columns, problem_of
+from etf_pipeline.portfolio.deciding import trading_limits
+from etf_pipeline.portfolio.judging import Days, Tried, judged
+from etf_pipeline.portfolio.optimise import optimise
+from etf_pipeline.portfolio.problem import Floats
+from etf_pipeline.portfolio.rebalancing import rebalanced
+from etf_pipeline.portfolio.splits import Split, walk_forward_splits
+from etf_pipeline.risk.annual import Span
+from etf_pipeline.risk.conversion import Together
+from etf_pipeline.risk.estimates import estimate_of
+from etf_pipeline.risk.prices import PriceSeries, common_prices, first_window_end
+
+EQUAL = {"objective": "equal_weights"}
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What came of each combination, out of sample.
+
+    Attributes:
+        table: a row per combination, the first of equal weights; columns as in `judging.judged`.
+        returns: simple returns of each by session, a column per row of `table`; NaN without any.
+        splits: what each decision knew, and what it was judged on.
+        dates: of the common prices, which `splits` are positions of.
+        by_chance: the Sharpe ratio that the best of as many would show without skill.
+        remarks: what a reader must know.
+    """
+
+    table: pd.DataFrame
+    returns: pd.DataFrame
+    splits: tuple[Split, ...]
+    dates: pd.DatetimeIndex
+    by_chance: float
+    remarks: tuple[str, ...]
+
+
+def combinations(
+    spec: PortfolioSpec, **dimensions: Sequence[Any]
+) -> list[tuple[dict[str, Any], PortfolioSpec]]:
+    """The specification with every combination of values of some fields, and what differs.
+
+    A dimension without values is left as the specification has it.
+
+    Raises:
+        ValueError: a combination asks for what cannot be.
+    """
+    base = spec.model_dump(exclude_unset=True)
+    given = {name: values or [getattr(spec, name)] for name, values in dimensions.items()}
+    found = []
+    for values in product(*given.values()):
+        label = dict(zip(given, values, strict=True))
+        found.append((label, PortfolioSpec.model_validate(base | label)))
+    return found
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """What every combination is walked through: prices, splits, and rates of costs."""
+
+    values: Floats
+    days: Days
+    splits: list[Split]
+    rates: Floats
+    band: float | None
+
+    def tried(
+        self, label: Mapping[str, Any], decide: Callable[[Split, Floats | None], Answer | None]
+    ) -> Tried:
+        """The course of decisions; None stands for equal weights."""
+        bad: list[Answer] = []
+        by_decision = {s.trade - 1: s for s in self.splits}
+        equal = np.full(self.values.shape[1], 1.0 / self.values.shape[1])
+
+        def weights(at: int, held: Floats | None) -> Floats | None:
+            answer = decide(by_decision[at], held)
+            if answer is None:
+                return equal
+            if answer.success and answer.weights is not None:
+                return answer.weights
+            bad.append(answer)
+            return equal if held is None else None
+
+        course = rebalanced(
+            self.values, np.array(list(by_decision)), weights, self.rates, band=self.band
+        )
+        if course is None or len(bad) == len(self.splits):
+            return Tried(label, None, unanswered=len(bad), reason=bad[0].message)
+        years = Span.of(self.days).years
+        later = course.trades[1:]
+        return Tried(
+            label,
+            course.wealth,
+            sum(t.turnover for t in later) / years,
+            sum(t.cost for t in later) / years,
+            len(bad),
+            bad[0].message if bad else None,
+        )
+
+
+def validated(
+    asked: Sequence[tuple[Mapping[str, Any], PortfolioSpec]],
+    together: Together,
+    lookback_years: int,
+    risk_free_rate: float,
+    columns: Columns | None = None,
+    periods_per_year: float | None = None,
+    *,
+    purge: int = 1,
+) -> Validation:
+    """Walk every combination forward over the same sessions.
+
+    Args:
+        asked: labels and specifications, of the same tickers, calendar and costs.
+        together: all history of the tickers, in their order and in one currency.
+        lookback_years: for specifications that name none.
+        risk_free_rate: annual effective rate.
+        columns: of the universe, each a value per ticker.
+        periods_per_year: A, fixed by convention; by default what there was.
+        purge: sessions between the last price known and the trade, at least one.
+
+    Raises:
+        InsufficientDataError: under a year is left to judge on after the longest lookback.
+        ValueError: less than one session is purged.
+    """
+    spec = asked[0][1]
+    if spec.rebalance == "never":
+        raise ValueError("validation decides again and again: rebalance must not be never")
+    prices = common_prices(together.series)
+    dates = pd.DatetimeIndex(prices.index)
+    longest = max(one.lookback(lookback_years) for _, one in asked)
+    since = first_window_end(dates[0].date(), longest)
+    splits = walk_forward_splits(dates, spec.rebalance, purge, since)
+    days = dates[splits[0].trade :].to_numpy().astype("datetime64[D]")
+    if Span.of(days).too_short:
+        raise InsufficientDataError(
+            f"after {longest} years to learn from, only {Span.of(days).days} days of the common "
+            f"history ({dates[0].date()} to {dates[-1].date()}) are left to judge on, and a year "
+            "is needed: ask for shorter lookbacks"
+        )
+    values = prices.to_numpy(dtype="float64")
+    walk = _Walk(values, days, splits, cost_rates(spec, spec.tickers), spec.band)
+    tried = [walk.tried(EQUAL, lambda split, held: None)]
+    for label, one in asked:
+        years = one.lookback(lookback_years)
+        decider = _Decider(
+            one, together.series, dates, years, risk_free_rate, columns, periods_per_year
+        )
+        tried.append(walk.tried(label, decider.decide))
+    found = judged(tried[0], tried[1:], days, risk_free_rate, periods_per_year)
+    none = np.full(len(days) - 1, np.nan)
+    returns = {i: none if t.returns is None else t.returns for i, t in enumerate(tried)}
+    frame = pd.DataFrame(returns, index=dates[splits[0].trade + 1 :])
+    ahead = (one.expected_returns.foresight for _, one in asked)
+    remarks = (*found.remarks, *dict.fromkeys(a for a in ahead if a), *together.remarks)
+    return Validation(found.table, frame, tuple(splits), dates, found.by_chance, remarks)
+
+
+@dataclass(frozen=True)
+class _Decider:
+    """Decides as one specification asks, on what is known."""
+
+    spec: PortfolioSpec
+    series: list[PriceSeries]
+    dates: pd.DatetimeIndex
+    lookback_years: int
+    risk_free_rate: float
+    columns: Columns | None
+    periods_per_year: float | None
+
+    def decide(self, split: Split, held: Floats | None) -> Answer:
+        """What the optimiser says of the prices up to the last one known."""
+        day = self.dates[split.known].date()
+        parts = [s.until(day) for s in self.series]
+        try:
+            estimates = estimate_of(
+                self.spec,
+                parts,
+                self.lookback_years,
+                self.risk_free_rate,
+                self.columns,
+                self.periods_per_year,
+            )
+            now = self.spec.model_copy(update=trading_limits(self.spec, held))
+            return optimise(problem_of(now, estimates, self.risk_free_rate, self.columns))
+        except (EtfError, ValueError) as error:
+            return refused_by(error)

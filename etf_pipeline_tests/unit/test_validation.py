@@ -1,0 +1,216 @@
+"""Out-of-sample validation: nothing from the future, and courses by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from etf_pipeline.errors import InsufficientDataError
+from etf_pipeline.model.portfolios import PortfolioSpec
+from etf_pipeline.portfolio.validation import combinations, validated
+from etf_pipeline.risk.conversion import Together
+from etf_pipeline.risk.estimates import estimate
+from etf_pipeline.risk.prices import PriceSeries
+from etf_pipeline_tests.support import walk
+
+NONE = np.array([], dtype="datetime64[D]")
+DAYS = pd.bdate_range("2018-01-01", periods=1300)
+NAMES = ("A", "B", "C")
+PRICES = {t: pd.Series(walk(1300, seed=i + 5), DAYS) for i, t in enumerate(NAMES)}
+
+
+def together(prices=PRICES, names=NAMES):
+    return Together(
+        [PriceSeries(t, prices[t], NONE, NONE, "files", "AUD", "XASX") for t in names], "AUD"
+    )
+
+
+def spec(names=NAMES, objective="min_volatility", **more):
+    return PortfolioSpec(name="p", tickers=list(names), objective=objective, **more)
+
+
+def run(asked, prices=PRICES, purge=1, names=NAMES):
+    return validated(asked, together(prices, names), 1, 0.01, purge=purge)
+
+
+def test_equal_weights_by_hand():
+    """Bought at the close of each quarter's last session, left to drift until the next."""
+    found = run(combinations(spec(trading_cost=0.002), lookback_years=[1]))
+    frame = pd.DataFrame(PRICES)
+    money, value, held = [], 1.0, None
+    trades = {s.trade for s in found.splits}
+    turnover = 0.0
+    for at in range(found.splits[0].trade, len(frame)):
+        row = frame.iloc[at].to_numpy()
+        if held is not None:
+            value = float(held @ row)
+        if at in trades:
+            before = None if held is None else held * row / value
+            if before is not None:
+                # what is left after costs pays for them itself: found by trying again and again
+                left = 1.0
+                for _ in range(60):
+                    left = 1.0 - 0.002 * float(np.abs(left / 3 - before).sum())
+                turnover += float(np.abs(1 / 3 - before).sum()) / 2
+                value *= left
+            held = value / 3 / row
+        money.append(value)
+    wealth = np.array(money)
+    assert found.returns[0].to_numpy() == pytest.approx(wealth[1:] / wealth[:-1] - 1, abs=1e-12)
+    days = DAYS[found.splits[0].trade :]
+    years = (days[-1] - days[0]).days / 365.25
+    row = found.table.iloc[0]
+    assert row["objective"] == "equal_weights"
+    assert row["turnover"] == pytest.approx(turnover / years)
+    assert row["cagr"] == pytest.approx((wealth[-1] / wealth[0]) ** (1 / years) - 1)
+
+
+@pytest.mark.parametrize("purge", [1, 6])
+@pytest.mark.parametrize("objective", ["min_volatility", "max_return"])
+def test_no_decision_depends_on_what_came_after_what_it_knew(purge, objective):
+    asked = combinations(spec(objective=objective, max_weight=0.7), lookback_years=[1])
+    whole = run(asked, purge=purge)
+    split = whole.splits[len(whole.splits) // 2]
+    rng = np.random.default_rng(1)
+    changed = {}
+    for ticker, prices in PRICES.items():
+        values = prices.to_numpy().copy()
+        # what is purged is other than it was, and so is all that is judged
+        values[split.known + 1 : split.trade] *= rng.uniform(0.5, 2, split.trade - split.known - 1)
+        changed[ticker] = pd.Series(values, DAYS)
+    again = run(asked, changed, purge)
+    here = slice(DAYS[split.trade + 1], DAYS[split.end])
+    assert again.returns.loc[here, 1].to_numpy() == pytest.approx(
+        whole.returns.loc[here, 1].to_numpy(), abs=1e-12
+    )
+    before = whole.returns.index[whole.returns.index <= DAYS[split.known]]
+    assert np.array_equal(again.returns.loc[before, 1], whole.returns.loc[before, 1])
+    if purge > 1:
+        inside = slice(DAYS[split.known + 1], DAYS[split.trade])
+        assert not np.allclose(again.returns.loc[inside, 1], whole.returns.loc[inside, 1])
+
+
+def test_a_last_price_known_decides():
+    """The test above can fail: one session earlier, and the decision is another."""
+    asked = combinations(spec(objective="max_return", max_weight=0.7), lookback_years=[1])
+    whole = run(asked)
+    split = whole.splits[3]
+    values = {t: p.to_numpy().copy() for t, p in PRICES.items()}
+    values["A"][split.known] /= 3
+    again = run(asked, {t: pd.Series(v, DAYS) for t, v in values.items()})
+    here = slice(DAYS[split.trade + 1], DAYS[split.end])
+    assert not np.allclose(again.returns.loc[here, 1], whole.returns.loc[here, 1])
+
+
+def test_combinations_are_judged_on_the_same_returns_and_labelled():
+    asked = combinations(
+        spec(max_weight=0.8),
+        objective=["min_volatility", "max_return"],
+        estimator=["sample", "ledoit_wolf"],
+        lookback_years=[1, 2],
+    )
+    found = run(asked)
+    assert len(found.table) == 9
+    assert found.returns.shape[1] == 9
+    assert found.returns.notna().all().all()
+    assert DAYS[found.splits[0].known] >= DAYS[0] + pd.DateOffset(years=2) - pd.Timedelta("10D")
+    got = found.table.loc[1:, ["objective", "estimator", "lookback_years"]]
+    assert [tuple(r) for r in got.to_numpy()] == [tuple(label.values()) for label, _ in asked]
+    # a label is what was asked: each alone gives the same numbers, over the same sessions
+    alone = run([asked[0], asked[-1]])
+    assert alone.returns[1].to_numpy() == pytest.approx(found.returns[1].to_numpy(), abs=1e-12)
+
+
+def test_no_order_of_tickers_has_a_say():
+    asked = combinations(spec(objective="max_return", max_weight=0.6), lookback_years=[1, 2])
+    turned = combinations(
+        spec(NAMES[::-1], objective="max_return", max_weight=0.6), lookback_years=[1, 2]
+    )
+    one, other = run(asked), run(turned, names=NAMES[::-1])
+    assert one.returns.to_numpy() == pytest.approx(other.returns.to_numpy(), abs=1e-9)
+
+
+def test_decisions_without_an_answer_are_counted_and_keep_what_is_held():
+    """A budget that the least volatile portfolio of some windows is over, by a grid of weights."""
+    free = run(combinations(spec(), lookback_years=[1]))
+    steps = np.linspace(0, 1, 101)
+    grid = np.array([(a, b, 1 - a - b) for a in steps for b in steps if a + b <= 1 + 1e-12])
+    least = []
+    for split in free.splits:
+        parts = [s.until(DAYS[split.known].date()) for s in together().series]
+        covariance = estimate(parts, 1).covariance
+        least.append(float(np.sqrt(((grid @ covariance) * grid).sum(axis=1).min())))
+    ordered = np.sort(least)
+    widest = int(np.argmax(np.diff(ordered)))
+    budget = float(ordered[widest : widest + 2].mean())
+    asked = combinations(spec(objective="max_return", risk_budget=budget), lookback_years=[1])
+    found = run(asked)
+    row = found.table.iloc[1]
+    assert 0 < row["unanswered"] == sum(v > budget for v in least) < len(least)
+    assert "is below the least attainable volatility" in row["reason"]
+    assert np.isfinite(row["cagr"])
+
+
+def test_before_the_first_answer_there_are_equal_weights():
+    late = {t: p.copy() for t, p in PRICES.items()}
+    asked = combinations(
+        spec(objective="max_return", risk_budget=1e-4), lookback_years=[1]
+    ) + combinations(spec(), lookback_years=[1])
+    found = run(asked, late)
+    assert found.table.iloc[1]["unanswered"] == len(found.splits)
+    assert found.returns[1].isna().all()
+    assert any("risk budget 0.0001 is below" in r for r in found.remarks)
+
+
+def test_turnover_is_against_what_is_held():
+    loose = run(combinations(spec(objective="max_return", max_weight=0.9), lookback_years=[1]))
+    asked = combinations(
+        spec(
+            objective="max_return",
+            max_weight=0.9,
+            max_turnover=0.05,
+            holdings={"A": 1 / 3, "B": 1 / 3, "C": 1 / 3},
+        ),
+        lookback_years=[1],
+    )
+    tight = run(asked)
+    years = len(tight.splits) / 4
+    assert not tight.table.iloc[1]["unanswered"]
+    assert tight.table.iloc[1]["turnover"] <= 0.05 * (len(tight.splits) - 1) / years * 1.1
+    assert tight.table.iloc[1]["turnover"] < loose.table.iloc[1]["turnover"]
+
+
+@pytest.mark.parametrize("years", [4, 5, 9])
+def test_a_year_must_be_left_to_judge_on(years):
+    with pytest.raises(InsufficientDataError, match="ask for shorter lookbacks"):
+        run(combinations(spec(), lookback_years=[1, years]))
+
+
+def test_a_combination_that_cannot_be_asked_for_is_refused():
+    with pytest.raises(ValueError, match="risk_budget goes with objective"):
+        combinations(
+            spec(objective="max_return", risk_budget=0.1),
+            objective=["max_return", "min_volatility"],
+        )
+
+
+def test_a_ticker_that_ends_early_ends_all():
+    short = PRICES | {"B": PRICES["B"].iloc[:1000]}
+    found = run(combinations(spec(), lookback_years=[1]), short)
+    assert found.returns.index[-1] == DAYS[999]
+
+
+def test_holes_of_one_are_no_session_of_all():
+    holed = PRICES | {"B": PRICES["B"].drop(DAYS[700:705])}
+    found = run(combinations(spec(), lookback_years=[1]), holed)
+    assert not found.returns.index.isin(DAYS[700:705]).any()
+    base = run(combinations(spec(), lookback_years=[1]))
+    grown = (1 + found.returns[0]).prod() / (1 + base.returns[0]).prod()
+    assert grown == pytest.approx(1, abs=1e-9)
+
+
+def test_remarks_of_the_conversion_are_handed_on():
+    told = replace(together(), remarks=("rates are stale",))
+    found = validated(combinations(spec(), lookback_years=[1]), told, 1, 0.0)
+    assert found.remarks[-1] == "rates are stale"
