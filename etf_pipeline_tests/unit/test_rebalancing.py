@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import brentq
+from skfolio.model_selection import WalkForward, cross_val_predict
+from skfolio.optimization import InverseVolatility
 
 from etf_pipeline.portfolio.rebalancing import after_costs, rebalanced
 
@@ -287,3 +289,25 @@ def test_a_buy_and_hold_course_is_that_of_pandas():
     assert course is not None
     grown = (1 + frame.iloc[10:].pct_change().fillna(0)).cumprod() @ weights
     assert course.wealth == pytest.approx(grown.to_numpy())
+
+
+def test_a_daily_walk_forward_is_that_of_skfolio():
+    """Weights of the last 40 returns, a session in between (its purge), held for a session."""
+    moves = np.random.default_rng(3).normal(0.0005, [0.005, 0.01, 0.02], (120, 3))
+    frame = pd.DataFrame(moves, pd.bdate_range("2024-01-01", periods=120))
+    prices = 100 * np.vstack([np.ones(3), np.cumprod(1 + moves, axis=0)])
+
+    def inverse_volatility(position, held):
+        if position < 40:
+            return None
+        weights = 1 / moves[position - 40 : position].std(axis=0)
+        return weights / weights.sum()
+
+    course = rebalanced(prices, np.arange(120), inverse_volatility, np.zeros(3))
+    assert course is not None
+    walked = cross_val_predict(
+        InverseVolatility(), frame, cv=WalkForward(test_size=1, train_size=40, purged_size=1)
+    )
+    assert walked.returns_df.index[0] == frame.index[course.first]
+    expected = np.cumprod(1 + walked.returns_df.to_numpy())
+    assert course.wealth[1:] == pytest.approx(expected, rel=1e-9)
