@@ -25,12 +25,12 @@ _ROUNDING = 1e-9
 class EventKind(StrEnum):
     """What happened to a backtest, or to one of its members."""
 
+    ENTERED = "entered"  # a ticker has history enough from here on
+    LEFT = "left"  # a ticker's prices ended; what was held became cash
     TRADED = "traded"  # the decision was traded
     NEAREST = "nearest"  # the nearest portfolio that can be had was traded in its place
     WITHIN_BAND = "within_band"  # nothing had drifted far enough to be traded
     SKIPPED = "skipped"  # the decision gave no weights; what was held was kept
-    ENTERED = "entered"  # a ticker has history enough from here on
-    LEFT = "left"  # a ticker's prices ended; what was held became cash
 
 
 def comparison_weights(asked: str | Mapping[str, float] | None) -> dict[str, float]:

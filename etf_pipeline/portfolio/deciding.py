@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from etf_pipeline.errors import BacktestError, EtfError, InsufficientDataError, ReasonCode
 from etf_pipeline.model.backtesting import DECISIONS_PER_YEAR, EventKind
+from etf_pipeline.model.objectives import never_whole
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.portfolio.answer import Answer, refused, refused_by
 from etf_pipeline.portfolio.building import Columns, problem_of
@@ -164,6 +165,9 @@ def restricted(
     """
     if tickers == spec.tickers:
         return spec, None
+    limits = [spec.limits(t) for t in tickers]
+    if problem := never_whole(sum(low for low, _ in limits), sum(high for _, high in limits)):
+        return spec, f"there is only {', '.join(tickers)} yet, or still, and {problem}"
     groups: dict[Any, dict[str, tuple[float, float]]] = {}
     for column, values in spec.groups.items():
         there = {columns.get(column, {}).get(t) for t in tickers}

@@ -287,6 +287,19 @@ def test_opinions_of_today_are_told_to_be_and_are_of_members_alone():
     pd.testing.assert_series_equal(found.wealth.loc[before], two.wealth.loc[before])
 
 
+def test_limits_that_the_first_members_alone_cannot_meet_wait_for_the_others():
+    series = [one("T1", 1), one("T2", 2, first=150), one("T3", 3, first=150)]
+    found = backtest_portfolio(spec(max_weight=0.5), series, 1, 0.0)
+    skipped = [e for e in found.events if e.kind is EventKind.SKIPPED]
+    assert skipped
+    assert {e.code for e in skipped} == {ReasonCode.INFEASIBLE}
+    assert all(e.reason.startswith("there is only T1 yet, or still") for e in skipped)
+    entered = {e.subject: e.date for e in found.events if e.kind is EventKind.ENTERED}
+    assert entered["T1"] == skipped[0].date
+    assert entered["T2"] == entered["T3"] > skipped[-1].date
+    assert found.wealth.index[0].date() > entered["T2"]
+
+
 def test_what_is_bought_once_is_held():
     found = backtest_portfolio(spec(rebalance="never"), three(), 1, 0.0)
     assert len(found.weights) == 1
