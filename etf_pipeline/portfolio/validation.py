@@ -172,8 +172,8 @@ def validated(
     none = np.full(len(days) - 1, np.nan)
     returns = {i: none if t.returns is None else t.returns for i, t in enumerate(tried)}
     frame = pd.DataFrame(returns, index=dates[splits[0].trade + 1 :])
-    ahead = (one.expected_returns.foresight for _, one in asked)
-    remarks = (*found.remarks, *dict.fromkeys(a for a in ahead if a), *together.remarks)
+    known = (one.expected_returns.hindsight for _, one in asked)
+    remarks = (*found.remarks, *dict.fromkeys(k for k in known if k), *together.remarks)
     return Validation(found.table, frame, tuple(splits), dates, found.by_chance, remarks)
 
 
