@@ -13,6 +13,7 @@ from etf_pipeline.cli.options import (
     Currency,
     DataDir,
     Json,
+    Rate,
     Tickers,
     Years,
     distinct_names,
@@ -26,6 +27,7 @@ def risk(
     tickers: Tickers,
     years: Years = 5,
     benchmark: Benchmark = None,
+    risk_free_rate: Rate = None,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
@@ -38,7 +40,9 @@ def risk(
     bad: list[StoreError] = []
     for ticker in distinct_names(tickers):
         try:
-            found[ticker] = provider.calculate_risk_metrics(ticker, years, benchmark)
+            found[ticker] = provider.calculate_risk_metrics(
+                ticker, years, benchmark, risk_free_rate
+            )
         except StoreError as error:  # of that ticker's file, so the others go on
             bad.append(error)
     if bad and not found:

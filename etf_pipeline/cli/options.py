@@ -56,9 +56,23 @@ Benchmark = Annotated[
     str | None,
     typer.Option(help="Ticker to compare with.", autocompletion=completing(_tickers)),
 ]
+
+
+def _number_if_any(text: str | None) -> float | str | None:
+    """What the library takes as a number, if it is written as one."""
+    try:
+        return text if text is None else float(text)
+    except ValueError:
+        return text
+
+
 Rate = Annotated[
-    float | None,
-    typer.Option("--risk-free-rate", help="A year, a fraction (ETF_RISK_FREE_RATE)."),
+    str | None,
+    typer.Option(
+        "--risk-free-rate",
+        help="A year, a fraction; or a ticker, or a CSV of rates (ETF_RISK_FREE_RATE).",
+        callback=_number_if_any,
+    ),
 ]
 Portfolio = Annotated[
     str | None,

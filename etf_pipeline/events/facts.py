@@ -34,7 +34,7 @@ _ASKED = ("objective", "risk_budget", "risk_free_rate")
 _CHANGED = (OutcomeKind.COLLECTED, OutcomeKind.UPDATED)
 # How many of the newest files are looked through for a manifest that names none.
 _SEARCHED = 5
-_LABELS = frozenset({"ticker", "window", "source", "benchmark"})
+_LABELS = frozenset({"ticker", "window", "source", "benchmark", "risk_free"})
 Row = dict[str, Any]
 
 
@@ -134,7 +134,8 @@ def _risk(layout: Layout, rows: list[Row]) -> dict[str, EventData | None]:
         currencies[r["ticker"]] = r.get("currency")
         values = {k: _plain(v) for k, v in r.items() if k not in _LABELS}
         metrics.setdefault(r["ticker"], {})[r["window"]] = values
-        parameters = {"risk_free_rate": r["risk_free_rate"], "benchmark": r["benchmark"]}
+        free = r.get("risk_free") or r["risk_free_rate"]
+        parameters = {"risk_free_rate": free, "benchmark": r["benchmark"]}
     return {
         r["subject"]: RiskMetricsCalculated(
             ticker=r["subject"],

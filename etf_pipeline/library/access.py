@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etf_pipeline.errors import unknown_ticker
-from etf_pipeline.library.arguments import currency_of, periods_of, rate_of
+from etf_pipeline.library.arguments import currency_of, periods_of, risk_free_of
 from etf_pipeline.model.currencies import pair_of
 from etf_pipeline.model.objectives import HALFLIFE
+from etf_pipeline.model.risk_free import asked as as_asked
 from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline.settings import environment
 from etf_pipeline.store.cache import FileCache
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from etf_pipeline.risk.conversion import Together
     from etf_pipeline.risk.estimates import Estimates
     from etf_pipeline.risk.prices import PriceSeries
+    from etf_pipeline.risk.risk_free import RiskFree
     from etf_pipeline.risk.together import Period
 
 
@@ -34,11 +36,11 @@ class StoreAccess:
     def __init__(
         self,
         data_dir: str | Path | None = None,
-        risk_free_rate: float | None = None,
+        risk_free_rate: float | str | Path | None = None,
         events: Events | None = None,
     ) -> None:
         self._layout = Layout(environment.data_dir() if data_dir is None else Path(data_dir))
-        self._risk_free_rate = rate_of(risk_free_rate)
+        self._risk_free_asked = risk_free_of(risk_free_rate)
         self._cache = FileCache()
         self._calls: CallLog | None = None
         if events is not None or environment.events_asked_for():
@@ -77,15 +79,20 @@ class StoreAccess:
         if self._calls is not None and self._calls.recording:
             self._calls.prices(operation, tickers, index)
 
-    def _rate(self, risk_free_rate: float | None) -> float:
-        asked = rate_of(risk_free_rate)
-        if asked is not None:
-            return asked
-        if self._risk_free_rate is None:
-            from etf_pipeline.settings import load_settings
+    def _rate(self, risk_free_rate: float | str | Path | None) -> RiskFree:
+        """What is free of risk, as the call, else the provider, else the setting says."""
+        from etf_pipeline.library.currencies import universe_currencies
+        from etf_pipeline.store.risk_free import load_risk_free
 
-            self._risk_free_rate = load_settings().risk_free_rate
-        return self._risk_free_rate
+        asked = risk_free_of(risk_free_rate)
+        if asked is None:
+            if self._risk_free_asked is None:
+                from etf_pipeline.settings import load_settings
+
+                self._risk_free_asked = as_asked(load_settings().risk_free_rate)
+            asked = self._risk_free_asked
+        known = None if isinstance(asked, float) else universe_currencies()
+        return load_risk_free(self._layout, self._cache, asked, known)
 
     def _together(
         self,

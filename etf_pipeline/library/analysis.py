@@ -19,6 +19,7 @@ from etf_pipeline.risk.correlation import listwise, pairwise_of_prices
 from etf_pipeline.risk.estimates import Estimates
 from etf_pipeline.risk.metrics import cagr, volatility
 from etf_pipeline.risk.prices import PriceSeries, window_start
+from etf_pipeline.risk.risk_free import RiskFree
 from etf_pipeline.risk.tables import metrics_row
 from etf_pipeline.risk.together import (
     Period,
@@ -51,7 +52,7 @@ _METRIC_KEYS = (
 def risk_metrics(
     series: PriceSeries,
     lookback_years: int | None,
-    risk_free_rate: float,
+    risk_free_rate: RiskFree | float,
     benchmark: PriceSeries | None = None,
     conversion: Conversion = OWN_CURRENCY,
     periods_per_year: float | None = None,

@@ -12,17 +12,19 @@ import datetime as dt
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etf_pipeline.errors import ArgumentError, nearest
 from etf_pipeline.model.instruments import repeated
 from etf_pipeline.model.objectives import HALFLIFE
+from etf_pipeline.model.risk_free import HIGHEST, LOWEST, Asked, asked, is_number
 
 if TYPE_CHECKING:
     from etf_pipeline.risk.together import Period
 
 MOST_YEARS = 100
-RATES = (-1.0, 1.0)  # of a risk-free rate, both ends excluded; as ETF_RISK_FREE_RATE has them
+RATES = (LOWEST, HIGHEST)  # of a risk-free rate, both excluded; as ETF_RISK_FREE_RATE has them
 MOST_PERIODS = 1000.0  # a year, as ETF_PERIODS_PER_YEAR has it
 MOST_HALFLIFE = 10_000.0  # bars, as portfolios.yaml has it
 ESTIMATORS = ("sample", "ledoit_wolf", "ewma")
@@ -140,6 +142,20 @@ def years_of(value: object, name: str = "lookback_years") -> int | None:
             f"{name} {found:g}: must be from 1 to {MOST_YEARS}, or 0 (or None) for all history"
         )
     return int(found) or None
+
+
+def risk_free_of(value: object, name: str = "risk_free_rate") -> Asked | None:
+    """What is free of risk: an annual rate, a ticker, or a path of rates; None when none is given.
+
+    Raises:
+        ArgumentError: it is none of these, or a number that is text.
+    """
+    if isinstance(value, Path) or (isinstance(value, str) and not is_number(value)):
+        try:
+            return asked(value)
+        except ValueError as error:
+            raise ArgumentError(f"{name} {_shown(value)}: {error}") from None
+    return rate_of(value, name)
 
 
 def rate_of(value: object, name: str = "risk_free_rate") -> float | None:

@@ -15,11 +15,12 @@ from etf_pipeline.risk.returns import drawdowns
 if TYPE_CHECKING:
     from etf_pipeline.portfolio.backtest_tables import Walked
     from etf_pipeline.risk.prices import PriceSeries
+    from etf_pipeline.risk.risk_free import RiskFree
 
 
 def backtest_answer(
     walked: Walked,
-    risk_free_rate: float,
+    risk_free_rate: RiskFree | float,
     benchmark: PriceSeries | None = None,
     conversion: Conversion = OWN_CURRENCY,
     periods_per_year: float | None = None,

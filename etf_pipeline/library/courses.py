@@ -11,6 +11,8 @@ from etf_pipeline.library.currencies import conversion_for, told
 from etf_pipeline.library.portfolios import PortfolioQueries
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from etf_pipeline.library.specs import Request
 
 
@@ -22,7 +24,7 @@ class CourseQueries(PortfolioQueries):
         weights: Mapping[str, float],
         lookback_years: int | None = 5,
         benchmark: str | None = None,
-        risk_free_rate: float | None = None,
+        risk_free_rate: float | str | Path | None = None,
         rebalance: str = "daily",
         base_currency: str | None = None,
         periods_per_year: float | None = None,
@@ -36,7 +38,7 @@ class CourseQueries(PortfolioQueries):
             lookback_years: 0 or None for all common history. A history that does not cover the
                 window gives None and a `reason`, not a shorter window.
             benchmark: a ticker, for beta, tracking error and information ratio.
-            risk_free_rate: annual effective rate, a fraction.
+            risk_free_rate: annual effective rate, a fraction; or a ticker or CSV, see the class.
             rebalance: when weights that prices have moved are brought back, at closing prices and
                 free of charge: `daily` at every common date, so that each return is Σ w·r;
                 `monthly`, `quarterly` or `yearly` at the period's last one; `never`, so that they
@@ -83,7 +85,7 @@ class CourseQueries(PortfolioQueries):
         *,
         benchmark: str | None = None,
         lookback_years: int = 5,
-        risk_free_rate: float | None = None,
+        risk_free_rate: float | str | Path | None = None,
         periods_per_year: float | None = None,
         **limits: Any,
     ) -> dict[str, Any]:
@@ -97,7 +99,8 @@ class CourseQueries(PortfolioQueries):
             objective: as in `optimize_portfolio`.
             benchmark: a ticker to put beside the course, for beta and the like.
             lookback_years: of history behind each decision, 1 to 100.
-            risk_free_rate: annual effective rate, a fraction; cash earns it too.
+            risk_free_rate: annual effective rate, a fraction; or a ticker or CSV, see the class. It
+                is what cash earns too.
             periods_per_year: A, where a convention fixes it.
             limits: any field of a portfolio in `portfolios.yaml`, those of backtests too:
                 `rebalance`, `trading_cost` and the others.
@@ -130,7 +133,7 @@ class CourseQueries(PortfolioQueries):
         *,
         benchmark: str | None = None,
         lookback_years: int | None = None,
-        risk_free_rate: float | None = None,
+        risk_free_rate: float | str | Path | None = None,
         periods_per_year: float | None = None,
         **changes: Any,
     ) -> dict[str, Any]:
@@ -146,7 +149,7 @@ class CourseQueries(PortfolioQueries):
         asked: Request,
         years: int | None,
         benchmark: str | None,
-        risk_free_rate: float | None,
+        risk_free_rate: float | str | Path | None,
         periods_per_year: float | None,
     ) -> dict[str, Any]:
         from etf_pipeline.library.backtests import backtest_answer

@@ -34,7 +34,7 @@ def conversion_for(
     target = check_currency(base) if base is not None else default
     if target is not None:
         currencies.add(target)
-    known = _universe_currencies()
+    known = universe_currencies()
     if None in currencies and (len(series) > 1 or target is not None):
         currencies |= {known.get(s.ticker) for s in series}
     majors = {unit_of(c).major for c in currencies if c is not None}
@@ -60,7 +60,7 @@ def _default() -> str | None:
         raise SettingsError(f"bad setting: ETF_BASE_CURRENCY={code!r}: {error}") from None
 
 
-def _universe_currencies() -> Mapping[str, str]:
+def universe_currencies() -> Mapping[str, str]:
     """By ticker; none without a usable universe."""
     universe = known_universe()
     return {} if universe is None else universe.columns()["currency"]

@@ -16,11 +16,14 @@ from etf_pipeline.library.arguments import (
 from etf_pipeline.library.currencies import conversion_for, told
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
     from etf_pipeline.library.specs import Request
     from etf_pipeline.portfolio.tables import Stated
     from etf_pipeline.risk.conversion import Together
+    from etf_pipeline.risk.risk_free import RiskFree
 
 _MOST_POINTS = 1000
 
@@ -34,7 +37,7 @@ class PortfolioQueries(StoreAccess):
         objective: str | None = None,
         *,
         lookback_years: int | None = 5,
-        risk_free_rate: float | None = None,
+        risk_free_rate: float | str | Path | None = None,
         periods_per_year: float | None = None,
         **limits: Any,
     ) -> dict[str, Any]:
@@ -47,7 +50,7 @@ class PortfolioQueries(StoreAccess):
                 `optimize_portfolio_mean_variance`.
             lookback_years: of common history, 0 for all; a shorter one is used as it is, see
                 `start`.
-            risk_free_rate: annual effective rate, a fraction.
+            risk_free_rate: annual effective rate, a fraction; or a ticker or CSV, see the class.
             periods_per_year: A, where a convention fixes it.
             limits: any field of a portfolio in `portfolios.yaml`, by its name there: among others
                 `risk_budget`, `target_return`, `min_weight`, `max_weight`, `bounds`
@@ -89,7 +92,7 @@ class PortfolioQueries(StoreAccess):
         target_return: float | None = None,
         risk_budget: float | None = None,
         lookback_years: int | None = 5,
-        risk_free_rate: float | None = None,
+        risk_free_rate: float | str | Path | None = None,
         estimator: str = "sample",
         base_currency: str | None = None,
         periods_per_year: float | None = None,
@@ -123,7 +126,7 @@ class PortfolioQueries(StoreAccess):
         tickers: str | Iterable[str],
         n: int = 25,
         lookback_years: int | None = 5,
-        risk_free_rate: float | None = None,
+        risk_free_rate: float | str | Path | None = None,
         base_currency: str | None = None,
         periods_per_year: float | None = None,
         correlation_period: str | None = None,
@@ -154,7 +157,7 @@ class PortfolioQueries(StoreAccess):
         name: str,
         *,
         lookback_years: int | None = None,
-        risk_free_rate: float | None = None,
+        risk_free_rate: float | str | Path | None = None,
         periods_per_year: float | None = None,
         **changes: Any,
     ) -> dict[str, Any]:
@@ -164,7 +167,7 @@ class PortfolioQueries(StoreAccess):
             name: as the file has it; `model_portfolios` has them all.
             lookback_years: 0 for all history; the portfolio's own, else ETF_LOOKBACK_YEARS, when
                 None.
-            risk_free_rate: annual effective rate, a fraction.
+            risk_free_rate: annual effective rate, a fraction; or a ticker or CSV, see the class.
             periods_per_year: A, where a convention fixes it.
             changes: fields of the portfolio that are to be otherwise, see `optimize_portfolio`.
 
@@ -203,7 +206,7 @@ class PortfolioQueries(StoreAccess):
         return replace(asked, spec=spec), years_of(lookback_years)
 
     def _optimised(
-        self, asked: Request, years: int | None, rate: float, annual: float | None
+        self, asked: Request, years: int | None, rate: RiskFree, annual: float | None
     ) -> dict[str, Any]:
         """The answer to a request, recorded in event mode."""
         from etf_pipeline.library.analysis import answer_dict
@@ -216,14 +219,14 @@ class PortfolioQueries(StoreAccess):
         if self._calls is not None and self._calls.recording:
             assumed: dict[str, Any] = {
                 "lookback_years": spec.lookback(years),
-                "risk_free_rate": rate,
+                "risk_free_rate": rate.said,
                 "periods_per_year": annual,
             }
             self._calls.portfolio(spec.tickers, asked.parameters | assumed, answer)
         return answer
 
     def _stated(
-        self, asked: Request, years: int | None, rate: float, annual: float | None
+        self, asked: Request, years: int | None, rate: RiskFree, annual: float | None
     ) -> tuple[Stated, Together]:
         """The problem that a request makes of this store's prices, as the pipeline states it."""
         from etf_pipeline.portfolio.tables import stated_problem, together_of

@@ -22,6 +22,8 @@ from etf_pipeline.library.currencies import conversion_for, told
 from etf_pipeline.library.uncertainty import UncertaintyQueries
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
     from etf_pipeline.model.instruments import Instrument
@@ -44,8 +46,9 @@ class ETFDataProvider(CourseQueries, UncertaintyQueries):
 
     Args:
         data_dir: root of the Parquet store; the `ETF_DATA_DIR` setting when None.
-        risk_free_rate: annual effective rate for calls that name none; the `ETF_RISK_FREE_RATE`
-            setting (0 unless set) when None.
+        risk_free_rate: what is free of risk, for calls that name nothing: an annual effective rate
+            (a fraction), a ticker whose returns are, or a CSV of rates; the `ETF_RISK_FREE_RATE`
+            setting (0 unless set) when None. See `docs/metrics.md#free-of-risk`.
         events: shares another object's events; else the environment says whether calls are
             recorded, see `docs/events.md`. A call that cannot be recorded fails.
     """
@@ -183,7 +186,7 @@ class ETFDataProvider(CourseQueries, UncertaintyQueries):
         base_currency: str | None = None,
         periods_per_year: float | None = None,
         method: str | Mapping[str, Any] = "historical",
-        risk_free_rate: float | None = None,
+        risk_free_rate: float | str | Path | None = None,
         estimator: str = "sample",
     ) -> pd.Series:
         """A · mean of each ticker's simple returns, fraction a year (Markowitz, 1952), or others.
@@ -206,9 +209,8 @@ class ETFDataProvider(CourseQueries, UncertaintyQueries):
         asked = request(names, values)
         together = self._together(names, base_currency, years)
         found = self._estimates(together, years, estimator, periods_per_year=periods_per_year)
-        found = found.expecting(
-            asked.spec.expected_returns, self._rate(risk_free_rate), asked.columns
-        )
+        free = self._rate(risk_free_rate).like(together.currency)
+        found = found.expecting(asked.spec.expected_returns, free, asked.columns)
         self._asked("calculate_expected_returns", names)
         means = pd.Series(found.means, index=names, name="expected_return")
         means.attrs |= told(together, found.remarks)
@@ -275,7 +277,7 @@ class ETFDataProvider(CourseQueries, UncertaintyQueries):
         ticker: str,
         lookback_years: int | None = 5,
         benchmark: str | None = None,
-        risk_free_rate: float | None = None,
+        risk_free_rate: float | str | Path | None = None,
         periods_per_year: float | None = None,
     ) -> dict[str, Any]:
         """The metrics of `docs/metrics.md` over the last `lookback_years` (0 or None: all history).
@@ -303,7 +305,7 @@ class ETFDataProvider(CourseQueries, UncertaintyQueries):
             asked = {
                 "lookback_years": years,
                 "benchmark": against,
-                "risk_free_rate": rate,
+                "risk_free_rate": rate.said,
                 "periods_per_year": annual,
             }
             self._calls.risk(name, asked, found)

@@ -12,10 +12,13 @@ from etf_pipeline.library.currencies import told
 from etf_pipeline.library.portfolios import PortfolioQueries
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
     from etf_pipeline.library.specs import Request
     from etf_pipeline.portfolio.uncertainty import Average, Resampled
+    from etf_pipeline.risk.risk_free import RiskFree
 
 _SEEDS = 2**63 - 1
 _MOST_RESAMPLES = 100_000
@@ -43,7 +46,7 @@ class UncertaintyQueries(PortfolioQueries):
         seed: int = 1,
         block_length: float | None = None,
         lookback_years: int | None = None,
-        risk_free_rate: float | None = None,
+        risk_free_rate: float | str | Path | None = None,
         periods_per_year: float | None = None,
         **limits: Any,
     ) -> pd.DataFrame:
@@ -60,7 +63,7 @@ class UncertaintyQueries(PortfolioQueries):
             seed: of the draws; equal data and seeds give equal answers.
             block_length: mean days of a block, 1 or more; chosen from the returns when None.
             lookback_years: 0 for all history; 5, or the portfolio's own, when None.
-            risk_free_rate: annual effective rate, a fraction.
+            risk_free_rate: annual effective rate, a fraction; or a ticker or CSV, see the class.
             periods_per_year: A, where a convention fixes it.
             limits: as in `optimize_portfolio`.
 
@@ -87,7 +90,7 @@ class UncertaintyQueries(PortfolioQueries):
         return self._resampled(asked, years, rate, annual, draws)
 
     def _resampled(
-        self, asked: Request, years: int | None, rate: float, annual: float | None, draws: _Draws
+        self, asked: Request, years: int | None, rate: RiskFree, annual: float | None, draws: _Draws
     ) -> pd.DataFrame:
         from etf_pipeline.portfolio.uncertainty_tables import resampled_portfolio
 

@@ -20,6 +20,7 @@ from etf_pipeline.portfolio.membership import Days, Members, members_of, rebalan
 from etf_pipeline.portfolio.problem import Floats
 from etf_pipeline.portfolio.rebalancing import Course, Trade, rebalanced
 from etf_pipeline.risk.prices import PriceSeries
+from etf_pipeline.risk.risk_free import Constant, RiskFree, risk_free
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def backtest_portfolio(
     spec: PortfolioSpec,
     series: Sequence[PriceSeries],
     lookback_years: int,
-    risk_free_rate: float,
+    risk_free_rate: RiskFree | float,
     columns: Columns | None = None,
     periods_per_year: float | None = None,
     *,
@@ -81,7 +82,7 @@ def backtest_portfolio(
         series: adjusted closes of its tickers, in its order, of one currency. Distributions are
             in them, so that they are re-invested in what paid them.
         lookback_years: for a specification that names none.
-        risk_free_rate: annual effective rate.
+        risk_free_rate: annual effective rate, or returns without risk.
         columns: universe columns for the groups, each a value per ticker.
         periods_per_year: A, fixed by convention; by default what there was.
         comparison: adjusted closes of the tickers of `spec.compare_with`, in the same currency;
@@ -92,11 +93,10 @@ def backtest_portfolio(
         InsufficientDataError: too little history for a single decision.
         BacktestError: no decision gave weights; says why.
     """
+    free = risk_free(risk_free_rate)
     members = members_of(series, newest=newest, together=spec.members == "all")
     years = spec.lookback(lookback_years)
-    decider = Decider(
-        spec, tuple(series), members, years, risk_free_rate, columns or {}, periods_per_year
-    )
+    decider = Decider(spec, tuple(series), members, years, free, columns or {}, periods_per_year)
     decisions = rebalance_sessions(members.dates, spec.rebalance)
     course = rebalanced(
         members.prices,
@@ -104,7 +104,7 @@ def backtest_portfolio(
         decider.decide,
         cost_rates(spec, spec.tickers),
         band=spec.band,
-        cash_index=cash_index(members.days, risk_free_rate),
+        cash_index=cash_index(members.days, free, decider.begins),
         final=members.final,
     )
     if course is None:
@@ -113,7 +113,7 @@ def backtest_portfolio(
         spec,
         comparison,
         members.days[course.trades[0].decided :],
-        lambda days: cash_index(days, risk_free_rate),
+        lambda days: cash_index(days, free),
         cost_rates(spec, list(spec.comparison)),
     )
     known = spec.expected_returns.hindsight
@@ -141,10 +141,25 @@ def cost_rates(spec: PortfolioSpec, tickers: Sequence[str]) -> Floats:
     return np.array([flat + spec.half_spreads.get(t, 0.0) * BASIS_POINT for t in tickers])
 
 
-def cash_index(days: Days, rate: float) -> Floats:
-    """Value of cash that earns an annual effective rate, 1 on the first of `days`, shape (T,)."""
-    elapsed = (days - days[0]).astype("timedelta64[D]").astype("float64")
-    return np.asarray((1.0 + rate) ** (elapsed / DAYS_PER_YEAR), dtype="float64")
+def cash_index(days: Days, rate: RiskFree | float, since: dt.date | None = None) -> Floats:
+    """Value of cash that earns what is free of risk, 1 on the first of `days`, shape (T,).
+
+    A constant rate is earned by the day. Other returns are asked for from `since` on; cash stands
+    still before.
+
+    Raises:
+        InsufficientDataError: they are not known on all of these days.
+        CurrencyError: they are of another currency.
+    """
+    free = risk_free(rate)
+    if isinstance(free, Constant):
+        elapsed = (days - days[0]).astype("timedelta64[D]").astype("float64")
+        return np.asarray((1.0 + free.rate) ** (elapsed / DAYS_PER_YEAR), dtype="float64")
+    first = 0 if since is None else int(np.searchsorted(days, np.datetime64(since)))
+    index = np.ones(len(days))
+    if first < len(days) - 1:
+        index[first + 1 :] = np.cumprod(1.0 + free.returns(days[first:], 1.0))
+    return index
 
 
 def _backtest(

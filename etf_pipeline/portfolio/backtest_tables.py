@@ -22,6 +22,7 @@ from etf_pipeline.portfolio.tables import series_of
 from etf_pipeline.risk.conversion import OWN_CURRENCY, Conversion, Together
 from etf_pipeline.risk.prices import PriceSeries
 from etf_pipeline.risk.returns import drawdowns
+from etf_pipeline.risk.risk_free import RiskFree, risk_free
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def walked(
     spec: PortfolioSpec,
     series: Mapping[str, PriceSeries],
     lookback_years: int,
-    risk_free_rate: float,
+    risk_free_rate: RiskFree | float,
     columns: Columns | None = None,
     benchmark: PriceSeries | None = None,
     conversion: Conversion = OWN_CURRENCY,
@@ -61,7 +62,7 @@ def walked(
         spec: the portfolio.
         series: prices by ticker, of the portfolio and of what it is compared with.
         lookback_years: for a specification that names none.
-        risk_free_rate: annual effective rate, which cash earns too.
+        risk_free_rate: annual effective rate, or returns without risk, which cash earns too.
         columns: universe columns for the groups, each a value per ticker.
         benchmark: prices to put beside the course.
         conversion: brings prices to one currency.
@@ -80,7 +81,7 @@ def walked(
         spec,
         together.series,
         lookback_years,
-        risk_free_rate,
+        risk_free(risk_free_rate).like(together.currency),
         columns,
         periods_per_year,
         comparison=others_too[: len(others)],
@@ -95,7 +96,7 @@ def backtest_tables(
     specs: Iterable[PortfolioSpec],
     series: Mapping[str, PriceSeries],
     lookback_years: int,
-    risk_free_rate: float,
+    risk_free_rate: RiskFree | float,
     columns: Columns | None = None,
     benchmark: PriceSeries | None = None,
     conversion: Conversion = OWN_CURRENCY,

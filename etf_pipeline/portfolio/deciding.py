@@ -21,8 +21,9 @@ from etf_pipeline.portfolio.building import Columns, problem_of
 from etf_pipeline.portfolio.membership import Days, Members
 from etf_pipeline.portfolio.optimise import optimise
 from etf_pipeline.portfolio.problem import Floats
-from etf_pipeline.risk.estimates import estimate_of
+from etf_pipeline.risk.estimates import Estimates, estimate_of
 from etf_pipeline.risk.prices import PriceSeries, first_window_end
+from etf_pipeline.risk.risk_free import Constant, RiskFree
 
 _MOST_NAMED = 3  # kinds of reasons that a message about many decisions quotes
 
@@ -60,7 +61,7 @@ class Decider:
     series: tuple[PriceSeries, ...]
     members: Members
     years: int
-    risk_free_rate: float
+    risk_free: RiskFree
     columns: Columns
     periods_per_year: float | None = None
     events: list[Event] = field(default_factory=list)
@@ -88,6 +89,18 @@ class Decider:
         weights = np.zeros(len(self.series))
         weights[chosen] = answer.weights
         return weights
+
+    def _rate(self, estimates: Estimates) -> float:
+        """The risk-free rate behind a decision; 0 where nothing asks for it and none is known."""
+        if self.spec.objective != "max_sharpe" and not isinstance(self.risk_free, Constant):
+            return 0.0
+        return estimates.rate(self.risk_free)
+
+    @property
+    def begins(self) -> dt.date:
+        """The first day on which any member has the history asked for."""
+        first: dt.date = self._since.min().item()
+        return first
 
     def no_course(self, decisions: npt.NDArray[np.intp]) -> EtfError:
         """Why there is none, when not one decision gave weights."""
@@ -147,11 +160,11 @@ class Decider:
                 now,
                 parts,
                 self.years,
-                self.risk_free_rate,
+                self.risk_free,
                 self.columns,
                 self.periods_per_year,
             )
-            return optimise(problem_of(now, estimates, self.risk_free_rate, self.columns))
+            return optimise(problem_of(now, estimates, self._rate(estimates), self.columns))
         except (EtfError, ValueError) as error:
             return refused_by(error)
 

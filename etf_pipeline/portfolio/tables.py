@@ -19,6 +19,7 @@ from etf_pipeline.portfolio.problem import Floats, Problem
 from etf_pipeline.risk.conversion import NO_PRICES, OWN_CURRENCY, Conversion, Together
 from etf_pipeline.risk.estimates import Estimates, estimate_of
 from etf_pipeline.risk.prices import PriceSeries, sources, window_start
+from etf_pipeline.risk.risk_free import Constant, RiskFree, risk_free
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def stated_problem(
     spec: PortfolioSpec,
     together: Together,
     lookback_years: int | None,
-    risk_free_rate: float,
+    risk_free_rate: RiskFree | float,
     columns: Columns | None = None,
     periods_per_year: float | None = None,
 ) -> Stated:
@@ -85,25 +86,26 @@ def stated_problem(
         spec: the portfolio.
         together: see `together_of`.
         lookback_years: for a specification that names none; None for all there is.
-        risk_free_rate: annual effective rate.
+        risk_free_rate: annual effective rate, or returns without risk: what they came to over
+            each portfolio's own window.
         columns: of the universe, for groups and expected returns, each a value per ticker.
         periods_per_year: A, fixed by convention; by default what there was.
 
     Raises:
-        InsufficientDataError: too few common returns.
+        InsufficientDataError: too few common returns, or no risk-free rate over them.
+        CurrencyError: the risk-free returns are in another currency.
         ValueError: the specification asks for what cannot be.
     """
-    estimates = estimate_of(
-        spec, together.series, lookback_years, risk_free_rate, columns, periods_per_year
-    )
-    return Stated(problem_of(spec, estimates, risk_free_rate, columns), estimates)
+    free = risk_free(risk_free_rate).like(together.currency)
+    estimates = estimate_of(spec, together.series, lookback_years, free, columns, periods_per_year)
+    return Stated(problem_of(spec, estimates, estimates.rate(free), columns), estimates)
 
 
 def portfolio_tables(
     specs: Iterable[PortfolioSpec],
     series: Mapping[str, PriceSeries],
     lookback_years: int,
-    risk_free_rate: float,
+    risk_free_rate: RiskFree | float,
     columns: Columns | None = None,
     conversion: Conversion = OWN_CURRENCY,
     periods_per_year: float | None = None,
@@ -114,7 +116,8 @@ def portfolio_tables(
         specs: the portfolios.
         series: prices by ticker; a ticker without any makes its portfolios fail, by name.
         lookback_years: for specifications that name none.
-        risk_free_rate: annual effective rate.
+        risk_free_rate: annual effective rate, or returns without risk: what they came to over
+            each portfolio's own window.
         columns: of the universe, for groups and expected returns, each a value per ticker.
         conversion: brings prices to one currency.
         periods_per_year: A, fixed by convention; by default what there was.
@@ -124,17 +127,18 @@ def portfolio_tables(
     frontier: list[dict[str, Any]] = []
     answers: dict[str, Answer] = {}
     inputs: dict[str, Together] = {}
+    free = risk_free(risk_free_rate)
     for spec in sorted(specs, key=lambda s: s.name):
         held = [series[t] for t in spec.tickers if t in series]
         base = {"portfolio": spec.name, "source": sources(held) or "none"}
         estimates: Estimates | None = None
+        rate = free.rate if isinstance(free, Constant) else None
         try:
             inputs[spec.name] = together = together_of(spec, series, lookback_years, conversion)
             base["source"] = together.source
-            stated = stated_problem(
-                spec, together, lookback_years, risk_free_rate, columns, periods_per_year
-            )
+            stated = stated_problem(spec, together, lookback_years, free, columns, periods_per_year)
             estimates = stated.estimates
+            rate = stated.problem.risk_free_rate
             answer = optimise(stated.problem)
             curve = efficient_frontier(stated.problem) if answer.weights is not None else []
         except (EtfError, ValueError) as error:
@@ -142,7 +146,8 @@ def portfolio_tables(
         answers[spec.name] = answer
         priced = inputs.get(spec.name, NO_PRICES)
         money = {"base_currency": priced.currency, "fx": priced.fx}
-        row = _summary(spec, answer, estimates, risk_free_rate, priced.remarks)
+        row = _summary(spec, answer, estimates, priced.remarks)
+        row |= {"risk_free": free.name, "risk_free_rate": rate}
         summary.append(base | money | row)
         frontier += [base | _point(i, point) for i, point in enumerate(curve)]
         if answer.weights is not None and estimates is not None:
@@ -174,7 +179,6 @@ def _summary(
     spec: PortfolioSpec,
     answer: Answer,
     estimates: Estimates | None,
-    risk_free_rate: float,
     remarks: Sequence[str],
 ) -> dict[str, Any]:
     return {
@@ -188,7 +192,6 @@ def _summary(
         "cvar": answer.cvar,
         "risk_budget": spec.risk_budget,
         "risk_budget_binding": answer.risk_budget_binding,
-        "risk_free_rate": risk_free_rate,
         "n_obs": estimates.n_obs if estimates else 0,
         "start": estimates.prices.index[0].date() if estimates else None,
         "end": estimates.prices.index[-1].date() if estimates else None,

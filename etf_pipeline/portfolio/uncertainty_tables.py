@@ -18,13 +18,14 @@ from etf_pipeline.portfolio.tables import stated_problem
 from etf_pipeline.portfolio.uncertainty import SEED, Resampled, resampled
 from etf_pipeline.risk.conversion import Together
 from etf_pipeline.risk.estimates import Estimates
+from etf_pipeline.risk.risk_free import RiskFree
 
 
 def resampled_portfolio(
     spec: PortfolioSpec,
     together: Together,
     lookback_years: int | None,
-    risk_free_rate: float,
+    risk_free_rate: RiskFree | float,
     columns: Columns | None = None,
     periods_per_year: float | None = None,
     *,
@@ -38,7 +39,8 @@ def resampled_portfolio(
         spec: the portfolio, in any order of its tickers.
         together: see `tables.together_of`.
         lookback_years: for a specification that names none; None for all there is.
-        risk_free_rate: annual effective rate.
+        risk_free_rate: annual effective rate, or returns without risk: what they came to over
+            each portfolio's own window.
         columns: of the universe, each a value per ticker.
         periods_per_year: A, fixed by convention; by default what there was.
         resamples: how many.
@@ -57,7 +59,7 @@ def resampled_portfolio(
     )
 
     def problem(estimates: Estimates) -> Problem:
-        return problem_of(spec, estimates, risk_free_rate, columns)
+        return problem_of(spec, estimates, stated.problem.risk_free_rate, columns)
 
     return resampled(stated.estimates, problem, resamples, seed, block_length)
 
@@ -74,7 +76,7 @@ def uncertainty_table(
     specs: Iterable[PortfolioSpec],
     priced: Mapping[str, Together],
     lookback_years: int,
-    risk_free_rate: float,
+    risk_free_rate: RiskFree | float,
     columns: Columns | None = None,
     periods_per_year: float | None = None,
 ) -> UncertaintyTable:

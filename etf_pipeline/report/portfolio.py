@@ -84,7 +84,7 @@ def _facts(summary: Row) -> list[tuple[str, str]]:
         ("expected return, a year", percent(summary["expected_return"])),
         ("volatility, a year", percent(summary["volatility"])),
         ("Sharpe ratio", number(summary["sharpe_ratio"])),
-        ("risk-free rate", percent(summary["risk_free_rate"])),
+        ("risk-free rate", _risk_free(summary)),
         ("currency", summary.get("base_currency") or DASH),
         ("proven optimal within", "–" if gap is None else f"{max(gap, 1e-16):.0e}"),
     ]
@@ -139,7 +139,7 @@ def _weight_sections(
 def _estimates(inputs: Inputs, tickers: list[str], spec: PortfolioSpec | None) -> Estimates | None:
     """What the portfolio's numbers rest on; None without enough history in common.
 
-    None too where its expected returns cannot be had, as the summary says then.
+    None too where its expected returns or a risk-free rate cannot be had, as the summary says then.
     """
     series = [inputs.series[t] for t in tickers]
     years = inputs.lookback_years if spec is None else spec.lookback(inputs.lookback_years)
@@ -150,6 +150,8 @@ def _estimates(inputs: Inputs, tickers: list[str], spec: PortfolioSpec | None) -
         if spec is None:
             return estimate(series, years, periods_per_year=inputs.periods_per_year)
         rate = inputs.rows("summary", portfolio=spec.name)[0]["risk_free_rate"]
+        if rate is None:
+            return None
         return estimate_of(spec, series, years, rate, inputs.facts, inputs.periods_per_year)
     except (InsufficientDataError, CurrencyError, ValueError):
         return None
@@ -200,3 +202,9 @@ def _frontier(
         caption="Every point of the line has the least volatility for its expected return, "
         "under this portfolio's limits.",
     )
+
+
+def _risk_free(summary: Row) -> str:
+    """The rate, and whose it is where it is no constant."""
+    rate, name = percent(summary["risk_free_rate"]), summary.get("risk_free")
+    return rate if name is None else f"{rate}, of {name}"

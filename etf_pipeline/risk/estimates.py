@@ -10,13 +10,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from etf_pipeline.errors import InsufficientDataError
-from etf_pipeline.model.expected_returns import ExpectedReturns, Facts
+from etf_pipeline.model.expected_returns import FROM_THE_PAST, ExpectedReturns, Facts
 from etf_pipeline.model.objectives import HALFLIFE
 from etf_pipeline.model.spacing import is_long, spacing_remarks
 from etf_pipeline.risk.annual import Span
 from etf_pipeline.risk.expected import Past, expected
 from etf_pipeline.risk.prices import GRACE, PriceSeries, common_prices, window_start
 from etf_pipeline.risk.returns import simple_returns
+from etf_pipeline.risk.risk_free import RiskFree, risk_free
 from etf_pipeline.risk.sample import Own, Sample, Timed
 from etf_pipeline.risk.together import (
     Period,
@@ -74,13 +75,18 @@ class Estimates:
     terms: Terms | None = None
 
     def expecting(
-        self, asked: ExpectedReturns, risk_free_rate: float, facts: Facts | None = None
+        self,
+        asked: ExpectedReturns,
+        risk_free_rate: RiskFree | float,
+        facts: Facts | None = None,
     ) -> Estimates:
         """These past ones with the expected returns that are asked for, which the remarks tell.
 
         Raises:
+            InsufficientDataError: there is no risk-free rate, and one is needed.
             ValueError: they cannot be had; names the ticker or view.
         """
+        rate = 0.0 if asked.method in FROM_THE_PAST else self.rate(risk_free_rate)
         behind = None if self.sample is None else (self.sample.weekly or self.sample.common)
         past = Past(
             tuple(self.prices.columns),
@@ -89,14 +95,24 @@ class Estimates:
             self.n_obs / self.periods_per_year,
             self.n_obs if behind is None else len(behind.returns),
         )
-        found = expected(asked, past, risk_free_rate, facts or {})
+        found = expected(asked, past, rate, facts or {})
         return replace(
             self,
             means=found.means,
             covariance=found.covariance,
             remarks=(*found.remarks, *self.remarks),
-            terms=Terms(asked, risk_free_rate, facts or {}),
+            terms=Terms(asked, rate, facts or {}),
         )
+
+    def rate(self, risk_free_rate: RiskFree | float) -> float:
+        """The annual risk-free rate over the common dates.
+
+        Raises:
+            InsufficientDataError: it is not known over all of them; names the gap.
+            CurrencyError: it is of another currency.
+        """
+        dates = self.prices.index
+        return risk_free(risk_free_rate).over(dates[0].date(), dates[-1].date())
 
     def of_drawn(self, drawn: Sample) -> Estimates:
         """What the same terms make of other returns; without remarks.
@@ -183,7 +199,7 @@ def estimate_of(
     spec: PortfolioSpec,
     series: list[PriceSeries],
     lookback_years: int | None,
-    risk_free_rate: float,
+    risk_free_rate: RiskFree | float,
     facts: Facts | None,
     periods_per_year: float | None = None,
 ) -> Estimates:
@@ -193,7 +209,8 @@ def estimate_of(
         spec: the portfolio.
         series: prices of its tickers, in its order.
         lookback_years: where it names none.
-        risk_free_rate: annual effective rate, which equilibrium returns are over.
+        risk_free_rate: annual effective rate, or returns without risk, which equilibrium returns
+            are over.
         facts: columns of the universe, each a value per ticker.
         periods_per_year: A, fixed by convention; by default what there was.
 

@@ -24,15 +24,15 @@ _A_FEW = 5  # prices fewer that holidays explain
 
 
 class RiskFree(Protocol):
-    """Returns without risk, over any dates.
-
-    Attributes:
-        name: ticker or file that they are of; None for a constant rate.
-    """
+    """Returns without risk, over any dates."""
 
     @property
     def name(self) -> str | None:
         """Ticker or file that they are of; None for a constant rate."""
+
+    @property
+    def said(self) -> float | str:
+        """What was asked for, as a record of it has it."""
 
     def like(self, currency: str | None) -> RiskFree:
         """The same for returns in a currency; one that refuses where it is of another."""
@@ -75,6 +75,11 @@ class Constant:
     rate: float
     name: None = None
 
+    @property
+    def said(self) -> float:
+        """The rate."""
+        return self.rate
+
     def like(self, currency: str | None) -> RiskFree:
         """Itself: a number is of no currency."""
         return self
@@ -94,6 +99,11 @@ class Unknown:
 
     name: str
     error: EtfError
+
+    @property
+    def said(self) -> str:
+        """The name."""
+        return self.name
 
     def like(self, currency: str | None) -> RiskFree:
         """Itself."""
@@ -128,6 +138,11 @@ class Course:
     slope: Floats | None
     held: int
     currency: str | None = None
+
+    @property
+    def said(self) -> str:
+        """The name."""
+        return self.name
 
     @classmethod
     def of_prices(

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from etf_pipeline.model.currencies import check_currency
+from etf_pipeline.model.risk_free import asked
 from etf_pipeline.settings.environment import DATA_DIR, LOCK_TIMEOUT_SECONDS, UNIVERSE_FILE
 from etf_pipeline.settings.reading import read_settings
 
@@ -77,8 +78,10 @@ class Settings(BaseSettings):
         ge=0,
         description="How long to wait for another process that is writing.",
     )
-    risk_free_rate: float = Field(
-        0.0, gt=-1, lt=1, description="Annual effective risk-free rate, as a fraction."
+    risk_free_rate: float | str = Field(
+        0.0,
+        description="What is free of risk: an annual effective rate as a fraction, a ticker, or a "
+        "CSV of rates.",
     )
     periods_per_year: float | None = Field(
         None,
@@ -113,6 +116,12 @@ class Settings(BaseSettings):
         if value in ("yahoo", "simulated") or files_folder(value) is not None:
             return value
         raise ValueError("must be yahoo, files:DIR or simulated")
+
+    @field_validator("risk_free_rate", mode="before")
+    @classmethod
+    def _free_of_risk(cls, value: float | str) -> float | str:
+        found = asked(value)
+        return found if isinstance(found, float) else value
 
     @field_validator("base_currency")
     @classmethod

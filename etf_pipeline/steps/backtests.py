@@ -27,6 +27,7 @@ from etf_pipeline.steps.derived import (
     done,
     publish_day,
     recorded,
+    risk_free_of,
 )
 from etf_pipeline.steps.result import Chart, Run, StepResult
 from etf_pipeline.store.store import Store
@@ -55,7 +56,7 @@ def backtests(
         specs,
         histories.series,
         assumptions.lookback_years,
-        assumptions.risk_free_rate,
+        risk_free_of(store, universe, assumptions),
         universe.facts(),
         histories.series.get(assumptions.benchmark or ""),
         conversion_of(histories, universe, assumptions),

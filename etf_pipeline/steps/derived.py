@@ -12,15 +12,18 @@ from etf_pipeline.errors import CorruptFileError, StoreError, UnreadableFileErro
 from etf_pipeline.model.currencies import pair_of
 from etf_pipeline.model.instruments import Universe
 from etf_pipeline.model.outcomes import Outcome, OutcomeKind
+from etf_pipeline.model.risk_free import asked
 from etf_pipeline.model.schemas import Table
 from etf_pipeline.risk.conversion import Conversion, Rates
 from etf_pipeline.risk.prices import PriceSeries, newest_session, sources
+from etf_pipeline.risk.risk_free import RiskFree
 from etf_pipeline.settings import Settings
 from etf_pipeline.steps.result import Published, Run, StepResult
 from etf_pipeline.store.hashing import content_hash
 from etf_pipeline.store.manifests import write_manifest
 from etf_pipeline.store.prices import cached_prices
 from etf_pipeline.store.rates import read_rates
+from etf_pipeline.store.risk_free import load_risk_free
 from etf_pipeline.store.store import Store
 from etf_pipeline.store.writer import publish, sweep_temp_files
 
@@ -54,14 +57,15 @@ class Assumptions:
 
     Attributes:
         lookback_years: of returns, for portfolios that name none.
-        risk_free_rate: annual effective rate, a fraction.
+        risk_free_rate: annual effective rate, a fraction; or a ticker or file, see
+            `model.risk_free.asked`.
         benchmark: ticker to compare with, None for none.
         base_currency: what returns side by side are in, None for the currency that all share.
         periods_per_year: A where a convention fixes it; None for what there was.
     """
 
     lookback_years: int
-    risk_free_rate: float
+    risk_free_rate: float | str
     benchmark: str | None
     base_currency: str | None = None
     periods_per_year: float | None = None
@@ -99,6 +103,17 @@ def conversion_of(histories: Histories, universe: Universe, assumptions: Assumpt
     """What brings the histories to one currency."""
     known = universe.columns()["currency"]
     return Conversion(histories.rates, known, assumptions.base_currency)
+
+
+def risk_free_of(store: Store, universe: Universe, assumptions: Assumptions) -> RiskFree:
+    """What is free of risk.
+
+    Raises:
+        UnknownTickerError: there is no history of the ticker.
+        UnreadableFileError: the file of rates cannot be read beyond doubt.
+    """
+    known = universe.columns()["currency"]
+    return load_risk_free(store.layout, store.cache, asked(assumptions.risk_free_rate), known)
 
 
 def publish_day(store: Store, table: Table, data: pa.Table, histories: Histories) -> Published:

@@ -22,6 +22,7 @@ from etf_pipeline.steps.derived import (
     done,
     publish_day,
     recorded,
+    risk_free_of,
 )
 from etf_pipeline.steps.result import Chart, Published, Run, StepResult
 from etf_pipeline.store.store import Store
@@ -48,7 +49,7 @@ def optimised_portfolios(
         specs,
         histories.series,
         assumptions.lookback_years,
-        assumptions.risk_free_rate,
+        risk_free_of(store, universe, assumptions),
         universe.facts(),
         conversion_of(histories, universe, assumptions),
         assumptions.periods_per_year,
@@ -57,7 +58,7 @@ def optimised_portfolios(
         [s for s in specs if tables.answers[s.name].success],
         tables.inputs,
         assumptions.lookback_years,
-        assumptions.risk_free_rate,
+        risk_free_of(store, universe, assumptions),
         universe.facts(),
         assumptions.periods_per_year,
     )

@@ -19,6 +19,7 @@ from etf_pipeline.steps.derived import (
     done,
     publish_day,
     recorded,
+    risk_free_of,
 )
 from etf_pipeline.steps.result import Chart, Run, StepResult
 from etf_pipeline.store.prices import load_prices
@@ -39,7 +40,7 @@ def risk_metrics(
     conversion = conversion_of(histories, universe, assumptions)
     table = risk_table(
         histories.series.values(),
-        assumptions.risk_free_rate,
+        risk_free_of(store, universe, assumptions),
         against,
         conversion,
         assumptions.periods_per_year,

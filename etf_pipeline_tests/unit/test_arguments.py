@@ -4,12 +4,14 @@ import contextlib
 import datetime as dt
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from etf_pipeline.errors import ArgumentError, EtfError, ReasonCode
 from etf_pipeline.library import arguments
@@ -22,6 +24,7 @@ from etf_pipeline.library.arguments import (
     one_of,
     periods_of,
     rate_of,
+    risk_free_of,
     span_of,
     ticker_of,
     tickers_of,
@@ -30,6 +33,7 @@ from etf_pipeline.library.arguments import (
     years_of,
 )
 from etf_pipeline.model.portfolios import PortfolioSpec
+from etf_pipeline.model.risk_free import Cash, Published
 from etf_pipeline.settings import Settings
 
 ANYTHING = st.recursive(
@@ -165,6 +169,16 @@ def test_a_rate_of_more_than_one_is_per_cent():
         rate_of("0.04")
 
 
+def test_what_is_free_of_risk_is_a_number_a_ticker_or_a_path():
+    assert risk_free_of(None) is None
+    assert risk_free_of(0.04) == 0.04
+    assert risk_free_of("BILL") == Cash("BILL")
+    assert risk_free_of("f1.csv") == risk_free_of(Path("f1.csv")) == Published(Path("f1.csv"))
+    for bad in ("0.04", "2800", "4%", "", True, [0.04]):
+        with pytest.raises(ArgumentError, match="risk_free_rate"):
+            risk_free_of(bad)
+
+
 def test_ranges_are_those_of_the_settings_and_of_the_file():
     """Stated again in the module, as reading either takes a tenth of a second."""
 
@@ -174,10 +188,12 @@ def test_ranges_are_those_of_the_settings_and_of_the_file():
             found |= {k: getattr(one, k) for k in ("gt", "ge", "lt", "le") if hasattr(one, k)}
         return found
 
-    assert limits(Settings.model_fields["risk_free_rate"]) == {
-        "gt": arguments.RATES[0],
-        "lt": arguments.RATES[1],
-    }
+    for rate in arguments.RATES:
+        for outside in (rate, np.nextafter(rate, np.inf * rate)):
+            with pytest.raises(ValidationError):
+                Settings(risk_free_rate=outside)
+        inside = float(np.nextafter(rate, 0))
+        assert Settings(risk_free_rate=inside).risk_free_rate == rate_of(inside) == inside
     assert limits(Settings.model_fields["periods_per_year"]) == {
         "gt": 0,
         "le": arguments.MOST_PERIODS,

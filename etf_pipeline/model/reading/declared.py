@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from etf_pipeline.errors import UnreadableFileError
@@ -49,6 +50,18 @@ def declared(text: bytes | None, origin: str, usual: str | None = None) -> Decla
         UnreadableFileError: it is not a JSON object of the known fields, each text.
     """
     names = [f.name for f in fields(Declared) if f.name != "usual_date_format"]
+    body = fields_of(text, origin, names)
+    if body.get("prices", "adjusted") not in ("adjusted", "unadjusted"):
+        raise UnreadableFileError(f"{origin}: prices must be 'adjusted' or 'unadjusted'")
+    return Declared(**body, usual_date_format=usual)
+
+
+def fields_of(text: bytes | None, origin: str, names: Sequence[str]) -> dict[str, str]:
+    """The fields of a sidecar, of those that are known; none without one.
+
+    Raises:
+        UnreadableFileError: it is not a JSON object of these, each text.
+    """
     try:
         body = json.loads(text) if text is not None else {}
     except (ValueError, RecursionError):
@@ -61,6 +74,4 @@ def declared(text: bytes | None, origin: str, usual: str | None = None) -> Decla
         )
     if body.get("decimal", ".") not in (".", ","):
         raise UnreadableFileError(f"{origin}: decimal must be '.' or ','")
-    if body.get("prices", "adjusted") not in ("adjusted", "unadjusted"):
-        raise UnreadableFileError(f"{origin}: prices must be 'adjusted' or 'unadjusted'")
-    return Declared(**body, usual_date_format=usual)
+    return body

@@ -17,7 +17,7 @@ from etf_pipeline.model.reading.claims import before_the_header, merged
 from etf_pipeline.model.reading.names import Names, understood
 from etf_pipeline.model.reading.sheet import Sheet, Text, shown
 
-_DELIMITERS = (",", ";", "\t", "|")
+DELIMITERS = (",", ";", "\t", "|")
 _HEADER_WITHIN = 40
 _MARKS = (  # the longer ones first: one begins as the other does
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -59,10 +59,10 @@ def read_text(content: bytes, origin: str) -> Sheet:
         UnreadableFileError: it is no such text, has no date or close, two columns of one meaning,
             or a row with more or fewer cells than the header.
     """
-    text = _decoded(content, origin)
+    text = decoded(content, origin)
     try:
         header = _header(text, origin)
-        rows = list(islice(_rows(text, header.delimiter), header.row, None))
+        rows = list(islice(filled_rows(text, header.delimiter), header.row, None))
     except csv.Error as error:
         raise UnreadableFileError(f"{origin}: {error}") from None
     names = header.names
@@ -122,7 +122,12 @@ def _column(body: Sequence[tuple[int, list[str]]], i: int) -> np.ndarray:
     return out
 
 
-def _decoded(content: bytes, origin: str) -> str:
+def decoded(content: bytes, origin: str) -> str:
+    """The text of a file in UTF-8, UTF-16, UTF-32 or Windows-1252.
+
+    Raises:
+        UnreadableFileError: it is none, or another kind of file.
+    """
     kind = next((k for start, k in _OTHER_KINDS.items() if content.startswith(start)), None)
     if kind is not None:
         raise UnreadableFileError(f"{origin} is {kind}, whatever its name says; save it as CSV")
@@ -145,7 +150,7 @@ def _decoded(content: bytes, origin: str) -> str:
     raise UnreadableFileError(f"{origin} is not text in UTF-8, UTF-16 or Windows-1252")
 
 
-def _rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def filled_rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Rows with anything in them, each with the number of its last line."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     for cells in reader:
@@ -160,8 +165,8 @@ def _filled(cell: str) -> bool:
 
 def _header(text: str, origin: str) -> _Header:
     best: tuple[int, Names] | None = None
-    for delimiter in _DELIMITERS:
-        top = [cells for _, cells in islice(_rows(text, delimiter), _HEADER_WITHIN)]
+    for delimiter in DELIMITERS:
+        top = [cells for _, cells in islice(filled_rows(text, delimiter), _HEADER_WITHIN)]
         for row, cells in enumerate(top):
             names = understood(cells)
             if (two := _of_yfinance(top[row : row + 3])) is not None:
