@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from etf_pipeline.model.objectives import never_whole
+from etf_pipeline.portfolio.interior import whole
 from etf_pipeline.portfolio.problem import Floats
 from etf_pipeline.risk.correlation import distance
 from etf_pipeline.risk.covariance import correlation_of
@@ -63,7 +64,7 @@ def hierarchical_risk_parity(
     placed = entering[_leaves(correlation[np.ix_(entering, entering)])]
     found = np.empty(n)
     found[placed] = bisected(covariance[np.ix_(placed, placed)], low[placed], high[placed])
-    return _whole(found, low, high)
+    return whole(found, low, high)
 
 
 def without_variance(covariance: Floats, names: tuple[str, ...]) -> str:
@@ -141,12 +142,3 @@ def _risk(block: Floats) -> float:
     variance = float(weights @ block @ weights)
     together = float(weights @ np.sqrt(np.diag(block))) ** 2
     return variance if variance > _ROUNDING * together else 0.0
-
-
-def _whole(weights: Floats, low: Floats, high: Floats) -> Floats:
-    """Weights exactly within bounds, with a sum of 1; what rounding left over goes where it may."""
-    found = np.clip(weights, low, high)
-    off = 1.0 - float(found.sum())
-    room = high - found if off > 0 else found - low
-    total = float(room.sum())
-    return np.clip(found + room * (off / total), low, high) if total > 0 else found
