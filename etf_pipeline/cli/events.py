@@ -27,7 +27,7 @@ from etf_pipeline.cli.render.events import (
     status_line,
 )
 from etf_pipeline.cli.render.output import print_either, verdict_line
-from etf_pipeline.errors import EventsOffError, SettingsError
+from etf_pipeline.errors import EventsOffError
 
 if TYPE_CHECKING:
     from etf_pipeline.events.model.envelope import Event
@@ -126,8 +126,6 @@ def state(
 
     Example: etf events state --at 2025-11-01T18:00:00+11:00 --clock record
     """
-    if clock not in ("event", "record"):
-        raise SettingsError(f"--clock {clock!r}: must be event or record")
     with _system(data_dir) as system:
         found = _run(system.state_at(parse_instant(at), clock))  # type: ignore[arg-type]
         _show_state(found, as_json)
@@ -219,6 +217,11 @@ def list_events(
 
     Example: etf events list --subject VAS --type PriceDataQueried
     """
+    if kind is not None:
+        from etf_pipeline.events.model.types import REGISTRY
+        from etf_pipeline.library.arguments import one_of
+
+        one_of("--type", kind, sorted({name for name, _, _ in REGISTRY.versions()}))
     with _system(data_dir) as system:
         found = _newest(system, subject, kind, limit)
     lines = [event_line(e) for e in found] or ["no such event"]

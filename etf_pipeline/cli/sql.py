@@ -30,7 +30,7 @@ def sql(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to a file.")] = None,
     data_dir: DataDir = None,
     timeout: Annotated[
-        float, typer.Option(min=0.1, help="Seconds a query may take.")
+        float, typer.Option(min=0.1, max=86_400.0, help="Seconds a query may take.")
     ] = Limits.seconds,
     memory: Annotated[str, typer.Option(help="Memory a query may take.")] = Limits.memory,
     max_rows: Annotated[int, typer.Option(min=1, help="Rows a query may give.")] = Limits.rows,

@@ -30,6 +30,7 @@ MOST_HALFLIFE = 10_000.0  # bars, as portfolios.yaml has it
 ESTIMATORS = ("sample", "ledoit_wolf", "ewma")
 _WHOLE = 1e-6  # how far from 1 weights may sum
 _YEARS_OF_DATES = (1700, 2200)
+_AWARE = "an aware one, for example datetime(2025, 11, 1, tzinfo=UTC)"
 _TIMED = re.compile(r"\d{4}-\d{2}-\d{2}[T ]")
 _DAY = re.compile(r"(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?")
 
@@ -238,11 +239,10 @@ def currency_of(value: object, name: str = "base_currency") -> str | None:
 
 def instant_of(value: object, name: str = "instant") -> dt.datetime:
     """A point in time, which has a zone."""
-    if not isinstance(value, dt.datetime) or value.tzinfo is None:
-        raise ArgumentError(
-            f"{name} {_shown(value)}: must be a time with a zone (aware), for example "
-            "datetime(2025, 11, 1, tzinfo=UTC)"
-        )
+    if not isinstance(value, dt.datetime) or value != value:
+        raise ArgumentError(f"{name} {_shown(value)}: is no time; give {_AWARE}")
+    if value.utcoffset() is None:
+        raise ArgumentError(f"{name} {value.isoformat()}: has no time zone; give {_AWARE}")
     return value
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from etf_pipeline.errors import EventsOffError, SettingsError
+from etf_pipeline.errors import ArgumentError, EventsOffError, SettingsError
 from etf_pipeline.events.factory import open_events
 from etf_pipeline.events.log.archive import Archive
 from etf_pipeline.events.model.envelope import Event, micros
@@ -19,6 +19,7 @@ from etf_pipeline.events.modes.off import OFF
 from etf_pipeline.events.proof.archiving import read_all
 from etf_pipeline.events.protocol import Events
 from etf_pipeline.events.settings import EventSettings
+from etf_pipeline.library.arguments import instant_of, one_of
 from etf_pipeline.library.provider import ETFDataProvider
 from etf_pipeline.model.file_names import decode_ticker
 from etf_pipeline.settings import Settings, load_settings
@@ -95,11 +96,15 @@ class ETFSystem:
             to_timestamp: last instant (aware), inclusive; the end when None.
 
         Raises:
-            ValueError: a time has no time zone.
+            ArgumentError: a time has no time zone, or the first is after the last.
             EventsOffError: events are not being recorded.
         """
-        first = None if from_timestamp is None else micros(from_timestamp, "from_timestamp")
-        last = None if to_timestamp is None else micros(to_timestamp, "to_timestamp")
+        first = None if from_timestamp is None else _moment(from_timestamp, "from_timestamp")
+        last = None if to_timestamp is None else _moment(to_timestamp, "to_timestamp")
+        if first is not None and last is not None and first > last:
+            raise ArgumentError(
+                f"from_timestamp {from_timestamp} is after to_timestamp {to_timestamp}"
+            )
         return await asyncio.to_thread(self._replay, first, last, None)
 
     async def state_at(self, instant: dt.datetime, clock: Clock = "event") -> SystemState:
@@ -108,9 +113,8 @@ class ETFSystem:
         With `clock="event"`: of all that had happened by then, as known today. With
         `clock="record"`: of what had been recorded by then, which is what was known.
         """
-        if clock not in ("event", "record"):
-            raise ValueError(f"clock {clock!r}: must be event or record")
-        moment = micros(instant, "instant")
+        one_of("clock", clock, ("event", "record"))
+        moment = _moment(instant, "instant")
         if clock == "event":
             return await asyncio.to_thread(self._replay, None, moment, None)
         return await asyncio.to_thread(self._replay, None, None, moment)
@@ -137,12 +141,12 @@ class ETFSystem:
         ticker says so.
 
         Raises:
-            ValueError: `instant` has no time zone, or `into` is the store itself.
+            ArgumentError: `instant` has no time zone, or `into` is the store itself.
         """
-        moment = micros(instant, "instant")
+        moment = _moment(instant, "instant")
         target = Layout(Path(into))
         if target.root.resolve() == self.layout.root.resolve():
-            raise ValueError(f"into={into}: must be another folder than the store")
+            raise ArgumentError(f"into={into}: must be another folder than the store")
         return await asyncio.to_thread(self._rebuild, moment, target)
 
     def _rebuild(self, moment: int, target: Layout) -> list[Rebuilt]:
@@ -178,6 +182,11 @@ class ETFSystem:
     def close(self) -> None:
         """Send what a healthy broker will take, then give back threads and files."""
         self.event_store.close()
+
+
+def _moment(value: object, name: str) -> int:
+    """Microseconds since 1970 UTC of a time with a zone."""
+    return micros(instant_of(value, name), name)
 
 
 def _batches_until(layout: Layout, moment: int) -> dict[str, str]:

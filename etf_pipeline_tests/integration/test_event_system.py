@@ -10,7 +10,7 @@ import uuid
 import pytest
 
 from etf_pipeline import ETFDataProvider, get_etf_system
-from etf_pipeline.errors import EventError, EventsOffError, ProofError, SettingsError
+from etf_pipeline.errors import ArgumentError, EventError, EventsOffError, ProofError, SettingsError
 from etf_pipeline.events.factory import open_events
 from etf_pipeline.events.facts import events_of_manifest
 from etf_pipeline.events.kafka.log import KafkaLog
@@ -642,3 +642,20 @@ def test_ids_are_the_same_in_every_process():
     namespace = uuid.UUID("6d0f1c1e-6a3e-5b52-9a55-0a3b8a5f1f1d")
     assert event_id("a", "b") == str(uuid.uuid5(namespace, '["a","b"]'))
     assert event_id("a", "b") != event_id("ab")
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda s, _: s.replay_events("2025-01-01"), "from_timestamp '2025-01-01': is no time"),
+        (lambda s, _: s.replay_events(T0, T0 - dt.timedelta(1)), "is after to_timestamp"),
+        (lambda s, _: s.state_at(None), "instant None: is no time; give an aware one"),
+        (lambda s, _: s.state_at(T0.replace(tzinfo=None)), "instant .*: has no time zone"),
+        (lambda s, _: s.state_at(T0, "Event"), "clock 'Event': must be one of event, record"),
+        (lambda s, root: s.rebuild_history("now", root / "x"), "instant 'now': is no time"),
+        (lambda s, root: s.rebuild_history(T0, root), "must be another folder than the store"),
+    ],
+)
+def test_times_are_aware_and_in_order(world, system, call, words):
+    with pytest.raises(ArgumentError, match=words):
+        asyncio.run(call(system, world.root))

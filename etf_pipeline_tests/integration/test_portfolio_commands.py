@@ -162,6 +162,28 @@ def test_what_means_nothing_is_bad_usage(etf, args, words):
     assert words in text
 
 
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("events", "list", "--type", "PriceDataQueryed"), "did you mean PriceDataQueried"),
+        (("events", "state", "--clock", "Event"), "must be one of event, record"),
+        (
+            (
+                *("events", "replay", "--from", "2025-11-02T00:00:00+11:00"),
+                *("--to", "2025-11-01T00:00:00+11:00"),
+            ),
+            "is after to_timestamp",
+        ),
+    ],
+)
+def test_words_and_times_of_events_too(etf, monkeypatch, tmp_path, args, words):
+    monkeypatch.setenv("EVENT_STORE_TYPE", "embedded")
+    monkeypatch.setenv("ETF_DATA_DIR", str(tmp_path))
+    code, text = etf(*args)
+    assert code == ExitCode.USAGE
+    assert words in text
+
+
 def test_no_portfolio_is_a_failure_that_says_why(etf):
     code, text = etf("optimise", *THREE, "--risk-budget", "0.001")
     assert code == ExitCode.FAILED
