@@ -90,12 +90,6 @@ class Decider:
         weights[chosen] = answer.weights
         return weights
 
-    def _rate(self, estimates: Estimates) -> float:
-        """The risk-free rate behind a decision; 0 where nothing asks for it and none is known."""
-        if self.spec.objective != "max_sharpe" and not isinstance(self.risk_free, Constant):
-            return 0.0
-        return estimates.rate(self.risk_free)
-
     @property
     def begins(self) -> dt.date:
         """The first day on which any member has the history asked for."""
@@ -164,9 +158,24 @@ class Decider:
                 self.columns,
                 self.periods_per_year,
             )
-            return optimise(problem_of(now, estimates, self._rate(estimates), self.columns))
+            rate = decision_rate(now, estimates, self.risk_free)
+            return optimise(problem_of(now, estimates, rate, self.columns))
         except (EtfError, ValueError) as error:
             return refused_by(error)
+
+
+def decision_rate(spec: PortfolioSpec, estimates: Estimates, free: RiskFree) -> float:
+    """The risk-free rate behind a decision on weights: 0 where the objective does not ask for it.
+
+    What is known of the past may begin after the first decisions, which need not fail for that.
+
+    Raises:
+        InsufficientDataError: it is asked for, and not known.
+        CurrencyError: it is of another currency.
+    """
+    if spec.objective != "max_sharpe" and not isinstance(free, Constant):
+        return 0.0
+    return estimates.rate(free)
 
 
 def restricted(

@@ -13,7 +13,7 @@ import pandas as pd
 
 from etf_pipeline.risk.annual import Span
 from etf_pipeline.risk.metrics import cagr, max_drawdown, volatility
-from etf_pipeline.risk.risk_free import periodic_rate
+from etf_pipeline.risk.risk_free import RiskFree, risk_free
 from etf_pipeline.risk.significance import (
     expected_maximum,
     influence,
@@ -86,7 +86,7 @@ def judged(
     baseline: Tried,
     tried: Sequence[Tried],
     days: Days,
-    risk_free_rate: float,
+    risk_free_rate: RiskFree | float,
     periods_per_year: float | None = None,
 ) -> Judged:
     """Growth, risk, and how sure the Sharpe ratios are.
@@ -100,11 +100,11 @@ def judged(
         baseline: of equal weights; no trial.
         tried: the strategies.
         days: of every wealth, shape (n + 1,).
-        risk_free_rate: annual effective rate.
+        risk_free_rate: annual effective rate, or returns without risk.
         periods_per_year: A, fixed by convention; by default what there was.
     """
     annual = Span.of(days).periods_per_year(periods_per_year) or 1.0
-    rate = periodic_rate(risk_free_rate, annual)
+    rate = risk_free(risk_free_rate).returns(days, annual)
     excess = [None if t.returns is None else t.returns - rate for t in (baseline, *tried)]
     known = [_ratio(x) for x in excess[1:] if x is not None and influence(x) is not None]
     trials = len(known)

@@ -21,7 +21,7 @@ from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.portfolio.answer import Answer, refused_by
 from etf_pipeline.portfolio.backtest import cost_rates
 from etf_pipeline.portfolio.building import Columns, problem_of
-from etf_pipeline.portfolio.deciding import trading_limits
+from etf_pipeline.portfolio.deciding import decision_rate, trading_limits
 from etf_pipeline.portfolio.judging import Days, Tried, judged
 from etf_pipeline.portfolio.optimise import optimise
 from etf_pipeline.portfolio.problem import Floats
@@ -31,6 +31,7 @@ from etf_pipeline.risk.annual import Span
 from etf_pipeline.risk.conversion import Together
 from etf_pipeline.risk.estimates import estimate_of
 from etf_pipeline.risk.prices import PriceSeries, common_prices, first_window_end
+from etf_pipeline.risk.risk_free import RiskFree, risk_free
 
 EQUAL = {"objective": "equal_weights"}
 
@@ -123,7 +124,7 @@ def validated(
     asked: Sequence[tuple[Mapping[str, Any], PortfolioSpec]],
     together: Together,
     lookback_years: int,
-    risk_free_rate: float,
+    risk_free_rate: RiskFree | float,
     columns: Columns | None = None,
     periods_per_year: float | None = None,
     *,
@@ -135,7 +136,7 @@ def validated(
         asked: labels and specifications, of the same tickers, calendar and costs.
         together: all history of the tickers, in their order and in one currency.
         lookback_years: for specifications that name none.
-        risk_free_rate: annual effective rate.
+        risk_free_rate: annual effective rate, or returns without risk.
         columns: of the universe, each a value per ticker.
         periods_per_year: A, fixed by convention; by default what there was.
         purge: sessions between the last price known and the trade, at least one.
@@ -145,6 +146,7 @@ def validated(
         ValueError: less than one session is purged.
     """
     spec = asked[0][1]
+    free = risk_free(risk_free_rate).like(together.currency)
     if spec.rebalance == "never":
         raise ValueError("validation decides again and again: rebalance must not be never")
     prices = common_prices(together.series)
@@ -164,11 +166,9 @@ def validated(
     tried = [walk.tried(EQUAL, lambda split, held: None)]
     for label, one in asked:
         years = one.lookback(lookback_years)
-        decider = _Decider(
-            one, together.series, dates, years, risk_free_rate, columns, periods_per_year
-        )
+        decider = _Decider(one, together.series, dates, years, free, columns, periods_per_year)
         tried.append(walk.tried(label, decider.decide))
-    found = judged(tried[0], tried[1:], days, risk_free_rate, periods_per_year)
+    found = judged(tried[0], tried[1:], days, free, periods_per_year)
     none = np.full(len(days) - 1, np.nan)
     returns = {i: none if t.returns is None else t.returns for i, t in enumerate(tried)}
     frame = pd.DataFrame(returns, index=dates[splits[0].trade + 1 :])
@@ -185,7 +185,7 @@ class _Decider:
     series: list[PriceSeries]
     dates: pd.DatetimeIndex
     lookback_years: int
-    risk_free_rate: float
+    risk_free: RiskFree
     columns: Columns | None
     periods_per_year: float | None
 
@@ -198,11 +198,12 @@ class _Decider:
                 self.spec,
                 parts,
                 self.lookback_years,
-                self.risk_free_rate,
+                self.risk_free,
                 self.columns,
                 self.periods_per_year,
             )
             now = self.spec.model_copy(update=trading_limits(self.spec, held))
-            return optimise(problem_of(now, estimates, self.risk_free_rate, self.columns))
+            rate = decision_rate(now, estimates, self.risk_free)
+            return optimise(problem_of(now, estimates, rate, self.columns))
         except (EtfError, ValueError) as error:
             return refused_by(error)

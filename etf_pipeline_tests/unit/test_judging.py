@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from etf_pipeline.portfolio.judging import NUMBERS, Tried, judged
+from etf_pipeline.risk.risk_free import Course
 
 DAYS = pd.bdate_range("2015-01-02", periods=1001).to_numpy().astype("datetime64[D]")
 ANNUAL = 252.0
@@ -37,6 +38,14 @@ def test_numbers_are_those_of_empyrical(at):
     ratio = empyrical.sharpe_ratio(r, risk_free=DAILY, annualization=252)
     assert row["sharpe_ratio"] == pytest.approx(ratio)
     assert (row["turnover"], row["cost"]) == (one.turnover, one.cost)
+
+
+def test_ratios_are_over_a_cash_fund_of_its_own_returns():
+    cash = np.abs(np.random.default_rng(9).normal(1e-4, 3e-5, 1000))
+    fund = Course.of_prices("BILL", np.r_[1.0, np.cumprod(1 + cash)], DAYS)
+    table = judged(BASE, OTHERS, DAYS, fund, ANNUAL).table
+    for one, found in zip((BASE, *OTHERS), table["sharpe_ratio"], strict=True):
+        assert found == pytest.approx(empyrical.sharpe_ratio(one.returns - cash, annualization=252))
 
 
 def ratio(x):
