@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from etf_pipeline.portfolio.certificate import filled
-from etf_pipeline.portfolio.interior import Inside
+from etf_pipeline.portfolio.inside import Inside
 from etf_pipeline.portfolio.problem import Floats
 
 _TRIES = 12
@@ -75,11 +74,19 @@ def _gap(
     gamma, over = _greatest(base, paid, least, most, lower, upper)
     c = np.clip(base + gamma, least, most)
     # What is still above 0 is taken off c, of which each portfolio has `held` at least.
-    held = float(c @ filled(lower, upper, -c)) if over > 0 else 1.0
+    held = _least(c, lower, upper) if over > 0 else 1.0
     if over >= held or np.any(c[carrying] <= 0):
         return float("inf")
     missed = float(budgets[carrying] @ np.log(asked[carrying] / c[carrying]))
     return missed - float(np.log1p(-over / held))
+
+
+def _least(c: Floats, lower: Floats, upper: Floats) -> float:
+    """Least c'v over full investment within bounds: the cheapest are filled first."""
+    order = np.argsort(c)
+    span = (upper - lower)[order]
+    more = np.clip(1.0 - float(lower.sum()) - (np.cumsum(span) - span), 0.0, span)
+    return float(c @ lower + c[order] @ more)
 
 
 def _greatest(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from skfolio.optimization import RiskBudgeting
 
 from etf_pipeline.portfolio import budget_proof
-from etf_pipeline.portfolio.interior import inside
+from etf_pipeline.portfolio.inside import inside
 from etf_pipeline.portfolio.risk_budgets import risk_budgeting
 from etf_pipeline.risk.covariance import risk_contributions
 
