@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
 from etf_pipeline.errors import nearest
+from etf_pipeline.model.expected_returns import ExpectedReturns, View
 from etf_pipeline.model.portfolios import PortfolioSpec
 
 _PAIR = "give the least and the greatest, such as [0.2, 1] for at least 0.2"
@@ -46,7 +47,7 @@ def placed(loc: tuple[int | str, ...], message: str) -> str:
 def _in_words(error: Mapping[str, Any], loc: tuple[int | str, ...]) -> str:
     kind, value, limits = error["type"], error["input"], error.get("ctx", {})
     if kind == "extra_forbidden":
-        near = nearest(str(loc[-1]), PortfolioSpec.model_fields) if len(loc) == 1 else ""
+        near = nearest(str(loc[-1]), _fields_at(loc[:-1]))
         return f"there is no such field{near}"
     if kind in ("tuple_type", "too_long") or (kind == "missing" and isinstance(loc[-1], int)):
         return f"{value!r}: {_PAIR}"
@@ -61,6 +62,16 @@ def _in_words(error: Mapping[str, Any], loc: tuple[int | str, ...]) -> str:
     if kind.startswith(("less_than", "greater_than")):
         return _out_of_range(value, limits, message)
     return message
+
+
+def _fields_at(loc: tuple[int | str, ...]) -> Iterable[str]:
+    """Names of the fields that a place of a specification has."""
+    if not loc:
+        return PortfolioSpec.model_fields
+    if loc[0] != "expected_returns":
+        return ()
+    model = ExpectedReturns if len(loc) == 1 else View
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _out_of_range(value: Any, limits: Mapping[str, Any], message: str) -> str:

@@ -131,15 +131,22 @@ def black_litterman(
     allowed = _ROUNDING * (np.abs(vectors).T @ (size[moving] / scale))
     if (broken := ~real & (np.abs(along) > allowed)).any():
         involved = (np.abs(vectors[:, broken]) > _ROUNDING).any(axis=1)
-        raise ContradictionError(heard[moving[involved]].tolist(), riskless=False)
-    gain = (spread @ p[moving].T / scale) @ vectors[:, real]
-    means = prior + gain @ (along[real] / values[real])
-    return Posterior(means, spread - (gain / values[real]) @ gain.T)
+        raise ContradictionError(heard[moving][involved].tolist(), riskless=False)
+    heard, p = heard[moving], p[moving]
+    inverse = (vectors[:, real] / values[real]) @ vectors[:, real].T / np.outer(scale, scale)
+    gain = spread @ p.T @ inverse
+    # M in the form of Joseph, which rounding cannot make indefinite
+    left = spread - gain @ (p @ spread)
+    kept = left - (left @ p.T) @ gain.T
+    uncertainty = kept + (gain * variances[heard]) @ gain.T
+    pull = (vectors[:, real] @ (along[real] / values[real])) / scale
+    means = prior + spread @ (pull @ p)
+    return Posterior(means, (uncertainty + uncertainty.T) / 2.0)
 
 
 def _variances(picks: Floats, covariance: Floats) -> Floats:
     """pΣp' of each view, shape (K,); 0 where it is rounding."""
-    found = np.einsum("ki,ij,kj->k", picks, covariance, picks)
+    found = ((picks @ covariance) * picks).sum(axis=1)
     return np.where(found <= _RANK * _scales(picks, covariance), 0.0, found)
 
 

@@ -231,20 +231,67 @@ def test_certain_views_hold_exactly_and_silent_ones_change_nothing(seed):
     assert none.uncertainty.tolist() == (tau * covariance).tolist()
 
 
-def test_certain_views_that_disagree_are_named():
-    prior = np.array([0.05, 0.06, 0.04])
-    covariance = np.diag([0.04, 0.09, 0.01])
+@pytest.mark.parametrize("unit", [1e-8, 1.0, 1e4])
+def test_certain_views_that_disagree_are_named(unit):
+    prior, covariance = np.array([0.05, 0.06, 0.04]) * unit, np.diag([0.04, 0.09, 0.01]) * unit
     picks = np.array([[0, 0, 1.0], [1, 0, 0], [1, -1, 0], [0, 1, 0]])
+
+    def sure(*returns):
+        by = np.array(returns) * unit
+        return black_litterman(prior, covariance, 0.05, picks, by, np.zeros(4))
+
     # A = 7 %, A − B = 2 %, B = 4 %, and one on C beside them
     with pytest.raises(ContradictionError) as told:
-        black_litterman(
-            prior, covariance, 0.05, picks, np.array([0.03, 0.07, 0.02, 0.04]), np.zeros(4)
-        )
+        sure(0.03, 0.07, 0.02, 0.04)
     assert (told.value.views, told.value.riskless) == ([1, 2, 3], False)
-    agreed = black_litterman(
-        prior, covariance, 0.05, picks, np.array([0.03, 0.07, 0.02, 0.05]), np.zeros(4)
-    )
-    assert agreed.means == pytest.approx([0.07, 0.05, 0.03], rel=1e-12)
+    agreed = sure(0.03, 0.07, 0.02, 0.05)
+    assert agreed.means == pytest.approx(np.array([0.07, 0.05, 0.03]) * unit, rel=1e-12)
+    assert agreed.uncertainty == pytest.approx(np.zeros((3, 3)), abs=1e-12 * unit)
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(deadline=None, max_examples=300)
+def test_it_is_generalised_least_squares(seed):
+    """Prior and views are observations of the means with errors: (X'V⁻¹X)⁻¹X'V⁻¹y (Theil, 1963)."""
+    covariance, market, picks, returns, sure, tau = problem(seed)
+    n = len(covariance)
+    prior = equilibrium(covariance, market, 2.5, 0.03)
+    variances = idzorek(picks, covariance, tau, sure)
+    observed, told = np.vstack([np.eye(n), picks]), np.r_[prior, returns]
+    errors = np.zeros((n + len(picks),) * 2)
+    errors[:n, :n], errors[n:, n:] = tau * covariance, np.diag(variances)
+    precise = np.linalg.solve(errors, observed)
+    best = np.linalg.solve(observed.T @ precise, precise.T @ told)
+    found = black_litterman(prior, covariance, tau, picks, returns, variances)
+    assert found.means == pytest.approx(best, rel=1e-6, abs=1e-9)
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1e-8, 1.0, 1e4]))
+@settings(deadline=None, max_examples=300)
+def test_certain_views_that_agree_hold_though_the_covariance_is_singular(seed, unit):
+    """And one more that says otherwise is refused, as it is on what is known by then."""
+    rng = np.random.default_rng(seed)
+    n, k = int(rng.integers(1, 9)), int(rng.integers(1, 6))
+    factor = rng.normal(0, 0.1, (n, int(rng.integers(1, n + 1)))) * 10 ** rng.uniform(-2, 0, (n, 1))
+    covariance = factor @ factor.T * unit
+    picks = np.where(rng.random((k, n)) < 0.5, rng.integers(-1, 2, (k, n)), 0.0)
+    picks[:, 0] += ~picks.any(axis=1)
+    prior = (0.03 + rng.normal(0, 0.05, n)) * unit
+    returns = picks @ (prior + covariance @ rng.normal(size=n))
+    found = black_litterman(prior, covariance, 0.05, picks, returns, np.zeros(k))
+    size = np.abs(picks) @ np.abs(prior) + np.abs(returns)
+    assert (np.abs(picks @ found.means - returns) <= 1e-8 * size).all()
+    least = np.linalg.eigvalsh(found.uncertainty).min()
+    assert least >= -1e-12 * covariance.max()
+    with pytest.raises(ContradictionError):
+        black_litterman(
+            prior,
+            covariance,
+            0.05,
+            np.vstack([picks, picks[0]]),
+            np.append(returns, returns[0] + 0.01 * unit),
+            np.zeros(k + 1),
+        )
 
 
 def test_views_that_disagree_without_being_certain_are_weighed():

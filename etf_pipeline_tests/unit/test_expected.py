@@ -294,6 +294,12 @@ VIEWS = (
     [
         (ASKED + "      method: black\n", 7, "expected_returns.method"),
         (ASKED + "      method: given\n      returns: {VAS: lots}\n", 8, "returns.VAS"),
+        (ASKED + "      method: given\n      return: {VAS: 0.1}\n", 8, "did you mean returns?"),
+        (
+            VIEWS + "      views:\n        - {tickers: VAS, return: 0.08, confidence: 1}\n",
+            10,
+            "did you mean ticker?",
+        ),
         (
             ASKED + "      method: equilibrium\n",
             7,
