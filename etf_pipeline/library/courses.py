@@ -37,7 +37,7 @@ class CourseQueries(PortfolioQueries):
             weights: by ticker, fractions that sum to 1; those of 0 are left out.
             lookback_years: 0 or None for all common history. A history that does not cover the
                 window gives None and a `reason`, not a shorter window.
-            benchmark: a ticker, for beta, tracking error and information ratio.
+            benchmark: a ticker, for beta, alpha, captures and what else compares.
             risk_free_rate: annual effective rate, a fraction; or a ticker or CSV, see the class.
             rebalance: when weights that prices have moved are brought back, at closing prices and
                 free of charge: `daily` at every common date, so that each return is Σ w·r;

@@ -77,17 +77,19 @@ def walked(
     others = [series[t] for t in spec.comparison if t in series]
     besides = [*others, *([] if benchmark is None else [benchmark])]
     together, others_too = _together(spec, held, besides, conversion)
+    free = risk_free(risk_free_rate).like(together.currency)
     done = backtest_portfolio(
         spec,
         together.series,
         lookback_years,
-        risk_free(risk_free_rate).like(together.currency),
+        free,
         columns,
         periods_per_year,
         comparison=others_too[: len(others)],
         newest=_newest(series.values()),
     )
-    done = replace(done, remarks=(*done.remarks, *together.remarks))
+    said = free.remarks(done.wealth.index[0].date(), done.wealth.index[-1].date())
+    done = replace(done, remarks=(*done.remarks, *together.remarks, *said))
     course = None if benchmark is None else _course_of(others_too[-1], done.wealth)
     return Walked(done, together, course)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -98,6 +98,9 @@ def stated_problem(
     """
     free = risk_free(risk_free_rate).like(together.currency)
     estimates = estimate_of(spec, together.series, lookback_years, free, columns, periods_per_year)
+    dates = estimates.prices.index
+    said = free.remarks(dates[0].date(), dates[-1].date())
+    estimates = replace(estimates, remarks=(*estimates.remarks, *said))
     return Stated(problem_of(spec, estimates, estimates.rate(free), columns), estimates)
 
 

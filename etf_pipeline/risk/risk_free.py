@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -12,7 +12,9 @@ import numpy.typing as npt
 
 from etf_pipeline.errors import CurrencyError, EtfError, InsufficientDataError
 from etf_pipeline.model.currencies import unit_of
+from etf_pipeline.model.outcomes import moves_in_words, unseen_in_words, withheld_in_words
 from etf_pipeline.model.spacing import DAYS_PER_YEAR
+from etf_pipeline.risk.prices import PriceSeries
 
 Floats = npt.NDArray[np.float64]
 Days = npt.NDArray[np.datetime64]
@@ -48,6 +50,9 @@ class RiskFree(Protocol):
             InsufficientDataError: it is not known on all of the dates; names the gap.
             CurrencyError: it is of another currency.
         """
+
+    def remarks(self, start: dt.date, end: dt.date) -> list[str]:
+        """What a reader of numbers over a window must know of it."""
 
     def over(self, start: dt.date, end: dt.date) -> float:
         """The annual effective rate that it came to from one date to another, a fraction.
@@ -88,6 +93,10 @@ class Constant:
         """The rate of one period, (1 + rf)^(1/A) − 1."""
         return periodic_rate(self.rate, periods_per_year)
 
+    def remarks(self, start: dt.date, end: dt.date) -> list[str]:
+        """None."""
+        return []
+
     def over(self, start: dt.date, end: dt.date) -> float:
         """The rate."""
         return self.rate
@@ -113,6 +122,10 @@ class Unknown:
         """Refused."""
         raise self.error
 
+    def remarks(self, start: dt.date, end: dt.date) -> list[str]:
+        """None."""
+        return []
+
     def over(self, start: dt.date, end: dt.date) -> float:
         """Refused."""
         raise self.error
@@ -130,6 +143,7 @@ class Course:
             which stand still in between.
         held: days after a date for which it counts.
         currency: that it is of; None when nothing says it.
+        fund: the cash fund; None for rates.
     """
 
     name: str
@@ -138,6 +152,7 @@ class Course:
     slope: Floats | None
     held: int
     currency: str | None = None
+    fund: PriceSeries | None = None
 
     @property
     def said(self) -> str:
@@ -157,6 +172,12 @@ class Course:
             currency: of the prices.
         """
         return cls(name, days.astype("datetime64[D]"), np.log(prices), None, _PRICE_HELD, currency)
+
+    @classmethod
+    def of_fund(cls, fund: PriceSeries, currency: str | None = None) -> Course:
+        """The total returns of a cash fund, in a currency where its prices say none."""
+        values, money = fund.prices.to_numpy(dtype="float64"), fund.currency or currency
+        return replace(cls.of_prices(fund.ticker, values, fund.days, money), fund=fund)
 
     @classmethod
     def of_rates(cls, name: str, rates: Floats, days: Days, currency: str | None = None) -> Course:
@@ -199,6 +220,18 @@ class Course:
                 "risk-free return each"
             )
         return np.expm1(np.diff(self._growth(dates, at)))
+
+    def remarks(self, start: dt.date, end: dt.date) -> list[str]:
+        """Distributions that are not in a fund's returns, and moves that may be no market's."""
+        if self.fund is None:
+            return []
+        part = self.fund.since(start).until(end)
+        withheld = [day for day in self.fund.withheld if start < day <= end]
+        words = [withheld_in_words(withheld)] if withheld else []
+        unseen = [day for day in self.fund.unseen if start < day <= end]
+        words += [unseen_in_words(unseen)] if unseen else []
+        words += moves_in_words(part.doubtful_moves())
+        return [f"{self.name}, as free of risk: {text}" for text in words]
 
     def over(self, start: dt.date, end: dt.date) -> float:
         """The annual effective rate that it came to between two dates."""

@@ -89,6 +89,7 @@ def metrics_row(
     if unseen:
         reasons.append(unseen_in_words(unseen))
     reasons += moves_in_words(part.doubtful_moves())
+    reasons += free.remarks(first_price, part.end)
     names = set(RISK_METRICS.names)
     row = {k: v for k, v in vars(metrics).items() if k in names}
     row |= {k: v for k, v in vars(relative).items() if k in names and k != "n_obs"}

@@ -91,7 +91,9 @@ class Settings(BaseSettings):
         "counted.",
     )
     benchmark: str | None = Field(
-        None, description="Ticker for beta, tracking error and information ratio."
+        None,
+        description="Ticker to compare with: beta, alpha, R², captures, tracking error, "
+        "information ratio.",
     )
     base_currency: str | None = Field(
         None,

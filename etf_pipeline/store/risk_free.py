@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from etf_pipeline.errors import UnreadableFileError
@@ -37,22 +38,26 @@ def load_risk_free(
     if isinstance(asked, Published):
         return _published(asked.path)
     if isinstance(asked, Cash):
-        series = cached_prices(layout, asked.ticker, cache)
-        currency = series.currency or (currencies or {}).get(asked.ticker)
-        values = series.prices.to_numpy(dtype="float64")
-        return Course.of_prices(asked.ticker, values, series.days, currency)
+        fund = cached_prices(layout, asked.ticker, cache)
+        return Course.of_fund(fund, (currencies or {}).get(asked.ticker))
     return Constant(asked)
 
 
 def _published(path: Path) -> Course:
     try:
         content = path.read_bytes()
+        sidecar = path.with_name(path.name + SUFFIX)
+        text = sidecar.read_bytes() if sidecar.is_file() else None
     except OSError as error:
         raise UnreadableFileError(
             f"the risk-free rates {path} cannot be read ({error.strerror}); correct the path, or "
             "give a fraction such as 0.04, or a ticker"
         ) from None
-    sidecar = path.with_name(path.name + SUFFIX)
-    text = sidecar.read_bytes() if sidecar.is_file() else None
-    found = read_interest(content, str(path), text, dt.datetime.now(dt.UTC).date())
+    return _read(path, content, text, dt.datetime.now(dt.UTC).date())
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, content: bytes, sidecar: bytes | None, today: dt.date) -> Course:
+    """The course of a file's content; kept, as every ticker of a table may ask for it."""
+    found = read_interest(content, str(path), sidecar, today)
     return Course.of_rates(path.name, found.rates, found.days, found.currency)

@@ -113,7 +113,7 @@ def test_rates_as_they_are_published(text, sidecar, dates, rates):
             "line 3.*'high' is not a number",
         ),
         ("date,rate (%)\n2024-01-02,4.35\n2024-01-02,4.40\n", None, "line 3: two different rates"),
-        ("date,rate (%)\n2024-01-02,4.35\n2024-06-02,4.40\n", None, "line 3.*in the future"),
+        ("date,rate (%)\n2024-01-02,4.35\n2024-06-03,4.40\n", None, "line 3.*in the future"),
         ("date,rate (%)\n2024-01-02,4.35\n,4.40\n", None, "line 3.*a rate without a date"),
         ("date,rate (fraction)\n2024-01-02,4.35\n", None, "line 2.*must be below 1"),
         ("date,rate\n2024-01-02,4.35%\n2024-01-03,4.4\n", None, "line 3.*no % sign"),

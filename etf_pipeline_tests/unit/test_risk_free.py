@@ -209,6 +209,25 @@ def test_a_hole_in_the_fund_is_spanned_by_both():
     )
 
 
+def test_what_a_fund_does_not_have_in_its_returns_is_told_with_every_number():
+    held = PriceSeries(
+        *("BILL", pd.Series(wealth(CASH), DAYS), NONE, NONE, "files", None),
+        withheld=(day("2021-06-30"), day("2022-06-30")),
+        unseen=(day("2022-09-30"),),
+        large_moves=(day("2022-12-30"),),
+    )
+    fund = Course.of_fund(held, "AUD")
+    assert (fund.currency, fund.name) == ("AUD", "BILL")
+    told = fund.remarks(day("2022-01-03"), day("2023-01-03"))
+    assert len(told) == 3
+    assert all(t.startswith("BILL, as free of risk: ") for t in told)
+    assert ["2022-06-30" in told[0], "2021-06-30" in told[0]] == [True, False]
+    assert fund.remarks(day("2023-01-03"), day("2023-06-30")) == []
+    row = metrics_row(series(wealth(RETURNS)), None, fund)
+    assert "BILL, as free of risk: " in row["reason"]
+    assert risk_free(0.04).remarks(day("2022-01-03"), day("2023-01-03")) == []
+
+
 @pytest.mark.parametrize(
     ("text", "means"),
     [

@@ -74,7 +74,7 @@ def read_interest(
         origin: its name, for errors.
         sidecar: of the file of the same name with .json after it, which may declare `unit`
             (percent or fraction), `column`, `currency`, `date_format` and `decimal`.
-        today: no date is later.
+        today: no date is later than the day after it, which it is in the east already.
 
     Raises:
         UnreadableFileError: it cannot be read beyond doubt; names the line, and what to declare.
@@ -196,7 +196,7 @@ def _checked(sheet: Sheet, stamps: Stamps, values: Floats, today: dt.date) -> Da
     there = ~np.isnan(values)
     wrong = (
         (there & np.isnat(days), "a rate without a date"),
-        (days > np.datetime64(today), "a date in the future"),
+        (days > np.datetime64(today) + 1, "a date in the future"),
         (there & ~((values > LOWEST) & (values < HIGHEST)), "no annual rate: it must be below 1"),
     )
     for bad, what in wrong:
