@@ -207,7 +207,7 @@ class ExpectedReturns(BaseModel):
                 problems.append(
                     ("method", f"no return is given for {told}; add it to returns or asset_classes")
                 )
-        elif self.method not in FROM_THE_PAST and not self.market_weights:
+        elif self.of_market and not self.market_weights:
             problems += _without(
                 "method",
                 MARKET_WEIGHT,
@@ -222,9 +222,14 @@ class ExpectedReturns(BaseModel):
         return problems
 
     @property
+    def of_market(self) -> bool:
+        """Whether they are those of equilibrium, with views or without, over a risk-free rate."""
+        return self.method in GOES_WITH["market_weights"]
+
+    @property
     def asks_the_universe(self) -> bool:
         """Whether a column of the universe has a say."""
-        by_column = self.method in GOES_WITH["market_weights"] and not self.market_weights
+        by_column = self.of_market and not self.market_weights
         return by_column or bool(self.asset_classes) or self.net_of_fees
 
     def renamed(self, names: Mapping[str, str]) -> ExpectedReturns:

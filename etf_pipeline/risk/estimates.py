@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from etf_pipeline.errors import InsufficientDataError
-from etf_pipeline.model.expected_returns import FROM_THE_PAST, ExpectedReturns, Facts
+from etf_pipeline.model.expected_returns import ExpectedReturns, Facts
 from etf_pipeline.model.objectives import HALFLIFE
 from etf_pipeline.model.spacing import is_long, spacing_remarks
 from etf_pipeline.risk.annual import Span
@@ -86,7 +86,7 @@ class Estimates:
             InsufficientDataError: there is no risk-free rate, and one is needed.
             ValueError: they cannot be had; names the ticker or view.
         """
-        rate = 0.0 if asked.method in FROM_THE_PAST else self.rate(risk_free_rate)
+        rate = self.rate(risk_free_rate) if asked.of_market else 0.0
         behind = None if self.sample is None else (self.sample.weekly or self.sample.common)
         past = Past(
             tuple(self.prices.columns),

@@ -68,7 +68,7 @@ def expected(asked: ExpectedReturns, past: Past, risk_free_rate: float, facts: F
         raise ValueError("expected_returns: " + "; ".join(problems))
     if asked.method == "given":
         found = _given(asked, past, facts)
-    elif asked.method in ("equilibrium", "black_litterman"):
+    elif asked.of_market:
         found = _of_market(asked, past, risk_free_rate, facts)
     else:
         found = _of_past(asked, past)

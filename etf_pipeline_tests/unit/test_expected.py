@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from etf_pipeline.errors import PortfolioFileError
+from etf_pipeline.errors import InsufficientDataError, PortfolioFileError
 from etf_pipeline.model.expected_returns import ExpectedReturns
 from etf_pipeline.model.instruments import Universe
 from etf_pipeline.model.portfolio_file import load_portfolios
@@ -13,6 +13,7 @@ from etf_pipeline.portfolio.backtest_tables import backtest_tables
 from etf_pipeline.portfolio.tables import portfolio_tables
 from etf_pipeline.risk.estimates import estimate
 from etf_pipeline.risk.expected import Past, expected
+from etf_pipeline.risk.risk_free import Unknown
 from etf_pipeline_tests.portfolio_file import SERIES, TICKERS, UNIVERSE, specs
 from etf_pipeline_tests.support import instrument
 
@@ -501,3 +502,14 @@ def test_before_a_ticker_was_there_nobody_had_a_view_on_it(tmp_path):
     assert [r["weight"] for r in rows if r["ticker"] == "VGB" and r["date"] >= first] == (
         pytest.approx([1.0] * len({r["date"] for r in rows if r["date"] >= first}))
     )
+
+
+def test_a_risk_free_rate_is_asked_for_by_the_methods_of_the_market_alone():
+    past = estimate(ALL, 2)
+    unknown = Unknown("CASH", InsufficientDataError("nothing is known of CASH"))
+    returns = dict.fromkeys(TICKERS, 0.05)
+    for asked in ({"method": "given", "returns": returns}, "historical", "bayes_stein"):
+        past.expecting(ExpectedReturns.model_validate(asked), unknown)
+    market = {"method": "equilibrium", "market_weights": MARKET_OF_FILE}
+    with pytest.raises(InsufficientDataError, match="nothing is known of CASH"):
+        past.expecting(ExpectedReturns.model_validate(market), unknown)
