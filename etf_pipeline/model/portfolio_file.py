@@ -134,6 +134,7 @@ def _one(node: yaml.Node, universe: Universe, problems: list[str]) -> PortfolioS
         return None
     problems += _pair_problems(spec, universe, node)
     names = [universe.get(t).ticker for t in spec.tickers]
+    problems += _twice_problems(spec.tickers, names, node)
     bounds = {universe.get(t).ticker: b for t, b in spec.bounds.items()}
     holdings = {universe.get(t).ticker: w for t, w in spec.holdings.items()}
     problems += _group_problems(spec, [universe.get(t) for t in spec.tickers], node)
@@ -177,6 +178,15 @@ def _comparison_problems(spec: PortfolioSpec, universe: Universe, node: yaml.Nod
     line = _line(_find(node, ("compare_with",)))
     problems += [f"line {line}: compare_with names {t} twice" for t in repeated(found)]
     return problems
+
+
+def _twice_problems(asked: list[str], names: list[str], node: yaml.Node) -> list[str]:
+    """Tickers that are others by a former name: one holding would be two."""
+    return [
+        f"line {_line(_find(node, ('tickers', i)))}: {asked[i]} is {name}, which is listed twice"
+        for i, name in enumerate(names)
+        if names.index(name) < i
+    ]
 
 
 def _pair_problems(spec: PortfolioSpec, universe: Universe, node: yaml.Node) -> list[str]:

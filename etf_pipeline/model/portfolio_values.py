@@ -53,6 +53,8 @@ def _in_words(error: Mapping[str, Any], loc: tuple[int | str, ...]) -> str:
         return f"{value!r}: {_PAIR}"
     if kind in ("dict_type", "model_type") and not isinstance(value, Mapping):
         return f"{value!r}: give it by name, such as {{NAME: …}}"
+    if kind == "list_type":
+        return f"{value!r}: give a list, such as [{value!r}]"
     if kind in ("float_type", "int_type") and isinstance(value, str):
         return f"{value!r} is text; give a number, without quotes"
     if kind == "literal_error":

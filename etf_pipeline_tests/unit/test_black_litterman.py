@@ -1,6 +1,7 @@
 """Black & Litterman's model against the tables of the papers, peers, and its own definition."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -340,6 +341,24 @@ def test_one_ticker_alone():
         prior, np.array([[0.04]]), 0.05, np.ones((1, 1)), np.array([0.08]), variances
     )
     assert found.means == pytest.approx([0.12 + 0.25 * (0.08 - 0.12)])
+
+
+def test_it_is_the_market_of_pypfopt():
+    """Risk aversion from a market's prices, and returns implied by capitalisations."""
+    rng = np.random.default_rng(3)
+    days = pd.bdate_range("2022-01-03", periods=501)
+    daily = rng.normal(0.0006, 0.01, 500)
+    prices = pd.Series(100 * np.r_[1, np.cumprod(1 + daily)], days)
+    mean, variance = daily.mean() * 252, np.var(daily, ddof=1) * 252
+    found = market_risk_aversion(np.array([mean]), np.array([[variance]]), np.ones(1), 0.02)
+    assert found == pytest.approx(
+        pypfopt.market_implied_risk_aversion(prices, frequency=252, risk_free_rate=0.02)
+    )
+    caps = dict(zip("ABCDEFG", CAPITALISATION * 7e12, strict=True))
+    frame = pd.DataFrame(SEVEN, index=list(caps), columns=list(caps))
+    peer = pypfopt.market_implied_prior_returns(caps, found, frame, risk_free_rate=0.02)
+    ours = equilibrium(SEVEN, CAPITALISATION / CAPITALISATION.sum(), found, 0.02)
+    assert ours == pytest.approx(peer.to_numpy())
 
 
 def test_the_markets_own_risk_aversion():

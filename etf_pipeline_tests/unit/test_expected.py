@@ -325,6 +325,7 @@ VIEWS = (
             "no management_fee of VAS, VGS, VAF, VGB",
         ),
         (VIEWS + "      views:\n        - {ticker: VAS, return: 8, confidence: 1}\n", 10, "8"),
+        (VIEWS + "      views: {ticker: VAS}\n", 9, "give a list"),
         (
             VIEWS + "      views:\n        - {ticker: IVV, return: 0.08, confidence: 1}\n",
             7,

@@ -51,6 +51,12 @@ def test_a_good_file(tmp_path):
             "VAS is listed twice",
         ),
         (
+            "portfolios:\n  - name: a\n    tickers:\n    - VAF\n    - OLD\n"
+            "    objective: max_sharpe\n",
+            5,
+            "OLD is VAF, which is listed twice",
+        ),
+        (
             HEAD
             + "    objective: max_sharpe\n"
             + HEAD.partition("\n")[2]
