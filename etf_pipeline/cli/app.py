@@ -42,6 +42,7 @@ for command in (  # in the order in which help lists them
     portfolios.portfolio_metrics,
     portfolios.backtest,
     uncertainty.uncertainty,
+    uncertainty.validate,
     report.report,
     store.doctor,
     run.run,

@@ -1,4 +1,4 @@
-"""The commands that ask how sure portfolios are: uncertainty."""
+"""The commands that ask how sure portfolios are: uncertainty, validate."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from etf_pipeline.cli.options import (
     Rate,
     SomeTickers,
     distinct_names,
+    split_names,
 )
 from etf_pipeline.cli.portfolios import one_way
-from etf_pipeline.cli.render.uncertainty import show_uncertainty
+from etf_pipeline.cli.render.uncertainty import show_uncertainty, show_validation
+from etf_pipeline.errors import SettingsError
 
 
 @with_limits()
@@ -58,3 +60,58 @@ def uncertainty(
         print_body({"weights": found.to_dict("index"), **found.attrs})
     else:
         show_uncertainty(found)
+
+
+@with_limits(backtest=True, without=("objective", "estimator", "expected_returns"))
+def validate(
+    tickers: SomeTickers = None,
+    portfolio: Portfolio = None,
+    lookbacks: Annotated[str, typer.Option(help="Years behind each decision.")] = "1,3,5",
+    objectives: Annotated[
+        str | None, typer.Option(help="Such as min_volatility,max_sharpe,risk_parity.")
+    ] = None,
+    estimators: Annotated[
+        str | None, typer.Option(help="Of sample, ledoit_wolf, ewma; by commas.")
+    ] = None,
+    expected_returns: Annotated[
+        str | None, typer.Option(help="Methods, such as historical,bayes_stein.")
+    ] = None,
+    purge: Annotated[int, typer.Option(help="Sessions from what is known to the trade.")] = 1,
+    risk_free_rate: Rate = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+    *,
+    limits: dict[str, Any],
+) -> None:
+    """Which lookbacks, estimators and objectives would have served, decided in advance.
+
+    Example: etf validate VAS VGS VAF --lookbacks 1,3 --objectives min_volatility,risk_parity
+    """
+    one_way(tickers, portfolio)
+    with usage():
+        found = provider_at(data_dir).validate(
+            distinct_names(tickers) if tickers else None,
+            _listed(objectives),
+            portfolio=portfolio,
+            lookbacks=[_years(text) for text in split_names(lookbacks)],
+            estimators=_listed(estimators),
+            expected_returns=_listed(expected_returns),
+            purge=purge,
+            risk_free_rate=risk_free_rate,
+            **limits,
+        )
+    if as_json:
+        print_body({"combinations": found.to_dict("records"), **found.attrs})
+    else:
+        show_validation(found)
+
+
+def _listed(text: str | None) -> list[str] | None:
+    return None if text is None else split_names(text)
+
+
+def _years(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise SettingsError(f"--lookbacks {text!r}: write whole years, such as 1,3,5") from None

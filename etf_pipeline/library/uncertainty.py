@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from etf_pipeline.errors import ArgumentError
-from etf_pipeline.library.arguments import number, tickers_of, whole, years_of
-from etf_pipeline.library.currencies import told
+from etf_pipeline.library.arguments import (
+    MOST_YEARS,
+    number,
+    one_of,
+    tickers_of,
+    whole,
+    years_of,
+)
+from etf_pipeline.library.currencies import conversion_for, told
 from etf_pipeline.library.portfolios import PortfolioQueries
 
 if TYPE_CHECKING:
@@ -22,6 +30,7 @@ if TYPE_CHECKING:
 
 _SEEDS = 2**63 - 1
 _MOST_RESAMPLES = 100_000
+_MOST_PURGED = 1000
 
 
 @dataclass(frozen=True)
@@ -114,6 +123,113 @@ class UncertaintyQueries(PortfolioQueries):
         }
         return table
 
+    def validate(
+        self,
+        tickers: str | Iterable[str] | None = None,
+        objectives: str | Iterable[str] | None = None,
+        *,
+        portfolio: str | None = None,
+        lookbacks: int | Iterable[int] = (1, 3, 5),
+        estimators: str | Iterable[str] | None = None,
+        expected_returns: Any = None,
+        purge: int = 1,
+        risk_free_rate: float | str | Path | None = None,
+        periods_per_year: float | None = None,
+        **limits: Any,
+    ) -> pd.DataFrame:
+        """Which lookbacks, estimators and objectives would have served, decided in advance.
+
+        Every combination is walked forward over the same sessions, beside equal weights; see "What
+        would have served" in `docs/portfolios.md`.
+
+        Args:
+            tickers: one or more.
+            objectives: as in `optimize_portfolio`; what the limits imply when None.
+            portfolio: one of `portfolios.yaml`, in place of tickers.
+            lookbacks: whole years of history behind each decision.
+            estimators: of the covariance; the portfolio's own, else `sample`, when None.
+            expected_returns: methods or blocks; the portfolio's own, else past means, when None.
+            purge: sessions between the last price known and the trade, 1 or more.
+            risk_free_rate: annual effective rate, a fraction; or a ticker or CSV, see the class.
+            periods_per_year: A, where a convention fixes it.
+            limits: any other field of a portfolio, `rebalance` and `trading_cost` too.
+
+        Returns:
+            A row per combination, the first of equal weights; columns as in `docs/portfolios.md`.
+            `attrs` has start, end, n_obs, decisions, purge, rebalance and `by_chance`.
+
+        Raises:
+            ArgumentError: an argument means nothing; names it and the remedy.
+            InsufficientDataError: under a year is left to judge on after the longest lookback.
+        """
+        dimensions: dict[str, list[Any]] = {
+            "objective": _several("objectives", objectives) or [None],
+            "expected_returns": _several("expected_returns", expected_returns) or [None],
+            "estimator": _several("estimators", estimators) or [None],
+            "lookback_years": [
+                whole("lookbacks", years, 1, MOST_YEARS)
+                for years in (lookbacks if isinstance(lookbacks, Iterable) else [lookbacks])
+            ],
+        }
+        asked = self._combined(tickers, portfolio, dimensions, limits)
+        sessions = whole("purge", purge, 1, _MOST_PURGED)
+        rate, annual = self._rate(risk_free_rate), self._annual(periods_per_year)
+        return self._validated(asked, sessions, rate, annual)
+
+    def _combined(
+        self,
+        tickers: str | Iterable[str] | None,
+        portfolio: str | None,
+        dimensions: Mapping[str, list[Any]],
+        limits: Mapping[str, Any],
+    ) -> list[Request]:
+        """A request for every combination, each read and checked as one of its own."""
+        from etf_pipeline.library.specs import changed, not_of, request, specs_of_file
+        from etf_pipeline.model.objectives import implied
+
+        _one_way(tickers, portfolio)
+        not_of(limits, ("compare_with", "members"), "backtest()")
+        known = {} if portfolio is None else specs_of_file()
+        model = None if portfolio is None else known[one_of("portfolio", portfolio, known)]
+        names = [] if tickers is None else tickers_of(tickers)
+        given = [limits.get(k) for k in ("target_return", "risk_budget", "cvar_budget")]
+        found = []
+        for values in product(*dimensions.values()):
+            asked = {**limits, **dict(zip(dimensions, values, strict=True))}
+            if model is not None:
+                found.append(changed(model, asked))
+                continue
+            asked["objective"] = asked["objective"] or implied(*given)
+            found.append(request(names, asked))
+        return found
+
+    def _validated(
+        self, asked: list[Request], purge: int, rate: RiskFree, annual: float | None
+    ) -> pd.DataFrame:
+        from etf_pipeline.portfolio.validation import validated
+
+        spec = asked[0].spec
+        held = self._series(spec.tickers)
+        conversion = conversion_for(self._layout, self._cache, held, spec.base_currency)
+        together = conversion.together(held, spec.base_currency)
+        specs, columns = [one.spec for one in asked], asked[0].columns
+        try:
+            found = validated(specs, together, 1, rate, columns, annual, purge=purge)
+        except ValueError as error:
+            raise ArgumentError(str(error)) from None
+        self._asked("validate", spec.tickers, found.returns.index)
+        table = found.table.copy()
+        table.attrs |= told(together, found.remarks) | {
+            "start": found.dates[found.splits[0].trade].date(),
+            "end": found.dates[-1].date(),
+            "n_obs": len(found.returns),
+            "decisions": len(found.splits),
+            "purge": purge,
+            "rebalance": spec.rebalance,
+            "by_chance": found.by_chance,
+        }
+        return table
+
     def _asked_for(
         self,
         tickers: str | Iterable[str] | None,
@@ -121,23 +237,36 @@ class UncertaintyQueries(PortfolioQueries):
         objective: str | None,
         lookback_years: int | None,
         limits: Mapping[str, Any],
-        *,
-        backtest: bool = False,
     ) -> tuple[Request, int | None]:
         """A request for tickers or for a portfolio of the file, and the years of one without."""
         from etf_pipeline.library.specs import not_for_backtests, request
         from etf_pipeline.model.objectives import implied
 
-        if (tickers is None) == (portfolio is None):
-            raise ArgumentError("give tickers or portfolio='name', one of the two")
-        if not backtest:
-            not_for_backtests(limits)
+        _one_way(tickers, portfolio)
+        not_for_backtests(limits)
         if portfolio is not None:
             return self._model(portfolio, lookback_years, {"objective": objective, **limits})
         given = [limits.get(k) for k in ("target_return", "risk_budget", "cvar_budget")]
         names = tickers_of(tickers)
         asked = request(names, {"objective": objective or implied(*given), **limits})
         return asked, years_of(5 if lookback_years is None else lookback_years)
+
+
+def _one_way(tickers: object, portfolio: str | None) -> None:
+    """Nothing, where either tickers or a portfolio of the file are named."""
+    if (tickers is None) == (portfolio is None):
+        raise ArgumentError("give tickers or portfolio='name', one of the two")
+
+
+def _several(name: str, value: Any) -> list[Any]:
+    """One value or several, in a list; a mapping is one."""
+    if value is None:
+        return []
+    if isinstance(value, str | Mapping):
+        return [value]
+    if not isinstance(value, Iterable):
+        raise ArgumentError(f"{name} {value!r}: give one or several, such as a list")
+    return list(value)
 
 
 def _about(found: Resampled) -> dict[str, Any]:

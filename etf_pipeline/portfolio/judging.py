@@ -61,7 +61,9 @@ class Tried:
     @property
     def name(self) -> str:
         """What it is, in words."""
-        return ", ".join(f"{k} {v}" for k, v in self.label.items() if v is not None)
+        return ", ".join(
+            f"lookback {v}" if k == "lookback_years" else str(v) for k, v in self.label.items()
+        )
 
     @property
     def returns(self) -> Floats | None:
@@ -114,7 +116,8 @@ def judged(
         for one, x in zip((baseline, *tried), excess, strict=True)
     ]
     rows[0] |= dict.fromkeys(("over_equal", "over_equal_error", "deflated_sharpe"), math.nan)
-    table = pd.DataFrame(rows)
+    labels = dict.fromkeys(k for one in (baseline, *tried) for k in one.label)
+    table = pd.DataFrame(rows, columns=[*labels, *NUMBERS, "unanswered", "reason"])
     yearly = math.sqrt(annual) * chance
     names = [one.name for one in (baseline, *tried)]
     return Judged(table, yearly, tuple(_said(names, table, trials, yearly)))

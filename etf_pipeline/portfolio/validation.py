@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -55,25 +54,6 @@ class Validation:
     dates: pd.DatetimeIndex
     by_chance: float
     remarks: tuple[str, ...]
-
-
-def combinations(
-    spec: PortfolioSpec, **dimensions: Sequence[Any]
-) -> list[tuple[dict[str, Any], PortfolioSpec]]:
-    """The specification with every combination of values of some fields, and what differs.
-
-    A dimension without values is left as the specification has it.
-
-    Raises:
-        ValueError: a combination asks for what cannot be.
-    """
-    base = spec.model_dump(exclude_unset=True)
-    given = {name: values or [getattr(spec, name)] for name, values in dimensions.items()}
-    found = []
-    for values in product(*given.values()):
-        label = dict(zip(given, values, strict=True))
-        found.append((label, PortfolioSpec.model_validate(base | label)))
-    return found
 
 
 @dataclass(frozen=True)
@@ -121,7 +101,7 @@ class _Walk:
 
 
 def validated(
-    asked: Sequence[tuple[Mapping[str, Any], PortfolioSpec]],
+    specs: Sequence[PortfolioSpec],
     together: Together,
     lookback_years: int,
     risk_free_rate: RiskFree | float,
@@ -133,7 +113,7 @@ def validated(
     """Walk every combination forward over the same sessions.
 
     Args:
-        asked: labels and specifications, of the same tickers, calendar and costs.
+        specs: the combinations, of the same tickers, calendar, band and costs.
         together: all history of the tickers, in their order and in one currency.
         lookback_years: for specifications that name none.
         risk_free_rate: annual effective rate, or returns without risk.
@@ -145,13 +125,13 @@ def validated(
         InsufficientDataError: under a year is left to judge on after the longest lookback.
         ValueError: less than one session is purged.
     """
-    spec = asked[0][1]
+    spec = specs[0]
     free = risk_free(risk_free_rate).like(together.currency)
     if spec.rebalance == "never":
         raise ValueError("validation decides again and again: rebalance must not be never")
     prices = common_prices(together.series)
     dates = pd.DatetimeIndex(prices.index)
-    longest = max(one.lookback(lookback_years) for _, one in asked)
+    longest = max(one.lookback(lookback_years) for one in specs)
     since = first_window_end(dates[0].date(), longest)
     splits = walk_forward_splits(dates, spec.rebalance, purge, since)
     days = dates[splits[0].trade :].to_numpy().astype("datetime64[D]")
@@ -164,15 +144,15 @@ def validated(
     values = prices.to_numpy(dtype="float64")
     walk = _Walk(values, days, splits, cost_rates(spec, spec.tickers), spec.band)
     tried = [walk.tried(EQUAL, lambda split, held: None)]
-    for label, one in asked:
+    for one in specs:
         years = one.lookback(lookback_years)
         decider = _Decider(one, together.series, dates, years, free, columns, periods_per_year)
-        tried.append(walk.tried(label, decider.decide))
+        tried.append(walk.tried(_label(one, years), decider.decide))
     found = judged(tried[0], tried[1:], days, free, periods_per_year)
     none = np.full(len(days) - 1, np.nan)
     returns = {i: none if t.returns is None else t.returns for i, t in enumerate(tried)}
     frame = pd.DataFrame(returns, index=dates[splits[0].trade + 1 :])
-    known = (one.expected_returns.hindsight for _, one in asked)
+    known = (one.expected_returns.hindsight for one in specs)
     remarks = (*found.remarks, *dict.fromkeys(k for k in known if k), *together.remarks)
     return Validation(found.table, frame, tuple(splits), dates, found.by_chance, remarks)
 
@@ -207,3 +187,13 @@ class _Decider:
             return optimise(problem_of(now, estimates, rate, self.columns))
         except (EtfError, ValueError) as error:
             return refused_by(error)
+
+
+def _label(spec: PortfolioSpec, lookback_years: int) -> dict[str, Any]:
+    """What a combination is told apart by."""
+    return {
+        "objective": spec.objective,
+        "expected_returns": spec.expected_returns.method,
+        "estimator": spec.estimator,
+        "lookback_years": lookback_years,
+    }

@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 from etf_pipeline import ETFDataProvider
 from etf_pipeline.cli.app import app
-from etf_pipeline.errors import ArgumentError, EtfError, ReasonCode
+from etf_pipeline.errors import ArgumentError, EtfError, InsufficientDataError, ReasonCode
+from etf_pipeline.portfolio import GroupLimit
 from etf_pipeline_tests.integration.test_provider import fill
 from etf_pipeline_tests.support import asx_days, bars, walk, yahoo_rows
 
@@ -131,3 +132,119 @@ def test_the_command_shows_the_same(root, found):
     assert body["weights"]["VAS"]["q95"] == pytest.approx(found.loc["VAS", "q95"])
     assert body["failures"] == {}
     assert body["seed"] == 1
+
+
+@pytest.fixture(scope="module")
+def judged(provider):
+    return provider.validate(
+        FOUR,
+        ["min_volatility", "risk_parity"],
+        lookbacks=[1, 2],
+        estimators=["sample", "ledoit_wolf"],
+        trading_cost=0.001,
+    )
+
+
+LABELS = ["objective", "expected_returns", "estimator", "lookback_years"]
+
+
+def test_every_combination_is_judged_beside_equal_weights(judged):
+    assert list(judged.columns[:4]) == LABELS
+    assert judged["objective"].tolist()[0] == "equal_weights"
+    got = {tuple(r) for r in judged.loc[1:, LABELS].to_numpy().tolist()}
+    assert got == {
+        (o, "historical", e, k)
+        for o in ("min_volatility", "risk_parity")
+        for e in ("sample", "ledoit_wolf")
+        for k in (1, 2)
+    }
+    assert (judged["unanswered"] == 0).all()
+    said = judged.attrs
+    assert (said["purge"], said["rebalance"]) == (1, "quarterly")
+    assert (said["end"] - said["start"]).days > 365
+    assert said["base_currency"] == "AUD"
+    assert said["remarks"][0].startswith("Sharpe ratios above that of equal weights")
+
+
+def test_the_course_of_a_backtest_is_the_same_where_the_calendar_is(provider, judged):
+    """A backtest decides at a quarter's end and trades a session later; here it trades at the end.
+
+    So the two are of nearly the same returns, computed apart.
+    """
+    start = pd.Timestamp(judged.attrs["start"])
+    walked = provider.backtest(
+        FOUR, "min_volatility", lookback_years=2, trading_cost=0.001, members="all"
+    )
+    wealth = walked["course"]["wealth"]
+    wealth.index = pd.DatetimeIndex(wealth.index)
+    wealth = wealth[wealth.index >= start]
+    years = (wealth.index[-1] - wealth.index[0]).days / 365.25
+    row = judged[
+        (judged["objective"] == "min_volatility")
+        & (judged["estimator"] == "sample")
+        & (judged["lookback_years"] == 2)
+    ].iloc[0]
+    assert row["cagr"] == pytest.approx(
+        (wealth.iloc[-1] / wealth.iloc[0]) ** (1 / years) - 1, abs=0.01
+    )
+    vol = wealth.pct_change().std() * np.sqrt(252)
+    assert row["volatility"] == pytest.approx(vol, rel=0.03)
+
+
+def test_own_groups_and_methods_reach_every_combination(provider):
+    bonds = GroupLimit("bonds", ("VAF", "VTS"), 0.4, 0.6)
+    found = provider.validate(
+        iter(FOUR),
+        "min_volatility",
+        lookbacks=1,
+        expected_returns=("historical", {"method": "james_stein"}),
+        groups=[bonds],
+        rebalance="monthly",
+        purge=5,
+    )
+    assert found["expected_returns"].tolist()[1:] == ["historical", "james_stein"]
+    assert (found["unanswered"] == 0).all()
+    assert found.attrs["rebalance"] == "monthly"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, "one of the two"),
+        ({"tickers": FOUR, "lookbacks": [0]}, "lookbacks 0: must be a whole number from 1"),
+        ({"tickers": FOUR, "lookbacks": [1.5]}, "lookbacks 1.5"),
+        ({"tickers": FOUR, "purge": 0}, "purge 0: must be a whole number from 1"),
+        ({"tickers": FOUR, "estimators": ["best"]}, "estimator"),
+        ({"tickers": FOUR, "objectives": 7}, "objectives 7: give one or several"),
+        ({"tickers": FOUR, "rebalance": "never", "lookbacks": 1}, "must not be never"),
+        ({"tickers": FOUR, "compare_with": "VAS"}, "compare_with goes with backtest"),
+        (
+            {"tickers": FOUR, "objectives": ["max_return", "hrp"], "risk_budget": 0.1},
+            "risk_budget goes with objective",
+        ),
+    ],
+)
+def test_what_cannot_be_validated_is_refused(provider, given, words):
+    with pytest.raises(ArgumentError, match=words):
+        provider.validate(**given)
+
+
+def test_too_long_a_lookback_is_refused(provider):
+    with pytest.raises(InsufficientDataError, match="ask for shorter lookbacks"):
+        provider.validate(FOUR, "min_volatility", lookbacks=[1, 5])
+
+
+def test_the_command_shows_every_combination(root, judged):
+    args = ["validate", *FOUR, "--objectives", "min_volatility,risk_parity", "--lookbacks", "1,2"]
+    args += ["--estimators", "sample,ledoit_wolf", "--trading-cost", "0.001"]
+    args += ["--data-dir", str(root)]
+    told = CliRunner().invoke(app, [*args, "--json"])
+    assert told.exit_code == 0, told.output
+    body = json.loads(told.output)
+    assert [r["cagr"] for r in body["combinations"]] == pytest.approx(judged["cagr"].tolist())
+    assert body["combinations"][0]["over_equal"] is None
+    shown = CliRunner().invoke(app, args, env={"COLUMNS": "200"})
+    assert shown.output.count("risk_parity") >= 4
+    assert f"{judged.loc[1, 'sharpe_ratio']:.2f}" in shown.output
+    wrong = CliRunner().invoke(app, ["validate", *FOUR, "--lookbacks", "1,x"])
+    assert "--lookbacks 'x'" in str(wrong.exception)

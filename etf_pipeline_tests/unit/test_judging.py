@@ -98,8 +98,8 @@ def test_remarks_name_who_is_surely_better_or_worse():
     worse = tried("worse", 1, -0.004)
     found = judged(BASE, [better, worse, OTHERS[0]], DAYS, RATE, ANNUAL)
     assert found.remarks[0] == (
-        "Sharpe ratios above that of equal weights by two standard errors: objective better; "
-        "below it by as much: objective worse"
+        "Sharpe ratios above that of equal weights by two standard errors: better; "
+        "below it by as much: worse"
     )
 
 
@@ -110,7 +110,7 @@ def test_a_strategy_without_an_answer_has_no_number_and_is_no_trial():
     assert row[list(NUMBERS)].isna().all()
     assert (row["unanswered"], row["reason"]) == (9, "out of reach")
     assert found.by_chance == FOUND.by_chance
-    assert any(r.startswith("objective n: 9 decisions had no answer") for r in found.remarks)
+    assert any(r.startswith("n: 9 decisions had no answer") for r in found.remarks)
 
 
 def test_wealth_that_never_moves_has_no_ratio():

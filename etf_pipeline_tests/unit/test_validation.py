@@ -1,5 +1,6 @@
 """Out-of-sample validation: nothing from the future, and courses by hand."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from etf_pipeline.errors import InsufficientDataError
 from etf_pipeline.model.portfolios import PortfolioSpec
-from etf_pipeline.portfolio.validation import combinations, validated
+from etf_pipeline.portfolio.validation import validated
 from etf_pipeline.risk.conversion import Together
 from etf_pipeline.risk.estimates import estimate
 from etf_pipeline.risk.prices import PriceSeries
@@ -28,6 +29,15 @@ def together(prices=PRICES, names=NAMES):
 
 def spec(names=NAMES, objective="min_volatility", **more):
     return PortfolioSpec(name="p", tickers=list(names), objective=objective, **more)
+
+
+def combinations(asked, **dimensions):
+    """A specification with every combination of these values."""
+    own = {name: getattr(asked, name) for name in asked.model_fields_set}
+    return [
+        PortfolioSpec(**own | dict(zip(dimensions, values, strict=True)))
+        for values in itertools.product(*dimensions.values())
+    ]
 
 
 def run(asked, prices=PRICES, purge=1, names=NAMES):
@@ -116,7 +126,9 @@ def test_combinations_are_judged_on_the_same_returns_and_labelled():
     assert found.returns.notna().all().all()
     assert DAYS[found.splits[0].known] >= DAYS[0] + pd.DateOffset(years=2) - pd.Timedelta("10D")
     got = found.table.loc[1:, ["objective", "estimator", "lookback_years"]]
-    assert [tuple(r) for r in got.to_numpy()] == [tuple(label.values()) for label, _ in asked]
+    assert [tuple(r) for r in got.to_numpy()] == [
+        (one.objective, one.estimator, one.lookback_years) for one in asked
+    ]
     # a label is what was asked: each alone gives the same numbers, over the same sessions
     alone = run([asked[0], asked[-1]])
     assert alone.returns[1].to_numpy() == pytest.approx(found.returns[1].to_numpy(), abs=1e-12)
@@ -187,12 +199,27 @@ def test_a_year_must_be_left_to_judge_on(years):
         run(combinations(spec(), lookback_years=[1, years]))
 
 
-def test_a_combination_that_cannot_be_asked_for_is_refused():
-    with pytest.raises(ValueError, match="risk_budget goes with objective"):
-        combinations(
-            spec(objective="max_return", risk_budget=0.1),
-            objective=["max_return", "min_volatility"],
-        )
+def test_what_is_bought_once_cannot_be_validated():
+    with pytest.raises(ValueError, match="rebalance must not be never"):
+        run(combinations(spec(rebalance="never"), lookback_years=[1]))
+
+
+def test_hindsight_is_told():
+    given = {"method": "given", "returns": {"A": 0.04, "B": 0.05, "C": 0.06}}
+    found = run(combinations(spec(expected_returns=given), lookback_years=[1, 2]))
+    assert [r for r in found.remarks if "hindsight" in r] == [
+        "hindsight: the given returns are today's at every past rebalance"
+    ]
+    assert found.table.loc[1:, "expected_returns"].tolist() == ["given", "given"]
+
+
+def test_a_band_saves_trades_and_half_spreads_cost():
+    plain, banded = (
+        run(combinations(spec(half_spreads={"A": 50.0}, **more), lookback_years=[1]))
+        for more in ({}, {"band": 0.5})
+    )
+    assert plain.table.iloc[0]["cost"] > 0
+    assert banded.table.iloc[0]["turnover"] == banded.table.iloc[0]["cost"] == 0
 
 
 def test_a_ticker_that_ends_early_ends_all():

@@ -1,4 +1,4 @@
-"""What `etf uncertainty` shows."""
+"""What `etf uncertainty` and `etf validate` show."""
 
 from __future__ import annotations
 
@@ -19,6 +19,18 @@ _HEADS = {
     "q75": "75 %",
     "q95": "95 %",
     "mean": "average",
+}
+_PERCENT = ("cagr", "volatility", "deflated_sharpe", "max_drawdown", "turnover", "cost")
+_SHORT = {
+    "expected_returns": "means",
+    "lookback_years": "years",
+    "sharpe_ratio": "Sharpe",
+    "sharpe_error": "±",
+    "over_equal": "over equal",
+    "over_equal_error": "±",
+    "deflated_sharpe": "deflated",
+    "max_drawdown": "drawdown",
+    "cagr": "CAGR",
 }
 _WORDS = {
     "expected_return": "return a year",
@@ -42,6 +54,31 @@ def show_uncertainty(found: pd.DataFrame) -> None:
         f"blocks of {said['block_length']:.1f} days on average; {said['start']} to {said['end']}"
     )
     print_lines([*lines, *in_currency(said)])
+
+
+def show_validation(found: pd.DataFrame) -> None:
+    """A row per combination, and what the rows say together."""
+    said: Mapping[str, Any] = {str(k): v for k, v in found.attrs.items()}
+    names = [c for c in found.columns if c != "reason"]
+    rows = [[_cell(name, row[name]) for name in names] for row in found.to_dict("records")]
+    print_table([_SHORT.get(name, name.replace("_", " ")) for name in names], rows)
+    print_lines(
+        [
+            f"{said['n_obs']} returns out of sample, {said['start']} to {said['end']}, "
+            f"{said['decisions']} {said['rebalance']} decisions, purge {said['purge']}",
+            *in_currency(said),
+        ]
+    )
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None or value != value:  # NaN
+        return "–"
+    if name in _PERCENT:
+        return f"{value:.1%}"
+    if name == "lookback_years" or name == "unanswered":
+        return f"{value:.0f}"
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 def _shown(name: str, value: float) -> str:
