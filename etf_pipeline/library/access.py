@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etf_pipeline.errors import unknown_ticker
-from etf_pipeline.library.arguments import currency_of, periods_of, risk_free_of
+from etf_pipeline.library.arguments import currency_of, folder_of, periods_of, risk_free_of
 from etf_pipeline.model.currencies import pair_of
 from etf_pipeline.model.objectives import HALFLIFE
 from etf_pipeline.model.risk_free import asked as as_asked
@@ -39,7 +39,7 @@ class StoreAccess:
         risk_free_rate: float | str | Path | None = None,
         events: Events | None = None,
     ) -> None:
-        self._layout = Layout(environment.data_dir() if data_dir is None else Path(data_dir))
+        self._layout = Layout(environment.data_dir() if data_dir is None else folder_of(data_dir))
         self._risk_free_asked = risk_free_of(risk_free_rate)
         self._cache = FileCache()
         self._calls: CallLog | None = None

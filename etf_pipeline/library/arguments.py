@@ -12,6 +12,7 @@ import datetime as dt
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,6 +73,17 @@ def tickers_of(value: object, name: str = "tickers") -> list[str]:
     if twice := repeated(names):
         raise ArgumentError(f"asked for twice: {', '.join(twice)}")
     return names
+
+
+def folder_of(value: object, name: str = "data_dir") -> Path:
+    """A folder.
+
+    Raises:
+        ArgumentError: it is no path, or an empty one, which would be the working folder.
+    """
+    if isinstance(value, str | PathLike) and str(value).strip():
+        return Path(value)
+    raise ArgumentError(f"{name} {_shown(value)}: is no folder; give a path such as 'data/etf'")
 
 
 def weights_of(value: object, name: str = "weights") -> dict[str, float]:

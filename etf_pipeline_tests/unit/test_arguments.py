@@ -18,6 +18,7 @@ from etf_pipeline.library import arguments
 from etf_pipeline.library.arguments import (
     correlation_period_of,
     currency_of,
+    folder_of,
     halflife_of,
     instant_of,
     number,
@@ -53,6 +54,7 @@ ANYTHING = st.recursive(
 )
 ONE_VALUE = {
     "ticker": ticker_of,
+    "folder": folder_of,
     "tickers": tickers_of,
     "years": years_of,
     "rate": rate_of,
@@ -212,6 +214,13 @@ def test_a_convention_is_a_positive_number(wrong):
     with pytest.raises(ArgumentError, match="periods_per_year"):
         periods_of(wrong)
     assert periods_of(252) == 252.0
+
+
+def test_a_folder_is_named():
+    assert folder_of("data/etf") == folder_of(Path("data/etf")) == Path("data/etf")
+    for wrong in ("", " ", 5, b"data", ["data"]):
+        with pytest.raises(ArgumentError, match=r"data_dir .*: is no folder"):
+            folder_of(wrong)
 
 
 def test_a_halflife_goes_with_ewma():
