@@ -46,7 +46,7 @@ def backtest_sections(inputs: Inputs, name: str, spec: PortfolioSpec | None) -> 
         if len(found := _course(rows, column)) > 1:
             courses[label] = found
     return [
-        *_courses(courses, name, inputs.periods_per_year),
+        *_courses(courses, name, inputs.periods_per_year, _decided_on(spec)),
         *_decisions(inputs.rows("backtest_events", portfolio=name), rows),
     ]
 
@@ -65,7 +65,15 @@ def _compared(spec: PortfolioSpec | None) -> str:
     return ", ".join(f"{t} {w:.0%}" for t, w in asked.items()) or "comparison"
 
 
-def _courses(courses: dict[str, pd.Series], name: str, fixed: float | None) -> list[Section]:
+def _decided_on(spec: PortfolioSpec | None) -> str:
+    """What decisions knew."""
+    known = None if spec is None else spec.expected_returns.hindsight
+    return "earlier prices alone" if known is None else f"earlier prices with {known}"
+
+
+def _courses(
+    courses: dict[str, pd.Series], name: str, fixed: float | None, decided_on: str
+) -> list[Section]:
     wealth = courses[name]
     grown = {k: v * START for k, v in courses.items()}
     final, worst = grown[name].iloc[-1], drawdowns(wealth).min()
@@ -74,8 +82,8 @@ def _courses(courses: dict[str, pd.Series], name: str, fixed: float | None) -> l
         growth_section(
             grown,
             f"From {span}: 10,000 became {final:,.0f}.",
-            f"Walk-forward backtest, {span}: each rebalance was decided on earlier prices "
-            f"alone. 10,000 became {final:,.0f}. The past is no promise.",
+            f"Walk-forward backtest, {span}: each rebalance was decided on {decided_on}. "
+            f"10,000 became {final:,.0f}. The past is no promise.",
         ),
         drawdown_section(
             courses,

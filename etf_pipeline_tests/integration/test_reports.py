@@ -35,6 +35,15 @@ HARD = (
     tickers: [VAS, VAF]
     objective: risk_parity
     resamples: 20
+  - name: viewed
+    tickers: [VAS, VGS, VAF]
+    objective: max_sharpe
+    resamples: 20
+    expected_returns:
+      method: black_litterman
+      market_weights: {VAS: 1, VGS: 2, VAF: 1}
+      views:
+        - {ticker: VAF, over: VAS, return: 0.0, confidence: 0.5}
 """
 )
 
@@ -85,7 +94,25 @@ def pages(inputs):
 def test_the_asset_wrote_every_report(pipeline):
     files = {p.name for p in (pipeline.layout.root / "reports").glob("*.html")}
     assert {"universe.html", "portfolio-pair.html", "portfolio-calm.html"} <= files
-    assert len(files) == 5
+    assert len(files) == 6
+
+
+def test_a_report_rests_on_the_expected_returns_of_its_portfolio(inputs):
+    """Not on past means, and it says why a backtest of them is no evidence."""
+    page = portfolio_report(inputs, "viewed")
+    assert "Expected returns are those of equilibrium (risk aversion 2.5" in page
+    assert "with 1 view." in page
+    known = "hindsight: the views and market weights are today&#39;s at every past rebalance"
+    assert f"each rebalance was decided on earlier prices with {known}." in page
+    assert "each rebalance was decided on earlier prices alone." in portfolio_report(inputs, "pair")
+    (summary,) = inputs.rows("summary", portfolio="viewed")
+    rows = inputs.rows("weights", portfolio="viewed")
+    # what the market is expected to earn is rf + 2.5·w'Σw: never what it did
+    assert summary["expected_return"] == pytest.approx(
+        sum(r["weight"] * r["expected_return"] for r in rows)
+    )
+    others = {r["ticker"]: r["expected_return"] for r in inputs.rows("weights", portfolio="pair")}
+    assert all(r["expected_return"] != others.get(r["ticker"]) for r in rows)
 
 
 def test_nothing_is_loaded_and_nothing_runs(inputs):
