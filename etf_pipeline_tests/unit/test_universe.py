@@ -137,3 +137,24 @@ def test_the_committed_universe_is_valid():
     assert {"VAS", "VGS", "VTS", "VAF"} <= {i.ticker for i in universe}
     assert universe.get("EINC").last_session == dt.date(2025, 1, 29)
     assert all(i.symbol == f"{i.ticker}.AX" and i.exchange == "XASX" for i in universe)
+
+
+def test_what_a_market_weighs_and_a_fund_costs_are_facts_of_those_that_say_so(tmp_path):
+    header = HEADER + ",market_weight"
+    other = GOOD.replace("VAS", "VGS").replace("0.07", "")
+    none = GOOD.replace("VAS", "VAF").replace("0.07", "0")
+    file = write(tmp_path, GOOD + ",1.9e3", other + ",0", none + ",", header=header)
+    facts = load_universe(file).facts()
+    assert facts["market_weight"] == {"VAS": 1900.0, "VGS": 0.0}
+    assert facts["management_fee"] == {"VAS": 0.07, "VAF": 0.0}
+    assert facts["currency"] == {"VAS": "AUD", "VGS": "AUD", "VAF": "AUD"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("big", "is not a number"), ("-1", "0 or more"), ("inf", "0 or more"), ("nan", "0 or more")],
+)
+def test_a_market_weight_is_a_size(tmp_path, text, words):
+    file = write(tmp_path, f"{GOOD},{text}", header=HEADER + ",market_weight")
+    with pytest.raises(UniverseError, match=f"line 2: market_weight .*{words}"):
+        load_universe(file)
