@@ -7,15 +7,27 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from etf_pipeline.portfolio import Problem
+from etf_pipeline.portfolio import GroupLimit, Problem, stated
 
 # Two uncorrelated assets: with weight x of the second, Σw = (0.01 (1 − x), 0.09 x).
 TWO_MEANS, TWO = np.array([0.10, 0.20]), np.diag([0.01, 0.09])
 
+# Five assets with a year of returns, of which all have something in common.
+_RNG = np.random.default_rng(11)
+FIVE_RETURNS = _RNG.normal(0.0004, 0.01, (260, 5)) + _RNG.normal(0, 0.006, (260, 1))
+FIVE_MEANS = FIVE_RETURNS.mean(0) * 252
+FIVE = np.cov(FIVE_RETURNS, rowvar=False) * 252
+FIVE_NAMES = ("A", "B", "C", "D", "E")
+
 
 def two(objective: str = "min_volatility", **changes: Any) -> Problem:
     """Two uncorrelated assets of volatility 0.1 and 0.3, means 0.1 and 0.2."""
-    return Problem(TWO_MEANS, TWO, ("a", "b"), objective, **changes)  # type: ignore[arg-type]
+    return stated(TWO_MEANS, TWO, ("a", "b"), objective, **changes)  # type: ignore[arg-type]
+
+
+def five(objective: str = "min_volatility", **changes: Any) -> Problem:
+    """Five assets that have something in common."""
+    return stated(FIVE_MEANS, FIVE, FIVE_NAMES, objective, **changes)  # type: ignore[arg-type]
 
 
 @st.composite
@@ -31,7 +43,73 @@ def boxes(draw: Any, most: int = 8, units: tuple[float, ...] = (1e-6, 1.0, 1e3))
     upper = np.maximum(upper, lower)
     covariance = np.atleast_2d(np.cov(returns, rowvar=False)) * 252
     names = tuple(f"T{i}" for i in range(n))
-    return Problem(means * unit, covariance * unit**2, names, lower=lower, upper=upper)
+    return stated(means * unit, covariance * unit**2, names, lower=lower, upper=upper)
+
+
+@st.composite
+def limited(
+    draw: Any, objective: str = "max_return", units: tuple[float, ...] = (1e-6, 1.0, 1e3)
+) -> tuple[Problem, Any]:
+    """Problems under every kind of limit at once, and weights (N,) that meet them all.
+
+    The weights are drawn first, and every limit leaves them a little room.
+    """
+    n = draw(st.integers(2, 6))
+    rng = np.random.default_rng(draw(st.integers(0, 2**31)))
+    unit = draw(st.sampled_from(units))
+    short = draw(st.booleans())
+    t = 40
+    returns = (rng.normal(0.001, 0.01, (t, n)) + rng.normal(0, 0.007, (t, 1))) * unit
+    means, covariance = returns.mean(0), np.cov(returns, rowvar=False)
+    held = rng.dirichlet(np.ones(n))
+    benchmark = rng.dirichlet(np.ones(n))
+    inside = 0.6 * held + 0.4 * benchmark
+    if short:
+        away = rng.normal(0, 0.1, n)
+        inside = inside + away - away.mean()
+    names = tuple(f"T{i}" for i in range(n))
+    some = tuple(names[i] for i in np.flatnonzero(rng.random(n) < 0.5)) or names[:1]
+    total = float(sum(inside[names.index(m)] for m in some))
+    active = inside - benchmark
+    beta = float(inside @ covariance @ benchmark) / float(benchmark @ covariance @ benchmark)
+    losses = np.sort(-returns @ inside)[::-1]
+    cvar = float((losses[0] + losses[1]) / 2)
+    cost = 0.01 * float(np.ptp(means))
+    net = float(means @ inside) - cost * float(np.abs(inside - held).sum())
+
+    def room(value: float, size: float = 1.0) -> float:
+        return value + rng.uniform(0.005, 0.3) * size
+
+    problem = stated(
+        means,
+        covariance,
+        names,
+        objective,  # type: ignore[arg-type]
+        lower=np.minimum(inside, 0.0) - (0.1 if short else 0.0),
+        upper=np.maximum(inside, 0.0) + 0.5,
+        groups=(GroupLimit("g", some, total - rng.uniform(0.005, 0.2), room(total)),),
+        holdings=held,
+        max_turnover=room(float(np.abs(inside - held).sum()) / 2),
+        cost_rate=cost,
+        benchmark=benchmark,
+        max_active_weight=room(float(np.abs(active).max())),
+        max_tracking_error=room(
+            float(np.sqrt(active @ covariance @ active)), float(np.sqrt(covariance[0, 0]))
+        ),
+        beta=(beta - rng.uniform(0.005, 0.3), room(beta)),
+        gross_exposure=room(float(np.abs(inside).sum())),
+        scenarios=returns,
+        cvar_budget=None if objective == "min_cvar" else room(cvar, abs(cvar)),
+        risk_free_rate=net - 0.3 * float(np.ptp(means)),
+        risk_budget=room(float(np.sqrt(inside @ covariance @ inside)), 0.01 * unit)
+        if objective != "min_volatility"
+        else None,
+        target_return=net - 0.2 * float(np.ptp(means))
+        if objective not in ("min_volatility", "max_return")
+        else None,
+        risk_aversion=3.0 / unit if objective == "max_utility" else None,
+    )
+    return problem, inside
 
 
 def stationary(problem: Problem, weights: Any, multiplier: float, tolerance: float = 1e-6) -> bool:

@@ -9,17 +9,56 @@ from collections.abc import Iterable, Mapping
 from typing import Literal
 
 Objective = Literal[
-    "min_volatility", "max_sharpe", "max_return", "target_return", "min_cvar", "risk_parity", "hrp"
+    "min_volatility",
+    "max_sharpe",
+    "max_return",
+    "target_return",
+    "max_utility",
+    "min_cvar",
+    "min_tracking_error",
+    "risk_parity",
+    "hrp",
 ]
 # By limit: the objectives that it goes with.
 GOES_WITH: dict[str, tuple[Objective, ...]] = {
-    "target_return": ("target_return", "min_cvar"),
-    "risk_budget": ("max_return", "target_return"),
-    "cvar_budget": ("max_return",),
+    "target_return": (
+        "target_return",
+        "max_sharpe",
+        "max_utility",
+        "min_cvar",
+        "min_tracking_error",
+    ),
+    "risk_budget": (
+        "max_return",
+        "target_return",
+        "max_sharpe",
+        "max_utility",
+        "min_cvar",
+        "min_tracking_error",
+    ),
+    "cvar_budget": (
+        "max_return",
+        "min_volatility",
+        "target_return",
+        "max_sharpe",
+        "max_utility",
+        "min_tracking_error",
+    ),
+    "risk_aversion": ("max_utility",),
+}
+# What an objective cannot do without, and in words.
+NEEDS: dict[Objective, str] = {
+    "target_return": "target_return",
+    "max_utility": "risk_aversion",
+    "min_tracking_error": "benchmark",
+}
+NEEDS_TARGET = {
+    "target_return": "a target_return",
+    "risk_aversion": "a risk_aversion",
+    "benchmark": "a benchmark",
 }
 # These take weights from risk alone, and no limit.
 FROM_RISK_ALONE: frozenset[Objective] = frozenset({"risk_parity", "hrp"})
-TWO_BUDGETS = "give risk_budget or cvar_budget, not both"
 NEEDS_HOLDINGS = "max_turnover and cost_rate need holdings, the current weights"
 HALFLIFE = 63.0  # of the exponentially weighted covariance, in bars; unless another is asked for
 _ROUNDING = 1e-12
@@ -49,9 +88,18 @@ def misplaced(
     return None
 
 
-def lacks_target(objective: Objective, target_return: float | None) -> bool:
-    """Whether the objective is to reach a return, and none is named."""
-    return objective == "target_return" and target_return is None
+def lacking(objective: Objective, given: Mapping[str, object], benchmark: bool) -> str | None:
+    """What an objective needs and nobody gave, None when there is all.
+
+    Args:
+        objective: what is asked for.
+        given: what was given, by name; None stands for nothing.
+        benchmark: whether there is one.
+    """
+    name = NEEDS.get(objective)
+    if name is None or given.get(name) is not None or (name == "benchmark" and benchmark):
+        return None
+    return name
 
 
 def needs_scenarios(objective: Objective, cvar_budget: float | None) -> bool:
@@ -68,21 +116,21 @@ def takes_no_limits(objective: Objective, limited: bool) -> bool:
     return limited and objective in FROM_RISK_ALONE
 
 
-def two_budgets(risk_budget: float | None, cvar_budget: float | None) -> bool:
-    """Whether risk is limited twice, by volatility and by CVaR."""
-    return risk_budget is not None and cvar_budget is not None
-
-
 def lacks_holdings(max_turnover: float | None, cost_rate: float, held: bool) -> bool:
     """Whether trading is limited or costs, and nobody said what is held."""
     return (max_turnover is not None or bool(cost_rate)) and not held
 
 
-def never_whole(least: float, most: float) -> str | None:
-    """Why weights cannot sum to 1, given the sums of their bounds; None when they can."""
-    if least > 1 + _ROUNDING or most < 1 - _ROUNDING:
-        return f"weights cannot sum to 1: the bounds allow sums from {least:g} to {most:g}"
-    return None
+def never_whole(
+    least: float, most: float, net_exposure: tuple[float, float] = (1.0, 1.0)
+) -> str | None:
+    """Why weights cannot sum to what they must, given the sums of their bounds; None: they can."""
+    low, high = net_exposure
+    size = _ROUNDING * max(1.0, abs(low), abs(high))
+    if least <= high + size and most >= low - size:
+        return None
+    to = "1" if low == high == 1 else f"{low:g}" if low == high else f"{low:g} to {high:g}"
+    return f"weights cannot sum to {to}: the bounds allow sums from {least:g} to {most:g}"
 
 
 def weight_limits(

@@ -26,16 +26,15 @@ from etf_pipeline.model.instruments import repeated
 from etf_pipeline.model.objectives import (
     HALFLIFE,
     NEEDS_HOLDINGS,
-    TWO_BUDGETS,
+    NEEDS_TARGET,
     Objective,
+    lacking,
     lacks_holdings,
-    lacks_target,
     misplaced,
     needs_scenarios,
     never_whole,
     strangers,
     takes_no_limits,
-    two_budgets,
     weight_limits,
 )
 
@@ -127,10 +126,8 @@ class PortfolioSpec(BaseModel):
     def _check_objective(self) -> None:
         if found := misplaced(self.objective, vars(self)):
             raise ValueError(f"{found[0]} goes with objective: {' or '.join(found[1])}")
-        if lacks_target(self.objective, self.target_return):
-            raise ValueError("objective: target_return needs a target_return")
-        if two_budgets(self.risk_budget, self.cvar_budget):
-            raise ValueError(TWO_BUDGETS)
+        if name := lacking(self.objective, vars(self), benchmark=False):
+            raise ValueError(f"objective: {self.objective} needs {NEEDS_TARGET[name]}")
         if lacks_holdings(self.max_turnover, self.cost_rate, bool(self.holdings)):
             raise ValueError(NEEDS_HOLDINGS)
         limited = bool(self.bounds or self.groups or self.min_weight or self.max_weight < 1)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from etf_pipeline.errors import EtfError, ReasonCode
-from etf_pipeline.portfolio import certificate
-from etf_pipeline.portfolio.polyhedron import binding
-from etf_pipeline.portfolio.problem import Floats, Problem
+from etf_pipeline.portfolio.certificate import TOLERANCE
+from etf_pipeline.portfolio.check import violations
+from etf_pipeline.portfolio.functions import Floats
+from etf_pipeline.portfolio.limits import VolatilityCeiling
+from etf_pipeline.portfolio.problem import Problem
 
 _DUST = 1e-8
+_BINDS = 1e-6
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Answer:
     optimality_gap: float | None = None
     risk_budget_binding: bool | None = None
     cvar: float | None = None
+    tracking_error: float | None = None
     code: ReasonCode | None = None
 
 
@@ -50,15 +53,17 @@ def refused_by(error: EtfError | ValueError) -> Answer:
 
 
 def settled(problem: Problem, weights: Floats) -> Floats:
-    """Weights (N,) without the solver's rounding: dust goes to its bound, and the sum is 1 again.
+    """Weights (N,) without the solver's rounding: dust goes to its bound, and the sum is whole.
 
     What that moves is taken from, or given to, the assets between their bounds.
     """
-    lower, upper = problem.lower, problem.upper
+    lower, upper = problem.box
     dust = _DUST if problem.simple else _DUST / 1000
     weights = np.clip(weights, lower, upper)
     weights = np.where(weights - lower < dust, lower, weights)
     weights = np.where(upper - weights < dust, upper, weights)
+    if not problem.invested:
+        return weights
     inside = (weights > lower) & (weights < upper)
     off = 1.0 - weights.sum()
     movable = inside if inside.any() else (weights < upper if off > 0 else weights > lower)
@@ -67,57 +72,37 @@ def settled(problem: Problem, weights: Floats) -> Floats:
     return np.clip(weights, lower, upper)
 
 
-def judged(
-    problem: Problem, weights: Floats, gap: float, unit: float, budget_binds: bool | None = None
-) -> Answer:
-    """Weights with their figures, and success where the certificate allows it.
+def judged(problem: Problem, weights: Floats, gap: float, unit: float) -> Answer:
+    """Weights with their figures, and success where check and certificate allow it.
 
-    `unit` is what the gap is small against (see `return_unit`), so that success does not depend
-    on whether returns are daily, annual or in per cent.
+    `unit` is what the gap is small against, so that success does not depend on whether returns are
+    daily, annual or in per cent.
     """
-    vol = volatility(problem, weights)
+    vol = problem.volatility(weights)
     mean = problem.net_return(weights)
-    ok = certificate.feasible(problem, weights) and gap <= certificate.TOLERANCE * unit
+    broken = violations(problem, weights)
+    proven = gap <= TOLERANCE * unit
+    ceilings = [x.greatest for x in problem.limits if isinstance(x, VolatilityCeiling)]
+    binds = vol >= min(ceilings) * (1 - _BINDS) if ceilings else None
+    ok = proven and not broken
+    if ok:
+        message = "optimal; the risk budget does not bind" if binds is False else "optimal"
+    elif broken:
+        message = f"no portfolio within every limit was found: {'; '.join(broken)}"
+    elif np.isfinite(gap):
+        message = f"not proven optimal: up to {gap:.3g} may be left"
+    else:
+        message = "not proven optimal"
     return Answer(
         ok,
-        "optimal" if ok else f"not proven optimal: up to {gap:.3g} may be left",
+        message,
         weights,
         mean,
         vol,
         (mean - problem.risk_free_rate) / vol if vol > 0 else None,
-        max(gap, 0.0),
-        budget_binds,
+        max(gap, 0.0) if np.isfinite(gap) else None,
+        binds,
+        problem.cvar(weights) if problem.scenarios is not None else None,
+        problem.tracking_error(weights) if problem.benchmark is not None else None,
         code=None if ok else ReasonCode.UNPROVEN,
     )
-
-
-def volatility(problem: Problem, weights: Floats) -> float:
-    """√(w'Σw), in the unit of time of the problem."""
-    return math.sqrt(max(float(weights @ problem.covariance @ weights), 0.0))
-
-
-def return_unit(problem: Problem) -> float:
-    """The spread of the means, what a gap in returns is measured against; 1 if there is none."""
-    return float(np.ptp(problem.means)) or float(np.abs(problem.means).max()) or 1.0
-
-
-def risk_unit(problem: Problem) -> float:
-    """A typical asset's volatility, what a gap in volatility is measured against."""
-    return math.sqrt(float(np.mean(np.diag(problem.covariance)))) or 1.0
-
-
-def cvar_unit(problem: Problem) -> float:
-    """A typical scenario's size, what a gap in CVaR is measured against."""
-    return 1.0 if problem.scenarios is None else float(problem.scenarios.std()) or 1.0
-
-
-def under(problem: Problem, weights: Floats) -> str:
-    """The limits that stand in the way, for a message."""
-    names = binding(problem, weights)
-    return f" under these limits: {', '.join(names)}" if names else " under these bounds"
-
-
-def leader(problem: Problem, weights: Floats) -> str:
-    """The largest holding, for a message."""
-    largest = int(np.argmax(weights))
-    return f"{problem.names[largest]} at {weights[largest]:.0%}"

@@ -16,8 +16,8 @@ from etf_pipeline.model.spacing import DAYS_PER_YEAR
 from etf_pipeline.portfolio.building import Columns
 from etf_pipeline.portfolio.comparing import compared
 from etf_pipeline.portfolio.deciding import Decider, Event
+from etf_pipeline.portfolio.functions import Floats
 from etf_pipeline.portfolio.membership import Days, Members, members_of, rebalance_sessions
-from etf_pipeline.portfolio.problem import Floats
 from etf_pipeline.portfolio.rebalancing import Course, Trade, rebalanced
 from etf_pipeline.risk.prices import PriceSeries
 from etf_pipeline.risk.risk_free import Constant, RiskFree, risk_free

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from etf_pipeline.portfolio.functions import Floats
 from etf_pipeline.portfolio.inside import Inside
-from etf_pipeline.portfolio.problem import Floats
 
 _TRIES = 12
 _FLAT = 1e-6

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from etf_pipeline.portfolio.problem import Floats
+from etf_pipeline.portfolio.functions import Floats
 
 _STEPS = 200
 _TO_BOUNDARY = 0.99

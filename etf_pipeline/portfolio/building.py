@@ -1,18 +1,153 @@
-"""From estimates and limits by ticker to the optimiser's problem."""
+"""From what is asked, in whichever way, to the optimiser's problem: `stated` makes every one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Unpack
 
 import numpy as np
+import numpy.typing as npt
 
 from etf_pipeline.model.objectives import Objective, needs_scenarios, strangers, weight_limits
 from etf_pipeline.model.portfolios import PortfolioSpec
-from etf_pipeline.portfolio.problem import GroupLimit, Problem
+from etf_pipeline.portfolio.asked import Asked, check_asked
+from etf_pipeline.portfolio.functions import Floats, Scenarios
+from etf_pipeline.portfolio.limits import (
+    ActiveWeights,
+    BetaRange,
+    CvarCeiling,
+    FewHoldings,
+    GrossExposure,
+    GroupLimit,
+    LeastPosition,
+    ReturnFloor,
+    TrackingErrorCeiling,
+    TurnoverCeiling,
+    VolatilityCeiling,
+)
+from etf_pipeline.portfolio.problem import Benchmark, Limit, Problem
 from etf_pipeline.risk.estimates import Estimates
 
 Columns = Mapping[str, Mapping[str, Any]]
+
+
+def stated(
+    means: npt.ArrayLike,
+    covariance: npt.ArrayLike,
+    names: Sequence[str],
+    objective: Objective = "min_volatility",
+    **asked: Unpack[Asked],
+) -> Problem:
+    """A problem of N assets, its limits made and checked.
+
+    Args:
+        means: expected returns, shape (N,), any unit of time.
+        covariance: shape (N, N), the same unit.
+        names: N distinct names.
+        objective: `min_volatility`, `max_sharpe`, `max_return`, `target_return` (least volatility
+            that reaches it), `max_utility`, `min_cvar`, `min_tracking_error`, `risk_parity` or
+            `hrp` (hierarchical risk parity).
+        asked: see `Asked`.
+
+    Raises:
+        ValueError: what is asked contradicts itself, or has a shape or value that cannot be.
+    """
+    names, n = tuple(names), len(names)
+    check_asked(objective, asked, names)
+    mu, sigma = _array(means), _array(covariance)
+    tail = needs_scenarios(objective, asked.get("cvar_budget"))
+    level = asked.get("cvar_level", 0.95)
+    return Problem(
+        mu,
+        sigma,
+        names,
+        objective,
+        tuple(_limits(asked)),
+        _bounds(asked.get("lower"), 0.0, n),
+        _bounds(asked.get("upper"), 1.0, n),
+        _range("net_exposure", asked.get("net_exposure", (1.0, 1.0))),
+        float(asked.get("risk_free_rate", 0.0)),
+        asked.get("risk_aversion"),
+        _per_asset("holdings", asked.get("holdings"), n),
+        float(asked.get("cost_rate", 0.0)),
+        _scenarios(asked.get("scenarios"), level, n) if tail else None,
+        _benchmark(asked.get("benchmark"), mu, sigma, n),
+        _per_asset("risk_budgets", asked.get("risk_budgets"), n),
+        asked.get("max_holdings"),
+        asked.get("min_position"),
+        asked.get("search_limit", 2_000),
+    )
+
+
+def _limits(asked: Asked) -> list[Limit]:
+    """The limit objects of what is asked; the hard ones last, in the order of their messages."""
+    makers: list[tuple[float | None, Callable[[float], Limit]]] = [
+        (asked.get("max_active_weight"), ActiveWeights),
+        (asked.get("gross_exposure"), GrossExposure),
+        (asked.get("max_turnover"), TurnoverCeiling),
+        (asked.get("target_return"), ReturnFloor),
+        (asked.get("risk_budget"), VolatilityCeiling),
+        (asked.get("max_tracking_error"), TrackingErrorCeiling),
+        (asked.get("cvar_budget"), CvarCeiling),
+    ]
+    limits: list[Limit] = list(asked.get("groups") or ())
+    beta = asked.get("beta")
+    if beta is not None:
+        limits.append(BetaRange(*_range("beta", beta)))
+    most, least = asked.get("max_holdings"), asked.get("min_position")
+    if most is not None:
+        limits.append(FewHoldings(int(most)))
+    if least:
+        limits.append(LeastPosition(float(least)))
+    return [*limits, *(make(float(x)) for x, make in makers if x is not None)]
+
+
+def _array(values: npt.ArrayLike) -> Floats:
+    return np.asarray(values, dtype="float64")
+
+
+def _bounds(given: npt.ArrayLike | None, otherwise: float, n: int) -> Floats:
+    found = _array(otherwise if given is None else given)
+    return np.full(n, float(found)) if found.ndim == 0 else found
+
+
+def _per_asset(what: str, given: npt.ArrayLike | None, n: int) -> Floats | None:
+    if given is None:
+        return None
+    found = _array(given)
+    if found.shape != (n,) or not np.all(np.isfinite(found)):
+        raise ValueError(f"{what} need shape ({n},) and finite values")
+    return found
+
+
+def _range(what: str, given: tuple[float, float]) -> tuple[float, float]:
+    low, high = (float(x) for x in given)
+    if not -np.inf < low <= high < np.inf:
+        raise ValueError(f"{what}: {low:g} to {high:g} is no range of finite numbers")
+    return low, high
+
+
+def _benchmark(
+    given: npt.ArrayLike | Benchmark | None, means: Floats, covariance: Floats, n: int
+) -> Benchmark | None:
+    if given is None or isinstance(given, Benchmark):
+        return given
+    weights = _per_asset("benchmark weights", given, n)
+    assert weights is not None
+    if means.shape != (n,) or covariance.shape != (n, n):
+        return None  # told by the problem itself
+    return Benchmark.of_weights(weights, means, covariance)
+
+
+def _scenarios(given: npt.ArrayLike | None, level: float, n: int) -> Scenarios:
+    if given is None:
+        raise ValueError("CVaR needs scenarios: returns of shape (T, N)")
+    returns = _array(given)
+    if returns.ndim != 2 or returns.shape[1] != n or not len(returns):
+        raise ValueError(f"scenarios need shape (T, {n})")
+    if not np.all(np.isfinite(returns)):
+        raise ValueError("scenarios must be finite")
+    return Scenarios(returns, level)
 
 
 def problem_from(
@@ -38,7 +173,7 @@ def problem_from(
         max_weight: greatest weight of every ticker that `bounds` does not name.
         bounds: least and greatest weight, by ticker.
         holdings: current weights, by ticker; 0 for those that are not named.
-        limits: the other limits of `Problem`, by name.
+        limits: the others, by the names that `stated` has for them.
 
     Raises:
         ValueError: a limit names a ticker that was not asked for, or cannot be met.
@@ -46,9 +181,11 @@ def problem_from(
     for what, named in (("bounds", bounds), ("holdings", holdings)):
         if unknown := strangers(named or {}, tickers):
             raise ValueError(f"{what}: {', '.join(unknown)} was not asked for")
+    if needs_scenarios(objective, limits.get("cvar_budget")):
+        limits.setdefault("scenarios", estimates.returns)
     ranges = np.array([weight_limits(t, bounds or {}, min_weight, max_weight) for t in tickers])
     held = np.array([holdings.get(t, 0.0) for t in tickers]) if holdings is not None else None
-    return Problem(
+    return stated(
         estimates.means,
         estimates.covariance,
         tuple(tickers),
@@ -78,7 +215,6 @@ def problem_of(
     Raises:
         ValueError: the specification asks for what cannot be.
     """
-    scenarios = needs_scenarios(spec.objective, spec.cvar_budget)
     return problem_from(
         estimates,
         spec.tickers,
@@ -93,7 +229,6 @@ def problem_of(
         groups=group_limits(spec, columns or {}),
         max_turnover=spec.max_turnover,
         cost_rate=spec.cost_rate,
-        scenarios=estimates.returns if scenarios else None,
         cvar_level=spec.cvar_level,
         cvar_budget=spec.cvar_budget,
     )

@@ -9,8 +9,8 @@ import pandas as pd
 
 from etf_pipeline.errors import InsufficientDataError
 from etf_pipeline.model.portfolios import PortfolioSpec
+from etf_pipeline.portfolio.functions import Floats
 from etf_pipeline.portfolio.membership import Days, Members, members_of, rebalance_sessions
-from etf_pipeline.portfolio.problem import Floats
 from etf_pipeline.portfolio.rebalancing import rebalanced
 from etf_pipeline.risk.prices import PriceSeries
 

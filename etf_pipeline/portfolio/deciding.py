@@ -18,9 +18,9 @@ from etf_pipeline.model.objectives import never_whole
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.portfolio.answer import Answer, refused, refused_by
 from etf_pipeline.portfolio.building import Columns, problem_of
+from etf_pipeline.portfolio.functions import Floats
 from etf_pipeline.portfolio.membership import Days, Members
 from etf_pipeline.portfolio.optimise import optimise
-from etf_pipeline.portfolio.problem import Floats
 from etf_pipeline.risk.estimates import Estimates, estimate_of
 from etf_pipeline.risk.prices import PriceSeries, first_window_end
 from etf_pipeline.risk.risk_free import Constant, RiskFree

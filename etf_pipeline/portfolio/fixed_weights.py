@@ -10,7 +10,7 @@ import pandas as pd
 
 from etf_pipeline.errors import InsufficientDataError
 from etf_pipeline.model.spacing import MONTHS_AND_LONGER
-from etf_pipeline.portfolio.problem import Floats
+from etf_pipeline.portfolio.functions import Floats
 from etf_pipeline.risk.prices import PriceSeries, anchor, common_prices, sources, window_start
 from etf_pipeline.risk.returns import simple_returns
 from etf_pipeline.risk.together import exchanges

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from etf_pipeline.model.objectives import never_whole
+from etf_pipeline.portfolio.functions import Floats
 from etf_pipeline.portfolio.inside import whole
-from etf_pipeline.portfolio.problem import Floats
 from etf_pipeline.risk.correlation import distance
 from etf_pipeline.risk.covariance import correlation_of
 

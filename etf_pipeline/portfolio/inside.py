@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from etf_pipeline.portfolio.problem import Floats
+from etf_pipeline.portfolio.functions import Floats
 
 _NOTHING = 1e-12  # of the whole portfolio
 _NO_ROOM = 1e-9  # of the range of each limit

@@ -2,288 +2,249 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from etf_pipeline.errors import ReasonCode
-from etf_pipeline.model.objectives import FROM_RISK_ALONE, TWO_BUDGETS, two_budgets
-from etf_pipeline.portfolio import certificate, conic, cvar, frontier, parity
-from etf_pipeline.portfolio.answer import (
-    Answer,
-    cvar_unit,
-    judged,
-    leader,
-    refused,
-    refused_by,
-    return_unit,
-    risk_unit,
-    settled,
-    under,
-    volatility,
+from etf_pipeline.model.objectives import FROM_RISK_ALONE
+from etf_pipeline.portfolio import parity
+from etf_pipeline.portfolio.answer import Answer, judged, refused, refused_by, settled
+from etf_pipeline.portfolio.attainable import (
+    at_most,
+    attainable,
+    conflict,
+    goal_of_limit,
+    hard,
+    out_of_reach,
 )
-from etf_pipeline.portfolio.critical_line import (
-    Corners,
-    corner_portfolios,
-    means_with_order,
+from etf_pipeline.portfolio.candidates import Candidate, candidates, riskless
+from etf_pipeline.portfolio.certificate import proven_gap
+from etf_pipeline.portfolio.check import allowed
+from etf_pipeline.portfolio.fewest import fewest
+from etf_pipeline.portfolio.functions import Floats, Row
+from etf_pipeline.portfolio.goals import (
+    BestRatio,
+    Goal,
+    Least,
+    goal_of,
+    greatest_return,
+    least_turnover,
+    least_volatility,
 )
-from etf_pipeline.portfolio.polyhedron import conflict, riskless
-from etf_pipeline.portfolio.problem import Floats, Problem
+from etf_pipeline.portfolio.limits import (
+    FewHoldings,
+    LeastPosition,
+    ReturnFloor,
+    TurnoverCeiling,
+    VolatilityCeiling,
+)
+from etf_pipeline.portfolio.problem import Limit, Problem
 from etf_pipeline.risk.covariance import risk_contributions
 
-_TIED = 1e-9
-_NOTHING_FOUND = "no solver found weights"
+_SLACK = 1e-9
+_NO_RISK = 1e-6  # of a typical volatility
 
 
 def optimise(problem: Problem) -> Answer:
     """Solve a problem; the impossible is answered with what is possible.
 
-    Bounds alone are solved by the critical line, and by a cone solver only where rounding defeats
-    it; groups, turnover and costs by the cone solver; CVaR by linear programming.
+    Bounds alone are solved by the critical line; everything else by linear, quadratic and cone
+    programs, and whatever comes of them is checked against every limit by its definition and
+    proven by a certificate.
 
     Returns:
         Weights with their proof. Where there are none, a message that quotes what is attainable
         and the limits in the way, and its code: `INFEASIBLE`, `BAD_PROBLEM`, or `UNPROVEN`, which
         may come with the best weights that were found.
     """
-    if not problem.simple and (reason := conflict(problem)) is not None:
-        return refused(reason, ReasonCode.INFEASIBLE)
-    solvers: dict[str, Callable[[Problem, Corners | None], Answer]] = {
-        "min_volatility": _min_volatility,
-        "max_sharpe": _max_sharpe,
-        "target_return": _target_and_budget,
-        "max_return": _max_return,
-    }
+    order = np.argsort(np.array(problem.names))
+    if np.all(order[1:] > order[:-1]):
+        return _optimise(problem)
+    # By name, so that the order of the request does not matter, not even in a tie.
+    answer = _optimise(problem.ordered(order))
+    if answer.weights is None:
+        return answer
+    weights = np.empty_like(answer.weights)
+    weights[order] = answer.weights
+    return replace(answer, weights=weights)
+
+
+def _optimise(problem: Problem) -> Answer:
     if problem.objective in FROM_RISK_ALONE:
         return _from_risk_alone(problem)
-    if problem.objective == "min_cvar":
-        return _min_cvar(problem)
-    if problem.cvar_budget is not None:
-        return _max_return_within_cvar(problem)
-    if not problem.simple:
-        return solvers[problem.objective](problem, None)
-    answer = solvers[problem.objective](problem, corner_portfolios(problem))
-    if answer.weights is None or answer.success:
-        return answer
-    careful = solvers[problem.objective](problem, corner_portfolios(problem, careful=True))
-    return careful if careful.success else answer
+    if problem.objective == "max_sharpe" and (why := _no_ratio(problem)) is not None:
+        return why
+    goal = goal_of(problem)
+    if problem.max_holdings or problem.min_position:
+        return _fewest(problem)
+    answer = solved(problem, goal)
+    if isinstance(goal, BestRatio) and not _risky(problem, answer):
+        return _free_lunch(problem) or (answer if answer.success else why_not(problem) or answer)
+    if answer.success:
+        return answer if not isinstance(goal, Least) else _least_risky(problem, goal, answer)
+    return why_not(problem) or answer
 
 
-def _first_proven(
-    problem: Problem,
-    tries: Iterable[Callable[[], Floats | None]],
-    gap: Callable[[Floats], float],
-    unit: float,
-    binding: bool | None = None,
-) -> Answer:
-    """The first answer that is proven, else the one nearest to it."""
+def _fewest(problem: Problem) -> Answer:
+    """The best of few holdings; where there is none, why not."""
+    chosen = FewHoldings | LeastPosition
+    free = problem.changed(limits=tuple(x for x in problem.limits if not isinstance(x, chosen)))
+    if (why := why_not(free)) is not None:
+        return why
+    lowest = solved(free, least_volatility(free))
+    found = fewest(problem, goal_of, _solved_or_impossible, lowest.volatility or 0.0)
+    if found is not None:
+        return found
+    words = " and ".join(x.name for x in problem.limits if isinstance(x, chosen))
+    return refused(f"no portfolio meets the other limits within its {words}", ReasonCode.INFEASIBLE)
+
+
+def _solved_or_impossible(problem: Problem, goal: Goal) -> tuple[Answer, bool]:
+    if isinstance(goal, BestRatio):
+        top = solved(problem, greatest_return(problem))
+        if top.success and (top.expected_return or 0.0) <= problem.risk_free_rate:
+            return top, True
+    answer = solved(problem, goal)
+    return answer, not answer.success and why_not(problem) is not None
+
+
+def nearest_feasible(problem: Problem) -> Answer:
+    """The portfolio of least turnover from the holdings, within every limit but that on turnover.
+
+    Raises:
+        ValueError: the problem has no holdings.
+    """
+    if problem.holdings is None:
+        raise ValueError("the nearest portfolio needs holdings, the current weights")
+    others = tuple(x for x in problem.limits if not isinstance(x, TurnoverCeiling))
+    free = problem.changed(limits=others)
+    answer = solved(free, least_turnover(free))
+    return answer if answer.success else why_not(free) or answer
+
+
+def solved(problem: Problem, goal: Goal) -> Answer:
+    """The first candidate that is allowed and proven, else the nearest to that."""
     best: Answer | None = None
-    for attempt in tries:
-        weights = attempt()
-        if weights is None:
-            continue
-        weights = settled(problem, weights)
-        answer = judged(problem, weights, gap(weights), unit, binding)
+    for candidate in candidates(problem, goal):
+        weights = settled(problem, candidate.weights)
+        answer = _judge(problem, goal, weights, candidate)
         if answer.success:
             return answer
-        if best is None or (answer.optimality_gap or 0.0) < (best.optimality_gap or 0.0):
+        if best is None or _nearer(answer, best):
             best = answer
-    return best or refused(_NOTHING_FOUND, ReasonCode.UNPROVEN)
+    return best or refused("no solver found weights", ReasonCode.UNPROVEN)
 
 
-def _min_volatility(problem: Problem, corners: Corners | None) -> Answer:
-    return _first_proven(
-        problem,
-        (
-            # Of several portfolios without variance, the one with the greatest return.
-            lambda: riskless(problem, means_with_order(problem)),
-            lambda: corners.weights[-1] if corners else None,
-            lambda: conic.min_variance(problem),
-        ),
-        lambda w: certificate.gap_min_variance(problem, w),
-        risk_unit(problem),
-    )
+def _judge(problem: Problem, goal: Goal, weights: Floats, candidate: Candidate) -> Answer:
+    gap = float("inf")
+    if allowed(problem, weights):
+        gap = proven_gap(problem, goal, weights, candidate.duals)
+    return judged(problem, weights, gap, goal.unit)
 
 
-def _most(problem: Problem) -> tuple[float, Floats]:
-    """The greatest net return there is, and where."""
-    top = certificate.best_linear(problem, problem.means)
-    return problem.net_return(top), top
+def _nearer(answer: Answer, best: Answer) -> bool:
+    if answer.optimality_gap is None or best.optimality_gap is None:
+        return best.optimality_gap is None and answer.optimality_gap is not None
+    return answer.optimality_gap < best.optimality_gap
 
 
-def _out_of_reach(problem: Problem, target: float, most: float, top: Floats) -> str | None:
-    """Why no portfolio returns the target, given the most that one does, and which; else None."""
-    if target > most + 1e-12 * max(1.0, abs(most)):
-        limits = under(problem, top)
-        return f"target return {target:.6g} is out of reach: at most {most:.6g}{limits}"
-    return None
-
-
-def _max_sharpe(problem: Problem, corners: Corners | None) -> Answer:
-    best, _ = _most(problem)
-    rate = problem.risk_free_rate
-    if best <= rate:
-        return refused(
-            f"no portfolio is expected to earn more than the risk-free rate: at most {best:.6g}, "
-            f"against {rate:.6g}; minimise volatility instead",
-            ReasonCode.INFEASIBLE,
-        )
-    answer = _first_proven(
-        problem,
-        (
-            lambda: (
-                frontier.best_sharpe(corners, problem.means, problem.covariance, rate)
-                if corners
-                else None
-            ),
-            lambda: conic.max_sharpe(problem),
-        ),
-        lambda w: certificate.gap_max_sharpe(problem, w),
-        return_unit(problem),
-    )
-    if answer.success:
+def _least_risky(problem: Problem, goal: Least, answer: Answer) -> Answer:
+    """Of several portfolios that are as good, the least volatile one."""
+    if answer.weights is None or goal.measure.tail or answer.risk_budget_binding:
         return answer
-    free = riskless(problem, problem.means)
-    if free is not None and problem.net_return(free) > rate:
-        return refused(
-            "a portfolio without risk earns more than the risk-free rate, so no Sharpe ratio is "
-            "the greatest: the covariance is singular (fewer returns than tickers?); shrink it",
-            ReasonCode.BAD_PROBLEM,
-        )
+    value = goal.value(problem, answer.weights)
+    as_good = Row(goal.measure, value, "as good")
+    tie = least_volatility(problem)
+    for candidate in candidates(problem, tie, [as_good]):
+        weights = settled(problem, candidate.weights)
+        other = _judge(problem, goal, weights, candidate.without(1))
+        if other.success and (other.volatility or 0.0) < (answer.volatility or 0.0):
+            same = abs(goal.value(problem, weights) - value) <= _SLACK * goal.unit
+            return other if same else answer
     return answer
 
 
-def _target_and_budget(problem: Problem, corners: Corners | None) -> Answer:
-    """Least volatility that reaches the target; with a risk budget, only if it is within it."""
-    assert problem.target_return is not None
-    answer = _target_return(problem, corners, problem.target_return)
-    budget = problem.risk_budget
-    if budget is None or answer.volatility is None:
-        return answer
-    if answer.volatility <= budget * (1 + 1e-9):
-        return replace(answer, risk_budget_binding=answer.volatility >= budget * (1 - 1e-6))
-    within = _within_budget(problem, corners, budget)
-    could = (
-        f"{budget:.6g} allows a return of at most {within.expected_return:.6g}"
-        if within.expected_return is not None
-        else within.message
-    )
+def _no_ratio(problem: Problem) -> Answer | None:
+    """Why there is no greatest Sharpe ratio, or None."""
+    rate = problem.risk_free_rate
+    top = solved(problem, greatest_return(problem))
+    if top.weights is None or not top.success:
+        return None
+    if problem.net_return(top.weights) <= rate:
+        most = at_most(problem.net_return(top.weights))
+        return refused(
+            f"no portfolio is expected to earn more than the risk-free rate: at most {most}, "
+            f"against {rate:.6g}; minimise volatility instead",
+            ReasonCode.INFEASIBLE,
+        )
+    return None
+
+
+def _risky(problem: Problem, answer: Answer) -> bool:
+    """Whether a proven answer has a risk that is more than rounding."""
+    enough = _NO_RISK * problem.risk_unit
+    return answer.success and answer.volatility is not None and answer.volatility > enough
+
+
+def _free_lunch(problem: Problem) -> Answer | None:
+    """That no Sharpe ratio is the greatest, as one without risk earns an excess; or None."""
+    free = riskless(problem, problem.means)
+    rate = problem.risk_free_rate
+    if free is None or problem.net_return(free) <= rate + _SLACK * problem.return_unit:
+        return None
     return refused(
-        f"target return {problem.target_return:.6g} needs a volatility of at least "
-        f"{answer.volatility:.6g}, above the risk budget; {could}",
-        ReasonCode.INFEASIBLE,
+        "a portfolio without risk earns more than the risk-free rate, so no Sharpe ratio is "
+        "the greatest: the covariance is singular (fewer returns than tickers?); shrink it",
+        ReasonCode.BAD_PROBLEM,
     )
 
 
-def _target_return(problem: Problem, corners: Corners | None, target: float) -> Answer:
-    most, top = _most(problem)
-    if why := _out_of_reach(problem, target, most, top):
-        return refused(f"{why} ({leader(problem, top)})", ReasonCode.INFEASIBLE)
-    return _reaching(problem, corners, target, _min_volatility(problem, corners), top)
+def why_not(problem: Problem) -> Answer | None:
+    """Why no portfolio meets all limits, with numbers that work; None where some does.
+
+    Limits of weights are looked at first, together. Then each of the others beside all the rest:
+    to give way there is enough. Where no single one is, all are told that must.
+    """
+    others = hard(problem)
+    easy = tuple(x for x in problem.limits if x not in others)
+    rows = [row for limit in easy for row in limit.rows(problem)]
+    if (reason := conflict(problem, rows)) is not None:
+        return refused(reason, ReasonCode.INFEASIBLE)
+    single = [_out_of_reach(problem, x, [y for y in problem.limits if y is not x]) for x in others]
+    if reasons := [found[0] for found in single if found is not None]:
+        return refused("; or ".join(reasons), ReasonCode.INFEASIBLE)
+    return _all_out_of_reach(problem, others, list(easy))
 
 
-def _reaching(
-    problem: Problem, corners: Corners | None, target: float, lowest: Answer, top: Floats
-) -> Answer:
-    """Least volatility that reaches an attainable target, given both ends of the frontier."""
-    if lowest.expected_return is not None and lowest.expected_return >= target:
-        return lowest  # a floor below what least volatility earns anyway does not bind
-    return _first_proven(
-        problem,
-        (
-            lambda: frontier.at_return(corners, problem.means, target) if corners else None,
-            lambda: conic.min_variance(problem, target),
-            lambda: top,
-        ),
-        lambda w: certificate.gap_min_variance(problem, w, target),
-        risk_unit(problem),
-    )
+def _all_out_of_reach(problem: Problem, others: list[Limit], met: list[Limit]) -> Answer | None:
+    """Several limits that must all give way, each by what it takes beside those before it."""
+    reasons = []
+    for limit in others:
+        found = _out_of_reach(problem, limit, met)
+        met.append(limit if found is None else found[1])
+        if found is not None:
+            reasons.append(found[0])
+    return refused("; and ".join(reasons), ReasonCode.INFEASIBLE) if reasons else None
 
 
-def _max_return(problem: Problem, corners: Corners | None) -> Answer:
-    most, _ = _most(problem)
-    budget = problem.risk_budget
-    if budget is not None and corners is not None:
-        ends = [volatility(problem, corners.weights[k]) for k in (0, -1)]
-        if ends[1] < budget < ends[0]:
-            answer = _spending(problem, corners, budget)
-            # Unless ties let the greatest return be had with less risk, the budget binds.
-            if answer.expected_return is not None and answer.expected_return < most - _TIED * abs(
-                most
-            ):
-                return answer
-    # Of several portfolios with the greatest return, the least volatile one.
-    top = _target_return(problem, corners, most)
-    if budget is None:
-        return top
-    if top.volatility is not None and top.volatility <= budget:
-        message = "optimal; the risk budget does not bind"
-        return replace(top, risk_budget_binding=False, message=message)
-    return _within_budget(problem, corners, budget)
+def _out_of_reach(
+    problem: Problem, limit: Limit, others: Sequence[Limit]
+) -> tuple[str, Limit] | None:
+    """Why a limit cannot be met beside others that can, and one that can be.
 
-
-def _within_budget(problem: Problem, corners: Corners | None, budget: float) -> Answer:
-    """Greatest return whose volatility is the budget, for a budget that binds."""
-    lowest = _min_volatility(problem, corners)
-    if lowest.volatility is not None and budget < lowest.volatility * (1 - 1e-12):
-        assert lowest.weights is not None
-        return refused(
-            f"risk budget {budget:.6g} is below the least attainable volatility "
-            f"{lowest.volatility:.6g}{under(problem, lowest.weights)}; raise it to at least that",
-            ReasonCode.INFEASIBLE,
-        )
-    return _spending(problem, corners, budget)
-
-
-def _spending(problem: Problem, corners: Corners | None, budget: float) -> Answer:
-    """Greatest return whose volatility is the budget."""
-    return _first_proven(
-        problem,
-        (
-            lambda: (
-                frontier.at_volatility(corners, problem.covariance, budget) if corners else None
-            ),
-            lambda: conic.max_return(problem, budget),
-            lambda: conic.max_return_by_bisection(problem, budget),
-        ),
-        lambda w: certificate.gap_max_return(problem, w, budget),
-        return_unit(problem),
-        binding=True,
-    )
-
-
-def _min_cvar(problem: Problem) -> Answer:
-    target = problem.target_return
-    if target is not None:
-        most, top = _most(problem)
-        if why := _out_of_reach(problem, target, most, top):
-            return refused(why, ReasonCode.INFEASIBLE)
-    found = cvar.min_cvar(problem)
-    if found is None:
-        return refused(_NOTHING_FOUND, ReasonCode.UNPROVEN)
-    weights = settled(problem, found[0])
-    loss = cvar.portfolio_cvar(problem, weights)
-    return replace(judged(problem, weights, loss - found[1], cvar_unit(problem)), cvar=loss)
-
-
-def _max_return_within_cvar(problem: Problem) -> Answer:
-    assert problem.cvar_budget is not None
-    if two_budgets(problem.risk_budget, problem.cvar_budget):
-        return refused(TWO_BUDGETS, ReasonCode.BAD_PROBLEM)
-    least = cvar.min_cvar(problem)
-    if least is not None and least[1] > problem.cvar_budget * (1 + 1e-12):
-        return refused(
-            f"CVaR budget {problem.cvar_budget:.6g} is below the least attainable CVaR "
-            f"{least[1]:.6g}{under(problem, least[0])}; raise it to at least that",
-            ReasonCode.INFEASIBLE,
-        )
-    found = cvar.max_return(problem)
-    if found is None:
-        return refused(_NOTHING_FOUND, ReasonCode.UNPROVEN)
-    weights = settled(problem, found[0])
-    answer = judged(problem, weights, found[1] - problem.net_return(weights), return_unit(problem))
-    return replace(answer, cvar=cvar.portfolio_cvar(problem, weights))
+    None when it can be met, or the others cannot.
+    """
+    free = problem.changed(limits=tuple(others))
+    goal = goal_of_limit(limit, free)
+    answer = solved(free, goal)
+    if answer.weights is None or not answer.success:
+        return None
+    if limit.excess(problem, answer.weights) <= _SLACK:
+        return None
+    best = goal.value(free, answer.weights)
+    return out_of_reach(free, limit, best, answer.weights), attainable(limit, best)
 
 
 def _from_risk_alone(problem: Problem) -> Answer:
@@ -303,18 +264,21 @@ def efficient_frontier(problem: Problem, points: int = 25) -> list[Answer]:
     """Portfolios from least volatility to greatest return, evenly spaced in return.
 
     Args:
-        problem: its limits hold on every point; its objective and budgets do not.
+        problem: its limits hold on every point; its objective, return floor and risk budget do not.
         points: how many, at least two.
 
     Returns:
         `points` answers in ascending order of return; none when no portfolio meets the limits.
     """
-    if not problem.simple and conflict(problem) is not None:
+    kept = tuple(x for x in problem.limits if not isinstance(x, ReturnFloor | VolatilityCeiling))
+    free = problem.changed(limits=kept, objective="min_volatility")
+    lowest = optimise(free)
+    top = optimise(free.changed(objective="max_return"))
+    if lowest.expected_return is None or top.expected_return is None:
         return []
-    corners = corner_portfolios(problem) if problem.simple else None
-    lowest = _min_volatility(problem, corners)
-    if lowest.expected_return is None:
-        return []
-    most, top = _most(problem)
-    targets = np.linspace(lowest.expected_return, most, points)[1:]
-    return [lowest, *(_reaching(problem, corners, float(t), lowest, top) for t in targets)]
+    targets = np.linspace(lowest.expected_return, top.expected_return, points)[1:-1]
+    between = [
+        optimise(free.changed(limits=(*kept, ReturnFloor(float(t))), objective="target_return"))
+        for t in targets
+    ]
+    return [lowest, *between, top]

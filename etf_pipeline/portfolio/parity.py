@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from etf_pipeline.portfolio.functions import Floats
 from etf_pipeline.portfolio.hrp import hierarchical_risk_parity
-from etf_pipeline.portfolio.problem import Floats
 from etf_pipeline.portfolio.risk_budgets import risk_budgeting
 
 __all__ = ["equal_risk_contribution", "hierarchical_risk_parity"]

@@ -1,65 +1,134 @@
-"""What is asked of an optimiser: estimates, bounds and an objective, checked once."""
+"""What is asked of an optimiser: estimates, an objective and limits, checked once."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import copy
+import math
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from etf_pipeline.model.instruments import repeated
-from etf_pipeline.model.objectives import (
-    NEEDS_HOLDINGS,
-    Objective,
-    lacks_holdings,
-    lacks_target,
-    misplaced,
-    needs_scenarios,
-    never_whole,
-    takes_no_limits,
-)
+from etf_pipeline.model.objectives import Objective, never_whole
+from etf_pipeline.portfolio.functions import Floats, Kink, Measure, Norm, Row, Scenarios
 
-Floats = npt.NDArray[np.float64]
 _PSD = 1e-10
 _NULL = 1e-12
+_JOINT = 1e-8
 
 
-@dataclass(frozen=True)
-class GroupLimit:
-    """Least and greatest total weight of some assets, for example of one asset class."""
+class Limit(Protocol):
+    """What every limit can do.
 
-    name: str
-    members: tuple[str, ...]
-    lower: float = 0.0
-    upper: float = 1.0
+    `rows` is for solvers, and `narrowed` what it makes of the bounds; `bounds_only` says that it
+    does no more. `excess` is how far weights (N,) are beyond the limit, by its definition
+    and relative to its size; 0 or less within. `name` and `noun` are for messages: the limit, and
+    what it limits.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def noun(self) -> str: ...  # noqa: D102
+
+    @property
+    def bounds_only(self) -> bool: ...  # noqa: D102
+
+    def narrowed(  # noqa: D102
+        self, problem: Problem, low: Floats, high: Floats
+    ) -> tuple[Floats, Floats]: ...
+
+    def rows(self, problem: Problem) -> list[Row]: ...  # noqa: D102
+
+    def excess(self, problem: Problem, weights: Floats) -> float: ...  # noqa: D102
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Benchmark:
+    """What active risk is measured against.
+
+    `weights` (N,) over the problem's assets, None for a benchmark that holds others too;
+    `covariances` (N,) of the assets' returns with the benchmark's, `variance` and `mean` of its
+    own, all in the unit of the problem.
+    """
+
+    covariances: Floats
+    variance: float
+    mean: float
+    weights: Floats | None = None
+
+    @classmethod
+    def of_weights(cls, weights: Floats, means: Floats, covariance: Floats) -> Benchmark:
+        """A benchmark made of the problem's own assets."""
+        along = covariance @ weights
+        return cls(along, float(weights @ along), float(means @ weights), weights)
+
+    def ordered(self, order: npt.NDArray[np.intp]) -> Benchmark:
+        """The same with the assets in another order, `order` of shape (N,)."""
+        weights = None if self.weights is None else self.weights[order]
+        return replace(self, covariances=self.covariances[order], weights=weights)
+
+    def check(self, covariance: Floats) -> None:
+        """That there may be such a benchmark beside assets of this covariance (N, N).
+
+        Raises:
+            ValueError: shapes, values that are not finite, a variance that is not above 0, or
+                covariances that are too large for it.
+        """
+        if self.covariances.shape != (len(covariance),):
+            raise ValueError(f"the benchmark's covariances need shape ({len(covariance)},)")
+        if not (np.all(np.isfinite(self.covariances)) and math.isfinite(self.mean)):
+            raise ValueError("the benchmark's covariances and mean must be finite")
+        if self.weights is not None:
+            return
+        if not 0 < self.variance < math.inf:
+            raise ValueError(f"the benchmark's variance must be above 0, not {self.variance:g}")
+        explained = np.linalg.lstsq(covariance, self.covariances, rcond=_NULL)[0]
+        left = self.variance - float(explained @ self.covariances)
+        beside = float(np.abs(covariance @ explained - self.covariances).max())
+        if max(-left, beside) > _JOINT * max(self.variance, float(np.abs(covariance).max())):
+            raise ValueError(
+                "the benchmark's covariances are too large for its variance beside this "
+                "covariance: they are not of the same returns"
+            )
+
+    def distance(self, covariance: Floats) -> Norm:
+        """The tracking error as a function of the weights."""
+        nothing = np.zeros(len(covariance))
+        if self.weights is not None:
+            return Norm(covariance, self.weights, nothing)
+        return Norm(covariance, nothing, self.covariances, self.variance)
+
+
+@dataclass(frozen=True, eq=False)
 class Problem:
-    """A long-only (or box-bounded), fully invested mean-variance problem of N assets.
+    """A portfolio problem of N assets in one period; `building.stated` makes one.
 
     Attributes:
         means: expected returns, shape (N,), any unit of time.
         covariance: shape (N, N), the same unit.
         names: N distinct names.
-        objective: `min_volatility`, `max_sharpe`, `max_return` (under `risk_budget` or
-            `cvar_budget`, if given), `target_return` (least volatility that reaches it),
-            `min_cvar`, `risk_parity` (equal risk contributions) or `hrp` (hierarchical risk
-            parity). The last two take no bounds, groups or turnover.
-        risk_budget: ceiling on volatility, for `max_return` and `target_return`.
-        target_return: floor on expected return, for `target_return` and `min_cvar`.
-        lower: least weights, shape (N,); 0 by default.
-        upper: greatest weights, shape (N,); 1 by default.
-        risk_free_rate: in the unit of `means`, for `max_sharpe` and the Sharpe ratio.
-        groups: limits on total weights of groups.
-        holdings: current weights, shape (N,), for `max_turnover` and `cost_rate`.
-        max_turnover: ceiling on Σ|w − holdings|/2, the part of the portfolio that changes hands.
+        objective: see `model.objectives`.
+        limits: beyond bounds and net exposure.
+        lower: least weights, shape (N,).
+        upper: greatest weights, shape (N,).
+        net_exposure: least and greatest Σ w; what is not invested earns `risk_free_rate`.
+        risk_free_rate: in the unit of `means`.
+        risk_aversion: of `max_utility`.
+        holdings: current weights, shape (N,).
         cost_rate: cost of trading one unit of weight; expected returns are net of
             cost_rate · Σ|w − holdings|.
-        scenarios: returns of shape (T, N), for `min_cvar` and `cvar_budget`.
-        cvar_level: of the CVaR, 0.95 by default.
+        scenarios: returns of shape (T, N) and the level of the CVaR.
+        benchmark: for tracking error, beta and active weights.
+        risk_budgets: shares of the risk, shape (N,), of `risk_parity`; equal ones when None.
+        max_holdings: how many weights may differ from 0.
+        min_position: least weight of an asset that is held.
+        search_limit: how many choices a search for few holdings may look at.
         singular: set here; whether some combination of assets has no variance at all.
-        cvar_budget: ceiling on the scenarios' CVaR (a loss per period), for `max_return`.
 
     Raises:
         ValueError: names twice, shapes that do not fit, values that are not finite, a covariance
@@ -69,25 +138,115 @@ class Problem:
     means: Floats
     covariance: Floats
     names: tuple[str, ...]
-    objective: Objective = "min_volatility"
-    risk_budget: float | None = None
-    target_return: float | None = None
-    lower: Floats = field(default_factory=lambda: np.empty(0))
-    upper: Floats = field(default_factory=lambda: np.empty(0))
+    objective: Objective
+    limits: tuple[Limit, ...]
+    lower: Floats
+    upper: Floats
+    net_exposure: tuple[float, float] = (1.0, 1.0)
     risk_free_rate: float = 0.0
-    groups: tuple[GroupLimit, ...] = ()
+    risk_aversion: float | None = None
     holdings: Floats | None = None
-    max_turnover: float | None = None
     cost_rate: float = 0.0
-    scenarios: Floats | None = None
-    cvar_level: float = 0.95
-    cvar_budget: float | None = None
+    scenarios: Scenarios | None = None
+    benchmark: Benchmark | None = None
+    risk_budgets: Floats | None = None
+    max_holdings: int | None = None
+    min_position: float | None = None
+    search_limit: int = 2_000
     singular: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        self._check_shapes(len(self.names))
+        self._check_covariance()
+        self._check_bounds()
+        if self.benchmark is not None:
+            self.benchmark.check(self.covariance)
 
     @property
     def simple(self) -> bool:
         """Whether bounds and full investment are the only constraints, and trading is free."""
-        return not self.groups and self.max_turnover is None and self.cost_rate == 0.0
+        return all(x.bounds_only for x in self.limits) and self.invested and self.cost_rate == 0.0
+
+    @property
+    def invested(self) -> bool:
+        """Whether the weights must sum to 1."""
+        return self.net_exposure == (1.0, 1.0)
+
+    @cached_property
+    def box(self) -> tuple[Floats, Floats]:
+        """Least and greatest weights (N,), active weights taken into account."""
+        low, high = self.lower, self.upper
+        for limit in self.limits:
+            low, high = limit.narrowed(self, low, high)
+        return low, high
+
+    @cached_property
+    def traced(self) -> dict[tuple[bool, bytes, bytes], Any]:
+        """Corner portfolios by bounds, shared with what `changed` makes of this."""
+        return {}
+
+    @property
+    def benchmark_weights(self) -> Floats:
+        """The benchmark's weights (N,), which must be of the problem's assets."""
+        assert self.benchmark is not None
+        assert self.benchmark.weights is not None
+        return self.benchmark.weights
+
+    @cached_property
+    def betas(self) -> Floats:
+        """cov(i, benchmark) / variance of the benchmark, shape (N,)."""
+        assert self.benchmark is not None
+        return self.benchmark.covariances / self.benchmark.variance
+
+    @cached_property
+    def risk(self) -> Norm:
+        """Volatility as a function of the weights."""
+        return Norm.of(self.covariance)
+
+    @cached_property
+    def active_risk(self) -> Norm:
+        """Tracking error as a function of the weights."""
+        assert self.benchmark is not None
+        return self.benchmark.distance(self.covariance)
+
+    @cached_property
+    def loss(self) -> Measure:
+        """The expected return, net of costs and negative, as a function of the weights."""
+        kinks: tuple[Kink, ...] = ()
+        if self.cost_rate:
+            assert self.holdings is not None
+            kinks = (Kink(self.cost_rate, self.holdings),)
+        if self.invested:
+            return Measure(-self.means, kinks=kinks)
+        rate = self.risk_free_rate
+        return Measure(rate - self.means, -rate, kinks)
+
+    def changed(self, **changes: Any) -> Problem:
+        """The same with other limits, bounds or objective; what was checked stays checked."""
+        _ = self.traced  # made before it is copied
+        new = copy.copy(self)
+        for kept in ("box", "loss"):
+            new.__dict__.pop(kept, None)
+        for name, value in changes.items():
+            object.__setattr__(new, name, value)
+        return new
+
+    def ordered(self, order: npt.NDArray[np.intp]) -> Problem:
+        """The same with its assets in another order, `order` of shape (N,)."""
+        new = self.changed(
+            means=self.means[order],
+            covariance=self.covariance[np.ix_(order, order)],
+            names=tuple(self.names[i] for i in order),
+            lower=self.lower[order],
+            upper=self.upper[order],
+            holdings=None if self.holdings is None else self.holdings[order],
+            risk_budgets=None if self.risk_budgets is None else self.risk_budgets[order],
+            scenarios=None if self.scenarios is None else self.scenarios.ordered(order),
+            benchmark=None if self.benchmark is None else self.benchmark.ordered(order),
+        )
+        for kept in ("risk", "active_risk", "betas", "traced"):
+            new.__dict__.pop(kept, None)
+        return new
 
     def trades(self, weights: Floats) -> float:
         """Σ|w − holdings|, 0 without holdings."""
@@ -95,62 +254,37 @@ class Problem:
 
     def net_return(self, weights: Floats) -> float:
         """Expected return of `weights` after the cost of getting there."""
-        return float(self.means @ weights) - self.cost_rate * self.trades(weights)
+        earned = float(self.means @ weights) - self.cost_rate * self.trades(weights)
+        idle = 0.0 if self.invested else 1.0 - float(weights.sum())
+        return earned + self.risk_free_rate * idle
 
-    def __post_init__(self) -> None:
-        n = len(self.names)
-        put = object.__setattr__
-        put(self, "means", np.asarray(self.means, dtype="float64"))
-        put(self, "covariance", np.asarray(self.covariance, dtype="float64"))
-        for name, value in (("lower", 0.0), ("upper", 1.0)):
-            given = getattr(self, name)
-            bound = np.full(n, value) if np.size(given) == 0 else np.asarray(given, "float64")
-            put(self, name, bound)
-        self._check_shapes(n)
-        self._check_covariance()
-        self._check_bounds()
-        self._check_objective()
-        self._check_trading()
+    def volatility(self, weights: Floats) -> float:
+        """√(w'Σw), in the unit of time of the problem."""
+        return math.sqrt(max(float(weights @ self.covariance @ weights), 0.0))
 
-    def _check_objective(self) -> None:
-        if lacks_target(self.objective, self.target_return):
-            raise ValueError("the objective target_return needs a target_return")
-        if found := misplaced(self.objective, vars(self)):
-            raise ValueError(f"{found[0]} goes with the objective {' or '.join(found[1])}")
-        if needs_scenarios(self.objective, self.cvar_budget):
-            self._check_scenarios()
-        bounded = bool(np.any(self.lower > 0) or np.any(self.upper < 1))
-        if takes_no_limits(self.objective, bounded or not self.simple):
-            raise ValueError(f"{self.objective} takes no bounds, groups, turnover or costs")
+    def tracking_error(self, weights: Floats) -> float:
+        """Volatility of the difference to the benchmark."""
+        return self.active_risk.value(weights)
 
-    def _check_scenarios(self) -> None:
-        if self.scenarios is None:
-            raise ValueError("CVaR needs scenarios: returns of shape (T, N)")
-        scenarios = np.asarray(self.scenarios, dtype="float64")
-        if scenarios.ndim != 2 or scenarios.shape[1] != len(self.names) or not len(scenarios):
-            raise ValueError(f"scenarios need shape (T, {len(self.names)})")
-        if not np.all(np.isfinite(scenarios)) or not 0 < self.cvar_level < 1:
-            raise ValueError("scenarios must be finite and cvar_level between 0 and 1")
-        object.__setattr__(self, "scenarios", scenarios)
+    def cvar(self, weights: Floats) -> float:
+        """Conditional value at risk over the scenarios: a loss per period."""
+        assert self.scenarios is not None
+        return self.scenarios.cvar(weights)
 
-    def _check_trading(self) -> None:
-        known = set(self.names)
-        for group in self.groups:
-            unknown = [m for m in group.members if m not in known]
-            if unknown:
-                raise ValueError(f"group {group.name}: {', '.join(unknown)} is not in the names")
-            if not group.members or not 0 <= group.lower <= group.upper:
-                raise ValueError(f"group {group.name}: needs members and 0 ≤ lower ≤ upper")
-        if self.max_turnover is None and self.cost_rate == 0.0:
-            return
-        if lacks_holdings(self.max_turnover, self.cost_rate, self.holdings is not None):
-            raise ValueError(NEEDS_HOLDINGS)
-        holdings = np.asarray(self.holdings, dtype="float64")
-        if holdings.shape != (len(self.names),) or not np.all(np.isfinite(holdings)):
-            raise ValueError(f"holdings need shape ({len(self.names)},) and finite values")
-        object.__setattr__(self, "holdings", holdings)
-        if self.cost_rate < 0 or (self.max_turnover is not None and self.max_turnover < 0):
-            raise ValueError("max_turnover and cost_rate must not be negative")
+    @cached_property
+    def return_unit(self) -> float:
+        """The spread of the means, what an error in returns is measured against."""
+        return float(np.ptp(self.means)) or float(np.abs(self.means).max()) or 1.0
+
+    @cached_property
+    def risk_unit(self) -> float:
+        """A typical asset's volatility, what an error in volatility is measured against."""
+        return math.sqrt(float(np.mean(np.diag(self.covariance)))) or 1.0
+
+    @cached_property
+    def cvar_unit(self) -> float:
+        """A typical scenario's size, what an error in CVaR is measured against."""
+        return 1.0 if self.scenarios is None else float(self.scenarios.returns.std()) or 1.0
 
     def _check_shapes(self, n: int) -> None:
         if twice := repeated(self.names):
@@ -193,5 +327,5 @@ class Problem:
         ]
         if crossed:
             raise ValueError(f"least weight above greatest weight for {', '.join(crossed)}")
-        if problem := never_whole(float(self.lower.sum()), float(self.upper.sum())):
-            raise ValueError(problem)
+        if why := never_whole(float(self.lower.sum()), float(self.upper.sum()), self.net_exposure):
+            raise ValueError(why)

@@ -16,9 +16,9 @@ import numpy as np
 
 from etf_pipeline.portfolio import budget_proof
 from etf_pipeline.portfolio.budget_solver import Cone, solved
+from etf_pipeline.portfolio.functions import Floats
 from etf_pipeline.portfolio.hrp import without_variance
 from etf_pipeline.portfolio.inside import Inside, Mask, inside, whole
-from etf_pipeline.portfolio.problem import Floats
 
 # A budget of 0 has no logarithm: what carries no risk is held as what carries nearly none.
 LEAST_BUDGET = 1e-12

@@ -14,8 +14,9 @@ from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.model.schemas import FRONTIER, SUMMARY, WEIGHTS
 from etf_pipeline.portfolio.answer import Answer, refused_by
 from etf_pipeline.portfolio.building import Columns, problem_of
+from etf_pipeline.portfolio.functions import Floats
 from etf_pipeline.portfolio.optimise import efficient_frontier, optimise
-from etf_pipeline.portfolio.problem import Floats, Problem
+from etf_pipeline.portfolio.problem import Problem
 from etf_pipeline.risk.conversion import NO_PRICES, OWN_CURRENCY, Conversion, Together
 from etf_pipeline.risk.estimates import Estimates, estimate_of
 from etf_pipeline.risk.prices import PriceSeries, sources, window_start

@@ -19,10 +19,12 @@ import pandas as pd
 
 from etf_pipeline.errors import EtfError, ReasonCode
 from etf_pipeline.model.portfolios import FEWEST_RESAMPLES
-from etf_pipeline.portfolio.answer import Answer, refused_by, volatility
-from etf_pipeline.portfolio.certificate import FEASIBLE, feasible
+from etf_pipeline.portfolio.answer import Answer, refused_by
+from etf_pipeline.portfolio.check import FEASIBLE, allowed
+from etf_pipeline.portfolio.functions import Floats
+from etf_pipeline.portfolio.limits import ReturnFloor, VolatilityCeiling
 from etf_pipeline.portfolio.optimise import optimise
-from etf_pipeline.portfolio.problem import Floats, Problem
+from etf_pipeline.portfolio.problem import Problem
 from etf_pipeline.risk.estimates import Estimates
 from etf_pipeline.risk.resampling import length_for, stationary_draws
 from etf_pipeline.risk.sample import Positions, Sample
@@ -198,7 +200,7 @@ def _answers(
 
 def _figures(problem: Problem, weights: Floats) -> tuple[float, float, float]:
     """Expected return, volatility and Sharpe ratio (NaN without a volatility) of weights (N,)."""
-    mean, risk = problem.net_return(weights), volatility(problem, weights)
+    mean, risk = problem.net_return(weights), problem.volatility(weights)
     return mean, risk, (mean - problem.risk_free_rate) / risk if risk > 0 else math.nan
 
 
@@ -211,7 +213,7 @@ def _average(problem: Problem, weights: Floats) -> Average | None:
     if not len(weights):
         return None
     mean = weights.mean(axis=0)
-    return Average(mean, *_figures(problem, mean), feasible(problem, mean))
+    return Average(mean, *_figures(problem, mean), allowed(problem, mean))
 
 
 def _failed(bad: Sequence[Answer], asked: int) -> list[str]:
@@ -231,11 +233,15 @@ def _off(problem: Problem, average: Average | None) -> list[str]:
     if average is None:
         return ["no resample has an answer: there is no average portfolio"]
     said = []
-    budget, target = problem.risk_budget, problem.target_return
-    if budget is not None and average.volatility > budget * (1 + FEASIBLE):
-        said.append(f"a volatility of {average.volatility:.4%} is over the budget {budget:.4%}")
-    if target is not None and average.expected_return < target - FEASIBLE * abs(target):
-        said.append(f"a return of {average.expected_return:.4%} is under the target {target:.4%}")
+    for limit in problem.limits:
+        if limit.excess(problem, average.weights) <= FEASIBLE:
+            continue
+        if isinstance(limit, VolatilityCeiling):
+            most = f"the budget {limit.greatest:.4%}"
+            said.append(f"a volatility of {average.volatility:.4%} is over {most}")
+        elif isinstance(limit, ReturnFloor):
+            least = f"the target {limit.least:.4%}"
+            said.append(f"a return of {average.expected_return:.4%} is under {least}")
     if not average.allowed:
         said.append("it breaks a limit that a mean of weights need not keep")
     return [f"the average of the resamples is not the portfolio asked for: {one}" for one in said]

@@ -21,9 +21,9 @@ from etf_pipeline.portfolio.answer import Answer, refused_by
 from etf_pipeline.portfolio.backtest import cost_rates
 from etf_pipeline.portfolio.building import Columns, problem_of
 from etf_pipeline.portfolio.deciding import decision_rate, trading_limits
+from etf_pipeline.portfolio.functions import Floats
 from etf_pipeline.portfolio.judging import Days, Tried, judged
 from etf_pipeline.portfolio.optimise import optimise
-from etf_pipeline.portfolio.problem import Floats
 from etf_pipeline.portfolio.rebalancing import rebalanced
 from etf_pipeline.portfolio.splits import Split, walk_forward_splits
 from etf_pipeline.risk.annual import Span

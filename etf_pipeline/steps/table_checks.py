@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from etf_pipeline.portfolio.certificate import FEASIBLE
+from etf_pipeline.portfolio.check import FEASIBLE
 
 
 def impossible_metrics(table: pa.Table) -> dict[str, list[str]]:

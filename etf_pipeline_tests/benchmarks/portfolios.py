@@ -37,20 +37,20 @@ def compare(n: int) -> dict[str, Any]:
     warnings.simplefilter("ignore")
     from pypfopt import EfficientFrontier
 
-    from etf_pipeline.portfolio import Problem, optimise
+    from etf_pipeline.portfolio import optimise, stated
 
     means, covariance = estimates(n)
     names = tuple(f"T{i:03d}" for i in range(n))
-    low = optimise(Problem(means, covariance, names))
-    top = optimise(Problem(means, covariance, names, "max_return"))
+    low = optimise(stated(means, covariance, names))
+    top = optimise(stated(means, covariance, names, "max_return"))
     budget = (low.volatility + top.volatility) / 2
     asked = {
         "risk budget": (
-            lambda: optimise(Problem(means, covariance, names, "max_return", risk_budget=budget)),
+            lambda: optimise(stated(means, covariance, names, "max_return", risk_budget=budget)),
             lambda: EfficientFrontier(means, covariance).efficient_risk(budget),
         ),
         "max Sharpe": (
-            lambda: optimise(Problem(means, covariance, names, "max_sharpe")),
+            lambda: optimise(stated(means, covariance, names, "max_sharpe")),
             lambda: EfficientFrontier(means, covariance).max_sharpe(risk_free_rate=0.0),
         ),
     }

@@ -59,8 +59,8 @@ from etf_pipeline.store.prices import load_prices
 from etf_pipeline.risk.tables import risk_table
 from etf_pipeline.store.layout import Layout
 assert risk_table([load_prices(Layout(Path("store")), "VAS")]).num_rows == 5
-from etf_pipeline.portfolio import Problem, optimise
-answer = optimise(Problem([0.1, 0.2], [[0.01, 0], [0, 0.09]], ("a", "b")))
+from etf_pipeline.portfolio import optimise, stated
+answer = optimise(stated([0.1, 0.2], [[0.01, 0], [0, 0.09]], ("a", "b")))
 assert answer.success and abs(answer.weights[0] - 0.9) < 1e-9
 print("ok")
 """

@@ -9,7 +9,7 @@ from pypfopt import EfficientFrontier, risk_models
 from pypfopt.hierarchical_portfolio import HRPOpt
 from skfolio.optimization import RiskBudgeting
 
-from etf_pipeline.portfolio import Problem, optimise
+from etf_pipeline.portfolio import optimise, stated
 from etf_pipeline.risk import metrics as m
 from etf_pipeline.risk.covariance import ledoit_wolf
 from etf_pipeline.risk.months import whole_months
@@ -108,11 +108,11 @@ def test_quantstats_counts_unfinished_months():
 def test_pyportfolioopt_agrees_on_least_volatility_and_best_sharpe_ratio():
     theirs = frontier()
     found = weights(theirs.min_volatility())
-    ours = optimise(Problem(MEANS, COVARIANCE, NAMES))
+    ours = optimise(stated(MEANS, COVARIANCE, NAMES))
     assert ours.weights == pytest.approx(found, abs=1e-4)
     theirs = frontier()
     found = weights(theirs.max_sharpe(risk_free_rate=0.02))
-    ours = optimise(Problem(MEANS, COVARIANCE, NAMES, "max_sharpe", risk_free_rate=0.02))
+    ours = optimise(stated(MEANS, COVARIANCE, NAMES, "max_sharpe", risk_free_rate=0.02))
     their_ratio = (MEANS @ found - 0.02) / np.sqrt(found @ COVARIANCE @ found)
     assert ours.sharpe_ratio >= their_ratio - 1e-9
     assert ours.sharpe_ratio == pytest.approx(their_ratio, rel=1e-5)
@@ -121,7 +121,7 @@ def test_pyportfolioopt_agrees_on_least_volatility_and_best_sharpe_ratio():
 def test_pyportfolioopt_agrees_on_a_risk_budget():
     theirs = frontier()
     found = weights(theirs.efficient_risk(0.16))
-    ours = optimise(Problem(MEANS, COVARIANCE, NAMES, "max_return", risk_budget=0.16))
+    ours = optimise(stated(MEANS, COVARIANCE, NAMES, "max_return", risk_budget=0.16))
     assert ours.expected_return == pytest.approx(MEANS @ found, rel=1e-5)
 
 
@@ -131,7 +131,7 @@ def test_pyportfolioopt_quotes_a_minimum_that_needs_short_positions():
     theirs = EfficientFrontier(np.array(means), covariance)
     with pytest.raises(ValueError, match=r"0\.17"):
         theirs.efficient_risk(0.15)
-    ours = optimise(Problem(means, covariance, ("a", "b"), "max_return", risk_budget=0.15))
+    ours = optimise(stated(means, covariance, ("a", "b"), "max_return", risk_budget=0.15))
     assert "0.2 " in ours.message
 
 
@@ -144,7 +144,7 @@ def test_pyportfolioopts_ledoit_wolf_has_the_scale_of_its_estimator():
 
 def test_skfolio_agrees_on_risk_parity():
     theirs = RiskBudgeting().fit(RETURNS).weights_
-    ours = optimise(Problem(MEANS, COVARIANCE, NAMES, "risk_parity"))
+    ours = optimise(stated(MEANS, COVARIANCE, NAMES, "risk_parity"))
     assert ours.weights == pytest.approx(theirs, abs=1e-4)
 
 
@@ -154,5 +154,5 @@ def test_pyportfolioopts_hrp_skips_the_papers_distance_of_distances():
     two = pd.DataFrame(RETURNS[:, :2], columns=["a", "b"])
     theirs = HRPOpt(two).optimize()
     covariance = np.cov(RETURNS[:, :2], rowvar=False)
-    ours = optimise(Problem([0.1, 0.1], covariance, ("a", "b"), "hrp"))
+    ours = optimise(stated([0.1, 0.1], covariance, ("a", "b"), "hrp"))
     assert ours.weights == pytest.approx([theirs["a"], theirs["b"]], rel=1e-9)

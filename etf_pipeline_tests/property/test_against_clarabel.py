@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from etf_pipeline.portfolio import Problem, optimise
-from etf_pipeline.portfolio.certificate import TOLERANCE, feasible
+from etf_pipeline.portfolio import optimise, stated
+from etf_pipeline.portfolio.certificate import TOLERANCE
+from etf_pipeline.portfolio.check import allowed
 
 KINDS = ("plain", "tied means", "duplicates", "caps at vertices", "near-singular", "few returns")
 
@@ -63,19 +64,19 @@ def peer(quadratic, linear, upper, cone=None, floor=None):
 
 @settings(max_examples=420)
 @given(hard_problems(), st.floats(0.01, 0.99))
-def test_never_worse_than_a_cone_solver_and_always_proven(stated, share):
-    means, covariance, upper = stated
+def test_never_worse_than_a_cone_solver_and_always_proven(estimates, share):
+    means, covariance, upper = estimates
     n = len(means)
     names = tuple(f"A{i:02d}" for i in range(n))
     typical = float(np.mean(np.diag(covariance)))
 
     def ask(objective="min_volatility", **more):
-        problem = Problem(means, covariance, names, objective, upper=upper, **more)
+        problem = stated(means, covariance, names, objective, upper=upper, **more)
         answer = optimise(problem)
         if answer.weights is not None:
             assert answer.success, (objective, answer.message)
             assert answer.optimality_gap <= TOLERANCE
-            assert feasible(problem, answer.weights)
+            assert allowed(problem, answer.weights)
         return answer
 
     lowest = ask()
@@ -111,17 +112,17 @@ def test_never_worse_than_a_cone_solver_and_always_proven(stated, share):
 
 @settings(max_examples=60)
 @given(hard_problems(), st.sampled_from([1 / 252, 1e4]), st.floats(0.05, 0.95))
-def test_units_change_nothing_but_the_units(stated, scale, share):
-    means, covariance, upper = stated
+def test_units_change_nothing_but_the_units(estimates, scale, share):
+    means, covariance, upper = estimates
     names = tuple(f"A{i:02d}" for i in range(len(means)))
 
     def course(by):
         base = {"upper": upper}
-        low = optimise(Problem(means * by, covariance * by, names, **base))
-        top = optimise(Problem(means * by, covariance * by, names, "max_return", **base))
+        low = optimise(stated(means * by, covariance * by, names, **base))
+        top = optimise(stated(means * by, covariance * by, names, "max_return", **base))
         target = low.expected_return + share * (top.expected_return - low.expected_return)
         return target, optimise(
-            Problem(
+            stated(
                 means * by, covariance * by, names, "target_return", target_return=target, **base
             )
         )
@@ -135,17 +136,17 @@ def test_units_change_nothing_but_the_units(stated, scale, share):
 
 @settings(max_examples=60)
 @given(hard_problems(), st.randoms(use_true_random=False))
-def test_the_order_of_the_request_changes_nothing(stated, random):
-    means, covariance, upper = stated
+def test_the_order_of_the_request_changes_nothing(estimates, random):
+    means, covariance, upper = estimates
     order = list(range(len(means)))
     random.shuffle(order)
     names = tuple(f"A{i:02d}" for i in range(len(means)))
     for objective in ("min_volatility", "max_sharpe", "risk_parity", "hrp"):
         limits = {} if objective in ("risk_parity", "hrp") else {"upper": upper}
         shuffled = {k: v[order] for k, v in limits.items()}
-        one = optimise(Problem(means, covariance, names, objective, **limits))
+        one = optimise(stated(means, covariance, names, objective, **limits))
         two = optimise(
-            Problem(
+            stated(
                 means[order],
                 covariance[np.ix_(order, order)],
                 tuple(names[i] for i in order),

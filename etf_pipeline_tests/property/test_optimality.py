@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etf_pipeline.portfolio import Problem, optimise
-from etf_pipeline.portfolio.certificate import feasible
+from etf_pipeline.portfolio import optimise, stated
+from etf_pipeline.portfolio.check import allowed
 
 
 @st.composite
@@ -23,13 +23,13 @@ def problems(draw):
 
 @settings(max_examples=120)
 @given(problems(), st.floats(0.02, 0.98))
-def test_no_feasible_portfolio_beats_the_answer(stated, share):
-    means, covariance, upper = stated
+def test_no_feasible_portfolio_beats_the_answer(estimates, share):
+    means, covariance, upper = estimates
     n = len(means)
     names = tuple(f"A{i}" for i in range(n))
 
     def ask(**changes):
-        return optimise(Problem(means, covariance, names, upper=upper, **changes))
+        return optimise(stated(means, covariance, names, upper=upper, **changes))
 
     lowest = ask()
     assert lowest.success
@@ -52,23 +52,23 @@ def test_no_feasible_portfolio_beats_the_answer(stated, share):
 
 @settings(max_examples=60)
 @given(problems(), st.sampled_from([1 / 252, 1e4]))
-def test_units_do_not_matter(stated, scale):
-    means, covariance, upper = stated
+def test_units_do_not_matter(estimates, scale):
+    means, covariance, upper = estimates
     names = tuple(f"A{i}" for i in range(len(means)))
-    one = optimise(Problem(means, covariance, names, upper=upper))
-    two = optimise(Problem(means * scale, covariance * scale, names, upper=upper))
+    one = optimise(stated(means, covariance, names, upper=upper))
+    two = optimise(stated(means * scale, covariance * scale, names, upper=upper))
     assert two.weights == pytest.approx(one.weights, abs=1e-5)
 
 
 @settings(max_examples=60)
 @given(problems(), st.randoms(use_true_random=False))
-def test_order_does_not_matter(stated, random):
-    means, covariance, upper = stated
+def test_order_does_not_matter(estimates, random):
+    means, covariance, upper = estimates
     order = list(range(len(means)))
     random.shuffle(order)
     names = tuple(f"A{i}" for i in order)
     plain = tuple(f"A{i}" for i in range(len(means)))
-    one = optimise(Problem(means, covariance, plain, upper=upper))
-    two = optimise(Problem(means[order], covariance[np.ix_(order, order)], names, upper=upper))
+    one = optimise(stated(means, covariance, plain, upper=upper))
+    two = optimise(stated(means[order], covariance[np.ix_(order, order)], names, upper=upper))
     assert two.weights == pytest.approx(one.weights[order], abs=1e-5)
-    assert feasible(Problem(means, covariance, plain, upper=upper), one.weights)
+    assert allowed(stated(means, covariance, plain, upper=upper), one.weights)

@@ -7,22 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etf_pipeline.portfolio import GroupLimit, Problem
-from etf_pipeline.portfolio.answer import (
-    cvar_unit,
-    judged,
-    leader,
-    return_unit,
-    risk_unit,
-    settled,
-    under,
-    volatility,
-)
+from etf_pipeline.errors import ReasonCode
+from etf_pipeline.portfolio import GroupLimit, stated
+from etf_pipeline.portfolio.answer import judged, settled
 from etf_pipeline_tests.portfolios_support import boxes, two
 
 
 def test_dust_goes_to_the_bound_and_the_sum_is_made_1():
-    problem = Problem([0.1, 0.2, 0.3], np.eye(3), ("a", "b", "c"), upper=[1, 1, 0.5])
+    problem = stated([0.1, 0.2, 0.3], np.eye(3), ("a", "b", "c"), upper=[1, 1, 0.5])
     found = settled(problem, np.array([1e-9, 0.5 - 3e-7, 0.5 - 1e-9]))
     assert found == pytest.approx([0.0, 0.5, 0.5], abs=1e-15)
     assert (found[0], found[2]) == (0.0, 0.5)
@@ -64,14 +56,15 @@ def test_settled_weights_are_allowed_and_near(problem, seed):
 
 def test_figures_by_hand():
     """Half each: √(0.25 · 0.01 + 0.25 · 0.09) = √0.025, 0.15, and 0.13 of excess."""
-    answer = judged(two(risk_free_rate=0.02), np.array([0.5, 0.5]), 0.0, 1.0, True)
+    answer = judged(two(risk_free_rate=0.02), np.array([0.5, 0.5]), 0.0, 1.0)
     assert answer.success
     assert answer.message == "optimal"
     assert answer.volatility == pytest.approx(math.sqrt(0.025))
     assert answer.expected_return == pytest.approx(0.15)
     assert answer.sharpe_ratio == pytest.approx(0.13 / math.sqrt(0.025))
-    assert answer.risk_budget_binding is True
+    assert answer.risk_budget_binding is None  # there is none
     assert answer.cvar is None
+    assert answer.tracking_error is None
 
 
 @pytest.mark.parametrize(("gap", "unit", "proven"), [(1e-6, 1, 1), (1.1e-6, 1, 0), (1e-6, 0.5, 0)])
@@ -85,6 +78,60 @@ def test_a_gap_counts_relative_to_its_unit(gap, unit, proven):
 def test_weights_that_are_not_allowed_never_succeed():
     answer = judged(two(upper=[0.4, 1.0]), np.array([0.5, 0.5]), 0.0, 1.0)
     assert not answer.success
+    assert answer.code is ReasonCode.UNPROVEN
+    assert "a at 0.5 is not within its bounds" in answer.message
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({"risk_budget": 0.15}, "risk budget is exceeded"),
+        ({"benchmark": [1.0, 0.0], "max_tracking_error": 0.15}, "tracking-error ceiling is"),
+        ({"groups": (GroupLimit("g", ("b",), 0.0, 0.4),)}, "g is exceeded"),
+        ({"holdings": [1.0, 0.0], "max_turnover": 0.4}, "turnover is exceeded"),
+        ({"benchmark": [1.0, 0.0], "beta": (0.0, 0.4)}, "beta is exceeded"),
+    ],
+)
+def test_a_limit_that_is_broken_never_succeeds_and_is_named(limits, words):
+    """Half each: a volatility and a tracking error of 0.158, a beta of 0.5, and half moved."""
+    answer = judged(two("max_return", **limits), np.array([0.5, 0.5]), 0.0, 1.0)
+    assert not answer.success
+    assert words in answer.message
+
+
+def test_a_budget_binds_where_it_is_spent():
+    half = np.array([0.5, 0.5])
+    risk = math.sqrt(0.025)
+    spent = judged(two("max_return", risk_budget=risk), half, 0.0, 1.0)
+    assert (spent.success, spent.risk_budget_binding) == (True, True)
+    spare = judged(two("max_return", risk_budget=risk * 1.01), half, 0.0, 1.0)
+    assert (spare.success, spare.risk_budget_binding) == (True, False)
+    assert spare.message == "optimal; the risk budget does not bind"
+
+
+def test_cvar_and_tracking_error_are_told_where_they_are_asked_about():
+    scenarios = np.array([[-0.04, 0.0], [0.0, -0.04], [0.01, 0.01], [0.02, 0.03]])
+    problem = two("min_cvar", scenarios=scenarios, cvar_level=0.75, benchmark=[1.0, 0.0])
+    answer = judged(problem, np.array([0.5, 0.5]), 0.0, 1.0)
+    assert answer.cvar == pytest.approx(0.02)
+    assert answer.tracking_error == pytest.approx(math.sqrt(0.025))
+
+
+def test_a_gap_that_is_not_a_number_proves_nothing():
+    for gap in (math.nan, math.inf):
+        answer = judged(two(), np.array([0.5, 0.5]), gap, 1.0)
+        assert (answer.success, answer.optimality_gap) == (False, None)
+        assert answer.code is ReasonCode.UNPROVEN
+
+
+def test_with_a_range_of_the_sum_nothing_is_added():
+    part = two(net_exposure=(0.0, 1.0))
+    assert settled(part, np.array([0.3, 0.2])) == pytest.approx([0.3, 0.2])
+
+
+def test_active_weights_bound_what_is_settled():
+    problem = two(benchmark=[0.5, 0.5], max_active_weight=0.1)
+    assert settled(problem, np.array([0.3, 0.7])) == pytest.approx([0.4, 0.6])
 
 
 def test_a_gap_below_zero_is_rounding():
@@ -92,7 +139,7 @@ def test_a_gap_below_zero_is_rounding():
 
 
 def test_without_risk_there_is_no_sharpe_ratio():
-    problem = Problem([0.1], [[0.0]], ("a",))
+    problem = stated([0.1], [[0.0]], ("a",))
     answer = judged(problem, np.array([1.0]), 0.0, 1.0)
     assert answer.volatility == 0.0
     assert answer.sharpe_ratio is None
@@ -103,31 +150,4 @@ def test_a_variance_below_zero_by_rounding_is_none():
     hedge = np.array([[1.0, -1.0], [-1.0, 1.0]]) - 5e-11 * np.eye(2)
     half = np.array([0.5, 0.5])
     assert float(half @ hedge @ half) < 0
-    assert volatility(Problem([0.1, 0.1], hedge, ("a", "b")), half) == 0.0
-
-
-@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e3])
-def test_units_scale_with_the_problem(unit):
-    problem = Problem([0.1 * unit, 0.2 * unit], np.diag([0.01, 0.09]) * unit**2, ("a", "b"))
-    assert return_unit(problem) == pytest.approx(0.1 * unit)
-    assert risk_unit(problem) == pytest.approx(math.sqrt(0.05) * unit)
-
-
-def test_units_where_nothing_varies():
-    """Equal means: their size; no mean and no variance: 1."""
-    assert return_unit(Problem([0.1, 0.1], np.eye(2), ("a", "b"))) == pytest.approx(0.1)
-    nothing = Problem([0.0, 0.0], np.zeros((2, 2)), ("a", "b"))
-    assert return_unit(nothing) == risk_unit(nothing) == cvar_unit(nothing) == 1.0
-
-
-def test_the_unit_of_cvar_is_the_size_of_the_scenarios():
-    scenarios = np.array([[0.01, -0.01], [-0.01, 0.01]])
-    assert cvar_unit(two("min_cvar", scenarios=scenarios)) == pytest.approx(0.01)
-
-
-def test_words_for_messages():
-    problem = two(upper=[1.0, 0.4])
-    weights = np.array([0.6, 0.4])
-    assert under(problem, weights) == " under these limits: b at most 0.4"
-    assert under(two(), weights) == " under these bounds"
-    assert leader(problem, weights) == "a at 60%"
+    assert stated([0.1, 0.1], hedge, ("a", "b")).volatility(half) == 0.0

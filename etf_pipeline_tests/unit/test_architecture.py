@@ -68,7 +68,7 @@ MAY_IN_EVENTS = {
 
 # Libraries that belong in one place, by the name that is imported.
 ONLY = {
-    "clarabel": ("portfolio/conic.py",),
+    "clarabel": ("portfolio/solvers/conic.py",),
     "cloudevents": ("events/model/",),
     "confluent_kafka": ("events/kafka/",),
     "curl_cffi": ("ingest/sources/yahoo.py",),

@@ -5,7 +5,19 @@ import pandas as pd
 import pytest
 
 from etf_pipeline.model.portfolios import PortfolioSpec
+from etf_pipeline.portfolio import stated
 from etf_pipeline.portfolio.building import group_limits, problem_from, problem_of
+from etf_pipeline.portfolio.limits import (
+    ActiveWeights,
+    BetaRange,
+    CvarCeiling,
+    GrossExposure,
+    GroupLimit,
+    ReturnFloor,
+    TrackingErrorCeiling,
+    TurnoverCeiling,
+    VolatilityCeiling,
+)
 from etf_pipeline.risk.estimates import Estimates
 
 TICKERS = ["VAS", "VGS", "VAF"]
@@ -72,16 +84,14 @@ def test_a_specification_is_passed_on_whole():
         0.03,
         COLUMNS,
     )
-    assert (problem.objective, problem.risk_budget, problem.risk_free_rate) == (
-        "max_return",
-        0.2,
-        0.03,
-    )
+    assert (problem.objective, problem.risk_free_rate) == ("max_return", 0.03)
     assert problem.lower.tolist() == [0.1, 0, 0]
     assert problem.upper.tolist() == [0.4, 0.7, 0.7]
     assert problem.holdings.tolist() == [1, 0, 0]
-    assert (problem.max_turnover, problem.cost_rate) == (0.6, 0.002)
-    (group,) = problem.groups
+    assert problem.cost_rate == 0.002
+    group, turnover, budget = problem.limits
+    assert turnover == TurnoverCeiling(0.6)
+    assert budget == VolatilityCeiling(0.2)
     assert (group.name, group.members) == ("asset_class bonds", ("VAF",))
     assert (group.lower, group.upper) == (0.1, 0.5)
     assert problem.scenarios is None
@@ -93,15 +103,50 @@ def test_a_specification_is_passed_on_whole():
 )
 def test_cvar_is_over_the_returns_behind_the_estimates(objective, changes):
     problem = problem_of(spec(objective, **changes), ESTIMATES, 0.0)
-    assert problem.scenarios.tolist() == RETURNS.tolist()
-    assert problem.cvar_level == 0.9
-    assert problem.cvar_budget == changes.get("cvar_budget")
+    assert problem.scenarios.returns.tolist() == RETURNS.tolist()
+    assert problem.scenarios.level == 0.9
+    expected = (CvarCeiling(changes["cvar_budget"]),) if "cvar_budget" in changes else ()
+    assert problem.limits == expected
 
 
 def test_a_target_is_passed_on():
-    assert (
-        problem_of(spec("target_return", target_return=0.12), ESTIMATES, 0.0).target_return == 0.12
+    problem = problem_of(spec("target_return", target_return=0.12), ESTIMATES, 0.0)
+    assert problem.limits == (ReturnFloor(0.12),)
+
+
+def test_every_limit_that_is_stated_becomes_one():
+    """One of each, in any order; what is not asked for is not there."""
+    problem = stated(
+        [0.1, 0.2],
+        np.diag([0.01, 0.09]),
+        ("a", "b"),
+        "max_utility",
+        risk_aversion=2.0,
+        groups=(GroupLimit("g", ("a",), 0.1, 0.5),),
+        holdings=[0.5, 0.5],
+        max_turnover=0.3,
+        benchmark=[0.4, 0.6],
+        max_tracking_error=0.1,
+        max_active_weight=0.2,
+        beta=(0.5, 1.5),
+        gross_exposure=1.2,
+        target_return=0.12,
+        risk_budget=0.2,
+        cvar_budget=0.05,
+        scenarios=np.eye(2),
     )
+    assert set(problem.limits) == {
+        GroupLimit("g", ("a",), 0.1, 0.5),
+        TurnoverCeiling(0.3),
+        TrackingErrorCeiling(0.1),
+        ActiveWeights(0.2),
+        BetaRange(0.5, 1.5),
+        GrossExposure(1.2),
+        ReturnFloor(0.12),
+        VolatilityCeiling(0.2),
+        CvarCeiling(0.05),
+    }
+    assert stated([0.1, 0.2], np.diag([0.01, 0.09]), ("a", "b")).limits == ()
 
 
 def test_groups_are_by_column_and_value_in_the_order_of_the_tickers():

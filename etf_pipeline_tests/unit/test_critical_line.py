@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pypfopt.cla import CLA
 
-from etf_pipeline.portfolio import Problem
-from etf_pipeline.portfolio.critical_line import corner_portfolios, means_with_order
+from etf_pipeline.portfolio import stated
+from etf_pipeline.portfolio.solvers.critical_line import corner_portfolios, means_with_order
 from etf_pipeline_tests.portfolios_support import boxes, invested, stationary, two
 
 CAREFUL = pytest.mark.parametrize("careful", [False, True], ids=["fast", "careful"])
@@ -31,7 +31,7 @@ def test_bounds_make_corners(careful):
 
 @CAREFUL
 def test_one_asset_is_one_portfolio(careful):
-    corners = corner_portfolios(Problem([0.1], [[0.04]], ("a",)), careful)
+    corners = corner_portfolios(stated([0.1], [[0.04]], ("a",)), careful)
     assert np.unique(corners.weights).tolist() == [1.0]
     assert corners.multipliers[-1] == 0.0
 
@@ -83,7 +83,7 @@ def test_the_turning_points_of_pyportfolioopt_are_corners(careful, n, seed):
     theirs.min_volatility()
     points = np.array(theirs.w).reshape(-1, n)
     assert len(points) >= 2
-    ours = corner_portfolios(Problem(means, covariance, tuple("abcdefghi"[:n])), careful).weights
+    ours = corner_portfolios(stated(means, covariance, tuple("abcdefghi"[:n])), careful).weights
     distances = np.abs(points[:, None, :] - ours[None, :, :]).max(axis=2)
     assert distances.min(axis=1) == pytest.approx(0, abs=1e-6)
 
@@ -91,9 +91,9 @@ def test_the_turning_points_of_pyportfolioopt_are_corners(careful, n, seed):
 @CAREFUL
 def test_equal_means_are_ordered_by_name_whatever_the_order_of_the_request(careful):
     covariance = np.diag([0.04, 0.01, 0.0225])
-    one = corner_portfolios(Problem([0.1] * 3, covariance, ("a", "b", "c")), careful)
+    one = corner_portfolios(stated([0.1] * 3, covariance, ("a", "b", "c")), careful)
     order = [2, 0, 1]
-    turned = Problem([0.1] * 3, covariance[np.ix_(order, order)], ("c", "a", "b"))
+    turned = stated([0.1] * 3, covariance[np.ix_(order, order)], ("c", "a", "b"))
     two_ = corner_portfolios(turned, careful)
     assert two_.weights == pytest.approx(one.weights[:, order], abs=1e-9)
     # inverse variances 25, 100 and 44.44
@@ -102,7 +102,7 @@ def test_equal_means_are_ordered_by_name_whatever_the_order_of_the_request(caref
 
 
 def test_the_order_of_names_is_a_billionth_of_the_spread():
-    problem = Problem([0.3, 0.1, 0.1], np.eye(3), ("z", "b", "a"))
+    problem = stated([0.3, 0.1, 0.1], np.eye(3), ("z", "b", "a"))
     ordered = means_with_order(problem)
     assert ordered == pytest.approx(problem.means, abs=0.2e-9)
     assert ordered[2] > ordered[1]
@@ -114,7 +114,7 @@ def test_a_singular_covariance_has_a_unique_answer(careful):
     returns = np.random.default_rng(3).normal(0, 0.01, (60, 3))
     covariance = np.cov(returns, rowvar=False)
     twice = np.array([0, 0, 1, 2])
-    problem = Problem([0.2, 0.2, 0.1, 0.3], covariance[np.ix_(twice, twice)], tuple("abcd"))
+    problem = stated([0.2, 0.2, 0.1, 0.3], covariance[np.ix_(twice, twice)], tuple("abcd"))
     corners = corner_portfolios(problem, careful)
     inverse = np.linalg.inv(covariance).sum(axis=1)
     expected = inverse / inverse.sum()
@@ -128,7 +128,7 @@ def test_assets_that_are_too_many_for_the_tableau():
     n = 210
     variances = np.linspace(0.01, 0.09, n)
     names = tuple(f"T{i:03d}" for i in range(n))
-    corners = corner_portfolios(Problem(np.linspace(0.1, 0.2, n), np.diag(variances), names))
+    corners = corner_portfolios(stated(np.linspace(0.1, 0.2, n), np.diag(variances), names))
     inverse = 1 / variances
     assert corners.weights[-1] == pytest.approx(inverse / inverse.sum(), abs=1e-9)
     assert corners.weights[0].argmax() == n - 1

@@ -7,9 +7,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from etf_pipeline.portfolio.critical_line import Corners, corner_portfolios
-from etf_pipeline.portfolio.frontier import at_return, at_volatility, best_sharpe
-from etf_pipeline_tests.portfolios_support import TWO, TWO_MEANS, boxes
+from etf_pipeline.portfolio.solvers.critical_line import Corners, corner_portfolios
+from etf_pipeline.portfolio.solvers.frontier import (
+    at_multiplier,
+    at_return,
+    at_volatility,
+    best_sharpe,
+)
+from etf_pipeline_tests.portfolios_support import TWO, TWO_MEANS, boxes, stationary
 
 # The frontier of two uncorrelated assets, from all in the second to inverse variances.
 LINE = Corners(np.array([[0.0, 1.0], [0.9, 0.1]]), np.array([0.9, 0.0]))
@@ -30,26 +35,43 @@ def along(corners, steps=400):
 @pytest.mark.parametrize(("target", "second"), [(0.15, 0.5), (0.20, 1.0), (0.11, 0.1), (0.18, 0.8)])
 def test_at_return(target, second):
     """0.1 (1 − x) + 0.2 x."""
-    assert at_return(LINE, TWO_MEANS, target) == pytest.approx([1 - second, second], abs=1e-12)
+    weights, multiplier = at_return(LINE, TWO_MEANS, target)
+    assert weights == pytest.approx([1 - second, second], abs=1e-12)
+    assert multiplier == pytest.approx(second - 0.1, abs=1e-12)  # x = 0.1 + λ
 
 
 @pytest.mark.parametrize(("target", "second"), [(0.05, 0.1), (0.25, 1.0)])
 def test_a_return_beyond_an_end_is_that_end(target, second):
-    assert at_return(LINE, TWO_MEANS, target) == pytest.approx([1 - second, second])
+    assert at_return(LINE, TWO_MEANS, target)[0] == pytest.approx([1 - second, second])
 
 
 @pytest.mark.parametrize("second", [0.1, 0.25, 0.467423, 0.8, 1.0])
 def test_at_volatility(second):
     """√(0.01 (1 − x)² + 0.09 x²)."""
     budget = math.hypot(0.1 * (1 - second), 0.3 * second)
-    found = at_volatility(LINE, TWO, budget)
+    found, multiplier = at_volatility(LINE, TWO, budget)
+    assert multiplier == pytest.approx(second - 0.1, abs=1e-7)
     # near the least volatility, its square hardly tells one x from another
     assert found == pytest.approx([1 - second, second], abs=1e-7)
 
 
 @pytest.mark.parametrize(("budget", "second"), [(0.05, 0.1), (0.5, 1.0)])
 def test_a_volatility_beyond_an_end_is_that_end(budget, second):
-    assert at_volatility(LINE, TWO, budget) == pytest.approx([1 - second, second])
+    assert at_volatility(LINE, TWO, budget)[0] == pytest.approx([1 - second, second])
+
+
+@pytest.mark.parametrize("multiplier", [0.0, 0.25, 0.9, 1.0, 1e9])
+def test_at_multiplier(multiplier):
+    """x = 0.1 + λ, at most 1."""
+    second = min(0.1 + multiplier, 1.0)
+    assert at_multiplier(LINE, multiplier) == pytest.approx([1 - second, second], abs=1e-12)
+
+
+@given(boxes(), st.floats(0.0, 3.0))
+def test_what_is_read_off_at_a_multiplier_is_optimal_for_it(problem, share):
+    corners = corner_portfolios(problem, careful=True)
+    multiplier = share * max(float(corners.multipliers[0]), 1e-300)
+    assert stationary(problem, at_multiplier(corners, multiplier), multiplier)
 
 
 def test_best_sharpe():
@@ -64,8 +86,9 @@ def test_best_sharpe_at_an_end():
 
 def test_a_frontier_of_one_portfolio_is_that_portfolio():
     for found in (
-        at_return(ONE, TWO_MEANS, 0.15),
-        at_volatility(ONE, TWO, 0.15),
+        at_return(ONE, TWO_MEANS, 0.15)[0],
+        at_volatility(ONE, TWO, 0.15)[0],
+        at_multiplier(ONE, 0.1),
         best_sharpe(ONE, TWO_MEANS, TWO, 0.0),
     ):
         assert found.tolist() == [0.3, 0.7]
@@ -84,12 +107,12 @@ def test_what_is_read_off_has_what_was_asked_for(problem, share):
     means, covariance = problem.means, problem.covariance
     first, last = corners.weights[0], corners.weights[-1]
     target = share * float(first @ means) + (1 - share) * float(last @ means)
-    reached = at_return(corners, means, target)
+    reached, _ = at_return(corners, means, target)
     size = float(np.abs(means).max())
     assert float(reached @ means) == pytest.approx(target, abs=1e-9 * size)
     top, low = vol(first, covariance), vol(last, covariance)
     budget = share * top + (1 - share) * low
-    found = at_volatility(corners, covariance, budget)
+    found, _ = at_volatility(corners, covariance, budget)
     assert vol(found, covariance) == pytest.approx(budget, rel=1e-6)
 
 

@@ -7,14 +7,13 @@ from hypothesis import strategies as st
 from etf_pipeline.model.objectives import (
     GOES_WITH,
     implied,
+    lacking,
     lacks_holdings,
-    lacks_target,
     misplaced,
     needs_scenarios,
     never_whole,
     strangers,
     takes_no_limits,
-    two_budgets,
     weight_limits,
 )
 
@@ -23,15 +22,25 @@ OBJECTIVES = (
     "max_sharpe",
     "max_return",
     "target_return",
+    "max_utility",
     "min_cvar",
+    "min_tracking_error",
     "risk_parity",
     "hrp",
 )
 # What the documentation says, written down again.
+RISKY = {"max_return", "target_return", "max_sharpe", "max_utility", "min_cvar"}
 FITS = {
-    "target_return": {"target_return", "min_cvar"},
-    "risk_budget": {"max_return", "target_return"},
-    "cvar_budget": {"max_return"},
+    "target_return": {
+        "target_return",
+        "max_sharpe",
+        "max_utility",
+        "min_cvar",
+        "min_tracking_error",
+    },
+    "risk_budget": RISKY | {"min_tracking_error"},
+    "cvar_budget": (RISKY - {"min_cvar"}) | {"min_volatility", "min_tracking_error"},
+    "risk_aversion": {"max_utility"},
 }
 
 
@@ -48,13 +57,23 @@ def test_a_limit_goes_with_its_objectives_alone(objective, limit):
 
 
 def test_a_limit_of_zero_is_asked_for():
-    assert misplaced("max_sharpe", {"target_return": 0.0}) is not None
+    assert misplaced("max_return", {"target_return": 0.0}) is not None
+
+
+NEEDED = {
+    "target_return": "target_return",
+    "max_utility": "risk_aversion",
+    "min_tracking_error": "benchmark",
+}
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_a_target_is_needed_by_one_objective(objective):
-    assert lacks_target(objective, None) == (objective == "target_return")
-    assert not lacks_target(objective, 0.0)
+def test_what_an_objective_cannot_do_without(objective):
+    assert lacking(objective, {}, benchmark=False) == NEEDED.get(objective)
+    given = {"target_return": 0.0, "risk_aversion": 1.0}
+    assert lacking(objective, given, benchmark=True) is None
+    nothing = dict.fromkeys(given)
+    assert lacking(objective, nothing, benchmark=False) == NEEDED.get(objective)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -82,6 +101,30 @@ def test_weights_can_sum_to_1_unless_the_bounds_leave_no_room(pairs):
         assert message == (
             f"weights cannot sum to 1: the bounds allow sums from {least:g} to {most:g}"
         )
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "net", "words"),
+    [
+        (0.0, 2.0, (0.5, 1.0), None),
+        (
+            0.0,
+            0.4,
+            (0.5, 1.0),
+            "weights cannot sum to 0.5 to 1: the bounds allow sums from 0 to 0.4",
+        ),
+        (
+            1.2,
+            2.0,
+            (0.5, 1.0),
+            "weights cannot sum to 0.5 to 1: the bounds allow sums from 1.2 to 2",
+        ),
+        (-1.0, -0.1, (0.0, 0.0), "weights cannot sum to 0: the bounds allow sums from -1 to -0.1"),
+        (-1.0, 1.0, (0.0, 0.0), None),
+    ],
+)
+def test_weights_can_have_another_sum(least, most, net, words):
+    assert never_whole(least, most, net) == words
 
 
 def test_rounding_of_a_sum_is_let_pass():
@@ -119,12 +162,3 @@ def test_what_naming_a_return_or_a_budget_asks_for(target, budget, expected):
 def test_weights_from_risk_alone_take_no_limits(objective):
     assert takes_no_limits(objective, True) == (objective in {"risk_parity", "hrp"})
     assert not takes_no_limits(objective, False)
-
-
-@pytest.mark.parametrize(
-    ("risk_budget", "cvar_budget", "twice"),
-    [(0.1, 0.02, True), (0.0, 0.0, True), (0.1, None, False), (None, 0.02, False)],
-)
-def test_risk_is_limited_by_one_budget(risk_budget, cvar_budget, twice):
-    assert two_budgets(risk_budget, cvar_budget) == twice
-    assert not two_budgets(None, None)

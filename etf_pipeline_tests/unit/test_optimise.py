@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from etf_pipeline.portfolio import Problem, efficient_frontier, optimise
+from etf_pipeline.portfolio import efficient_frontier, optimise, stated
 
 DIAGONAL = np.diag([0.01, 0.09])
 MEANS = np.array([0.10, 0.20])
@@ -14,7 +14,7 @@ MEANS = np.array([0.10, 0.20])
 
 def problem(means=MEANS, covariance=DIAGONAL, **changes):
     names = tuple("abcdefgh"[: len(means)])
-    return Problem(np.asarray(means), np.asarray(covariance), names, **changes)
+    return stated(np.asarray(means), np.asarray(covariance), names, **changes)
 
 
 @pytest.mark.parametrize("scale", [1e4, 1.0, 1 / 252, 1 / 3024])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etf_pipeline.portfolio import Problem, optimise
+from etf_pipeline.portfolio import optimise, stated
 from etf_pipeline.portfolio.parity import equal_risk_contribution
 from etf_pipeline.risk.covariance import risk_contributions
 
@@ -16,7 +16,7 @@ NAMES = ("A", "B", "C", "D", "E")
 
 
 def ask(objective="min_volatility", **changes):
-    return optimise(Problem(MEANS, COVARIANCE, NAMES, objective, **changes))
+    return optimise(stated(MEANS, COVARIANCE, NAMES, objective, **changes))
 
 
 def test_risk_parity_shares_the_risk_equally():
@@ -24,20 +24,32 @@ def test_risk_parity_shares_the_risk_equally():
     assert answer.success
     assert risk_contributions(answer.weights, COVARIANCE) == pytest.approx(np.full(5, 0.2))
     # uncorrelated assets: weights in proportion to 1/σ
-    two = optimise(Problem([0.1, 0.2], np.diag([0.01, 0.09]), ("a", "b"), "risk_parity"))
+    two = optimise(stated([0.1, 0.2], np.diag([0.01, 0.09]), ("a", "b"), "risk_parity"))
     assert two.weights == pytest.approx([0.75, 0.25])
 
 
 def test_hierarchical_risk_parity_of_uncorrelated_assets_is_inverse_variance():
-    two = optimise(Problem([0.1, 0.2], np.diag([0.01, 0.09]), ("a", "b"), "hrp"))
+    two = optimise(stated([0.1, 0.2], np.diag([0.01, 0.09]), ("a", "b"), "hrp"))
     assert two.weights == pytest.approx([0.9, 0.1])
     assert ask("hrp").weights.sum() == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("objective", ["risk_parity", "hrp"])
-def test_risk_alone_takes_no_limits(objective):
-    with pytest.raises(ValueError, match="takes no bounds"):
-        ask(objective, upper=np.full(5, 0.5))
+def test_bounds_are_kept_or_the_answer_is_no_success(objective):
+    """Nothing is taken silently: weights beyond a bound are never called a success."""
+    for upper in (0.5, 0.21):
+        answer = ask(objective, upper=upper)
+        if answer.success:
+            assert answer.weights.max() <= upper + 1e-9
+            assert answer.weights.sum() == pytest.approx(1.0)
+        else:
+            assert answer.message
+
+
+@pytest.mark.parametrize("objective", ["risk_parity", "hrp"])
+def test_risk_alone_takes_no_turnover_and_costs(objective):
+    with pytest.raises(ValueError, match=f"{objective} takes no"):
+        ask(objective, holdings=np.full(5, 0.2), max_turnover=0.1)
 
 
 def covariance_of(deviations, correlation):
@@ -91,6 +103,6 @@ def test_shares_are_equal_and_weights_positive(n, seed):
 def test_an_asset_without_variance_is_refused(covariance):
     with pytest.raises(ValueError, match="without variance"):
         equal_risk_contribution(covariance)
-    answer = optimise(Problem([0.1, 0.1], covariance, ("a", "b"), "risk_parity"))
+    answer = optimise(stated([0.1, 0.1], covariance, ("a", "b"), "risk_parity"))
     assert not answer.success
     assert "leave out" in answer.message

@@ -65,8 +65,11 @@ def test_turnover_against_holdings(tmp_path):
     [
         ("    objective: hrp\n    max_weight: 0.5\n", "takes no bounds"),
         ("    objective: max_return\n    max_turnover: 0.1\n", "need holdings"),
-        ("    objective: max_return\n    risk_budget: 0.1\n    cvar_budget: 0.1\n", "not both"),
-        ("    objective: max_sharpe\n    cvar_budget: 0.1\n", "goes with objective: max_return"),
+        (
+            "    objective: min_volatility\n    risk_budget: 0.1\n",
+            "goes with objective: max_return",
+        ),
+        ("    objective: min_cvar\n    cvar_budget: 0.1\n", "goes with objective: max_return"),
         ("    objective: max_sharpe\n    groups: {color: {red: [0, 1]}}\n", "line 6"),
         ("    objective: max_sharpe\n    holdings: {IVV: 1}\n", "IVV, which is not in tickers"),
     ],

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from etf_pipeline.portfolio import Problem
-from etf_pipeline.portfolio.critical_line import corner_portfolios
-from etf_pipeline.portfolio.tableau import first_free, trace
+from etf_pipeline.portfolio import stated
+from etf_pipeline.portfolio.solvers.critical_line import corner_portfolios
+from etf_pipeline.portfolio.solvers.tableau import first_free, trace
 from etf_pipeline_tests.portfolios_support import TWO_MEANS, boxes, invested, stationary, two
 
 
 @pytest.mark.parametrize("unit", [1e-6, 1.0, 1e3])
 def test_two_assets_by_hand_in_any_unit(unit):
     """x = 0.1 + λ; λ has the unit of variance over return, that of returns itself."""
-    problem = Problem(TWO_MEANS * unit, two().covariance * unit**2, ("a", "b"))
+    problem = stated(TWO_MEANS * unit, two().covariance * unit**2, ("a", "b"))
     weights, multipliers = trace(problem, problem.means)
     assert weights == pytest.approx(np.array([[0, 1], [0.9, 0.1]]), abs=1e-7)
     assert multipliers == pytest.approx([0.9 * unit, 0.0], abs=1e-7 * unit)
@@ -37,7 +37,7 @@ def test_the_careful_trace_finds_the_same_end(problem):
 
 def test_a_pivot_too_small_to_trust_is_refused():
     """An asset without variance: its pivot is the ridge alone, a ten-billionth."""
-    problem = Problem([0.3, 0.1], np.diag([0.0, 1.0]), ("a", "b"))
+    problem = stated([0.3, 0.1], np.diag([0.0, 1.0]), ("a", "b"))
     assert trace(problem, problem.means) is None
 
 

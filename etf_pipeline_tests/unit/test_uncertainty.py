@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from etf_pipeline.errors import EtfError, ReasonCode
 from etf_pipeline.portfolio.building import problem_from
-from etf_pipeline.portfolio.problem import GroupLimit
+from etf_pipeline.portfolio.limits import GroupLimit
 from etf_pipeline.portfolio.uncertainty import FIGURES, QUANTILES, resampled
 from etf_pipeline.risk.estimates import estimate
 from etf_pipeline.risk.prices import PriceSeries

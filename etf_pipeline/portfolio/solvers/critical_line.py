@@ -16,9 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from etf_pipeline.portfolio.certificate import filled
-from etf_pipeline.portfolio.problem import Floats, Problem
-from etf_pipeline.portfolio.tableau import first_free, trace
+from etf_pipeline.portfolio.functions import Floats
+from etf_pipeline.portfolio.knapsack import filled
+from etf_pipeline.portfolio.problem import Problem
+from etf_pipeline.portfolio.solvers.tableau import first_free, trace
 
 _TIE_BREAK = 1e-9  # of the spread of the means: equal means need an order
 _RIDGE = 1e-10  # of the mean variance: singular covariances need a unique answer
@@ -68,7 +69,7 @@ class _Trace:
     """State of one pass: which assets are free, and the inverse of their covariance."""
 
     def __init__(self, problem: Problem) -> None:
-        self.lower, self.upper = problem.lower, problem.upper
+        self.lower, self.upper = problem.box
         scale = float(np.mean(np.diag(problem.covariance))) or 1.0
         n = len(problem.names)
         self.sigma = problem.covariance / scale + _RIDGE * np.eye(n)

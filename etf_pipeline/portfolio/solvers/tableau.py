@@ -15,8 +15,9 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from etf_pipeline.portfolio.certificate import filled
-from etf_pipeline.portfolio.problem import Floats, Problem
+from etf_pipeline.portfolio.functions import Floats
+from etf_pipeline.portfolio.knapsack import filled
+from etf_pipeline.portfolio.problem import Problem
 
 _SAME = 1e-13
 _RIDGE = 1e-10
@@ -34,8 +35,8 @@ def trace(problem: Problem, means: Floats) -> tuple[Floats, Floats] | None:
     scale = float(np.mean(np.diag(problem.covariance))) or 1.0
     spread = float(np.ptp(means)) or 1.0
     mu = (means - means.mean()) / spread
-    start = filled(problem.lower, problem.upper, mu)
-    first = first_free(problem.lower, start, mu)
+    start = filled(*problem.box, mu)
+    first = first_free(problem.box[0], start, mu)
     state = _State(problem, problem.covariance / scale, mu, start)
     if not (state.exchange(first) and state.exchange(len(mu))):
         return None
@@ -51,7 +52,7 @@ class _State:
 
     def __init__(self, problem: Problem, sigma: Floats, mu: Floats, start: Floats) -> None:
         n = len(mu)
-        self.mu, self.lower, self.upper = mu, problem.lower, problem.upper
+        self.mu, self.lower, self.upper = mu, *problem.box
         self.table = np.zeros((n + 1, n + 1))
         self._update = np.empty((n + 1, n + 1))
         self.table[:n, :n] = sigma
@@ -61,8 +62,8 @@ class _State:
         self.inputs = np.zeros((n + 1, 2))
         self.inputs[:n, 0] = start
         self.free: Flags = np.zeros(n, dtype=np.bool_)
-        self.movable: Flags = problem.upper > problem.lower
-        self.at_upper: Flags = (start >= problem.upper - _SAME) & self.movable
+        self.movable: Flags = self.upper > self.lower
+        self.at_upper: Flags = (start >= self.upper - _SAME) & self.movable
 
     def exchange(self, k: int) -> bool:
         """Swap input and output of row `k`; False when its pivot is too small to trust."""
@@ -154,7 +155,8 @@ def _next(
 
 def _summing(problem: Problem, corners: Floats) -> Floats:
     """Corners within their bounds, without the rounding that a huge λ leaves in their sums."""
-    inside = (corners > problem.lower) & (corners < problem.upper)
-    corners = np.clip(corners, problem.lower, problem.upper)
+    lower, upper = problem.box
+    inside = (corners > lower) & (corners < upper)
+    corners = np.clip(corners, lower, upper)
     off = (1.0 - corners.sum(axis=1)) / np.maximum(inside.sum(axis=1), 1)
     return np.where(inside, corners + off[:, None], corners)

@@ -11,16 +11,16 @@ import math
 
 import numpy as np
 
-from etf_pipeline.portfolio.critical_line import Corners
-from etf_pipeline.portfolio.problem import Floats
+from etf_pipeline.portfolio.functions import Floats
+from etf_pipeline.portfolio.solvers.critical_line import Corners
 
 
-def at_volatility(corners: Corners, covariance: Floats, budget: float) -> Floats:
-    """The frontier portfolio with this volatility, which must be between its ends, shape (N,)."""
+def at_volatility(corners: Corners, covariance: Floats, budget: float) -> tuple[Floats, float]:
+    """The frontier portfolio with this volatility, between its ends, (N,), and its λ."""
     weights = corners.weights
     vols = np.sqrt(np.maximum(((weights @ covariance) * weights).sum(axis=1), 0.0))
     if len(vols) == 1:
-        return corners.weights[0]
+        return corners.weights[0], float(corners.multipliers[0])
     # Volatility falls along the corners; the segment is the last one that starts above budget.
     k = int(np.searchsorted(-vols, -budget, side="right")) - 1
     k = min(max(k, 0), len(vols) - 2)
@@ -29,25 +29,40 @@ def at_volatility(corners: Corners, covariance: Floats, budget: float) -> Floats
     linear = float(a @ covariance @ step)
     constant = float(a @ covariance @ a) - budget**2
     if quadratic <= 0:
-        return a
+        return _mixed(corners, k, 0.0)
     root = math.sqrt(max(linear**2 - quadratic * constant, 0.0))
     # linear < 0: the smaller root, written without cancellation
     t = constant / (-linear + root) if -linear + root > 0 else 0.0
-    return a + min(max(t, 0.0), 1.0) * step
+    return _mixed(corners, k, t)
 
 
-def at_return(corners: Corners, means: Floats, target: float) -> Floats:
-    """The frontier portfolio with this expected return, between its ends, shape (N,)."""
+def at_return(corners: Corners, means: Floats, target: float) -> tuple[Floats, float]:
+    """The frontier portfolio with this expected return, between its ends, (N,), and its λ."""
     returns = corners.weights @ means
     if len(returns) == 1:
-        return corners.weights[0]
+        return corners.weights[0], float(corners.multipliers[0])
     k = int(np.searchsorted(-returns, -target, side="right")) - 1
     k = min(max(k, 0), len(returns) - 2)
     fall = returns[k] - returns[k + 1]
-    t = (returns[k] - target) / fall if fall > 0 else 0.0
-    return corners.weights[k] + min(max(t, 0.0), 1.0) * (
-        corners.weights[k + 1] - corners.weights[k]
-    )
+    return _mixed(corners, k, (returns[k] - target) / fall if fall > 0 else 0.0)
+
+
+def at_multiplier(corners: Corners, multiplier: float) -> Floats:
+    """The portfolio of least w'Σw/2 − λμ'w for one λ ≥ 0, shape (N,)."""
+    at = corners.multipliers
+    if multiplier >= at[0] or len(at) == 1:
+        return corners.weights[0]
+    k = min(int(np.searchsorted(-at, -multiplier, side="right")) - 1, len(at) - 2)
+    fall = at[k] - at[k + 1]
+    return _mixed(corners, k, (at[k] - multiplier) / fall if fall > 0 else 0.0)[0]
+
+
+def _mixed(corners: Corners, k: int, t: float) -> tuple[Floats, float]:
+    """Between corner k and the next, `t` of the way, and its λ."""
+    t = min(max(t, 0.0), 1.0)
+    weights = corners.weights[k] + t * (corners.weights[k + 1] - corners.weights[k])
+    first, second = corners.multipliers[k], corners.multipliers[k + 1]
+    return weights, float(first + t * (second - first)) if np.isfinite(first) else float(second)
 
 
 def best_sharpe(corners: Corners, means: Floats, covariance: Floats, rate: float) -> Floats:

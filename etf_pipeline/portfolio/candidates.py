@@ -1,0 +1,182 @@
+"""Weights that the engines propose for a goal, the fastest engine first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from etf_pipeline.portfolio.certificate import rows_of
+from etf_pipeline.portfolio.functions import Floats, Measure, Norm, Row
+from etf_pipeline.portfolio.goals import BestRatio, Goal, Least, LeastNorm, Utility
+from etf_pipeline.portfolio.knapsack import filled
+from etf_pipeline.portfolio.limits import ReturnFloor, VolatilityCeiling
+from etf_pipeline.portfolio.problem import Problem
+from etf_pipeline.portfolio.program import Duals, Program
+from etf_pipeline.portfolio.solvers import conic, frontier, interior, linear
+from etf_pipeline.portfolio.solvers.critical_line import (
+    Corners,
+    corner_portfolios,
+    means_with_order,
+)
+from etf_pipeline.portfolio.solvers.polish import polished
+
+_NULL = 1e-12
+_NEAR = (1e-7, 1e-5)  # what is that near to a bound or a limit is taken to be on it, in turn
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """Weights (N,) and what their engine says of the multipliers."""
+
+    weights: Floats
+    duals: tuple[Duals, ...] = ()
+
+    def without(self, last: int) -> Candidate:
+        """The multipliers of all rows but the last ones."""
+        return replace(self, duals=tuple(Duals(d.rows[:-last], d.tail) for d in self.duals))
+
+
+def candidates(problem: Problem, goal: Goal, more: Sequence[Row] = ()) -> Iterator[Candidate]:
+    """Weights for a goal within a problem's limits and `more` rows, until the caller has enough."""
+    if not more:
+        yield from _exact(problem, goal)
+    rows = [*rows_of(problem), *more]
+    if problem.singular and isinstance(goal, LeastNorm) and not more:
+        free = riskless(problem, means_with_order(problem), rows)
+        if free is not None:
+            yield Candidate(free)
+    for solve in _engines(problem, goal, rows):
+        found = solve()
+        if found is None:
+            continue
+        for near in _NEAR:
+            exact = polished(problem, goal, rows, found[0], near)
+            if exact is not None:
+                yield Candidate(exact[0], (exact[1], found[1]))
+        yield Candidate(found[0], (found[1],))
+
+
+Solved = tuple[Floats, Duals] | None
+
+
+def _engines(problem: Problem, goal: Goal, rows: Sequence[Row]) -> Iterator[Callable[[], Solved]]:
+    """Linear programs by HiGHS; the others by the dense method, then by the cone solver."""
+    if isinstance(goal, BestRatio):
+        ratio = Program.over(problem, goal.measure, rows, goal.norm)
+        yield lambda: interior.best_ratio(ratio, goal.measure, goal.norm)
+        yield lambda: conic.best_ratio(ratio, goal.measure, goal.norm)
+        return
+    program = _program(problem, goal, rows)
+    if program.linear:
+        yield lambda: linear.solve(program)
+    yield lambda: interior.solve(program)
+    yield lambda: conic.solve(program)
+
+
+def _program(problem: Problem, goal: Goal, rows: Sequence[Row]) -> Program:
+    """What makes the goal least: a quadratic program where the goal is a norm or a utility."""
+    if isinstance(goal, LeastNorm):
+        nothing = Measure(np.zeros(len(problem.names)))
+        return Program.over(problem, nothing, rows, goal.norm, rooted=True)
+    if isinstance(goal, Utility):
+        return Program.over(problem, goal.measure, rows, goal.norm, goal.aversion)
+    assert isinstance(goal, Least)
+    return Program.over(problem, goal.measure, rows)
+
+
+def riskless(
+    problem: Problem, gradient: Floats, rows: Sequence[Row] | None = None
+) -> Floats | None:
+    """Allowed weights without any variance, with the greatest gradient'w; None without such.
+
+    Only a singular covariance has them. Found by a linear program on the null space, as solvers
+    of the variance stop at about 1e-12, which is a volatility of 1e-6.
+    """
+    if not problem.singular:
+        return None
+    values, vectors = np.linalg.eigh(problem.covariance)
+    risky = values > _NULL * max(float(values[-1]), 0.0)
+    rows = rows_of(problem) if rows is None else rows
+    straight = [r for r in rows if not isinstance(r.function, Norm)]
+    program = Program.over(problem, Measure(-gradient), straight)
+    found = linear.solve(program, vectors[:, risky].T)
+    return None if found is None else found[0]
+
+
+def _exact(problem: Problem, goal: Goal) -> Iterator[Candidate]:
+    """Read off the critical line, where bounds and one limit of return or risk are all there is."""
+    others = [x for x in problem.limits if not x.bounds_only]
+    if not problem.invested or problem.cost_rate or len(others) > 1:
+        return
+    limit = others[0] if others else None
+    low, high = problem.box
+    if np.any(low > high) or low.sum() > 1 or high.sum() < 1:
+        return
+    if isinstance(goal, Least) and goal.measure is problem.loss and limit is None:
+        yield Candidate(filled(low, high, problem.means))
+        return
+    read = _reader(problem, goal, limit)
+    if read is None:
+        return
+    for careful in (False, True):
+        corners = _corners(problem, careful)
+        if corners is not None:
+            yield read(corners)
+
+
+def _corners(problem: Problem, careful: bool) -> Corners | None:
+    """Traced once for problems that differ in their objective and limits alone."""
+    low, high = problem.box
+    key = (careful, low.tobytes(), high.tobytes())
+    if key not in problem.traced:
+        problem.traced[key] = corner_portfolios(problem, careful)
+    return problem.traced[key]
+
+
+Read = Callable[[Corners], Candidate]
+
+
+def _reader(problem: Problem, goal: Goal, limit: object) -> Read | None:
+    """How the answer to a goal is read off the corners; None where it is not on them."""
+    means, covariance = problem.means, problem.covariance
+    if isinstance(goal, LeastNorm) and goal.norm is problem.risk:
+        if limit is None:
+            return lambda corners: Candidate(corners.weights[-1])
+        if isinstance(limit, ReturnFloor):
+            least = limit.least
+            return lambda corners: _at_return(problem, corners, least)
+    earning = isinstance(goal, Least) and goal.measure is problem.loss
+    if earning and isinstance(limit, VolatilityCeiling):
+        most = limit.greatest
+        return lambda corners: _at_volatility(problem, corners, most)
+    if limit is not None:
+        return None
+    if isinstance(goal, BestRatio):
+        rate = problem.risk_free_rate
+        return lambda corners: Candidate(frontier.best_sharpe(corners, means, covariance, rate))
+    if isinstance(goal, Utility):
+        return lambda corners: Candidate(frontier.at_multiplier(corners, 1.0 / goal.aversion))
+    return None
+
+
+def _at_return(problem: Problem, corners: Corners, least: float) -> Candidate:
+    """Least volatility with a return: that of all where the floor does not bind."""
+    lowest = corners.weights[-1]
+    if float(problem.means @ lowest) >= least:
+        return Candidate(lowest, (Duals(np.zeros(1)),))
+    weights, multiplier = frontier.at_return(corners, problem.means, least)
+    risk = problem.volatility(weights)
+    return Candidate(weights, (Duals(np.array([multiplier / risk if risk > 0 else 0.0])),))
+
+
+def _at_volatility(problem: Problem, corners: Corners, most: float) -> Candidate:
+    """Greatest return within a volatility: that of all where the ceiling does not bind."""
+    top = corners.weights[0]
+    if problem.volatility(top) <= most:
+        return Candidate(top, (Duals(np.zeros(1)),))
+    weights, multiplier = frontier.at_volatility(corners, problem.covariance, most)
+    risk = problem.volatility(weights)
+    duals = Duals(np.array([risk / multiplier])) if multiplier > 0 else Duals(np.zeros(1))
+    return Candidate(weights, (duals,))

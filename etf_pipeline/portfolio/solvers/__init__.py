@@ -1,0 +1,1 @@
+"""The engines: each gives weights, and none is believed without a certificate."""
