@@ -1,5 +1,8 @@
 """Expected returns as a portfolio asks for them, over simulated prices."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,6 +12,7 @@ from etf_pipeline.model.instruments import Universe
 from etf_pipeline.model.portfolio_file import load_portfolios
 from etf_pipeline.model.portfolio_values import read_spec
 from etf_pipeline.model.portfolios import PortfolioSpec
+from etf_pipeline.model.universe import load_universe
 from etf_pipeline.portfolio.backtest_tables import backtest_tables
 from etf_pipeline.portfolio.tables import portfolio_tables
 from etf_pipeline.risk.estimates import estimate
@@ -514,3 +518,21 @@ def test_a_risk_free_rate_is_asked_for_by_the_methods_of_the_market_alone():
     market = {"method": "equilibrium", "market_weights": MARKET_OF_FILE}
     with pytest.raises(InsufficientDataError, match="nothing is known of CASH"):
         past.expecting(ExpectedReturns.model_validate(market), unknown)
+
+
+def test_the_examples_of_the_page_can_be_used_as_they_are(tmp_path):
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "portfolios.md").read_text()
+    blocks = [b for b in re.findall(r"```yaml\n(.*?)```", page, re.S) if "expected_returns:" in b]
+    assert len(blocks) >= 3
+    universe = load_universe(root / "data" / "universe.csv")
+    for block in blocks:
+        text = block
+        if not block.startswith("portfolios:"):
+            inner = "".join(f"    {line}\n" for line in block.splitlines())
+            head = "portfolios:\n  - name: p\n    tickers: [VAS, VGS, VAF]\n"
+            text = f"{head}    objective: max_sharpe\n{inner}"
+        path = tmp_path / "portfolios.yaml"
+        path.write_text(text)
+        for spec in load_portfolios(path, universe):
+            assert spec.expected_returns.method != "historical"
