@@ -87,12 +87,17 @@ def length_for(sample: Sample) -> float:
     """The mean length of blocks for a sample, in its days, whatever the order of its tickers.
 
     For each ticker the longer one of those for its returns and for their squares, as returns
-    hardly go with those before them but their size does; then the median of the tickers'.
+    hardly go with those before them but their size does; then the median of the tickers'. A bar of
+    a ticker counts for as many days as the sample has for each of its bars, while it has any.
     """
     found = []
     for own in sample.own:
-        per_day = len(sample.days) / max(len(own.timed.days), 1)
+        mine = own.timed.days
+        within = np.searchsorted(sample.days, mine[-1:], "right") - np.searchsorted(
+            sample.days, mine[:1]
+        )
+        per_bar = float(within.sum()) / max(len(mine), 1)
         for returns in own.timed.returns.T:
             squares = (returns - returns.mean()) ** 2
-            found.append(max(block_length(returns), block_length(squares)) * per_day)
+            found.append(max(block_length(returns), block_length(squares)) * per_bar)
     return min(max(float(np.median(found)), 1.0), float(len(sample.days)))

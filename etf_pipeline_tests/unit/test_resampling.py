@@ -114,3 +114,17 @@ def test_length_for_a_sample_takes_the_middle_ticker_and_its_own_spacing():
     calms = max(block_length(calm), block_length((calm - calm.mean()) ** 2))
     both = Sample((sparse, other), Timed(np.zeros((5, 2)), days[:5]))
     assert length_for(both) == pytest.approx((10 * its + calms) / 2, rel=0.01)
+
+
+def test_a_ticker_that_begins_late_has_blocks_of_its_own_days():
+    days = np.arange("2020-01-01", "2030-01-01", dtype="datetime64[D]")
+    late, calm = autoregressive(0.9, 700, 3), autoregressive(0.0, len(days), 1)
+    squares = (late - late.mean()) ** 2
+    wanted = max(block_length(late), block_length(squares))
+    calms = max(block_length(calm), block_length((calm - calm.mean()) ** 2))
+    own = (
+        Own(Timed(late[:, None], days[-700:]), np.array([0]), 365.0),
+        Own(Timed(calm[:, None], days), np.array([1]), 365.0),
+    )
+    found = length_for(Sample(own, Timed(np.zeros((5, 2)), days[:5])))
+    assert found == pytest.approx((wanted + calms) / 2)
