@@ -292,6 +292,14 @@ def sharpe_ratio(
     return _sharpe(replace(moments, mean=excess), periods_per_year)
 
 
+def volatility_and_ratio(
+    excess: Floats, periods_per_year: float
+) -> tuple[float | None, float | None]:
+    """`volatility` and `sharpe_ratio` of returns that are over something already, in one pass."""
+    moments = _moments(excess)
+    return _volatility(moments, periods_per_year), _sharpe(moments, periods_per_year)
+
+
 def _sharpe(excess: _Moments, periods_per_year: float) -> float | None:
     if not excess.varies or not excess.deviation:
         return None

@@ -13,7 +13,7 @@ from etf_pipeline.errors import CurrencyError, InsufficientDataError
 from etf_pipeline.model.spacing import is_long, long_gaps
 from etf_pipeline.risk.annual import Span
 from etf_pipeline.risk.conversion import Conversion
-from etf_pipeline.risk.metrics import sharpe_ratio, volatility
+from etf_pipeline.risk.metrics import volatility_and_ratio
 from etf_pipeline.risk.months import whole_months
 from etf_pipeline.risk.prices import PriceSeries
 from etf_pipeline.risk.returns import FLAT
@@ -98,8 +98,7 @@ def relative_metrics(returns: Floats, benchmark: Floats, periods_per_year: float
     if np.ptp(active) <= FLAT:
         reasons = (*reasons, "it does not differ from the benchmark")
         return Relative(n, beta, None, r_squared, 0.0, reasons=reasons)
-    error = volatility(active, periods_per_year)
-    ratio = sharpe_ratio(active, periods_per_year)
+    error, ratio = volatility_and_ratio(active, periods_per_year)
     return Relative(n, beta, None, r_squared, error, ratio, reasons=reasons)
 
 
@@ -134,15 +133,16 @@ def captures(returns: Floats, benchmark: Floats) -> tuple[float | None, float | 
         returns: of whole months, above −1, shape (m,).
         benchmark: its returns in the same months.
     """
-    up, down = benchmark > 0, benchmark < 0
-    return _capture(returns[up], benchmark[up]), _capture(returns[down], benchmark[down])
+    mine, its = np.log1p(returns), np.log1p(benchmark)
+    return _capture(mine, its, benchmark > 0), _capture(mine, its, benchmark < 0)
 
 
-def _capture(returns: Floats, benchmark: Floats) -> float | None:
-    if len(returns) == 0:
+def _capture(mine: Floats, its: Floats, months: npt.NDArray[np.bool_]) -> float | None:
+    n = int(np.count_nonzero(months))
+    if n == 0:
         return None
-    mine, its = (math.expm1(float(np.log1p(r).mean())) for r in (returns, benchmark))
-    return mine / its
+    own, other = (math.expm1(float(logs[months].sum()) / n) for logs in (mine, its))
+    return own / other
 
 
 def _with_alpha(
