@@ -43,7 +43,7 @@ def refusal(**changes):
         ({"holdings": {"VAS": 40, "VGS": 60}}, "holdings sum to 100, .*not units, money or per"),
         ({"halflife": 20}, "halflife goes with estimator: ewma"),
         ({"cvar_level": 0.9}, "cvar_level goes with objective: min_cvar or a cvar_budget"),
-        ({"tickers": "VAS"}, "tickers: input should be a valid"),
+        ({"tickers": "VAS"}, r"tickers: 'VAS': give a list, such as \['VAS'\]"),
     ],
 )
 def test_what_means_nothing_is_refused_with_the_remedy(changes, words):
