@@ -50,6 +50,7 @@ def examine(data_dir: Path | None) -> Iterator[Finding]:
         ("universe", _universe),
         ("portfolios", _portfolios),
         ("corrections", _corrections),
+        ("risk-free", _risk_free),
         ("store writable", _writable),
         ("disk", _disk),
         ("histories", _histories),
@@ -102,6 +103,22 @@ def _corrections(settings: Settings) -> str:
     )
     found = load_corrections(settings.corrections_file, universe, dt.datetime.now(dt.UTC))
     return f"{len(found)} in {settings.corrections_file}"
+
+
+def _risk_free(settings: Settings) -> str:
+    from etf_pipeline.model.risk_free import Cash, Published, asked
+    from etf_pipeline.model.universe import load_universe
+    from etf_pipeline.store.cache import FileCache
+    from etf_pipeline.store.layout import Layout
+    from etf_pipeline.store.risk_free import load_risk_free
+
+    what, layout = asked(settings.risk_free_rate), Layout(settings.data_dir)
+    if isinstance(what, Cash):
+        if not layout.find_history(what.ticker).exists():
+            load_universe(settings.universe_file).get(what.ticker)  # then a run will get it
+        return f"returns of {what.ticker}"
+    load_risk_free(layout, FileCache(), what)
+    return f"rates in {what.path}" if isinstance(what, Published) else f"{what:g} a year"
 
 
 def _nearest(path: Path) -> Path:

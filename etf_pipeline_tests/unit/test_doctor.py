@@ -19,6 +19,7 @@ ALL = [
     "universe",
     "portfolios",
     "corrections",
+    "risk-free",
     "store writable",
     "disk",
     "histories",
@@ -74,6 +75,23 @@ def test_a_bad_universe_takes_what_names_its_tickers_with_it(place):
 def test_a_bad_portfolio_file(place):
     (place / "data" / "portfolios.yaml").write_text("portfolios:\n  - name: a\n")
     assert set(faults()) == {"portfolios"}
+
+
+def test_what_is_free_of_risk_is_looked_for(place, monkeypatch):
+    rates = place / "f1.csv"
+    rates.write_text("date,rate\n2024-01-02,4.35\n")
+    for value, ok, detail in (
+        ("0.04", True, "0.04 a year"),
+        ("VAF", True, "returns of VAF"),
+        ("VAFF", False, "did you mean"),
+        ("f1.csv", False, "per cent or a fraction"),
+        ("f2.csv", False, "f2.csv cannot be read"),
+    ):
+        monkeypatch.setenv("ETF_RISK_FREE_RATE", value)
+        assert (found()["risk-free"].ok, detail in found()["risk-free"].detail) == (ok, True)
+    rates.with_name("f1.csv.json").write_text('{"unit": "percent"}')
+    monkeypatch.setenv("ETF_RISK_FREE_RATE", "f1.csv")
+    assert found()["risk-free"].detail == "rates in f1.csv"
 
 
 def test_a_damaged_history_is_named(place):
