@@ -44,7 +44,7 @@ def backtest_sections(inputs: Inputs, name: str, spec: PortfolioSpec | None) -> 
     others = {"benchmark": "benchmark_wealth", _compared(spec): "comparison_wealth"}
     for label, column in others.items():
         if len(found := _course(rows, column)) > 1:
-            courses[label] = found
+            courses[f"{label} (compared)" if label in courses else label] = found
     return [
         *_courses(courses, name, inputs.periods_per_year, _decided_on(spec)),
         *_decisions(inputs.rows("backtest_events", portfolio=name), rows),
