@@ -20,7 +20,7 @@ from etf_pipeline.portfolio.answer import Answer, refused, refused_by
 from etf_pipeline.portfolio.building import Columns, problem_of
 from etf_pipeline.portfolio.functions import Floats
 from etf_pipeline.portfolio.membership import Days, Members
-from etf_pipeline.portfolio.optimise import optimise
+from etf_pipeline.portfolio.optimise import nearest_feasible, optimise
 from etf_pipeline.risk.estimates import Estimates, estimate_of
 from etf_pipeline.risk.prices import PriceSeries, first_window_end
 from etf_pipeline.risk.risk_free import Constant, RiskFree
@@ -79,12 +79,14 @@ class Decider:
         day = self.members.days[at].item()
         chosen = [int(i) for i in np.flatnonzero(here)]
         self._enter(chosen, day)
-        answer = self._answer(chosen, day, None if held is None else held[here])
+        answer, why = self._answer(chosen, day, None if held is None else held[here])
         if not answer.success or answer.weights is None:
             self.events.append(
                 Event(day, EventKind.SKIPPED, self.spec.name, answer.message, answer.code)
             )
             return None
+        if why is not None:
+            self.nearest[at] = why
         self._done = self.spec.rebalance == "never"
         weights = np.zeros(len(self.series))
         weights[chosen] = answer.weights
@@ -141,13 +143,19 @@ class Decider:
                 text = f"its prices begin on {since}: {self.years} years of history"
                 self.events.append(Event(day, EventKind.ENTERED, self.series[i].ticker, text))
 
-    def _answer(self, chosen: list[int], day: dt.date, held: Floats | None) -> Answer:
-        """What the optimiser says, of the prices up to a day alone."""
+    def _answer(
+        self, chosen: list[int], day: dt.date, held: Floats | None
+    ) -> tuple[Answer, str | None]:
+        """What the optimiser says, of the prices up to a day alone.
+
+        Where the limit on turnover stands in the way of the others, it is the portfolio within
+        them that takes the least; then with why what was asked for cannot be had.
+        """
         tickers = [self.spec.tickers[i] for i in chosen]
         try:
             now, why = restricted(self.spec, tickers, self.columns)
             if why is not None:
-                return refused(why, ReasonCode.INFEASIBLE)
+                return refused(why, ReasonCode.INFEASIBLE), None
             now = now.model_copy(update=trading_limits(now, held))
             parts = [self.series[i].until(day) for i in chosen]
             estimates = estimate_of(
@@ -159,9 +167,14 @@ class Decider:
                 self.periods_per_year,
             )
             rate = decision_rate(now, estimates, self.risk_free)
-            return optimise(problem_of(now, estimates, rate, self.columns))
+            problem = problem_of(now, estimates, rate, self.columns)
+            answer = optimise(problem)
+            if answer.code is not ReasonCode.INFEASIBLE or now.max_turnover is None:
+                return answer, None
+            nearest = nearest_feasible(problem)
         except (EtfError, ValueError) as error:
-            return refused_by(error)
+            return refused_by(error), None
+        return (nearest, answer.message) if nearest.success else (answer, None)
 
 
 def decision_rate(spec: PortfolioSpec, estimates: Estimates, free: RiskFree) -> float:

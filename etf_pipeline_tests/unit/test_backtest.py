@@ -300,6 +300,32 @@ def test_limits_that_the_first_members_alone_cannot_meet_wait_for_the_others():
     assert found.wealth.index[0].date() > entered["T2"]
 
 
+def test_where_turnover_is_in_the_way_the_nearest_is_traded_and_called_so():
+    """A third of the wealth becomes cash; investing a fifth of it at once is more than allowed."""
+    series = [one("T1", 1), one("T2", 2), one("T3", 3, last=495)]
+    held = {"T1": 0.5, "T2": 0.5}
+    asked = spec(min_weight=0.2, bounds={"T1": [0.2, 0.45]}, max_turnover=0.05, holdings=held)
+    found = backtest_portfolio(asked, series, 1, 0.0)
+    nearest = [e for e in found.events if e.kind is EventKind.NEAREST]
+    assert found.nearest == tuple(pd.Timestamp(e.traded) for e in nearest)
+    first = pd.Timestamp(nearest[0].traded)
+    assert first > DAYS[494]
+    assert nearest[0].code is ReasonCode.INFEASIBLE
+    assert "turnover at most 0.05" in nearest[0].reason
+    assert found.skipped == []
+    # least turnover from what is held: all cash into T1 up to its bound, or T2, sells nothing
+    frame = pd.concat({s.ticker: s.prices for s in series}, axis=1, sort=True)
+    decided = pd.Timestamp(nearest[0].date)
+    amounts = (found.units.loc[decided] * frame.loc[decided]).fillna(0.0)
+    before = amounts / found.wealth.loc[decided]
+    weights = found.weights.loc[first]
+    assert weights.sum() == pytest.approx(1.0)
+    assert weights["T1"] <= 0.45 + 1e-9
+    least = (1 - before.sum() + 2 * max(before["T1"] - 0.45, 0.0)) / 2
+    assert (weights - before).abs().sum() / 2 == pytest.approx(least, abs=1e-6)
+    assert least > 0.05
+
+
 def test_what_is_bought_once_is_held():
     found = backtest_portfolio(spec(rebalance="never"), three(), 1, 0.0)
     assert len(found.weights) == 1
