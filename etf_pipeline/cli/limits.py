@@ -129,6 +129,7 @@ OPTIONS = (
     LimitOption("bounds", "Least and greatest weight of one.", "ranges", "--bound"),
     LimitOption("groups", "Those of a group of the universe.", "groups", "--group"),
     LimitOption("holdings", "A current weight.", "shares", "--holding"),
+    LimitOption("risk_budgets", "Share of the risk of one.", "shares", "--risk-share"),
     LimitOption("max_turnover", "Part of the portfolio that may change hands."),
     LimitOption("cost_rate", "Cost of trading one unit of weight."),
     LimitOption("estimator", "sample, ledoit_wolf or ewma.", "text", words=ESTIMATORS),

@@ -45,6 +45,7 @@ GOES_WITH: dict[str, tuple[Objective, ...]] = {
         "min_tracking_error",
     ),
     "risk_aversion": ("max_utility",),
+    "risk_budgets": ("risk_parity",),
 }
 # What an objective cannot do without, and in words.
 NEEDS: dict[Objective, str] = {
@@ -57,8 +58,12 @@ NEEDS_TARGET = {
     "risk_aversion": "a risk_aversion",
     "benchmark": "a benchmark",
 }
-# These take weights from risk alone, and no limit.
+# These take weights from risk alone, long only and whole, and few limits: see `against_rule`.
 FROM_RISK_ALONE: frozenset[Objective] = frozenset({"risk_parity", "hrp"})
+HRP_GROUPS = (
+    "hrp takes no groups: it splits a tree of correlations, whose parts are not the groups, so "
+    "that no split keeps a group's total; use bounds, or risk_parity, which takes groups"
+)
 NEEDS_HOLDINGS = "max_turnover and cost_rate need holdings, the current weights"
 HALFLIFE = 63.0  # of the exponentially weighted covariance, in bars; unless another is asked for
 _ROUNDING = 1e-12
@@ -74,7 +79,7 @@ def implied(
 
 
 def misplaced(
-    objective: Objective, given: Mapping[str, float | None]
+    objective: Objective, given: Mapping[str, object]
 ) -> tuple[str, tuple[Objective, ...]] | None:
     """The first limit that does not go with the objective, and those that it goes with.
 
@@ -107,13 +112,21 @@ def needs_scenarios(objective: Objective, cvar_budget: float | None) -> bool:
     return objective == "min_cvar" or cvar_budget is not None
 
 
-def takes_no_limits(objective: Objective, limited: bool) -> bool:
-    """Whether limits were given to an objective that takes none.
+def against_rule(objective: Objective, groups: bool, others: bool) -> str | None:
+    """Why an objective that takes weights from risk alone cannot keep a limit, None when it can.
 
-    What counts as given is the caller's: a file must not write any down, a problem must not have
-    one that could change its weights.
+    Args:
+        objective: what is asked for.
+        groups: whether there are limits on groups.
+        others: whether there is any other but bounds, such as on turnover.
     """
-    return limited and objective in FROM_RISK_ALONE
+    if objective not in FROM_RISK_ALONE:
+        return None
+    if groups and objective == "hrp":
+        return HRP_GROUPS
+    if others:
+        return f"{objective} takes no holdings, turnover, costs, exposures or active limits"
+    return None
 
 
 def lacks_holdings(max_turnover: float | None, cost_rate: float, held: bool) -> bool:

@@ -142,8 +142,12 @@ def _one(node: yaml.Node, universe: Universe, problems: list[str]) -> PortfolioS
     for field, said in means.lacking(names, universe.facts()):
         line = _line(_find(node, ("expected_returns", field)))
         problems.append(f"line {line}: expected_returns: {said}")
+    budgets = spec.risk_budgets and {
+        universe.get(t).ticker: share for t, share in spec.risk_budgets.items()
+    }
     renamed = {
         "tickers": names,
+        "risk_budgets": budgets,
         "bounds": bounds,
         "holdings": holdings,
         "expected_returns": means,

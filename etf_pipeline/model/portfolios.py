@@ -28,15 +28,16 @@ from etf_pipeline.model.objectives import (
     NEEDS_HOLDINGS,
     NEEDS_TARGET,
     Objective,
+    against_rule,
     lacking,
     lacks_holdings,
     misplaced,
     needs_scenarios,
     never_whole,
     strangers,
-    takes_no_limits,
     weight_limits,
 )
+from etf_pipeline.model.risk_budgets import wrong_budgets
 
 FEWEST_RESAMPLES = 20  # the 5 % quantile of fewer is a guess at their least
 _WHOLE = 0.01  # how far from 1 weights may sum that somebody rounded to two or three digits
@@ -69,6 +70,7 @@ class PortfolioSpec(BaseModel):
     holdings: dict[str, float] = Field(default_factory=dict)
     max_turnover: float | None = Field(None, ge=0, le=1)
     cost_rate: float = Field(0.0, ge=0, lt=1)
+    risk_budgets: dict[str, float] | None = None
     cvar_level: float = Field(0.95, gt=0, lt=1)
     cvar_budget: float | None = Field(None, gt=0, lt=1)
     estimator: Literal["sample", "ledoit_wolf", "ewma"] = "sample"
@@ -130,9 +132,10 @@ class PortfolioSpec(BaseModel):
             raise ValueError(f"objective: {self.objective} needs {NEEDS_TARGET[name]}")
         if lacks_holdings(self.max_turnover, self.cost_rate, bool(self.holdings)):
             raise ValueError(NEEDS_HOLDINGS)
-        limited = bool(self.bounds or self.groups or self.min_weight or self.max_weight < 1)
-        if takes_no_limits(self.objective, limited or bool(self.holdings)):
-            raise ValueError(f"objective: {self.objective} takes no bounds, groups or holdings")
+        if why := against_rule(self.objective, bool(self.groups), bool(self.holdings)):
+            raise ValueError(f"objective: {why}")
+        if why := wrong_budgets(self.risk_budgets, self.tickers):
+            raise ValueError(why)
 
     def _check_idle(self) -> None:
         """What is written down, and nothing would obey."""

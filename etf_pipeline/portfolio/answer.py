@@ -23,9 +23,9 @@ class Answer:
 
     `success` means feasible and within 1e-6 of the optimum by the certificate, relative to the
     problem's own scale; a solver's own flag is never copied. `optimality_gap` is that bound: in
-    units of return, of volatility, of CVaR, or (risk parity) of the largest error of a risk
-    contribution. `expected_return` is net of trading costs. `code` says why there is no success,
-    None when there is.
+    units of return, of volatility, of CVaR, or (risk parity) of the mean relative error of risk
+    contributions, see `budget_proof`. `expected_return` is net of trading costs. `code` says why
+    there is no success, None when there is.
     """
 
     success: bool

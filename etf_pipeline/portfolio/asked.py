@@ -14,11 +14,12 @@ from etf_pipeline.model.objectives import (
     NEEDS_HOLDINGS,
     NEEDS_TARGET,
     Objective,
+    against_rule,
     lacking,
     lacks_holdings,
     misplaced,
-    takes_no_limits,
 )
+from etf_pipeline.model.risk_budgets import wrong_shares
 from etf_pipeline.portfolio.limits import GroupLimit
 from etf_pipeline.portfolio.problem import Benchmark
 
@@ -49,7 +50,7 @@ class Asked(TypedDict, total=False):
         gross_exposure: ceiling on Σ|w|; 1.6 is 130/30.
         max_holdings: how many weights may differ from 0.
         min_position: least weight of an asset that is held.
-        risk_budgets: shares of the risk, shape (N,), for `risk_parity`.
+        risk_budgets: shares of the risk, shape (N,), of sum 1, for `risk_parity`; equal by default.
         search_limit: how many choices a search for few holdings may look at; 2,000 by default.
     """
 
@@ -117,9 +118,12 @@ def check_asked(objective: Objective, asked: Mapping[str, Any], names: Sequence[
         raise ValueError(f"{found[0]} goes with the objective {' or '.join(found[1])}")
     if lacks := lacking(objective, given, "benchmark" in given):
         raise ValueError(f"the objective {objective} needs {NEEDS_TARGET[lacks]}")
-    limited = bool(given.get("groups") or given.get("cost_rate") or set(_NOT_BY_RULE) & set(given))
-    if takes_no_limits(objective, limited):
-        raise ValueError(f"{objective} takes no groups, turnover, costs or active limits")
+    whole = tuple(given.get("net_exposure", (1.0, 1.0))) == (1.0, 1.0)
+    others = bool(given.get("cost_rate") or set(_NOT_BY_RULE) & set(given) or not whole)
+    if why := against_rule(objective, bool(given.get("groups")), others):
+        raise ValueError(why)
+    if "risk_budgets" in given and (why := wrong_shares(names, list(given["risk_budgets"]))):
+        raise ValueError(why)
     _check_benchmark(given)
     _check_few(given)
     if lacks_holdings(given.get("max_turnover"), given.get("cost_rate", 0.0), "holdings" in given):

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from etf_pipeline.model.objectives import Objective, needs_scenarios, strangers, weight_limits
 from etf_pipeline.model.portfolios import PortfolioSpec
+from etf_pipeline.model.risk_budgets import wrong_budgets
 from etf_pipeline.portfolio.asked import Asked, check_asked
 from etf_pipeline.portfolio.functions import Floats, Scenarios
 from etf_pipeline.portfolio.limits import (
@@ -160,6 +161,7 @@ def problem_from(
     max_weight: float = 1.0,
     bounds: Mapping[str, tuple[float, float]] | None = None,
     holdings: Mapping[str, float] | None = None,
+    risk_budgets: Mapping[str, float] | None = None,
     **limits: Any,
 ) -> Problem:
     """A problem over estimates, with limits by ticker.
@@ -173,6 +175,7 @@ def problem_from(
         max_weight: greatest weight of every ticker that `bounds` does not name.
         bounds: least and greatest weight, by ticker.
         holdings: current weights, by ticker; 0 for those that are not named.
+        risk_budgets: shares of the risk, by ticker, each of them; equal ones when None.
         limits: the others, by the names that `stated` has for them.
 
     Raises:
@@ -184,6 +187,8 @@ def problem_from(
     if needs_scenarios(objective, limits.get("cvar_budget")):
         limits.setdefault("scenarios", estimates.returns)
     ranges = np.array([weight_limits(t, bounds or {}, min_weight, max_weight) for t in tickers])
+    if why := wrong_budgets(risk_budgets, tickers):
+        raise ValueError(why)
     held = np.array([holdings.get(t, 0.0) for t in tickers]) if holdings is not None else None
     return stated(
         estimates.means,
@@ -194,6 +199,7 @@ def problem_from(
         upper=ranges[:, 1],
         risk_free_rate=risk_free_rate,
         holdings=held,
+        risk_budgets=None if risk_budgets is None else [risk_budgets[t] for t in tickers],
         **limits,
     )
 
@@ -224,6 +230,7 @@ def problem_of(
         max_weight=spec.max_weight,
         bounds=spec.bounds,
         holdings=spec.holdings or None,
+        risk_budgets=spec.risk_budgets,
         risk_budget=spec.risk_budget,
         target_return=spec.target_return,
         groups=group_limits(spec, columns or {}),

@@ -16,6 +16,7 @@ from etf_pipeline.errors import BacktestError, EtfError, InsufficientDataError, 
 from etf_pipeline.model.backtesting import DECISIONS_PER_YEAR, EventKind
 from etf_pipeline.model.objectives import never_whole
 from etf_pipeline.model.portfolios import PortfolioSpec
+from etf_pipeline.model.risk_budgets import budgets_among
 from etf_pipeline.portfolio.answer import Answer, refused, refused_by
 from etf_pipeline.portfolio.building import Columns, problem_of
 from etf_pipeline.portfolio.functions import Floats
@@ -218,6 +219,7 @@ def restricted(
         "tickers": tickers,
         "bounds": _of(spec.bounds, tickers),
         "holdings": _of(spec.holdings, tickers),
+        "risk_budgets": budgets_among(spec.risk_budgets, tickers),
         "groups": groups,
         "expected_returns": spec.expected_returns.among(tickers),
     }

@@ -9,8 +9,7 @@ import numpy as np
 
 from etf_pipeline.errors import ReasonCode
 from etf_pipeline.model.objectives import FROM_RISK_ALONE
-from etf_pipeline.portfolio import parity
-from etf_pipeline.portfolio.answer import Answer, judged, refused, refused_by, settled
+from etf_pipeline.portfolio.answer import Answer, judged, refused, settled
 from etf_pipeline.portfolio.attainable import (
     at_most,
     attainable,
@@ -19,6 +18,7 @@ from etf_pipeline.portfolio.attainable import (
     hard,
     out_of_reach,
 )
+from etf_pipeline.portfolio.by_rule import from_risk_alone
 from etf_pipeline.portfolio.candidates import Candidate, candidates, riskless
 from etf_pipeline.portfolio.certificate import proven_gap
 from etf_pipeline.portfolio.check import allowed
@@ -41,7 +41,6 @@ from etf_pipeline.portfolio.limits import (
     VolatilityCeiling,
 )
 from etf_pipeline.portfolio.problem import Limit, Problem
-from etf_pipeline.risk.covariance import risk_contributions
 
 _SLACK = 1e-9
 _NO_RISK = 1e-6  # of a typical volatility
@@ -73,7 +72,7 @@ def optimise(problem: Problem) -> Answer:
 
 def _optimise(problem: Problem) -> Answer:
     if problem.objective in FROM_RISK_ALONE:
-        return _from_risk_alone(problem)
+        return from_risk_alone(problem, why_not)
     if problem.objective == "max_sharpe" and (why := _no_ratio(problem)) is not None:
         return why
     goal = goal_of(problem)
@@ -245,19 +244,6 @@ def _out_of_reach(
         return None
     best = goal.value(free, answer.weights)
     return out_of_reach(free, limit, best, answer.weights), attainable(limit, best)
-
-
-def _from_risk_alone(problem: Problem) -> Answer:
-    try:
-        if problem.objective == "hrp":
-            weights = parity.hierarchical_risk_parity(problem.covariance, problem.names)
-            answer = judged(problem, weights, 0.0, 1.0)
-            return replace(answer, message="by rule: hierarchical risk parity", optimality_gap=None)
-        weights = parity.equal_risk_contribution(problem.covariance)
-    except ValueError as error:
-        return refused_by(error)
-    shares = risk_contributions(weights, problem.covariance)
-    return judged(problem, weights, float(np.abs(shares - 1.0 / len(shares)).max()), 1.0)
 
 
 def efficient_frontier(problem: Problem, points: int = 25) -> list[Answer]:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from etf_pipeline.model.objectives import (
     GOES_WITH,
+    against_rule,
     implied,
     lacking,
     lacks_holdings,
@@ -13,7 +14,6 @@ from etf_pipeline.model.objectives import (
     needs_scenarios,
     never_whole,
     strangers,
-    takes_no_limits,
     weight_limits,
 )
 
@@ -41,6 +41,7 @@ FITS = {
     "risk_budget": RISKY | {"min_tracking_error"},
     "cvar_budget": (RISKY - {"min_cvar"}) | {"min_volatility", "min_tracking_error"},
     "risk_aversion": {"max_utility"},
+    "risk_budgets": {"risk_parity"},
 }
 
 
@@ -159,6 +160,8 @@ def test_what_naming_a_return_or_a_budget_asks_for(target, budget, expected):
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_weights_from_risk_alone_take_no_limits(objective):
-    assert takes_no_limits(objective, True) == (objective in {"risk_parity", "hrp"})
-    assert not takes_no_limits(objective, False)
+def test_weights_from_risk_alone_take_few_limits(objective):
+    by_rule = objective in {"risk_parity", "hrp"}
+    assert against_rule(objective, groups=False, others=False) is None
+    assert (against_rule(objective, groups=False, others=True) is not None) == by_rule
+    assert (against_rule(objective, groups=True, others=False) is not None) == (objective == "hrp")

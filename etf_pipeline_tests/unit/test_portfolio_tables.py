@@ -7,6 +7,8 @@ import pytest
 from etf_pipeline.errors import PortfolioFileError, ReasonCode
 from etf_pipeline.portfolio.tables import portfolio_tables
 from etf_pipeline.risk.conversion import Conversion, Rates
+from etf_pipeline.risk.covariance import risk_contributions
+from etf_pipeline.risk.estimates import estimate_of
 from etf_pipeline_tests.fx_support import BY_HAND, FX, IN_AUD, MIXED, NAMED, alike
 from etf_pipeline_tests.portfolio_file import DAYS, SERIES, TICKERS, UNIVERSE, specs
 
@@ -30,7 +32,10 @@ def solve(tmp_path, text):
         "    objective: min_cvar\n    cvar_level: 0.9\n",
         "    objective: min_cvar\n    target_return: 0.01\n    min_weight: 0.05\n",
         "    objective: risk_parity\n",
+        "    objective: risk_parity\n    max_weight: 0.3\n"
+        "    groups: {asset_class: {fixed_income: [0, 0.4]}}\n",
         "    objective: hrp\n",
+        "    objective: hrp\n    bounds: {VAF: [0.1, 0.3]}\n    max_weight: 0.6\n",
     ],
 )
 def test_every_objective(tmp_path, text):
@@ -49,6 +54,18 @@ def test_groups_by_a_column_of_the_universe(tmp_path):
         specs(tmp_path, text + "        property: [0.0, 0.25]\n")
 
 
+def test_shares_of_the_risk_are_those_of_the_file(tmp_path):
+    shares = {"VAS": 0.4, "VGS": 0.3, "VAF": 0.2, "VGB": 0.1}
+    listed = ", ".join(f"{t}: {share}" for t, share in shares.items())
+    asked = specs(tmp_path, f"    objective: risk_parity\n    risk_budgets: {{{listed}}}\n")
+    tables = portfolio_tables(asked, SERIES, 5, 0.0)
+    answer = tables.answers["p"]
+    assert answer.success
+    sigma = estimate_of(asked[0], [SERIES[t] for t in asked[0].tickers], 5, 0.0, None).covariance
+    found = risk_contributions(answer.weights, sigma)
+    assert found == pytest.approx([shares[t] for t in asked[0].tickers], rel=1e-6)
+
+
 def test_turnover_against_holdings(tmp_path):
     text = (
         "    objective: max_return\n    holdings: {VAS: 0.5, VAF: 0.5}\n    max_turnover: 0.05\n"
@@ -63,7 +80,19 @@ def test_turnover_against_holdings(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("    objective: hrp\n    max_weight: 0.5\n", "takes no bounds"),
+        ("    objective: hrp\n    holdings: {VAS: 1}\n", "takes no holdings"),
+        (
+            "    objective: hrp\n    groups: {currency: {AUD: [0, 0.5]}}\n",
+            "hrp takes no groups: it splits a tree",
+        ),
+        (
+            "    objective: hrp\n    risk_budgets: {VAS: 1}\n",
+            "risk_budgets goes with objective: risk_parity",
+        ),
+        (
+            "    objective: risk_parity\n    risk_budgets: {VAS: 0.5, VGS: 0.5}\n",
+            "say nothing of",
+        ),
         ("    objective: max_return\n    max_turnover: 0.1\n", "need holdings"),
         (
             "    objective: min_volatility\n    risk_budget: 0.1\n",
