@@ -56,7 +56,8 @@ class PortfolioQueries(StoreAccess):
                 `risk_budget`, `target_return`, `min_weight`, `max_weight`, `bounds`
                 ({ticker: (least, greatest)}), `groups` ({universe column: {value: (least,
                 greatest)}}, or several `GroupLimit`), `holdings` ({ticker: weight}) with
-                `max_turnover` and `cost_rate`, `cvar_budget`, `estimator`, `halflife`,
+                `max_turnover` and `cost_rate`, `risk_budgets` ({ticker: share of the risk}),
+                `cvar_budget`, `estimator`, `halflife`,
                 `correlation_period`, `base_currency`, `expected_returns` (a method's name or a
                 block of `docs/portfolios.md`; past means unless it is given).
 
