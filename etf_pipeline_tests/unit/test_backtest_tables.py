@@ -61,6 +61,25 @@ def test_members_that_come_and_go_are_in_the_tables(tmp_path):
     )
 
 
+def test_the_nearest_is_flagged_in_the_tables(tmp_path):
+    went = DAYS[700].date()
+    series = SERIES | {"VGB": SERIES["VGB"].until(went)}
+    text = (
+        "    objective: min_volatility\n    rebalance: monthly\n    min_weight: 0.2\n"
+        "    max_turnover: 0.05\n    holdings: {VAS: 1.0}\n"
+    )
+    tables = backtest_tables(specs(tmp_path, text), series, 5, 0.0)
+    nearest = [e for e in tables.events.to_pylist() if e["event"] == "nearest"]
+    assert nearest
+    assert {e["code"] for e in nearest} == {"infeasible"}
+    assert all("turnover" in e["reason"] for e in nearest)
+    flagged = {r["date"]: r["decision"] for r in tables.weights.to_pylist()}
+    traded_on = {e["traded_on"] for e in nearest}
+    assert {day for day, decision in flagged.items() if decision == "nearest"} == traded_on
+    assert min(traded_on) > went
+    assert set(flagged.values()) == {"traded", "nearest"}
+
+
 def test_a_comparison_is_in_the_tables_and_in_the_portfolios_currency(tmp_path):
     text = "    objective: min_volatility\n    rebalance: never\n    compare_with: {VGB: 1}\n"
     found = backtest_tables(specs(tmp_path, text), MIXED, 5, 0.0, None, None, IN_AUD)
