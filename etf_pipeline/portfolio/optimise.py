@@ -151,7 +151,7 @@ def _nearer(answer: Answer, best: Answer) -> bool:
 
 def _least_risky(problem: Problem, goal: Least, answer: Answer) -> Answer:
     """Of several portfolios that are as good, the least volatile one."""
-    if answer.weights is None or goal.measure.tail or answer.risk_budget_binding:
+    if answer.weights is None or goal.measure.tail or _pays_for_risk(problem, goal, answer):
         return answer
     value = goal.value(problem, answer.weights)
     as_good = Row(goal.measure, value, "as good")
@@ -163,6 +163,21 @@ def _least_risky(problem: Problem, goal: Least, answer: Answer) -> Answer:
             same = abs(goal.value(problem, weights) - value) <= _SLACK * goal.unit
             return other if same else answer
     return answer
+
+
+def _pays_for_risk(problem: Problem, goal: Least, answer: Answer) -> bool:
+    """Whether a ceiling on volatility is reached because more risk would earn more.
+
+    Where several assets earn the most alike, one may reach the ceiling for nothing.
+    """
+    if answer.weights is None or not answer.risk_budget_binding:
+        return False
+    others = tuple(x for x in problem.limits if not isinstance(x, VolatilityCeiling))
+    top = solved(free := problem.changed(limits=others), goal)
+    if top.weights is None or not top.success:
+        return True
+    gained = goal.value(problem, answer.weights) - goal.value(free, top.weights)
+    return gained > _SLACK * goal.unit
 
 
 def _no_ratio(problem: Problem) -> Answer | None:

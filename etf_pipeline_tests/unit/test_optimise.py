@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from etf_pipeline.portfolio import efficient_frontier, optimise, stated
+from etf_pipeline.portfolio import GroupLimit, efficient_frontier, optimise, stated
 
 DIAGONAL = np.diag([0.01, 0.09])
 MEANS = np.array([0.10, 0.20])
@@ -103,3 +103,25 @@ def test_the_frontier_rises_and_each_point_is_proven():
     for a, b in itertools.pairwise(points):
         assert a.volatility <= b.volatility + 1e-9
         assert a.expected_return < b.expected_return
+
+
+@pytest.mark.parametrize("unit", [1e-4, 1.0, 1e4])
+@pytest.mark.parametrize("groups", [(), (GroupLimit("ab", ("a", "b"), 0.0, 1.0),)])
+@pytest.mark.parametrize(
+    ("means", "weights"),
+    [([0.05, 0.05, 0.05], [1 / 7, 4 / 7, 2 / 7]), ([0.05, 0.05, 0.03], [0.2, 0.8, 0.0])],
+)
+def test_a_budget_of_risk_is_not_spent_for_nothing(unit, groups, means, weights):
+    """Several earn the most alike, as funds of one asset class are expected to: 1/σ² of those."""
+    problem = stated(
+        np.array(means) * unit,
+        np.diag([0.04, 0.01, 0.02]) * unit**2,
+        ("a", "b", "c"),
+        "max_return",
+        risk_budget=0.15 * unit,
+        groups=groups,
+    )
+    answer = optimise(problem)
+    assert answer.success
+    assert answer.weights == pytest.approx(weights, abs=1e-6)
+    assert answer.risk_budget_binding is False
