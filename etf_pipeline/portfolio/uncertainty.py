@@ -22,7 +22,6 @@ from etf_pipeline.model.portfolios import FEWEST_RESAMPLES
 from etf_pipeline.portfolio.answer import Answer, refused_by
 from etf_pipeline.portfolio.check import FEASIBLE, allowed
 from etf_pipeline.portfolio.functions import Floats
-from etf_pipeline.portfolio.limits import ReturnFloor, VolatilityCeiling
 from etf_pipeline.portfolio.optimise import optimise
 from etf_pipeline.portfolio.problem import Problem
 from etf_pipeline.risk.estimates import Estimates
@@ -40,7 +39,8 @@ class Average:
     """The mean of resampled weights (N,), judged by the history itself.
 
     It meets every limit whose allowed weights are a convex set that no estimate has a say in:
-    bounds, groups, turnover. `allowed` says whether it meets all that are checked on weights alone.
+    bounds, groups, turnover. `allowed` says whether it meets all of the portfolio's, budgets and
+    targets by the history's own estimates too.
     """
 
     weights: Floats
@@ -232,19 +232,11 @@ def _off(problem: Problem, average: Average | None) -> list[str]:
     """Which of the portfolio's limits the average breaks: those that a mean need not keep."""
     if average is None:
         return ["no resample has an answer: there is no average portfolio"]
-    said = []
-    for limit in problem.limits:
-        if limit.excess(problem, average.weights) <= FEASIBLE:
-            continue
-        if isinstance(limit, VolatilityCeiling):
-            most = f"the budget {limit.greatest:.4%}"
-            said.append(f"a volatility of {average.volatility:.4%} is over {most}")
-        elif isinstance(limit, ReturnFloor):
-            least = f"the target {limit.least:.4%}"
-            said.append(f"a return of {average.expected_return:.4%} is under {least}")
-    if not average.allowed:
-        said.append("it breaks a limit that a mean of weights need not keep")
-    return [f"the average of the resamples is not the portfolio asked for: {one}" for one in said]
+    return [
+        f"the average of the resamples is not the portfolio asked for: it misses the {limit.name}"
+        for limit in problem.limits
+        if not limit.excess(problem, average.weights) <= FEASIBLE
+    ]
 
 
 def _of_age(sample: Sample) -> list[str]:

@@ -143,13 +143,26 @@ def test_the_average_meets_bounds_and_groups(n, seed, objective, most, grouped):
         assert 0.15 - 1e-9 <= weights[1::2].sum() <= 0.5 + 1e-9
 
 
-def test_the_average_says_when_it_is_over_the_budget_that_each_answer_kept():
-    estimates = market(3, seed=5)
-    least = resampled(estimates, asking(3), 20).chosen.volatility
-    ask = asking(3, "max_return", risk_budget=least * 1.05)
-    found = resampled(estimates, ask, 100)
-    over = found.average.volatility > least * 1.05 * (1 + 1e-9)
-    assert any("over the budget" in r for r in found.remarks) == over
+def test_the_average_says_when_it_misses_the_target_that_each_answer_reached():
+    """Lucky histories reach it with less of the best ticker than the history itself needs."""
+    estimates = market(3, seed=4)
+    target = float(estimates.means.max()) * 0.95
+    found = resampled(estimates, asking(3, "target_return", target_return=target), 60)
+    assert found.weights.mean(axis=0) @ estimates.means < target
+    assert not found.average.allowed
+    assert any("misses the target return" in r for r in found.remarks)
+    free = resampled(estimates, asking(3), 60)
+    assert free.average.allowed
+    assert not any("not the portfolio asked for" in r for r in free.remarks)
+
+
+def test_an_average_of_few_holdings_may_hold_more():
+    """Each answer holds one; which one changes with the history, so their mean holds more."""
+    found = resampled(market(4, seed=1), asking(4, "max_return", max_holdings=1), 20)
+    assert (np.count_nonzero(found.weights, axis=1) == 1).all()
+    assert np.count_nonzero(found.weights.mean(axis=0)) > 1
+    assert not found.average.allowed
+    assert any("misses the number of holdings" in r for r in found.remarks)
 
 
 @pytest.mark.parametrize("estimator", ["sample", "ledoit_wolf", "ewma"])
