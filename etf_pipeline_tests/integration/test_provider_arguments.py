@@ -70,6 +70,10 @@ SEVERAL = {
     "optimize_portfolio": lambda p, t, **a: p.optimize_portfolio(t, "min_volatility", **a),
 }
 WITH_YEARS = [*SEVERAL][4:]
+SEVERAL |= {
+    "backtest": lambda p, t: p.backtest(t, "min_volatility", lookback_years=2)["course"],
+    "weight_uncertainty": lambda p, t: p.weight_uncertainty(t, "min_volatility", resamples=20),
+}
 
 
 def same(one, other):
@@ -100,7 +104,7 @@ def test_tickers_mean_the_same_everywhere(provider, name):
         ([], "no ticker given"),
         (["VAS", "VAS"], "asked for twice: VAS"),
         (["VAS", None], "ticker None: is no ticker"),
-        (None, "give a ticker or several"),
+        (5, "give a ticker or several"),
         ({"VAS": 1.0}, "a mapping is no list of tickers"),
     ],
 )
