@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from etf_pipeline.errors import CurrencyError, InsufficientDataError
+from etf_pipeline.risk.moments import FOR_KURTOSIS, Moments, moments_of
 from etf_pipeline.risk.months import whole_months
 from etf_pipeline.risk.returns import FLAT, Fall, drawdowns, fall_to, simple_returns
 from etf_pipeline.risk.risk_free import RiskFree, periodic_rate, risk_free
@@ -23,7 +24,6 @@ from etf_pipeline.risk.risk_free import RiskFree, periodic_rate, risk_free
 Floats = npt.NDArray[np.float64]
 Days = npt.NDArray[np.datetime64]
 _ONE_RETURN = "volatility needs two returns"
-_FOR_KURTOSIS = 4  # returns
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def compute_metrics(
         day = _day(d[0]) if len(p) else None
         return Metrics(0, day, day, reasons=("fewer than two prices",))
     r = simple_returns(p)
-    moments, growth = _moments(r), cagr(p[-1] / p[0], steps, periods_per_year)
+    moments, growth = moments_of(r), cagr(p[-1] / p[0], steps, periods_per_year)
     depths = drawdowns(p)
     fall = _worst(p, depths)
     lasting, about_rates = list[str](), list[str]()
@@ -146,7 +146,7 @@ def _usable(prices: Floats, dates: Days) -> tuple[Floats, Days, int]:
 
 def _ratios(
     r: Floats,
-    moments: _Moments,
+    moments: Moments,
     periods_per_year: float,
     free: float | Floats | None,
     reasons: list[str],
@@ -161,7 +161,7 @@ def _ratios(
     if isinstance(free, float):  # the deviation of the excess is that of the returns
         over, why = replace(moments, mean=moments.mean - free), "returns do not vary"
     else:
-        over, why = _moments(excess), "returns over the risk-free do not vary"
+        over, why = moments_of(excess), "returns over the risk-free do not vary"
     return {
         "sharpe_ratio": _keep(_sharpe(over, periods_per_year), why, reasons),
         "sortino_ratio": _keep(
@@ -170,9 +170,9 @@ def _ratios(
     }
 
 
-def _shape(moments: _Moments, reasons: list[str]) -> dict[str, Any]:
+def _shape(moments: Moments, reasons: list[str]) -> dict[str, Any]:
     """The shape of the distribution; adds to `reasons` why it is not told."""
-    if moments.n < _FOR_KURTOSIS:
+    if moments.n < FOR_KURTOSIS:
         reasons.append("skewness needs three returns, kurtosis four")
     if not moments.varies and moments.n > 1:
         reasons.append("returns do not vary")
@@ -220,60 +220,12 @@ def cagr(total_growth: float, steps: int, periods_per_year: float) -> float:
     return float(total_growth ** (periods_per_year / steps) - 1.0)
 
 
-@dataclass(frozen=True)
-class _Moments:
-    """Moments of returns about their mean.
-
-    Attributes:
-        n: how many returns.
-        mean: of them.
-        deviation: with ddof 1; None for fewer than two.
-        varies: whether they do.
-        standard: mean third and fourth power of (r − mean)/σ, σ with ddof 0; None where σ is 0.
-    """
-
-    n: int
-    mean: float
-    deviation: float | None = None
-    varies: bool = False
-    standard: tuple[float, float] | None = None
-
-    def shape(self) -> tuple[float | None, float | None]:
-        """Skewness and excess kurtosis, see `shape`."""
-        n = self.n
-        if not self.varies or self.standard is None or n < _FOR_KURTOSIS - 1:
-            return None, None
-        third, fourth = self.standard
-        skewness = math.sqrt(n * (n - 1)) / (n - 2) * third
-        if n < _FOR_KURTOSIS:
-            return skewness, None
-        return skewness, (n - 1) / ((n - 2) * (n - 3)) * ((n + 1) * (fourth - 3.0) + 6.0)
-
-
-def _moments(returns: Floats) -> _Moments:
-    n = len(returns)
-    if n < 2:
-        return _Moments(n, float(returns.mean()) if n else 0.0)
-    mean = returns.mean()
-    off = returns - mean
-    squares = off * off
-    total = float(squares.sum())
-    deviation, standard = math.sqrt(total / (n - 1)), None
-    if total > 0:
-        # by the largest, as fourth powers of the returns of cash would have no digits left
-        unit = float(squares.max())
-        squares, off, scale = squares / unit, off / math.sqrt(unit), total / unit / n
-        third, fourth = float(squares @ off) / n, float(squares @ squares) / n
-        standard = third / scale**1.5, fourth / scale**2
-    return _Moments(n, float(mean), deviation, float(np.ptp(returns)) > FLAT, standard)
-
-
 def volatility(returns: Floats, periods_per_year: float) -> float | None:
     """√A · std(r, ddof=1), fraction a year; None for fewer than two returns."""
-    return _volatility(_moments(returns), periods_per_year)
+    return _volatility(moments_of(returns), periods_per_year)
 
 
-def _volatility(moments: _Moments, periods_per_year: float) -> float | None:
+def _volatility(moments: Moments, periods_per_year: float) -> float | None:
     if moments.deviation is None:
         return None
     return math.sqrt(periods_per_year) * moments.deviation
@@ -287,7 +239,7 @@ def sharpe_ratio(
     None when the returns do not vary (a spread of at most 1e-12) or there are fewer than two.
     """
     # the rate is a constant, so the deviation of the excess is that of the returns
-    moments = _moments(returns)
+    moments = moments_of(returns)
     excess = moments.mean - periodic_rate(risk_free_rate, periods_per_year)
     return _sharpe(replace(moments, mean=excess), periods_per_year)
 
@@ -296,11 +248,11 @@ def volatility_and_ratio(
     excess: Floats, periods_per_year: float
 ) -> tuple[float | None, float | None]:
     """`volatility` and `sharpe_ratio` of returns that are over something already, in one pass."""
-    moments = _moments(excess)
+    moments = moments_of(excess)
     return _volatility(moments, periods_per_year), _sharpe(moments, periods_per_year)
 
 
-def _sharpe(excess: _Moments, periods_per_year: float) -> float | None:
+def _sharpe(excess: Moments, periods_per_year: float) -> float | None:
     if not excess.varies or not excess.deviation:
         return None
     return math.sqrt(periods_per_year) * excess.mean / excess.deviation
@@ -331,7 +283,7 @@ def shape(returns: Floats) -> tuple[float | None, float | None]:
     sample skewness and kurtosis"), which pandas, quantstats and spreadsheets have too. None where
     returns do not vary, the first of fewer than three returns, the second of fewer than four.
     """
-    return _moments(returns).shape()
+    return moments_of(returns).shape()
 
 
 def ulcer_index(prices: Floats) -> float:
