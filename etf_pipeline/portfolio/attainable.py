@@ -94,7 +94,7 @@ def under(problem: Problem, weights: Floats, without: Limit | None = None) -> st
 def binding(problem: Problem, weights: Floats, without: Limit | None = None) -> list[str]:
     """Limits that weights (N,) press against, in words; plain 0-to-1 bounds are left out."""
     names = []
-    low, high = problem.box
+    low, high = problem.plain_box
     for name, weight, lo, hi in zip(problem.names, weights, low, high, strict=True):
         if lo != 0 and weight <= lo + _TIGHT:
             names.append(f"{name} at least {lo:.6g}")
@@ -104,11 +104,7 @@ def binding(problem: Problem, weights: Floats, without: Limit | None = None) -> 
         if limit is without:
             continue
         for row in limit.rows(problem):
-            value = (
-                row.function.value(weights)
-                if isinstance(row.function, Norm)
-                else row.function.value(weights, problem.scenarios)
-            )
+            value = row.value(weights, problem.scenarios)
             if value >= row.greatest - _TIGHT * max(1.0, abs(row.greatest)):
                 names.append(row.label)
     return names
@@ -120,15 +116,16 @@ def conflict(problem: Problem, rows: list[Row]) -> str | None:
     The least total violation shows which give way (an elastic program: Chinneck, 2008, "Feasibility
     and Infeasibility in Optimization").
     """
-    low, high = problem.box
+    low, high = problem.plain_box
     crossed = np.flatnonzero(low > high)
     if len(crossed):
         named = ", ".join(problem.names[i] for i in crossed)
         return f"active weights of {named} cannot be within their bounds"
     nothing = Measure(np.zeros(len(problem.names)))
-    if linear.solve(Program.over(problem, nothing, rows)) is not None:
+    program = replace(Program.over(problem, nothing, rows), low=low, high=high)
+    if linear.solve(program) is not None:
         return None
-    over = linear.least_violations(Program.over(problem, nothing, rows))
+    over = linear.least_violations(program)
     if over is None:
         return "the bounds allow no full investment"
     tight = [

@@ -66,7 +66,7 @@ def stated(
         tuple(_limits(asked)),
         _bounds(asked.get("lower"), 0.0, n),
         _bounds(asked.get("upper"), 1.0, n),
-        _range("net_exposure", asked.get("net_exposure", (1.0, 1.0))),
+        _finite("net_exposure", asked.get("net_exposure", (1.0, 1.0))),
         float(asked.get("risk_free_rate", 0.0)),
         asked.get("risk_aversion"),
         _per_asset("holdings", asked.get("holdings"), n),
@@ -123,8 +123,15 @@ def _per_asset(what: str, given: npt.ArrayLike | None, n: int) -> Floats | None:
 
 def _range(what: str, given: tuple[float, float]) -> tuple[float, float]:
     low, high = (float(x) for x in given)
-    if not -np.inf < low <= high < np.inf:
-        raise ValueError(f"{what}: {low:g} to {high:g} is no range of finite numbers")
+    if not low <= high or not (np.isfinite(low) or np.isfinite(high)):
+        raise ValueError(f"{what}: {low:g} to {high:g} is no range")
+    return low, high
+
+
+def _finite(what: str, given: tuple[float, float]) -> tuple[float, float]:
+    low, high = _range(what, given)
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise ValueError(f"{what}: {low:g} to {high:g} must be finite")
     return low, high
 
 

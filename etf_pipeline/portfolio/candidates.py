@@ -23,6 +23,7 @@ from etf_pipeline.portfolio.solvers.critical_line import (
 from etf_pipeline.portfolio.solvers.polish import polished
 
 _NULL = 1e-12
+_HALVINGS = 60
 _NEAR = (1e-7, 1e-5)  # what is that near to a bound or a limit is taken to be on it, in turn
 
 
@@ -47,15 +48,74 @@ def candidates(problem: Problem, goal: Goal, more: Sequence[Row] = ()) -> Iterat
         free = riskless(problem, means_with_order(problem), rows)
         if free is not None:
             yield Candidate(free)
+    last: Floats | None = None
     for solve in _engines(problem, goal, rows):
         found = solve()
         if found is None:
             continue
+        last = found[0]
         for near in _NEAR:
             exact = polished(problem, goal, rows, found[0], near)
             if exact is not None:
                 yield Candidate(exact[0], (exact[1], found[1]))
         yield Candidate(found[0], (found[1],))
+    yield from _brought_inside(problem, goal, rows, last)
+
+
+def _brought_inside(
+    problem: Problem, goal: Goal, rows: Sequence[Row], weights: Floats | None
+) -> Iterator[Candidate]:
+    """Weights (N,) that break a limit by a little, moved towards those that meet it best.
+
+    A limit at the least that can be had leaves no inside, where solvers of cones lose their digits.
+    """
+    for k, row in enumerate(rows):
+        if not isinstance(row.function, Norm) and not row.function.tail:
+            continue
+        others = [r for j, r in enumerate(rows) if j != k]
+        least = (
+            LeastNorm(row.function, 1.0)
+            if isinstance(row.function, Norm)
+            else Least(row.function, 1.0)
+        )
+        for solve in _engines(problem, least, others):
+            found = solve()
+            if found is None:
+                continue
+            for near in _NEAR:
+                exact = polished(problem, least, others, found[0], near)
+                if exact is not None:
+                    yield from _between(problem, row, weights, exact[0])
+                    yield from _as_near(problem, goal, rows, exact[0])
+            yield from _between(problem, row, weights, found[0])
+
+
+def _as_near(
+    problem: Problem, goal: Goal, rows: Sequence[Row], weights: Floats
+) -> Iterator[Candidate]:
+    """Of all portfolios without a difference in risk from `weights`, the best for a linear goal."""
+    if not problem.singular or not isinstance(goal, Least):
+        return
+    straight = [r for r in rows if not isinstance(r.function, Norm)]
+    program = Program.over(problem, goal.measure, straight)
+    found = linear.solve(program, _risky(problem), weights)
+    if found is not None:
+        yield Candidate(found[0])
+
+
+def _between(
+    problem: Problem, row: Row, weights: Floats | None, best: Floats
+) -> Iterator[Candidate]:
+    """The point nearest to `weights` on the way to `best` that meets a row, and `best` itself."""
+    if weights is not None:
+        low, high = 0.0, 1.0
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2.0
+            at = weights + middle * (best - weights)
+            inside = row.value(at, problem.scenarios) <= row.greatest
+            low, high = (low, middle) if inside else (middle, high)
+        yield Candidate(weights + high * (best - weights))
+    yield Candidate(best)
 
 
 Solved = tuple[Floats, Duals] | None
@@ -96,13 +156,17 @@ def riskless(
     """
     if not problem.singular:
         return None
-    values, vectors = np.linalg.eigh(problem.covariance)
-    risky = values > _NULL * max(float(values[-1]), 0.0)
     rows = rows_of(problem) if rows is None else rows
     straight = [r for r in rows if not isinstance(r.function, Norm)]
     program = Program.over(problem, Measure(-gradient), straight)
-    found = linear.solve(program, vectors[:, risky].T)
+    found = linear.solve(program, _risky(problem), np.zeros(len(gradient)))
     return None if found is None else found[0]
+
+
+def _risky(problem: Problem) -> Floats:
+    """Directions (K, N) in which there is a variance."""
+    values, vectors = np.linalg.eigh(problem.covariance)
+    return np.asarray(vectors[:, values > _NULL * max(float(values[-1]), 0.0)].T)
 
 
 def _exact(problem: Problem, goal: Goal) -> Iterator[Candidate]:

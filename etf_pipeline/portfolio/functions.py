@@ -155,3 +155,14 @@ class Row:
     function: Measure | Norm
     greatest: float
     label: str
+
+    @property
+    def size(self) -> float:
+        """What its limit is small against."""
+        return max(1.0, abs(self.greatest)) if isinstance(self.function, Measure) else self.greatest
+
+    def value(self, weights: Floats, scenarios: Scenarios | None) -> float:
+        """The function's at weights (N,)."""
+        if isinstance(self.function, Norm):
+            return self.function.value(weights)
+        return self.function.value(weights, scenarios)

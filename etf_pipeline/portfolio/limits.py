@@ -147,6 +147,12 @@ class TurnoverCeiling(_Rows):
     name = "turnover"
     noun = "turnover"
 
+    def narrowed(self, problem: Problem, low: Floats, high: Floats) -> tuple[Floats, Floats]:
+        """No weight changes by more than all that may change."""
+        assert problem.holdings is not None
+        most = 2.0 * self.greatest
+        return np.maximum(low, problem.holdings - most), np.minimum(high, problem.holdings + most)
+
     def rows(self, problem: Problem) -> list[Row]:
         """One."""
         assert problem.holdings is not None
@@ -167,10 +173,18 @@ class GrossExposure(_Rows):
     name = "gross exposure"
     noun = "gross exposure"
 
+    def narrowed(self, problem: Problem, low: Floats, high: Floats) -> tuple[Floats, Floats]:
+        """What is short, and what is long, follows from gross and net exposure together."""
+        least, most = problem.net_exposure
+        short, long = (self.greatest - least) / 2.0, (self.greatest + most) / 2.0
+        return np.maximum(low, -max(short, 0.0)), np.minimum(high, long)
+
     def rows(self, problem: Problem) -> list[Row]:
         """One, unless the bounds allow no more."""
-        low, high = problem.box
+        low, high = problem.lower, problem.upper
         if np.maximum(np.abs(low), np.abs(high)).sum() <= self.greatest + _IMPLIED:
+            return []
+        if np.all(low >= 0) and problem.net_exposure[1] <= self.greatest + _IMPLIED:
             return []
         nothing = np.zeros(len(problem.names))
         measure = Measure(nothing, kinks=(Kink(1.0, nothing),))
@@ -192,12 +206,13 @@ class BetaRange(_Rows):
     noun = "beta"
 
     def rows(self, problem: Problem) -> list[Row]:
-        """One a side."""
+        """One a side that is finite."""
         betas = problem.betas
-        return [
+        rows = [
             Row(Measure(betas), self.upper, f"beta at most {self.upper:.6g}"),
             Row(Measure(-betas), -self.lower, f"beta at least {self.lower:.6g}"),
         ]
+        return [row for row in rows if np.isfinite(row.greatest)]
 
     def excess(self, problem: Problem, weights: Floats) -> float:
         """In beta, relative to the largest one of an asset where that is above 1."""

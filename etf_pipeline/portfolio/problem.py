@@ -18,6 +18,7 @@ from etf_pipeline.portfolio.functions import Floats, Kink, Measure, Norm, Row, S
 _PSD = 1e-10
 _NULL = 1e-12
 _JOINT = 1e-8
+_EQUAL = 1e-6
 
 
 class Limit(Protocol):
@@ -174,10 +175,19 @@ class Problem:
 
     @cached_property
     def box(self) -> tuple[Floats, Floats]:
-        """Least and greatest weights (N,), active weights taken into account."""
+        """Least and greatest weights (N,), narrowed by what the limits say of single ones."""
         low, high = self.lower, self.upper
         for limit in self.limits:
             low, high = limit.narrowed(self, low, high)
+        return low, high
+
+    @cached_property
+    def plain_box(self) -> tuple[Floats, Floats]:
+        """Least and greatest weights (N,), narrowed by limits that are nothing else."""
+        low, high = self.lower, self.upper
+        for limit in self.limits:
+            if limit.bounds_only:
+                low, high = limit.narrowed(self, low, high)
         return low, high
 
     @cached_property
@@ -225,7 +235,7 @@ class Problem:
         """The same with other limits, bounds or objective; what was checked stays checked."""
         _ = self.traced  # made before it is copied
         new = copy.copy(self)
-        for kept in ("box", "loss"):
+        for kept in ("box", "plain_box", "loss"):
             new.__dict__.pop(kept, None)
         for name, value in changes.items():
             object.__setattr__(new, name, value)
@@ -273,8 +283,12 @@ class Problem:
 
     @cached_property
     def return_unit(self) -> float:
-        """The spread of the means, what an error in returns is measured against."""
-        return float(np.ptp(self.means)) or float(np.abs(self.means).max()) or 1.0
+        """The spread of the means, what an error in returns is measured against.
+
+        Means that are equal but for rounding have none: a millionth of their size stands for it.
+        """
+        size = float(np.abs(self.means).max())
+        return max(float(np.ptp(self.means)), _EQUAL * size) or 1.0
 
     @cached_property
     def risk_unit(self) -> float:

@@ -19,6 +19,8 @@ import numpy as np
 from etf_pipeline.portfolio.functions import Floats, Measure, Norm, Row
 from etf_pipeline.portfolio.problem import Problem
 
+_ROUNDING = 1e-14  # of the largest coefficient: what is left of equal ones when they are shifted
+
 
 @dataclass(frozen=True, eq=False)
 class Duals:
@@ -167,7 +169,10 @@ class _Builder:
         slope, limit = measure.slope, greatest - measure.constant
         if self.fixed:
             middle = float(slope.min() + slope.max()) / 2.0
-            slope, limit = slope - middle, limit - middle * self.sum
+            shifted = slope - middle
+            rounding = _ROUNDING * float(np.abs(slope).max())
+            slope = np.where(np.abs(shifted) <= rounding, 0.0, shifted)
+            limit = limit - middle * self.sum
         row = np.zeros(self.size)
         row[: self.n] = slope
         for kink in measure.kinks:

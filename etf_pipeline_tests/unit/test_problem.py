@@ -151,8 +151,9 @@ def test_units_scale_with_the_problem(unit):
 
 
 def test_units_where_nothing_varies():
-    """Equal means: their size; no mean and no variance: 1."""
-    assert stated([0.1, 0.1], np.eye(2), ("a", "b")).return_unit == pytest.approx(0.1)
+    """Equal means, also but for rounding: a millionth of them; no mean and no variance: 1."""
+    for means in ([0.1, 0.1], [0.1, 0.1 + 3e-17]):
+        assert stated(means, np.eye(2), ("a", "b")).return_unit == pytest.approx(1e-7)
     nothing = stated([0.0, 0.0], np.zeros((2, 2)), ("a", "b"))
     assert nothing.return_unit == nothing.risk_unit == nothing.cvar_unit == 1.0
 

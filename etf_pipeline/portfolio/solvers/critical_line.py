@@ -59,7 +59,7 @@ def corner_portfolios(problem: Problem, careful: bool = False) -> Corners | None
 
 def means_with_order(problem: Problem) -> Floats:
     """Means with ties broken by name, so that the order of the request does not matter."""
-    spread = float(np.ptp(problem.means)) or float(np.abs(problem.means).max()) or 1.0
+    spread = problem.return_unit
     rank = np.empty(len(problem.names))
     rank[np.argsort(np.array(problem.names))] = np.arange(len(problem.names))
     return problem.means - _TIE_BREAK * spread * rank / max(len(rank), 1)

@@ -34,11 +34,12 @@ _LEAST = 1e-3
 def solve(program: Program) -> tuple[Floats, Duals] | None:
     """Weights (N,) and multipliers of a program; None when nothing is found."""
     form = standard(program)
-    found = _Method(Shape.of(form)).run()
+    shape = Shape.of(form)
+    found = _Method(shape).run()
     if found is None:
         return None
     root = program.curvature.value(found.w) if program.rooted and program.curvature else None
-    return found.w, _duals(form, found, root)
+    return found.w, _duals(form, shape, found, root)
 
 
 def best_ratio(program: Program, excess: Measure, norm: Norm) -> tuple[Floats, Duals] | None:
@@ -53,18 +54,19 @@ def best_ratio(program: Program, excess: Measure, norm: Norm) -> tuple[Floats, D
     for kink in excess.kinks:
         row[form.place(kink.centre)] -= kink.rate
     unit = float(np.abs(row).max()) or 1.0
-    found = _Method(Shape.of(form, row / unit)).run()
+    shape = Shape.of(form, row / unit)
+    found = _Method(shape).run()
     if found is None or not found.e[0] > 0:
         return None
     form.scale = unit / (abs(float(found.free[-1])) or 1.0)
-    return found.w / found.e[0], _duals(form, found, None)
+    return found.w / found.e[0], _duals(form, shape, found, None)
 
 
-def _duals(form: Standard, found: _Point, root: float | None) -> Duals:
+def _duals(form: Standard, shape: Shape, found: _Point, root: float | None) -> Duals:
     """In the units of the program."""
-    m = len(form.dense)
+    m = len(shape.rows)
     whole = np.zeros(len(form.limits))
-    whole[len(whole) - m :] = found.y[:m]
+    whole[len(whole) - len(form.dense) :] = shape.multipliers(found.y, found.free)
     if form.tail_rows is not None:
         many = form.tail_rows.stop - form.tail_rows.start
         whole[form.tail_rows] = found.z[len(found.z) - 2 * many : len(found.z) - many]
@@ -129,7 +131,7 @@ class _Method:
         shape = self.shape
         room = float((shape.high - shape.low).sum())
         share = 0.5
-        if len(shape.rights) and not shape.homogeneous:
+        if shape.summed and not shape.homogeneous:
             share = (float(shape.rights[0]) - float(shape.low.sum())) / room
         w = shape.low + min(max(share, 0.01), 0.99) * (shape.high - shape.low)
         e = np.zeros(len(shape.linear_e))

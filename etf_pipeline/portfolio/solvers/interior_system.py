@@ -66,7 +66,9 @@ class Shape:
 
     `rows` (M, N), `row_e` (M, number of e) and `rates` (M, blocks) are coefficients of the rows; a
     block's u have one each. `equal*` are the same of the equalities. `homogeneous` says that κ is
-    the first of e and every constant is multiplied by it.
+    the first of e and every constant is multiplied by it. `summed` says that the first equality is
+    Σ w; `pairs` are rows of the form that say one thing from both sides, which are the next ones,
+    and `kept` the other rows.
     """
 
     n: int
@@ -87,6 +89,18 @@ class Shape:
     equal_rates: Floats
     rights: Floats
     homogeneous: bool
+    pairs: list[tuple[int, int]]
+    kept: list[int]
+    summed: bool
+
+    def multipliers(self, y: Floats, free: Floats) -> Floats:
+        """Those of all dense rows (≥ 0), from those of the rows and of the equalities."""
+        found = np.zeros(len(self.kept) + 2 * len(self.pairs))
+        found[self.kept] = y[: len(self.kept)]
+        first = int(self.summed)
+        for value, (one, other) in zip(free[first:], self.pairs, strict=False):
+            found[one], found[other] = max(value, 0.0), max(-value, 0.0)
+        return found
 
     @classmethod
     def of(cls, form: Standard, ratio: Floats | None = None) -> Shape:
@@ -108,16 +122,14 @@ class Shape:
             return rows[:, :n], outer, rows[:, at]
 
         limits = form.limits[len(form.limits) - len(form.dense) :]
-        equal, rights = np.zeros((0, form.size)), np.zeros(0)
-        if form.equal is not None:
-            equal, rights = form.equal[None, :], np.array([form.total])
-        equal_w, equal_e, equal_rates = split(equal, rights)
-        if ratio is not None:
-            one, one_e, one_rates = split(ratio[None, :], np.zeros(1))
-            equal_w = np.vstack([equal_w, one])
-            equal_e, equal_rates = np.vstack([equal_e, one_e]), np.vstack([equal_rates, one_rates])
-            rights = np.r_[np.zeros(len(rights)), 1.0]
-        rows, row_e, rates = split(form.dense, limits)
+        pairs, kept = _opposed(form.dense, limits)
+        equal, rights = _equalities(form, ratio, [i for i, _ in pairs])
+        # a constant is κ times itself where κ is a variable, but for the excess return of 1
+        constants = np.where(np.arange(len(rights)) < len(rights) - kappa, rights, 0.0)
+        equal_w, equal_e, equal_rates = split(equal, constants)
+        rights = rights - constants if kappa else rights
+        rows, row_e, rates = split(form.dense[kept], limits[kept])
+        limits = limits[kept]
         linear, linear_e, prices = split(form.objective[None, :], np.zeros(1))
         return cls(
             n,
@@ -138,6 +150,9 @@ class Shape:
             equal_rates,
             rights,
             bool(kappa),
+            pairs,
+            kept,
+            form.equal is not None,
         )
 
     def separable(self, w: Floats, e: Floats, u: Sequence[Floats]) -> Floats:
@@ -179,6 +194,35 @@ class Shape:
             e = e + block.outer.T @ along
             u.append(-first - second)
         return w, e, u
+
+
+def _equalities(
+    form: Standard, ratio: Floats | None, first: Sequence[int]
+) -> tuple[Floats, Floats]:
+    """Σ w where it is given, rows that are equalities, and the excess return, with right sides."""
+    limits = form.limits[len(form.limits) - len(form.dense) :]
+    rows, rights = [form.dense[list(first)]], [limits[list(first)]]
+    if form.equal is not None:
+        rows.insert(0, form.equal[None, :])
+        rights.insert(0, np.array([form.total]))
+    if ratio is not None:
+        rows.append(ratio[None, :])
+        rights.append(np.ones(1))
+    return np.vstack(rows), np.concatenate(rights)
+
+
+def _opposed(dense: Floats, limits: Floats) -> tuple[list[tuple[int, int]], list[int]]:
+    """Rows that are an equality from both sides, of which there is no inside; and the others."""
+    pairs: list[tuple[int, int]] = []
+    used: set[int] = set()
+    for i in range(len(dense)):
+        for j in range(i + 1, len(dense)):
+            if i in used or j in used or abs(limits[i] + limits[j]) > WIDTH / 1e3:
+                continue
+            if np.array_equal(dense[i], -dense[j]):
+                pairs.append((i, j))
+                used |= {i, j}
+    return pairs, [i for i in range(len(dense)) if i not in used]
 
 
 def _blocks(form: Standard, kappa: int, count: int) -> list[Block]:

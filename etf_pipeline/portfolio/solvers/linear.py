@@ -47,10 +47,12 @@ def least_violations(program: Program) -> Floats | None:
     return np.asarray(solution.x[form.size :]) * form.row_scale
 
 
-def solve(program: Program, zero: Floats | None = None) -> tuple[Floats, Duals] | None:
+def solve(
+    program: Program, along: Floats | None = None, weights: Floats | None = None
+) -> tuple[Floats, Duals] | None:
     """Weights (N,) of a linear program and its multipliers; None when nothing is allowed.
 
-    `zero` are further rows (K, N) with zero · w = 0.
+    `along` are directions (K, N) in which w must be where `weights` (N,) are.
     """
     import scipy.optimize  # slow to import
 
@@ -58,9 +60,9 @@ def solve(program: Program, zero: Floats | None = None) -> tuple[Floats, Duals] 
     equal, right = [], []
     if form.equal is not None:
         equal, right = [form.equal[None, :]], [np.array([form.total])]
-    if zero is not None:
-        equal.append(np.hstack([zero, np.zeros((len(zero), form.size - form.n))]))
-        right.append(np.zeros(len(zero)))
+    if along is not None and weights is not None:
+        equal.append(np.hstack([along, np.zeros((len(along), form.size - form.n))]))
+        right.append(along @ weights)
     linprog: Any = scipy.optimize.linprog  # its stubs do not allow None for no rows
     solution = linprog(
         form.objective,

@@ -46,7 +46,10 @@ def polished(
         assert problem.scenarios is not None
         tail = _Tail.at(problem.scenarios, weights, near)
     newton = _Newton.at(problem, goal, rows, weights, near, measures, tail)
-    return newton.run() if newton.free[: len(weights)].any() else None
+    if not newton.free[: len(weights)].any():
+        return None
+    with np.errstate(all="ignore"):  # what is not finite is dropped
+        return newton.run()
 
 
 @dataclass(frozen=True, eq=False)
