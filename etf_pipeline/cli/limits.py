@@ -35,7 +35,7 @@ class LimitOption:
         help: what it is.
         kind: `number`, `whole`, `text`, `block` (a word, or JSON), or by name: `shares`
             (NAME=NUMBER), `ranges` (NAME=LEAST:GREATEST), `groups` (COLUMN=VALUE:LEAST:GREATEST);
-            `mix` is one name alone, or shares.
+            `pair` is LEAST:GREATEST, `mix` is one name alone, or shares.
         flag: where it is not the field's name.
         backtest: whether only a backtest obeys it.
         words: what a text may be, for the shell to complete.
@@ -71,6 +71,8 @@ class LimitOption:
     def read(self, value: Any) -> Any:
         """What was given as the library takes it."""
         if self.kind in _ONE:
+            if self.kind == "pair":
+                return self._pair(value)
             return _value(value) if self.kind == "block" else value
         if self.kind == "mix" and len(value) == 1 and "=" not in value[0]:
             return value[0]
@@ -78,6 +80,17 @@ class LimitOption:
         for text in value:
             self._add(found, text)
         return found
+
+    def _pair(self, text: str) -> tuple[float, ...]:
+        try:
+            numbers = tuple(float(n) for n in text.split(":"))
+            if len(numbers) == 2:
+                return numbers
+        except ValueError:
+            pass
+        raise SettingsError(
+            f"{self.name} {text!r}: write {_SHAPES[self.kind]}, such as {_EXAMPLES[self.kind]}"
+        )
 
     def _add(self, found: dict[str, Any], text: str) -> None:
         try:
@@ -100,14 +113,16 @@ class LimitOption:
         found[name] = numbers if len(numbers) > 1 else numbers[0]
 
 
-_ONE: dict[str, type] = {"number": float, "whole": int, "text": str, "block": str}
+_ONE: dict[str, type] = {"number": float, "whole": int, "text": str, "block": str, "pair": str}
 _SHAPES = {
+    "pair": "LEAST:GREATEST",
     "shares": "TICKER=NUMBER",
     "mix": "TICKER[=WEIGHT]",
     "ranges": "TICKER=LEAST:GREATEST",
     "groups": "COLUMN=VALUE:LEAST:GREATEST",
 }
 _EXAMPLES = {
+    "pair": "0.5:1",
     "shares": "VAS=0.5",
     "mix": "VGS, or VGS=0.6 and VAF=0.4",
     "ranges": "VAS=0.1:0.5",
@@ -121,6 +136,16 @@ OPTIONS = (
         words=get_args(Objective),
     ),
     LimitOption("risk_budget", "Ceiling on annual volatility."),
+    LimitOption("risk_aversion", "Of max_utility: λ of return − λ/2 · variance."),
+    LimitOption("benchmark", "A ticker, or weights, for active risk.", "mix"),
+    LimitOption("max_tracking_error", "Ceiling on the annual tracking error."),
+    LimitOption("max_active_weight", "Furthest that a weight may be from the benchmark's."),
+    LimitOption("beta", "Least and greatest beta to the benchmark.", "pair"),
+    LimitOption("net_exposure", "Least and greatest sum of weights; the rest is cash.", "pair"),
+    LimitOption("gross_exposure", "Ceiling on the sum of weights' sizes; allows shorts."),
+    LimitOption("max_holdings", "How many tickers may be held.", "whole"),
+    LimitOption("min_position", "Least weight of a ticker that is held."),
+    LimitOption("search_limit", "Portfolios that a search for few holdings may try.", "whole"),
     LimitOption("target_return", "Annual return to reach."),
     LimitOption("cvar_budget", "Ceiling on the CVaR of one session."),
     LimitOption("cvar_level", "Of the CVaR; 0.95 by default."),

@@ -127,7 +127,7 @@ def portfolio_metrics(
         show_mix(found)
 
 
-@with_limits(backtest=True)
+@with_limits(backtest=True, without=("benchmark",))
 def backtest(
     tickers: SomeTickers = None,
     portfolio: Portfolio = None,

@@ -9,6 +9,7 @@ from etf_pipeline.errors import ArgumentError
 from etf_pipeline.library.arguments import one_of, ticker_of, tickers_of, weights_of, years_of
 from etf_pipeline.library.currencies import conversion_for, told
 from etf_pipeline.library.portfolios import PortfolioQueries
+from etf_pipeline.model.benchmarks import ACTIVE_LIMITS, ACTIVE_OBJECTIVE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,7 +84,7 @@ class CourseQueries(PortfolioQueries):
         tickers: str | Iterable[str],
         objective: str | None = None,
         *,
-        benchmark: str | None = None,
+        benchmark: str | Mapping[str, float] | None = None,
         lookback_years: int = 5,
         risk_free_rate: float | str | Path | None = None,
         periods_per_year: float | None = None,
@@ -97,7 +98,8 @@ class CourseQueries(PortfolioQueries):
         Args:
             tickers: one or more.
             objective: as in `optimize_portfolio`.
-            benchmark: a ticker to put beside the course, for beta and the like.
+            benchmark: a ticker to put beside the course, for beta and the like; or weights by
+                ticker. Where a limit or the objective is about a benchmark, it is that one.
             lookback_years: of history behind each decision, 1 to 100.
             risk_free_rate: annual effective rate, a fraction; or a ticker or CSV, see the class. It
                 is what cash earns too.
@@ -123,15 +125,16 @@ class CourseQueries(PortfolioQueries):
 
         names = tickers_of(tickers)
         given = [limits.get(k) for k in ("target_return", "risk_budget", "cvar_budget")]
-        asked = request(names, {"objective": objective or implied(*given), **limits})
+        limits["objective"] = objective or implied(*given)
+        asked = request(names, limits | _active(limits, benchmark))
         years = years_of(lookback_years)
-        return self._walked(asked, years, benchmark, risk_free_rate, periods_per_year)
+        return self._walked(asked, years, _ticker(benchmark), risk_free_rate, periods_per_year)
 
     def backtest_model_portfolio(
         self,
         name: str,
         *,
-        benchmark: str | None = None,
+        benchmark: str | Mapping[str, float] | None = None,
         lookback_years: int | None = None,
         risk_free_rate: float | str | Path | None = None,
         periods_per_year: float | None = None,
@@ -141,8 +144,12 @@ class CourseQueries(PortfolioQueries):
 
         Arguments are those of `optimize_model_portfolio`, and `benchmark`.
         """
-        asked, years = self._model(name, lookback_years, changes)
-        return self._walked(asked, years, benchmark, risk_free_rate, periods_per_year)
+        from etf_pipeline.library.specs import specs_of_file
+
+        known = specs_of_file().get(name)
+        given = {} if known is None else known.model_dump(exclude_unset=True) | changes
+        asked, years = self._model(name, lookback_years, changes | _active(given, benchmark))
+        return self._walked(asked, years, _ticker(benchmark), risk_free_rate, periods_per_year)
 
     def _walked(
         self,
@@ -163,7 +170,7 @@ class CourseQueries(PortfolioQueries):
                 "1 or more"
             )
         against = None if benchmark is None else ticker_of(benchmark, "benchmark")
-        names = dict.fromkeys([*spec.tickers, *spec.comparison])
+        names = dict.fromkeys([*spec.tickers, *spec.beside, *spec.comparison])
         series = {s.ticker: s for s in self._series(names)}
         other = None if against is None else self._series([against])[0]
         priced = [*series.values(), *([] if other is None else [other])]
@@ -172,3 +179,20 @@ class CourseQueries(PortfolioQueries):
         found = walked(spec, series, years, rate, asked.columns, other, conversion, annual)
         self._asked("backtest", list(names), found.backtest.wealth.index)
         return backtest_answer(found, rate, other, conversion, annual)
+
+
+def _active(limits: Mapping[str, Any], benchmark: object) -> dict[str, Any]:
+    """The benchmark as a field of a specification, where something asked for is about one."""
+    about = [limits.get(name) for name in ACTIVE_LIMITS]
+    if limits.get("objective") == ACTIVE_OBJECTIVE or any(x is not None for x in about):
+        return {"benchmark": benchmark}
+    if isinstance(benchmark, Mapping):
+        return {"benchmark": benchmark}  # which nothing obeys, as the specification says then
+    return {}
+
+
+def _ticker(benchmark: object) -> str | None:
+    """What is put beside a course: one ticker, no weights."""
+    if benchmark is None or isinstance(benchmark, Mapping):
+        return None
+    return ticker_of(benchmark, "benchmark")

@@ -233,7 +233,7 @@ class PortfolioQueries(StoreAccess):
         from etf_pipeline.portfolio.tables import stated_problem, together_of
 
         spec = asked.spec
-        held = self._series(spec.tickers)
+        held = self._series([*spec.tickers, *spec.beside])
         conversion = conversion_for(self._layout, self._cache, held, spec.base_currency)
         together = together_of(spec, {s.ticker: s for s in held}, years, conversion)
         return stated_problem(spec, together, years, rate, asked.columns, annual), together

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -209,9 +209,11 @@ class UncertaintyQueries(PortfolioQueries):
         from etf_pipeline.portfolio.validation import validated
 
         spec = asked[0].spec
-        held = self._series(spec.tickers)
-        conversion = conversion_for(self._layout, self._cache, held, spec.base_currency)
-        together = conversion.together(held, spec.base_currency)
+        held, others = self._series(spec.tickers), self._series(spec.beside)
+        both = [*held, *others]
+        conversion = conversion_for(self._layout, self._cache, both, spec.base_currency)
+        together, beside = conversion.beside(held, others, spec.base_currency)
+        together = replace(together, beside=tuple(beside))
         specs, columns = [one.spec for one in asked], asked[0].columns
         try:
             found = validated(specs, together, 1, rate, columns, annual, purge=purge)

@@ -40,15 +40,15 @@ def comparison_weights(asked: str | Mapping[str, float] | None) -> dict[str, flo
     return {asked: 1.0} if isinstance(asked, str) else dict(asked)
 
 
-def wrong_comparison(weights: Mapping[str, float]) -> str | None:
+def wrong_comparison(what: str, weights: Mapping[str, float]) -> str | None:
     """Why these weights are no portfolio to compare with; None when they are, or are none."""
     if not weights:
         return None
     if any(not (math.isfinite(w) and w >= 0) for w in weights.values()):
-        return "compare_with: weights must not be negative"
+        return f"{what}: weights must not be negative"
     total = math.fsum(weights.values())
     if abs(total - 1.0) > _ROUNDING:
-        return f"compare_with: weights sum to {total:.12g}, not to 1"
+        return f"{what}: weights sum to {total:.12g}, not to 1"
     return None
 
 

@@ -125,7 +125,10 @@ def against_rule(objective: Objective, groups: bool, others: bool) -> str | None
     if groups and objective == "hrp":
         return HRP_GROUPS
     if others:
-        return f"{objective} takes no holdings, turnover, costs, exposures or active limits"
+        return (
+            f"{objective} takes no holdings, turnover, costs, exposures, active limits or number "
+            "of holdings"
+        )
     return None
 
 

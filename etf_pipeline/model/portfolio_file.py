@@ -129,7 +129,8 @@ def _one(node: yaml.Node, universe: Universe, problems: list[str]) -> PortfolioS
             universe.get(ticker)
         except Exception as error:  # the message names the nearest tickers
             problems.append(f"line {line}: {error}")
-    problems += _comparison_problems(spec, universe, node)
+    problems += _mix_problems("compare_with", spec.comparison, universe, node)
+    problems += _mix_problems("benchmark", spec.against, universe, node)
     if unknown:
         return None
     problems += _pair_problems(spec, universe, node)
@@ -152,25 +153,32 @@ def _one(node: yaml.Node, universe: Universe, problems: list[str]) -> PortfolioS
         "holdings": holdings,
         "expected_returns": means,
     }
-    return spec.model_copy(update=renamed | _renamed_for_backtests(spec, universe))
+    return spec.model_copy(update=renamed | _renamed_mixes(spec, universe))
 
 
-def _renamed_for_backtests(spec: PortfolioSpec, universe: Universe) -> dict[str, Any]:
-    """What its backtest asks for, by tickers in place of aliases; as it is if one is unknown."""
+def _renamed_mixes(spec: PortfolioSpec, universe: Universe) -> dict[str, Any]:
+    """Costs and mixes, by tickers in place of aliases; as they are if one is unknown."""
     try:
         spreads = {universe.get(t).ticker: s for t, s in spec.half_spreads.items()}
         asked = {universe.get(t).ticker: w for t, w in spec.comparison.items()}
+        against = {universe.get(t).ticker: w for t, w in spec.against.items()}
     except UnknownTickerError:  # told as a problem of its line
         return {}
-    return {"half_spreads": spreads, "compare_with": asked or None}
+    return {
+        "half_spreads": spreads,
+        "compare_with": asked or None,
+        "benchmark": against or None,
+    }
 
 
-def _comparison_problems(spec: PortfolioSpec, universe: Universe, node: yaml.Node) -> list[str]:
-    """Tickers of `compare_with` that nobody knows, that are no funds, or that are one."""
+def _mix_problems(
+    field: str, weights: Mapping[str, float], universe: Universe, node: yaml.Node
+) -> list[str]:
+    """Tickers of a mix that nobody knows, that are no funds, or that are one."""
     problems = []
     found: list[str] = []
-    for ticker in spec.comparison:
-        line = _line(_find(node, ("compare_with", ticker)))
+    for ticker in weights:
+        line = _line(_find(node, (field, ticker)))
         try:
             one = universe.get(ticker)
         except UnknownTickerError as error:
@@ -179,8 +187,8 @@ def _comparison_problems(spec: PortfolioSpec, universe: Universe, node: yaml.Nod
         if one.is_rate:
             problems.append(f"line {line}: {ticker} is a currency pair, which nobody holds")
         found.append(one.ticker)
-    line = _line(_find(node, ("compare_with",)))
-    problems += [f"line {line}: compare_with names {t} twice" for t in repeated(found)]
+    line = _line(_find(node, (field,)))
+    problems += [f"line {line}: {field} names {t} twice" for t in repeated(found)]
     return problems
 
 

@@ -20,8 +20,10 @@ from etf_pipeline.model.backtesting import (
     wrong_comparison,
     wrong_spreads,
 )
+from etf_pipeline.model.benchmarks import wrong_benchmark, wrong_beta
 from etf_pipeline.model.currencies import check_currency
 from etf_pipeline.model.expected_returns import ExpectedReturns
+from etf_pipeline.model.exposures import WIDEST, wrong_exposures, wrong_holdings, wrong_range
 from etf_pipeline.model.instruments import repeated
 from etf_pipeline.model.objectives import (
     HALFLIFE,
@@ -42,6 +44,7 @@ from etf_pipeline.model.risk_budgets import wrong_budgets
 FEWEST_RESAMPLES = 20  # the 5 % quantile of fewer is a guess at their least
 _WHOLE = 0.01  # how far from 1 weights may sum that somebody rounded to two or three digits
 GroupColumn = Literal["asset_class", "issuer", "currency", "exchange"]
+FEW = ("max_holdings", "min_position")  # what a search for few holdings is for
 # What only a backtest obeys, and what only goes with a portfolio of the file: its name, and what
 # is computed of it night by night.
 BACKTEST_FIELDS = frozenset(
@@ -63,8 +66,9 @@ class PortfolioSpec(BaseModel):
     target_return: float | None = Field(None, gt=-1, lt=5)
     lookback_years: int | None = Field(None, ge=1, le=100)
     base_currency: str | None = None
-    min_weight: float = Field(0.0, ge=0, le=1)
-    max_weight: float = Field(1.0, gt=0, le=1)
+    risk_aversion: float | None = Field(None, gt=0, le=1_000)
+    min_weight: float = Field(0.0, ge=-WIDEST, le=1)
+    max_weight: float = Field(1.0, gt=0, le=WIDEST)
     bounds: dict[str, tuple[float, float]] = Field(default_factory=dict)
     groups: dict[GroupColumn, dict[str, tuple[float, float]]] = Field(default_factory=dict)
     holdings: dict[str, float] = Field(default_factory=dict)
@@ -72,7 +76,16 @@ class PortfolioSpec(BaseModel):
     cost_rate: float = Field(0.0, ge=0, lt=1)
     risk_budgets: dict[str, float] | None = None
     cvar_level: float = Field(0.95, gt=0, lt=1)
-    cvar_budget: float | None = Field(None, gt=0, lt=1)
+    cvar_budget: float | None = Field(None, gt=-1, lt=1)
+    benchmark: str | dict[str, float] | None = None
+    max_tracking_error: float | None = Field(None, gt=0, lt=5)
+    max_active_weight: float | None = Field(None, ge=0, le=2)
+    beta: tuple[float, float] | None = None
+    net_exposure: tuple[float, float] = (1.0, 1.0)
+    gross_exposure: float | None = Field(None, gt=0, le=2 * WIDEST)
+    max_holdings: int | None = Field(None, ge=1)
+    min_position: float | None = Field(None, gt=0, le=1)
+    search_limit: int = Field(2_000, ge=1, le=1_000_000)
     estimator: Literal["sample", "ledoit_wolf", "ewma"] = "sample"
     halflife: float = Field(HALFLIFE, gt=0, le=10_000)
     correlation_period: Literal["daily", "weekly"] | None = None
@@ -120,22 +133,30 @@ class PortfolioSpec(BaseModel):
         self._check_objective()
         self._check_idle()
         self._check_names()
-        self._check_holdings()
         self._check_ranges()
+        self._check_active()
+        self._check_few()
         self._check_backtest()
         return self
 
     def _check_objective(self) -> None:
         if found := misplaced(self.objective, vars(self)):
             raise ValueError(f"{found[0]} goes with objective: {' or '.join(found[1])}")
-        if name := lacking(self.objective, vars(self), benchmark=False):
+        if name := lacking(self.objective, vars(self), benchmark=bool(self.against)):
             raise ValueError(f"objective: {self.objective} needs {NEEDS_TARGET[name]}")
         if lacks_holdings(self.max_turnover, self.cost_rate, bool(self.holdings)):
             raise ValueError(NEEDS_HOLDINGS)
-        if why := against_rule(self.objective, bool(self.groups), bool(self.holdings)):
+        if why := against_rule(self.objective, bool(self.groups), self._beyond_bounds):
             raise ValueError(f"objective: {why}")
         if why := wrong_budgets(self.risk_budgets, self.tickers):
             raise ValueError(why)
+
+    @property
+    def _beyond_bounds(self) -> bool:
+        """Whether there is any limit but bounds and groups."""
+        few = any(getattr(self, name) is not None for name in FEW)
+        exposed = self.gross_exposure is not None or not self.invested
+        return bool(self.holdings or self.against or exposed or few)
 
     def _check_idle(self) -> None:
         """What is written down, and nothing would obey."""
@@ -150,23 +171,24 @@ class PortfolioSpec(BaseModel):
             if unknown := strangers(names, self.tickers):
                 raise ValueError(f"{what} name {', '.join(unknown)}, which is not in tickers")
 
-    def _check_holdings(self) -> None:
-        total = sum(self.holdings.values())
-        if self.holdings and abs(total - 1.0) > _WHOLE:
-            raise ValueError(
-                f"holdings sum to {total:g}, not to 1: give weights, each holding's value as a "
-                "fraction of the whole portfolio's, not units, money or per cent"
-            )
-
     def _check_ranges(self) -> None:
-        for column, values in self.groups.items():
-            for value, (low, high) in values.items():
-                _check_range(f"groups.{column}.{value}", low, high)
         limits = [self.limits(t) for t in self.tickers]
-        for ticker, (low, high) in zip(self.tickers, limits, strict=True):
-            _check_range(f"bounds of {ticker}", low, high)
-        if problem := never_whole(sum(low for low, _ in limits), sum(high for _, high in limits)):
-            raise ValueError(problem)
+        ranges = {
+            f"groups.{column}.{value}": given
+            for column, values in self.groups.items()
+            for value, given in values.items()
+        }
+        ranges |= {f"bounds of {t}": x for t, x in zip(self.tickers, limits, strict=True)}
+        net, gross = self.net_exposure, self.gross_exposure
+        low, high = (sum(side) for side in zip(*limits, strict=True))
+        for problem in (
+            wrong_holdings(self.holdings, net, _WHOLE),
+            *(wrong_range(what, given, net, gross) for what, given in ranges.items()),
+            wrong_exposures(net, gross, limits),
+            never_whole(low, high, net),
+        ):
+            if problem is not None:
+                raise ValueError(problem)
 
     def _check_backtest(self) -> None:
         if unknown := strangers(self.half_spreads, [*self.tickers, *self.comparison]):
@@ -175,9 +197,48 @@ class PortfolioSpec(BaseModel):
             )
         if self.band is not None and self.rebalance == "never":
             raise ValueError("band goes with rebalance: monthly, quarterly or yearly, not never")
-        for problem in (wrong_spreads(self.half_spreads), wrong_comparison(self.comparison)):
+        for problem in (
+            wrong_spreads(self.half_spreads),
+            wrong_comparison("compare_with", self.comparison),
+        ):
             if problem is not None:
                 raise ValueError(problem)
+
+    def _check_active(self) -> None:
+        if self.benchmark is not None and not self.against:
+            raise ValueError("benchmark: give a ticker, or weights such as {VAS: 0.6, VAF: 0.4}")
+        for problem in (
+            wrong_comparison("benchmark", self.against),
+            wrong_benchmark(self.objective, vars(self), self.against, self.tickers),
+            wrong_beta(self.beta),
+        ):
+            if problem is not None:
+                raise ValueError(problem)
+
+    def _check_few(self) -> None:
+        few = [name for name in FEW if getattr(self, name) is not None]
+        short = [t for t in self.tickers if self.limits(t)[0] < 0]
+        if few and short:
+            raise ValueError(
+                f"{few[0]} is for portfolios without short positions, and {short[0]} may be short"
+            )
+        if "search_limit" in self.model_fields_set and not few:
+            raise ValueError(f"search_limit goes with {' or '.join(FEW)}")
+
+    @property
+    def against(self) -> dict[str, float]:
+        """The benchmark of its active risk, as weights by ticker; none when there is none."""
+        return comparison_weights(self.benchmark)
+
+    @property
+    def beside(self) -> list[str]:
+        """Tickers of the benchmark that are none of its own, which are priced too."""
+        return [t for t, weight in self.against.items() if weight and t not in self.tickers]
+
+    @property
+    def invested(self) -> bool:
+        """Whether weights sum to 1; else the rest is cash."""
+        return self.net_exposure == (1.0, 1.0)
 
     @property
     def comparison(self) -> dict[str, float]:
@@ -195,10 +256,3 @@ class PortfolioSpec(BaseModel):
     def limits(self, ticker: str) -> tuple[float, float]:
         """Least and greatest weight of one ticker."""
         return weight_limits(ticker, self.bounds, self.min_weight, self.max_weight)
-
-
-def _check_range(what: str, low: float, high: float) -> None:
-    if low > high:
-        raise ValueError(f"{what}: the least, {low:g}, is above the greatest, {high:g}")
-    if not 0 <= low <= high <= 1:
-        raise ValueError(f"{what}: {low:g} to {high:g} is not within 0 to 1")

@@ -25,7 +25,8 @@ class Answer:
     problem's own scale; a solver's own flag is never copied. `optimality_gap` is that bound: in
     units of return, of volatility, of CVaR, or (risk parity) of the mean relative error of risk
     contributions, see `budget_proof`. `expected_return` is net of trading costs. `code` says why
-    there is no success, None when there is.
+    there is no success, None when there is. `cash` is the part that is in none of the assets, below
+    0 where it is borrowed; `beta` is to the benchmark.
     """
 
     success: bool
@@ -38,6 +39,8 @@ class Answer:
     risk_budget_binding: bool | None = None
     cvar: float | None = None
     tracking_error: float | None = None
+    beta: float | None = None
+    cash: float | None = None
     code: ReasonCode | None = None
 
 
@@ -72,6 +75,13 @@ def settled(problem: Problem, weights: Floats) -> Floats:
     return np.clip(weights, lower, upper)
 
 
+def _beta(problem: Problem, weights: Floats) -> float | None:
+    """To the benchmark; None without one, or where it does not move."""
+    if problem.benchmark is None or problem.benchmark.variance <= 0:
+        return None
+    return float(problem.betas @ weights)
+
+
 def judged(problem: Problem, weights: Floats, gap: float, unit: float) -> Answer:
     """Weights with their figures, and success where check and certificate allow it.
 
@@ -104,5 +114,7 @@ def judged(problem: Problem, weights: Floats, gap: float, unit: float) -> Answer
         binds,
         problem.cvar(weights) if problem.scenarios is not None else None,
         problem.tracking_error(weights) if problem.benchmark is not None else None,
+        _beta(problem, weights),
+        0.0 if problem.invested else 1.0 - float(weights.sum()),
         code=None if ok else ReasonCode.UNPROVEN,
     )

@@ -70,6 +70,7 @@ def backtest_portfolio(
     *,
     comparison: Sequence[PriceSeries] = (),
     newest: dt.date | None = None,
+    beside: Sequence[PriceSeries] = (),
 ) -> Backtest:
     """One portfolio, decided anew at each rebalance from the `lookback_years` before it.
 
@@ -88,6 +89,7 @@ def backtest_portfolio(
         comparison: adjusted closes of the tickers of `spec.compare_with`, in the same currency;
             without one of them nothing is compared, which is remarked on.
         newest: newest session known of anything; that of the tickers by default.
+        beside: adjusted closes of `spec.beside`, in its order, in the same currency.
 
     Raises:
         InsufficientDataError: too little history for a single decision.
@@ -96,7 +98,16 @@ def backtest_portfolio(
     free = risk_free(risk_free_rate)
     members = members_of(series, newest=newest, together=spec.members == "all")
     years = spec.lookback(lookback_years)
-    decider = Decider(spec, tuple(series), members, years, free, columns or {}, periods_per_year)
+    decider = Decider(
+        spec,
+        tuple(series),
+        members,
+        years,
+        free,
+        columns or {},
+        periods_per_year,
+        beside=tuple(beside),
+    )
     decisions = rebalance_sessions(members.dates, spec.rebalance)
     course = rebalanced(
         members.prices,

@@ -18,7 +18,7 @@ from etf_pipeline.model.schemas import BACKTEST_EVENTS, BACKTEST_WEIGHTS, BACKTE
 from etf_pipeline.portfolio.answer import Answer, refused_by
 from etf_pipeline.portfolio.backtest import Backtest, backtest_portfolio, beside
 from etf_pipeline.portfolio.building import Columns
-from etf_pipeline.portfolio.tables import series_of
+from etf_pipeline.portfolio.tables import beside_of, series_of
 from etf_pipeline.risk.conversion import OWN_CURRENCY, Conversion, Together
 from etf_pipeline.risk.prices import PriceSeries
 from etf_pipeline.risk.returns import drawdowns
@@ -73,10 +73,12 @@ def walked(
         CurrencyError: the prices cannot be brought to one currency.
         BacktestError: no decision gave weights; says why.
     """
-    held = series_of(spec, series)
+    held, active = series_of(spec, series), beside_of(spec, series)
     others = [series[t] for t in spec.comparison if t in series]
-    besides = [*others, *([] if benchmark is None else [benchmark])]
-    together, others_too = _together(spec, held, besides, conversion)
+    besides = [*active, *others, *([] if benchmark is None else [benchmark])]
+    together, found = conversion.beside(held, besides, spec.base_currency)
+    together = replace(together, beside=tuple(found[: len(active)]))
+    others_too = found[len(active) :]
     free = risk_free(risk_free_rate).like(together.currency)
     done = backtest_portfolio(
         spec,
@@ -87,6 +89,7 @@ def walked(
         periods_per_year,
         comparison=others_too[: len(others)],
         newest=_newest(series.values()),
+        beside=together.beside,
     )
     said = free.remarks(done.wealth.index[0].date(), done.wealth.index[-1].date())
     done = replace(done, remarks=(*done.remarks, *together.remarks, *said))
@@ -139,27 +142,6 @@ def backtest_tables(
         failures,
         {name: one.together for name, one in found.items()},
     )
-
-
-def _together(
-    spec: PortfolioSpec,
-    held: list[PriceSeries],
-    besides: list[PriceSeries],
-    conversion: Conversion,
-) -> tuple[Together, list[PriceSeries]]:
-    """A portfolio's prices in its currency, and others in it too.
-
-    Raises:
-        CurrencyError: they cannot be brought to one currency.
-    """
-    together = conversion.together(held, spec.base_currency)
-    if not besides:
-        return together, []
-    if together.currency is None:
-        return together, [conversion.like(one, together.series[0]) for one in besides]
-    whole = conversion.together([*held, *besides], together.currency)
-    n = len(held)
-    return replace(whole, series=whole.series[:n]), whole.series[n:]
 
 
 def _newest(series: Iterable[PriceSeries]) -> dt.date | None:

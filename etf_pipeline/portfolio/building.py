@@ -12,6 +12,7 @@ from etf_pipeline.model.objectives import Objective, needs_scenarios, strangers,
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.model.risk_budgets import wrong_budgets
 from etf_pipeline.portfolio.asked import Asked, check_asked
+from etf_pipeline.portfolio.benchmarks import benchmark_of
 from etf_pipeline.portfolio.functions import Floats, Scenarios
 from etf_pipeline.portfolio.limits import (
     ActiveWeights,
@@ -221,7 +222,7 @@ def problem_of(
 
     Args:
         spec: the portfolio.
-        estimates: over its tickers, in its order.
+        estimates: over its tickers, in its order, with those of its benchmark beside them.
         risk_free_rate: annual effective rate.
         columns: universe columns by name, each a value per ticker, for the groups.
 
@@ -245,6 +246,16 @@ def problem_of(
         cost_rate=spec.cost_rate,
         cvar_level=spec.cvar_level,
         cvar_budget=spec.cvar_budget,
+        risk_aversion=spec.risk_aversion,
+        benchmark=benchmark_of(spec.against, spec.tickers, estimates),
+        max_tracking_error=spec.max_tracking_error,
+        max_active_weight=spec.max_active_weight,
+        beta=spec.beta,
+        net_exposure=spec.net_exposure,
+        gross_exposure=spec.gross_exposure,
+        max_holdings=spec.max_holdings,
+        min_position=spec.min_position,
+        search_limit=spec.search_limit,
     )
 
 

@@ -23,7 +23,7 @@ from etf_pipeline.portfolio.functions import Floats
 from etf_pipeline.portfolio.membership import Days, Members
 from etf_pipeline.portfolio.optimise import nearest_feasible, optimise
 from etf_pipeline.risk.estimates import Estimates, estimate_of
-from etf_pipeline.risk.prices import PriceSeries, first_window_end
+from etf_pipeline.risk.prices import GRACE, PriceSeries, first_window_end
 from etf_pipeline.risk.risk_free import Constant, RiskFree
 
 _MOST_NAMED = 3  # kinds of reasons that a message about many decisions quotes
@@ -65,6 +65,7 @@ class Decider:
     risk_free: RiskFree
     columns: Columns
     periods_per_year: float | None = None
+    beside: tuple[PriceSeries, ...] = ()
     events: list[Event] = field(default_factory=list)
     nearest: dict[int, str] = field(default_factory=dict)
     _entered: set[int] = field(default_factory=set)
@@ -131,6 +132,12 @@ class Decider:
         return np.isfinite(self.members.prices[at]) & (self._since <= self.members.days[at])
 
     @cached_property
+    def _priced(self) -> dict[str, PriceSeries]:
+        """Prices by ticker, of its own and of its benchmark's."""
+        own = dict(zip(self.spec.tickers, self.series, strict=True))
+        return own | dict(zip(self.spec.beside, self.beside, strict=True))
+
+    @cached_property
     def _since(self) -> Days:
         """The first day on which each member has the history asked for, shape (N,)."""
         first = [first_window_end(s.days[0].item(), self.years) for s in self.series]
@@ -166,6 +173,7 @@ class Decider:
                 self.risk_free,
                 self.columns,
                 self.periods_per_year,
+                beside=beside_until(now, self._priced, day, self.years),
             )
             rate = decision_rate(now, estimates, self.risk_free)
             problem = problem_of(now, estimates, rate, self.columns)
@@ -178,6 +186,30 @@ class Decider:
         return (nearest, answer.message) if nearest.success else (answer, None)
 
 
+def beside_until(
+    spec: PortfolioSpec, known: Mapping[str, PriceSeries], day: dt.date, years: int
+) -> list[PriceSeries]:
+    """Prices up to a day of what a benchmark holds besides, in the order of `spec.beside`.
+
+    Args:
+        spec: the portfolio, perhaps of some of its tickers alone.
+        known: prices by ticker.
+        day: of a decision.
+        years: of history that it asks for.
+
+    Raises:
+        InsufficientDataError: one has too little history yet, or no prices any more.
+    """
+    for ticker in spec.beside:
+        begins, ends = known[ticker].days[0].item(), known[ticker].end
+        if not first_window_end(begins, years) <= day <= ends + GRACE:
+            raise InsufficientDataError(
+                f"benchmark: {ticker} has not {years} years of history up to {day}: its prices are "
+                f"from {begins} to {ends}"
+            )
+    return [known[ticker].until(day) for ticker in spec.beside]
+
+
 def decision_rate(spec: PortfolioSpec, estimates: Estimates, free: RiskFree) -> float:
     """The risk-free rate behind a decision on weights: 0 where the objective does not ask for it.
 
@@ -187,7 +219,8 @@ def decision_rate(spec: PortfolioSpec, estimates: Estimates, free: RiskFree) -> 
         InsufficientDataError: it is asked for, and not known.
         CurrencyError: it is of another currency.
     """
-    if spec.objective != "max_sharpe" and not isinstance(free, Constant):
+    asked = spec.objective == "max_sharpe" or not spec.invested  # what is in cash earns it
+    if not asked and not isinstance(free, Constant):
         return 0.0
     return estimates.rate(free)
 
@@ -202,7 +235,8 @@ def restricted(
     if tickers == spec.tickers:
         return spec, None
     limits = [spec.limits(t) for t in tickers]
-    if problem := never_whole(sum(low for low, _ in limits), sum(high for _, high in limits)):
+    low, high = (sum(side) for side in zip(*limits, strict=True))
+    if problem := never_whole(low, high, spec.net_exposure):
         return spec, f"there is only {', '.join(tickers)} yet, or still, and {problem}"
     groups: dict[Any, dict[str, tuple[float, float]]] = {}
     for column, values in spec.groups.items():
@@ -223,7 +257,13 @@ def restricted(
         "groups": groups,
         "expected_returns": spec.expected_returns.among(tickers),
     }
-    return spec.model_copy(update=update), None
+    now = spec.model_copy(update=update)
+    if now.max_active_weight is not None and now.beside:
+        return spec, (
+            f"max_active_weight: the benchmark holds {', '.join(now.beside)}, of which there is "
+            "not history enough yet, or no price any more"
+        )
+    return now, None
 
 
 def _of(by_ticker: Mapping[str, Any], tickers: list[str]) -> dict[str, Any]:

@@ -129,7 +129,10 @@ class _Search:
         Weights that meet the count are remembered as the best where they are.
         """
         problem = self._at(choices)
-        if np.any(problem.lower > problem.upper) or problem.upper.sum() < 1.0 - 1e-12:
+        if (
+            np.any(problem.lower > problem.upper)
+            or problem.upper.sum() < problem.net_exposure[0] - 1e-12
+        ):
             return np.inf, None
         goal = self.goal_of(problem)
         answer, impossible = self.solve(problem, goal)

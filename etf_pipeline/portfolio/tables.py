@@ -40,12 +40,25 @@ def series_of(spec: PortfolioSpec, series: Mapping[str, PriceSeries]) -> list[Pr
     Raises:
         InsufficientDataError: naming those without a history.
     """
-    absent = [t for t in spec.tickers if t not in series]
+    return _there(spec.tickers, series)
+
+
+def beside_of(spec: PortfolioSpec, series: Mapping[str, PriceSeries]) -> list[PriceSeries]:
+    """The prices of what its benchmark holds besides, in the order of `spec.beside`.
+
+    Raises:
+        InsufficientDataError: naming those without a history.
+    """
+    return _there(spec.beside, series)
+
+
+def _there(tickers: Sequence[str], series: Mapping[str, PriceSeries]) -> list[PriceSeries]:
+    absent = [t for t in tickers if t not in series]
     if absent:
         raise InsufficientDataError(
             f"no history of {', '.join(absent)}; run `etf run`", code=ReasonCode.NO_HISTORY
         )
-    return [series[t] for t in spec.tickers]
+    return [series[t] for t in tickers]
 
 
 def together_of(
@@ -56,13 +69,16 @@ def together_of(
 ) -> Together:
     """The prices of a portfolio's tickers in its currency, as far back as it looks.
 
+    Those of its benchmark are beside them, and have no say in the currency.
+
     Raises:
         InsufficientDataError: naming those without a history.
         CurrencyError: they cannot be brought to one currency.
     """
-    held = series_of(spec, series)
-    start = window_start(min(s.end for s in held), spec.lookback(lookback_years))
-    return conversion.together(held, spec.base_currency, start)
+    held, others = series_of(spec, series), beside_of(spec, series)
+    start = window_start(min(s.end for s in [*held, *others]), spec.lookback(lookback_years))
+    found, beside = conversion.beside(held, others, spec.base_currency, start)
+    return replace(found, beside=tuple(beside))
 
 
 @dataclass(frozen=True)
@@ -98,7 +114,15 @@ def stated_problem(
         ValueError: the specification asks for what cannot be.
     """
     free = risk_free(risk_free_rate).like(together.currency)
-    estimates = estimate_of(spec, together.series, lookback_years, free, columns, periods_per_year)
+    estimates = estimate_of(
+        spec,
+        together.series,
+        lookback_years,
+        free,
+        columns,
+        periods_per_year,
+        beside=together.beside,
+    )
     dates = estimates.prices.index
     said = free.remarks(dates[0].date(), dates[-1].date())
     estimates = replace(estimates, remarks=(*estimates.remarks, *said))
@@ -194,6 +218,10 @@ def _summary(
         "sharpe_ratio": answer.sharpe_ratio,
         "optimality_gap": answer.optimality_gap,
         "cvar": answer.cvar,
+        "tracking_error": answer.tracking_error,
+        "beta": answer.beta,
+        "cash": answer.cash,
+        "gross_exposure": spec.gross_exposure,
         "risk_budget": spec.risk_budget,
         "risk_budget_binding": answer.risk_budget_binding,
         "n_obs": estimates.n_obs if estimates else 0,

@@ -20,7 +20,7 @@ from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.portfolio.answer import Answer, refused_by
 from etf_pipeline.portfolio.backtest import cost_rates
 from etf_pipeline.portfolio.building import Columns, problem_of
-from etf_pipeline.portfolio.deciding import decision_rate, trading_limits
+from etf_pipeline.portfolio.deciding import beside_until, decision_rate, trading_limits
 from etf_pipeline.portfolio.functions import Floats
 from etf_pipeline.portfolio.judging import Days, Tried, judged
 from etf_pipeline.portfolio.optimise import optimise
@@ -29,7 +29,7 @@ from etf_pipeline.portfolio.splits import Split, walk_forward_splits
 from etf_pipeline.risk.annual import Span
 from etf_pipeline.risk.conversion import Together
 from etf_pipeline.risk.estimates import estimate_of
-from etf_pipeline.risk.prices import PriceSeries, common_prices, first_window_end
+from etf_pipeline.risk.prices import common_prices, first_window_end
 from etf_pipeline.risk.risk_free import RiskFree, risk_free
 
 EQUAL = {"objective": "equal_weights"}
@@ -146,7 +146,7 @@ def validated(
     tried = [walk.tried(EQUAL, lambda split, held: None)]
     for one in specs:
         years = one.lookback(lookback_years)
-        decider = _Decider(one, together.series, dates, years, free, columns, periods_per_year)
+        decider = _Decider(one, together, dates, years, free, columns, periods_per_year)
         tried.append(walk.tried(_label(one, years), decider.decide))
     found = judged(tried[0], tried[1:], days, free, periods_per_year)
     none = np.full(len(days) - 1, np.nan)
@@ -162,7 +162,7 @@ class _Decider:
     """Decides as one specification asks, on what is known."""
 
     spec: PortfolioSpec
-    series: list[PriceSeries]
+    together: Together
     dates: pd.DatetimeIndex
     lookback_years: int
     risk_free: RiskFree
@@ -172,7 +172,8 @@ class _Decider:
     def decide(self, split: Split, held: Floats | None) -> Answer:
         """What the optimiser says of the prices up to the last one known."""
         day = self.dates[split.known].date()
-        parts = [s.until(day) for s in self.series]
+        parts = [s.until(day) for s in self.together.series]
+        others = dict(zip(self.spec.beside, self.together.beside, strict=True))
         try:
             estimates = estimate_of(
                 self.spec,
@@ -181,6 +182,7 @@ class _Decider:
                 self.risk_free,
                 self.columns,
                 self.periods_per_year,
+                beside=beside_until(self.spec, others, day, self.lookback_years),
             )
             now = self.spec.model_copy(update=trading_limits(self.spec, held))
             rate = decision_rate(now, estimates, self.risk_free)

@@ -86,8 +86,21 @@ def _facts(summary: Row) -> list[tuple[str, str]]:
         ("Sharpe ratio", number(summary["sharpe_ratio"])),
         ("risk-free rate", _risk_free(summary)),
         ("currency", summary.get("base_currency") or DASH),
+        *_beyond(summary),
         ("proven optimal within", "–" if gap is None else f"{max(gap, 1e-16):.0e}"),
     ]
+
+
+def _beyond(summary: Row) -> list[tuple[str, str]]:
+    """Active risk and cash, where they were asked for; older tables do not have them."""
+    found = []
+    if summary.get("tracking_error") is not None:
+        found.append(("tracking error, a year", percent(summary["tracking_error"])))
+    if summary.get("beta") is not None:
+        found.append(("beta to the benchmark", number(summary["beta"])))
+    if summary.get("cash"):
+        found.append(("cash", percent(summary["cash"])))
+    return found
 
 
 def _weight_sections(
@@ -128,7 +141,7 @@ def _weight_sections(
                 groups,
                 "weights",
                 "Weights and shares of risk",
-                "; ".join(f"{t} {w:.1%}" for t, w in weights.items() if w > 0),
+                "; ".join(f"{t} {w:.1%}" for t, w in weights.items() if w != 0),
             ),
             "Share of risk: w·(Σw)/w'Σw, which adds up to 100 %.",
             [Grid("Weights", columns, rows, range(2, len(columns)))],
@@ -144,15 +157,18 @@ def _estimates(inputs: Inputs, tickers: list[str], spec: PortfolioSpec | None) -
     series = [inputs.series[t] for t in tickers]
     years = inputs.lookback_years if spec is None else spec.lookback(inputs.lookback_years)
     base = None if spec is None else spec.base_currency
+    others = [] if spec is None else [inputs.series[t] for t in spec.beside if t in inputs.series]
     try:
-        start = window_start(min(s.end for s in series), years)
-        series = inputs.conversion.together(series, base, start).series
+        start = window_start(min(s.end for s in [*series, *others]), years)
+        together, beside = inputs.conversion.beside(series, others, base, start)
+        series = together.series
         if spec is None:
             return estimate(series, years, periods_per_year=inputs.periods_per_year)
         rate = inputs.rows("summary", portfolio=spec.name)[0]["risk_free_rate"]
         if rate is None:
             return None
-        return estimate_of(spec, series, years, rate, inputs.facts, inputs.periods_per_year)
+        annual = inputs.periods_per_year
+        return estimate_of(spec, series, years, rate, inputs.facts, annual, beside=beside)
     except (InsufficientDataError, CurrencyError, ValueError):
         return None
 

@@ -54,6 +54,7 @@ class Together:
         fx: the rates they were converted with, as `Rates.inputs` names them.
         rates: the histories of those.
         remarks: what a reader of numbers from them must know of the conversion.
+        beside: prices of what a benchmark holds besides, in the same currency.
     """
 
     series: list[PriceSeries]
@@ -61,11 +62,12 @@ class Together:
     fx: str | None = None
     rates: tuple[PriceSeries, ...] = ()
     remarks: tuple[str, ...] = ()
+    beside: tuple[PriceSeries, ...] = ()
 
     @property
     def source(self) -> str:
         """Where prices and rates came from, several sources joined by commas."""
-        return sources((*self.series, *self.rates))
+        return sources((*self.series, *self.beside, *self.rates))
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,27 @@ class Conversion:
             for text in moves_in_words(rate.since(max(first, since or first)).doubtful_moves())
         ]
         return Together(done, target, self.rates.inputs(used), rates, tuple(said))
+
+    def beside(
+        self,
+        series: list[PriceSeries],
+        others: list[PriceSeries],
+        base: str | None = None,
+        since: dt.date | None = None,
+    ) -> tuple[Together, list[PriceSeries]]:
+        """Series as `together` has them, and others in their currency, which have no say in it.
+
+        Raises:
+            CurrencyError: as `together`.
+        """
+        found = self.together(series, base, since)
+        if not others:
+            return found, []
+        if found.currency is None:
+            return found, [self.like(one, found.series[0], since) for one in others]
+        whole = self.together([*series, *others], found.currency, since)
+        n = len(series)
+        return replace(whole, series=whole.series[:n]), whole.series[n:]
 
     def groups(self, series: Sequence[PriceSeries], since: dt.date | None = None) -> Groups:
         """Series in one currency as far as that goes; the others in groups of their own currency.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from etf_pipeline.model.expected_returns import ExpectedReturns, Facts
 from etf_pipeline.model.objectives import HALFLIFE
 from etf_pipeline.model.spacing import is_long, spacing_remarks
 from etf_pipeline.risk.annual import Span
+from etf_pipeline.risk.beside import Beside, cut
 from etf_pipeline.risk.expected import Past, expected
 from etf_pipeline.risk.prices import GRACE, PriceSeries, common_prices, window_start
 from etf_pipeline.risk.returns import simple_returns
@@ -61,7 +63,9 @@ class Estimates:
     `periods_per_year` is A of those. `correlation_period` is that of the returns behind R, daily or
     weekly, which has none over holes either. `remarks` say what a reader of the numbers must know.
     `sample` has the returns that means and covariance were estimated from, for drawing others, and
-    `terms` the expected returns that were asked for; None where they are past means.
+    `terms` the expected returns that were asked for; None where they are past means. `beside` is
+    what a benchmark holds besides, estimated together with the tickers, so that the covariance of
+    all is positive semidefinite; `sample` has its returns too, in the last columns.
     """
 
     prices: pd.DataFrame
@@ -73,6 +77,7 @@ class Estimates:
     remarks: tuple[str, ...] = ()
     sample: Sample | None = None
     terms: Terms | None = None
+    beside: Beside | None = None
 
     def expecting(
         self,
@@ -121,11 +126,14 @@ class Estimates:
             InsufficientDataError: there are too few of them.
             ValueError: the expected returns that are asked for cannot be had from them.
         """
+        others = () if self.beside is None else self.beside.tickers
+        means, covariance, beside = cut(drawn.means(), drawn.covariance(), others)
         past = replace(
             self,
-            means=drawn.means(),
-            covariance=drawn.covariance(),
-            returns=drawn.common.returns,
+            means=means,
+            covariance=covariance,
+            beside=beside,
+            returns=drawn.common.returns[:, : len(means)],
             sample=drawn,
             remarks=(),
         )
@@ -148,6 +156,7 @@ def estimate(
     *,
     periods_per_year: float | None = None,
     correlation_period: Period | None = None,
+    beside: Sequence[PriceSeries] = (),
 ) -> Estimates:
     """Means and covariance over the last `lookback_years`.
 
@@ -162,11 +171,13 @@ def estimate(
         fewest: common returns that are asked for; those of a year, where that has fewer.
         periods_per_year: A, fixed by convention; by default what there was.
         correlation_period: see `together.period_for`.
+        beside: what a benchmark holds besides, of which the common dates and window are too.
 
     Raises:
         InsufficientDataError: fewer than `fewest` common returns.
         ValueError: no such estimator or period.
     """
+    others, series = tuple(s.ticker for s in beside), [*series, *beside]
     period = period_for(series, correlation_period)
     start = window_start(min(s.end for s in series), lookback_years)
     prices = common_prices(series, start)
@@ -183,15 +194,17 @@ def estimate(
     sample = Sample(
         _own(parts, periods_per_year), _timed(prices), weekly, estimator, halflife, ratio
     )
+    means, sigma, of_others = cut(sample.means(), sample.covariance(), others)
     return Estimates(
-        prices,
-        common.returns,
-        sample.means(),
-        sample.covariance(),
+        prices.iloc[:, : len(means)],
+        common.returns[:, : len(means)],
+        means,
+        sigma,
         annual,
         period,
         tuple(_remarks(series, parts, prices, period, lookback_years)),
         sample,
+        beside=of_others,
     )
 
 
@@ -202,6 +215,8 @@ def estimate_of(
     risk_free_rate: RiskFree | float,
     facts: Facts | None,
     periods_per_year: float | None = None,
+    *,
+    beside: Sequence[PriceSeries] = (),
 ) -> Estimates:
     """What a portfolio's numbers rest on, as its specification asks; see `estimate`, `expected`.
 
@@ -213,11 +228,14 @@ def estimate_of(
             are over.
         facts: columns of the universe, each a value per ticker.
         periods_per_year: A, fixed by convention; by default what there was.
+        beside: prices of `spec.beside`, in its order.
 
     Raises:
         InsufficientDataError: there is too little history.
-        ValueError: its expected returns cannot be had.
+        ValueError: its expected returns cannot be had, or the benchmark's prices are not there.
     """
+    if len(beside) != len(spec.beside):
+        raise ValueError(f"benchmark: the prices of {', '.join(spec.beside)} are not those given")
     found = estimate(
         series,
         spec.lookback(lookback_years),
@@ -225,6 +243,7 @@ def estimate_of(
         spec.halflife,
         periods_per_year=periods_per_year,
         correlation_period=spec.correlation_period,
+        beside=beside,
     )
     return found.expecting(spec.expected_returns, risk_free_rate, facts)
 

@@ -107,6 +107,6 @@ def _charts(weights: pa.Table) -> dict[str, Any]:
     held: dict[str, dict[str, float]] = {}
     for row in weights.to_pylist():
         mine = held.setdefault(row["portfolio"], {})
-        if row["weight"] > 0:
+        if row["weight"] != 0:
             mine[row["ticker"]] = row["weight"]
     return {f"weights_{name}": Chart(name, held[name]) for name in sorted(held)}

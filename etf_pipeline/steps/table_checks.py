@@ -46,13 +46,24 @@ def impossible_correlations(table: pa.Table) -> dict[str, str]:
     return problems
 
 
-def wrong_weights(table: pa.Table) -> dict[str, str]:
-    """By portfolio: weights that do not sum to 1, or one below 0, by more than a proof allows."""
+def wrong_weights(weights: pa.Table, summary: pa.Table) -> dict[str, str]:
+    """By portfolio: what is wrong with its weights, by more than a proof allows.
+
+    With its cash they sum to 1, and none is below 0 unless its gross exposure was limited, which
+    they keep to. Summaries of before there was cash have none.
+    """
+    asked = {row["portfolio"]: row for row in summary.to_pylist()}
     problems: dict[str, str] = {}
-    for name, part in table.to_pandas().groupby("portfolio"):
-        total = part["weight"].sum()
-        if abs(total - 1) > FEASIBLE or (part["weight"] < -FEASIBLE).any():
-            problems[str(name)] = f"sum {total:.12g}"
+    for name, part in weights.to_pandas().groupby("portfolio"):
+        held, row = part["weight"].to_numpy(), asked.get(str(name), {})
+        total, gross = float(held.sum()) + (row.get("cash") or 0.0), row.get("gross_exposure")
+        wrong = [f"sum {total:.12g}"] if abs(total - 1) > FEASIBLE else []
+        if gross is None and (held < -FEASIBLE).any():
+            wrong.append(f"short by {-held.min():.12g}")
+        if gross is not None and float(np.abs(held).sum()) > gross + FEASIBLE * max(1.0, gross):
+            wrong.append(f"gross exposure {float(np.abs(held).sum()):.12g} of {gross:g}")
+        if wrong:
+            problems[str(name)] = ", ".join(wrong)
     return problems
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
-import pyarrow as pa
 
 from etf_pipeline.errors import ReasonCode
 from etf_pipeline.model.schemas import Table
@@ -56,14 +55,15 @@ class Check:
 
 
 def of_newest(
-    check: Check, table: Table, judge: Callable[[pa.Table], Problems]
+    check: Check, table: Table, judge: Callable[..., Problems], *others: Table
 ) -> dg.AssetChecksDefinition:
     """A check that reads the newest file of a table, and may be run on its own.
 
     Args:
         check: what it is called.
         table: published by the check's asset.
-        judge: from the rows to what is wrong with them.
+        judge: from the rows to what is wrong with them; given those of the others too.
+        others: tables of the same asset.
     """
 
     @dg.asset_check(
@@ -73,10 +73,13 @@ def of_newest(
         description=check.description,
     )
     def judged(pipeline: dg.ResourceParam[Pipeline]) -> dg.AssetCheckResult:
-        path = pipeline.layout.newest(table)
-        if path is None:
-            text = f"{table.name} has not been published yet"
-            raise step_failure(text, ReasonCode.STORE_UNUSABLE)
-        return check.result(judge(read_table(path)))
+        found = []
+        for each in (table, *others):
+            path = pipeline.layout.newest(each)
+            if path is None:
+                text = f"{each.name} has not been published yet"
+                raise step_failure(text, ReasonCode.STORE_UNUSABLE)
+            found.append(read_table(path))
+        return check.result(judge(*found))
 
     return judged
