@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from etf_pipeline.errors import ReasonCode
+from etf_pipeline.errors import BacktestError, ReasonCode
 from etf_pipeline.model.backtesting import BASIS_POINT, EventKind
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.model.spacing import DAYS_PER_YEAR
@@ -93,33 +93,14 @@ def backtest_portfolio(
 
     Raises:
         InsufficientDataError: too little history for a single decision.
-        BacktestError: no decision gave weights; says why.
+        BacktestError: no decision gave weights, or all was lost; says why.
     """
     free = risk_free(risk_free_rate)
     members = members_of(series, newest=newest, together=spec.members == "all")
     years = spec.lookback(lookback_years)
-    decider = Decider(
-        spec,
-        tuple(series),
-        members,
-        years,
-        free,
-        columns or {},
-        periods_per_year,
-        beside=tuple(beside),
-    )
-    decisions = rebalance_sessions(members.dates, spec.rebalance)
-    course = rebalanced(
-        members.prices,
-        decisions,
-        decider.decide,
-        cost_rates(spec, spec.tickers),
-        band=spec.band,
-        cash_index=cash_index(members.days, free, decider.begins),
-        final=members.final,
-    )
-    if course is None:
-        raise decider.no_course(decisions)
+    columns, others = columns or {}, tuple(beside)
+    decider = Decider(spec, tuple(series), members, years, free, columns, periods_per_year, others)
+    course = _walked(decider)
     other, said = compared(
         spec,
         comparison,
@@ -128,8 +109,49 @@ def backtest_portfolio(
         cost_rates(spec, list(spec.comparison)),
     )
     known = spec.expected_returns.hindsight
-    remarks = (*([] if known is None else [known]), *members.remarks, *said)
+    remarks = (*([] if known is None else [known]), *_lent(spec), *members.remarks, *said)
     return _backtest(spec, members, course, decider, other, remarks)
+
+
+def _walked(decider: Decider) -> Course:
+    """What became of the decisions.
+
+    Raises:
+        InsufficientDataError: too little history for a single decision.
+        BacktestError: no decision gave weights, or all was lost.
+    """
+    spec, members = decider.spec, decider.members
+    decisions = rebalance_sessions(members.dates, spec.rebalance)
+    course = rebalanced(
+        members.prices,
+        decisions,
+        decider.decide,
+        cost_rates(spec, spec.tickers),
+        band=spec.band,
+        cash_index=cash_index(members.days, decider.risk_free, decider.begins),
+        final=members.final,
+    )
+    if course is None:
+        raise decider.no_course(decisions)
+    lost = np.flatnonzero(~(course.wealth > 0))
+    if len(lost):
+        day = members.days[course.first + int(lost[0])]
+        raise BacktestError(
+            f"all of it was lost on {day}: what was short or borrowed came to more than what was "
+            "held; ask for a lower gross_exposure",
+            code=ReasonCode.INFEASIBLE,
+        )
+    return course
+
+
+def _lent(spec: PortfolioSpec) -> list[str]:
+    """What a course with short positions or borrowed cash leaves out."""
+    if spec.gross_exposure is None and spec.net_exposure[1] <= 1.0:
+        return []
+    return [
+        "what is lent and borrowed costs the risk-free rate here: no fee for short positions, no "
+        "margin on loans"
+    ]
 
 
 def beside(other: pd.Series, wealth: pd.Series) -> pd.Series:

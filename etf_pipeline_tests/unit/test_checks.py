@@ -146,10 +146,19 @@ def weights(portfolio, *values):
         ((0.25, 0.75), {}),
         ((1.0 + 5e-10, 0.0), {}),
         ((0.25, 0.7), {"calm": "sum 0.95"}),
-        ((1.1, -0.1), {"calm": "sum 1"}),
+        ((1.1, -0.1), {"calm": "short by 0.1"}),
+        ((0.25, 0.7, {"cash": 0.05}), {}),
+        ((0.25, 0.75, {"cash": 0.05}), {"calm": "sum 1.05"}),
+        ((1.1, -0.1, {"gross_exposure": 1.2}), {}),
+        ((1.3, -0.3, {"gross_exposure": 1.5}), {"calm": "gross exposure 1.6 of 1.5"}),
     ],
 )
 def test_weights_add_up(pipeline, values, expected):
+    values = list(values)
+    asked = values.pop() if isinstance(values[-1], dict) else {}
+    row = {"objective": "max_return", "success": True, "message": "optimal", "n_obs": 9}
+    names = [{"portfolio": p, "source": "simulated"} for p in ("calm", "pair")]
+    published(pipeline, SUMMARY, [names[0] | row | asked, names[1] | row])
     published(pipeline, WEIGHTS, weights("pair", 0.5, 0.5) + weights("calm", *values))
     found = result(pipeline, "weights_add_up")
     assert problems(found) == expected
