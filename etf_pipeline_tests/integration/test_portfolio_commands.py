@@ -148,7 +148,7 @@ def test_a_backtest(etf, root):
         (("optimise", "VAS", "--risk-free-rate", "4"), "4 % is 0.04"),
         (("portfolio-metrics", "VAS=1", "--risk-free-rate", "4"), "4 % is 0.04"),
         (("optimise", "VAS", "--risk-budget", "nan"), "must be a finite number"),
-        (("optimise", "VAS", "VGS", "--min-weight", "-0.1"), "is not within 0 to 1; short positions"),
+        (("optimise", "VAS", "VGS", "--min-weight", "-0.1"), "not within 0 to 1; short positions"),
         (("optimise", "VAS", "VGS", "--max-weight", "0.3"), "weights cannot sum to 1"),
         (("optimise", "VAS", "VGS", "--set", "rebalance=monthly"), "goes with backtest()"),
         (("frontier", "VAS", "VGS", "--set", "objective=hrp"), "goes with optimize_portfolio()"),

@@ -180,7 +180,7 @@ def test_dates_are_those_of_sessions(provider):
         ({"risk_budget": 9}, "risk_budget: 9: must be less than 5; .*9 % is 0.09"),
         ({"risk_budget": "0.1"}, "risk_budget: '0.1' is text"),
         ({"risk_budget": float("nan")}, "risk_budget nan: must be a finite number"),
-        ({"min_weight": -0.1}, "-0.1 to 1 is not within 0 to 1; short positions and leverage need a"),
+        ({"min_weight": -0.1}, "-0.1 to 1 is not within 0 to 1; short positions"),
         ({"bounds": {"VAS": 0.2}}, "bounds.VAS: 0.2: give the least and the greatest"),
         ({"bounds": {"VAS": (0.5, 0.2)}}, "the least, 0.5, is above the greatest, 0.2"),
         ({"bounds": [(0, 1)] * 4}, "bounds: .* give it by name"),
