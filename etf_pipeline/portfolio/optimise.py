@@ -73,17 +73,23 @@ def optimise(problem: Problem) -> Answer:
 def _optimise(problem: Problem) -> Answer:
     if problem.objective in FROM_RISK_ALONE:
         return from_risk_alone(problem, why_not)
-    if problem.objective == "max_sharpe" and (why := _no_ratio(problem)) is not None:
-        return why
-    goal = goal_of(problem)
     if problem.max_holdings or problem.min_position:
         return _fewest(problem)
+    goal = goal_of(problem)
     answer = solved(problem, goal)
-    if isinstance(goal, BestRatio) and not _risky(problem, answer):
-        return _free_lunch(problem) or (answer if answer.success else why_not(problem) or answer)
+    if isinstance(goal, BestRatio):
+        return _best_ratio(problem, answer)
     if answer.success:
         return answer if not isinstance(goal, Least) else _least_risky(problem, goal, answer)
     return why_not(problem) or answer
+
+
+def _best_ratio(problem: Problem, answer: Answer) -> Answer:
+    """A proven Sharpe ratio, or why there is no greatest one."""
+    if _risky(problem, answer) and (answer.sharpe_ratio or 0.0) > 0:
+        return answer
+    why = _no_ratio(problem) or _free_lunch(problem)
+    return why or (answer if answer.success else why_not(problem) or answer)
 
 
 def _fewest(problem: Problem) -> Answer:
