@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from etf_pipeline.portfolio.certificate import rows_of
 from etf_pipeline.portfolio.functions import Floats, Measure, Norm, Row
-from etf_pipeline.portfolio.goals import BestRatio, Goal, Least, LeastNorm, Utility
+from etf_pipeline.portfolio.goals import BestRatio, Calmest, Goal, Least, LeastNorm, Utility
 from etf_pipeline.portfolio.knapsack import filled
 from etf_pipeline.portfolio.limits import ReturnFloor, VolatilityCeiling
 from etf_pipeline.portfolio.problem import Problem
@@ -34,17 +34,12 @@ class Candidate:
     weights: Floats
     duals: tuple[Duals, ...] = ()
 
-    def without(self, last: int) -> Candidate:
-        """The multipliers of all rows but the last ones."""
-        return replace(self, duals=tuple(Duals(d.rows[:-last], d.tail) for d in self.duals))
 
-
-def candidates(problem: Problem, goal: Goal, more: Sequence[Row] = ()) -> Iterator[Candidate]:
-    """Weights for a goal within a problem's limits and `more` rows, until the caller has enough."""
-    if not more:
-        yield from _exact(problem, goal)
-    rows = [*rows_of(problem), *more]
-    if problem.singular and isinstance(goal, LeastNorm) and not more:
+def candidates(problem: Problem, goal: Goal) -> Iterator[Candidate]:
+    """Weights for a goal within a problem's limits, until the caller has enough."""
+    yield from _exact(problem, goal)
+    rows = rows_of(problem)
+    if problem.singular and isinstance(goal, LeastNorm):
         free = riskless(problem, means_with_order(problem), rows)
         if free is not None:
             yield Candidate(free)
@@ -220,7 +215,7 @@ def _reader(problem: Problem, goal: Goal, limit: object) -> Read | None:
     if isinstance(goal, BestRatio):
         rate = problem.risk_free_rate
         return lambda corners: Candidate(frontier.best_sharpe(corners, means, covariance, rate))
-    if isinstance(goal, Utility):
+    if isinstance(goal, Utility) and not isinstance(goal, Calmest):
         return lambda corners: Candidate(frontier.at_multiplier(corners, 1.0 / goal.aversion))
     return None
 

@@ -65,6 +65,7 @@ class _Search:
     def run(self, limit: int) -> Answer | None:
         """The best portfolio and its gap; None when none was found."""
         start = np.zeros(len(self.problem.names), dtype=np.int8)
+        start[self.problem.upper < self.least] = _OUT
         start[self.problem.lower > 0] = _IN
         heap = [_Node(-np.inf, next(self.numbers), start, None)]
         looked = 0

@@ -84,6 +84,14 @@ class Utility:
 
 
 @dataclass(frozen=True, eq=False)
+class Calmest(Utility):
+    """The same for the least volatile of several that earn the most, by a slight aversion.
+
+    Not read off the critical line, where names decide between equal means.
+    """
+
+
+@dataclass(frozen=True, eq=False)
 class BestRatio:
     """Greatest net excess return over volatility (Sharpe, 1994).
 

@@ -23,9 +23,10 @@ from etf_pipeline.portfolio.candidates import Candidate, candidates, riskless
 from etf_pipeline.portfolio.certificate import proven_gap
 from etf_pipeline.portfolio.check import allowed
 from etf_pipeline.portfolio.fewest import fewest
-from etf_pipeline.portfolio.functions import Floats, Row
+from etf_pipeline.portfolio.functions import Floats
 from etf_pipeline.portfolio.goals import (
     BestRatio,
+    Calmest,
     Goal,
     Least,
     goal_of,
@@ -37,12 +38,15 @@ from etf_pipeline.portfolio.limits import (
     FewHoldings,
     LeastPosition,
     ReturnFloor,
+    TrackingErrorCeiling,
     TurnoverCeiling,
     VolatilityCeiling,
 )
 from etf_pipeline.portfolio.problem import Limit, Problem
 
 _SLACK = 1e-9
+_SLIGHT = 1e-7  # an aversion to risk that costs no more than a ten-millionth of the goal's unit
+_CEILINGS = (VolatilityCeiling, TrackingErrorCeiling)
 _NO_RISK = 1e-6  # of a typical volatility
 
 
@@ -159,27 +163,28 @@ def _least_risky(problem: Problem, goal: Least, answer: Answer) -> Answer:
     """Of several portfolios that are as good, the least volatile one."""
     if answer.weights is None or goal.measure.tail or _pays_for_risk(problem, goal, answer):
         return answer
-    value = goal.value(problem, answer.weights)
-    as_good = Row(goal.measure, value, "as good")
-    tie = least_volatility(problem)
-    for candidate in candidates(problem, tie, [as_good]):
-        weights = settled(problem, candidate.weights)
-        other = _judge(problem, goal, weights, candidate.without(1))
-        if other.success and (other.volatility or 0.0) < (answer.volatility or 0.0):
-            same = abs(goal.value(problem, weights) - value) <= _SLACK * goal.unit
-            return other if same else answer
-    return answer
+    aversion = _SLIGHT * goal.unit / problem.risk_unit**2
+    other = solved(problem, Calmest(goal.measure, problem.risk, aversion, goal.unit))
+    if other.weights is None or not other.success:
+        return answer
+    found = _judge(problem, goal, other.weights, Candidate(other.weights))
+    lost = goal.value(problem, other.weights) - goal.value(problem, answer.weights)
+    calmer = (found.volatility or 0.0) < (answer.volatility or 0.0)
+    return found if found.success and calmer and lost <= _SLACK * goal.unit else answer
 
 
 def _pays_for_risk(problem: Problem, goal: Least, answer: Answer) -> bool:
-    """Whether a ceiling on volatility is reached because more risk would earn more.
+    """Whether a ceiling on a risk is reached because more of it would earn more.
 
-    Where several assets earn the most alike, one may reach the ceiling for nothing.
+    Then no other portfolio is as good. Where several assets earn the most alike, one may reach the
+    ceiling for nothing.
     """
-    if answer.weights is None or not answer.risk_budget_binding:
+    if answer.weights is None:
         return False
-    others = tuple(x for x in problem.limits if not isinstance(x, VolatilityCeiling))
-    top = solved(free := problem.changed(limits=others), goal)
+    flat = tuple(x for x in problem.limits if not isinstance(x, _CEILINGS))
+    if len(flat) == len(problem.limits):
+        return False
+    top = solved(free := problem.changed(limits=flat), goal)
     if top.weights is None or not top.success:
         return True
     gained = goal.value(problem, answer.weights) - goal.value(free, top.weights)
@@ -212,7 +217,9 @@ def _free_lunch(problem: Problem) -> Answer | None:
     """That no Sharpe ratio is the greatest, as one without risk earns an excess; or None."""
     free = riskless(problem, problem.means)
     rate = problem.risk_free_rate
-    if free is None or problem.net_return(free) <= rate + _SLACK * problem.return_unit:
+    if free is None or not allowed(problem, free):
+        return None
+    if problem.net_return(free) <= rate + _SLACK * problem.return_unit:
         return None
     return refused(
         "a portfolio without risk earns more than the risk-free rate, so no Sharpe ratio is "

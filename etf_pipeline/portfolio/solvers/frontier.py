@@ -71,26 +71,21 @@ def best_sharpe(corners: Corners, means: Floats, covariance: Floats, rate: float
     On w = a + t·s the ratio is stationary at t = (p·a'Σs − q·a'Σa)/(q·a'Σs − p·s'Σs), where p and q
     are the excess returns of a and s (Sharpe, 1994, for the ratio). `rate` is in the unit of μ.
     """
-    variances = ((corners.weights @ covariance) * corners.weights).sum(axis=1)
-    excess = corners.weights @ (means - rate)
+    weights = corners.weights
+    along = weights @ covariance
+    variances = (along * weights).sum(axis=1)
+    excess = weights @ (means - rate)
+    # of every segment: p, q, a'Σa, a'Σs, s'Σs
+    p, q = excess[:-1], np.diff(excess)
+    aa, cross = variances[:-1], (along[:-1] * weights[1:]).sum(axis=1)
+    ab, bb = cross - aa, variances[1:] - 2.0 * cross + aa
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = np.where(variances > 0, excess / np.sqrt(np.maximum(variances, 0.0)), -math.inf)
-
-    def ratio(w: Floats) -> float:
-        variance = float(w @ covariance @ w)
-        return float((means - rate) @ w) / math.sqrt(variance) if variance > 0 else -math.inf
-
-    k = int(np.argmax(ratios))
-    best, best_ratio = corners.weights[k], float(ratios[k])
-    for i in (k - 1, k):
-        if not 0 <= i < len(ratios) - 1:
-            continue
-        a, step = corners.weights[i], corners.weights[i + 1] - corners.weights[i]
-        p, q = float((means - rate) @ a), float((means - rate) @ step)
-        aa, ab, bb = (float(x @ covariance @ y) for x, y in ((a, a), (a, step), (step, step)))
-        bottom = q * ab - p * bb
-        if bottom != 0 and 0 < (t := (p * ab - q * aa) / bottom) < 1:
-            w = a + t * step
-            if (found := ratio(w)) > best_ratio:
-                best, best_ratio = w, found
-    return best
+        t = (p * ab - q * aa) / (q * ab - p * bb)
+    inside = (t > 0) & (t < 1)  # False for what is not finite
+    steps = weights[1:][inside] - weights[:-1][inside]
+    points = np.vstack([weights, weights[:-1][inside] + t[inside, None] * steps])
+    risks = np.einsum("ij,ij->i", points @ covariance, points)
+    gains = points @ (means - rate)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = np.where(risks > 0, gains / np.sqrt(np.maximum(risks, 0.0)), -math.inf)
+    return points[int(np.argmax(ratios))]

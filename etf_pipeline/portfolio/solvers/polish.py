@@ -192,6 +192,9 @@ class _Newton:
         else:
             assert isinstance(goal, Least)
             gradient += self._slope(goal.measure)
+        least, most = self.problem.net_exposure
+        if least == most:  # what all weights have alike says nothing, and would cost digits
+            gradient[:n] -= (gradient[:n].min() + gradient[:n].max()) / 2.0
         return gradient / self.scale, hessian / self.scale
 
     def _slope(self, measure: Measure) -> Floats:
