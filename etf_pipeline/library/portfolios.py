@@ -63,7 +63,8 @@ class PortfolioQueries(StoreAccess):
 
         Returns:
             optimal_weights ({ticker: weight}, None on failure), expected_return, volatility,
-            sharpe_ratio, cvar, optimization_success, optimization_message, optimality_gap,
+            sharpe_ratio, cvar, tracking_error and beta (to a benchmark), cash (the part in none
+            of the tickers), optimization_success, optimization_message, optimality_gap,
             risk_budget_binding, objective, n_obs, start, end, correlation_period, remarks (on the
             data), base_currency, fx.
 

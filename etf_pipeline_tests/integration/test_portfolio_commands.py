@@ -6,12 +6,14 @@ import subprocess
 import sys
 from typing import get_args
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from etf_pipeline import ETFDataProvider
 from etf_pipeline.cli.app import app
 from etf_pipeline.cli.exit_codes import ExitCode, of_error
+from etf_pipeline.errors import ArgumentError
 from etf_pipeline.model.objectives import Objective
 from etf_pipeline_tests.integration.test_provider_arguments import small_store
 
@@ -236,3 +238,61 @@ def test_the_shell_completes(root, begun, words):
         check=False,
     )
     assert result.stdout.split() == words
+
+
+def test_active_risk_exposures_and_few_holdings(etf, root):
+    """Options, arguments and fields say the same."""
+    provider = ETFDataProvider(root / "store")
+    code, found = etf(
+        *("optimise", "VAS", "VGS", "--objective", "min_tracking_error"),
+        *("--benchmark", "VAS=0.5", "--benchmark", "VAF=0.5", "--beta", "0:2", "--json"),
+    )
+    asked = {"benchmark": {"VAS": 0.5, "VAF": 0.5}, "beta": (0, 2)}
+    same = provider.optimize_portfolio(["VAS", "VGS"], "min_tracking_error", **asked)
+    assert (code, found) == (ExitCode.DONE, as_json(same))
+    sigma = provider.calculate_covariance_matrix(THREE).loc[THREE, THREE].to_numpy()
+    off = np.array([same["optimal_weights"].get(t, 0.0) for t in THREE]) - [0.5, 0.0, 0.5]
+    assert same["tracking_error"] == pytest.approx(np.sqrt(off @ sigma @ off), rel=1e-9)
+    code, text = etf(
+        *("optimise", *THREE, "--objective", "max_utility", "--risk-aversion", "30"),
+        *("--net-exposure", "0.2:1", "--max-holdings", "2", "--min-position", "0.1"),
+    )
+    assert code == ExitCode.DONE
+    assert "cash" in text
+    code, text = etf("optimise", *THREE, "--net-exposure", "0:1", "--objective", "min_volatility")
+    assert code == ExitCode.DONE  # all of it in cash, which has no Sharpe ratio
+    assert "cash 100.00%" in text
+    code, text = etf("optimise", *THREE, "--beta", "high")
+    assert code == ExitCode.USAGE
+    assert "write LEAST:GREATEST, such as 0.5:1" in text
+
+
+def test_a_benchmark_of_a_backtest(etf, root):
+    """A ticker is put beside the course, and decided against where a limit is about it."""
+    provider = ETFDataProvider(root / "store")
+    years = {"lookback_years": 2, "rebalance": "yearly"}
+    plain = provider.backtest(["VAS", "VGS"], "min_volatility", **years)
+    beside = provider.backtest(["VAS", "VGS"], "min_volatility", benchmark="VAF", **years)
+    assert beside["weights"].equals(plain["weights"])
+    against = provider.backtest(["VAS", "VGS"], "min_tracking_error", benchmark="VAS", **years)
+    assert against["weights"]["VAS"].to_list() == pytest.approx([1.0] * len(against["weights"]))
+    assert against["course"]["benchmark_wealth"].notna().all()
+    mix = provider.backtest(
+        ["VAS", "VGS"], "min_tracking_error", benchmark={"VAS": 0.5, "VGS": 0.5}, **years
+    )
+    assert mix["weights"].to_numpy() == pytest.approx(np.full(mix["weights"].shape, 0.5), abs=1e-6)
+    with pytest.raises(ArgumentError, match="benchmark goes with objective: min_tracking_error"):
+        provider.backtest(["VAS", "VGS"], benchmark={"VAS": 0.5, "VGS": 0.5}, **years)
+    model = provider.backtest_model_portfolio("calm", benchmark="VAS", max_tracking_error=0.2)
+    assert model["metrics"]["benchmark"] == "VAS"
+    code, found = etf(
+        *("backtest", "VAS", "VGS", "--objective", "min_tracking_error", "--benchmark", "VAS"),
+        *("--years", "2", "--rebalance", "yearly", "--json"),
+    )
+    assert code == ExitCode.DONE
+    held = [row["VAS"] for row in found["weights"]]
+    assert held == pytest.approx(against["weights"]["VAS"].to_list())
+    table = provider.validate(
+        ["VAS", "VGS"], "min_tracking_error", benchmark="VAF", lookbacks=[1], rebalance="yearly"
+    )
+    assert table["unanswered"].iloc[1] == 0

@@ -363,3 +363,20 @@ def test_the_page_s_examples_are_optimised(tmp_path):
         r["portfolio"]: r["message"] for r in tables.summary.to_pylist() if not r["success"]
     } == {}
     assert tables.answers["near-the-market"].tracking_error <= 0.02 + 1e-9
+
+
+def test_a_benchmark_by_a_former_name_and_none_that_nobody_holds(tmp_path):
+    universe = Universe(
+        (*(instrument(t) for t in TICKERS[:3]), instrument("VGB", aliases=("OLD",)))
+    ).with_rates(["USD"])
+    text = (
+        "portfolios:\n  - name: p\n    tickers: [VAS, VGS, VAF]\n"
+        "    objective: min_tracking_error\n    benchmark: "
+    )
+    path = tmp_path / "portfolios.yaml"
+    path.write_text(text + "OLD\n")
+    spec = load_portfolios(path, universe)[0]
+    assert (spec.against, spec.beside) == ({"VGB": 1.0}, ["VGB"])
+    path.write_text(text + "{VGB: 0.5, OLD: 0.5}\n")
+    with pytest.raises(PortfolioFileError, match="line 5: benchmark names VGB twice"):
+        load_portfolios(path, universe)

@@ -136,6 +136,17 @@ def test_portfolios_tell_weights_or_why_not(console):
     assert lines(console)[-2:] == ["  a: VAS 75.00 %, VGS 25.00 %", "  b: no history"]
 
 
+def test_short_positions_and_cash_are_told(console):
+    numbers = {"expected_return": 0.1, "volatility": 0.2, "sharpe_ratio": None, "n_obs": 9}
+    row = {"portfolio": "a", "objective": "max_return", "success": True, "message": "ok"}
+    weights = [
+        {"portfolio": "a", "ticker": t, "weight": w}
+        for t, w in (("VGS", -0.25), ("VAS", 0.75), ("VTS", 0.0))
+    ]
+    show_portfolios(console, [row | numbers | {"cash": 0.5}], weights)
+    assert lines(console)[-1] == "  a: VAS 75.00 %, VGS -25.00 %, cash 50.00 %"
+
+
 def test_status_names_problems_below_the_table(console):
     row = {"source": "yahoo", "outcome": "updated", "rows": 5, "first": DAY, "last": DAY}
     row |= {"problem": None, "distributions": None}

@@ -68,12 +68,23 @@ def show_portfolio(found: Mapping[str, Any]) -> None:
         print_table(["ticker", "weight"], [[t, f"{w:.2%}"] for t, w in weights.items()])
     print_lines([found["optimization_message"], *in_currency(found)])
     if found["optimization_success"]:
-        print_lines(
-            [
-                f"return {found['expected_return']:.2%}, volatility {found['volatility']:.2%}, "
-                f"Sharpe ratio {found['sharpe_ratio']:.2f}; {found['start']} to {found['end']}"
-            ]
-        )
+        ratio = found["sharpe_ratio"]  # none of cash alone
+        figures = [
+            f"return {found['expected_return']:.2%}, volatility {found['volatility']:.2%}",
+            *([] if ratio is None else [f"Sharpe ratio {ratio:.2f}"]),
+            *_beyond(found),
+        ]
+        print_lines([f"{', '.join(figures)}; {found['start']} to {found['end']}"])
+
+
+def _beyond(found: Mapping[str, Any]) -> list[str]:
+    """Active risk and cash, where they were asked for."""
+    error, beta, cash = (found[name] for name in ("tracking_error", "beta", "cash"))
+    return [
+        *([] if error is None else [f"tracking error {error:.2%}"]),
+        *([] if beta is None else [f"beta {beta:.2f}"]),
+        *([f"cash {cash:.2%}"] if cash else []),
+    ]
 
 
 def show_comparison(body: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> None:

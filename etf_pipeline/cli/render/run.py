@@ -115,7 +115,7 @@ def show_portfolios(
     """Per portfolio: objective, result and weights."""
     held: dict[str, list[str]] = {}
     for w in sorted(weights, key=lambda w: -w["weight"]):
-        if w["weight"] > 0:
+        if w["weight"] != 0:
             held.setdefault(w["portfolio"], []).append(f"{w['ticker']} {percent(w['weight'])} %")
     numbers = ("return", "volatility", "Sharpe", "days")
     rows = list(summary)
@@ -145,6 +145,8 @@ def show_portfolios(
 
 
 def _holdings(summary: Mapping[str, Any], held: list[str]) -> str:
-    """What a portfolio holds, and whether weekly returns stand behind it."""
+    """What a portfolio holds, cash too, and whether weekly returns stand behind it."""
+    if cash := summary.get("cash"):
+        held = [*held, f"cash {percent(cash)} %"]
     weekly = summary.get("correlation_period") == "weekly"
     return ", ".join(held) + ("; correlations of weekly returns" if weekly else "")
