@@ -57,7 +57,7 @@ def demo(data_dir: DataDir = None, window: Window = "3y", as_json: Json = False)
 
     universe = load_universe(settings.universe_file)
     specs = load_portfolios(settings.portfolios_file, universe)
-    chosen = sorted({t for s in specs for t in s.tickers} | set(_DEMO_TICKERS))
+    chosen = sorted({t for s in specs for t in (*s.tickers, *s.beside)} | set(_DEMO_TICKERS))
     if not as_json:
         Console().print("[bold yellow]Simulated prices[/]: nothing below is real market data.\n")
     code = _run(settings, chosen, None, False, window, as_json)

@@ -348,3 +348,24 @@ def test_bands_stand_beside_the_weights_of_a_portfolio_that_asks_for_them(inputs
         assert f"{row['q25']:.2%} to {row['q75']:.2%}" in page.texts[at - 5 : at]
     assert any(t.startswith("Resampled 20 times from the history's own") for t in page.texts)
     assert not any("Resampled" in t for t in Page(portfolio_report(inputs, "calm")).texts)
+
+
+def test_active_risk_short_positions_and_cash_are_shown(inputs):
+    """Of a portfolio that has them; its risk rests on the estimates with its benchmark beside."""
+    spec = inputs.specs["pair"].model_copy(update={"benchmark": "VAF", "max_tracking_error": 0.5})
+    assert spec.beside == ["VAF"]
+    asked = {"tracking_error": 0.0456, "beta": 0.87, "cash": 0.1234, "gross_exposure": 1.5}
+    summary = [r | (asked if r["portfolio"] == "pair" else {}) for r in inputs.rows("summary")]
+    first = spec.tickers[0]
+    weights = [
+        r | ({"weight": -0.2} if (r["portfolio"], r["ticker"]) == ("pair", first) else {})
+        for r in inputs.rows("weights")
+    ]
+    tables = dict(inputs.tables) | {"summary": summary, "weights": weights}
+    specs = dict(inputs.specs) | {"pair": spec}
+    page = portfolio_report(dataclasses.replace(inputs, tables=tables, specs=specs), "pair")
+    for shown in ("tracking error, a year", "4.56%", "beta to the benchmark", "0.87", "12.34%"):
+        assert shown in page
+    assert f"{first} -20.0%" in page
+    assert "share of risk" in page
+    assert "tracking error, a year" not in portfolio_report(inputs, "pair")
