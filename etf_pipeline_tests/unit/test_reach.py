@@ -13,14 +13,16 @@ from etf_pipeline.errors import InsufficientDataError, PortfolioFileError
 from etf_pipeline.model.instruments import Universe
 from etf_pipeline.model.portfolio_file import load_portfolios
 from etf_pipeline.portfolio.backtest import backtest_portfolio
+from etf_pipeline.portfolio.backtest_tables import walked
 from etf_pipeline.portfolio.benchmarks import benchmark_of
 from etf_pipeline.portfolio.building import problem_of
 from etf_pipeline.portfolio.tables import portfolio_tables
 from etf_pipeline.portfolio.uncertainty_tables import resampled_portfolio
 from etf_pipeline.portfolio.validation import validated
-from etf_pipeline.risk.conversion import Together
+from etf_pipeline.risk.conversion import Conversion, Rates, Together
 from etf_pipeline.risk.estimates import estimate, estimate_of
 from etf_pipeline.steps.table_checks import wrong_weights
+from etf_pipeline_tests.fx_support import BY_HAND, FX, MIXED, NAMED
 from etf_pipeline_tests.portfolio_file import DAYS, SERIES, TICKERS, UNIVERSE
 from etf_pipeline_tests.support import instrument
 
@@ -380,3 +382,24 @@ def test_a_benchmark_by_a_former_name_and_none_that_nobody_holds(tmp_path):
     path.write_text(text + "{VGB: 0.5, OLD: 0.5}\n")
     with pytest.raises(PortfolioFileError, match="line 5: benchmark names VGB twice"):
         load_portfolios(path, universe)
+
+
+def test_a_benchmark_abroad_is_converted_and_has_no_say_in_the_currency(tmp_path):
+    text = "objective: min_tracking_error; benchmark: VGB; rebalance: yearly"
+    asked = specs_of(tmp_path, text, TICKERS[:3])
+    found = portfolio_tables(asked, MIXED, 5, RATE, conversion=Conversion(FX))
+    right = portfolio_tables(asked, BY_HAND, 5, RATE)
+    one, other = found.answers["p"], right.answers["p"]
+    assert one.success
+    assert one.weights == pytest.approx(other.weights, abs=1e-6)
+    assert one.tracking_error == pytest.approx(other.tracking_error, rel=1e-9)
+    row = found.summary.to_pylist()[0]
+    assert (row["base_currency"], row["fx"]) == ("AUD", NAMED)
+    courses = [
+        walked(asked[0], prices, 5, RATE, conversion=Conversion(rates)).backtest
+        for prices, rates in ((MIXED, FX), (BY_HAND, Rates()))
+    ]
+    assert courses[0].weights.to_numpy() == pytest.approx(courses[1].weights.to_numpy(), abs=1e-6)
+    lacking = portfolio_tables(asked, MIXED, 5, RATE).answers["p"]
+    assert not lacking.success
+    assert "VGB" in lacking.message
