@@ -12,15 +12,15 @@ import pandas as pd
 from etf_pipeline.errors import BacktestError, ReasonCode
 from etf_pipeline.model.backtesting import BASIS_POINT, EventKind
 from etf_pipeline.model.portfolios import PortfolioSpec
-from etf_pipeline.model.spacing import DAYS_PER_YEAR
 from etf_pipeline.portfolio.building import Columns
+from etf_pipeline.portfolio.cash import cash_of
 from etf_pipeline.portfolio.comparing import compared
 from etf_pipeline.portfolio.deciding import Decider, Event
 from etf_pipeline.portfolio.functions import Floats
-from etf_pipeline.portfolio.membership import Days, Members, members_of, rebalance_sessions
+from etf_pipeline.portfolio.membership import Members, members_of, rebalance_sessions
 from etf_pipeline.portfolio.rebalancing import Course, Trade, rebalanced
 from etf_pipeline.risk.prices import PriceSeries
-from etf_pipeline.risk.risk_free import Constant, RiskFree, risk_free
+from etf_pipeline.risk.risk_free import RiskFree, risk_free
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def backtest_portfolio(
         spec,
         comparison,
         members.days[course.trades[0].decided :],
-        lambda days: cash_index(days, free),
+        free,
         cost_rates(spec, list(spec.comparison)),
     )
     known = spec.expected_returns.hindsight
@@ -117,22 +117,26 @@ def _walked(decider: Decider) -> Course:
     """What became of the decisions.
 
     Raises:
-        InsufficientDataError: too little history for a single decision.
+        InsufficientDataError: too little history for a single decision, or cash is held while
+            what it earns is not known.
+        CurrencyError: cash is held, and what is free of risk is in another currency.
         BacktestError: no decision gave weights, or all was lost.
     """
     spec, members = decider.spec, decider.members
     decisions = rebalance_sessions(members.dates, spec.rebalance)
+    cash = cash_of(members.days, decider.risk_free)
     course = rebalanced(
         members.prices,
         decisions,
         decider.decide,
         cost_rates(spec, spec.tickers),
         band=spec.band,
-        cash_index=cash_index(members.days, decider.risk_free, decider.begins),
+        cash_index=cash.index,
         final=members.final,
     )
     if course is None:
         raise decider.no_course(decisions)
+    cash.check(course.first, course.cash)
     lost = np.flatnonzero(~(course.wealth > 0))
     if len(lost):
         day = members.days[course.first + int(lost[0])]
@@ -172,27 +176,6 @@ def cost_rates(spec: PortfolioSpec, tickers: Sequence[str]) -> Floats:
     """
     flat = spec.cost_rate if spec.trading_cost is None else spec.trading_cost
     return np.array([flat + spec.half_spreads.get(t, 0.0) * BASIS_POINT for t in tickers])
-
-
-def cash_index(days: Days, rate: RiskFree | float, since: dt.date | None = None) -> Floats:
-    """Value of cash that earns what is free of risk, 1 on the first of `days`, shape (T,).
-
-    A constant rate is earned by the day. Other returns are asked for from `since` on; cash stands
-    still before.
-
-    Raises:
-        InsufficientDataError: they are not known on all of these days.
-        CurrencyError: they are of another currency.
-    """
-    free = risk_free(rate)
-    if isinstance(free, Constant):
-        elapsed = (days - days[0]).astype("timedelta64[D]").astype("float64")
-        return np.asarray((1.0 + free.rate) ** (elapsed / DAYS_PER_YEAR), dtype="float64")
-    first = 0 if since is None else int(np.searchsorted(days, np.datetime64(since)))
-    index = np.ones(len(days))
-    if first < len(days) - 1:
-        index[first + 1 :] = np.cumprod(1.0 + free.returns(days[first:], 1.0))
-    return index
 
 
 def _backtest(

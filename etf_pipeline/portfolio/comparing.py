@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from etf_pipeline.errors import InsufficientDataError
+from etf_pipeline.errors import CurrencyError, InsufficientDataError
 from etf_pipeline.model.portfolios import PortfolioSpec
+from etf_pipeline.portfolio.cash import cash_of
 from etf_pipeline.portfolio.functions import Floats
 from etf_pipeline.portfolio.membership import Days, Members, members_of, rebalance_sessions
 from etf_pipeline.portfolio.rebalancing import rebalanced
 from etf_pipeline.risk.prices import PriceSeries
+from etf_pipeline.risk.risk_free import RiskFree
 
 
 def compared(
     spec: PortfolioSpec,
     series: Sequence[PriceSeries],
     days: Days,
-    cash: Callable[[Days], Floats],
+    free: RiskFree,
     rates: Floats,
 ) -> tuple[pd.Series | None, list[str]]:
     """The course of `spec.compare_with`, and what is to be said of it.
@@ -32,7 +34,7 @@ def compared(
         spec: the portfolio.
         series: adjusted closes of the tickers compared with, in the portfolio's currency.
         days: the portfolio's sessions, from its first decision that was traded on.
-        cash: value of a unit of cash on given days.
+        free: what cash earns.
         rates: cost of buying or selling an amount of 1, in the order of `spec.comparison`.
     """
     asked = spec.comparison
@@ -42,15 +44,20 @@ def compared(
     if absent := [t for t in asked if t not in by_ticker]:
         return None, [f"nothing is compared: there are no prices of {', '.join(absent)}"]
     try:
-        members = members_of([by_ticker[t] for t in asked])
-    except InsufficientDataError as error:
+        members = members_of([by_ticker[t] for t in asked], sessions=days)
+        found = _bought(spec, members, days, free, rates)
+    except (CurrencyError, InsufficientDataError) as error:
         return None, [f"nothing is compared: {error}"]
-    found = _bought(spec, members, days, cash, rates)
     if found is None:
         names = ", ".join(asked)
         return None, [f"nothing is compared: no decision finds prices of all of {names}"]
     late = found.index[0] > pd.Timestamp(days[min(1, len(days) - 1)])
     said = [f"compared from {found.index[0].date()} on, from the wealth then"] if late else []
+    said += [
+        f"{ticker}, which is compared with, ends on {end}; its part is cash from then on"
+        for ticker, end in zip(asked, members.ended, strict=True)
+        if end is not None and pd.Timestamp(end) < found.index[-1]
+    ]
     return found, [*said, *members.remarks]
 
 
@@ -58,7 +65,7 @@ def _bought(
     spec: PortfolioSpec,
     members: Members,
     days: Days,
-    cash: Callable[[Days], Floats],
+    free: RiskFree,
     rates: Floats,
 ) -> pd.Series | None:
     """The course of fixed weights on those of `days` that they have; None if never bought."""
@@ -79,16 +86,17 @@ def _bought(
         bought = bool(priced.all())
         return weights if bought else None
 
-    first = [0] if len(before) else []
+    first, cash = [0] if len(before) else [], cash_of(members.days[shared], free)
     course = rebalanced(
         prices,
         np.union1d(first, rebalance_sessions(dates, spec.rebalance)).astype("intp"),
         decide,
         rates,
         band=spec.band,
-        cash_index=cash(members.days[shared]),
+        cash_index=cash.index,
         final=members.final,
     )
     if course is None:
         return None
+    cash.check(course.first, course.cash)
     return pd.Series(course.wealth, dates[course.first :], name="comparison")

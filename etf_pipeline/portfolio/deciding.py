@@ -94,12 +94,6 @@ class Decider:
         weights[chosen] = answer.weights
         return weights
 
-    @property
-    def begins(self) -> dt.date:
-        """The first day on which any member has the history asked for."""
-        first: dt.date = self._since.min().item()
-        return first
-
     def no_course(self, decisions: npt.NDArray[np.intp]) -> EtfError:
         """Why there is none, when not one decision gave weights."""
         skipped = [e for e in self.events if e.kind is EventKind.SKIPPED]

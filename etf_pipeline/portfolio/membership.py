@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from etf_pipeline.model.spacing import LONG_GAP, MONTHS_AND_LONGER
+from etf_pipeline.model.spacing import LONG_GAP, MONTHS_AND_LONGER, long_gaps
 from etf_pipeline.risk.prices import PriceSeries, too_few_common
 
 Floats = npt.NDArray[np.float64]
@@ -40,24 +40,32 @@ class Members:
 
 
 def members_of(
-    series: Sequence[PriceSeries], *, newest: dt.date | None = None, together: bool = False
+    series: Sequence[PriceSeries],
+    *,
+    newest: dt.date | None = None,
+    together: bool = False,
+    sessions: Days | None = None,
 ) -> Members:
     """Put members side by side that need not be listed at the same time.
 
     One has gone when its prices end over thirty days (and over four of its usual gaps) before the
     newest of them all, which no holidays do. Until that is known the course of all ends with them.
+    What else there are prices of has no say in that: it would make another course of the same.
 
     Args:
         series: one or more, of one currency.
-        newest: the newest session known; that of the members by default.
+        newest: the newest session known of anything, for remarks; that of the members by default.
         together: end all with the first that goes.
+        sessions: those of an account that goes on when all of these have gone; none by default.
 
     Raises:
         InsufficientDataError: fewer than three sessions.
     """
-    last = max([*(s.end for s in series), *([newest] if newest else [])])
+    known = [s.days for s in series] + ([] if sessions is None else [sessions])
+    last: dt.date = max(days[-1] for days in known if len(days)).item()
     ended = [s.end if _gone(s, last) else None for s in series]
-    days = np.unique(np.concatenate([s.days for s in series]))
+    after = _after(sessions, ended)
+    days = np.unique(np.concatenate([*(s.days for s in series), after]))
     prices = np.full((len(days), len(series)), np.nan)
     listed = np.zeros(prices.shape, dtype="bool")
     for i, (one, end) in enumerate(zip(series, ended, strict=True)):
@@ -65,12 +73,13 @@ def members_of(
         stays = end is None or together
         listed[:, i] = (days >= one.days[0]) & (stays | (days <= one.days[-1]))
     shared = listed.any(axis=1) & ~(listed & np.isnan(prices)).any(axis=1)
+    shared |= np.isin(days, after)
     if int(shared.sum()) < 3:
         raise too_few_common(int(shared.sum()), list(series))
     final = np.array([float(s.prices.iloc[-1]) for s in series])
     gone = tuple(None if together else end for end in ended)
     kept = days[shared]
-    remarks = _remarks(series, kept[-1].item(), last)
+    remarks = _remarks(series, kept, last if newest is None else max(last, newest))
     return Members(kept, prices[shared], final, gone, tuple(remarks))
 
 
@@ -89,9 +98,20 @@ def _gone(series: PriceSeries, newest: dt.date) -> bool:
     return (newest - series.end).days > max(LONG_GAP, _USUAL_GAPS * usual)
 
 
-def _remarks(series: Sequence[PriceSeries], until: dt.date, newest: dt.date) -> list[str]:
-    """Whose end is the end of the course, before the newest session."""
+def _after(sessions: Days | None, ended: Sequence[dt.date | None]) -> Days:
+    """The sessions after all have gone; none while one has not."""
+    dates = [end for end in ended if end is not None]
+    if sessions is None or len(dates) < len(ended):
+        return np.array([], dtype="datetime64[D]")
+    return sessions[sessions > np.datetime64(max(dates))]
+
+
+def _remarks(series: Sequence[PriceSeries], days: Days, newest: dt.date) -> list[str]:
+    """Holes of the course, and whose end is its end, before the newest session."""
+    until = days[-1].item()
+    said = [f"no session in common: {gap}" for gap in long_gaps(days)]
     ends = [s.ticker for s in series if s.end <= until]
-    if until >= newest or not ends:
-        return []
-    return [f"the course ends on {until}, as {', '.join(ends)} does; the newest is of {newest}"]
+    if until < newest and ends:
+        names = ", ".join(ends)
+        said.append(f"the course ends on {until}, as {names} does; the newest is of {newest}")
+    return said

@@ -11,7 +11,7 @@ from etf_pipeline.errors import InsufficientDataError, UnknownTickerError, Unrea
 from etf_pipeline.model.instruments import Universe
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.model.schemas import BACKTEST_EVENTS, RISK_METRICS, SUMMARY
-from etf_pipeline.portfolio.backtest import cash_index
+from etf_pipeline.portfolio.cash import cash_of
 from etf_pipeline.risk.risk_free import Course
 from etf_pipeline.settings import load_settings
 from etf_pipeline.steps.backtests import backtests
@@ -167,19 +167,27 @@ def test_a_step_fails_a_portfolio_whose_window_has_no_rate(root, monkeypatch):
     assert [(r["risk_free"], r["risk_free_rate"]) for r in rows] == [("BILL", None)] * 2
 
 
-def walked(root, chosen):
+def walked(root, chosen, specs=SPECS):
     histories = read_histories(store := Store.at(root, 10), ["AAA", "BBB"])
-    result = backtests(store, RUN, histories, SPECS, UNIVERSE, chosen)
+    result = backtests(store, RUN, histories, specs, UNIVERSE, chosen)
     events = read_table(store.layout.of(BACKTEST_EVENTS, histories.as_of)).to_pylist()
     return {o.subject: o for o in result.outcomes}, events
 
 
-def test_backtests_need_what_cash_earns_as_long_as_there_may_be_any(root, monkeypatch):
+def test_backtests_need_what_cash_earns_only_while_there_is_any(root, monkeypatch):
+    """A fund that ends early is in nobody's way where everything is invested."""
     write(root / "historical", "BILL", DAYS[:-30])
-    outcomes, _ = walked(root, assumed("BILL", monkeypatch))
-    for outcome in outcomes.values():
-        assert not outcome.good
-        assert f"BILL has no risk-free price after {DAYS[-31]:%Y-%m-%d}" in outcome.reason
+    chosen, ended = assumed("BILL", monkeypatch), f"after {DAYS[-31]:%Y-%m-%d}"
+    outcomes, events = walked(root, chosen)
+    assert all(o.good for o in outcomes.values())
+    assert all(ended in e["reason"] for e in events if e["event"] == "skipped")
+    write(root / "historical", "BBB", DAYS[:-90])
+    outcomes, _ = walked(root, chosen)
+    assert all(o.good for o in outcomes.values())  # what it brought is invested by then
+    kept = SPECS[0].model_copy(update={"rebalance": "never", "min_weight": 0.2})
+    outcomes, _ = walked(root, chosen, [kept])
+    assert not outcomes[kept.name].good
+    assert f"BILL has no risk-free price {ended}" in outcomes[kept.name].reason
 
 
 def test_decisions_need_the_rate_before_them_only_where_the_objective_does(root, monkeypatch):
@@ -197,9 +205,21 @@ def test_decisions_need_the_rate_before_them_only_where_the_objective_does(root,
 def test_cash_of_a_backtest_earns_what_the_fund_does():
     days = DAYS.to_numpy().astype("datetime64[D]")
     fund = 100 * np.cumprod(1 + np.r_[0.0, RETURNS["BILL"]])
-    index = cash_index(days, Course.of_prices("BILL", fund[50:], days[50:]), DAYS[60].date())
-    assert index[:61].tolist() == [1.0] * 61
-    assert index[60:] == pytest.approx(fund[60:] / fund[60], rel=1e-12)
+    known = np.r_[50:200, 230 : len(days)]  # a launch, and a hole of six weeks
+    cash = cash_of(days, Course.of_prices("BILL", fund[known], days[known]))
+    assert cash.index[:51].tolist() == [1.0] * 51
+    assert cash.index[50:200] == pytest.approx(fund[50:200] / fund[50], rel=1e-12)
+    after = cash.index[230:] / cash.index[230]
+    assert after == pytest.approx(fund[230:] / fund[230], rel=1e-12)
+    assert cash.unknown[:51].tolist() == [False] + [True] * 50
+    late = days > days[199] + np.timedelta64(5, "D")
+    assert cash.unknown[200:231].tolist() == [*late[200:230], True]
+    held = np.zeros(len(days))
+    held[[55, 150, 240]] = 0.3
+    cash.check(0, held)
+    for at, words in ((49, f"begin on {days[50]}"), (215, f"between {days[199]} and {days[230]}")):
+        with pytest.raises(InsufficientDataError, match=words):
+            cash.check(10, np.where(np.arange(len(days)) == at, 0.3, held)[10:])
 
 
 def test_a_portfolio_in_another_currency_is_refused(root, monkeypatch):

@@ -470,3 +470,46 @@ def test_months_apart_is_no_delisting_of_monthly_prices():
 def test_what_cannot_be_asked_of_a_backtest(asked, told):
     with pytest.raises(ValueError, match=told):
         spec(**asked)
+
+
+def test_what_else_is_compared_or_known_changes_no_course():
+    """Both end within thirty days of each other: the course of both is until the first does."""
+    pair = [one("T1", 1, last=600), one("T2", 2, last=590)]
+    asked = {"tickers": ["T1", "T2"], "objective": "min_volatility"}
+    alone = backtest_portfolio(spec(**asked), pair, 1, 0.0)
+    assert alone.wealth.index[-1] == DAYS[589]
+    beside = backtest_portfolio(
+        spec(**asked, compare_with="A"),
+        pair,
+        1,
+        0.0,
+        comparison=[one("A", 9)],
+        newest=DAYS[-1].date(),
+    )
+    pd.testing.assert_series_equal(alone.wealth, beside.wealth)
+    assert beside.remarks[0].endswith(f"as T2 does; the newest is of {DAYS[-1].date()}")
+
+
+@pytest.mark.parametrize("rebalance", ["monthly", "never"])
+def test_what_is_compared_with_is_cash_from_its_end_on(rebalance):
+    gone = one("A", 11, last=500)
+    asked = spec(compare_with="A", rebalance=rebalance)
+    found = backtest_portfolio(asked, three(), 1, 0.05, comparison=[gone])
+    first = found.wealth.index[0]
+    shares = gone.prices.loc[first:] / gone.prices.loc[first]
+    days = (DAYS[500:] - DAYS[500]).days.to_numpy()  # paid out on the next session
+    expected = np.r_[shares.to_numpy(), shares.iloc[-1] * 1.05 ** (days / 365.25)]
+    assert found.comparison.index[-1] == DAYS[-1]
+    assert found.comparison.to_numpy() == pytest.approx(expected, rel=1e-12)
+    assert found.remarks == (
+        f"A, which is compared with, ends on {DAYS[499].date()}; its part is cash from then on",
+    )
+
+
+def test_a_hole_of_the_course_is_told():
+    """A suspension of months: no session is of all that are listed, and a trade waits for one."""
+    suspended = one("T2", 2)
+    suspended = replace(suspended, prices=suspended.prices.drop(DAYS[400:460]))
+    found = backtest_portfolio(spec(), [one("T1", 1), suspended, one("T3", 3)], 1, 0.0)
+    gap = f"one return spans {DAYS[399].date()} to {DAYS[460].date()}"
+    assert found.remarks == (f"no session in common: {gap}",)
