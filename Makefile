@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.set-up
 JOBS ?= auto
 
-.PHONY: setup demo run dev test lint bench lock clean
+.PHONY: setup demo run dev test soak lint bench lock clean
 
 setup: $(STAMP)
 
@@ -35,6 +35,13 @@ lint: setup
 
 test: setup
 	$(BIN)/pytest -n $(JOBS) --dist loadfile
+
+# Random portfolios against other solvers, for hours with more of them: PROBLEMS=100000 SEED=5
+PROBLEMS ?= 10000
+SEED ?= 1000
+soak: setup
+	OMP_NUM_THREADS=1 ETF_TEST_PROBLEMS=$(PROBLEMS) ETF_TEST_SEED=$(SEED) \
+		$(BIN)/pytest -n $(JOBS) --dist load etf_pipeline_tests/property/test_fuzz.py
 
 bench: setup
 	$(BIN)/python -m etf_pipeline_tests.benchmarks

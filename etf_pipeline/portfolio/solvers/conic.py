@@ -16,6 +16,7 @@ from etf_pipeline.portfolio.functions import Floats, Measure, Norm
 from etf_pipeline.portfolio.program import Duals, Program, Standard, standard
 
 _TOLERANCE = 1e-12
+_FAR = 1e6  # times what the bounds allow
 
 
 def solve(program: Program) -> tuple[Floats, Duals] | None:
@@ -27,6 +28,9 @@ def solve(program: Program) -> tuple[Floats, Duals] | None:
         return None
     x, y, z = found
     weights = x[: form.n]
+    reach = np.maximum(np.abs(form.low[: form.n]), np.abs(form.high[: form.n]))
+    if not np.all(np.abs(weights) <= _FAR * (1.0 + reach)):
+        return None  # the direction of a contradiction, not weights; squared it may overflow
     root = program.curvature.value(weights) if program.rooted and program.curvature else None
     return weights, form.duals(y, z, root)
 

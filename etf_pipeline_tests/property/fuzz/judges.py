@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from collections.abc import Iterator
@@ -12,11 +13,11 @@ import numpy as np
 from etf_pipeline.portfolio import Answer, optimise
 from etf_pipeline_tests.property.fuzz import truth
 from etf_pipeline_tests.property.fuzz.asked import Asked
-from etf_pipeline_tests.property.fuzz.limits import broken
+from etf_pipeline_tests.property.fuzz.limits import broken, worst
 from etf_pipeline_tests.property.fuzz.reproduce import smallest, snippet
 
 PROVEN = 1e-6  # what success promises, against the problem's unit
-ROUGHLY = 1e-4  # where the optimum is known no better
+STEEP = 1e7
 ROUNDING = 2e-8
 
 
@@ -108,9 +109,11 @@ def _success(asked: Asked, answer: Answer, right: truth.Truth) -> Iterator[Fault
     gap = answer.optimality_gap
     if gap is None or not 0 <= gap <= PROVEN * unit * (1 + 1e-9):
         yield Fault("success with a gap that proves nothing", f"gap {gap} against {unit:.3g}")
-    for better, allowed in ((right.exact, PROVEN), (right.near, ROUGHLY)):
+    for better in (right.exact, right.near):
         if better is None:
             continue
+        # What is beyond a limit by a little may be better by much more, where limits are steep.
+        allowed = PROVEN + STEEP * max(worst(asked, better), 0.0)
         left = truth.shortfall(asked, w, better)
         if left > (allowed + _rounding(asked)) * unit:
             detail = f"{left / unit:.3g} of the unit better: {better.tolist()}"
@@ -137,7 +140,7 @@ def may_refuse(asked: Asked) -> bool:
     excess = asked.earned(top) - asked.risk_free_rate
     if excess <= 1e-7 * asked.return_unit:
         return True
-    floor = asked.risk_free_rate + 1e-4 * excess
+    floor = asked.risk_free_rate + 1e-11 * asked.return_unit
     if asked.target_return is not None:
         floor = max(floor, asked.target_return)
     free = truth.extreme(asked, "target_return", target_return=floor)
@@ -145,6 +148,14 @@ def may_refuse(asked: Asked) -> bool:
 
 
 # -- what a refusal quotes
+
+
+def unit_of(asked: Asked, limit: str) -> float:
+    """What a quoted limit is small against."""
+    if limit == "target_return":
+        return asked.return_unit
+    return asked.loss_unit if limit == "cvar_budget" else asked.risk_unit
+
 
 _NUMBER = r"(-?\d[\d.]*(?:e[-+]?\d+)?)"
 QUOTED = {
@@ -178,11 +189,11 @@ def _quotes(asked: Asked, answer: Answer) -> Iterator[Fault]:
             Fault(f"quoted {name}: {f.what}", f.detail)
             for f in _success(then, again, truth.best(then))
         )
-        given = getattr(asked, name)
-        sign = -1.0 if name == "target_return" else 1.0
-        nearer = replace(asked, known=None, **{name: number + 0.01 * (given - number)})
-        far = sign * (number - given) > 1e-4 * max(abs(number), abs(given))
-        if far and truth.best(nearer).exact is not None:
+        # Nearer to what was asked by more than six digits and the proof leave open.
+        away = getattr(asked, name) - number
+        step = max(0.01 * abs(away), 3e-5 * abs(number) + 1e-5 * unit_of(asked, name))
+        nearer = replace(asked, known=None, **{name: number + math.copysign(step, away)})
+        if step < abs(away) and truth.best(nearer).exact is not None:
             yield Fault(f"quoted {name} is not the nearest", answer.message)
 
 
@@ -247,7 +258,7 @@ def _other_words(asked: Asked, answer: Answer) -> Iterator[Fault]:
             continue
         w = again.weights if undo is None else again.weights[undo]
         apart = truth.shortfall(asked, answer.weights, w)
-        if abs(apart) > 2 * PROVEN * truth.unit(asked):
+        if abs(apart) > (2 * PROVEN + _rounding(asked)) * truth.unit(asked):
             yield Fault(f"{what} changes the value", f"{apart:.3g}")
         elif _unique(asked) and (off := float(np.abs(w - answer.weights).max())) > 1e-3:
             yield Fault(f"{what} changes the weights", f"by {off:.3g}")

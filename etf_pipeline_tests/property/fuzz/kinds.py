@@ -283,8 +283,10 @@ def _limited(rng: Rng, asked: Asked, count: int = 1) -> Asked:
 def _place(rng: Rng, low: float, high: float, unit: float) -> tuple[float, bool]:
     """A ceiling between the least there is and where it stops to bind, and if it can be met."""
     pick, wide = rng.random(), max(high - low, 0.0)
-    if abs(low) < 1e-6 * unit or pick < 0.55:
-        return low + wide * float(rng.uniform(0.02, 0.98)) + 1e-9 * unit, True
+    if abs(low) < 1e-6 * unit:  # at 0, where rounding decides what a variance is
+        return max(low + wide * float(rng.uniform(0.02, 0.98)), 1e-5 * unit), True
+    if pick < 0.55:
+        return low + wide * float(rng.uniform(0.02, 0.98)), True
     if pick < 0.65:
         return low, True
     if pick < 0.75:
