@@ -17,7 +17,7 @@ from etf_pipeline.portfolio.cash import cash_of
 from etf_pipeline.portfolio.comparing import compared
 from etf_pipeline.portfolio.deciding import Decider, Event
 from etf_pipeline.portfolio.functions import Floats
-from etf_pipeline.portfolio.membership import Members, members_of, rebalance_sessions
+from etf_pipeline.portfolio.membership import Days, Members, members_of, rebalance_sessions
 from etf_pipeline.portfolio.rebalancing import Course, Trade, rebalanced
 from etf_pipeline.risk.prices import PriceSeries
 from etf_pipeline.risk.risk_free import RiskFree, risk_free
@@ -109,7 +109,7 @@ def backtest_portfolio(
         cost_rates(spec, list(spec.comparison)),
     )
     known = spec.expected_returns.hindsight
-    remarks = (*([] if known is None else [known]), *_lent(spec), *members.remarks, *said)
+    remarks = (*([] if known is None else [known]), *lent(spec), *members.remarks, *said)
     return _backtest(spec, members, course, decider, other, remarks)
 
 
@@ -137,18 +137,23 @@ def _walked(decider: Decider) -> Course:
     if course is None:
         raise decider.no_course(decisions)
     cash.check(course.first, course.cash)
-    lost = np.flatnonzero(~(course.wealth > 0))
-    if len(lost):
-        day = members.days[course.first + int(lost[0])]
-        raise BacktestError(
-            f"all of it was lost on {day}: what was short or borrowed came to more than what was "
-            "held; ask for a lower gross_exposure",
-            code=ReasonCode.INFEASIBLE,
-        )
+    if (why := all_lost(course, members.days[course.first :])) is not None:
+        raise BacktestError(why, code=ReasonCode.INFEASIBLE)
     return course
 
 
-def _lent(spec: PortfolioSpec) -> list[str]:
+def all_lost(course: Course, days: Days) -> str | None:
+    """On which of its days (S,) a course came to nothing, in words; None when it did not."""
+    lost = np.flatnonzero(~(course.wealth > 0))
+    if not len(lost):
+        return None
+    return (
+        f"all of it was lost on {days[lost[0]]}: what was short or borrowed came to more than what "
+        "was held; ask for a lower gross_exposure"
+    )
+
+
+def lent(spec: PortfolioSpec) -> list[str]:
     """What a course with short positions or borrowed cash leaves out."""
     if spec.gross_exposure is None and spec.net_exposure[1] <= 1.0:
         return []

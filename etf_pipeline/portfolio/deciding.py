@@ -196,11 +196,13 @@ def beside_until(
     """
     for ticker in spec.beside:
         begins, ends = known[ticker].days[0].item(), known[ticker].end
-        if not first_window_end(begins, years) <= day <= ends + GRACE:
+        if day < first_window_end(begins, years):
             raise InsufficientDataError(
-                f"benchmark: {ticker} has not {years} years of history up to {day}: its prices are "
-                f"from {begins} to {ends}"
+                f"benchmark: {ticker} has not {years} years of history up to {day}: its prices "
+                f"begin on {begins}"
             )
+        if day > ends + GRACE:
+            raise InsufficientDataError(f"benchmark: the prices of {ticker} end on {ends}")
     return [known[ticker].until(day) for ticker in spec.beside]
 
 

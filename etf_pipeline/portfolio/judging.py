@@ -128,11 +128,11 @@ def _row(
 ) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(NUMBERS, math.nan)
     row |= {"unanswered": one.unanswered, "reason": one.reason}
-    if one.wealth is None or excess is None:
+    if one.wealth is None or one.returns is None or excess is None:
         return row
     row |= {
         "cagr": cagr(float(one.wealth[-1] / one.wealth[0]), len(excess), annual),
-        "volatility": volatility(excess, annual),
+        "volatility": volatility(one.returns, annual),
         "max_drawdown": max_drawdown(one.wealth).depth,
         "turnover": one.turnover,
         "cost": one.cost,
@@ -172,8 +172,11 @@ def _said(names: Sequence[str], table: pd.DataFrame, trials: int, by_chance: flo
             f"of {trials} combinations without any skill, the best would show a Sharpe ratio of "
             f"{by_chance:.2f} by chance"
         )
-    for name, n, why in zip(names, table["unanswered"], table["reason"], strict=True):
-        if n:
+    columns = (table[name] for name in ("unanswered", "reason", "cagr"))
+    for name, n, why, growth in zip(names, *columns, strict=True):
+        if not n and math.isnan(growth):
+            said.append(f"{name} has no course: {why}")
+        elif n:
             said.append(
                 f"{name}: {n} decisions had no answer and kept what was held, or equal weights "
                 f"before the first answer ({why})"

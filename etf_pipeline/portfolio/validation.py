@@ -8,6 +8,7 @@ equal weights, which few optimised portfolios have beaten beyond doubt (DeMiguel
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +19,9 @@ import pandas as pd
 from etf_pipeline.errors import EtfError, InsufficientDataError
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.portfolio.answer import Answer, refused_by
-from etf_pipeline.portfolio.backtest import cost_rates
+from etf_pipeline.portfolio.backtest import all_lost, cost_rates, lent
 from etf_pipeline.portfolio.building import Columns, problem_of
+from etf_pipeline.portfolio.cash import cash_of
 from etf_pipeline.portfolio.deciding import beside_until, decision_rate, trading_limits
 from etf_pipeline.portfolio.functions import Floats
 from etf_pipeline.portfolio.judging import Days, Tried, judged
@@ -29,7 +31,7 @@ from etf_pipeline.portfolio.splits import Split, walk_forward_splits
 from etf_pipeline.risk.annual import Span
 from etf_pipeline.risk.conversion import Together
 from etf_pipeline.risk.estimates import estimate_of
-from etf_pipeline.risk.prices import common_prices, first_window_end
+from etf_pipeline.risk.prices import PriceSeries, common_prices, first_window_end
 from etf_pipeline.risk.risk_free import RiskFree, risk_free
 
 EQUAL = {"objective": "equal_weights"}
@@ -58,11 +60,12 @@ class Validation:
 
 @dataclass(frozen=True)
 class _Walk:
-    """What every combination is walked through: prices, splits, and rates of costs."""
+    """What every combination is walked through: prices, splits, cash, and rates of costs."""
 
     values: Floats
     days: Days
     splits: list[Split]
+    cash: Floats
     rates: Floats
     band: float | None
 
@@ -84,10 +87,17 @@ class _Walk:
             return equal if held is None else None
 
         course = rebalanced(
-            self.values, np.array(list(by_decision)), weights, self.rates, band=self.band
+            self.values,
+            np.array(list(by_decision)),
+            weights,
+            self.rates,
+            band=self.band,
+            cash_index=self.cash,
         )
         if course is None or len(bad) == len(self.splits):
             return Tried(label, None, unanswered=len(bad), reason=bad[0].message)
+        if (why := all_lost(course, self.days)) is not None:
+            return Tried(label, None, unanswered=len(bad), reason=why)
         years = Span.of(self.days).years
         later = course.trades[1:]
         return Tried(
@@ -122,7 +132,8 @@ def validated(
         purge: sessions between the last price known and the trade, at least one.
 
     Raises:
-        InsufficientDataError: under a year is left to judge on after the longest lookback.
+        InsufficientDataError: under a year is left to judge on after the longest lookback, or the
+            benchmark's history is too short.
         ValueError: less than one session is purged.
     """
     spec = specs[0]
@@ -132,7 +143,7 @@ def validated(
     prices = common_prices(together.series)
     dates = pd.DatetimeIndex(prices.index)
     longest = max(one.lookback(lookback_years) for one in specs)
-    since = first_window_end(dates[0].date(), longest)
+    since = _since(dates, together.beside, longest)
     splits = walk_forward_splits(dates, spec.rebalance, purge, since)
     days = dates[splits[0].trade :].to_numpy().astype("datetime64[D]")
     if Span.of(days).too_short:
@@ -142,7 +153,8 @@ def validated(
             "is needed: ask for shorter lookbacks"
         )
     values = prices.to_numpy(dtype="float64")
-    walk = _Walk(values, days, splits, cost_rates(spec, spec.tickers), spec.band)
+    cash = cash_of(dates.to_numpy().astype("datetime64[D]"), free).index  # known, or not judged
+    walk = _Walk(values, days, splits, cash, cost_rates(spec, spec.tickers), spec.band)
     tried = [walk.tried(EQUAL, lambda split, held: None)]
     for one in specs:
         years = one.lookback(lookback_years)
@@ -153,8 +165,28 @@ def validated(
     returns = {i: none if t.returns is None else t.returns for i, t in enumerate(tried)}
     frame = pd.DataFrame(returns, index=dates[splits[0].trade + 1 :])
     known = (one.expected_returns.hindsight for one in specs)
-    remarks = (*found.remarks, *dict.fromkeys(k for k in known if k), *together.remarks)
+    said = [*(k for k in known if k), *lent(spec), *together.remarks]
+    remarks = (*found.remarks, *dict.fromkeys(said))
     return Validation(found.table, frame, tuple(splits), dates, found.by_chance, remarks)
+
+
+def _since(dates: pd.DatetimeIndex, beside: Sequence[PriceSeries], years: int) -> dt.date:
+    """The first day on which the tickers' common history, and a benchmark's, is so long.
+
+    Raises:
+        InsufficientDataError: the benchmark's is on none.
+    """
+    since = first_window_end(dates[0].date(), years)
+    for one in beside:
+        begins = one.days[0].item()
+        if (enough := first_window_end(begins, years)) > dates[-1].date():
+            raise InsufficientDataError(
+                f"benchmark: the prices of {one.ticker} begin on {begins}, which leaves no "
+                f"decision with {years} years of them by {dates[-1].date()}: ask for shorter "
+                "lookbacks"
+            )
+        since = max(since, enough)
+    return since
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,8 @@ def test_ratios_are_over_a_cash_fund_of_its_own_returns():
     table = judged(BASE, OTHERS, DAYS, fund, ANNUAL).table
     for one, found in zip((BASE, *OTHERS), table["sharpe_ratio"], strict=True):
         assert found == pytest.approx(empyrical.sharpe_ratio(one.returns - cash, annualization=252))
+    for one, found in zip((BASE, *OTHERS), table["volatility"], strict=True):
+        assert found == pytest.approx(empyrical.annual_volatility(one.returns, annualization=252))
 
 
 def ratio(x):

@@ -323,8 +323,8 @@ def test_resamples_and_validation_keep_the_benchmark(tmp_path):
     table = validated([spec], together, 5, RATE).table
     assert table["unanswered"].to_list() == [0, 0]
     short = Together(ALL[:3], "AUD", beside=(SERIES["VGB"].since(ALL[0].days[700].item()),))
-    told = validated([spec], short, 5, RATE).table
-    assert "benchmark: VGB" in told["reason"].iloc[1]
+    with pytest.raises(InsufficientDataError, match="benchmark: the prices of VGB begin on"):
+        validated([spec], short, 5, RATE)
 
 
 def test_the_frontier_keeps_to_the_benchmark(tmp_path):

@@ -241,3 +241,53 @@ def test_remarks_of_the_conversion_are_handed_on():
     told = replace(together(), remarks=("rates are stale",))
     found = validated(combinations(spec(), lookback_years=[1]), told, 1, 0.0)
     assert found.remarks[-1] == "rates are stale"
+
+
+def test_what_is_in_cash_earns_the_risk_free_rate():
+    """Half in tickers, half in cash, by hand: units in between, cash by calendar days."""
+    pinned = {"A": (0.2, 0.2), "B": (0.2, 0.2), "C": (0.1, 0.1)}
+    asked = combinations(spec(bounds=pinned, net_exposure=(0.5, 0.5)), lookback_years=[1])
+    found = validated(asked, together(), 1, 0.05)
+    frame, parts = pd.DataFrame(PRICES), np.array([0.2, 0.2, 0.1])
+    trades = {s.trade for s in found.splits}
+    value, units, cash, money = 1.0, np.zeros(3), 0.0, []
+    for at in range(found.splits[0].trade, len(frame)):
+        row = frame.iloc[at].to_numpy()
+        if money:
+            cash *= 1.05 ** ((DAYS[at] - DAYS[at - 1]).days / 365.25)
+            value = float(units @ row) + cash
+        if at in trades:
+            units, cash = value * parts / row, value / 2
+        money.append(value)
+    wealth = np.array(money)
+    assert found.returns[1].to_numpy() == pytest.approx(wealth[1:] / wealth[:-1] - 1, abs=1e-12)
+
+
+def test_a_course_that_loses_everything_is_none():
+    """Short of a ticker that rises fivefold in a night."""
+    jump = PRICES | {"A": PRICES["A"] * np.where(np.arange(1300) < 800, 1.0, 5.0)}
+    pinned = {"A": (-1.0, -1.0), "B": (1.0, 1.0), "C": (1.0, 1.0)}
+    asked = combinations(
+        spec(bounds=pinned, gross_exposure=3.0, min_weight=-1.0), lookback_years=[1]
+    )
+    found = run(asked, jump)
+    assert found.returns[1].isna().all() and np.isnan(found.table.iloc[1]["cagr"])
+    assert f"all of it was lost on {DAYS[800].date()}" in found.table.iloc[1]["reason"]
+    assert any("has no course: all of it was lost" in r for r in found.remarks)
+    assert any(r.startswith("what is lent and borrowed costs the risk-free") for r in found.remarks)
+
+
+def test_it_begins_when_the_benchmark_has_its_years():
+    late = PriceSeries(
+        "X", pd.Series(walk(700, seed=77), DAYS[600:]), NONE, NONE, "files", "AUD", "XASX"
+    )
+    asked = combinations(
+        spec(objective="min_tracking_error", benchmark={"X": 1.0}), lookback_years=[1]
+    )
+    found = validated(asked, replace(together(), beside=(late,)), 1, 0.0)
+    decided = [DAYS[s.known] for s in found.splits]
+    a_year_later = DAYS[600] + pd.DateOffset(years=1)
+    assert a_year_later <= decided[0] < a_year_later + pd.DateOffset(months=3, days=3)
+    assert found.table["unanswered"].tolist() == [0, 0]
+    early = run(combinations(spec(), lookback_years=[1]))
+    assert early.splits[0].known < found.splits[0].known
