@@ -20,10 +20,12 @@ from etf_pipeline.portfolio.solvers.critical_line import (
     corner_portfolios,
     means_with_order,
 )
+from etf_pipeline.portfolio.solvers.leaving import DEAR, leaving
 from etf_pipeline.portfolio.solvers.polish import polished
 
 _NULL = 1e-12
 _HALVINGS = 60
+_NARROW = 1e-5  # of a ceiling's square: less room is all near the least there is
 _NEAR = (1e-7, 1e-5)  # what is that near to a bound or a limit is taken to be on it, in turn
 
 
@@ -80,9 +82,35 @@ def _brought_inside(
             for near in _NEAR:
                 exact = polished(problem, least, others, found[0], near)
                 if exact is not None:
+                    yield from _beside(problem, goal, row, others, exact[0])
                     yield from _between(problem, row, weights, exact[0])
                     yield from _as_near(problem, goal, rows, exact[0])
             yield from _between(problem, row, weights, found[0])
+
+
+def _beside(
+    problem: Problem, goal: Goal, row: Row, others: Sequence[Row], best: Floats
+) -> Iterator[Candidate]:
+    """The best point near the least of a norm, where all that is allowed is near it.
+
+    With d the direction in which the goal leaves it (see `leaving`), norm² rises by s² d'Sd and by
+    little else.
+    """
+    norm = row.function
+    if not isinstance(norm, Norm):
+        return
+    room = row.greatest**2 - norm.squared(best)
+    if not 0 < room <= _NARROW * row.greatest**2:
+        return
+    for dear in DEAR:
+        direction = leaving(problem, goal.tangent(best), others, norm, best, dear)
+        if direction is None:
+            continue
+        curved = float(direction @ (norm.matrix @ direction))
+        rising = max(float(norm.gradient_of_half_square(best) @ direction), 0.0)
+        if curved > 0:  # room = 2 rising s + curved s², the positive root without cancellation
+            step = room / (rising + np.sqrt(rising**2 + curved * room))
+            yield Candidate(best + step * direction)
 
 
 def _as_near(

@@ -23,7 +23,7 @@ from etf_pipeline.portfolio.knapsack import lowest
 from etf_pipeline.portfolio.problem import Problem
 from etf_pipeline.portfolio.program import Duals, Program
 from etf_pipeline.portfolio.solvers import linear
-from etf_pipeline.portfolio.solvers.leaving import leaving
+from etf_pipeline.portfolio.solvers.leaving import DEAR, leaving
 
 TOLERANCE = 1e-6
 _AT_LEAST = 1e-6
@@ -85,18 +85,22 @@ def _gap_without_inside(
     others = [row for j, row in enumerate(rows) if j != k]
     least = LeastNorm(norm, 1.0)
     duals = best_duals(problem, least, weights, others)
-    direction = leaving(problem, goal.tangent(weights), others, norm, weights)
-    if duals is None or direction is None:
+    if duals is None:
         return float("inf")
     off = max(gap(problem, least, weights, others, duals), 0.0)
     near = max(rows[k].greatest ** 2 - value**2, 0.0) + 2.0 * value * off + _ROUNDING * value**2
-    along = norm.matrix @ direction
-    rest = Tangent(goal, Measure(along, -float(along @ weights)))
-    found = best_duals(problem, rest, weights, others)
-    if found is None:
-        return float("inf")
-    reach = float(np.sqrt(max(float(direction @ along), 0.0) * near))
-    return max(gap(problem, rest, weights, others, found), 0.0) + reach
+    best = float("inf")
+    for dear in DEAR:
+        direction = leaving(problem, goal.tangent(weights), others, norm, weights, dear)
+        if direction is None:
+            continue
+        along = norm.matrix @ direction
+        rest = Tangent(goal, Measure(along, -float(along @ weights)))
+        found = best_duals(problem, rest, weights, rows)
+        if found is not None:
+            reach = float(np.sqrt(max(float(direction @ along), 0.0) * near))
+            best = min(best, max(gap(problem, rest, weights, rows, found), 0.0) + reach)
+    return best
 
 
 def _of_norm(goal: Goal, weights: Floats) -> float:

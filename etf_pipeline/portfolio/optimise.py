@@ -47,6 +47,7 @@ from etf_pipeline.portfolio.problem import Limit, Problem
 _SLACK = 1e-9
 _SLIGHT = 1e-7  # an aversion to risk that costs no more than a ten-millionth of the goal's unit
 _CEILINGS = (VolatilityCeiling, TrackingErrorCeiling)
+_HALVINGS = 60
 _NO_RISK = 1e-6  # of a typical volatility
 
 
@@ -91,9 +92,28 @@ def _optimise(problem: Problem) -> Answer:
 def _best_ratio(problem: Problem, answer: Answer) -> Answer:
     """A proven Sharpe ratio, or why there is no greatest one."""
     if _risky(problem, answer) and (answer.sharpe_ratio or 0.0) > 0:
-        return answer
+        return _most_invested(problem, answer)
     why = _no_ratio(problem) or _free_lunch(problem)
     return why or (answer if answer.success else why_not(problem) or answer)
+
+
+def _most_invested(problem: Problem, answer: Answer) -> Answer:
+    """Of portfolios that differ in their cash alone, and so not in their ratio, that with least."""
+    if problem.invested or problem.cost_rate or answer.weights is None:
+        return answer
+    total = float(answer.weights.sum())
+    if not 0 < total < problem.net_exposure[1]:
+        return answer
+    low, high = 1.0, problem.net_exposure[1] / total
+    if not allowed(problem, high * answer.weights):
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2.0
+            met = allowed(problem, middle * answer.weights)
+            low, high = (middle, high) if met else (low, middle)
+        high = low
+    weights = high * answer.weights
+    found = _judge(problem, goal_of(problem), weights, Candidate(weights))
+    return found if found.success else answer
 
 
 def _fewest(problem: Problem) -> Answer:

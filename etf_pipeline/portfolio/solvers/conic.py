@@ -16,7 +16,7 @@ from etf_pipeline.portfolio.functions import Floats, Measure, Norm
 from etf_pipeline.portfolio.program import Duals, Program, Standard, standard
 
 _TOLERANCE = 1e-12
-_FAR = 1e6  # times what the bounds allow
+_WILD = 1e12  # variables are of size 1: what is that large is the direction of a contradiction
 
 
 def solve(program: Program) -> tuple[Floats, Duals] | None:
@@ -28,9 +28,6 @@ def solve(program: Program) -> tuple[Floats, Duals] | None:
         return None
     x, y, z = found
     weights = x[: form.n]
-    reach = np.maximum(np.abs(form.low[: form.n]), np.abs(form.high[: form.n]))
-    if not np.all(np.abs(weights) <= _FAR * (1.0 + reach)):
-        return None  # the direction of a contradiction, not weights; squared it may overflow
     root = program.curvature.value(weights) if program.rooted and program.curvature else None
     return weights, form.duals(y, z, root)
 
@@ -176,7 +173,8 @@ def _solve(
     )
     x = np.array(solution.x, dtype="float64")
     z = np.array(solution.z, dtype="float64")
-    if solution.status in impossible or not (np.isfinite(x).all() and np.isfinite(z).all()):
+    usable = np.isfinite(z).all() and np.abs(x).max() < _WILD  # False for what is not finite
+    if solution.status in impossible or not usable:
         return None
     first = len(right)
     starts = first + len(limits) + np.cumsum([0, *(len(h) for _, h in cones)])[: len(cones)]

@@ -13,22 +13,34 @@ from etf_pipeline.portfolio.program import Program
 from etf_pipeline.portfolio.solvers import interior
 
 _BINDING = 1e-7
+DEAR = (0.0, 1e3)  # of what rises the norm at once, to be tried in turn
 _FAR = 1e4  # of a direction's size without limits: as good as no bound
 
 
 def leaving(
-    problem: Problem, tangent: Measure, rows: Sequence[Row], norm: Norm, weights: Floats
+    problem: Problem,
+    tangent: Measure,
+    rows: Sequence[Row],
+    norm: Norm,
+    weights: Floats,
+    dear: float,
 ) -> Floats | None:
     """The direction d (N,) of least tangent'd + d'Sd/2 in which weights (N,) can be left.
 
     Bounds and rows that bind at the weights hold for d; what does not bind is of no account to a
     small step. Kinks and CVaR are taken as they slope at the weights: a direction is a guess, which
-    the caller judges. None where none is found.
+    the caller judges. `dear` is what it costs to raise the norm at once, in sizes of the tangent.
+    None where none is found.
     """
     slope = _slope(tangent, problem, weights)
     low, high = problem.box
     scale = float(np.mean(np.diag(norm.matrix))) or 1.0
     far = _FAR * (float(np.ptp(slope)) or 1.0) / scale
+    # what raises the norm at once is no way to leave by; as a limit it would leave no inside
+    rising = norm.tangent(weights).slope
+    steep = float(np.ptp(rising))
+    if steep > 0 and dear:
+        slope = slope + rising * (dear * float(np.ptp(slope)) / steep)
     straight = [
         Row(Measure(_slope(row.function, problem, weights)), 0.0, row.label)
         for row in rows

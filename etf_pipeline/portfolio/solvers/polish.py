@@ -23,6 +23,7 @@ from etf_pipeline.portfolio.program import Duals
 
 _STEPS = 8
 _DONE = 1e-14
+_WILD = 1e12  # a step of that size solves nothing
 _SMALL = 400  # unknowns: up to here a singular system is worth a least-squares solution
 
 
@@ -160,7 +161,7 @@ class _Newton:
             system[:f, f:] = jacobian[:, free].T
             system[f:, :f] = jacobian[:, free]
             step = _solved(system, np.r_[-gradient[free], -values])
-            if step is None or not np.all(np.isfinite(step)):
+            if step is None or not np.abs(step).max() < _WILD:
                 return None
             self.x[free] += step[:f]
             moved = float(np.abs(step[:f]).max())
@@ -228,6 +229,7 @@ class _Newton:
         gradients: list[Floats] = []
         values: list[float] = []
         curved: list[tuple[int, Floats]] = []
+        least, most = self.problem.net_exposure
         for k, at in enumerate(self.active):
             row = self.rows[at]
             if isinstance(row.function, Norm):
@@ -238,9 +240,13 @@ class _Newton:
                 curved.append((k, row.function.matrix / square))
             else:
                 over = _size(row.function, self.problem)
-                gradients.append(self._slope(row.function) / over)
-                values.append((self._value(row.function) - row.greatest) / over)
-        least, most = self.problem.net_exposure
+                slope, value = self._slope(row.function), self._value(row.function) - row.greatest
+                if least == most:  # what all weights have alike would cost digits
+                    middle = (slope[:n].min() + slope[:n].max()) / 2.0
+                    slope[:n] -= middle
+                    value -= middle * (float(self.weights.sum()) - least)
+                gradients.append(slope / over)
+                values.append(value / over)
         if least == most:
             gradients.append(np.r_[np.ones(n), np.zeros(size - n)])
             values.append(float(self.weights.sum()) - least)
