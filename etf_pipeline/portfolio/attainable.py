@@ -105,7 +105,7 @@ def binding(problem: Problem, weights: Floats, without: Limit | None = None) -> 
             continue
         for row in limit.rows(problem):
             value = row.value(weights, problem.scenarios)
-            if value >= row.greatest - _TIGHT * max(1.0, abs(row.greatest)):
+            if value >= row.greatest - _TIGHT * row.size:
                 names.append(row.label)
     return names
 
@@ -131,6 +131,6 @@ def conflict(problem: Problem, rows: list[Row]) -> str | None:
     tight = [
         f"{row.label} (short by {at_least(by * (1 - _BROKEN))})"
         for row, by in zip(rows, over, strict=True)
-        if by > _BROKEN * max(1.0, abs(row.greatest))
+        if by > _BROKEN * row.size
     ]
     return "no portfolio meets all limits at once: " + ", ".join(tight) if tight else None

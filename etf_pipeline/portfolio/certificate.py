@@ -27,6 +27,7 @@ from etf_pipeline.portfolio.solvers.leaving import DEAR, leaving
 
 TOLERANCE = 1e-6
 _AT_LEAST = 1e-6
+_ROOM = 1e-9
 _ROUNDING = 1e-15
 _GOOD = 1e-8  # of a goal's unit: below, better multipliers are not worth a search
 
@@ -149,8 +150,13 @@ def best_duals(problem: Problem, goal: Goal, weights: Floats, rows: Sequence[Row
 
     At an optimum that program has the same multipliers; a CVaR stays what it is.
     """
+    # the limits are given room, as rounding may leave none; multipliers do not depend on it
     straight = [
-        Row(r.function.tangent(weights), r.greatest, r.label) if isinstance(r.function, Norm) else r
+        Row(
+            r.function.tangent(weights) if isinstance(r.function, Norm) else r.function,
+            r.greatest + _ROOM * r.size,
+            r.label,
+        )
         for r in rows
     ]
     found = linear.solve(Program.over(problem, goal.tangent(weights), straight))

@@ -158,8 +158,13 @@ class Row:
 
     @property
     def size(self) -> float:
-        """What its limit is small against."""
-        return max(1.0, abs(self.greatest)) if isinstance(self.function, Measure) else self.greatest
+        """What an error in its limit is small against, in its own unit."""
+        function = self.function
+        if isinstance(function, Norm):
+            return self.greatest
+        spread = float(np.ptp(function.slope)) or float(np.abs(function.slope).max())
+        tail = abs(self.greatest) if function.tail else 0.0
+        return max([spread, tail, *(k.rate for k in function.kinks)]) or 1.0
 
     def value(self, weights: Floats, scenarios: Scenarios | None) -> float:
         """The function's at weights (N,)."""
