@@ -28,7 +28,7 @@ def violations(problem: Problem, weights: Floats, tolerance: float = FEASIBLE) -
     for limit in problem.limits:
         excess = limit.excess(problem, weights)
         if not excess <= tolerance:
-            found.append(f"{limit.name} is exceeded by {excess:.3g} of its size")
+            found.append(f"{limit.name} is not met, by {excess:.3g} of its size")
     return found
 
 
