@@ -102,7 +102,8 @@ class Asked:
     def loss_unit(self) -> float:
         """A typical scenario's size."""
         assert self.scenarios is not None
-        return float(self.scenarios.std()) or float(np.abs(self.scenarios).max()) or 1.0
+        size, spread = float(np.abs(self.scenarios).max()), float(self.scenarios.std())
+        return spread if spread > 1e-12 * size else size or 1.0
 
     # Figures of given weights.
 

@@ -17,8 +17,9 @@ from etf_pipeline_tests.property.fuzz.limits import broken, worst
 from etf_pipeline_tests.property.fuzz.reproduce import smallest, snippet
 
 PROVEN = 1e-6  # what success promises, against the problem's unit
-STEEP = 1e7
-ROUNDING = 2e-8
+STEEP = 1e7  # most that a unit beyond a limit may be worth
+ROUNDING = 1e-7  # of a gap: budgets are steep where they just can be met
+FIGURES = 2e-8  # of an answer's figures
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def _figures(asked: Asked, answer: Answer) -> Iterator[Fault]:
         right["cvar"] = (asked.cvar(w), asked.loss_unit)
     for name, (value, unit) in right.items():
         said = getattr(answer, name)
-        if said is None or abs(said - value) > ROUNDING * unit:
+        if said is None or abs(said - value) > FIGURES * unit:
             yield Fault(f"{name} is not that of the weights", f"{said} for {value}")
     if answer.sharpe_ratio is not None and vol > 1e-6 * asked.risk_unit:
         ratio = (earned - asked.risk_free_rate) / vol
