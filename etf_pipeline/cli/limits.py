@@ -24,6 +24,9 @@ from etf_pipeline.model.objectives import Objective
 
 _PANEL = "Limits, as in portfolios.yaml"
 _SET = "set"
+# Arguments of the library that commands have under another name, and what to write for them.
+_OWN = {"lookback_years": "years", "json": "as_json"}
+_SAID = {"tickers": "write the tickers as they are, such as VAS VGS", "as_json": "write --json"}
 
 
 @dataclass(frozen=True)
@@ -192,15 +195,16 @@ def read_shares(texts: Iterable[str], name: str) -> dict[str, float]:
 
 
 def with_limits(
-    *, backtest: bool = False, without: Iterable[str] = ()
+    *, backtest: bool = False, without: Iterable[str] = (), also: Iterable[str] = ()
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the options, as its argument `limits`: those that were given, by field.
 
     Args:
         backtest: whether it obeys those of backtests.
         without: fields that it does not take.
+        also: its own options that `--set` may give in their place, as they take less.
     """
-    left_out = set(without)
+    left_out, in_place = set(without), set(also)
     chosen = [o for o in OPTIONS if o.field not in left_out and (backtest or not o.backtest)]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -209,8 +213,11 @@ def with_limits(
             limits = {o.field: o.read(v) for o in chosen if _given(v := given.pop(o.field))}
             for text in given.pop(_SET) or ():
                 name, value = _setting(text)
-                if name in limits:
+                own = _OWN.get(name, name)
+                if name in limits or (name in in_place and _given(given.get(name))):
                     raise SettingsError(f"--set {text!r}: {name} is given twice")
+                if own in given and name not in in_place:
+                    raise SettingsError(f"--set {text!r}: {_SAID.get(own, _flag(own))}")
                 limits[name] = value
             command(**given, limits=limits)
 
@@ -227,6 +234,10 @@ def with_limits(
         return run
 
     return decorate
+
+
+def _flag(parameter: str) -> str:
+    return f"write --{parameter.replace('_', '-')}"
 
 
 def _given(value: Any) -> bool:
@@ -250,7 +261,12 @@ def _setting(text: str) -> tuple[str, Any]:
     name, found, value = text.partition("=")
     if not found or not name:
         raise SettingsError(f"--set {text!r}: write FIELD=VALUE, such as max_turnover=0.2")
-    return name.replace("-", "_"), _value(value)
+    if (read := _value(value)) is None:  # means "not given" to the library, and would be ignored
+        raise SettingsError(
+            f"--set {text!r}: null takes nothing away; without a limit that portfolios.yaml has, "
+            "ask for the tickers and the other limits"
+        )
+    return name.replace("-", "_"), read
 
 
 def _value(text: str) -> Any:

@@ -25,6 +25,7 @@ from etf_pipeline.cli.options import (
 from etf_pipeline.cli.render.analysis import in_currency, show_backtest, show_mix, show_portfolio
 from etf_pipeline.cli.render.output import print_lines, print_table
 from etf_pipeline.errors import SettingsError
+from etf_pipeline.model.objectives import FRONTIER_HAS
 
 _YEARS = 5  # of tickers; a portfolio of the file has its own
 
@@ -68,7 +69,7 @@ def optimise(
     raise typer.Exit(of_checks(found["optimization_success"]))
 
 
-@with_limits(without=("objective",))
+@with_limits(without=FRONTIER_HAS)
 def frontier(
     tickers: Tickers,
     points: Annotated[int, typer.Option(min=2, max=1000, help="How many portfolios.")] = 11,
@@ -127,7 +128,7 @@ def portfolio_metrics(
         show_mix(found)
 
 
-@with_limits(backtest=True, without=("benchmark",))
+@with_limits(backtest=True, without=("benchmark",), also=("benchmark",))
 def backtest(
     tickers: SomeTickers = None,
     portfolio: Portfolio = None,

@@ -141,10 +141,11 @@ class PortfolioQueries(StoreAccess):
         """
         from etf_pipeline.library.analysis import frontier_table
         from etf_pipeline.library.specs import not_for_backtests, not_of, request
+        from etf_pipeline.model.objectives import FRONTIER_HAS
 
         names, points = tickers_of(tickers), whole("n", n, 2, _MOST_POINTS)
         not_for_backtests(limits)
-        not_of(limits, ("objective",), "optimize_portfolio(); the frontier has every one of them")
+        not_of(limits, FRONTIER_HAS, "optimize_portfolio(); the frontier has every one of them")
         limits |= {"base_currency": base_currency, "correlation_period": correlation_period}
         asked = request(names, {"objective": "min_volatility", **limits})
         years, annual = years_of(lookback_years), self._annual(periods_per_year)
@@ -171,7 +172,8 @@ class PortfolioQueries(StoreAccess):
                 None.
             risk_free_rate: annual effective rate, a fraction; or a ticker or CSV, see the class.
             periods_per_year: A, where a convention fixes it.
-            changes: fields of the portfolio that are to be otherwise, see `optimize_portfolio`.
+            changes: fields of the portfolio that are to be otherwise, see `optimize_portfolio`;
+                None leaves one as the file has it.
 
         Returns:
             As `optimize_portfolio`.

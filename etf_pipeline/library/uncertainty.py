@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _SEEDS = 2**63 - 1
 _MOST_RESAMPLES = 100_000
 _MOST_PURGED = 1000
+# What a portfolio has one of, and a validation several.
+_PLURALS = {"objective": "objectives", "estimator": "estimators", "lookback_years": "lookbacks"}
 
 
 @dataclass(frozen=True)
@@ -163,13 +165,10 @@ class UncertaintyQueries(PortfolioQueries):
             InsufficientDataError: under a year is left to judge on after the longest lookback.
         """
         dimensions: dict[str, list[Any]] = {
-            "objective": _several("objectives", objectives) or [None],
-            "expected_returns": _several("expected_returns", expected_returns) or [None],
-            "estimator": _several("estimators", estimators) or [None],
-            "lookback_years": [
-                whole("lookbacks", years, 1, MOST_YEARS)
-                for years in (lookbacks if isinstance(lookbacks, Iterable) else [lookbacks])
-            ],
+            "objective": _several("objectives", objectives),
+            "expected_returns": _several("expected_returns", expected_returns),
+            "estimator": _several("estimators", estimators),
+            "lookback_years": _lookbacks(lookbacks),
         }
         asked = self._combined(tickers, portfolio, dimensions, limits)
         sessions = whole("purge", purge, 1, _MOST_PURGED)
@@ -189,6 +188,8 @@ class UncertaintyQueries(PortfolioQueries):
 
         _one_way(tickers, portfolio)
         not_of(limits, ("compare_with", "members"), "backtest()")
+        for one, several in _PLURALS.items():
+            not_of(limits, (one,), f"the other calls; here {several} takes one or several")
         known = {} if portfolio is None else specs_of_file()
         model = None if portfolio is None else known[one_of("portfolio", portfolio, known)]
         names = [] if tickers is None else tickers_of(tickers)
@@ -261,14 +262,29 @@ def _one_way(tickers: object, portfolio: str | None) -> None:
 
 
 def _several(name: str, value: Any) -> list[Any]:
-    """One value or several, in a list; a mapping is one."""
-    if value is None:
-        return []
-    if isinstance(value, str | Mapping):
+    """One value or several, in a list; a mapping is one, and None stands for what is usual.
+
+    Raises:
+        ArgumentError: there is none, or one twice, which would count as two that were tried.
+    """
+    if value is None or isinstance(value, str | Mapping):
         return [value]
     if not isinstance(value, Iterable):
         raise ArgumentError(f"{name} {value!r}: give one or several, such as a list")
-    return list(value)
+    found = list(value)
+    if not found:
+        raise ArgumentError(f"{name}: none is given; give one or several, or leave it out")
+    for i, one in enumerate(found):
+        if one in found[:i]:
+            raise ArgumentError(f"{name}: asked for twice: {one}")
+    return found
+
+
+def _lookbacks(value: Any) -> list[int]:
+    """Whole years, each once."""
+    given = value if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+    years = [whole("lookbacks", one, 1, MOST_YEARS) for one in given]
+    return list(_several("lookbacks", years))
 
 
 def _about(found: Resampled) -> dict[str, Any]:

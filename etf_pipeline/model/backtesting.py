@@ -19,6 +19,8 @@ DECISIONS_PER_YEAR: dict[Calendar, int] = {
 Membership = Literal["as_listed", "all"]
 BASIS_POINT = 1e-4
 WIDEST_SPREAD = 1_000.0  # basis points: as wide as trading_cost may be
+# Basis points: half a tick of a fund is more at any price; below, a fraction was meant.
+NARROWEST_SPREAD = 0.05
 _ROUNDING = 1e-9
 
 
@@ -55,9 +57,14 @@ def wrong_comparison(what: str, weights: Mapping[str, float]) -> str | None:
 def wrong_spreads(half_spreads: Mapping[str, float]) -> str | None:
     """The first half spread that cannot be; None when all can."""
     for ticker, spread in half_spreads.items():
-        if not 0 <= spread < WIDEST_SPREAD:
+        if not 0 <= spread <= WIDEST_SPREAD:
             return (
                 f"half_spreads of {ticker}: {spread:g} is not within 0 to {WIDEST_SPREAD:g} "
                 "basis points"
+            )
+        if 0 < spread < NARROWEST_SPREAD:
+            return (
+                f"half_spreads of {ticker}: {spread:g} basis points are less than any market has; "
+                f"as a fraction of the price that is {spread / BASIS_POINT:g} basis points"
             )
     return None

@@ -36,6 +36,16 @@ def wrong_range(what: str, given: Range, net: Range, gross: float | None) -> str
     return f"{beyond}; {SHORTS}{percent}"
 
 
+def lent(net: Range, gross: float | None) -> str | None:
+    """What a course with short positions or borrowed cash leaves out; None without either."""
+    if gross is None and net[1] <= 1.0:
+        return None
+    return (
+        "what is lent and borrowed costs the risk-free rate here: no fee for short positions, no "
+        "margin on loans"
+    )
+
+
 def wrong_exposures(net: Range, gross: float | None, ranges: Iterable[Range]) -> str | None:
     """Why net and gross exposure make no sense beside the bounds; None when they do.
 

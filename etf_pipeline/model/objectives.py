@@ -47,6 +47,11 @@ GOES_WITH: dict[str, tuple[Objective, ...]] = {
     "risk_aversion": ("max_utility",),
     "risk_budgets": ("risk_parity",),
 }
+# What there is no asking a frontier for: it goes through every return and every risk there is.
+FRONTIER_HAS = (
+    "objective",
+    *(limit for limit, objectives in GOES_WITH.items() if "min_volatility" not in objectives),
+)
 # What an objective cannot do without, and in words.
 NEEDS: dict[Objective, str] = {
     "target_return": "target_return",

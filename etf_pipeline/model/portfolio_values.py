@@ -18,6 +18,7 @@ from etf_pipeline.model.expected_returns import ExpectedReturns, View
 from etf_pipeline.model.portfolios import PortfolioSpec
 
 _PAIR = "give the least and the greatest, such as [0.2, 1] for at least 0.2"
+_MIXES = ("benchmark", "compare_with")  # one ticker, or weights of several
 _PERCENT = 5.0  # limits up to this are of fractions, for which per cent may have been given
 
 
@@ -35,6 +36,10 @@ def problems(error: ValidationError) -> Iterator[tuple[tuple[int | str, ...], st
     """Where each problem is, and what it is, with the remedy where there is one."""
     for each in error.errors():
         loc = tuple(part for part in each["loc"] if part != "[key]")
+        if len(loc) > 1 and loc[0] in _MIXES:  # the second part is the kind that it was tried as
+            if loc[1] == "str":  # as weights it has a problem too, which says more
+                continue
+            loc = (loc[0], *loc[2:])
         yield loc, _in_words(each, loc)
 
 
@@ -52,7 +57,8 @@ def _in_words(error: Mapping[str, Any], loc: tuple[int | str, ...]) -> str:
     if kind in ("tuple_type", "too_long") or (kind == "missing" and isinstance(loc[-1], int)):
         return f"{value!r}: {_PAIR}"
     if kind in ("dict_type", "model_type") and not isinstance(value, Mapping):
-        return f"{value!r}: give it by name, such as {{NAME: …}}"
+        or_one = "a ticker, or weights" if loc in {(name,) for name in _MIXES} else "it"
+        return f"{value!r}: give {or_one} by name, such as {{NAME: …}}"
     if kind == "list_type":
         return f"{value!r}: give a list, such as [{value!r}]"
     if kind in ("float_type", "int_type") and isinstance(value, str):
@@ -80,6 +86,8 @@ def _out_of_range(value: Any, limits: Mapping[str, Any], message: str) -> str:
     """A number beyond its limit; where it may be per cent, what it is as a fraction."""
     said = f"{value!r}: {message[0].lower()}{message[1:]}".replace("input should", "must")
     most = next((limits[k] for k in ("lt", "le") if k in limits), None)
-    if most is None or not most <= _PERCENT or not value / 100.0 <= most or value < 1:
+    if most is None or not most <= _PERCENT or value < 1:
+        return said
+    if value / 100.0 > most or (value / 100.0 == most and "lt" in limits):
         return said
     return f"{said}; fractions are meant: {value:g} % is {value / 100.0:g}"

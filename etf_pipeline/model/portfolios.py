@@ -78,8 +78,8 @@ class PortfolioSpec(BaseModel):
     cvar_level: float = Field(0.95, gt=0, lt=1)
     cvar_budget: float | None = Field(None, gt=-1, lt=1)
     benchmark: str | dict[str, float] | None = None
-    max_tracking_error: float | None = Field(None, gt=0, lt=5)
-    max_active_weight: float | None = Field(None, ge=0, le=2)
+    max_tracking_error: float | None = Field(None, gt=0, lt=1)
+    max_active_weight: float | None = Field(None, ge=0, lt=1)
     beta: tuple[float, float] | None = None
     net_exposure: tuple[float, float] = (1.0, 1.0)
     gross_exposure: float | None = Field(None, gt=0, le=2 * WIDEST)

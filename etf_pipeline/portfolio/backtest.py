@@ -11,6 +11,7 @@ import pandas as pd
 
 from etf_pipeline.errors import BacktestError, ReasonCode
 from etf_pipeline.model.backtesting import BASIS_POINT, EventKind
+from etf_pipeline.model.exposures import lent
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.portfolio.building import Columns
 from etf_pipeline.portfolio.cash import cash_of
@@ -108,8 +109,8 @@ def backtest_portfolio(
         free,
         cost_rates(spec, list(spec.comparison)),
     )
-    known = spec.expected_returns.hindsight
-    remarks = (*([] if known is None else [known]), *lent(spec), *members.remarks, *said)
+    about = (spec.expected_returns.hindsight, lent(spec.net_exposure, spec.gross_exposure))
+    remarks = (*(known for known in about if known), *members.remarks, *said)
     return _backtest(spec, members, course, decider, other, remarks)
 
 
@@ -151,16 +152,6 @@ def all_lost(course: Course, days: Days) -> str | None:
         f"all of it was lost on {days[lost[0]]}: what was short or borrowed came to more than what "
         "was held; ask for a lower gross_exposure"
     )
-
-
-def lent(spec: PortfolioSpec) -> list[str]:
-    """What a course with short positions or borrowed cash leaves out."""
-    if spec.gross_exposure is None and spec.net_exposure[1] <= 1.0:
-        return []
-    return [
-        "what is lent and borrowed costs the risk-free rate here: no fee for short positions, no "
-        "margin on loans"
-    ]
 
 
 def beside(other: pd.Series, wealth: pd.Series) -> pd.Series:

@@ -17,9 +17,10 @@ import numpy as np
 import pandas as pd
 
 from etf_pipeline.errors import EtfError, InsufficientDataError
+from etf_pipeline.model.exposures import lent
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.portfolio.answer import Answer, refused_by
-from etf_pipeline.portfolio.backtest import all_lost, cost_rates, lent
+from etf_pipeline.portfolio.backtest import all_lost, cost_rates
 from etf_pipeline.portfolio.building import Columns, problem_of
 from etf_pipeline.portfolio.cash import cash_of
 from etf_pipeline.portfolio.deciding import beside_until, decision_rate, trading_limits
@@ -164,9 +165,9 @@ def validated(
     none = np.full(len(days) - 1, np.nan)
     returns = {i: none if t.returns is None else t.returns for i, t in enumerate(tried)}
     frame = pd.DataFrame(returns, index=dates[splits[0].trade + 1 :])
-    known = (one.expected_returns.hindsight for one in specs)
-    said = [*(k for k in known if k), *lent(spec), *together.remarks]
-    remarks = (*found.remarks, *dict.fromkeys(said))
+    known = [one.expected_returns.hindsight for one in specs]
+    known.append(lent(spec.net_exposure, spec.gross_exposure))
+    remarks = (*found.remarks, *dict.fromkeys([*filter(None, known), *together.remarks]))
     return Validation(found.table, frame, tuple(splits), dates, found.by_chance, remarks)
 
 

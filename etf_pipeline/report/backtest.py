@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from etf_pipeline.model.backtesting import EventKind
+from etf_pipeline.model.exposures import lent
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.report.courses import (
     START,
@@ -46,7 +47,7 @@ def backtest_sections(inputs: Inputs, name: str, spec: PortfolioSpec | None) -> 
         if len(found := _course(rows, column)) > 1:
             courses[f"{label} (compared)" if label in courses else label] = found
     return [
-        *_courses(courses, name, inputs.periods_per_year, _decided_on(spec)),
+        *_courses(courses, name, inputs.periods_per_year, _walked(spec)),
         *_decisions(inputs.rows("backtest_events", portfolio=name), rows),
     ]
 
@@ -65,14 +66,17 @@ def _compared(spec: PortfolioSpec | None) -> str:
     return ", ".join(f"{t} {w:.0%}" for t, w in asked.items()) or "comparison"
 
 
-def _decided_on(spec: PortfolioSpec | None) -> str:
-    """What decisions knew."""
+def _walked(spec: PortfolioSpec | None) -> str:
+    """What decisions knew, and what the course does not count."""
     known = None if spec is None else spec.expected_returns.hindsight
-    return "earlier prices alone" if known is None else f"earlier prices with {known}"
+    knew = "earlier prices alone" if known is None else f"earlier prices with {known}"
+    left_out = None if spec is None else lent(spec.net_exposure, spec.gross_exposure)
+    free = "" if left_out is None else f" {left_out[0].upper()}{left_out[1:]}."
+    return f"each rebalance was decided on {knew}.{free}"
 
 
 def _courses(
-    courses: dict[str, pd.Series], name: str, fixed: float | None, decided_on: str
+    courses: dict[str, pd.Series], name: str, fixed: float | None, walked: str
 ) -> list[Section]:
     wealth = courses[name]
     grown = {k: v * START for k, v in courses.items()}
@@ -82,7 +86,7 @@ def _courses(
         growth_section(
             grown,
             f"From {span}: 10,000 became {final:,.0f}.",
-            f"Walk-forward backtest, {span}: each rebalance was decided on {decided_on}. "
+            f"Walk-forward backtest, {span}: {walked} "
             f"10,000 became {final:,.0f}. The past is no promise.",
         ),
         drawdown_section(

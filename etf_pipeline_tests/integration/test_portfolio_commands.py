@@ -154,6 +154,22 @@ def test_a_backtest(etf, root):
         (("optimise", "VAS", "VGS", "--max-weight", "0.3"), "weights cannot sum to 1"),
         (("optimise", "VAS", "VGS", "--set", "rebalance=monthly"), "goes with backtest()"),
         (("frontier", "VAS", "VGS", "--set", "objective=hrp"), "goes with optimize_portfolio()"),
+        (("optimise", *THREE, "--set", 'tickers=["VAF"]'), "write the tickers as they are"),
+        (("optimise", *THREE, "--set", "risk_free_rate=0.04"), "write --risk-free-rate"),
+        (("optimise", *THREE, "--set", "lookback_years=3"), "write --years"),
+        (("optimise", *THREE, "--set", "json=true"), "write --json"),
+        (("frontier", *THREE, "--set", "points=3"), "write --points"),
+        (("uncertainty", *THREE, "--set", "resamples=20"), "write --resamples"),
+        (("validate", *THREE, "--set", "expected_returns=hrp"), "write --expected-returns"),
+        (("validate", *THREE, "--set", "estimator=ewma"), "estimators takes one or several"),
+        (("validate", *THREE, "--set", "lookback_years=2"), "lookbacks takes one or several"),
+        (
+            ("backtest", *THREE, "--benchmark", "VAS", "--set", 'benchmark={"VGS": 1}'),
+            "benchmark is given twice",
+        ),
+        (("optimise", "--portfolio", "calm", "--set", "max_weight=null"), "null takes nothing"),
+        (("frontier", *THREE, "--set", "risk_budget=0.1"), "risk_budget goes with optimize_portf"),
+        (("frontier", *THREE, "--set", "target_return=0.1"), "the frontier has every one of them"),
         (("optimise", "VAS", "VTS", "--group", "issuer=Vanguard:0:1"), "VTS is not in"),
         (("portfolio-metrics", "VAS=0.6"), "weights sum to 0.6, not to 1"),
         (("portfolio-metrics", "VAS"), "write TICKER=NUMBER"),
@@ -265,6 +281,26 @@ def test_active_risk_exposures_and_few_holdings(etf, root):
     code, text = etf("optimise", *THREE, "--beta", "high")
     assert code == ExitCode.USAGE
     assert "write LEAST:GREATEST, such as 0.5:1" in text
+
+
+def test_a_frontier_offers_nothing_that_it_refuses(etf):
+    """Each of its options has a value that it takes."""
+    code, text = etf("frontier", "--help")
+    assert code == ExitCode.DONE
+    for option in ("--objective", "--risk-budget", "--target-return", "--risk-share"):
+        assert option not in text
+    assert "--cvar-budget" in text
+
+
+def test_a_mix_as_a_benchmark_of_a_backtest(etf):
+    code, found = etf(
+        *("backtest", "VAS", "VGS", "--objective", "min_tracking_error", "--years", "2"),
+        *("--set", 'benchmark={"VAS": 0.5, "VGS": 0.5}', "--rebalance", "yearly", "--json"),
+    )
+    assert code == ExitCode.DONE
+    assert [row["VAS"] for row in found["weights"]] == pytest.approx(
+        [0.5] * len(found["weights"]), abs=1e-6
+    )
 
 
 def test_a_benchmark_of_a_backtest(etf, root):

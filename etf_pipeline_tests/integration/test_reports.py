@@ -35,6 +35,11 @@ HARD = (
     tickers: [VAS, VAF]
     objective: risk_parity
     resamples: 20
+  - name: geared
+    tickers: [VAS, VGS, VAF]
+    objective: min_volatility
+    min_weight: -0.3
+    gross_exposure: 1.6
   - name: viewed
     tickers: [VAS, VGS, VAF]
     objective: max_sharpe
@@ -94,7 +99,7 @@ def pages(inputs):
 def test_the_asset_wrote_every_report(pipeline):
     files = {p.name for p in (pipeline.layout.root / "reports").glob("*.html")}
     assert {"universe.html", "portfolio-pair.html", "portfolio-calm.html"} <= files
-    assert len(files) == 6
+    assert len(files) == 7
 
 
 def test_a_report_rests_on_the_expected_returns_of_its_portfolio(inputs):
@@ -113,6 +118,11 @@ def test_a_report_rests_on_the_expected_returns_of_its_portfolio(inputs):
     )
     others = {r["ticker"]: r["expected_return"] for r in inputs.rows("weights", portfolio="pair")}
     assert all(r["expected_return"] != others.get(r["ticker"]) for r in rows)
+
+
+def test_a_report_of_short_positions_says_what_its_backtest_leaves_out(inputs):
+    assert "prices alone. What is lent and borrowed costs" in portfolio_report(inputs, "geared")
+    assert "lent and borrowed" not in portfolio_report(inputs, "pair")
 
 
 def test_nothing_is_loaded_and_nothing_runs(inputs):

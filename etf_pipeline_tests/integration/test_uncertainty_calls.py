@@ -218,6 +218,15 @@ def test_own_groups_and_methods_reach_every_combination(provider):
         ({"tickers": FOUR, "objectives": 7}, "objectives 7: give one or several"),
         ({"tickers": FOUR, "rebalance": "never", "lookbacks": 1}, "must not be never"),
         ({"tickers": FOUR, "compare_with": "VAS"}, "compare_with goes with backtest"),
+        ({"tickers": FOUR, "objective": "hrp"}, "objective goes with .*objectives takes one or"),
+        ({"tickers": FOUR, "estimator": "ledoit_wolf"}, "here estimators takes one or several"),
+        ({"tickers": FOUR, "lookback_years": 2}, "here lookbacks takes one or several"),
+        ({"tickers": FOUR, "objectives": []}, "objectives: none is given"),
+        ({"tickers": FOUR, "estimators": ()}, "estimators: none is given"),
+        ({"tickers": FOUR, "lookbacks": []}, "lookbacks: none is given"),
+        ({"tickers": FOUR, "lookbacks": [1, 2, 1]}, "lookbacks: asked for twice: 1"),
+        ({"tickers": FOUR, "objectives": ["hrp", "hrp"]}, "objectives: asked for twice: hrp"),
+        ({"tickers": FOUR, "expected_returns": [{"method": "given"}] * 2}, "asked for twice"),
         (
             {"tickers": FOUR, "objectives": ["max_return", "hrp"], "risk_budget": 0.1},
             "risk_budget goes with objective",
@@ -248,3 +257,5 @@ def test_the_command_shows_every_combination(root, judged):
     assert f"{judged.loc[1, 'sharpe_ratio']:.2f}" in shown.output
     wrong = CliRunner().invoke(app, ["validate", *FOUR, "--lookbacks", "1,x"])
     assert "--lookbacks 'x'" in str(wrong.exception)
+    none = CliRunner().invoke(app, ["validate", *FOUR, "--lookbacks", "", "--data-dir", str(root)])
+    assert "lookbacks: none is given" in str(none.exception)

@@ -44,6 +44,18 @@ def refusal(**changes):
         ({"objective": "max_sharp"}, "objective: 'max_sharp': .*did you mean max_sharpe"),
         ({"holdings": {"VAS": 100, "VGS": 250}}, "holdings sum to 350, not to 1: give weights"),
         ({"holdings": {"VAS": 40, "VGS": 60}}, "holdings sum to 100, .*not units, money or per"),
+        ({"benchmark": "VAS", "max_tracking_error": 2}, "less than 1; .*: 2 % is 0.02"),
+        ({"benchmark": "VAS", "max_active_weight": 2}, "less than 1; .*: 2 % is 0.02"),
+        ({"trading_cost": 10}, "10: must be less than 0.1$"),  # 0.1 would be refused too
+        ({"trading_cost": 0.1}, "0.1: must be less than 0.1$"),
+        ({"trading_cost": 2}, "2: must be less than 0.1; .*2 % is 0.02$"),
+        ({"benchmark": ["VAS"]}, r"^benchmark: \['VAS'\]: give a ticker, or weights by name, such"),
+        ({"compare_with": 7}, "^compare_with: 7: give a ticker, or weights by name, such as"),
+        (
+            {"benchmark": {"VAS": "1"}},
+            "^benchmark.VAS: '1' is text; give a number, without quotes$",
+        ),
+        ({"half_spreads": {"VAS": 0.0005}}, "0.0005 basis points are less .* is 5 basis points$"),
         ({"halflife": 20}, "halflife goes with estimator: ewma"),
         ({"cvar_level": 0.9}, "cvar_level goes with objective: min_cvar or a cvar_budget"),
         ({"tickers": "VAS"}, r"tickers: 'VAS': give a list, such as \['VAS'\]"),
@@ -68,3 +80,9 @@ def test_what_means_something():
     assert spec.bounds == {"VAS": (0.0, 0.5)}
     assert spec.holdings == {"VAS": 0.333, "VGS": 0.66}
     assert (spec.lookback(7), spec.lookback(None)) == (7, None)
+
+
+def test_the_narrowest_and_the_widest_half_spread():
+    spreads = {"VAS": 0.05, "VGS": 1000}
+    assert read_spec(BASE | {"half_spreads": spreads}).half_spreads == spreads
+    assert read_spec(BASE | {"half_spreads": {"VAS": 0}}).half_spreads == {"VAS": 0.0}

@@ -213,6 +213,13 @@ def test_hindsight_is_told():
     assert found.table.loc[1:, "expected_returns"].tolist() == ["given", "given"]
 
 
+def test_what_short_positions_would_have_cost_is_told():
+    asked = spec(min_weight=-0.3, gross_exposure=1.6)
+    found = run(combinations(asked, lookback_years=[1, 2]))
+    assert len([r for r in found.remarks if "no fee for short positions" in r]) == 1
+    assert not any("short" in r for r in run(combinations(spec(), lookback_years=[1])).remarks)
+
+
 def test_a_band_saves_trades_and_half_spreads_cost():
     plain, banded = (
         run(combinations(spec(half_spreads={"A": 50.0}, **more), lookback_years=[1]))
