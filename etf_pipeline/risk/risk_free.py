@@ -21,6 +21,7 @@ Days = npt.NDArray[np.datetime64]
 _PRICE_HELD = 5  # days that a price of a cash fund counts for, as beside a benchmark
 _RATE_HELD = 10  # days that a published rate counts for, or
 _USUAL = 1.25  # times the usual gap between them, where that is longer
+_QUARTER = 92  # days between rates, at most: further apart it is their changes that are listed
 _COARSER = 1.5  # times fewer prices than returns make a cash fund too coarse for them
 _A_FEW = 5  # prices fewer that holidays explain
 
@@ -193,7 +194,7 @@ class Course:
         gaps = np.diff(dates).astype("int64")
         slope = np.log1p(rates) / DAYS_PER_YEAR
         growth = np.r_[0.0, np.cumsum(slope[:-1] * gaps)]
-        usual = _USUAL * float(np.median(gaps)) if len(gaps) else 0.0
+        usual = _USUAL * min(float(np.median(gaps)), _QUARTER) if len(gaps) else 0.0
         return cls(name, dates, growth, slope, max(_RATE_HELD, math.floor(usual)), currency)
 
     def like(self, currency: str | None) -> RiskFree:

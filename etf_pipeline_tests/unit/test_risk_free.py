@@ -251,3 +251,16 @@ def test_what_a_setting_asks_for(text, means):
 def test_a_number_that_is_no_rate_is_refused_and_never_a_ticker(text):
     with pytest.raises(ValueError, match="must be"):
         asked(text)
+
+
+def test_a_list_of_changes_years_apart_is_no_series_of_rates():
+    """The gaps are usual for the file, and yet nobody said that the rate stood all the time."""
+    days = np.array(["2014-06-02", "2015-07-27", "2020-03-02", "2023-08-14"], "datetime64[D]")
+    listed = Course.of_rates("changes.csv", np.array([0.005, 0.01, 0.02, 0.04]), days)
+    with pytest.raises(InsufficientDataError, match="between 2020-03-02 and 2023-08-14"):
+        listed.over(dt.date(2021, 12, 31), dt.date(2023, 12, 29))
+    with pytest.raises(InsufficientDataError, match="after 2023-08-14; one counts for 115 days"):
+        listed.over(dt.date(2023, 9, 1), dt.date(2024, 12, 31))
+    quarters = np.arange("2020-01", "2024-01", 3, dtype="datetime64[M]").astype("datetime64[D]")
+    rates = Course.of_rates("quarterly.csv", np.full(len(quarters), 0.03), quarters)
+    assert rates.over(dt.date(2020, 2, 1), dt.date(2024, 1, 20)) == pytest.approx(0.03)
