@@ -21,7 +21,7 @@ from etf_pipeline.portfolio.building import Columns
 from etf_pipeline.portfolio.tables import beside_of, series_of
 from etf_pipeline.risk.conversion import OWN_CURRENCY, Conversion, Together
 from etf_pipeline.risk.prices import PriceSeries
-from etf_pipeline.risk.returns import drawdowns
+from etf_pipeline.risk.returns import drawdowns, from_paid_in
 from etf_pipeline.risk.risk_free import RiskFree, risk_free
 
 
@@ -158,7 +158,7 @@ def _course_rows(one: Walked) -> list[dict[str, Any]]:
     done = one.backtest
     columns = {
         "wealth": done.wealth,
-        "drawdown": drawdowns(done.wealth),
+        "drawdown": drawdowns(from_paid_in(done.wealth, done.wealth)),
         "benchmark_wealth": one.benchmark,
         "turnover": done.turnover,
         "cost": done.cost,

@@ -26,6 +26,7 @@ from etf_pipeline.risk.estimates import Estimates, estimate_of
 from etf_pipeline.risk.prices import GRACE, PriceSeries, first_window_end
 from etf_pipeline.risk.risk_free import Constant, RiskFree
 
+_NO_MORE = 1.0 + 1e-7  # times the least turnover, which many portfolios may take
 _MOST_NAMED = 3  # kinds of reasons that a message about many decisions quotes
 
 
@@ -151,7 +152,8 @@ class Decider:
         """What the optimiser says, of the prices up to a day alone.
 
         Where the limit on turnover stands in the way of the others, it is the portfolio within
-        them that takes the least; then with why what was asked for cannot be had.
+        them that takes the least, and of several the one that the objective asks for; then with
+        why what was asked for cannot be had.
         """
         tickers = [self.spec.tickers[i] for i in chosen]
         try:
@@ -175,6 +177,13 @@ class Decider:
             if answer.code is not ReasonCode.INFEASIBLE or now.max_turnover is None:
                 return answer, None
             nearest = nearest_feasible(problem)
+            if nearest.success and nearest.weights is not None and held is not None:
+                turned = float(np.abs(nearest.weights - held).sum()) / 2.0
+                update = {"max_turnover": turned * _NO_MORE}
+                best = optimise(
+                    problem_of(now.model_copy(update=update), estimates, rate, self.columns)
+                )
+                nearest = best if best.success else nearest
         except (EtfError, ValueError) as error:
             return refused_by(error), None
         return (nearest, answer.message) if nearest.success else (answer, None)

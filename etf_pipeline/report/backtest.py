@@ -20,7 +20,7 @@ from etf_pipeline.report.courses import (
 )
 from etf_pipeline.report.inputs import Inputs, Row
 from etf_pipeline.report.parts import DASH, Grid, Section, percent
-from etf_pipeline.risk.returns import drawdowns
+from etf_pipeline.risk.returns import drawdowns, from_paid_in
 
 _MOST_ROWS = 24  # of decisions, the newest
 _IN_WORDS = {
@@ -41,11 +41,13 @@ def backtest_sections(inputs: Inputs, name: str, spec: PortfolioSpec | None) -> 
     if len(rows) < 2:
         why = inputs.not_backtested.get(name, "none has been made").rstrip(".")
         return [Section("Growth", [f"There is no backtest of this portfolio: {why}."])]
-    courses = {name: _course(rows, "wealth")}
+    wealth = _course(rows, "wealth")
+    courses = {name: from_paid_in(wealth, wealth)}
     others = {"benchmark": "benchmark_wealth", _compared(spec): "comparison_wealth"}
     for label, column in others.items():
         if len(found := _course(rows, column)) > 1:
-            courses[f"{label} (compared)" if label in courses else label] = found
+            label = f"{label} (compared)" if label in courses else label
+            courses[label] = from_paid_in(found, wealth)
     return [
         *_courses(courses, name, inputs.periods_per_year, _walked(spec)),
         *_decisions(inputs.rows("backtest_events", portfolio=name), rows),

@@ -44,6 +44,19 @@ def drawdowns(prices: Any) -> Any:
     return depths if isinstance(depths, np.ndarray) else depths.rename("drawdown")
 
 
+def from_paid_in(course: pd.Series, wealth: pd.Series) -> pd.Series:
+    """A course from what was paid in on its first date, before the cost of what was bought then.
+
+    Args:
+        course: of 1 that is paid in on the first date of `wealth`, or of that wealth if it begins
+            later; its first value is after costs.
+        wealth: the course that it is beside, by date; itself for one that is beside none.
+    """
+    found, first = course.copy(), course.index[0]
+    found.iloc[0] = 1.0 if first == wealth.index[0] else wealth.loc[first]
+    return found
+
+
 class Fall(NamedTuple):
     """A fall from a peak: how deep (< 0; 0 for none), and the positions of its dates.
 

@@ -513,3 +513,23 @@ def test_a_hole_of_the_course_is_told():
     found = backtest_portfolio(spec(), [one("T1", 1), suspended, one("T3", 3)], 1, 0.0)
     gap = f"one return spans {DAYS[399].date()} to {DAYS[460].date()}"
     assert found.remarks == (f"no session in common: {gap}",)
+
+
+def test_of_the_nearest_the_objective_chooses():
+    """A third of the wealth became cash: wherever it goes, nothing need be sold."""
+    series = [one("T1", 1), one("T2", 2), one("T3", 3, last=495)]
+    held = {"T1": 0.5, "T2": 0.5}
+    asked = spec(max_turnover=0.05, holdings=held)
+    found = backtest_portfolio(asked, series, 1, 0.0)
+    event = next(e for e in found.events if e.kind is EventKind.NEAREST)
+    decided, first = pd.Timestamp(event.date), pd.Timestamp(event.traded)
+    frame = pd.concat({s.ticker: s.prices for s in series}, axis=1, sort=True)
+    amounts = found.units.loc[decided] * frame.loc[decided]
+    before = (amounts / found.wealth.loc[decided])[["T1", "T2"]]
+    spare = 1.0 - before.sum()
+    returns = frame.loc[decided - pd.DateOffset(years=1) : decided, ["T1", "T2"]].pct_change()
+    (a, c), (_, b) = returns.cov().to_numpy()
+    calmest = (b - c) / (a + b - 2 * c)  # of two assets
+    expected = np.clip(calmest, before["T1"], before["T1"] + spare)
+    assert found.weights.loc[first, "T1"] == pytest.approx(expected, abs=1e-5)
+    assert before["T1"] + 0.01 < expected < before["T1"] + spare - 0.01

@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 
 from etf_pipeline.errors import ReasonCode
+from etf_pipeline.library.backtests import backtest_answer
 from etf_pipeline.portfolio.backtest_tables import backtest_tables
+from etf_pipeline.portfolio.backtest_tables import walked as walked_forward
 from etf_pipeline.risk.conversion import Conversion
 from etf_pipeline_tests.fx_support import BY_HAND, FX, IN_AUD, MIXED, NAMED, VGB, alike
 from etf_pipeline_tests.portfolio_file import DAYS, SERIES, UNIVERSE, specs
@@ -36,6 +38,31 @@ def test_backtests_of_the_file(tmp_path):
     assert all(e["date"] < e["traded_on"] for e in traded)
     assert {e["subject"] for e in events if e["event"] == "entered"} == set(SERIES)
     assert {e["event"] for e in events} == {"traded", "entered"}
+
+
+def test_drawdowns_and_metrics_begin_with_what_was_paid_in(tmp_path):
+    """A total return is the last wealth less 1, of what is compared with too."""
+    text = (
+        "    objective: hrp\n    trading_cost: 0.02\n    rebalance: never\n    compare_with: VAS\n"
+    )
+    (asked,) = specs(tmp_path, text)
+    late = SERIES["VGS"].since(DAYS[700].date())
+    for series, compared in ((SERIES, SERIES["VAS"]), (SERIES | {"VGS": late}, late)):
+        asked = asked.model_copy(update={"compare_with": compared.ticker})
+        found = walked_forward(asked, series, 1, 0.0)
+        answer, wealth = backtest_answer(found, 0.0), found.backtest.wealth
+        total = wealth.iloc[-1] - 1.0
+        assert answer["metrics"]["total_return"] == pytest.approx(total, rel=1e-12)
+        paid = np.r_[1.0, wealth.to_numpy()[1:]]
+        depths = paid / np.maximum.accumulate(paid) - 1.0
+        assert answer["course"]["drawdown"].to_numpy() == pytest.approx(depths, abs=1e-15)
+        assert answer["metrics"]["max_drawdown"] == pytest.approx(depths.min(), rel=1e-12)
+        rows = backtest_tables([asked], series, 1, 0.0).courses.to_pylist()
+        assert [r["drawdown"] for r in rows] == pytest.approx(depths.tolist(), abs=1e-15)
+        other = found.backtest.comparison.dropna()
+        grown = compared.prices.loc[other.index[-1]] / compared.prices.loc[other.index[0]]
+        expected = grown / 1.02 - 1.0  # what is bought, and a fiftieth of it
+        assert answer["comparison_metrics"]["total_return"] == pytest.approx(expected, rel=1e-12)
 
 
 def test_members_that_come_and_go_are_in_the_tables(tmp_path):

@@ -41,8 +41,10 @@ def show_mix(found: Mapping[str, Any]) -> None:
 def show_backtest(found: Mapping[str, Any]) -> None:
     """Metrics of the course and of what it is compared with, the last weights, and what went on."""
     columns = {"portfolio": found["metrics"]}
-    if found["comparison_metrics"] is not None:
-        columns["comparison"] = found["comparison_metrics"]
+    other = found["comparison_metrics"]
+    if other is not None:
+        late = other["start"] != found["start"]
+        columns[f"comparison since {other['start']}" if late else "comparison"] = other
     show_metrics(columns, found["metrics"]["benchmark"] is not None)
     course, last = found["course"], found["weights"].iloc[-1]
     print_table(["ticker", "last weight"], [[t, f"{w:.2%}"] for t, w in last.items()])
