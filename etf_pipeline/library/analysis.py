@@ -11,7 +11,7 @@ import pandas as pd
 from etf_pipeline.errors import InsufficientDataError
 from etf_pipeline.model.schemas import BENCHMARK_METRICS, OWN_METRICS
 from etf_pipeline.portfolio.answer import Answer
-from etf_pipeline.portfolio.optimise import efficient_frontier
+from etf_pipeline.portfolio.curve import frontier_of
 from etf_pipeline.portfolio.problem import Problem
 from etf_pipeline.risk.annual import Span
 from etf_pipeline.risk.conversion import OWN_CURRENCY, Conversion
@@ -198,15 +198,23 @@ def answer_dict(answer: Answer, found: Estimates) -> dict[str, Any]:
 
 
 def frontier_table(problem: Problem, points: int) -> pd.DataFrame:
-    """The efficient frontier, a row per point."""
-    rows = [
-        {
+    """The efficient frontier, a row per point that is proven; `attrs` has `remarks` on the others.
+
+    Raises:
+        EtfError: there is none.
+    """
+    found = frontier_of(problem, points)
+    rows: dict[int, dict[str, float | None]] = {}
+    for number, a in found.points:
+        assert a.weights is not None
+        rows[number] = {
             "expected_return": a.expected_return,
             "volatility": a.volatility,
             "sharpe_ratio": a.sharpe_ratio,
             **dict(zip(problem.names, a.weights, strict=True)),
         }
-        for a in efficient_frontier(problem, points)
-        if a.weights is not None
-    ]
-    return pd.DataFrame(rows).rename_axis("point")
+        if not problem.invested:
+            rows[number]["cash"] = a.cash
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("point")
+    table.attrs["remarks"] = list(found.remarks)
+    return table

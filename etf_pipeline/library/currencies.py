@@ -48,8 +48,8 @@ def money(together: Together) -> dict[str, Any]:
 
 
 def told(together: Together, remarks: Iterable[str] = ()) -> dict[str, Any]:
-    """The same, and what a reader of its numbers must know besides."""
-    return money(together) | {"remarks": [*remarks, *together.remarks]}
+    """The same, and what a reader of its numbers must know besides, each said once."""
+    return money(together) | {"remarks": list(dict.fromkeys([*remarks, *together.remarks]))}
 
 
 def _default() -> str | None:

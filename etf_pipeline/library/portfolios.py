@@ -136,8 +136,12 @@ class PortfolioQueries(StoreAccess):
     ) -> pd.DataFrame:
         """`n` portfolios from least volatility to greatest return, evenly spaced in return.
 
-        Columns: expected_return, volatility, sharpe_ratio, and a weight per ticker. `limits` are
-        those of `optimize_portfolio`, but for the objective and what only some objectives take.
+        Columns: expected_return, volatility, sharpe_ratio, a weight per ticker, and `cash` where
+        `net_exposure` allows any. `limits` are those of `optimize_portfolio`, but for the objective
+        and what only some objectives take. A point without a proof is left out, and remarked on.
+
+        Raises:
+            EtfError: no portfolio meets the limits; says what could be had.
         """
         from etf_pipeline.library.analysis import frontier_table
         from etf_pipeline.library.specs import not_for_backtests, not_of, request
@@ -152,7 +156,7 @@ class PortfolioQueries(StoreAccess):
         stated, together = self._stated(asked, years, self._rate(risk_free_rate), annual)
         self._asked("get_efficient_frontier_data", names)
         found = frontier_table(stated.problem, points)
-        found.attrs |= told(together, stated.estimates.remarks)
+        found.attrs |= told(together, [*found.attrs["remarks"], *stated.estimates.remarks])
         return found
 
     def optimize_model_portfolio(

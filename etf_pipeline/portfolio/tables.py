@@ -14,8 +14,9 @@ from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.model.schemas import FRONTIER, SUMMARY, WEIGHTS
 from etf_pipeline.portfolio.answer import Answer, refused_by
 from etf_pipeline.portfolio.building import Columns, problem_of
+from etf_pipeline.portfolio.curve import Curve, proven_curve
 from etf_pipeline.portfolio.functions import Floats
-from etf_pipeline.portfolio.optimise import efficient_frontier, optimise
+from etf_pipeline.portfolio.optimise import optimise
 from etf_pipeline.portfolio.problem import Problem
 from etf_pipeline.risk.conversion import NO_PRICES, OWN_CURRENCY, Conversion, Together
 from etf_pipeline.risk.estimates import Estimates, estimate_of
@@ -168,16 +169,16 @@ def portfolio_tables(
             estimates = stated.estimates
             rate = stated.problem.risk_free_rate
             answer = optimise(stated.problem)
-            curve = efficient_frontier(stated.problem) if answer.weights is not None else []
+            curve = proven_curve(stated.problem) if answer.weights is not None else Curve(())
         except (EtfError, ValueError) as error:
-            answer, curve = refused_by(error), []
+            answer, curve = refused_by(error), Curve(())
         answers[spec.name] = answer
         priced = inputs.get(spec.name, NO_PRICES)
         money = {"base_currency": priced.currency, "fx": priced.fx}
-        row = _summary(spec, answer, estimates, priced.remarks)
+        row = _summary(spec, answer, estimates, [*curve.remarks, *priced.remarks])
         row |= {"risk_free": free.name, "risk_free_rate": rate}
         summary.append(base | money | row)
-        frontier += [base | _point(i, point) for i, point in enumerate(curve)]
+        frontier += [base | _point(i, point) for i, point in curve.points]
         if answer.weights is not None and estimates is not None:
             weights += [base | row for row in _weights(spec, answer.weights, estimates)]
     weights.sort(key=lambda r: (r["portfolio"], r["ticker"]))
