@@ -130,6 +130,7 @@ def _run(
                 "exit_code": code,
                 "tickers": {t: outcome_body(o) for t, o in report.tickers.items()},
                 "portfolios": {p: outcome_body(o) for p, o in report.portfolios.items()},
+                "backtests": {p: outcome_body(o) for p, o in report.backtests.items()},
                 "errors": report.errors,
                 "files": str(pipeline.layout.root.resolve()),
             }
@@ -175,7 +176,12 @@ def _request(
 
 
 def _show(console: Console, pipeline: Pipeline, report: RunReport, window: str) -> None:
-    from etf_pipeline.cli.render.run import show_outcomes, show_portfolios, show_risk
+    from etf_pipeline.cli.render.run import (
+        show_not_backtested,
+        show_outcomes,
+        show_portfolios,
+        show_risk,
+    )
     from etf_pipeline.model.schemas import RISK_METRICS, SUMMARY, WEIGHTS
     from etf_pipeline.store.reader import read_table
 
@@ -189,4 +195,5 @@ def _show(console: Console, pipeline: Pipeline, report: RunReport, window: str) 
         show_risk(console, newest["risk_metrics"], window)
     if newest["summary"]:
         show_portfolios(console, newest["summary"], newest["weights"])
+    show_not_backtested(console, report.backtests.values())
     print_place(console, pipeline.layout.root.resolve())

@@ -34,11 +34,16 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 @dataclass
 class RunReport:
-    """What a run did: per-ticker outcomes, per-portfolio outcomes, and steps that failed whole."""
+    """What a run did: per-ticker outcomes, per-portfolio outcomes, and steps that failed whole.
+
+    `backtests` are by portfolio too. A portfolio without one may be too young for it, which is no
+    failure of the run.
+    """
 
     tickers: dict[str, Outcome] = field(default_factory=dict)
     portfolios: dict[str, Outcome] = field(default_factory=dict)
     failures: list[StepFailure] = field(default_factory=list)
+    backtests: dict[str, Outcome] = field(default_factory=dict)
 
     @property
     def errors(self) -> list[str]:
@@ -95,10 +100,15 @@ def run_graph(
             run_config=_QUIET, instance=instance, raise_on_error=False, tags=process_tags()
         )
         report.failures += _failures(result)
-        path = pipeline.layout.of(MANIFEST, assets.OPTIMISED_PORTFOLIOS, result.run_id, "")
-        if path.exists():
-            report.portfolios = {o.subject: o for o in read_manifest(path)}
+        report.portfolios = _by_portfolio(pipeline, assets.OPTIMISED_PORTFOLIOS, result.run_id)
+        report.backtests = _by_portfolio(pipeline, assets.BACKTESTS, result.run_id)
     return report
+
+
+def _by_portfolio(pipeline: Pipeline, asset: str, run_id: str) -> dict[str, Outcome]:
+    """The outcomes of a step, by portfolio; none where it did not come to any."""
+    path = pipeline.layout.of(MANIFEST, asset, run_id, "")
+    return {o.subject: o for o in read_manifest(path)} if path.exists() else {}
 
 
 @contextmanager

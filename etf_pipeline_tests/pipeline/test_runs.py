@@ -45,6 +45,8 @@ def test_the_whole_graph(tmp_path, instance):
     assert {t: o.outcome for t, o in report.tickers.items()} == dict.fromkeys(
         ("VAS", "VGS", "VAF"), "collected"
     )
+    assert set(report.backtests) == set(report.portfolios) != set()
+    assert all(o.good for o in report.backtests.values())
     layout = pipeline.layout
     day = read_table(layout.of(HISTORY, "VAS"), ["date"]).column("date")[-1].as_py()
     for table in (

@@ -9,7 +9,13 @@ from rich.console import Console
 
 from etf_pipeline.cli.render.events import status_body, status_line
 from etf_pipeline.cli.render.output import print_json, print_table, verdict_line
-from etf_pipeline.cli.render.run import outcome_body, show_outcomes, show_portfolios, show_risk
+from etf_pipeline.cli.render.run import (
+    outcome_body,
+    show_not_backtested,
+    show_outcomes,
+    show_portfolios,
+    show_risk,
+)
 from etf_pipeline.cli.render.store import show_status
 from etf_pipeline.cli.render.tables import number, percent
 from etf_pipeline.errors import ReasonCode
@@ -119,6 +125,13 @@ def test_what_is_in_several_currencies_says_which(console):
     told = [line.split()[:3] for line in lines(console)]
     assert ["a", "max_return", "AUD"] in told
     assert ["u", "max_return", "USD"] in told
+
+
+def test_a_portfolio_without_a_backtest_is_told_of(console):
+    show_not_backtested(console, [DONE])
+    assert lines(console) == []
+    show_not_backtested(console, [DONE, BAD])
+    assert lines(console) == ["  no backtest of A[200]: 429 [again]"]
 
 
 def test_portfolios_tell_weights_or_why_not(console):

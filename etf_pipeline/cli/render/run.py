@@ -144,6 +144,11 @@ def show_portfolios(
     )
 
 
+def show_not_backtested(console: Console, backtests: Iterable[Outcome]) -> None:
+    """Which portfolios have no backtest, and why; nothing where all have one."""
+    show_notes(console, {f"no backtest of {o.subject}": o.reason for o in backtests if not o.good})
+
+
 def _holdings(summary: Mapping[str, Any], held: list[str]) -> str:
     """What a portfolio holds, cash too, and whether weekly returns stand behind it."""
     if cash := summary.get("cash"):
