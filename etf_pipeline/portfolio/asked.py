@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from etf_pipeline.model.instruments import repeated
 from etf_pipeline.model.objectives import (
+    FROM_RISK_ALONE,
     NEEDS_HOLDINGS,
     NEEDS_TARGET,
     Objective,
@@ -126,6 +127,8 @@ def check_asked(objective: Objective, asked: Mapping[str, Any], names: Sequence[
         raise ValueError(why)
     _check_benchmark(given)
     _check_few(given)
+    if objective in FROM_RISK_ALONE and _short(given):
+        raise ValueError(f"{objective} is for portfolios without short positions")
     if lacks_holdings(given.get("max_turnover"), given.get("cost_rate", 0.0), "holdings" in given):
         raise ValueError(NEEDS_HOLDINGS)
     _check_groups(given.get("groups", ()), names)
@@ -158,9 +161,13 @@ def _check_benchmark(given: Mapping[str, Any]) -> None:
         )
 
 
+def _short(given: Mapping[str, Any]) -> bool:
+    return bool(np.any(np.asarray(given.get("lower", 0.0), dtype="float64") < 0))
+
+
 def _check_few(given: Mapping[str, Any]) -> None:
     few = [name for name in ("max_holdings", "min_position") if name in given]
-    if few and np.any(np.asarray(given.get("lower", 0.0), dtype="float64") < 0):
+    if few and _short(given):
         raise ValueError(f"{', '.join(few)} is for portfolios without short positions")
     count = given.get("max_holdings", 1)
     if int(count) != count:

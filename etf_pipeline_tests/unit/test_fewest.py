@@ -1,0 +1,134 @@
+"""Few holdings against every choice of them, tried one by one."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from etf_pipeline.errors import ReasonCode
+from etf_pipeline.portfolio import optimise, stated
+
+# What each objective makes least, of an answer.
+SCORES = {
+    "min_volatility": lambda a: a.volatility,
+    "max_sharpe": lambda a: -a.sharpe_ratio,
+    "max_return": lambda a: -a.expected_return,
+    "min_tracking_error": lambda a: a.tracking_error,
+    "max_utility": lambda a: -(a.expected_return - 2.5 * a.volatility**2),
+}
+
+
+def inputs(n, seed):
+    rng = np.random.default_rng(seed)
+    returns = rng.normal(0.0004, 0.01, (300, n)) * rng.uniform(0.3, 2, n)
+    returns += rng.normal(0, 0.006, (300, 1))
+    return returns.mean(0) * 252, np.cov(returns.T) * 252, tuple("abcdefgh"[:n])
+
+
+def asked(objective, covariance, rng):
+    n = len(covariance)
+    if objective == "max_return":
+        return {"risk_budget": float(np.sqrt(np.diag(covariance)).min() * rng.uniform(0.9, 1.3))}
+    if objective == "min_tracking_error":
+        return {"benchmark": np.full(n, 1 / n)}
+    return {"risk_aversion": 5.0} if objective == "max_utility" else {}
+
+
+def best_by_hand(means, covariance, names, objective, most, least, upper, limits):
+    """The least score over every choice of up to `most` assets; None where none is possible."""
+    n, found = len(names), []
+    for size in range(1, most + 1):
+        for choice in itertools.combinations(range(n), size):
+            low, high = np.zeros(n), np.zeros(n)
+            low[list(choice)], high[list(choice)] = min(least, upper), upper
+            if high.sum() < 1 or low.sum() > 1:
+                continue
+            answer = optimise(
+                stated(means, covariance, names, objective, lower=low, upper=high, **limits)
+            )
+            if answer.success:
+                found.append(SCORES[objective](answer))
+    return min(found, default=None)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(4, 7),
+    st.integers(1, 3),
+    st.sampled_from(sorted(SCORES)),
+    st.sampled_from([0.0, 0.1, 0.3]),
+    st.sampled_from([1.0, 0.6]),
+    st.integers(0, 2**31),
+)
+def test_no_choice_of_few_is_better(n, most, objective, least, upper, seed):
+    means, covariance, names = inputs(n, seed)
+    upper = 1.0 if most * upper < 1 else upper
+    limits = asked(objective, covariance, np.random.default_rng(seed))
+    more = {"min_position": least} if least else {}
+    answer = optimise(
+        stated(
+            means, covariance, names, objective, upper=upper, max_holdings=most, **more, **limits
+        )
+    )
+    best = best_by_hand(means, covariance, names, objective, most, least, upper, limits)
+    if best is None:
+        assert not answer.success
+        return
+    assert answer.success, answer.message
+    assert SCORES[objective](answer) == pytest.approx(best, abs=1e-6)
+    held = answer.weights[answer.weights != 0]
+    assert len(held) <= most
+    assert np.all(held >= least - 1e-9)
+
+
+def test_one_of_three_is_the_least_volatile():
+    answer = optimise(stated([0.1] * 3, np.diag([0.04, 0.01, 0.09]), "abc", max_holdings=1))
+    assert answer.weights.tolist() == [0, 1, 0]
+    assert answer.volatility == pytest.approx(0.1)
+
+
+def test_a_search_that_is_cut_short_says_what_may_be_left():
+    n = 12
+    rng = np.random.default_rng(1)
+    returns = rng.normal(0, 0.01, (200, n)) + rng.normal(0, 0.002, (200, 1))
+    covariance = np.cov(returns.T)
+    names = tuple("abcdefghijkl")
+    answer = optimise(
+        stated(
+            np.zeros(n),
+            covariance,
+            names,
+            "min_tracking_error",
+            benchmark=np.full(n, 1 / n),
+            max_holdings=4,
+            search_limit=3,
+        )
+    )
+    assert not answer.success
+    assert answer.code is ReasonCode.UNPROVEN
+    assert np.count_nonzero(answer.weights) <= 4
+    assert "choices of holdings" in answer.message
+    assert answer.optimality_gap > 0
+
+
+def test_too_few_for_the_bounds_is_impossible():
+    answer = optimise(stated([0.1] * 3, np.eye(3), "abc", upper=0.4, max_holdings=2))
+    assert not answer.success
+    assert answer.code is ReasonCode.INFEASIBLE
+    assert "number of holdings" in answer.message
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"max_holdings": 2, "lower": -0.1}, "without short positions"),
+        ({"max_holdings": 1.5}, "whole number"),
+        ({"max_holdings": 0}, "above 0"),
+        ({"min_position": -0.1}, "must not be negative"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(changes, words):
+    with pytest.raises(ValueError, match=words):
+        stated([0.1] * 3, np.eye(3), "abc", **changes)
