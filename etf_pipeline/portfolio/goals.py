@@ -180,7 +180,7 @@ def least_tracking_error(problem: Problem) -> Goal:
     return LeastNorm(problem.active_risk, problem.risk_unit)
 
 
-def least_turnover(problem: Problem) -> Goal:
+def least_turnover(problem: Problem) -> Least:
     """From the problem's holdings."""
     assert problem.holdings is not None
     kinks = (Kink(0.5, problem.holdings),)

@@ -142,6 +142,8 @@ def _solved_or_impossible(problem: Problem, goal: Goal) -> tuple[Answer, bool]:
 def nearest_feasible(problem: Problem) -> Answer:
     """The portfolio of least turnover from the holdings, within every limit but that on turnover.
 
+    Of several, the least volatile one.
+
     Raises:
         ValueError: the problem has no holdings.
     """
@@ -149,8 +151,9 @@ def nearest_feasible(problem: Problem) -> Answer:
         raise ValueError("the nearest portfolio needs holdings, the current weights")
     others = tuple(x for x in problem.limits if not isinstance(x, TurnoverCeiling))
     free = problem.changed(limits=others)
-    answer = solved(free, least_turnover(free))
-    return answer if answer.success else why_not(free) or answer
+    goal = least_turnover(free)
+    answer = solved(free, goal)
+    return _least_risky(free, goal, answer) if answer.success else why_not(free) or answer
 
 
 def solved(problem: Problem, goal: Goal) -> Answer:

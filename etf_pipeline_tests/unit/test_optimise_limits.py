@@ -389,3 +389,13 @@ def test_a_group_row_and_a_floor_and_costs_by_hand():
     assert answer.success
     assert answer.weights == pytest.approx([0.5, 0.5], abs=1e-7)
     assert answer.expected_return == pytest.approx(0.13)
+
+
+def test_of_several_that_are_as_near_the_least_volatile_is_taken():
+    """0.3 must leave a; b and c, alike but for their variances 0.01 and 0.03, share it 3 to 1."""
+    covariance = np.diag([0.04, 0.01, 0.03])
+    answer = nearest_feasible(
+        stated([0.1] * 3, covariance, "abc", upper=[0.7, 1, 1], holdings=[1, 0, 0])
+    )
+    assert answer.success
+    assert answer.weights == pytest.approx([0.7, 0.225, 0.075], abs=1e-5)
