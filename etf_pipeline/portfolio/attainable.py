@@ -45,9 +45,10 @@ def hard(problem: Problem) -> list[Limit]:
 
 
 def _is_hard(limit: Limit, problem: Problem) -> bool:
+    rows = limit.rows(problem)
     if isinstance(limit, ReturnFloor):
-        return True
-    return any(isinstance(r.function, Norm) or r.function.tail for r in limit.rows(problem))
+        return bool(rows)
+    return any(isinstance(r.function, Norm) or r.function.tail for r in rows)
 
 
 def goal_of_limit(limit: Limit, problem: Problem) -> Goal:

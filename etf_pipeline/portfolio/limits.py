@@ -14,6 +14,8 @@ from etf_pipeline.portfolio.functions import Floats, Kink, Measure, Row
 from etf_pipeline.portfolio.problem import Problem
 
 _IMPLIED = 1e-12  # a sum of bounds within this of a limit says the same as the limit
+_ALIKE = 1e-14  # of their size: means that differ by that are equal but for rounding
+_ENOUGH = 1e-9  # of the spread of the means, as in `check`
 _SMALL = 1e-2  # of a problem's own unit: below, a limit's tolerance shrinks no further
 
 
@@ -72,8 +74,13 @@ class ReturnFloor(_Rows):
     noun = "return"
 
     def rows(self, problem: Problem) -> list[Row]:
-        """One."""
-        return [Row(problem.loss, -self.least, f"return at least {self.least:.6g}")]
+        """One, unless every portfolio earns the same, which is enough."""
+        loss = problem.loss
+        alike = float(np.ptp(loss.slope)) <= _ALIKE * float(np.abs(loss.slope).max())
+        short = (self.least - float(problem.means.max())) / problem.return_unit
+        if alike and short <= _ENOUGH and problem.invested and not loss.kinks:
+            return []
+        return [Row(loss, -self.least, f"return at least {self.least:.6g}")]
 
     def excess(self, problem: Problem, weights: Floats) -> float:
         """Relative to the spread of the means."""

@@ -85,11 +85,11 @@ def test_weights_that_are_not_allowed_never_succeed():
 @pytest.mark.parametrize(
     ("limits", "words"),
     [
-        ({"risk_budget": 0.15}, "risk budget is exceeded"),
+        ({"risk_budget": 0.15}, "risk budget is not met"),
         ({"benchmark": [1.0, 0.0], "max_tracking_error": 0.15}, "tracking-error ceiling is"),
-        ({"groups": (GroupLimit("g", ("b",), 0.0, 0.4),)}, "g is exceeded"),
-        ({"holdings": [1.0, 0.0], "max_turnover": 0.4}, "turnover is exceeded"),
-        ({"benchmark": [1.0, 0.0], "beta": (0.0, 0.4)}, "beta is exceeded"),
+        ({"groups": (GroupLimit("g", ("b",), 0.0, 0.4),)}, "g is not met"),
+        ({"holdings": [1.0, 0.0], "max_turnover": 0.4}, "turnover is not met"),
+        ({"benchmark": [1.0, 0.0], "beta": (0.0, 0.4)}, "beta is not met"),
     ],
 )
 def test_a_limit_that_is_broken_never_succeeds_and_is_named(limits, words):

@@ -51,3 +51,18 @@ def test_a_budget_at_the_least_volatility_is_met_and_proven(seed, kind, above, u
     apart = answer.weights - lowest.weights
     reach = lowest.volatility * np.sqrt(2 * above + above**2 + 1e-8)
     assert np.sqrt(apart @ covariance @ apart) <= reach
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-4, 1e4])
+def test_a_target_one_rounding_above_equal_means_is_met_by_all(unit):
+    """Then the least volatile portfolio is asked for: inverse variances."""
+    covariance = np.diag([0.01, 0.04, 0.09]) * unit
+    means = np.full(3, 0.1) * unit
+    target = float(np.nextafter(means[0], 1e9))
+    answer = optimise(stated(means, covariance, "abc", "target_return", target_return=target))
+    inverse = 1 / np.diag(covariance)
+    assert answer.success, answer.message
+    assert answer.weights == pytest.approx(inverse / inverse.sum(), abs=1e-6)
+    above = optimise(stated(means, covariance, "abc", "target_return", target_return=1.01 * target))
+    assert not above.success
+    assert "out of reach" in above.message

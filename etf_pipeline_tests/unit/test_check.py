@@ -98,7 +98,7 @@ def test_what_is_broken_is_named():
     )
     found = violations(problem, np.array([0.8, 0.2]))
     assert found[0] == "a at 0.8 is not within its bounds"
-    assert [m.partition(" is exceeded")[0] for m in found[1:]] == [
+    assert [m.partition(" is not met")[0] for m in found[1:]] == [
         "bonds",
         "tracking-error ceiling",
     ]
