@@ -194,7 +194,7 @@ def _risky(problem: Problem) -> Floats:
 
 def _exact(problem: Problem, goal: Goal) -> Iterator[Candidate]:
     """Read off the critical line, where bounds and one limit of return or risk are all there is."""
-    others = [x for x in problem.limits if not x.bounds_only]
+    others = [x for x in problem.limits if x.rows(problem)]
     if not problem.invested or problem.cost_rate or len(others) > 1:
         return
     limit = others[0] if others else None
