@@ -48,6 +48,7 @@ _SLACK = 1e-9
 _SLIGHT = 1e-7  # an aversion to risk that costs no more than a ten-millionth of the goal's unit
 _CEILINGS = (VolatilityCeiling, TrackingErrorCeiling)
 _HALVINGS = 60
+_EXACT = 1e-12  # what is scaled shall use up no tolerance
 _NO_RISK = 1e-6  # of a typical volatility
 
 
@@ -105,13 +106,13 @@ def _most_invested(problem: Problem, answer: Answer) -> Answer:
     if not 0 < total < problem.net_exposure[1]:
         return answer
     low, high = 1.0, problem.net_exposure[1] / total
-    if not allowed(problem, high * answer.weights):
+    if not allowed(problem, high * answer.weights, _EXACT):
         for _ in range(_HALVINGS):
             middle = (low + high) / 2.0
-            met = allowed(problem, middle * answer.weights)
+            met = allowed(problem, middle * answer.weights, _EXACT)
             low, high = (middle, high) if met else (low, middle)
         high = low
-    weights = high * answer.weights
+    weights = np.clip(high * answer.weights, *problem.box)
     found = _judge(problem, goal_of(problem), weights, Candidate(weights))
     return found if found.success else answer
 

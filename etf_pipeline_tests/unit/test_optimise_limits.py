@@ -399,3 +399,12 @@ def test_of_several_that_are_as_near_the_least_volatile_is_taken():
     )
     assert answer.success
     assert answer.weights == pytest.approx([0.7, 0.225, 0.075], abs=1e-5)
+
+
+def test_a_ratio_that_any_scale_has_takes_the_least_cash_and_no_tolerance():
+    """Σ⁻¹(μ − rf) = (10, 2.22…): at most 1 of a, so 1 and 0.2222… of b."""
+    problem = two("max_sharpe", net_exposure=(0.2, 2.0))
+    answer = optimise(problem)
+    assert answer.success
+    assert answer.weights == pytest.approx([1.0, 2 / 9], abs=1e-9)
+    assert np.all(answer.weights <= 1.0)
