@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from etf_pipeline.errors import ArgumentError, nearest
 from etf_pipeline.model.instruments import repeated
+from etf_pipeline.model.number_texts import number_meant
 from etf_pipeline.model.objectives import HALFLIFE
 from etf_pipeline.model.risk_free import HIGHEST, LOWEST, Asked, asked, is_number
 
@@ -114,7 +115,7 @@ def number(name: str, value: object) -> float:
         ArgumentError: it is none: text, a truth value, NaN or infinite.
     """
     if isinstance(value, str):
-        raise ArgumentError(f"{name} {value!r}: is text; give a number, without quotes")
+        raise ArgumentError(f"{name} {value!r}: is text; {number_meant(value)}")
     kind = getattr(value, "dtype", None)
     if isinstance(value, bool) or (kind is not None and kind.kind not in "iuf"):
         raise ArgumentError(f"{name} {_shown(value)}: is no number")

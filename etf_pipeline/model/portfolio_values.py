@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from etf_pipeline.errors import nearest
 from etf_pipeline.model.expected_returns import ExpectedReturns, View
+from etf_pipeline.model.number_texts import number_meant
 from etf_pipeline.model.portfolios import PortfolioSpec
 
 _PAIR = "give the least and the greatest, such as [0.2, 1] for at least 0.2"
@@ -62,7 +63,7 @@ def _in_words(error: Mapping[str, Any], loc: tuple[int | str, ...]) -> str:
     if kind == "list_type":
         return f"{value!r}: give a list, such as [{value!r}]"
     if kind in ("float_type", "int_type") and isinstance(value, str):
-        return f"{value!r} is text; give a number, without quotes"
+        return f"{value!r} is text; {number_meant(value)}"
     if kind == "literal_error":
         known = re.findall(r"'([^']*)'", str(limits.get("expected", "")))
         return f"{value!r}: must be one of {', '.join(known)}{nearest(str(value), known)}"

@@ -148,6 +148,7 @@ def test_a_backtest(etf, root):
         (("compare", "VAS", "VGS", "--years", "101"), "from 1 to 100"),
         (("risk", "VAS", "--years", "101"), "from 1 to 100"),
         (("optimise", "VAS", "--risk-free-rate", "4"), "4 % is 0.04"),
+        (("optimise", "VAS", "--risk-free-rate", "4%"), "4 % is 0.04"),
         (("portfolio-metrics", "VAS=1", "--risk-free-rate", "4"), "4 % is 0.04"),
         (("optimise", "VAS", "--risk-budget", "nan"), "must be a finite number"),
         (("optimise", "VAS", "VGS", "--min-weight", "-0.1"), "not within 0 to 1; short positions"),

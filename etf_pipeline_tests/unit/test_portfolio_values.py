@@ -20,6 +20,10 @@ def refusal(**changes):
     ("changes", "words"),
     [
         ({"max_weight": "0.5"}, "max_weight: '0.5' is text; give a number, without quotes"),
+        ({"max_weight": "40%"}, "is text; give a fraction, without quotes: 40 % is 0.4$"),
+        ({"max_weight": "0.5 %"}, "0.5 % is 0.005$"),
+        ({"max_weight": "nan%"}, "give a number, without quotes$"),
+        ({"max_weight": "half"}, "'half' is text; give a number, without quotes$"),
         ({"max_weight": True}, "max_weight: input should be a valid number"),
         ({"max_weight": float("nan")}, "max_weight: input should be a finite number"),
         ({"max_weight": float("inf")}, "max_weight: input should be a finite number"),
