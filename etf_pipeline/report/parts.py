@@ -95,12 +95,12 @@ class Section:
 
 def percent(value: float | None, digits: int = 2) -> str:
     """A fraction as per cent; a dash for what could not be computed."""
-    return DASH if value is None else f"{value:.{digits}%}"
+    return DASH if value is None else f"{value:z.{digits}%}"
 
 
 def number(value: float | None, digits: int = 2) -> str:
     """A plain number; a dash for what could not be computed."""
-    return DASH if value is None else f"{value:,.{digits}f}"
+    return DASH if value is None else f"{value:z,.{digits}f}"
 
 
 def metric_section(rows: Mapping[str, Mapping[str, Any]], window: str) -> Section:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from typing import get_args
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from etf_pipeline import ETFDataProvider
+from etf_pipeline import ETFDataProvider, get_etf_system
 from etf_pipeline.cli.app import app
 from etf_pipeline.cli.exit_codes import ExitCode, of_error
 from etf_pipeline.errors import ArgumentError
@@ -203,6 +204,21 @@ def test_words_and_times_of_events_too(etf, monkeypatch, tmp_path, args, words):
     code, text = etf(*args)
     assert code == ExitCode.USAGE
     assert words in text
+
+
+def test_the_record_shows_short_positions(etf, root, monkeypatch, tmp_path):
+    shutil.copytree(root / "store", tmp_path / "store")
+    monkeypatch.setenv("EVENT_STORE_TYPE", "embedded")
+    monkeypatch.setenv("ETF_DATA_DIR", str(tmp_path / "store"))
+    asked = {"min_weight": -0.3, "gross_exposure": 1.6, "bounds": {"VAF": (-0.3, -0.2)}}
+    system = get_etf_system(tmp_path / "store")
+    found = system.provider.optimize_portfolio(THREE, "min_volatility", **asked)
+    system.close()
+    short = found["optimal_weights"]["VAF"]
+    assert short < 0
+    code, text = etf("events", "state")
+    assert code == ExitCode.DONE
+    assert f"VAF {short:.2%}" in text
 
 
 def test_no_portfolio_is_a_failure_that_says_why(etf):

@@ -189,6 +189,8 @@ def test_checks_say_first_how_they_went():
         (percent, 0.12345, "12.35"),
         (percent, -1.0, "-100.00"),
         (percent, None, "–"),
+        (percent, -1e-9, "0.00"),  # nothing is not less than nothing
+        (number, -1e-9, "0.00"),
         (number, 1.005001, "1.01"),
         (number, 0.0, "0.00"),
         (number, None, "–"),

@@ -33,7 +33,7 @@ def show_metrics(found: Mapping[str, Mapping[str, Any]], with_benchmark: bool) -
 def show_mix(found: Mapping[str, Any]) -> None:
     """Metrics of a portfolio of given weights, and what they rest on."""
     show_metrics({"portfolio": found}, found["benchmark"] is not None)
-    held = ", ".join(f"{t} {w:.2%}" for t, w in found["weights"].items())
+    held = ", ".join(f"{t} {w:z.2%}" for t, w in found["weights"].items())
     kept = "never restored" if found["rebalance"] == "never" else f"restored {found['rebalance']}"
     print_lines([f"{held}; weights {kept}, free of charge", *in_currency(found)])
 
@@ -47,12 +47,12 @@ def show_backtest(found: Mapping[str, Any]) -> None:
         columns[f"comparison since {other['start']}" if late else "comparison"] = other
     show_metrics(columns, found["metrics"]["benchmark"] is not None)
     course, last = found["course"], found["weights"].iloc[-1]
-    print_table(["ticker", "last weight"], [[t, f"{w:.2%}"] for t, w in last.items()])
+    print_table(["ticker", "last weight"], [[t, f"{w:z.2%}"] for t, w in last.items()])
     trades = len(found["weights"])
     print_lines(
         [
             f"{found['start']} to {found['end']}: {trades} trade{'s' if trades > 1 else ''}, "
-            f"turnover {course['turnover'].sum():.2%}, costs {course['cost'].sum():.2%} in all",
+            f"turnover {course['turnover'].sum():z.2%}, costs {course['cost'].sum():z.2%} in all",
             *(
                 f"{e['date']} {e['event'].replace('_', ' ')} {e['subject']}: {e['reason']}"
                 for e in found["events"]
@@ -67,12 +67,12 @@ def show_portfolio(found: Mapping[str, Any]) -> None:
     """Weights, what the optimiser says, and what the portfolio would have been."""
     weights = found["optimal_weights"]
     if weights is not None:
-        print_table(["ticker", "weight"], [[t, f"{w:.2%}"] for t, w in weights.items()])
+        print_table(["ticker", "weight"], [[t, f"{w:z.2%}"] for t, w in weights.items()])
     print_lines([found["optimization_message"], *in_currency(found)])
     if found["optimization_success"]:
         ratio = found["sharpe_ratio"]  # none of cash alone
         figures = [
-            f"return {found['expected_return']:.2%}, volatility {found['volatility']:.2%}",
+            f"return {found['expected_return']:z.2%}, volatility {found['volatility']:z.2%}",
             *([] if ratio is None else [f"Sharpe ratio {ratio:.2f}"]),
             *_beyond(found),
         ]
@@ -83,9 +83,9 @@ def _beyond(found: Mapping[str, Any]) -> list[str]:
     """Active risk and cash, where they were asked for."""
     error, beta, cash = (found[name] for name in ("tracking_error", "beta", "cash"))
     return [
-        *([] if error is None else [f"tracking error {error:.2%}"]),
+        *([] if error is None else [f"tracking error {error:z.2%}"]),
         *([] if beta is None else [f"beta {beta:.2f}"]),
-        *([f"cash {cash:.2%}"] if cash else []),
+        *([f"cash {cash:z.2%}"] if cash else []),
     ]
 
 

@@ -77,7 +77,7 @@ def state_lines(state: SystemState) -> list[str]:
         f"  {name}: "
         + ("" if p.success else f"failed: {p.message}; ")
         + (f"in {p.currency}: " if p.currency else "")
-        + ", ".join(f"{t} {w:.2%}" for t, w in (p.weights or {}).items() if w > 0)
+        + ", ".join(f"{t} {w:z.2%}" for t, w in (p.weights or {}).items() if w)
         for name, p in state.portfolios.items()
     ]
     lines += [f"  {t}: asked for {n} times" for t, n in state.query_counts.items()]

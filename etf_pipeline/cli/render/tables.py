@@ -37,9 +37,9 @@ def show_notes(console: Console, notes: Mapping[str, str | None]) -> None:
 
 def percent(value: float | None) -> str:
     """A fraction in per cent with two decimals; a dash for None."""
-    return "–" if value is None else f"{value * 100:.2f}"
+    return "–" if value is None else f"{value * 100:z.2f}"
 
 
 def number(value: float | None) -> str:
     """Two decimals; a dash for None."""
-    return "–" if value is None else f"{value:.2f}"
+    return "–" if value is None else f"{value:z.2f}"

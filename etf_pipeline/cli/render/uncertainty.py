@@ -42,7 +42,7 @@ _WORDS = {
 def show_uncertainty(found: pd.DataFrame) -> None:
     """Weights with their bands, what the portfolio may turn out to be, and how it was found."""
     said: Mapping[str, Any] = {str(k): v for k, v in found.attrs.items()}
-    cells = [[f"{value:.1%}" for value in row] for row in found.to_numpy(dtype="float64").tolist()]
+    cells = [[f"{value:z.1%}" for value in row] for row in found.to_numpy(dtype="float64").tolist()]
     rows = [[ticker, *row] for ticker, row in zip(found.index, cells, strict=True)]
     print_table(["ticker", *(_HEADS.get(c, c) for c in found.columns)], rows)
     lines = []
@@ -75,7 +75,7 @@ def _cell(name: str, value: Any) -> str:
     if value is None or value != value:  # NaN
         return "–"
     if name in _PERCENT:
-        return f"{value:.1%}"
+        return f"{value:z.1%}"
     if name == "lookback_years" or name == "unanswered":
         return f"{value:.0f}"
     return f"{value:.2f}" if isinstance(value, float) else str(value)
@@ -84,4 +84,4 @@ def _cell(name: str, value: Any) -> str:
 def _shown(name: str, value: float) -> str:
     if math.isnan(value):
         return "–"
-    return f"{value:.2f}" if name == "sharpe_ratio" else f"{value:.1%}"
+    return f"{value:.2f}" if name == "sharpe_ratio" else f"{value:z.1%}"
