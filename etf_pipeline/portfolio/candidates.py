@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
 from etf_pipeline.portfolio.certificate import rows_of
+from etf_pipeline.portfolio.check import allowed
 from etf_pipeline.portfolio.functions import Floats, Measure, Norm, Row
 from etf_pipeline.portfolio.goals import BestRatio, Calmest, Goal, Least, LeastNorm, Utility
 from etf_pipeline.portfolio.knapsack import filled
@@ -24,6 +26,7 @@ from etf_pipeline.portfolio.solvers.leaving import DEAR, leaving
 from etf_pipeline.portfolio.solvers.polish import polished
 
 _NULL = 1e-12
+_FEW = 100  # assets
 _HALVINGS = 60
 _NARROW = 1e-5  # of a ceiling's square: less room is all near the least there is
 _NEAR = (1e-7, 1e-5)  # what is that near to a bound or a limit is taken to be on it, in turn
@@ -41,6 +44,12 @@ def candidates(problem: Problem, goal: Goal) -> Iterator[Candidate]:
     """Weights for a goal within a problem's limits, until the caller has enough."""
     yield from _exact(problem, goal)
     rows = rows_of(problem)
+    if rows and len(problem.names) <= _FEW:
+        # limits that do not bind leave the answer as it is without them, for next to nothing
+        relaxed = problem.changed(limits=tuple(x for x in problem.limits if x.bounds_only))
+        for candidate in islice(_exact(relaxed, goal), 1):
+            if allowed(problem, candidate.weights):
+                yield Candidate(candidate.weights)
     if problem.singular and isinstance(goal, LeastNorm):
         free = riskless(problem, means_with_order(problem), rows)
         if free is not None:

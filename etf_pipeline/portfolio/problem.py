@@ -19,6 +19,7 @@ _PSD = 1e-10
 _NULL = 1e-12
 _JOINT = 1e-8
 _EQUAL = 1e-6
+_OF_LOSS = frozenset({"means", "cost_rate", "holdings", "net_exposure", "risk_free_rate"})
 
 
 class Limit(Protocol):
@@ -235,8 +236,10 @@ class Problem:
         """The same with other limits, bounds or objective; what was checked stays checked."""
         _ = self.traced  # made before it is copied
         new = copy.copy(self)
-        for kept in ("box", "plain_box", "loss"):
+        for kept in ("box", "plain_box"):
             new.__dict__.pop(kept, None)
+        if not _OF_LOSS.isdisjoint(changes):
+            new.__dict__.pop("loss", None)
         for name, value in changes.items():
             object.__setattr__(new, name, value)
         return new
