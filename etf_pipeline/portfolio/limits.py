@@ -20,9 +20,14 @@ _SMALL = 1e-2  # of a problem's own unit: below, a limit's tolerance shrinks no 
 
 
 class _Rows:
-    """A limit that leaves the bounds as they are."""
+    """A limit that leaves the bounds as they are, and has no rows unless it says which."""
 
     bounds_only = False
+
+    def rows(self, problem: Problem) -> list[Row]:
+        """None."""
+        del problem
+        return []
 
     def narrowed(self, problem: Problem, low: Floats, high: Floats) -> tuple[Floats, Floats]:
         """The bounds (N,) as they are."""
@@ -43,7 +48,8 @@ class GroupLimit(_Rows):
 
     def rows(self, problem: Problem) -> list[Row]:
         """One a side, unless bounds and full investment say as much."""
-        inside = np.array([name in self.members for name in problem.names])
+        own = frozenset(self.members)  # asked for every asset, several times a solution
+        inside = np.array([name in own for name in problem.names])
         members = inside.astype("float64")
         low, high = problem.box
         least, most = problem.net_exposure
@@ -229,7 +235,7 @@ class BetaRange(_Rows):
 
 
 @dataclass(frozen=True)
-class ActiveWeights:
+class ActiveWeights(_Rows):
     """Greatest |w_i − benchmark_i| of every asset: bounds around the benchmark's weights."""
 
     greatest: float
@@ -242,11 +248,6 @@ class ActiveWeights:
         around = problem.benchmark_weights
         return np.maximum(low, around - self.greatest), np.minimum(high, around + self.greatest)
 
-    def rows(self, problem: Problem) -> list[Row]:
-        """None: it narrows the bounds."""
-        del problem
-        return []
-
     def excess(self, problem: Problem, weights: Floats) -> float:
         """In weight."""
         return float(np.abs(weights - problem.benchmark_weights).max()) - self.greatest
@@ -254,16 +255,11 @@ class ActiveWeights:
 
 @dataclass(frozen=True)
 class FewHoldings(_Rows):
-    """Greatest number of assets whose weight is not 0; `fewest` chooses them."""
+    """Greatest number of assets whose weight is not 0: no convex row; `fewest` chooses them."""
 
     greatest: int
     name = "number of holdings"
     noun = "number of holdings"
-
-    def rows(self, problem: Problem) -> list[Row]:
-        """None: no convex limit says it."""
-        del problem
-        return []
 
     def excess(self, problem: Problem, weights: Floats) -> float:
         """In holdings."""
@@ -273,16 +269,11 @@ class FewHoldings(_Rows):
 
 @dataclass(frozen=True)
 class LeastPosition(_Rows):
-    """Least weight of an asset that is held at all; `fewest` chooses them."""
+    """Least weight of an asset that is held at all: no convex row; `fewest` chooses them."""
 
     least: float
     name = "least position"
     noun = "least position"
-
-    def rows(self, problem: Problem) -> list[Row]:
-        """None: no convex limit says it."""
-        del problem
-        return []
 
     def excess(self, problem: Problem, weights: Floats) -> float:
         """In weight."""
