@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,50 @@ FIVE = np.cov(FIVE_RETURNS, rowvar=False) * 252
 FIVE_NAMES = ("A", "B", "C", "D", "E")
 
 
+# Three uncorrelated assets, every portfolio of them by steps of a twentieth, and limits on them.
+THREE_MEANS, THREE = np.array([0.1, 0.2, 0.3]), np.diag([0.01, 0.04, 0.09])
+THREE_NAMES = ("a", "b", "c")
+GRID = [np.array(w) / 20 for w in itertools.product(range(21), repeat=3) if sum(w) == 20]
+HELD = np.array([0.5, 0.3, 0.2])
+LIMITED = {
+    "nothing": {},
+    "a group at most": {"groups": (GroupLimit("g", ("b", "c"), 0.0, 0.4),)},
+    "a group at least": {"groups": (GroupLimit("g", ("a",), 0.6, 1.0),)},
+    "turnover": {"holdings": HELD, "max_turnover": 0.15},
+    "no turnover": {"holdings": HELD, "max_turnover": 0.0},
+    "costs": {"holdings": HELD, "cost_rate": 0.05},
+    "all": {
+        "lower": [0.0, 0.1, 0.0],
+        "upper": [0.8, 1.0, 0.25],
+        "groups": (GroupLimit("g", ("a", "c"), 0.2, 0.9),),
+        "holdings": HELD,
+        "max_turnover": 0.3,
+        "cost_rate": 0.01,
+    },
+}
+
+
 def two(objective: str = "min_volatility", **changes: Any) -> Problem:
     """Two uncorrelated assets of volatility 0.1 and 0.3, means 0.1 and 0.2."""
     return stated(TWO_MEANS, TWO, ("a", "b"), objective, **changes)  # type: ignore[arg-type]
+
+
+def three(objective: str = "min_volatility", **changes: Any) -> Problem:
+    """Three uncorrelated assets of volatilities and means 0.1, 0.2 and 0.3."""
+    return stated(THREE_MEANS, THREE, THREE_NAMES, objective, **changes)  # type: ignore[arg-type]
+
+
+def meets(changes: dict[str, Any], w: Any) -> bool:
+    """Whether weights of the three meet limits, which are written down without matrices."""
+    ok = abs(w.sum() - 1) < 1e-9
+    ok &= all(w >= np.array(changes.get("lower", [0, 0, 0])) - 1e-9)
+    ok &= all(w <= np.array(changes.get("upper", [1, 1, 1])) + 1e-9)
+    for group in changes.get("groups", ()):
+        total = sum(w[THREE_NAMES.index(m)] for m in group.members)
+        ok &= group.lower - 1e-9 <= total <= group.upper + 1e-9
+    if "max_turnover" in changes:
+        ok &= np.abs(w - HELD).sum() / 2 <= changes["max_turnover"] + 1e-9
+    return bool(ok)
 
 
 def five(objective: str = "min_volatility", **changes: Any) -> Problem:

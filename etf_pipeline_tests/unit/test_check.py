@@ -7,46 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etf_pipeline.portfolio import GroupLimit, stated
+from etf_pipeline.portfolio import GroupLimit
 from etf_pipeline.portfolio.check import FEASIBLE, allowed, violations
-from etf_pipeline_tests.portfolios_support import limited, two
-
-NAMES = ("a", "b", "c")
-GRID = [np.array(w) / 20 for w in itertools.product(range(21), repeat=3) if sum(w) == 20]
-HELD = np.array([0.5, 0.3, 0.2])
-LIMITED = {
-    "nothing": {},
-    "a group at most": {"groups": (GroupLimit("g", ("b", "c"), 0.0, 0.4),)},
-    "a group at least": {"groups": (GroupLimit("g", ("a",), 0.6, 1.0),)},
-    "turnover": {"holdings": HELD, "max_turnover": 0.15},
-    "no turnover": {"holdings": HELD, "max_turnover": 0.0},
-    "costs": {"holdings": HELD, "cost_rate": 0.05},
-    "all": {
-        "lower": [0.0, 0.1, 0.0],
-        "upper": [0.8, 1.0, 0.25],
-        "groups": (GroupLimit("g", ("a", "c"), 0.2, 0.9),),
-        "holdings": HELD,
-        "max_turnover": 0.3,
-        "cost_rate": 0.01,
-    },
-}
-
-
-def three(**changes):
-    return stated([0.1, 0.2, 0.3], np.diag([0.01, 0.04, 0.09]), NAMES, **changes)
-
-
-def meets(changes, w):
-    """The limits, written down without matrices."""
-    ok = abs(w.sum() - 1) < 1e-9
-    ok &= all(w >= np.array(changes.get("lower", [0, 0, 0])) - 1e-9)
-    ok &= all(w <= np.array(changes.get("upper", [1, 1, 1])) + 1e-9)
-    for group in changes.get("groups", ()):
-        total = sum(w[NAMES.index(m)] for m in group.members)
-        ok &= group.lower - 1e-9 <= total <= group.upper + 1e-9
-    if "max_turnover" in changes:
-        ok &= np.abs(w - HELD).sum() / 2 <= changes["max_turnover"] + 1e-9
-    return bool(ok)
+from etf_pipeline_tests.portfolios_support import GRID, HELD, LIMITED, limited, meets, three, two
 
 
 @pytest.mark.parametrize("changes", LIMITED.values(), ids=LIMITED.keys())

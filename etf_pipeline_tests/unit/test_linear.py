@@ -1,6 +1,6 @@
 """The linear programs: by hand, against a grid, and the least that limits must give way."""
 
-import itertools
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,33 +13,13 @@ from etf_pipeline.portfolio.functions import Kink, Measure
 from etf_pipeline.portfolio.goals import goal_of
 from etf_pipeline.portfolio.program import Program
 from etf_pipeline.portfolio.solvers import linear
+from etf_pipeline_tests import portfolios_support
+from etf_pipeline_tests.portfolios_support import GRID, HELD, LIMITED, meets
 
-NAMES = ("a", "b", "c")
-GRID = [np.array(w) / 20 for w in itertools.product(range(21), repeat=3) if sum(w) == 20]
-HELD = np.array([0.5, 0.3, 0.2])
+three = partial(portfolios_support.three, "max_return")
 # The worst of four is 0.04 times the greater weight.
 FOUR = np.array([[-0.04, 0.0], [0.0, -0.04], [0.01, 0.01], [0.02, 0.03]])
 UNITS = pytest.mark.parametrize("unit", [1e-8, 1.0, 1e4])
-LIMITED = {
-    "nothing": {},
-    "a group at most": {"groups": (GroupLimit("g", ("b", "c"), 0.0, 0.4),)},
-    "a group at least": {"groups": (GroupLimit("g", ("a",), 0.6, 1.0),)},
-    "turnover": {"holdings": HELD, "max_turnover": 0.15},
-    "no turnover": {"holdings": HELD, "max_turnover": 0.0},
-    "costs": {"holdings": HELD, "cost_rate": 0.05},
-    "all": {
-        "lower": [0.0, 0.1, 0.0],
-        "upper": [0.8, 1.0, 0.25],
-        "groups": (GroupLimit("g", ("a", "c"), 0.2, 0.9),),
-        "holdings": HELD,
-        "max_turnover": 0.3,
-        "cost_rate": 0.01,
-    },
-}
-
-
-def three(**changes):
-    return stated([0.1, 0.2, 0.3], np.diag([0.01, 0.04, 0.09]), NAMES, "max_return", **changes)
 
 
 def small(objective="min_cvar", unit=1.0, **changes):
@@ -47,19 +27,6 @@ def small(objective="min_cvar", unit=1.0, **changes):
     values = {"scenarios": FOUR * unit, "cvar_level": 0.75} | changes
     covariance = np.cov(FOUR, rowvar=False) * unit**2
     return stated(np.array([0.1, 0.2]) * unit, covariance, ("a", "b"), objective, **values)
-
-
-def meets(changes, w):
-    """The limits, written down without matrices."""
-    ok = abs(w.sum() - 1) < 1e-9
-    ok &= all(w >= np.array(changes.get("lower", [0, 0, 0])) - 1e-9)
-    ok &= all(w <= np.array(changes.get("upper", [1, 1, 1])) + 1e-9)
-    for group in changes.get("groups", ()):
-        total = sum(w[NAMES.index(m)] for m in group.members)
-        ok &= group.lower - 1e-9 <= total <= group.upper + 1e-9
-    if "max_turnover" in changes:
-        ok &= np.abs(w - HELD).sum() / 2 <= changes["max_turnover"] + 1e-9
-    return bool(ok)
 
 
 def maximise(problem, gradient):
