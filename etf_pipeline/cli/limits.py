@@ -140,7 +140,7 @@ OPTIONS = (
     ),
     LimitOption("risk_budget", "Ceiling on annual volatility."),
     LimitOption("risk_aversion", "Of max_utility: λ of return − λ/2 · variance."),
-    LimitOption("benchmark", "A ticker, or weights, for active risk.", "mix"),
+    LimitOption("benchmark", "A ticker, a portfolio or weights, for active risk.", "mix"),
     LimitOption("max_tracking_error", "Ceiling on the annual tracking error."),
     LimitOption("max_active_weight", "Furthest that a weight may be from the benchmark's."),
     LimitOption("beta", "Least and greatest beta to the benchmark.", "pair"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from etf_pipeline.errors import ArgumentError
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from etf_pipeline.library.specs import Request
+    from etf_pipeline.model.portfolios import PortfolioSpec
+    from etf_pipeline.risk.prices import PriceSeries
+    from etf_pipeline.risk.risk_free import RiskFree
 
 
 class CourseQueries(PortfolioQueries):
@@ -98,8 +102,9 @@ class CourseQueries(PortfolioQueries):
         Args:
             tickers: one or more.
             objective: as in `optimize_portfolio`.
-            benchmark: a ticker to put beside the course, for beta and the like; or weights by
-                ticker. Where a limit or the objective is about a benchmark, it is that one.
+            benchmark: a ticker to put beside the course, for beta and the like, or a portfolio of
+                the file, whose own course that is; or weights by ticker. Where a limit or the
+                objective is about a benchmark, it is that one.
             lookback_years: of history behind each decision, 1 to 100.
             risk_free_rate: annual effective rate, a fraction; or a ticker or CSV, see the class. It
                 is what cash earns too.
@@ -160,7 +165,6 @@ class CourseQueries(PortfolioQueries):
         periods_per_year: float | None,
     ) -> dict[str, Any]:
         from etf_pipeline.library.backtests import backtest_answer
-        from etf_pipeline.portfolio.backtest_tables import walked
 
         spec = asked.spec
         years = spec.lookback(years)
@@ -169,16 +173,27 @@ class CourseQueries(PortfolioQueries):
                 "lookback_years: a backtest decides from a window of years that moves along; give "
                 "1 or more"
             )
-        against = None if benchmark is None else ticker_of(benchmark, "benchmark")
-        names = dict.fromkeys([*spec.tickers, *spec.beside, *spec.comparison])
-        series = {s.ticker: s for s in self._series(names)}
-        other = None if against is None else self._series([against])[0]
-        priced = [*series.values(), *([] if other is None else [other])]
-        conversion = conversion_for(self._layout, self._cache, priced, spec.base_currency)
         rate, annual = self._rate(risk_free_rate), self._annual(periods_per_year)
-        found = walked(spec, series, years, rate, asked.columns, other, conversion, annual)
-        self._asked("backtest", list(names), found.backtest.wealth.index)
+        other = None if benchmark is None else self._prices_beside(spec, benchmark, rate, annual)
+        found = self._walk(asked, years, rate, annual, other)
+        together = found.together
+        priced = [*together.series, *([] if other is None else [other])]
+        conversion = conversion_for(self._layout, self._cache, priced, spec.base_currency)
+        names = dict.fromkeys(s.ticker for s in (*together.series, *together.beside))
+        self._asked("backtest", [*names, *spec.comparison], found.backtest.wealth.index)
         return backtest_answer(found, rate, other, conversion, annual)
+
+    def _prices_beside(
+        self, spec: PortfolioSpec, name: str, rate: RiskFree, annual: float | None
+    ) -> PriceSeries:
+        """Prices to put beside a course: a ticker's, or the course of a portfolio of the file."""
+        from etf_pipeline.portfolio.fixed_weights import as_series
+
+        asked = self._portfolio_named(ticker_of(name, "benchmark"))
+        if asked is None:
+            return self._series([name])[0]
+        found = self._walk_of(spec, asked, rate, annual)
+        return replace(as_series(found.backtest.wealth, found.together.series), ticker=name)
 
 
 def _active(limits: Mapping[str, Any], benchmark: object) -> dict[str, Any]:

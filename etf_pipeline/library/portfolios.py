@@ -6,14 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from etf_pipeline.library.access import StoreAccess
-from etf_pipeline.library.arguments import (
-    one_of,
-    tickers_of,
-    whole,
-    years_of,
-)
-from etf_pipeline.library.currencies import conversion_for, told
+from etf_pipeline.library.arguments import one_of, tickers_of, whole, years_of
+from etf_pipeline.library.benchmarks import BenchmarkQueries
+from etf_pipeline.library.currencies import told
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,14 +16,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from etf_pipeline.library.specs import Request
-    from etf_pipeline.portfolio.tables import Stated
-    from etf_pipeline.risk.conversion import Together
     from etf_pipeline.risk.risk_free import RiskFree
 
 _MOST_POINTS = 1000
 
 
-class PortfolioQueries(StoreAccess):
+class PortfolioQueries(BenchmarkQueries):
     """The calls about portfolios; see `ETFDataProvider`."""
 
     def optimize_portfolio(
@@ -153,10 +146,13 @@ class PortfolioQueries(StoreAccess):
         limits |= {"base_currency": base_currency, "correlation_period": correlation_period}
         asked = request(names, {"objective": "min_volatility", **limits})
         years, annual = years_of(lookback_years), self._annual(periods_per_year)
-        stated, together = self._stated(asked, years, self._rate(risk_free_rate), annual)
+        rate = self._rate(risk_free_rate)
+        asked = self._beside_its_benchmark(asked, rate, annual)
+        stated, together = self._stated(asked, years, rate, annual)
         self._asked("get_efficient_frontier_data", names)
         found = frontier_table(stated.problem, points)
-        found.attrs |= told(together, [*found.attrs["remarks"], *stated.estimates.remarks])
+        said = [*found.attrs["remarks"], *stated.estimates.remarks, *asked.remarks]
+        found.attrs |= told(together, said)
         return found
 
     def optimize_model_portfolio(
@@ -220,10 +216,11 @@ class PortfolioQueries(StoreAccess):
         from etf_pipeline.library.analysis import answer_dict
         from etf_pipeline.portfolio import optimise
 
-        spec = asked.spec
-        stated, together = self._stated(asked, years, rate, annual)
+        spec, beside = asked.spec, self._beside_its_benchmark(asked, rate, annual)
+        stated, together = self._stated(beside, years, rate, annual)
         answer = answer_dict(optimise(stated.problem), stated.estimates)
-        answer |= {"objective": spec.objective, **told(together, stated.estimates.remarks)}
+        said = [*stated.estimates.remarks, *beside.remarks]
+        answer |= {"objective": spec.objective, **told(together, said)}
         if self._calls is not None and self._calls.recording:
             assumed: dict[str, Any] = {
                 "lookback_years": spec.lookback(years),
@@ -232,15 +229,3 @@ class PortfolioQueries(StoreAccess):
             }
             self._calls.portfolio(spec.tickers, asked.parameters | assumed, answer)
         return answer
-
-    def _stated(
-        self, asked: Request, years: int | None, rate: RiskFree, annual: float | None
-    ) -> tuple[Stated, Together]:
-        """The problem that a request makes of this store's prices, as the pipeline states it."""
-        from etf_pipeline.portfolio.tables import stated_problem, together_of
-
-        spec = asked.spec
-        held = self._series([*spec.tickers, *spec.beside])
-        conversion = conversion_for(self._layout, self._cache, held, spec.base_currency)
-        together = together_of(spec, {s.ticker: s for s in held}, years, conversion)
-        return stated_problem(spec, together, years, rate, asked.columns, annual), together

@@ -39,11 +39,13 @@ class Request:
         spec: the specification, with groups that were given by their members among its groups.
         columns: the universe's columns by ticker, and one for each of those groups.
         own: those groups.
+        remarks: what a reader of the answer must know of what is asked.
     """
 
     spec: PortfolioSpec
     columns: Columns
     own: tuple[GroupLimit, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> dict[str, Any]:

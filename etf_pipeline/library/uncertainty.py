@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from etf_pipeline.library.specs import Request
+    from etf_pipeline.model.portfolios import PortfolioSpec
+    from etf_pipeline.portfolio.benchmarks import Followed
     from etf_pipeline.portfolio.uncertainty import Average, Resampled
+    from etf_pipeline.portfolio.validation import Follow
     from etf_pipeline.risk.risk_free import RiskFree
 
 _SEEDS = 2**63 - 1
@@ -79,8 +83,9 @@ class UncertaintyQueries(PortfolioQueries):
             limits: as in `optimize_portfolio`.
 
         Returns:
-            A row per ticker: `weight`, the resamples' `mean` and quantiles `q05` … `q95`, and the
-            share of them in which it is `held`. `attrs` has `figures` ({kind: {figure: {estimate,
+            A row per ticker, and one called `cash` where `net_exposure` allows any: `weight`, the
+            resamples' `mean` and quantiles `q05` … `q95`, and the share of them in which it is
+            `held`. `attrs` has `figures` ({kind: {figure: {estimate,
             mean, q05, …}}}, of the `chosen` weights by every history's estimates, and of each
             history's own `optimal` ones), `average` (the averaged portfolio), `resamples`,
             `answered`, `failures` (by reason code), `seed`, `block_length`.
@@ -103,8 +108,11 @@ class UncertaintyQueries(PortfolioQueries):
     def _resampled(
         self, asked: Request, years: int | None, rate: RiskFree, annual: float | None, draws: _Draws
     ) -> pd.DataFrame:
+        import pandas as pd
+
         from etf_pipeline.portfolio.uncertainty_tables import resampled_portfolio
 
+        asked = self._beside_its_benchmark(asked, rate, annual)
         spec = asked.spec
         stated, together = self._stated(asked, years, rate, annual)
         try:
@@ -114,9 +122,10 @@ class UncertaintyQueries(PortfolioQueries):
         except ValueError as error:
             raise ArgumentError(str(error)) from None
         self._asked("weight_uncertainty", spec.tickers)
-        table = found.table().loc[spec.tickers]
+        table = pd.concat([found.table().loc[spec.tickers], found.cash()])
         dates = stated.estimates.prices.index
-        table.attrs |= told(together, [*found.remarks, *stated.estimates.remarks])
+        said = [*found.remarks, *stated.estimates.remarks, *asked.remarks]
+        table.attrs |= told(together, said)
         table.attrs |= _about(found) | {
             "objective": spec.objective,
             "n_obs": stated.estimates.n_obs,
@@ -210,14 +219,19 @@ class UncertaintyQueries(PortfolioQueries):
         from etf_pipeline.portfolio.validation import validated
 
         spec = asked[0].spec
-        held, others = self._series(spec.tickers), self._series(spec.beside)
+        other = self._benchmark_portfolio(spec)
+        besides = spec.beside
+        if other is not None:
+            besides = [t for t in other.spec.tickers if t not in spec.tickers]
+        held, others = self._series(spec.tickers), self._series(besides)
         both = [*held, *others]
         conversion = conversion_for(self._layout, self._cache, both, spec.base_currency)
         together, beside = conversion.beside(held, others, spec.base_currency)
         together = replace(together, beside=tuple(beside))
         specs, columns = [one.spec for one in asked], asked[0].columns
         try:
-            found = validated(specs, together, 1, rate, columns, annual, purge=purge)
+            follow = None if other is None else self._follow(spec, other, rate, annual)
+            found = validated(specs, together, 1, rate, columns, annual, purge=purge, follow=follow)
         except ValueError as error:
             raise ArgumentError(str(error)) from None
         self._asked("validate", spec.tickers, found.returns.index)
@@ -232,6 +246,19 @@ class UncertaintyQueries(PortfolioQueries):
             "by_chance": found.by_chance,
         }
         return table
+
+    def _follow(
+        self, spec: PortfolioSpec, other: Request, rate: RiskFree, annual: float | None
+    ) -> Follow:
+        """Of days, the portfolio that one is measured against, decided on each of them."""
+
+        def follow(days: Sequence[dt.date]) -> Followed:
+            calendar = "never" if other.spec.rebalance == "never" else spec.rebalance
+            changed = other.spec.model_copy(update={"rebalance": calendar})
+            found = self._walk_of(spec, replace(other, spec=changed), rate, annual, days)
+            return found.backtest.followed(other.spec.name)
+
+        return follow
 
     def _asked_for(
         self,
@@ -310,4 +337,5 @@ def _average(names: Iterable[str], average: Average) -> dict[str, Any]:
         "expected_return": average.expected_return,
         "volatility": average.volatility,
         "sharpe_ratio": average.sharpe_ratio,
+        "cash": average.cash,
     }

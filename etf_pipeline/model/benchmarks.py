@@ -15,6 +15,7 @@ def wrong_benchmark(
     given: Mapping[str, object],
     weights: Mapping[str, float],
     tickers: Sequence[str],
+    of: str = "",
 ) -> str | None:
     """Why a benchmark and what is asked about it make no sense; None when they do.
 
@@ -23,6 +24,7 @@ def wrong_benchmark(
         given: values of `ACTIVE_LIMITS`, by name; None when not asked for.
         weights: of the benchmark by ticker; none without one.
         tickers: of the portfolio.
+        of: the portfolio that the benchmark is, if it is one; then `weights` has what it may hold.
     """
     asked = [name for name in ACTIVE_LIMITS if given.get(name) is not None]
     if not weights:
@@ -34,9 +36,11 @@ def wrong_benchmark(
         )
     others = [t for t in weights if t not in tickers]
     if others and "max_active_weight" in asked:
+        holds = f", which {of} may hold," if of else ""
         return (
             f"max_active_weight needs a benchmark of the portfolio's own tickers, and "
-            f"{', '.join(others)} is not in tickers"
+            f"{', '.join(others)}{holds} is not in tickers: add it there, or ask for "
+            "max_tracking_error"
         )
     return None
 

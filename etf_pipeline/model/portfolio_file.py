@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
-from etf_pipeline.errors import PortfolioFileError, UnknownTickerError
+from etf_pipeline.errors import PortfolioFileError, UnknownTickerError, nearest
+from etf_pipeline.model.benchmark_portfolios import benchmark_portfolio, circle
+from etf_pipeline.model.benchmarks import wrong_benchmark
 from etf_pipeline.model.instruments import Instrument, Universe, repeated
 from etf_pipeline.model.portfolio_values import placed, read_spec
 from etf_pipeline.model.portfolio_values import problems as problems_of
@@ -41,19 +43,24 @@ def load_portfolios(path: Path, universe: Universe) -> list[PortfolioSpec]:
         raise PortfolioFileError(f"{path} is not YAML: {where}{text}") from None
     nodes = _portfolio_nodes(path, root)
     problems = _repeated_keys(root, set())
-    specs: list[PortfolioSpec] = []
+    named = [_find(node, ("name",)) for node in nodes]
+    names = frozenset(str(n.value) for n in named if isinstance(n, yaml.ScalarNode))
+    read: list[tuple[PortfolioSpec, yaml.Node]] = []
     seen: dict[str, Line] = {}
     for node in nodes:
-        spec = _one(node, universe, problems)
+        spec = _one(node, universe, names, problems)
         if spec is None:
             continue
         first = seen.setdefault(spec.name, _line(node))
         if first != _line(node):
             problems.append(f"line {_line(node)}: {spec.name!r} is already on line {first}")
-        specs.append(spec)
+        read.append((spec, node))
+    known = {spec.name: spec for spec, _ in read}
+    for spec, node in read:
+        problems += _benchmark_problems(spec, known, node)
     if problems:
         raise PortfolioFileError(f"{path} is not usable: " + "; ".join(problems))
-    return specs
+    return [spec for spec, _ in read]
 
 
 def universe_with_rates(
@@ -109,7 +116,10 @@ def _portfolio_nodes(path: Path, root: yaml.Node | None) -> list[yaml.Node]:
     )
 
 
-def _one(node: yaml.Node, universe: Universe, problems: list[str]) -> PortfolioSpec | None:
+def _one(
+    node: yaml.Node, universe: Universe, portfolios: frozenset[str], problems: list[str]
+) -> PortfolioSpec | None:
+    """One portfolio by tickers in place of aliases; `portfolios` are the names of them all."""
     # SafeLoader's constructor builds plain values only.
     loader = yaml.SafeLoader("")
     value = loader.construct_document(node)
@@ -130,7 +140,7 @@ def _one(node: yaml.Node, universe: Universe, problems: list[str]) -> PortfolioS
         except Exception as error:  # the message names the nearest tickers
             problems.append(f"line {line}: {error}")
     problems += _mix_problems("compare_with", spec.comparison, universe, node)
-    problems += _mix_problems("benchmark", spec.against, universe, node)
+    problems += _mix_problems("benchmark", spec.against, universe, node, portfolios)
     if unknown:
         return None
     problems += _pair_problems(spec, universe, node)
@@ -153,36 +163,63 @@ def _one(node: yaml.Node, universe: Universe, problems: list[str]) -> PortfolioS
         "holdings": holdings,
         "expected_returns": means,
     }
-    return spec.model_copy(update=renamed | _renamed_mixes(spec, universe))
+    return spec.model_copy(update=renamed | _renamed_mixes(spec, universe, portfolios))
 
 
-def _renamed_mixes(spec: PortfolioSpec, universe: Universe) -> dict[str, Any]:
+def _renamed_mixes(
+    spec: PortfolioSpec, universe: Universe, portfolios: frozenset[str]
+) -> dict[str, Any]:
     """Costs and mixes, by tickers in place of aliases; as they are if one is unknown."""
+    against: str | dict[str, float] | None = spec.benchmark
     try:
         spreads = {universe.get(t).ticker: s for t, s in spec.half_spreads.items()}
         asked = {universe.get(t).ticker: w for t, w in spec.comparison.items()}
-        against = {universe.get(t).ticker: w for t, w in spec.against.items()}
+        if not (isinstance(against, str) and against in portfolios):
+            against = {universe.get(t).ticker: w for t, w in spec.against.items()} or None
     except UnknownTickerError:  # told as a problem of its line
         return {}
-    return {
-        "half_spreads": spreads,
-        "compare_with": asked or None,
-        "benchmark": against or None,
-    }
+    return {"half_spreads": spreads, "compare_with": asked or None, "benchmark": against}
+
+
+def _benchmark_problems(
+    spec: PortfolioSpec, known: Mapping[str, PortfolioSpec], node: yaml.Node
+) -> list[str]:
+    """Why what a portfolio is measured against cannot be that, with its tickers known."""
+    other = benchmark_portfolio(spec, known)
+    weights = spec.against if other is None else dict.fromkeys(other.tickers, 1.0)
+    if isinstance(spec.benchmark, str) and other is None:  # told on its own line
+        return []
+    why = circle(spec, known) or wrong_benchmark(
+        spec.objective, vars(spec), weights, spec.tickers, of="" if other is None else other.name
+    )
+    return [] if why is None else [f"line {_line(_find(node, ('benchmark',)))}: {why}"]
 
 
 def _mix_problems(
-    field: str, weights: Mapping[str, float], universe: Universe, node: yaml.Node
+    field: str,
+    weights: Mapping[str, float],
+    universe: Universe,
+    node: yaml.Node,
+    portfolios: Collection[str] = (),
 ) -> list[str]:
-    """Tickers of a mix that nobody knows, that are no funds, or that are one."""
+    """Tickers of a mix that nobody knows, that are no funds, or that are one.
+
+    One of `portfolios` may stand in place of a mix, not in it.
+    """
     problems = []
     found: list[str] = []
+    alone = isinstance(_find(node, (field,)), yaml.ScalarNode)
     for ticker in weights:
         line = _line(_find(node, (field, ticker)))
+        if ticker in portfolios and (alone or ticker not in universe):
+            if why := _not_that_portfolio(field, ticker, alone, universe):
+                problems.append(f"line {line}: {why}")
+            continue
         try:
             one = universe.get(ticker)
         except UnknownTickerError as error:
-            problems.append(f"line {line}: {error}")
+            near = f"; of the portfolios{hint}" if (hint := nearest(ticker, portfolios)) else ""
+            problems.append(f"line {line}: {field}: {error}{near}")
             continue
         if one.is_rate:
             problems.append(f"line {line}: {ticker} is a currency pair, which nobody holds")
@@ -190,6 +227,21 @@ def _mix_problems(
     line = _line(_find(node, (field,)))
     problems += [f"line {line}: {field} names {t} twice" for t in repeated(found)]
     return problems
+
+
+def _not_that_portfolio(field: str, name: str, alone: bool, universe: Universe) -> str | None:
+    """Why the name of a portfolio does not stand for it; None where it does."""
+    if not alone:
+        return (
+            f"{field}: {name} is a portfolio, and weights are of tickers: name the portfolio "
+            f"alone, as {field}: {name}"
+        )
+    if name in universe:
+        return (
+            f"{field}: {name} is a ticker and a portfolio of this file: give {{{name}: 1}} for "
+            "the ticker, or rename the portfolio"
+        )
+    return None
 
 
 def _twice_problems(asked: list[str], names: list[str], node: yaml.Node) -> list[str]:

@@ -209,7 +209,7 @@ class PortfolioSpec(BaseModel):
             raise ValueError("benchmark: give a ticker, or weights such as {VAS: 0.6, VAF: 0.4}")
         for problem in (
             wrong_comparison("benchmark", self.against),
-            wrong_benchmark(self.objective, vars(self), self.against, self.tickers),
+            wrong_benchmark(self.objective, vars(self), self.against, self._perhaps_own),
             wrong_beta(self.beta),
         ):
             if problem is not None:
@@ -224,6 +224,11 @@ class PortfolioSpec(BaseModel):
             )
         if "search_limit" in self.model_fields_set and not few:
             raise ValueError(f"search_limit goes with {' or '.join(FEW)}")
+
+    @property
+    def _perhaps_own(self) -> list[str]:
+        """Its tickers, and a benchmark that may be a portfolio of them: only a file knows."""
+        return [*self.tickers, *([self.benchmark] if isinstance(self.benchmark, str) else [])]
 
     @property
     def against(self) -> dict[str, float]:

@@ -316,11 +316,13 @@ UNCERTAINTY = Table(
         Column(
             "kind",
             _S,
-            "weight; or a figure: of the chosen weights by every resample's estimates, or of each "
-            "resample's own optimal weights",
+            "weight; cash, where there may be any; or a figure: chosen, of the chosen weights by "
+            "every resample's estimates, or optimal, of each resample's own optimal weights",
             nullable=False,
         ),
-        Column("name", _S, "ticker, or expected_return, volatility, sharpe_ratio", nullable=False),
+        Column(
+            "name", _S, "ticker, cash, or expected_return, volatility, sharpe_ratio", nullable=False
+        ),
         Column("estimate", _F, "by the history itself"),
         Column("mean", _F, "over the resamples; of weights: the averaged portfolio"),
         Column("q05", _F, "5 % of the resamples are below"),
@@ -328,7 +330,7 @@ UNCERTAINTY = Table(
         Column("q50", _F, "the median of the resamples"),
         Column("q75", _F, "75 % of the resamples are below"),
         Column("q95", _F, "95 % of the resamples are below"),
-        Column("held", _F, "share of the answered resamples that hold the ticker; null of figures"),
+        Column("held", _F, "share of the answered resamples that hold any of it; null of figures"),
         Column("resamples", _I, "how many histories were drawn", nullable=False),
         Column("answered", _I, "how many of them have a proven answer", nullable=False),
         Column("seed", _I, "of the draws", nullable=False),

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from etf_pipeline.errors import BacktestError, ReasonCode
 from etf_pipeline.model.backtesting import BASIS_POINT, EventKind
 from etf_pipeline.model.exposures import lent
 from etf_pipeline.model.portfolios import PortfolioSpec
+from etf_pipeline.portfolio.benchmarks import Followed
 from etf_pipeline.portfolio.building import Columns
 from etf_pipeline.portfolio.cash import cash_of
 from etf_pipeline.portfolio.comparing import compared
@@ -42,6 +44,8 @@ class Backtest:
         comparison: course of `compare_with`, by session, see `beside`; None when nothing is
             compared.
         remarks: what a reader of the numbers must know.
+        decided: a row per trade, by the day of its decision: the weights that were decided.
+        held: a row per session: what each ticker is of the wealth, after trading.
     """
 
     wealth: pd.Series
@@ -54,6 +58,12 @@ class Backtest:
     events: tuple[Event, ...] = ()
     comparison: pd.Series | None = None
     remarks: tuple[str, ...] = ()
+    decided: pd.DataFrame = field(default_factory=pd.DataFrame)
+    held: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    def followed(self, name: str) -> Followed:
+        """This course as what another portfolio is measured against."""
+        return Followed(name, self.decided, pd.DatetimeIndex(self.weights.index), self.held)
 
     @property
     def skipped(self) -> list[pd.Timestamp]:
@@ -72,6 +82,8 @@ def backtest_portfolio(
     comparison: Sequence[PriceSeries] = (),
     newest: dt.date | None = None,
     beside: Sequence[PriceSeries] = (),
+    followed: Followed | None = None,
+    on: Sequence[dt.date] = (),
 ) -> Backtest:
     """One portfolio, decided anew at each rebalance from the `lookback_years` before it.
 
@@ -90,7 +102,10 @@ def backtest_portfolio(
         comparison: adjusted closes of the tickers of `spec.compare_with`, in the same currency;
             without one of them nothing is compared, which is remarked on.
         newest: newest session known of anything; that of the tickers by default.
-        beside: adjusted closes of `spec.beside`, in its order, in the same currency.
+        beside: adjusted closes of what the benchmark holds besides, in the same currency.
+        followed: the portfolio that it is measured against, walked forward; None for others.
+        on: ascending days to decide on, each at the last session by then, in place of its
+            calendar's.
 
     Raises:
         InsufficientDataError: too little history for a single decision.
@@ -99,9 +114,9 @@ def backtest_portfolio(
     free = risk_free(risk_free_rate)
     members = members_of(series, newest=newest, together=spec.members == "all")
     years = spec.lookback(lookback_years)
-    columns, others = columns or {}, tuple(beside)
-    decider = Decider(spec, tuple(series), members, years, free, columns, periods_per_year, others)
-    course = _walked(decider)
+    own, others, facts = tuple(series), tuple(beside), columns or {}
+    decider = Decider(spec, own, members, years, free, facts, periods_per_year, others, followed)
+    course = _walked(decider, on)
     other, said = compared(
         spec,
         comparison,
@@ -109,12 +124,28 @@ def backtest_portfolio(
         free,
         cost_rates(spec, list(spec.comparison)),
     )
-    about = (spec.expected_returns.hindsight, lent(spec.net_exposure, spec.gross_exposure))
-    remarks = (*(known for known in about if known), *members.remarks, *said)
+    remarks = (*assumed(spec, followed), *members.remarks, *said)
     return _backtest(spec, members, course, decider, other, remarks)
 
 
-def _walked(decider: Decider) -> Course:
+def assumed(spec: PortfolioSpec, followed: Followed | None) -> list[str]:
+    """What any course of a portfolio takes for granted, which its reader must know."""
+    said = (
+        spec.expected_returns.hindsight,
+        lent(spec.net_exposure, spec.gross_exposure),
+        None if followed is None else followed.said,
+    )
+    return [text for text in said if text]
+
+
+def _sessions(members: Members, on: Sequence[dt.date]) -> npt.NDArray[np.intp]:
+    """Positions of the last sessions by each of some days, but for the last session of all."""
+    days = np.array(on, dtype="datetime64[D]")
+    found = np.unique(np.searchsorted(members.days, days, side="right") - 1)
+    return found[(found >= 0) & (found < len(members.days) - 1)]
+
+
+def _walked(decider: Decider, on: Sequence[dt.date]) -> Course:
     """What became of the decisions.
 
     Raises:
@@ -124,7 +155,8 @@ def _walked(decider: Decider) -> Course:
         BacktestError: no decision gave weights, or all was lost.
     """
     spec, members = decider.spec, decider.members
-    decisions = rebalance_sessions(members.dates, spec.rebalance)
+    calendar = rebalance_sessions(members.dates, spec.rebalance)
+    decisions = _sessions(members, on) if on else calendar
     cash = cash_of(members.days, decider.risk_free)
     course = rebalanced(
         members.prices,
@@ -188,6 +220,8 @@ def _backtest(
     wealth = pd.Series(course.wealth, sessions, name="wealth")
     if comparison is not None:
         comparison = beside(comparison, wealth)
+    prices = np.where(course.units != 0.0, members.prices[course.first :], 0.0)
+    decided = dates[[t.decided for t in course.trades]]
     return Backtest(
         wealth,
         pd.Series(course.cash / course.wealth, sessions, name="cash"),
@@ -199,6 +233,8 @@ def _backtest(
         tuple(_events(members, course, decider, tickers)),
         comparison,
         remarks,
+        pd.DataFrame([t.wanted for t in course.trades], decided, tickers),
+        pd.DataFrame(course.units * prices / course.wealth[:, None], sessions, tickers),
     )
 
 

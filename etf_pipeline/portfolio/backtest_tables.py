@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,12 +11,18 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from etf_pipeline.errors import EtfError
+from etf_pipeline.errors import BacktestError, EtfError
 from etf_pipeline.model.backtesting import EventKind
+from etf_pipeline.model.benchmark_portfolios import (
+    benchmark_portfolio,
+    benchmarks_first,
+    without_benchmark,
+)
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.model.schemas import BACKTEST_EVENTS, BACKTEST_WEIGHTS, BACKTESTS
 from etf_pipeline.portfolio.answer import Answer, refused_by
 from etf_pipeline.portfolio.backtest import Backtest, backtest_portfolio, beside
+from etf_pipeline.portfolio.benchmarks import Followed
 from etf_pipeline.portfolio.building import Columns
 from etf_pipeline.portfolio.tables import beside_of, series_of
 from etf_pipeline.risk.conversion import OWN_CURRENCY, Conversion, Together
@@ -55,6 +61,8 @@ def walked(
     benchmark: PriceSeries | None = None,
     conversion: Conversion = OWN_CURRENCY,
     periods_per_year: float | None = None,
+    followed: Followed | None = None,
+    on: Sequence[dt.date] = (),
 ) -> Walked:
     """Walk one portfolio forward in its currency, which the benchmark has no say in.
 
@@ -67,13 +75,15 @@ def walked(
         benchmark: prices to put beside the course.
         conversion: brings prices to one currency.
         periods_per_year: A, fixed by convention; by default what there was.
+        followed: the portfolio that it is measured against, walked forward; None for others.
+        on: ascending days to decide on, in place of its calendar's.
 
     Raises:
         InsufficientDataError: too little history, or none of a ticker.
         CurrencyError: the prices cannot be brought to one currency.
         BacktestError: no decision gave weights; says why.
     """
-    held, active = series_of(spec, series), beside_of(spec, series)
+    held, active = series_of(spec, series), beside_of(spec, series, followed)
     others = [series[t] for t in spec.comparison if t in series]
     besides = [*active, *others, *([] if benchmark is None else [benchmark])]
     together, found = conversion.beside(held, besides, spec.base_currency)
@@ -90,6 +100,8 @@ def walked(
         comparison=others_too[: len(others)],
         newest=_newest(series.values()),
         beside=together.beside,
+        followed=followed,
+        on=on,
     )
     said = free.remarks(done.wealth.index[0].date(), done.wealth.index[-1].date())
     done = replace(done, remarks=(*done.remarks, *together.remarks, *said))
@@ -109,14 +121,17 @@ def backtest_tables(
 ) -> BacktestTables:
     """Walk every portfolio forward; one that cannot be is a failure that says why.
 
-    The arguments are those of `walked`.
+    The arguments are those of `walked`. Portfolios that others are measured against are walked
+    first.
     """
     rows: dict[str, list[dict[str, Any]]] = {"courses": [], "weights": [], "events": []}
     failures: dict[str, Answer] = {}
-    found: dict[str, Walked] = {}
-    for spec in sorted(specs, key=lambda s: s.name):
+    done: dict[str, Walked] = {}
+    known = {s.name: s for s in specs}
+    for spec in benchmarks_first(known.values()):
         try:
-            one = walked(
+            followed = _followed(spec, known, done, failures)
+            done[spec.name] = walked(
                 spec,
                 series,
                 lookback_years,
@@ -125,12 +140,13 @@ def backtest_tables(
                 benchmark,
                 conversion,
                 periods_per_year,
+                followed,
             )
         except (EtfError, ValueError) as error:
             failures[spec.name] = refused_by(error)
-            continue
-        found[spec.name] = one
-        base = {"portfolio": spec.name, "source": one.together.source}
+    found = {name: done[name] for name in sorted(done)}
+    for name, one in found.items():
+        base = {"portfolio": name, "source": one.together.source}
         rows["courses"] += [base | row for row in _course_rows(one)]
         rows["weights"] += [base | row for row in _weight_rows(one.backtest)]
         rows["events"] += [base | row for row in _event_rows(one.backtest)]
@@ -139,9 +155,30 @@ def backtest_tables(
         pa.Table.from_pylist(rows["weights"], schema=BACKTEST_WEIGHTS.arrow),
         pa.Table.from_pylist(rows["events"], schema=BACKTEST_EVENTS.arrow),
         {name: one.backtest for name, one in found.items()},
-        failures,
+        {name: failures[name] for name in sorted(failures)},
         {name: one.together for name, one in found.items()},
     )
+
+
+def _followed(
+    spec: PortfolioSpec,
+    known: Mapping[str, PortfolioSpec],
+    done: Mapping[str, Walked],
+    failures: Mapping[str, Answer],
+) -> Followed | None:
+    """The portfolio that one is measured against, as it was walked; None for other benchmarks.
+
+    Raises:
+        BacktestError: it has no course.
+    """
+    other = benchmark_portfolio(spec, known)
+    if other is None:
+        return None
+    if other.name in failures:
+        refused = failures[other.name]
+        why = without_benchmark(spec, other.name, "backtest", refused.message)
+        raise BacktestError(why, code=refused.code)
+    return done[other.name].backtest.followed(other.name)
 
 
 def _newest(series: Iterable[PriceSeries]) -> dt.date | None:

@@ -2,14 +2,67 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
+from etf_pipeline.errors import InsufficientDataError
 from etf_pipeline.model.objectives import strangers
 from etf_pipeline.portfolio.functions import Floats
 from etf_pipeline.portfolio.problem import Benchmark
 from etf_pipeline.risk.estimates import Estimates
+from etf_pipeline.risk.prices import GRACE
+
+
+@dataclass(frozen=True)
+class Followed:
+    """A portfolio walked forward, as a benchmark of others: what it was on a day, known by then.
+
+    Attributes:
+        name: of the portfolio.
+        decided: a row per decision that was traded, by its day; columns are tickers.
+        traded: the session of each of those trades.
+        held: a row per session from the first trade on, after trading.
+    """
+
+    name: str
+    decided: pd.DataFrame
+    traded: pd.DatetimeIndex
+    held: pd.DataFrame
+
+    @property
+    def tickers(self) -> list[str]:
+        """What it ever decided to hold."""
+        return [t for t in self.decided.columns if self.decided[t].any()]
+
+    @property
+    def said(self) -> str:
+        """What a reader of courses beside it must know."""
+        return f"measured against {self.name} as it was on the day of each decision, walked forward"
+
+    def on(self, day: dt.date) -> dict[str, float]:
+        """Weights by ticker on a day: what is decided and to be traded next, else what is held.
+
+        Raises:
+            InsufficientDataError: it holds nothing yet, or its course ended before.
+        """
+        now = pd.Timestamp(day)
+        known = int(self.decided.index.searchsorted(now, side="right"))
+        if known == 0:
+            raise InsufficientDataError(
+                f"benchmark: {self.name} holds nothing yet: its first decision that was traded is "
+                f"of {self.decided.index[0].date()}"
+            )
+        if self.traded[known - 1] > now:
+            row = self.decided.iloc[known - 1]
+        else:
+            row = self.held.iloc[int(self.held.index.searchsorted(now, side="right")) - 1]
+            if day > (end := self.held.index[-1].date()) + GRACE:
+                raise InsufficientDataError(f"benchmark: the course of {self.name} ends on {end}")
+        return {str(ticker): float(weight) for ticker, weight in row.items() if weight}
 
 
 def benchmark_of(

@@ -14,10 +14,12 @@ import numpy.typing as npt
 
 from etf_pipeline.errors import BacktestError, EtfError, InsufficientDataError, ReasonCode
 from etf_pipeline.model.backtesting import DECISIONS_PER_YEAR, EventKind
+from etf_pipeline.model.benchmark_portfolios import measured_against
 from etf_pipeline.model.objectives import never_whole
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.model.risk_budgets import budgets_among
 from etf_pipeline.portfolio.answer import Answer, refused, refused_by
+from etf_pipeline.portfolio.benchmarks import Followed
 from etf_pipeline.portfolio.building import Columns, problem_of
 from etf_pipeline.portfolio.functions import Floats
 from etf_pipeline.portfolio.membership import Days, Members
@@ -55,8 +57,9 @@ class Event:
 class Decider:
     """Decides for one portfolio, and keeps what there is to say of its decisions.
 
-    `nearest` has the decisions, by position, whose weights are the nearest that could be had, and
-    why those that were asked for could not.
+    `beside` are prices of what the benchmark holds besides, and `followed` the portfolio that it
+    is, if it is one. `nearest` has the decisions, by position, whose weights are the nearest that
+    could be had, and why those that were asked for could not.
     """
 
     spec: PortfolioSpec
@@ -67,6 +70,7 @@ class Decider:
     columns: Columns
     periods_per_year: float | None = None
     beside: tuple[PriceSeries, ...] = ()
+    followed: Followed | None = None
     events: list[Event] = field(default_factory=list)
     nearest: dict[int, str] = field(default_factory=dict)
     _entered: set[int] = field(default_factory=set)
@@ -130,7 +134,7 @@ class Decider:
     def _priced(self) -> dict[str, PriceSeries]:
         """Prices by ticker, of its own and of its benchmark's."""
         own = dict(zip(self.spec.tickers, self.series, strict=True))
-        return own | dict(zip(self.spec.beside, self.beside, strict=True))
+        return own | {s.ticker: s for s in self.beside}
 
     @cached_property
     def _since(self) -> Days:
@@ -157,7 +161,8 @@ class Decider:
         """
         tickers = [self.spec.tickers[i] for i in chosen]
         try:
-            now, why = restricted(self.spec, tickers, self.columns)
+            asked = against_on(self.spec, self.followed, day)
+            now, why = restricted(asked, tickers, self.columns)
             if why is not None:
                 return refused(why, ReasonCode.INFEASIBLE), None
             now = now.model_copy(update=trading_limits(now, held))
@@ -187,6 +192,15 @@ class Decider:
         except (EtfError, ValueError) as error:
             return refused_by(error), None
         return (nearest, answer.message) if nearest.success else (answer, None)
+
+
+def against_on(spec: PortfolioSpec, followed: Followed | None, day: dt.date) -> PortfolioSpec:
+    """A portfolio beside what the one that it is measured against was on a day.
+
+    Raises:
+        InsufficientDataError: that one holds nothing yet, or any more.
+    """
+    return spec if followed is None else measured_against(spec, followed.on(day))
 
 
 def beside_until(

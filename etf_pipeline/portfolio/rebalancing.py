@@ -24,9 +24,10 @@ _ROUNDING = 1e-12
 class Trade:
     """One trade, at the close of the session at position `at`.
 
-    `decided` is the position of its decision. `weights` (N,) are fractions of the wealth after
-    costs; `turnover` is Σ|w − held|/2, `cost` a fraction of the wealth before. `untraded` are
-    assets that were wanted and had no price any more; their part stays in cash.
+    `decided` is the position of its decision, which asked for `wanted` (N,). `weights` (N,) are
+    fractions of the wealth after costs; `turnover` is Σ|w − held|/2, `cost` a fraction of the
+    wealth before. `untraded` are assets that were wanted and had no price any more; their part
+    stays in cash.
     """
 
     decided: int
@@ -34,6 +35,7 @@ class Trade:
     weights: Floats
     turnover: float
     cost: float
+    wanted: Floats
     untraded: tuple[int, ...] = ()
 
 
@@ -224,7 +226,7 @@ class _Account:
         cash = 0.0 if abs(rest) < _ROUNDING else rest * after
         self._write(at, at + 1, cash / self.index[at])
         turnover = float(np.abs(goal - held).sum()) / 2.0
-        return Trade(decided, at, goal, turnover, 1.0 - left, tuple(untraded.tolist()))
+        return Trade(decided, at, goal, turnover, 1.0 - left, wanted, tuple(untraded.tolist()))
 
     def _amounts(self, at: int) -> Floats:
         return np.where(self.units != 0.0, self.units * self.prices[at], 0.0)

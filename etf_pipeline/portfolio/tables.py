@@ -10,9 +10,18 @@ import numpy as np
 import pyarrow as pa
 
 from etf_pipeline.errors import EtfError, InsufficientDataError, ReasonCode
+from etf_pipeline.model.benchmark_portfolios import (
+    as_decided,
+    benchmark_portfolio,
+    benchmarks_first,
+    measured_against,
+    without_benchmark,
+)
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.model.schemas import FRONTIER, SUMMARY, WEIGHTS
+from etf_pipeline.model.tables import Table
 from etf_pipeline.portfolio.answer import Answer, refused_by
+from etf_pipeline.portfolio.benchmarks import Followed
 from etf_pipeline.portfolio.building import Columns, problem_of
 from etf_pipeline.portfolio.curve import Curve, proven_curve
 from etf_pipeline.portfolio.functions import Floats
@@ -26,13 +35,18 @@ from etf_pipeline.risk.risk_free import Constant, RiskFree, risk_free
 
 @dataclass(frozen=True)
 class PortfolioTables:
-    """The three tables, the answer to each portfolio, and the prices it rests on if there are."""
+    """The three tables, the answer to each portfolio, and the prices it rests on if there are.
+
+    `specs` are the portfolios by name, with weights in place of those that they are measured
+    against.
+    """
 
     weights: pa.Table
     summary: pa.Table
     frontier: pa.Table
     answers: Mapping[str, Answer]
     inputs: Mapping[str, Together]
+    specs: Mapping[str, PortfolioSpec]
 
 
 def series_of(spec: PortfolioSpec, series: Mapping[str, PriceSeries]) -> list[PriceSeries]:
@@ -44,13 +58,19 @@ def series_of(spec: PortfolioSpec, series: Mapping[str, PriceSeries]) -> list[Pr
     return _there(spec.tickers, series)
 
 
-def beside_of(spec: PortfolioSpec, series: Mapping[str, PriceSeries]) -> list[PriceSeries]:
+def beside_of(
+    spec: PortfolioSpec, series: Mapping[str, PriceSeries], followed: Followed | None = None
+) -> list[PriceSeries]:
     """The prices of what its benchmark holds besides, in the order of `spec.beside`.
+
+    Of a portfolio walked forward, of all that it ever decided to hold.
 
     Raises:
         InsufficientDataError: naming those without a history.
     """
-    return _there(spec.beside, series)
+    if followed is None:
+        return _there(spec.beside, series)
+    return _there([t for t in followed.tickers if t not in spec.tickers], series)
 
 
 def _there(tickers: Sequence[str], series: Mapping[str, PriceSeries]) -> list[PriceSeries]:
@@ -60,6 +80,21 @@ def _there(tickers: Sequence[str], series: Mapping[str, PriceSeries]) -> list[Pr
             f"no history of {', '.join(absent)}; run `etf run`", code=ReasonCode.NO_HISTORY
         )
     return [series[t] for t in tickers]
+
+
+def against_answer(
+    spec: PortfolioSpec, benchmark: PortfolioSpec, answer: Answer
+) -> tuple[PortfolioSpec, str]:
+    """A portfolio beside what the answer to its benchmark holds, and what that is in words.
+
+    Raises:
+        EtfError: the benchmark has no answer.
+    """
+    if not answer.success or answer.weights is None:
+        why = without_benchmark(spec, benchmark.name, "answer", answer.message)
+        raise EtfError(why, code=answer.code)
+    weights = dict(zip(benchmark.tickers, answer.weights.tolist(), strict=True))
+    return measured_against(spec, weights), as_decided(benchmark.name, weights)
 
 
 def together_of(
@@ -141,15 +176,16 @@ def portfolio_tables(
 ) -> PortfolioTables:
     """Optimise every portfolio; one that cannot be is a summary row that says why.
 
+    Those that others are measured against come first, as their weights are the others' benchmark.
+
     Args:
         specs: the portfolios.
         series: prices by ticker; a ticker without any makes its portfolios fail, by name.
         lookback_years: for specifications that name none.
-        risk_free_rate: annual effective rate, or returns without risk: what they came to over
-            each portfolio's own window.
-        columns: of the universe, for groups and expected returns, each a value per ticker.
+        risk_free_rate: as `stated_problem` has it, and so the others.
+        columns: of the universe.
         conversion: brings prices to one currency.
-        periods_per_year: A, fixed by convention; by default what there was.
+        periods_per_year: A.
     """
     weights: list[dict[str, Any]] = []
     summary: list[dict[str, Any]] = []
@@ -157,12 +193,17 @@ def portfolio_tables(
     answers: dict[str, Answer] = {}
     inputs: dict[str, Together] = {}
     free = risk_free(risk_free_rate)
-    for spec in sorted(specs, key=lambda s: s.name):
+    known = {s.name: s for s in specs}
+    for spec in benchmarks_first(known.values()):
         held = [series[t] for t in spec.tickers if t in series]
         base = {"portfolio": spec.name, "source": sources(held) or "none"}
         estimates: Estimates | None = None
         rate = free.rate if isinstance(free, Constant) else None
+        said: list[str] = []
         try:
+            if (other := benchmark_portfolio(spec, known)) is not None:
+                spec, told = against_answer(spec, other, answers[other.name])
+                known[spec.name], said = spec, [told]
             inputs[spec.name] = together = together_of(spec, series, lookback_years, conversion)
             base["source"] = together.source
             stated = stated_problem(spec, together, lookback_years, free, columns, periods_per_year)
@@ -175,20 +216,20 @@ def portfolio_tables(
         answers[spec.name] = answer
         priced = inputs.get(spec.name, NO_PRICES)
         money = {"base_currency": priced.currency, "fx": priced.fx}
-        row = _summary(spec, answer, estimates, [*curve.remarks, *priced.remarks])
+        row = _summary(spec, answer, estimates, [*said, *curve.remarks, *priced.remarks])
         row |= {"risk_free": free.name, "risk_free_rate": rate}
         summary.append(base | money | row)
         frontier += [base | _point(i, point) for i, point in curve.points]
         if answer.weights is not None and estimates is not None:
             weights += [base | row for row in _weights(spec, answer.weights, estimates)]
-    weights.sort(key=lambda r: (r["portfolio"], r["ticker"]))
-    return PortfolioTables(
-        pa.Table.from_pylist(weights, schema=WEIGHTS.arrow),
-        pa.Table.from_pylist(summary, schema=SUMMARY.arrow),
-        pa.Table.from_pylist(frontier, schema=FRONTIER.arrow),
-        answers,
-        inputs,
-    )
+    made = _table(WEIGHTS, weights), _table(SUMMARY, summary), _table(FRONTIER, frontier)
+    return PortfolioTables(*made, answers, inputs, known)
+
+
+def _table(table: Table, rows: list[dict[str, Any]]) -> pa.Table:
+    """Rows in the order of the table's key."""
+    rows.sort(key=lambda row: [row[name] for name in table.key])
+    return pa.Table.from_pylist(rows, schema=table.arrow)
 
 
 def _weights(spec: PortfolioSpec, weights: Floats, estimates: Estimates) -> list[dict[str, Any]]:

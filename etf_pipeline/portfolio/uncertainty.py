@@ -31,6 +31,7 @@ from etf_pipeline.risk.sample import Positions, Sample
 SEED = 1  # of the draws, where nobody names another
 QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.50, "q75": 0.75, "q95": 0.95}
 FIGURES = ("expected_return", "volatility", "sharpe_ratio")
+CASH = "cash"  # what a row of it is called
 _HELD = 1e-6  # a weight that is none
 
 
@@ -39,14 +40,15 @@ class Average:
     """The mean of resampled weights (N,), judged by the history itself.
 
     It meets every limit whose allowed weights are a convex set that no estimate has a say in:
-    bounds, groups, turnover. `allowed` says whether it meets all of the portfolio's, budgets and
-    targets by the history's own estimates too.
+    bounds, groups, turnover. `cash` is what is in none of the tickers. `allowed` says whether it
+    meets all of the portfolio's, budgets and targets by the history's own estimates too.
     """
 
     weights: Floats
     expected_return: float
     volatility: float
     sharpe_ratio: float
+    cash: float
     allowed: bool
 
 
@@ -67,6 +69,7 @@ class Resampled:
         failures: those without a proven answer, by reason.
         seed: of the draws.
         block_length: mean length of the blocks, in days of the sample.
+        invested: whether weights sum to 1 whatever the history, and there is no cash.
         remarks: what a reader must know, the failures first.
     """
 
@@ -80,15 +83,23 @@ class Resampled:
     failures: Mapping[ReasonCode, int]
     seed: int
     block_length: float
+    invested: bool = True
     remarks: tuple[str, ...] = ()
 
     def table(self) -> pd.DataFrame:
         """A row per ticker: weight, mean, quantiles, and the share of answers that hold it."""
         assert self.chosen.weights is not None
-        columns = {"weight": self.chosen.weights, **_spread(self.weights)}
-        held = np.abs(self.weights) > _HELD
-        columns["held"] = held.mean(axis=0) if len(held) else np.full(len(self.names), np.nan)
-        return pd.DataFrame(columns, index=pd.Index(self.names, name="ticker"))
+        return _beside_chosen(self.names, self.chosen.weights, self.weights)
+
+    def cash(self) -> pd.DataFrame:
+        """The same of what is in none of the tickers, in one row; none where there is no cash.
+
+        Below 0 it is borrowed; `held` is the share of answers that have or borrow any.
+        """
+        names = () if self.invested else (CASH,)
+        chosen = np.full(len(names), _number(self.chosen.cash))
+        rest = 1.0 - self.weights.sum(axis=1, keepdims=True)
+        return _beside_chosen(names, chosen, rest[:, : len(names)])
 
     def figures(self) -> pd.DataFrame:
         """Expected return, volatility and Sharpe ratio of `kept` and `optimal`: mean, quantiles.
@@ -103,6 +114,14 @@ class Resampled:
             columns = {"estimate": np.array(mine, dtype="float64"), **_spread(values)}
             parts.append(pd.DataFrame(columns, index=index))
         return pd.concat(parts)
+
+
+def _beside_chosen(names: Sequence[str], chosen: Floats, resampled: Floats) -> pd.DataFrame:
+    """A row per name: the chosen weight (N,), and what resampled ones (B, N) were."""
+    columns = {"weight": chosen, **_spread(resampled)}
+    held = np.abs(resampled) > _HELD
+    columns["held"] = held.mean(axis=0) if len(held) else np.full(len(names), np.nan)
+    return pd.DataFrame(columns, index=pd.Index(list(names), name="ticker", dtype="object"))
 
 
 def _spread(values: Floats) -> dict[str, Floats]:
@@ -173,6 +192,7 @@ def resampled(
         dict(Counter(a.code or ReasonCode.UNPROVEN for a in bad).most_common()),
         seed,
         length,
+        problem.invested,
         (*_failed(bad, resamples), *_off(problem, average), *_of_age(sample)),
     )
 
@@ -213,7 +233,8 @@ def _average(problem: Problem, weights: Floats) -> Average | None:
     if not len(weights):
         return None
     mean = weights.mean(axis=0)
-    return Average(mean, *_figures(problem, mean), allowed(problem, mean))
+    cash = 0.0 if problem.invested else 1.0 - float(mean.sum())
+    return Average(mean, *_figures(problem, mean), cash, allowed(problem, mean))
 
 
 def _failed(bad: Sequence[Answer], asked: int) -> list[str]:

@@ -15,7 +15,7 @@ from etf_pipeline.model.schemas import UNCERTAINTY
 from etf_pipeline.portfolio.building import Columns, problem_of
 from etf_pipeline.portfolio.problem import Problem
 from etf_pipeline.portfolio.tables import stated_problem
-from etf_pipeline.portfolio.uncertainty import SEED, Resampled, resampled
+from etf_pipeline.portfolio.uncertainty import CASH, SEED, Resampled, resampled
 from etf_pipeline.risk.conversion import Together
 from etf_pipeline.risk.estimates import Estimates
 from etf_pipeline.risk.risk_free import RiskFree
@@ -114,11 +114,13 @@ def uncertainty_rows(found: Resampled) -> list[dict[str, Any]]:
         "block_length": found.block_length,
         "remarks": "; ".join(found.remarks) or None,
     }
-    weights = found.table().reset_index().rename(columns={"ticker": "name", "weight": "estimate"})
+    kinds = {"weight": found.table(), CASH: found.cash()}
+    named = {"ticker": "name", "weight": "estimate"}
+    held = [f.reset_index().rename(columns=named).assign(kind=kind) for kind, f in kinds.items()]
     figures = found.figures().reset_index().rename(columns={"of": "kind", "figure": "name"})
     return [
         {str(key): _there(value) for key, value in row.items()} | about
-        for frame in (weights.assign(kind="weight"), figures)
+        for frame in (*held, figures)
         for row in frame.to_dict("records")
     ]
 

@@ -17,15 +17,22 @@ import numpy as np
 import pandas as pd
 
 from etf_pipeline.errors import EtfError, InsufficientDataError
-from etf_pipeline.model.exposures import lent
+from etf_pipeline.model.backtesting import Calendar
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.portfolio.answer import Answer, refused_by
-from etf_pipeline.portfolio.backtest import all_lost, cost_rates
+from etf_pipeline.portfolio.backtest import all_lost, assumed, cost_rates
+from etf_pipeline.portfolio.benchmarks import Followed
 from etf_pipeline.portfolio.building import Columns, problem_of
 from etf_pipeline.portfolio.cash import cash_of
-from etf_pipeline.portfolio.deciding import beside_until, decision_rate, trading_limits
+from etf_pipeline.portfolio.deciding import (
+    against_on,
+    beside_until,
+    decision_rate,
+    trading_limits,
+)
 from etf_pipeline.portfolio.functions import Floats
 from etf_pipeline.portfolio.judging import Days, Tried, judged
+from etf_pipeline.portfolio.membership import rebalance_sessions
 from etf_pipeline.portfolio.optimise import optimise
 from etf_pipeline.portfolio.rebalancing import rebalanced
 from etf_pipeline.portfolio.splits import Split, walk_forward_splits
@@ -36,6 +43,7 @@ from etf_pipeline.risk.prices import PriceSeries, common_prices, first_window_en
 from etf_pipeline.risk.risk_free import RiskFree, risk_free
 
 EQUAL = {"objective": "equal_weights"}
+Follow = Callable[[Sequence[dt.date]], Followed]
 
 
 @dataclass(frozen=True)
@@ -120,6 +128,7 @@ def validated(
     periods_per_year: float | None = None,
     *,
     purge: int = 1,
+    follow: Follow | None = None,
 ) -> Validation:
     """Walk every combination forward over the same sessions.
 
@@ -131,20 +140,22 @@ def validated(
         columns: of the universe, each a value per ticker.
         periods_per_year: A, fixed by convention; by default what there was.
         purge: sessions between the last price known and the trade, at least one.
+        follow: the portfolio that they are measured against, decided on each of some days;
+            `together` has prices of its tickers. None for other benchmarks.
 
     Raises:
         InsufficientDataError: under a year is left to judge on after the longest lookback, or the
             benchmark's history is too short.
         ValueError: less than one session is purged.
     """
-    spec = specs[0]
-    free = risk_free(risk_free_rate).like(together.currency)
+    spec, free = specs[0], risk_free(risk_free_rate).like(together.currency)
     if spec.rebalance == "never":
         raise ValueError("validation decides again and again: rebalance must not be never")
     prices = common_prices(together.series)
     dates = pd.DatetimeIndex(prices.index)
     longest = max(one.lookback(lookback_years) for one in specs)
-    since = _since(dates, together.beside, longest)
+    followed = None if follow is None else follow(_known_days(dates, spec.rebalance, purge))
+    since = _since(dates, together.beside, longest, followed)
     splits = walk_forward_splits(dates, spec.rebalance, purge, since)
     days = dates[splits[0].trade :].to_numpy().astype("datetime64[D]")
     if Span.of(days).too_short:
@@ -159,26 +170,42 @@ def validated(
     tried = [walk.tried(EQUAL, lambda split, held: None)]
     for one in specs:
         years = one.lookback(lookback_years)
-        decider = _Decider(one, together, dates, years, free, columns, periods_per_year)
+        decider = _Decider(one, together, dates, years, free, columns, periods_per_year, followed)
         tried.append(walk.tried(_label(one, years), decider.decide))
     found = judged(tried[0], tried[1:], days, free, periods_per_year)
-    none = np.full(len(days) - 1, np.nan)
+    none = [np.nan] * (len(days) - 1)
     returns = {i: none if t.returns is None else t.returns for i, t in enumerate(tried)}
     frame = pd.DataFrame(returns, index=dates[splits[0].trade + 1 :])
-    known = [one.expected_returns.hindsight for one in specs]
-    known.append(lent(spec.net_exposure, spec.gross_exposure))
-    remarks = (*found.remarks, *dict.fromkeys([*filter(None, known), *together.remarks]))
+    known = [said for one in specs for said in assumed(one, followed)]
+    remarks = (*found.remarks, *dict.fromkeys([*known, *together.remarks]))
     return Validation(found.table, frame, tuple(splits), dates, found.by_chance, remarks)
 
 
-def _since(dates: pd.DatetimeIndex, beside: Sequence[PriceSeries], years: int) -> dt.date:
+def _known_days(dates: pd.DatetimeIndex, calendar: Calendar, purge: int) -> list[dt.date]:
+    """The days that decisions know prices up to, of all that there may be; see `splits`."""
+    trades = rebalance_sessions(dates, calendar)
+    return [dates[t - purge].date() for t in trades if t >= purge]
+
+
+def _since(
+    dates: pd.DatetimeIndex,
+    beside: Sequence[PriceSeries],
+    years: int,
+    followed: Followed | None,
+) -> dt.date:
     """The first day on which the tickers' common history, and a benchmark's, is so long.
+
+    Of a portfolio it is that of what it ever holds, and it must hold something.
 
     Raises:
         InsufficientDataError: the benchmark's is on none.
     """
     since = first_window_end(dates[0].date(), years)
+    if followed is not None:
+        since = max(since, followed.decided.index[0].date())
     for one in beside:
+        if followed is not None and one.ticker not in followed.tickers:
+            continue
         begins = one.days[0].item()
         if (enough := first_window_end(begins, years)) > dates[-1].date():
             raise InsufficientDataError(
@@ -201,23 +228,25 @@ class _Decider:
     risk_free: RiskFree
     columns: Columns | None
     periods_per_year: float | None
+    followed: Followed | None
 
     def decide(self, split: Split, held: Floats | None) -> Answer:
         """What the optimiser says of the prices up to the last one known."""
         day = self.dates[split.known].date()
         parts = [s.until(day) for s in self.together.series]
-        others = dict(zip(self.spec.beside, self.together.beside, strict=True))
+        others = {s.ticker: s for s in self.together.beside}
         try:
+            asked = against_on(self.spec, self.followed, day)
             estimates = estimate_of(
-                self.spec,
+                asked,
                 parts,
                 self.lookback_years,
                 self.risk_free,
                 self.columns,
                 self.periods_per_year,
-                beside=beside_until(self.spec, others, day, self.lookback_years),
+                beside=beside_until(asked, others, day, self.lookback_years),
             )
-            now = self.spec.model_copy(update=trading_limits(self.spec, held))
+            now = asked.model_copy(update=trading_limits(asked, held))
             rate = decision_rate(now, estimates, self.risk_free)
             return optimise(problem_of(now, estimates, rate, self.columns))
         except (EtfError, ValueError) as error:

@@ -6,16 +6,17 @@ from etf_pipeline.report.inputs import Inputs, Row
 from etf_pipeline.report.parts import DASH, percent
 
 BANDS = ("resampled average", "inner band", "outer band", "held")
+CASH = "cash"
 NO_BAND = [DASH] * len(BANDS)
 
 
 def weight_bands(inputs: Inputs, name: str) -> tuple[dict[str, list[str]], list[str]]:
     """By ticker, how far its weight could be another, and how that was found; nothing unless asked.
 
-    Cells in the order of `BANDS`.
+    Cash, where there may be any, is called that. Cells in the order of `BANDS`.
     """
     rows = inputs.rows("uncertainty", portfolio=name)
-    found = {r["name"]: r for r in rows if r["kind"] == "weight"}
+    found = {r["name"]: r for r in rows if r["kind"] in ("weight", CASH)}
     if not found:
         return {}, []
     one = next(iter(found.values()))

@@ -8,13 +8,11 @@ from etf_pipeline.errors import CurrencyError, InsufficientDataError
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.report import charts
 from etf_pipeline.report.backtest import backtest_sections
-from etf_pipeline.report.bands import BANDS, NO_BAND, weight_bands
 from etf_pipeline.report.html import rendered
 from etf_pipeline.report.inputs import Inputs, Row
 from etf_pipeline.report.parts import (
     DASH,
     YEARS,
-    Grid,
     Section,
     correlation_section,
     metric_section,
@@ -24,7 +22,8 @@ from etf_pipeline.report.parts import (
     quality_section,
     simulated,
 )
-from etf_pipeline.risk.covariance import correlation_of, risk_contributions
+from etf_pipeline.report.weights import weight_section
+from etf_pipeline.risk.covariance import correlation_of
 from etf_pipeline.risk.estimates import Estimates, estimate, estimate_of
 from etf_pipeline.risk.prices import window_start
 
@@ -50,7 +49,9 @@ def portfolio_report(inputs: Inputs, name: str) -> str:
     warnings += inputs.outdated
     sections = backtest_sections(inputs, name, spec)
     if weights:
-        sections += _weight_sections(inputs, name, spec, weights, tickers)
+        chosen = [t for t in tickers if t in weights]
+        estimates = _estimates(inputs, chosen, spec)
+        sections.append(weight_section(inputs, summary, {t: weights[t] for t in chosen}, estimates))
     sections += _risk_sections(inputs, name, summary, tickers)
     rates = [named.partition(":")[0] for named in (summary.get("fx") or "").split(",") if named]
     sections += [quality_section(inputs, tickers), provenance_section(inputs, tickers, rates)]
@@ -101,52 +102,6 @@ def _beyond(summary: Row) -> list[tuple[str, str]]:
     if summary.get("cash"):
         found.append(("cash", percent(summary["cash"])))
     return found
-
-
-def _weight_sections(
-    inputs: Inputs,
-    name: str,
-    spec: PortfolioSpec | None,
-    weights: dict[str, float],
-    tickers: list[str],
-) -> list[Section]:
-    chosen = [t for t in tickers if t in weights]
-    found = _estimates(inputs, chosen, spec)
-    held = np.array([weights[t] for t in chosen])
-    groups = {"weight": dict(zip(chosen, held.tolist(), strict=True))}
-    text: list[str] = []
-    if found is not None and len(found.covariance) == len(held):
-        text = [f"{remark[0].upper()}{remark[1:]}." for remark in found.remarks]
-        if float(held @ found.covariance @ held) > 0:
-            shares = risk_contributions(held, found.covariance)
-            groups["share of risk"] = dict(zip(chosen, shares.tolist(), strict=True))
-    else:
-        text = ["Risk contributions need common history that is not there."]
-    bands, said = weight_bands(inputs, name)
-    rows = [
-        [
-            t,
-            inputs.names.get(t, ""),
-            *(percent(g[t]) for g in groups.values()),
-            *(bands.get(t, NO_BAND) if bands else ()),
-        ]
-        for t in chosen
-    ]
-    columns = ["ETF", "name", *groups, *(BANDS if bands else ())]
-    return [
-        Section(
-            "Weights and risk contributions",
-            text + said,
-            charts.bars(
-                groups,
-                "weights",
-                "Weights and shares of risk",
-                "; ".join(f"{t} {w:.1%}" for t, w in weights.items() if w != 0),
-            ),
-            "Share of risk: w·(Σw)/w'Σw, which adds up to 100 %.",
-            [Grid("Weights", columns, rows, range(2, len(columns)))],
-        )
-    ]
 
 
 def _estimates(inputs: Inputs, tickers: list[str], spec: PortfolioSpec | None) -> Estimates | None:

@@ -55,7 +55,7 @@ def optimised_portfolios(
         assumptions.periods_per_year,
     )
     spread = uncertainty_table(
-        [s for s in specs if tables.answers[s.name].success],
+        [s for s in tables.specs.values() if tables.answers[s.name].success],
         tables.inputs,
         assumptions.lookback_years,
         risk_free_of(store, universe, assumptions),

@@ -360,6 +360,43 @@ def test_bands_stand_beside_the_weights_of_a_portfolio_that_asks_for_them(inputs
     assert not any("Resampled" in t for t in Page(portfolio_report(inputs, "calm")).texts)
 
 
+def test_active_weights_and_cash_stand_beside_the_weights(inputs):
+    """They are the weights less the benchmark's, whose other tickers are listed too."""
+    against = {"VAF": 0.25, "VGS": 0.5}  # the rest of it is cash
+    update = {"benchmark": against, "max_tracking_error": 0.5, "net_exposure": (0.5, 1.0)}
+    spec = inputs.specs["pair"].model_copy(update=update)
+    held = {r["ticker"]: r["weight"] for r in inputs.rows("weights", portfolio="pair")}
+    outside = next(t for t in against if t not in held)
+    rows = inputs.rows("summary", portfolio="pair")
+    band = dict.fromkeys(("estimate", "mean", "q25", "q50", "q75"), 0.15) | {
+        "q05": 0.0123,
+        "q95": 0.3456,
+    }
+    drawn = [
+        r | {"portfolio": "pair"} | (band | {"kind": "cash", "name": "cash"} if not i else {})
+        for i, r in enumerate([*inputs.rows("uncertainty")[:1], *inputs.rows("uncertainty")])
+    ]
+    tables = dict(inputs.tables) | {
+        "summary": [rows[0] | {"cash": 0.1234}],
+        "uncertainty": drawn,
+    }
+    specs = dict(inputs.specs) | {"pair": spec}
+    page = Page(portfolio_report(dataclasses.replace(inputs, tables=tables, specs=specs), "pair"))
+    at = page.texts.index("active weight")
+    cells = [t.strip() for t in page.texts[at:] if t.strip()]
+    for ticker, mine, theirs in (
+        *((t, w, against.get(t, 0.0)) for t, w in held.items()),
+        ("cash", 0.1234, 0.25),
+        (outside, None, against[outside]),
+    ):
+        row = cells[cells.index(ticker) : cells.index(ticker) + 6]
+        assert f"{theirs:.2%}" in row
+        assert f"{(mine or 0.0) - theirs:.2%}" in row
+        assert mine is None or f"{mine:.2%}" in row
+    assert "1.23% to 34.56%" in cells
+    assert "active weight" not in Page(portfolio_report(inputs, "pair")).texts
+
+
 def test_active_risk_short_positions_and_cash_are_shown(inputs):
     """Of a portfolio that has them; its risk rests on the estimates with its benchmark beside."""
     spec = inputs.specs["pair"].model_copy(update={"benchmark": "VAF", "max_tracking_error": 0.5})

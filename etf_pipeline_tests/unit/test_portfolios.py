@@ -97,7 +97,7 @@ def test_what_a_backtest_is_asked_for_is_by_ticker_too(tmp_path):
     assert load(tmp_path, HEAD + "    objective: hrp\n")[0].comparison == {}
     for wrong, words in (
         ("{OLD: 0.5, VAF: 0.5}", "line 6: compare_with names VAF twice"),
-        ("{VAS: 0.5, NOPE: 0.5}", "line 6: ticker 'NOPE' is not in"),
+        ("{VAS: 0.5, NOPE: 0.5}", "line 6: compare_with: ticker 'NOPE' is not in"),
         ("{VAS: 0.5}", "line 2: compare_with: weights sum to 0.5, not to 1"),
     ):
         with pytest.raises(PortfolioFileError) as caught:

@@ -43,6 +43,29 @@ def test_a_row_for_every_weight_and_figure(tmp_path):
     assert chosen == pytest.approx({f: summary[f] for f in figures})
 
 
+def test_cash_has_a_band_of_its_own(tmp_path):
+    """What the weights of each resample leave; where they sum to 1 there is no such row."""
+    text = ASKED + "    net_exposure: [0.3, 0.9]\n    target_return: 0.05\n"
+    text = text.replace("min_volatility", "target_return")
+    (asked,) = specs(tmp_path, text)
+    found = resampled_portfolio(asked, together(), 2, 0.02, resamples=40)
+    rest = 1.0 - found.weights.sum(axis=1)
+    row = found.cash().loc["cash"]
+    assert row["weight"] == pytest.approx(1.0 - found.chosen.weights.sum(), abs=1e-12)
+    assert row["mean"] == pytest.approx(rest.mean(), abs=1e-12)
+    assert row["held"] == np.mean(np.abs(rest) > 1e-6) > 0.5
+    for name, q in {"q05": 0.05, "q50": 0.5, "q95": 0.95}.items():
+        assert row[name] == pytest.approx(np.quantile(rest, q), abs=1e-12)
+    assert row["q05"] < row["q95"]
+    assert found.table()["mean"].sum() + row["mean"] == pytest.approx(1.0)
+    assert found.average.cash == pytest.approx(row["mean"])
+    spread = uncertainty_table([asked], {"p": together()}, 2, 0.02)
+    (cash,) = [r for r in spread.table.to_pylist() if r["kind"] == "cash"]
+    assert (cash["name"], cash["estimate"], cash["q05"]) == ("cash", row["weight"], row["q05"])
+    (whole,) = specs(tmp_path, ASKED)
+    assert resampled_portfolio(whole, together(), 2, 0.02, resamples=20).cash().empty
+
+
 def test_no_order_of_tickers_has_a_say(tmp_path):
     (asked,) = specs(tmp_path, ASKED.replace("min_volatility", "max_return"))
     asked = asked.model_copy(update={"bounds": {"VGS": (0.1, 0.5)}, "min_weight": 0.05})

@@ -1,0 +1,88 @@
+"""What a portfolio holds, beside its shares of risk, its benchmark and its bands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from etf_pipeline.model.portfolios import PortfolioSpec
+from etf_pipeline.report import charts
+from etf_pipeline.report.bands import BANDS, CASH, NO_BAND, weight_bands
+from etf_pipeline.report.inputs import Inputs, Row
+from etf_pipeline.report.parts import Grid, Section, percent
+from etf_pipeline.risk.covariance import risk_contributions
+from etf_pipeline.risk.estimates import Estimates
+
+_ACTIVE = ("benchmark", "active weight")
+_MEASURED = "Active weight: the weight less the benchmark's; the tracking error is of those."
+_WHOLE = 1e-9  # how far from 1 the weights of a benchmark without cash sum
+
+
+def weight_section(
+    inputs: Inputs, summary: Row, weights: Mapping[str, float], estimates: Estimates | None
+) -> Section:
+    """Weights and shares of risk, in a chart and a table.
+
+    Args:
+        inputs: of the report.
+        summary: the portfolio's row of that table.
+        weights: by ticker, those with prices.
+        estimates: over those tickers in their order; None where they cannot be had.
+    """
+    name = summary["portfolio"]
+    held = np.array(list(weights.values()))
+    groups = {"weight": dict(weights)}
+    text = ["Risk contributions need common history that is not there."]
+    if estimates is not None and len(estimates.covariance) == len(held):
+        text = [f"{remark[0].upper()}{remark[1:]}." for remark in estimates.remarks]
+        if float(held @ estimates.covariance @ held) > 0:
+            shares = risk_contributions(held, estimates.covariance)
+            groups["share of risk"] = dict(zip(weights, shares.tolist(), strict=True))
+    bands, said = weight_bands(inputs, name)
+    spec = inputs.specs.get(name)
+    against = _benchmark(inputs, spec)
+    mine = _with_cash(weights, summary.get("cash"), spec, against)
+    theirs = against if CASH not in mine else against | {CASH: 1.0 - sum(against.values())}
+    rows = []
+    for t in [*mine, *(t for t in against if t not in mine)]:
+        shown = groups | {"weight": mine}
+        cells = [percent(values.get(t)) for values in shown.values()]
+        other = theirs.get(t, 0.0)
+        active = [percent(other), percent(mine.get(t, 0.0) - other)] if against else []
+        bars = bands.get(t, NO_BAND) if bands else []
+        rows.append([t, inputs.names.get(t, ""), *cells, *active, *bars])
+    columns = ["ETF", "name", *groups, *(_ACTIVE if against else ()), *(BANDS if bands else ())]
+    return Section(
+        "Weights and risk contributions",
+        [*text, *([_MEASURED] if against else ()), *said],
+        charts.bars(
+            groups,
+            "weights",
+            "Weights and shares of risk",
+            "; ".join(f"{t} {w:.1%}" for t, w in weights.items() if w != 0),
+        ),
+        "Share of risk: w·(Σw)/w'Σw, which adds up to 100 %.",
+        [Grid("Weights", columns, rows, range(2, len(columns)))],
+    )
+
+
+def _benchmark(inputs: Inputs, spec: PortfolioSpec | None) -> dict[str, float]:
+    """Weights of what it is measured against; none without, or where nobody knows them."""
+    against = {} if spec is None else spec.against
+    return {t: w for t, w in against.items() if w and t in inputs.series}
+
+
+def _with_cash(
+    weights: Mapping[str, float],
+    cash: float | None,
+    spec: PortfolioSpec | None,
+    against: Mapping[str, float],
+) -> dict[str, float]:
+    """Weights, and what is in none of the tickers where that may be any, here or in the benchmark.
+
+    Tables of an earlier release do not have it.
+    """
+    may_be = bool(cash) or (spec is not None and not spec.invested)
+    beside = bool(against) and abs(1.0 - sum(against.values())) > _WHOLE
+    return dict(weights) | ({CASH: cash or 0.0} if may_be or beside else {})
