@@ -82,11 +82,13 @@ class ReturnFloor(_Rows):
     def rows(self, problem: Problem) -> list[Row]:
         """One, unless every portfolio earns the same, which is enough."""
         loss = problem.loss
-        alike = float(np.ptp(loss.slope)) <= _ALIKE * float(np.abs(loss.slope).max())
+        alike = float(np.ptp(problem.means)) <= _ALIKE * float(np.abs(problem.means).max())
         short = (self.least - float(problem.means.max())) / problem.return_unit
         if alike and short <= _ENOUGH and problem.invested and not loss.kinks:
             return []
-        return [Row(loss, -self.least, f"return at least {self.least:.6g}")]
+        # means that hardly differ leave little between what is asked and what rounding makes of it
+        greatest = problem.return_rounding - self.least
+        return [Row(loss, greatest, f"return at least {self.least:.6g}")]
 
     def excess(self, problem: Problem, weights: Floats) -> float:
         """Relative to the spread of the means."""

@@ -19,6 +19,7 @@ _PSD = 1e-10
 _NULL = 1e-12
 _JOINT = 1e-8
 _EQUAL = 1e-6
+_ROUNDING = 4.0 * float(np.finfo(float).eps)
 _OF_LOSS = frozenset({"means", "cost_rate", "holdings", "net_exposure", "risk_free_rate"})
 
 
@@ -227,8 +228,9 @@ class Problem:
         if self.cost_rate:
             assert self.holdings is not None
             kinks = (Kink(self.cost_rate, self.holdings),)
-        if self.invested:
-            return Measure(-self.means, kinks=kinks)
+        if self.invested:  # Σ w = 1: of means that hardly differ, the differences are exact
+            middle = float(self.means.min() + self.means.max()) / 2.0
+            return Measure(middle - self.means, -middle, kinks)
         rate = self.risk_free_rate
         return Measure(rate - self.means, -rate, kinks)
 
@@ -239,7 +241,8 @@ class Problem:
         for kept in ("box", "plain_box"):
             new.__dict__.pop(kept, None)
         if not _OF_LOSS.isdisjoint(changes):
-            new.__dict__.pop("loss", None)
+            for kept in ("loss", "return_unit", "return_rounding"):
+                new.__dict__.pop(kept, None)
         for name, value in changes.items():
             object.__setattr__(new, name, value)
         return new
@@ -286,12 +289,18 @@ class Problem:
 
     @cached_property
     def return_unit(self) -> float:
-        """The spread of the means, what an error in returns is measured against.
+        """The spread of what can be earned, what an error in returns is measured against.
 
-        Means that are equal but for rounding have none: a millionth of their size stands for it.
+        That is of the means, and of the risk-free rate where cash may be held. Means that are equal
+        but for rounding have none: a millionth of their size stands for it.
         """
-        size = float(np.abs(self.means).max())
-        return max(float(np.ptp(self.means)), _EQUAL * size) or 1.0
+        earned = self.means if self.invested else np.append(self.means, self.risk_free_rate)
+        return max(float(np.ptp(earned)), _EQUAL * float(np.abs(earned).max())) or 1.0
+
+    @cached_property
+    def return_rounding(self) -> float:
+        """What rounding alone may make of an expected return."""
+        return _ROUNDING * float(np.abs(self.means).max())
 
     @cached_property
     def risk_unit(self) -> float:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -125,3 +126,39 @@ def test_a_budget_of_risk_is_not_spent_for_nothing(unit, groups, means, weights)
     assert answer.success
     assert answer.weights == pytest.approx(weights, abs=1e-6)
     assert answer.risk_budget_binding is False
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_means_that_differ_in_their_thirteenth_digit(order):
+    """The multiplier of the floor is some 1e12, which finds every digit that is lost on the way.
+
+    With both Σ w and the return given, the conditions of optimality are five equations.
+    """
+    order = list(order)
+    means = np.array([0.1, 0.1 + 1e-13, 0.1 + 3e-13])[order]
+    covariance = np.diag([0.01, 0.04, 0.09])[np.ix_(order, order)]
+    target = 0.1 + 1.5e-13
+    apart = np.array([float(Fraction(m) - Fraction(0.1)) for m in means])
+    rows = np.array([np.ones(3), apart * 1e13])
+    system = np.block([[covariance, rows.T], [rows, np.zeros((2, 2))]])
+    right = [0, 0, 0, 1, float(Fraction(target) - Fraction(0.1)) * 1e13]
+    exact = np.linalg.solve(system, right)[:3]
+    assert exact.min() > 0.1
+    answer = optimise(problem(means, covariance, objective="target_return", target_return=target))
+    assert answer.success, answer.message
+    assert answer.weights == pytest.approx(exact, abs=2e-3)  # an ulp is 1e-4 of the spread
+
+
+def test_cash_is_told_from_assets_that_earn_the_same():
+    """Two alike: 0.2² · 2x² = 0.15²; each unit invested earns 0.1, against 0 of cash."""
+    answer = optimise(
+        problem(
+            [0.1, 0.1],
+            np.diag([0.04, 0.04]),
+            objective="max_return",
+            risk_budget=0.15,
+            net_exposure=(0.9, 1.1),
+        )
+    )
+    assert answer.success, answer.message
+    assert answer.weights == pytest.approx([0.5303300859] * 2, abs=1e-8)

@@ -88,10 +88,9 @@ class Asked:
 
     @property
     def return_unit(self) -> float:
-        """The spread of the means, or a millionth of their size where there is hardly any."""
-        size = float(np.abs(self.means).max())
-        spread = float(np.ptp(self.means))
-        return max(spread, 1e-6 * size) if spread > 1e-12 * size else size or 1.0
+        """The spread of means, and of the rate of cash; a millionth of their size at least."""
+        earned = self.means if self.invested else np.append(self.means, self.risk_free_rate)
+        return max(float(np.ptp(earned)), 1e-6 * float(np.abs(earned).max())) or 1.0
 
     @property
     def risk_unit(self) -> float:
