@@ -11,6 +11,8 @@ from etf_pipeline.portfolio.functions import Floats, Measure, Norm, Row
 from etf_pipeline.portfolio.goals import Goal, Least, LeastNorm
 from etf_pipeline.portfolio.limits import (
     CvarCeiling,
+    FewHoldings,
+    LeastPosition,
     ReturnFloor,
     TrackingErrorCeiling,
     VolatilityCeiling,
@@ -104,6 +106,8 @@ def binding(problem: Problem, weights: Floats, without: Limit | None = None) -> 
     for limit in problem.limits:
         if limit is without:
             continue
+        if isinstance(limit, FewHoldings | LeastPosition) and limit.excess(problem, weights) >= 0:
+            names.append(f"{limit.name} {limit.words}")
         for row in limit.rows(problem):
             value = row.value(weights, problem.scenarios)
             if value >= row.greatest - _TIGHT * row.size:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -14,6 +14,7 @@ from etf_pipeline.portfolio.functions import Floats, Measure, Norm, Row
 from etf_pipeline.portfolio.goals import BestRatio, Calmest, Goal, Least, LeastNorm, Utility
 from etf_pipeline.portfolio.knapsack import filled
 from etf_pipeline.portfolio.limits import ReturnFloor, VolatilityCeiling
+from etf_pipeline.portfolio.nearby import Base, near
 from etf_pipeline.portfolio.problem import Problem
 from etf_pipeline.portfolio.program import Duals, Program
 from etf_pipeline.portfolio.solvers import conic, frontier, interior, linear
@@ -22,13 +23,11 @@ from etf_pipeline.portfolio.solvers.critical_line import (
     corner_portfolios,
     means_with_order,
 )
-from etf_pipeline.portfolio.solvers.leaving import DEAR, leaving
 from etf_pipeline.portfolio.solvers.polish import polished
 
 _NULL = 1e-12
 _FEW = 100  # assets
 _HALVINGS = 60
-_NARROW = 1e-5  # of a ceiling's square: less room is all near the least there is
 _NEAR = (1e-7, 1e-5)  # what is that near to a bound or a limit is taken to be on it, in turn
 
 
@@ -60,8 +59,8 @@ def candidates(problem: Problem, goal: Goal) -> Iterator[Candidate]:
         if found is None:
             continue
         last = found[0]
-        for near in _NEAR:
-            exact = polished(problem, goal, rows, found[0], near)
+        for apart in _NEAR:
+            exact = polished(problem, goal, rows, found[0], apart)
             if exact is not None:
                 yield Candidate(exact[0], (exact[1], found[1]))
         yield Candidate(found[0], (found[1],))
@@ -88,48 +87,37 @@ def _brought_inside(
             found = solve()
             if found is None:
                 continue
-            for near in _NEAR:
-                exact = polished(problem, least, others, found[0], near)
+            for apart in _NEAR:
+                exact = polished(problem, least, others, found[0], apart)
                 if exact is not None:
-                    yield from _beside(problem, goal, row, others, exact[0])
+                    duals = np.insert(exact[1].rows, k, 0.0)
+                    yield from _nearby(problem, goal, rows, Base(exact[0], k, duals))
                     yield from _between(problem, row, weights, exact[0])
                     yield from _as_near(problem, goal, rows, exact[0])
             yield from _between(problem, row, weights, found[0])
 
 
-def _beside(
-    problem: Problem, goal: Goal, row: Row, others: Sequence[Row], best: Floats
-) -> Iterator[Candidate]:
-    """The best point near the least of a norm, where all that is allowed is near it.
-
-    With d the direction in which the goal leaves it (see `leaving`), norm² rises by s² d'Sd and by
-    little else.
-    """
-    norm = row.function
-    if not isinstance(norm, Norm):
+def _nearby(problem: Problem, goal: Goal, rows: Sequence[Row], base: Base) -> Iterator[Candidate]:
+    """Weights around a base, and around the best of those without a difference in risk from it."""
+    if not isinstance(rows[base.tight].function, Norm):
         return
-    room = row.greatest**2 - norm.squared(best)
-    if not 0 < room <= _NARROW * row.greatest**2:
-        return
-    for dear in DEAR:
-        direction = leaving(problem, goal.tangent(best), others, norm, best, dear)
-        if direction is None:
-            continue
-        curved = float(direction @ (norm.matrix @ direction))
-        rising = max(float(norm.gradient_of_half_square(best) @ direction), 0.0)
-        if curved > 0:  # room = 2 rising s + curved s², the positive root without cancellation
-            step = room / (rising + np.sqrt(rising**2 + curved * room))
-            yield Candidate(best + step * direction)
+    bases = [base]
+    if problem.singular:
+        others = _as_near(problem, goal, rows, base.weights)
+        bases = [*(replace(base, weights=c.weights) for c in others), base]
+    for each in bases:
+        for weights, duals in near(problem, goal, rows, each):
+            yield Candidate(weights, (duals,))
 
 
 def _as_near(
     problem: Problem, goal: Goal, rows: Sequence[Row], weights: Floats
 ) -> Iterator[Candidate]:
     """Of all portfolios without a difference in risk from `weights`, the best for a linear goal."""
-    if not problem.singular or not isinstance(goal, Least):
+    if not problem.singular:
         return
     straight = [r for r in rows if not isinstance(r.function, Norm)]
-    program = Program.over(problem, goal.measure, straight)
+    program = Program.over(problem, goal.tangent(weights), straight)
     found = linear.solve(program, _risky(problem), weights)
     if found is not None:
         yield Candidate(found[0])
@@ -245,8 +233,8 @@ def _reader(problem: Problem, goal: Goal, limit: object) -> Read | None:
             return lambda corners: _at_return(problem, corners, least)
     earning = isinstance(goal, Least) and goal.measure is problem.loss
     if earning and isinstance(limit, VolatilityCeiling):
-        most = limit.greatest
-        return lambda corners: _at_volatility(problem, corners, most)
+        (row,) = limit.rows(problem)
+        return lambda corners: _at_volatility(problem, corners, row.greatest)
     if limit is not None:
         return None
     if isinstance(goal, BestRatio):

@@ -18,18 +18,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from etf_pipeline.portfolio.functions import Floats, Measure, Norm, Row, Scenarios
-from etf_pipeline.portfolio.goals import Goal, LeastNorm, Tangent
+from etf_pipeline.portfolio.functions import Floats, Norm, Row, Scenarios
+from etf_pipeline.portfolio.goals import Goal
 from etf_pipeline.portfolio.knapsack import lowest
 from etf_pipeline.portfolio.problem import Problem
 from etf_pipeline.portfolio.program import Duals, Program
 from etf_pipeline.portfolio.solvers import linear
-from etf_pipeline.portfolio.solvers.leaving import DEAR, leaving
 
 TOLERANCE = 1e-6
-_AT_LEAST = 1e-6
 _ROOM = 1e-9
-_ROUNDING = 1e-15
 _GOOD = 1e-8  # of a goal's unit: below, better multipliers are not worth a search
 
 
@@ -62,46 +59,6 @@ def proven_gap(problem: Problem, goal: Goal, weights: Floats, duals: Sequence[Du
     found = best_duals(problem, goal, weights, rows)
     if found is not None:
         best = min(best, gap(problem, goal, weights, rows, found))
-    for k, row in enumerate(rows):
-        if best > enough and isinstance(row.function, Norm):
-            best = min(best, _gap_without_inside(problem, goal, weights, rows, k))
-    return best
-
-
-def _gap_without_inside(
-    problem: Problem, goal: Goal, weights: Floats, rows: Sequence[Row], k: int
-) -> float:
-    """The bound where norm k is at the least that the other limits allow.
-
-    There no multiplier is large enough. But whatever meets the limits is then near: with n the norm
-    at the weights w, proven to be within g of its least, (x − w)'S(x − w) ≤ greatest² − n² + 2 n g
-    for every allowed x, so that r'(x − w) for r = S d is at most √(d'Sd) times the root of that.
-    What is left of the goal's tangent is bounded as ever. The d that makes it small is that of
-    least tangent'd + d'Sd/2 over the directions in which w can be left.
-    """
-    norm = rows[k].function
-    assert isinstance(norm, Norm)
-    value = norm.value(weights)
-    if value < rows[k].greatest * (1.0 - _AT_LEAST):
-        return float("inf")
-    others = [row for j, row in enumerate(rows) if j != k]
-    least = LeastNorm(norm, 1.0)
-    duals = best_duals(problem, least, weights, others)
-    if duals is None:
-        return float("inf")
-    off = max(gap(problem, least, weights, others, duals), 0.0)
-    near = max(rows[k].greatest ** 2 - value**2, 0.0) + 2.0 * value * off + _ROUNDING * value**2
-    best = float("inf")
-    for dear in DEAR:
-        direction = leaving(problem, goal.tangent(weights), others, norm, weights, dear)
-        if direction is None:
-            continue
-        along = norm.matrix @ direction
-        rest = Tangent(goal, Measure(along, -float(along @ weights)))
-        found = best_duals(problem, rest, weights, rows)
-        if found is not None:
-            reach = float(np.sqrt(max(float(direction @ along), 0.0) * near))
-            best = min(best, max(gap(problem, rest, weights, rows, found), 0.0) + reach)
     return best
 
 

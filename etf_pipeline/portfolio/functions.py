@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+_NOTHING = 1e-15
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,10 +37,12 @@ class Scenarios:
 
     CVaR is the mean loss of the worst 1 − level of the scenarios, the one at the border in part
     (Rockafellar & Uryasev, 2002, "Conditional value-at-risk for general loss distributions").
+    `apart` (T,) is what every portfolio earns besides; nothing when None.
     """
 
     returns: Floats
     level: float
+    apart: Floats | None = None
 
     def ordered(self, order: npt.NDArray[np.intp]) -> Scenarios:
         """The same with the assets in another order, `order` of shape (N,)."""
@@ -47,7 +50,7 @@ class Scenarios:
 
     def tail_weights(self, weights: Floats) -> Floats:
         """Probabilities (T,) of the worst scenarios, whose mean loss is the CVaR."""
-        losses = -(self.returns @ weights)
+        losses = -self.earned(weights)
         count = (1.0 - self.level) * len(losses)
         order = np.argsort(-losses, kind="stable")
         found = np.zeros(len(losses))
@@ -57,7 +60,12 @@ class Scenarios:
 
     def cvar(self, weights: Floats) -> float:
         """Mean loss of the tail, per period."""
-        return -float(self.tail_weights(weights) @ (self.returns @ weights))
+        return -float(self.tail_weights(weights) @ self.earned(weights))
+
+    def earned(self, weights: Floats) -> Floats:
+        """What weights (N,) earn in each scenario, shape (T,)."""
+        found = self.returns @ weights
+        return found if self.apart is None else found + self.apart
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,9 +135,20 @@ class Norm:
 
     def squared(self, weights: Floats) -> float:
         """Its square at weights (N,), not below 0."""
+        return max(self.varying(weights) + self.constant, 0.0)
+
+    def varying(self, weights: Floats) -> float:
+        """Its square at weights (N,) without the constant."""
         d = weights - self.centre
-        found = float(d @ (self.matrix @ d)) - 2.0 * float(self.linear @ d) + self.constant
-        return max(found, 0.0)
+        return float(d @ (self.matrix @ d)) - 2.0 * float(self.linear @ d)
+
+    def room(self, greatest: float) -> float:
+        """What `varying` may be where the norm is `greatest` at most."""
+        return greatest**2 - self.constant
+
+    def unit(self, greatest: float) -> float:
+        """What an error in `varying` is small against there."""
+        return greatest**2
 
     def value(self, weights: Floats) -> float:
         """Its value at weights (N,)."""
@@ -146,6 +165,22 @@ class Norm:
             return Measure(np.zeros(len(weights)))
         slope = self.gradient_of_half_square(weights) / value
         return Measure(slope, value - float(slope @ weights))
+
+
+@dataclass(frozen=True, eq=False)
+class NearNorm(Norm):
+    """A norm whose constant is nearly the square of its limit, with the difference of both."""
+
+    left: float = 0.0
+
+    def room(self, greatest: float) -> float:
+        """The difference, which is not taken again."""
+        del greatest
+        return self.left
+
+    def unit(self, greatest: float) -> float:
+        """The same, as nothing else is small here."""
+        return max(abs(self.left), _NOTHING * greatest**2)
 
 
 @dataclass(frozen=True, eq=False)

@@ -123,27 +123,6 @@ class BestRatio:
         return self.measure.plus(self.norm.tangent(weights), ratio)
 
 
-@dataclass(frozen=True, eq=False)
-class Tangent:
-    """A goal's tangent at the weights it is asked at, and a measure beside it."""
-
-    goal: Goal
-    beside: Measure
-
-    @property
-    def unit(self) -> float:
-        """That of the goal."""
-        return self.goal.unit
-
-    def value(self, problem: Problem, weights: Floats) -> float:
-        """The goal's and the measure's."""
-        return self.goal.value(problem, weights) + self.beside.value(weights)
-
-    def tangent(self, weights: Floats) -> Measure:
-        """The sum of both."""
-        return self.goal.tangent(weights).plus(self.beside, 1.0)
-
-
 def least_volatility(problem: Problem) -> Goal:
     """Of all that meet the limits."""
     return LeastNorm(problem.risk, problem.risk_unit)

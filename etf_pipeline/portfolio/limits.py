@@ -16,7 +16,18 @@ from etf_pipeline.portfolio.problem import Problem
 _IMPLIED = 1e-12  # a sum of bounds within this of a limit says the same as the limit
 _ALIKE = 1e-14  # of their size: means that differ by that are equal but for rounding
 _ENOUGH = 1e-9  # of the spread of the means, as in `check`
+_ROOM = 2e-11  # of its size: what a limit of a risk is given beyond it
 _SMALL = 1e-2  # of a problem's own unit: below, a limit's tolerance shrinks no further
+
+
+def _with_room(greatest: float, unit: float) -> float:
+    """A limit of a risk for the solvers, and for the proof.
+
+    Where it is at the least that can be had it would leave no inside, and rounding would decide how
+    far from one portfolio others are allowed; with a fiftieth of the tolerance of `check`, that is
+    the same in every order and unit.
+    """
+    return greatest + _ROOM * max(abs(greatest), _SMALL * unit)
 
 
 class _Rows:
@@ -106,7 +117,7 @@ class VolatilityCeiling(_Rows):
     def rows(self, problem: Problem) -> list[Row]:
         """One."""
         label = f"volatility at most {self.greatest:.6g}"
-        return [Row(problem.risk, self.greatest, label)]
+        return [Row(problem.risk, _with_room(self.greatest, problem.risk_unit), label)]
 
     def excess(self, problem: Problem, weights: Floats) -> float:
         """Relative to the budget."""
@@ -126,7 +137,7 @@ class TrackingErrorCeiling(_Rows):
     def rows(self, problem: Problem) -> list[Row]:
         """One."""
         label = f"tracking error at most {self.greatest:.6g}"
-        return [Row(problem.active_risk, self.greatest, label)]
+        return [Row(problem.active_risk, _with_room(self.greatest, problem.risk_unit), label)]
 
     def excess(self, problem: Problem, weights: Floats) -> float:
         """Relative to the ceiling."""
@@ -146,7 +157,8 @@ class CvarCeiling(_Rows):
         """One."""
         nothing = np.zeros(len(problem.names))
         label = f"CVaR at most {self.greatest:.6g}"
-        return [Row(Measure(nothing, tail=1.0), self.greatest, label)]
+        greatest = _with_room(self.greatest, problem.cvar_unit)
+        return [Row(Measure(nothing, tail=1.0), greatest, label)]
 
     def excess(self, problem: Problem, weights: Floats) -> float:
         """Relative to the budget."""
@@ -263,6 +275,11 @@ class FewHoldings(_Rows):
     name = "number of holdings"
     noun = "number of holdings"
 
+    @property
+    def words(self) -> str:
+        """The limit, after its name."""
+        return f"at most {self.greatest}"
+
     def excess(self, problem: Problem, weights: Floats) -> float:
         """In holdings."""
         del problem
@@ -276,6 +293,11 @@ class LeastPosition(_Rows):
     least: float
     name = "least position"
     noun = "least position"
+
+    @property
+    def words(self) -> str:
+        """The limit, after its name."""
+        return f"{self.least:.6g}"
 
     def excess(self, problem: Problem, weights: Floats) -> float:
         """In weight."""

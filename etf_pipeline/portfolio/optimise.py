@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from etf_pipeline.portfolio.attainable import (
 )
 from etf_pipeline.portfolio.by_rule import from_risk_alone
 from etf_pipeline.portfolio.candidates import Candidate, candidates, riskless
-from etf_pipeline.portfolio.certificate import proven_gap
+from etf_pipeline.portfolio.certificate import TOLERANCE, proven_gap
 from etf_pipeline.portfolio.check import allowed
 from etf_pipeline.portfolio.fewest import fewest
 from etf_pipeline.portfolio.functions import Floats
@@ -47,6 +48,8 @@ from etf_pipeline.portfolio.problem import Limit, Problem
 _SLACK = 1e-9
 _SLIGHT = 1e-7  # an aversion to risk that costs no more than a ten-millionth of the goal's unit
 _CEILINGS = (VolatilityCeiling, TrackingErrorCeiling)
+_CHOSEN = (FewHoldings, LeastPosition)
+_QUOTED = 200  # choices of holdings that are looked at for a number to quote
 _HALVINGS = 60
 _EXACT = 1e-12  # what is scaled shall use up no tolerance
 _NO_RISK = 1e-6  # of a typical volatility
@@ -119,16 +122,35 @@ def _most_invested(problem: Problem, answer: Answer) -> Answer:
 
 def _fewest(problem: Problem) -> Answer:
     """The best of few holdings; where there is none, why not."""
-    chosen = FewHoldings | LeastPosition
-    free = problem.changed(limits=tuple(x for x in problem.limits if not isinstance(x, chosen)))
+    free = problem.changed(limits=tuple(x for x in problem.limits if not isinstance(x, _CHOSEN)))
     if (why := why_not(free)) is not None:
-        return why
-    lowest = solved(free, least_volatility(free))
-    found = fewest(problem, goal_of, _solved_or_impossible, lowest.volatility or 0.0)
+        return _why_not_of_few(problem) or why
+    found = _of_few(problem, goal_of)
     if found is not None:
         return found
-    words = " and ".join(x.name for x in problem.limits if isinstance(x, chosen))
-    return refused(f"no portfolio meets the other limits within its {words}", ReasonCode.INFEASIBLE)
+    words = " and ".join(x.name for x in problem.limits if isinstance(x, _CHOSEN))
+    none = f"no portfolio meets the other limits within its {words}"
+    return _why_not_of_few(problem) or refused(none, ReasonCode.INFEASIBLE)
+
+
+def _of_few(problem: Problem, goal: Callable[[Problem], Goal]) -> Answer | None:
+    """The best of few holdings; None where none was found."""
+    free = problem.changed(limits=tuple(x for x in problem.limits if not isinstance(x, _CHOSEN)))
+    lowest = solved(free, least_volatility(free))
+    return fewest(problem, goal, _solved_or_impossible, lowest.volatility or 0.0)
+
+
+def _why_not_of_few(problem: Problem) -> Answer | None:
+    """Which limits few holdings cannot meet, with numbers that they can; None where all can be.
+
+    Numbers are proven, or not told.
+    """
+    few = problem.changed(search_limit=min(problem.search_limit, _QUOTED))
+    others = hard(few)
+    single = [_out_of_reach(few, x, [y for y in few.limits if y is not x]) for x in others]
+    if reasons := [found[0] for found in single if found is not None]:
+        return refused("; or ".join(reasons), ReasonCode.INFEASIBLE)
+    return _all_out_of_reach(few, others, [x for x in few.limits if x not in others])
 
 
 def _solved_or_impossible(problem: Problem, goal: Goal) -> tuple[Answer, bool]:
@@ -158,23 +180,31 @@ def nearest_feasible(problem: Problem) -> Answer:
 
 
 def solved(problem: Problem, goal: Goal) -> Answer:
-    """The first candidate that is allowed and proven, else the nearest to that."""
+    """The first candidate that is allowed and proven, else the nearest to that.
+
+    One that is better than any that is allowed owes that to the tolerance of limits; it is taken
+    only where there is no other, as it would depend on order and units.
+    """
     best: Answer | None = None
     for candidate in candidates(problem, goal):
         weights = settled(problem, candidate.weights)
-        answer = _judge(problem, goal, weights, candidate)
-        if answer.success:
+        gap = _gap(problem, goal, weights, candidate)
+        answer = judged(problem, weights, gap, goal.unit)
+        if answer.success and gap >= -TOLERANCE * goal.unit:
             return answer
         if best is None or _nearer(answer, best):
             best = answer
     return best or refused("no solver found weights", ReasonCode.UNPROVEN)
 
 
+def _gap(problem: Problem, goal: Goal, weights: Floats, candidate: Candidate) -> float:
+    if not allowed(problem, weights):
+        return float("inf")
+    return proven_gap(problem, goal, weights, candidate.duals)
+
+
 def _judge(problem: Problem, goal: Goal, weights: Floats, candidate: Candidate) -> Answer:
-    gap = float("inf")
-    if allowed(problem, weights):
-        gap = proven_gap(problem, goal, weights, candidate.duals)
-    return judged(problem, weights, gap, goal.unit)
+    return judged(problem, weights, _gap(problem, goal, weights, candidate), goal.unit)
 
 
 def _nearer(answer: Answer, best: Answer) -> bool:
@@ -289,8 +319,9 @@ def _out_of_reach(
     """
     free = problem.changed(limits=tuple(others))
     goal = goal_of_limit(limit, free)
-    answer = solved(free, goal)
-    if answer.weights is None or not answer.success:
+    few = any(isinstance(x, _CHOSEN) for x in others)
+    answer = _of_few(free, partial(goal_of_limit, limit)) if few else solved(free, goal)
+    if answer is None or answer.weights is None or not answer.success:
         return None
     if limit.excess(problem, answer.weights) <= _SLACK:
         return None

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from etf_pipeline.portfolio.functions import Floats, Measure, Norm, Row
+from etf_pipeline.portfolio.functions import Floats, Measure, Norm, Row, Scenarios
 from etf_pipeline.portfolio.problem import Problem
 
 _ROUNDING = 1e-14  # of the largest coefficient: what is left of equal ones when they are shifted
@@ -85,8 +85,9 @@ class Standard:
     """Least ½x'Px + c'x with A x ≤ b, E x = e and low ≤ x ≤ high; the cones are apart.
 
     `centres` are those of the kinks, in the order of their blocks of u; `dense` are the last rows
-    of A, which are no structure of u and z, and `tail` the scenarios (T, N) in it. `row_of` gives
-    for each row of the program its row in A, or −1 − its place in `cones`.
+    of A, which are no structure of u and z, and `tail` the scenarios (T, N) in it, with `apart`
+    (T,) what all portfolios earn in them besides. `row_of` gives for each row of the program its
+    row in A, or −1 − its place in `cones`.
     """
 
     size: int
@@ -107,6 +108,7 @@ class Standard:
     centres: list[Floats]
     dense: Floats
     tail: Floats | None
+    apart: Floats | None
 
     def place(self, centre: Floats) -> slice:
         """The variables u of a centre (N,)."""
@@ -157,6 +159,7 @@ class _Builder:
             self.shift = float(returns.mean()) if self.fixed else 0.0
             self.spread = float(np.abs(returns - self.shift).max()) or 1.0
             self.size += 1 + len(returns)
+            self.border, self.apart = _about_the_border(scenarios)
 
     def _place(self, centre: Floats) -> int | None:
         for k, known in enumerate(self.centres):
@@ -181,6 +184,7 @@ class _Builder:
             row[self.n * (1 + k) : self.n * (2 + k)] += kink.rate
         if measure.tail:
             limit += measure.tail * self.shift * self.sum if self.fixed else 0.0
+            limit += measure.tail * self.border
             share = measure.tail * self.spread
             count = (1.0 - self.scenarios.level) * len(self.scenarios.returns)
             row[self.alpha] += share
@@ -198,6 +202,7 @@ class _Builder:
             highs.append(np.maximum(np.abs(high - centre), np.abs(low - centre)))
         if self.has_tail:
             most = float(np.maximum(np.abs(low), np.abs(high)).sum())
+            most += float(np.abs(self.apart).max()) / self.spread
             many = len(self.scenarios.returns)
             lows += [np.full(1, -most), np.zeros(many)]
             highs += [np.full(1, most), np.full(many, 2.0 * most)]
@@ -229,7 +234,7 @@ class _Builder:
             one = sparse.csr_matrix(-np.ones((many, 1)))
             losses = [sparse.csr_matrix(-returns), gap, one, -sparse.eye(many)]
             blocks.append(sparse.hstack(losses, format="csr"))
-            limits.append(np.zeros(many))
+            limits.append(self.apart / self.spread)
         return blocks, limits
 
 
@@ -273,7 +278,18 @@ def standard(program: Program) -> Standard:
         build.centres,
         dense,
         build.losses() if build.has_tail else None,
+        build.apart / build.spread if build.has_tail else None,
     )
+
+
+def _about_the_border(scenarios: Scenarios) -> tuple[float, Floats]:
+    """What portfolios earn besides, (T,), less that of the scenario at the border, and that."""
+    apart = scenarios.apart
+    if apart is None:
+        return 0.0, np.zeros(len(scenarios.returns))
+    count = (1.0 - scenarios.level) * len(apart)
+    border = float(np.sort(apart)[min(int(count), len(apart) - 1)])
+    return border, apart - border
 
 
 class _Rows:
@@ -292,7 +308,7 @@ class _Rows:
         if isinstance(row.function, Norm):
             self.row_of.append(-1 - len(self.cones))
             self.cones.append((row.function, row.greatest))
-            self.scales.append(row.greatest)
+            self.scales.append(row.function.unit(row.greatest) / row.greatest)
             return
         coefficients, limit, size = self._build.row(row.function, row.greatest)
         self.row_of.append(self._count + len(self.rows))

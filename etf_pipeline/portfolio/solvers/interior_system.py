@@ -46,14 +46,20 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class Ball:
-    """A limit on a norm, as (norm² − radius²) / (2 radius²) ≤ 0."""
+    """A limit on a norm, as (norm² − radius²) / (2 `square`) ≤ 0."""
 
     norm: Norm
+    room: float  # radius² less the norm's constant
     square: float
+
+    @classmethod
+    def of(cls, norm: Norm, radius: float) -> Ball:
+        """Within a radius."""
+        return cls(norm, norm.room(radius), norm.unit(radius))
 
     def value(self, w: Floats) -> float:
         """How far above the limit."""
-        return (self.norm.squared(w) - self.square) / (2.0 * self.square)
+        return (self.norm.varying(w) - self.room) / (2.0 * self.square)
 
     def gradient(self, w: Floats) -> Floats:
         """Shape (N,)."""
@@ -136,7 +142,7 @@ class Shape:
             low,
             np.maximum(high, low + WIDTH),
             _blocks(form, kappa, count),
-            [Ball(norm, radius**2) for norm, radius in form.cones],
+            [Ball.of(norm, radius) for norm, radius in form.cones],
             form.quadratic,
             linear[0],
             linear_e[0],
@@ -237,7 +243,10 @@ def _blocks(form: Standard, kappa: int, count: int) -> list[Block]:
         many = len(form.tail)
         outer = np.zeros((many, count))
         outer[:, -1] = -1.0
-        blocks.append(Block(-form.tail, outer, np.zeros(many), 0.0))
+        assert form.apart is not None
+        if kappa:
+            outer[:, 0] = -form.apart
+        blocks.append(Block(-form.tail, outer, np.zeros(many) if kappa else form.apart, 0.0))
     return blocks
 
 

@@ -23,6 +23,8 @@ from etf_pipeline.portfolio.program import Duals
 
 _STEPS = 8
 _DONE = 1e-14
+_FLAT = 1e-12  # of a row: a diagonal below that is none
+_LEAST = 1e-9  # of what is smaller digits do not matter
 _WILD = 1e12  # a step of that size solves nothing
 _SMALL = 400  # unknowns: up to here a singular system is worth a least-squares solution
 
@@ -164,7 +166,8 @@ class _Newton:
             if step is None or not np.abs(step).max() < _WILD:
                 return None
             self.x[free] += step[:f]
-            moved = float(np.abs(step[:f]).max())
+            # each by its own size: beside cash, weights of a millionth decide
+            moved = float((np.abs(step[:f]) / np.maximum(np.abs(self.x[free]), _LEAST)).max())
             settled = float(np.abs(step[f:] - y).max(initial=0.0)) <= _DONE
             y = step[f:]
             straight = not curved and not isinstance(self.goal, BestRatio)
@@ -303,7 +306,11 @@ def _solved(system: Floats, right: Floats) -> Floats | None:
     if not np.all(np.isfinite(right)):
         return None
     try:
-        found = np.asarray(np.linalg.solve(system, right), dtype="float64")
+        # symmetric and of unit diagonal, as variances of cash and of shares differ by 1e10
+        size = np.sqrt(np.maximum(np.abs(np.diag(system)), _FLAT * np.abs(system).max(axis=1)))
+        size = np.where(size > 0, size, 1.0)
+        scaled = system / np.outer(size, size)
+        found = np.asarray(np.linalg.solve(scaled, right / size) / size, dtype="float64")
         if np.abs(system @ found - right).max() <= 1e-9 * max(1.0, float(np.abs(right).max())):
             return found
     except np.linalg.LinAlgError:

@@ -59,7 +59,7 @@ def _faults(asked: Asked) -> Iterator[Fault]:
     yield from _figures(asked, answer)
     if answer.success:
         yield from _success(asked, answer, right)
-    elif right.exact is not None and not may_refuse(asked):
+    elif right.exact is not None and not may_refuse(asked, right.exact):
         yield Fault("false failure", f"{answer.message}; met by {right.exact.tolist()}")
     yield from _quotes(asked, answer)
     yield from _eased(asked, answer)
@@ -131,10 +131,12 @@ def _rounding(asked: Asked) -> float:
     return ROUNDING + noise / max(float(np.ptp(asked.means)), noise)
 
 
-def may_refuse(asked: Asked) -> bool:
+def may_refuse(asked: Asked, known: np.ndarray) -> bool:
     """Whether there is no greatest Sharpe ratio: nothing beats the rate, or something for free."""
     if asked.objective != "max_sharpe":
         return False
+    if _for_free(asked, known):
+        return True
     top = truth.extreme(asked, "max_return")
     if top is None:
         return True
@@ -145,7 +147,12 @@ def may_refuse(asked: Asked) -> bool:
     if asked.target_return is not None:
         floor = max(floor, asked.target_return)
     free = truth.extreme(asked, "target_return", target_return=floor)
-    return free is not None and asked.volatility(free) <= 1e-6 * asked.risk_unit
+    return free is not None and _for_free(asked, free)
+
+
+def _for_free(asked: Asked, w: np.ndarray) -> bool:
+    excess = asked.earned(w) - asked.risk_free_rate
+    return excess > 1e-12 * asked.return_unit and asked.volatility(w) <= 1e-6 * asked.risk_unit
 
 
 # -- what a refusal quotes

@@ -1,0 +1,272 @@
+"""A program around one portfolio, in steps as small as the limits on its risk allow.
+
+Where a limit on a norm is at the least that can be had, or just above it, all that is allowed is
+within about √(greatest² − least²) of one portfolio. Seen from afar that has no inside, and solvers
+lose their digits. With w = base + scale · d, expanded around the base exactly, it has one like any
+other program, whatever the base; the d are of the size of 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from etf_pipeline.portfolio.functions import (
+    Floats,
+    Kink,
+    Measure,
+    NearNorm,
+    Norm,
+    Row,
+    Scenarios,
+)
+from etf_pipeline.portfolio.goals import BestRatio, Goal, Least, LeastNorm, Utility
+from etf_pipeline.portfolio.problem import Problem
+from etf_pipeline.portfolio.program import Duals, Program
+from etf_pipeline.portfolio.solvers import interior
+
+_LEAST = 1e-11  # of the norm: room where the limit is below it by rounding
+_FAR = (1e2, 1e4)  # steps from the base, in turn
+_REACHED = 0.99
+_ROUNDS = 3  # of a ratio, each with the price of risk of the last
+_DEAR = 1e-3  # of the norm's slope: what costs that much is not left at all
+_SAME = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class Base:
+    """Weights (N,) near the least of the norm of row `tight`, and what it costs to leave them.
+
+    `duals` are the multipliers of the other rows at that least.
+    """
+
+    weights: Floats
+    tight: int
+    duals: Floats
+
+
+def near(
+    problem: Problem, goal: Goal, rows: Sequence[Row], base: Base
+) -> Iterator[tuple[Floats, Duals]]:
+    """Weights (N,) of a goal around a base.
+
+    Args:
+        problem: whose bounds and net exposure hold.
+        goal: what is made least.
+        rows: all limits.
+        base: around what.
+    """
+    function = rows[base.tight].function
+    assert isinstance(function, Norm)
+    value = function.value(base.weights)
+    greatest = max(rows[base.tight].greatest, value * (1.0 + _LEAST))
+    rows = [replace(r, greatest=greatest) if j == base.tight else r for j, r in enumerate(rows)]
+    scale = min(math.sqrt(greatest**2 - value**2) / problem.risk_unit, 1.0)
+    if not scale > 0:
+        return
+    for pins in (_Pins.none(problem, rows), _Pins.of(problem, rows, base)):
+        yield from _steps(problem, goal, rows, base, scale, pins)
+
+
+def _steps(
+    problem: Problem, goal: Goal, rows: Sequence[Row], base: Base, scale: float, pins: _Pins
+) -> Iterator[tuple[Floats, Duals]]:
+    """The best around the base, from as far as it takes."""
+    for far in _FAR:
+        at, d = base.weights, np.zeros(0)
+        for _ in range(_ROUNDS if isinstance(goal, BestRatio) else 1):
+            step = interior.solve(_around(problem, goal, rows, at, scale, far, pins, base.tight))
+            if step is None:
+                break
+            d, duals = step
+            at = at + scale * d
+            yield at, pins.unpinned(rows, duals, base, at)
+        if not len(d) or np.abs(d).max() < _REACHED * far:
+            return
+
+
+@dataclass(frozen=True, eq=False)
+class _Pins:
+    """What stays as it is at the base, as leaving it would use up the room of the tight norm.
+
+    `weights` (N,) and `rows` (M,) say which; `idle` are rows that then say nothing more. What
+    leaving costs is `slope` (N,), which on the others is rounding, in place of that of the norm.
+    """
+
+    weights: npt.NDArray[np.bool_]
+    rows: npt.NDArray[np.bool_]
+    idle: npt.NDArray[np.bool_]
+    slope: Floats | None = None
+
+    @classmethod
+    def none(cls, problem: Problem, rows: Sequence[Row]) -> _Pins:
+        """Nothing is."""
+        nothing = np.zeros(len(rows), dtype=bool)
+        return cls(np.zeros(len(problem.names), dtype=bool), nothing, nothing)
+
+    @classmethod
+    def of(cls, problem: Problem, rows: Sequence[Row], base: Base) -> _Pins:
+        """By the multipliers of the least norm."""
+        norm = rows[base.tight].function
+        assert isinstance(norm, Norm)
+        slope = norm.tangent(base.weights).slope
+        size = float(np.ptp(slope)) or 1.0
+        pinned = np.zeros(len(rows), dtype=bool)
+        for j, (row, y) in enumerate(zip(rows, base.duals, strict=True)):
+            function = row.function
+            if y <= 0 or not isinstance(function, Measure) or function.tail or function.kinks:
+                continue
+            slope = slope + y * function.slope
+            pinned[j] = y * float(np.ptp(function.slope)) > _DEAR * size
+        low, high = problem.box
+        inside = (base.weights > low) & (base.weights < high)
+        if problem.net_exposure[0] == problem.net_exposure[1] and inside.any():
+            slope = slope - float(np.median(slope[inside]))
+        still = ~inside & (np.abs(slope) > _DEAR * size)
+        return cls(still, *_independent(problem, rows, still, pinned), slope)
+
+    def unpinned(self, rows: Sequence[Row], duals: Duals, base: Base, weights: Floats) -> Duals:
+        """Multipliers of the rows from those of the program around the base."""
+        found = duals.rows[: len(rows)].copy()
+        if self.slope is None:
+            return Duals(found, duals.tail)
+        norm = rows[base.tight].function
+        price = found[base.tight] * norm.value(base.weights) / (norm.value(weights) or 1.0)
+        others = iter(duals.rows[len(rows) :])
+        for j, row in enumerate(rows):
+            if self.rows[j]:
+                found[j] -= next(others)
+            if isinstance(row.function, Measure):
+                found[j] += price * base.duals[j]
+        return Duals(np.maximum(found, 0.0), duals.tail)
+
+
+def _independent(
+    problem: Problem,
+    rows: Sequence[Row],
+    still: npt.NDArray[np.bool_],
+    pinned: npt.NDArray[np.bool_],
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Of the rows that are pinned those that say something new, and all others that do not."""
+    free = ~still
+    known = np.zeros((0, int(free.sum())))
+    if problem.net_exposure[0] == problem.net_exposure[1] and free.any():
+        known = np.full((1, int(free.sum())), 1.0 / math.sqrt(free.sum()))
+    kept, idle = np.zeros(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool)
+    for j in sorted(range(len(rows)), key=lambda j: not pinned[j]):
+        function = rows[j].function
+        if not isinstance(function, Measure) or function.tail or function.kinks:
+            continue
+        new = function.slope[free]
+        left = new - known.T @ (known @ new)
+        if float(np.abs(left).max(initial=0.0)) <= _SAME * float(np.abs(function.slope).max()):
+            idle[j] = True
+        elif pinned[j]:
+            kept[j] = True
+            known = np.vstack([known, left / np.linalg.norm(left)])
+    return kept, idle
+
+
+def _around(
+    problem: Problem,
+    goal: Goal,
+    rows: Sequence[Row],
+    base: Floats,
+    scale: float,
+    far: float,
+    pins: _Pins,
+    tight: int,
+) -> Program:
+    """The program of a goal in the steps d (N,), none of them beyond `far`."""
+    low, high = problem.box
+    low = np.where(pins.weights, 0.0, np.maximum((low - base) / scale, -far))
+    high = np.where(pins.weights, 0.0, np.minimum((high - base) / scale, far))
+    view = _View(base, scale, np.minimum(low, 0.0), np.maximum(high, 0.0))
+    total = float(base.sum())
+    least, most = ((x - total) / scale for x in problem.net_exposure)
+    measure, curvature, weight = Measure(np.zeros(len(base))), None, 1.0
+    if isinstance(goal, LeastNorm):
+        curvature = view.norm(goal.norm)
+    elif isinstance(goal, BestRatio):
+        risk = goal.norm.value(base)
+        measure, curvature = goal.measure, view.norm(goal.norm)
+        weight = max(goal.ratio(base), 0.0) / risk if risk > 0 else 0.0
+    elif isinstance(goal, Utility):
+        measure, curvature, weight = goal.measure, view.norm(goal.norm), goal.aversion
+    else:
+        assert isinstance(goal, Least)
+        measure = goal.measure
+    around = [view.row(r, pins.slope if j == tight else None) for j, r in enumerate(rows)]
+    for j in np.flatnonzero(pins.idle):
+        around[j] = replace(around[j], function=Measure(np.zeros(len(base))), greatest=1.0)
+    opposite = []
+    for j in np.flatnonzero(pins.rows):
+        function = around[j].function
+        assert isinstance(function, Measure)
+        at = function.constant  # its value where every step is 0
+        around[j] = replace(around[j], greatest=at)
+        other = Measure(-function.slope, -function.constant)
+        opposite.append(Row(other, -at, around[j].label))
+    return Program(
+        low,
+        high,
+        (least, most),
+        view.measure(measure),
+        (*around, *opposite),
+        problem.changed(scenarios=view.scenarios(problem.scenarios)),
+        curvature,
+        weight,
+        isinstance(goal, LeastNorm),
+    )
+
+
+class _View:
+    """Functions of the weights as functions of the steps."""
+
+    def __init__(self, base: Floats, scale: float, low: Floats, high: Floats) -> None:
+        self.base, self.scale, self.low, self.high = base, scale, low, high
+
+    def row(self, row: Row, slope: Floats | None = None) -> Row:
+        """A limit; `slope` (N,) is that of a norm at the base, less what cancels."""
+        if isinstance(row.function, Measure):
+            return replace(row, function=self.measure(row.function))
+        norm = self.norm(row.function)
+        left = row.greatest**2 - norm.constant
+        if slope is not None:
+            norm = replace(norm, linear=-self.scale * slope * row.function.value(self.base))
+        return replace(
+            row,
+            function=NearNorm(norm.matrix, norm.centre, norm.linear, norm.constant, left),
+        )
+
+    def measure(self, measure: Measure) -> Measure:
+        """Its CVaR is of `scenarios`."""
+        constant = measure.constant + float(measure.slope @ self.base)
+        kinks = []
+        for kink in measure.kinks:
+            # those far away have one side only, and need not be as far
+            away = (kink.centre - self.base) / self.scale
+            centre = np.clip(away, self.low, self.high)
+            constant += kink.rate * self.scale * float((np.abs(away) - np.abs(centre)).sum())
+            kinks.append(Kink(kink.rate * self.scale, centre))
+        return Measure(self.scale * measure.slope, constant, tuple(kinks), measure.tail)
+
+    def norm(self, norm: Norm) -> Norm:
+        """Around the base."""
+        return Norm(
+            self.scale**2 * norm.matrix,
+            np.zeros(len(self.base)),
+            -self.scale * norm.gradient_of_half_square(self.base),
+            norm.squared(self.base),
+        )
+
+    def scenarios(self, scenarios: Scenarios | None) -> Scenarios | None:
+        """With what the base earns in them."""
+        if scenarios is None:
+            return None
+        returns = self.scale * scenarios.returns
+        return Scenarios(returns, scenarios.level, scenarios.earned(self.base))
