@@ -56,15 +56,15 @@ class LimitOption:
         """The flag."""
         return self.flag or "--" + self.field.replace("_", "-")
 
-    @property
-    def parameter(self) -> inspect.Parameter:
-        """The parameter of a command that it is."""
+    def parameter(self, hidden: bool = False) -> inspect.Parameter:
+        """The parameter of a command that it is, told in its help or not."""
         found = typer.Option(
             self.name,
             help=self.help if self.kind in _ONE else f"{self.help} Repeatable.",
             metavar=_SHAPES.get(self.kind),
             rich_help_panel=_PANEL,
             autocompletion=completing(lambda: self.words) if self.words else None,
+            hidden=hidden,
         )
         kind: Any = Annotated[(_ONE.get(self.kind) or list[str]) | None, found]
         return inspect.Parameter(
@@ -228,7 +228,8 @@ def with_limits(
             for p in own
             if p.name != "limits"
         ]
-        parameters += [*(o.parameter for o in chosen), _set_parameter()]
+        unheard = ("holdings",) if backtest else ()  # the library says why it does not take them
+        parameters += [o.parameter(o.field in unheard) for o in chosen] + [_set_parameter()]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in parameters}
         return run

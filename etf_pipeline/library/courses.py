@@ -109,8 +109,9 @@ class CourseQueries(PortfolioQueries):
             risk_free_rate: annual effective rate, a fraction; or a ticker or CSV, see the class. It
                 is what cash earns too.
             periods_per_year: A, where a convention fixes it.
-            limits: any field of a portfolio in `portfolios.yaml`, those of backtests too:
-                `rebalance`, `trading_cost` and the others.
+            limits: any field of a portfolio in `portfolios.yaml` but `holdings`, those of backtests
+                too: `rebalance`, `trading_cost` and the others. `max_turnover` and `cost_rate` are
+                against what it holds by then.
 
         Returns:
             metrics (of the course, as `calculate_risk_metrics`), comparison_metrics (of
@@ -131,7 +132,7 @@ class CourseQueries(PortfolioQueries):
         names = tickers_of(tickers)
         given = [limits.get(k) for k in ("target_return", "risk_budget", "cvar_budget")]
         limits["objective"] = objective or implied(*given)
-        asked = request(names, limits | _active(limits, benchmark))
+        asked = request(names, limits | _active(limits, benchmark), walked=True)
         years = years_of(lookback_years)
         return self._walked(asked, years, _ticker(benchmark), risk_free_rate, periods_per_year)
 
@@ -153,7 +154,8 @@ class CourseQueries(PortfolioQueries):
 
         known = specs_of_file().get(name)
         given = {} if known is None else known.model_dump(exclude_unset=True) | changes
-        asked, years = self._model(name, lookback_years, changes | _active(given, benchmark))
+        changes |= _active(given, benchmark)
+        asked, years = self._model(name, lookback_years, changes, walked=True)
         return self._walked(asked, years, _ticker(benchmark), risk_free_rate, periods_per_year)
 
     def _walked(

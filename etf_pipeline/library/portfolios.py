@@ -196,14 +196,19 @@ class PortfolioQueries(BenchmarkQueries):
         return list(specs_of_file())
 
     def _model(
-        self, name: str, lookback_years: int | None, changes: Mapping[str, Any]
+        self,
+        name: str,
+        lookback_years: int | None,
+        changes: Mapping[str, Any],
+        *,
+        walked: bool = False,
     ) -> tuple[Request, int | None]:
         """A portfolio of the file with some changes, and the years of one that names none."""
         from etf_pipeline.library.specs import changed, specs_of_file
         from etf_pipeline.settings import load_settings
 
         known = specs_of_file()
-        asked = changed(known[one_of("portfolio", name, known)], changes)
+        asked = changed(known[one_of("portfolio", name, known)], changes, walked=walked)
         if lookback_years is None:
             return asked, load_settings().lookback_years
         spec = asked.spec.model_copy(update={"lookback_years": None})

@@ -27,6 +27,10 @@ from etf_pipeline.settings import environment
 
 # What the methods take besides the fields of a specification.
 OTHERS = ("lookback_years", "risk_free_rate", "periods_per_year")
+NO_HOLDINGS = (
+    "optimize_portfolio() and weight_uncertainty(); what is walked forward begins with none, and "
+    "its limits and costs are against what it bought: leave it out"
+)
 _LONGEST_NAME = 80
 _KEPT = frozenset(get_args(GroupColumn))  # columns of the universe
 
@@ -65,7 +69,11 @@ class Request:
 
 
 def request(
-    tickers: Sequence[str], values: Mapping[str, Any], also: Iterable[str] = OTHERS
+    tickers: Sequence[str],
+    values: Mapping[str, Any],
+    also: Iterable[str] = OTHERS,
+    *,
+    walked: bool = False,
 ) -> Request:
     """What a call asks for.
 
@@ -74,22 +82,23 @@ def request(
         values: fields of a specification by name; None is the same as not given. `groups` may also
             be several `GroupLimit`, of any tickers.
         also: names of other arguments, for the hint at a name that is not known.
+        walked: whether it is for walking forward alone, which takes no holdings.
 
     Raises:
         ArgumentError: a name that is not known, or a value that means nothing; with the remedy.
         UniverseError: groups by a column of a universe that cannot be used.
     """
     name = ", ".join(tickers)[:_LONGEST_NAME]
-    return _request({"name": name, "tickers": list(tickers)}, values, also)
+    return _request({"name": name, "tickers": list(tickers)}, values, also, walked)
 
 
-def changed(spec: PortfolioSpec, values: Mapping[str, Any]) -> Request:
+def changed(spec: PortfolioSpec, values: Mapping[str, Any], *, walked: bool = False) -> Request:
     """A specification with other values of some fields; None is the same as not given.
 
     Raises:
         ArgumentError: as `request`.
     """
-    return _request(spec.model_dump(mode="json", exclude_unset=True), values, OTHERS)
+    return _request(spec.model_dump(mode="json", exclude_unset=True), values, OTHERS, walked)
 
 
 def specs_of_file() -> dict[str, PortfolioSpec]:
@@ -108,7 +117,11 @@ def specs_of_file() -> dict[str, PortfolioSpec]:
     return {spec.name: spec for spec in specs}
 
 
-def _request(base: dict[str, Any], values: Mapping[str, Any], also: Iterable[str]) -> Request:
+def _request(
+    base: dict[str, Any], values: Mapping[str, Any], also: Iterable[str], walked: bool
+) -> Request:
+    if walked:
+        not_of(values, ("holdings",), NO_HOLDINGS)
     given = {name: value for name, value in values.items() if value is not None}
     fields = PortfolioSpec.model_fields.keys() - FILE_FIELDS - {"tickers"}
     for name in given:
@@ -119,7 +132,7 @@ def _request(base: dict[str, Any], values: Mapping[str, Any], also: Iterable[str
     own = _own_groups(given, base["tickers"])
     plain = base | {name: plain_value(name, value) for name, value in given.items()}
     try:
-        spec = read_spec(plain)
+        spec = read_spec(plain, walked=walked)
     except ValidationError as error:
         raise ArgumentError("; ".join(placed(*problem) for problem in problems(error))) from None
     columns = dict(columns_for(spec))

@@ -163,7 +163,8 @@ class UncertaintyQueries(PortfolioQueries):
             purge: sessions between the last price known and the trade, 1 or more.
             risk_free_rate: annual effective rate, a fraction; or a ticker or CSV, see the class.
             periods_per_year: A, where a convention fixes it.
-            limits: any other field of a portfolio, `rebalance` and `trading_cost` too.
+            limits: any other field of a portfolio but `holdings`, `rebalance` and `trading_cost`
+                too.
 
         Returns:
             A row per combination, the first of equal weights; columns as in `docs/portfolios.md`.
@@ -207,10 +208,10 @@ class UncertaintyQueries(PortfolioQueries):
         for values in product(*dimensions.values()):
             asked = {**limits, **dict(zip(dimensions, values, strict=True))}
             if model is not None:
-                found.append(changed(model, asked))
+                found.append(changed(model, asked, walked=True))
                 continue
             asked["objective"] = asked["objective"] or implied(*given)
-            found.append(request(names, asked))
+            found.append(request(names, asked, walked=True))
         return found
 
     def _validated(

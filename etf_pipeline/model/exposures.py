@@ -6,12 +6,15 @@ a slip of the sign is never taken for leverage.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 WIDEST = 5.0  # of a weight or an exposure: beyond, per cent were meant
 SHORTS = "short positions and leverage need a gross_exposure, such as 1.6 for 130/30"
 Range = tuple[float, float]
 _WHOLE: Range = (1.0, 1.0)
+_ROUNDING = 1e-12
+_QUOTED = 1e4  # four digits of what is quoted, rounded towards what works
 
 
 def wrong_range(what: str, given: Range, net: Range, gross: float | None) -> str | None:
@@ -73,6 +76,28 @@ def wrong_exposures(net: Range, gross: float | None, ranges: Iterable[Range]) ->
             "is the net exposure"
         )
     return None
+
+
+def wrong_turnover(
+    most: float | None, net: Range, gross: float | None, holdings: Mapping[str, float]
+) -> str | None:
+    """Why a ceiling on turnover, Σ|w − held|/2, limits nothing; None when it may, or is not asked.
+
+    From holdings of a gross exposure h to weights of one of g it is (g + h)/2 at most.
+    """
+    if most is None:
+        return None
+    exposed = max(1.0, net[1]) if gross is None else gross
+    held = sum(abs(w) for w in holdings.values())
+    whole = (exposed + max(exposed, held)) / 2.0 * _QUOTED
+    reach = math.floor(whole * (1.0 + _ROUNDING)) / _QUOTED
+    if most <= reach:
+        return None
+    percent = f"; fractions are meant: {most:g} % is {most / 100:g}" if most / 100 <= reach else ""
+    return (
+        f"max_turnover {most:g} limits nothing: with a gross exposure of {exposed:g} no more than "
+        f"{reach:g} can change hands; give that or less{percent}"
+    )
 
 
 def wrong_holdings(holdings: Mapping[str, float], net: Range, tolerance: float) -> str | None:

@@ -16,21 +16,26 @@ from pydantic import ValidationError
 from etf_pipeline.errors import nearest
 from etf_pipeline.model.expected_returns import ExpectedReturns, View
 from etf_pipeline.model.number_texts import number_meant
-from etf_pipeline.model.portfolios import PortfolioSpec
+from etf_pipeline.model.portfolios import WALKED, PortfolioSpec
 
 _PAIR = "give the least and the greatest, such as [0.2, 1] for at least 0.2"
 _MIXES = ("benchmark", "compare_with")  # one ticker, or weights of several
 _PERCENT = 5.0  # limits up to this are of fractions, for which per cent may have been given
 
 
-def read_spec(values: Mapping[str, Any]) -> PortfolioSpec:
+def read_spec(values: Mapping[str, Any], *, walked: bool = False) -> PortfolioSpec:
     """A specification of plain values: texts, numbers, lists, mappings by text.
+
+    Args:
+        values: by field.
+        walked: whether it is for walking forward alone, which needs no holdings.
 
     Raises:
         ValidationError: `problems` has it in words.
     """
     # Only as JSON does pydantic take a list for a tuple, and yet no text for a number.
-    return PortfolioSpec.model_validate_json(json.dumps(values, default=str), strict=True)
+    text = json.dumps(values, default=str)
+    return PortfolioSpec.model_validate_json(text, strict=True, context={WALKED: walked})
 
 
 def problems(error: ValidationError) -> Iterator[tuple[tuple[int | str, ...], str]]:

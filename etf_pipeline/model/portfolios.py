@@ -23,7 +23,13 @@ from etf_pipeline.model.backtesting import (
 from etf_pipeline.model.benchmarks import wrong_benchmark, wrong_beta
 from etf_pipeline.model.currencies import check_currency
 from etf_pipeline.model.expected_returns import ExpectedReturns
-from etf_pipeline.model.exposures import WIDEST, wrong_exposures, wrong_holdings, wrong_range
+from etf_pipeline.model.exposures import (
+    WIDEST,
+    wrong_exposures,
+    wrong_holdings,
+    wrong_range,
+    wrong_turnover,
+)
 from etf_pipeline.model.instruments import repeated
 from etf_pipeline.model.objectives import (
     HALFLIFE,
@@ -51,6 +57,7 @@ BACKTEST_FIELDS = frozenset(
     {"rebalance", "band", "trading_cost", "half_spreads", "members", "compare_with"}
 )
 FILE_FIELDS = frozenset({"name", "description", "resamples"})
+WALKED = "walked"  # in the context of a validation: what is held is what was bought by then
 
 
 class PortfolioSpec(BaseModel):
@@ -72,7 +79,7 @@ class PortfolioSpec(BaseModel):
     bounds: dict[str, tuple[float, float]] = Field(default_factory=dict)
     groups: dict[GroupColumn, dict[str, tuple[float, float]]] = Field(default_factory=dict)
     holdings: dict[str, float] = Field(default_factory=dict)
-    max_turnover: float | None = Field(None, ge=0, le=1)
+    max_turnover: float | None = Field(None, ge=0)
     cost_rate: float = Field(0.0, ge=0, lt=1)
     risk_budgets: dict[str, float] | None = None
     cvar_level: float = Field(0.95, gt=0, lt=1)
@@ -129,8 +136,11 @@ class PortfolioSpec(BaseModel):
         return asked
 
     @model_validator(mode="after")
-    def _consistent(self) -> PortfolioSpec:
+    def _consistent(self, info: ValidationInfo) -> PortfolioSpec:
         self._check_objective()
+        walked = bool((info.context or {}).get(WALKED))
+        if not walked and lacks_holdings(self.max_turnover, self.cost_rate, bool(self.holdings)):
+            raise ValueError(NEEDS_HOLDINGS)
         self._check_idle()
         self._check_names()
         self._check_ranges()
@@ -144,8 +154,6 @@ class PortfolioSpec(BaseModel):
             raise ValueError(f"{found[0]} goes with objective: {' or '.join(found[1])}")
         if name := lacking(self.objective, vars(self), benchmark=bool(self.against)):
             raise ValueError(f"objective: {self.objective} needs {NEEDS_TARGET[name]}")
-        if lacks_holdings(self.max_turnover, self.cost_rate, bool(self.holdings)):
-            raise ValueError(NEEDS_HOLDINGS)
         if why := against_rule(self.objective, bool(self.groups), self._beyond_bounds):
             raise ValueError(f"objective: {why}")
         if why := wrong_budgets(self.risk_budgets, self.tickers):
@@ -185,6 +193,7 @@ class PortfolioSpec(BaseModel):
             wrong_holdings(self.holdings, net, _WHOLE),
             *(wrong_range(what, given, net, gross) for what, given in ranges.items()),
             wrong_exposures(net, gross, limits),
+            wrong_turnover(self.max_turnover, net, gross, self.holdings),
             never_whole(low, high, net),
         ):
             if problem is not None:

@@ -349,3 +349,41 @@ def test_a_benchmark_of_a_backtest(etf, root):
         ["VAS", "VGS"], "min_tracking_error", benchmark="VAF", lookbacks=[1], rebalance="yearly"
     )
     assert table["unanswered"].iloc[1] == 0
+
+
+def test_what_is_walked_forward_needs_no_holdings_and_takes_none(etf, root):
+    """Limits on turnover and costs are against what was bought by then, in every way to ask."""
+    provider = ETFDataProvider(root / "store")
+    asked = {"objective": "max_utility", "risk_aversion": 3, "lookback_years": 1}
+    free = provider.backtest(THREE, **asked)
+    found = provider.backtest(THREE, max_turnover=0.1, cost_rate=0.001, **asked)
+    turned = found["course"]["turnover"].dropna()
+    assert len(turned) > 3
+    assert free["course"]["turnover"].dropna()[1:].max() > 0.11
+    # decided on the session before, within a tenth; prices move until the trade
+    assert turned[1:].max() < 0.11
+    argued = ("--objective", "max_utility", "--risk-aversion", "3", "--max-turnover", "0.1")
+    code, body = etf("backtest", *THREE, *argued, "--cost-rate", "0.001", "--years", "1", "--json")
+    assert code == ExitCode.DONE
+    assert [r["wealth"] for r in body["course"]] == found["course"]["wealth"].tolist()
+    model = provider.backtest_model_portfolio("calm", max_turnover=0.05)
+    assert model["course"]["turnover"].dropna()[1:].max() < 0.06
+    judged = provider.validate(THREE, "min_volatility", lookbacks=[1, 2], max_turnover=0.1)
+    assert judged["unanswered"].tolist() == [0, 0, 0]
+    held = dict.fromkeys(THREE, 1 / 3)
+    words = "holdings goes with .* walked forward begins with none, .*: leave it out"
+    for refused in (
+        lambda: provider.backtest(THREE, max_turnover=0.1, holdings=held),
+        lambda: provider.backtest_model_portfolio("calm", holdings=held),
+        lambda: provider.validate(THREE, lookbacks=[1], holdings=held),
+    ):
+        with pytest.raises(ArgumentError, match=words):
+            refused()
+    for command in (
+        ("backtest", *THREE),
+        ("validate", *THREE),
+        ("backtest", "--portfolio", "calm"),
+    ):
+        code, said = etf(*command, "--holding", "VAS=1")
+        assert code == ExitCode.USAGE
+        assert "begins with none" in str(said)

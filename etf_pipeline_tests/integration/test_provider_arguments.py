@@ -187,6 +187,7 @@ def test_dates_are_those_of_sessions(provider):
         ({"bounds": {1: (0, 1)}}, "bounds: 1 is no name"),
         ({"holdings": {"VAS": 100, "VGS": 50}, "max_turnover": 0.1}, "holdings sum to 150"),
         ({"max_turnover": 0.1}, "max_turnover and cost_rate need holdings"),
+        ({"max_turnover": 20, "holdings": {"VAS": 1}}, "no more than 1 can .*20 % is 0.2"),
         ({"halflife": 20}, "halflife goes with estimator: ewma"),
         ({"estimator": "ledoit-wolf"}, "did you mean ledoit_wolf"),
         ({"objective": "max_sharp"}, "did you mean max_sharpe"),

@@ -250,6 +250,47 @@ def test_what_means_nothing_is_refused_by_line(tmp_path, text, words):
         specs_of(tmp_path, text)
 
 
+@pytest.mark.parametrize(
+    ("text", "quoted"),
+    [
+        ("max_turnover: 20; holdings: {VAS: 1}", "1 can .* 20 % is 0.2"),
+        ("max_turnover: 1.1; holdings: {VAS: 0.5, VGS: 0.5}", "1"),
+        (
+            "min_weight: -0.3; gross_exposure: 2.3; max_turnover: 2.4; holdings: {VAS: 1}",
+            "2.3",
+        ),
+        (
+            "min_weight: -1; gross_exposure: 1.6; max_turnover: 4; holdings: {VAS: 1.9, VGS: -0.9}",
+            "2.2",  # from 2.8 to 1.6
+        ),
+        ("net_exposure: [1, 1.5]; max_weight: 1.5; max_turnover: 2; holdings: {VAS: 1}", "1.5"),
+    ],
+)
+def test_more_than_can_change_hands_is_no_ceiling(tmp_path, text, quoted):
+    """What is quoted is accepted, and only that."""
+    text = f"objective: min_volatility; {text}"
+    said = refusal(tmp_path, text)
+    assert re.search(f"max_turnover .* limits nothing: .* no more than {quoted}", said), said
+    number = re.search(r"no more than ([\d.]+) can", said).group(1)
+    again = re.sub(r"max_turnover: [\d.]+", f"max_turnover: {number}", text)
+    assert specs_of(tmp_path, again)[0].max_turnover == float(number)
+
+
+@pytest.mark.parametrize("most", [0.4, 1.05, 1.3, 1.6])
+def test_long_and_short_portfolios_may_turn_over_more_than_all_of_it(tmp_path, most):
+    text = (
+        "objective: max_return; min_weight: -0.6; max_weight: 1.5; gross_exposure: 1.8; "
+        "holdings: {VAS: -0.3, VGS: 1.3}"
+    )
+    held = np.array([-0.3, 1.3, 0.0, 0.0])
+    summary, w = solve(tmp_path, f"{text}; max_turnover: {most}")
+    assert summary["success"], summary["message"]
+    limits = [cp.sum(W) == 1, W >= -0.6, W <= 1.5, cp.norm1(W) <= 1.8]
+    best = least(-MU @ W, *limits, cp.norm1(W - held) <= 2 * most)
+    assert -MU @ w == pytest.approx(best, abs=1e-6)
+    assert np.abs(w - held).sum() / 2 <= most * (1 + 1e-9)
+
+
 def test_an_active_weight_is_of_a_ticker_that_may_be_held(tmp_path):
     text = "objective: min_volatility; benchmark: VGB; max_active_weight: 0.2"
     assert "VGB is not in tickers" in refusal(tmp_path, text, TICKERS[:3])
