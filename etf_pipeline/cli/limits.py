@@ -148,7 +148,7 @@ OPTIONS = (
     LimitOption("gross_exposure", "Ceiling on the sum of weights' sizes; allows shorts."),
     LimitOption("max_holdings", "How many tickers may be held.", "whole"),
     LimitOption("min_position", "Least weight of a ticker that is held."),
-    LimitOption("search_limit", "Portfolios that a search for few holdings may try.", "whole"),
+    LimitOption("search_limit", "Choices of holdings that a search for few may look at.", "whole"),
     LimitOption("target_return", "Annual return to reach."),
     LimitOption("cvar_budget", "Ceiling on the CVaR of one session."),
     LimitOption("cvar_level", "Of the CVaR; 0.95 by default."),

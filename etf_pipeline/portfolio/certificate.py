@@ -71,7 +71,7 @@ def _of_norm(goal: Goal, weights: Floats) -> float:
 
 def gap(problem: Problem, goal: Goal, weights: Floats, rows: Sequence[Row], duals: Duals) -> float:
     """The bound with these multipliers; see the module."""
-    tail = _tail(problem.scenarios, weights, duals)
+    tail = tail_at(problem.scenarios, weights, duals)
     total = goal.tangent(weights)
     for row, y in zip(rows, duals.rows, strict=True):
         if y > 0:
@@ -91,7 +91,7 @@ def gap(problem: Problem, goal: Goal, weights: Floats, rows: Sequence[Row], dual
     return gained + goal.value(problem, weights) - total.value(weights)
 
 
-def _tail(scenarios: Scenarios | None, weights: Floats, duals: Duals) -> Floats | None:
+def tail_at(scenarios: Scenarios | None, weights: Floats, duals: Duals) -> Floats | None:
     """Probabilities (T,) that the CVaR's tangent may have, as near to the solver's as allowed."""
     if scenarios is None:
         return None

@@ -1,14 +1,17 @@
 """At most so many holdings, each of a least size: branch and bound, with a proven gap.
 
-Which assets are held is decided one by one. Where it is open the asset may have any weight, and the
-count is relaxed to Σ w_i / upper_i ≤ what is left; such a portfolio is solved and proven as any
-other, and its proven bound is one for every choice that is still open. What cannot beat the best
-portfolio found so far is left out. The search ends when nothing is left, or after so many
-portfolios: a number of them and not of seconds, so that the answer is the same on any machine.
+Which assets are held is decided one by one. Where it is open the choice is relaxed, and a bound is
+proven of every portfolio that may still come of it: by the perspective of what each asset has of
+the variance for itself (see `few_proof`) where there is a variance; else the count is relaxed to
+Σ w_i / upper_i ≤ what is left, and such a portfolio is solved and proven as any other. What cannot
+beat the best portfolio found so far is left out, and of assets that are the same but for their
+names the first is held first. The search ends when nothing is left, or after so many choices: a
+number of them and not of seconds, so that the answer is the same on any machine.
 
 Source: Land & Doig, "An automatic method of solving discrete programming problems" (1960);
 Bienstock, "Computational study of a family of mixed-integer quadratic programming problems" (1996),
-for the cardinality of portfolios.
+for the cardinality of portfolios; Frangioni & Gentile, "Perspective cuts for a class of convex 0–1
+mixed integer programs" (2006).
 """
 
 from __future__ import annotations
@@ -22,19 +25,17 @@ import numpy as np
 import numpy.typing as npt
 
 from etf_pipeline.errors import ReasonCode
-from etf_pipeline.portfolio.answer import Answer, judged
+from etf_pipeline.portfolio.answer import Answer, judged, refused
 from etf_pipeline.portfolio.certificate import TOLERANCE
+from etf_pipeline.portfolio.choices import IN, OPEN, OUT, Choices, needless, twins
+from etf_pipeline.portfolio.few_relaxed import Relaxation, Relaxations, Solve
 from etf_pipeline.portfolio.functions import Floats
 from etf_pipeline.portfolio.goals import BestRatio, Goal
-from etf_pipeline.portfolio.limits import CountOfOpen, FewHoldings, LeastPosition
+from etf_pipeline.portfolio.limits import FewHoldings, LeastPosition
 from etf_pipeline.portfolio.problem import Problem
 
 _ENOUGH = TOLERANCE / 10  # of the goal's unit: what a choice may be better by and be left out
-_OUT, _OPEN, _IN = -1, 0, 1
-
-Choices = npt.NDArray[np.int8]
-# Solves a problem for a goal; and says whether it is known that no portfolio meets its limits.
-Solve = Callable[[Problem, Goal], tuple[Answer, bool]]
+_LEAST = 1e-12  # what a weight may be short of the least one, by rounding
 
 
 @dataclass(order=True)
@@ -44,42 +45,52 @@ class _Node:
     bound: float
     number: int
     choices: Choices
-    weights: Floats | None
+    own: Floats | None
 
 
 class _Search:
-    def __init__(self, problem: Problem, goal: Callable[[Problem], Goal], solve: Solve) -> None:
-        self.problem, self.goal_of, self.solve = problem, goal, solve
-        chosen = [x for x in problem.limits if isinstance(x, FewHoldings | LeastPosition)]
-        self.free = problem.changed(limits=tuple(x for x in problem.limits if x not in chosen))
+    def __init__(
+        self, problem: Problem, goal: Callable[[Problem], Goal], solve: Solve, least_risk: float
+    ) -> None:
+        self.problem, self.goal_of, self.solve, self.risk = problem, goal, solve, least_risk
+        self.free = uncounted(problem)
         self.goal = goal(self.free)
         self.most = problem.max_holdings or len(problem.names)
         self.least = problem.min_position or 0.0
+        self.relaxations = Relaxations(self.free, goal, solve, self.most, self.least, least_risk)
+        self.twins = twins(self.free, self.relaxations.rows)
         self.numbers = itertools.count()
         self.best: Answer | None = None
         self.best_score = np.inf
-        self.unproven = np.inf  # bound of what could not be decided
-        self.seen: set[bytes] = set()
-        self.risk = 0.0
+        self.closed = np.inf  # a bound of the score of all that was left out
+        self.known: dict[bytes, float | None] = {}  # by what is held, see `_solved`
 
     def run(self, limit: int) -> Answer | None:
-        """The best portfolio and its gap; None when none was found."""
-        start = np.zeros(len(self.problem.names), dtype=np.int8)
-        start[self.problem.upper < self.least] = _OUT
-        start[self.problem.lower > 0] = _IN
-        heap = [_Node(-np.inf, next(self.numbers), start, None)]
+        """The best portfolio and its gap; None when none is possible."""
+        heap = [_Node(-np.inf, next(self.numbers), self._start(), None)]
         looked = 0
-        while heap and heap[0].bound < self.best_score - self._slack() and looked < limit:
+        while heap and heap[0].bound < self._enough() and looked < limit:
             node = heapq.heappop(heap)
             looked += 1
             for child in self._expanded(node):
-                if child.bound < self.best_score - self._slack():
-                    heapq.heappush(heap, child)
-        left = min([heap[0].bound if heap else np.inf, self.unproven])
-        return self._answer(left, looked)
+                heapq.heappush(heap, child)
+        cut = bool(heap) and heap[0].bound < self._enough()
+        left = min(heap[0].bound if heap else np.inf, self.closed)
+        if self.best is None:
+            return self._none(left, looked, cut)
+        return self._answer(self.best, left, looked, cut)
 
-    def _slack(self) -> float:
-        return _ENOUGH * self._unit()
+    def _start(self) -> Choices:
+        """What the bounds decide."""
+        low, high = self.free.box
+        start = np.zeros(len(low), dtype=np.int8)
+        start[(high <= 0) | (high < self.least) | needless(self.free, self.twins)] = OUT
+        start[low > 0] = IN
+        return start
+
+    def _enough(self) -> float:
+        """The bound from which on nothing is missed."""
+        return self.best_score - _ENOUGH * self._unit()
 
     def _unit(self) -> float:
         """Of a score: a ratio's is that of the excess return over a volatility."""
@@ -88,107 +99,127 @@ class _Search:
         return self.goal.unit / max(self.risk, 1e-300) if self.risk else self.goal.unit
 
     def _expanded(self, node: _Node) -> list[_Node]:
-        """What is left open of a node, once it has been solved."""
-        choices = node.choices
-        held = int((choices == _IN).sum())
-        if held > self.most:
+        """What is left open of a node, once it has been looked at."""
+        choices = self._decided(node.choices)
+        if choices is None:
             return []
-        if held == self.most:
-            choices = np.where(choices == _OPEN, _OUT, choices).astype(np.int8)
-        bound, weights = self._bound(choices, node.bound)
-        if weights is None or bound >= self.best_score - self._slack():
+        if not np.any(choices == OPEN):
+            found = self._solved(choices == IN)
+            self._close(node.bound if found is None else max(found, node.bound))
             return []
-        if self._meets(weights):
+        seen = self.relaxations.look(choices, node.own, self._enough())
+        if seen is None:
             return []
-        self._try(choices, weights)
-        is_open = choices == _OPEN
-        if not is_open.any():
-            self.unproven = min(self.unproven, bound)
+        bound = max(seen.bound, node.bound)
+        if bound < self._enough():
+            self._try(choices, seen)
+        if bound >= self._enough():
+            self._close(bound)
             return []
-        at = int(np.argmax(np.where(is_open, weights, -np.inf)))
-        children = []
-        for choice in (_IN, _OUT):
-            new = choices.copy()
-            new[at] = choice
-            children.append(_Node(bound, next(self.numbers), new, weights))
-        return children
+        choices = self._fixed(choices, seen)
+        if not np.any(choices == OPEN):
+            return [_Node(bound, next(self.numbers), choices, seen.own)]
+        return [_Node(bound, next(self.numbers), x, seen.own) for x in self._split(choices, seen)]
 
-    def _at(self, choices: Choices) -> Problem:
-        """The relaxed problem of some choices."""
-        lower = np.where(choices == _IN, np.maximum(self.free.lower, self.least), self.free.lower)
-        upper = np.where(choices == _OUT, 0.0, self.free.upper)
-        limits = self.free.limits
-        left = self.most - int((choices == _IN).sum())
-        is_open = choices == _OPEN
-        if 0 < left < int(is_open.sum()):
-            limits = (*limits, CountOfOpen(tuple(np.flatnonzero(is_open).tolist()), left))
-        return self.free.changed(lower=np.minimum(lower, upper), upper=upper, limits=limits)
+    def _decided(self, choices: Choices) -> Choices | None:
+        """With what follows from them; None when too much is held."""
+        left = self.most - int((choices == IN).sum())
+        is_open = choices == OPEN
+        if left < 0:
+            return None
+        if left == 0:
+            return np.where(is_open, OUT, choices).astype(np.int8)
+        if int(is_open.sum()) <= left and not self.least:
+            return np.where(is_open, IN, choices).astype(np.int8)
+        return choices
 
-    def _bound(self, choices: Choices, before: float) -> tuple[float, Floats | None]:
-        """A bound of the score under some choices, and relaxed weights; None where there are none.
+    def _split(self, choices: Choices, seen: Relaxation) -> list[Choices]:
+        """With and without the asset of which the relaxation is least sure."""
+        doubted = int(np.argmax(np.where(choices == OPEN, seen.doubt, -np.inf)))
+        alike = np.flatnonzero((choices == OPEN) & (self.twins == self.twins[doubted]))
+        held, without = choices.copy(), choices.copy()
+        held[alike[0]] = IN
+        without[alike] = OUT  # of twins the first is held first
+        return [held, without]
 
-        Weights that meet the count are remembered as the best where they are.
+    def _fixed(self, choices: Choices, seen: Relaxation) -> Choices:
+        """With the choices that the best portfolio leaves no other way for."""
+        is_open, enough = choices == OPEN, self._enough()
+        out = is_open & (seen.held >= enough)
+        into = is_open & (seen.without >= enough) & ~out
+        self._close(float(seen.held[out].min(initial=np.inf)))
+        self._close(float(seen.without[into].min(initial=np.inf)))
+        return np.where(out, OUT, np.where(into, IN, choices)).astype(np.int8)
+
+    def _close(self, bound: float) -> None:
+        self.closed = min(self.closed, bound)
+
+    def _try(self, choices: Choices, seen: Relaxation) -> None:
+        """What is held the most in the relaxation, solved alone."""
+        left = self.most - int((choices == IN).sum())
+        worthy = (choices == OPEN) & (seen.weights > self.least / 2.0)
+        order = np.argsort(np.where(worthy, -seen.degrees, np.inf), kind="stable")[:left]
+        held = choices == IN
+        held[order[worthy[order]]] = True
+        self._solved(held)
+
+    def _solved(self, held: npt.NDArray[np.bool_]) -> float | None:
+        """A bound of the score of what holds these and nothing else.
+
+        Infinite where that is impossible, None where nobody knows. The best is remembered.
         """
-        problem = self._at(choices)
-        if (
-            np.any(problem.lower > problem.upper)
-            or problem.upper.sum() < problem.net_exposure[0] - 1e-12
-        ):
-            return np.inf, None
+        key = held.tobytes()
+        if key not in self.known:
+            self.known[key] = self._solved_anew(held)
+        return self.known[key]
+
+    def _solved_anew(self, held: npt.NDArray[np.bool_]) -> float | None:
+        problem = self.relaxations.within(np.where(held, IN, OUT).astype(np.int8))
+        if problem is None:
+            return np.inf
         goal = self.goal_of(problem)
         answer, impossible = self.solve(problem, goal)
         if impossible:
-            return np.inf, None
+            return np.inf
         if answer.weights is None or not answer.success:
-            self.unproven = min(self.unproven, before)
-            return before, None
-        score = self._score(problem, goal, answer)
-        if self._meets(answer.weights) and score < self.best_score:
+            return None
+        score = self.relaxations.score(problem, goal, answer)
+        if score < self.best_score and self._meets(answer.weights):
             self.best, self.best_score = answer, score
-        gap = answer.optimality_gap or 0.0
-        return max(score - self._gap_of_score(gap), before), answer.weights
-
-    def _score(self, problem: Problem, goal: Goal, answer: Answer) -> float:
-        assert answer.weights is not None
-        if isinstance(goal, BestRatio):
-            return -goal.ratio(answer.weights)
-        return goal.value(problem, answer.weights)
-
-    def _gap_of_score(self, gap: float) -> float:
-        return gap / self.risk if isinstance(self.goal, BestRatio) and self.risk else gap
+        return score - self.relaxations.gap_of_score(answer)
 
     def _meets(self, weights: Floats) -> bool:
-        held = weights != 0
-        return int(held.sum()) <= self.most and bool(np.all(weights[held] >= self.least - 1e-12))
+        held = weights[weights != 0]
+        return len(held) <= self.most and bool(np.all(held >= self.least - _LEAST))
 
-    def _try(self, choices: Choices, weights: Floats) -> None:
-        """The assets of the largest relaxed weights, solved alone."""
-        score = np.where(choices == _IN, np.inf, np.where(choices == _OPEN, weights, -np.inf))
-        order = np.argsort(-score, kind="stable")[: self.most]
-        kept = order[score[order] > max(self.least / 2.0, 0.0)]
-        new = np.full(len(weights), _OUT, dtype=np.int8)
-        new[kept] = _IN if self.least else _OPEN
-        new[choices == _IN] = _IN
-        key = new.tobytes()
-        if key not in self.seen:
-            self.seen.add(key)
-            unproven = self.unproven
-            self._bound(new, -np.inf)
-            self.unproven = unproven  # a failure of this try leaves nothing open
-
-    def _answer(self, left: float, looked: int) -> Answer | None:
-        if self.best is None or self.best.weights is None:
+    def _none(self, left: float, looked: int, cut: bool) -> Answer | None:
+        if left == np.inf:
             return None
-        weights = self.best.weights
+        more = f"; a search_limit above {looked} tries more" if cut else ""
+        return refused(
+            f"no portfolio was found in {looked} choices of holdings, and it is not proven that "
+            f"there is none{more}",
+            ReasonCode.UNPROVEN,
+        )
+
+    def _answer(self, best: Answer, left: float, looked: int, cut: bool) -> Answer:
+        assert best.weights is not None
         gap = max(self.best_score - left, 0.0) if left < self.best_score else 0.0
         if isinstance(self.goal, BestRatio):
-            gap *= self.problem.volatility(weights)
-        gap += self.best.optimality_gap or 0.0
-        answer = judged(self.problem, weights, gap, self.goal.unit)
+            gap *= self.problem.volatility(best.weights)
+        gap = max(gap, best.optimality_gap or 0.0)
+        answer = judged(self.problem, best.weights, gap, self.goal.unit)
         if answer.success:
             return answer
-        message = f"the best of {looked} choices of holdings; {answer.message}"
+        more = f"; a search_limit above {looked} tries more" if cut else ""
+        message = f"the best of {looked} choices of holdings; {answer.message}{more}"
         return replace(answer, message=message, code=ReasonCode.UNPROVEN)
+
+
+def uncounted(problem: Problem) -> Problem:
+    """The same without its limits on the number and the size of holdings."""
+    counted = FewHoldings | LeastPosition
+    return problem.changed(limits=tuple(x for x in problem.limits if not isinstance(x, counted)))
 
 
 def fewest(
@@ -203,9 +234,7 @@ def fewest(
         least_risk: of any portfolio within the other limits, for a ratio.
 
     Returns:
-        Weights whose gap is proven by the bounds of all that was left out; None when no portfolio
-        was found.
+        Weights whose gap is proven by the bounds of all that was left out, without success where
+        the search ended before that was enough; None when no portfolio is possible.
     """
-    search = _Search(problem, goal, solve)
-    search.risk = least_risk
-    return search.run(problem.search_limit)
+    return _Search(problem, goal, solve, least_risk).run(problem.search_limit)

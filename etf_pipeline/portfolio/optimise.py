@@ -23,7 +23,7 @@ from etf_pipeline.portfolio.by_rule import from_risk_alone
 from etf_pipeline.portfolio.candidates import Candidate, candidates, riskless
 from etf_pipeline.portfolio.certificate import TOLERANCE, proven_gap
 from etf_pipeline.portfolio.check import allowed
-from etf_pipeline.portfolio.fewest import fewest
+from etf_pipeline.portfolio.fewest import fewest, uncounted
 from etf_pipeline.portfolio.functions import Floats
 from etf_pipeline.portfolio.goals import (
     BestRatio,
@@ -122,7 +122,7 @@ def _most_invested(problem: Problem, answer: Answer) -> Answer:
 
 def _fewest(problem: Problem) -> Answer:
     """The best of few holdings; where there is none, why not."""
-    free = problem.changed(limits=tuple(x for x in problem.limits if not isinstance(x, _CHOSEN)))
+    free = uncounted(problem)
     if (why := why_not(free)) is not None:
         return _why_not_of_few(problem) or why
     found = _of_few(problem, goal_of)
@@ -130,12 +130,13 @@ def _fewest(problem: Problem) -> Answer:
         return found
     words = " and ".join(x.name for x in problem.limits if isinstance(x, _CHOSEN))
     none = f"no portfolio meets the other limits within its {words}"
-    return _why_not_of_few(problem) or refused(none, ReasonCode.INFEASIBLE)
+    why = _why_not_of_few(problem) or _too_low_of_few(problem, words)
+    return why or refused(none, ReasonCode.INFEASIBLE)
 
 
 def _of_few(problem: Problem, goal: Callable[[Problem], Goal]) -> Answer | None:
     """The best of few holdings; None where none was found."""
-    free = problem.changed(limits=tuple(x for x in problem.limits if not isinstance(x, _CHOSEN)))
+    free = uncounted(problem)
     lowest = solved(free, least_volatility(free))
     return fewest(problem, goal, _solved_or_impossible, lowest.volatility or 0.0)
 
@@ -151,6 +152,14 @@ def _why_not_of_few(problem: Problem) -> Answer | None:
     if reasons := [found[0] for found in single if found is not None]:
         return refused("; or ".join(reasons), ReasonCode.INFEASIBLE)
     return _all_out_of_reach(few, others, [x for x in few.limits if x not in others])
+
+
+def _too_low_of_few(problem: Problem, words: str) -> Answer | None:
+    """Why few holdings have no greatest Sharpe ratio, where they earn too little; else None."""
+    top = _of_few(problem, greatest_return) if problem.objective == "max_sharpe" else None
+    if top is None or not top.success or (top.expected_return or 0.0) > problem.risk_free_rate:
+        return None
+    return _earns_too_little(problem, top.expected_return or 0.0, f"with its {words} ")
 
 
 def _solved_or_impossible(problem: Problem, goal: Goal) -> tuple[Answer, bool]:
@@ -247,18 +256,20 @@ def _pays_for_risk(problem: Problem, goal: Least, answer: Answer) -> bool:
 
 def _no_ratio(problem: Problem) -> Answer | None:
     """Why there is no greatest Sharpe ratio, or None."""
-    rate = problem.risk_free_rate
     top = solved(problem, greatest_return(problem))
     if top.weights is None or not top.success:
         return None
-    if problem.net_return(top.weights) <= rate:
-        most = at_most(problem.net_return(top.weights))
-        return refused(
-            f"no portfolio is expected to earn more than the risk-free rate: at most {most}, "
-            f"against {rate:.6g}; minimise volatility instead",
-            ReasonCode.INFEASIBLE,
-        )
+    if problem.net_return(top.weights) <= problem.risk_free_rate:
+        return _earns_too_little(problem, problem.net_return(top.weights))
     return None
+
+
+def _earns_too_little(problem: Problem, most: float, within: str = "") -> Answer:
+    return refused(
+        f"{within}no portfolio is expected to earn more than the risk-free rate: at most "
+        f"{at_most(most)}, against {problem.risk_free_rate:.6g}; minimise volatility instead",
+        ReasonCode.INFEASIBLE,
+    )
 
 
 def _risky(problem: Problem, answer: Answer) -> bool:

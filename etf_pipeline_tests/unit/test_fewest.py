@@ -109,8 +109,9 @@ def test_a_search_that_is_cut_short_says_what_may_be_left():
     assert not answer.success
     assert answer.code is ReasonCode.UNPROVEN
     assert np.count_nonzero(answer.weights) <= 4
-    assert "choices of holdings" in answer.message
-    assert answer.optimality_gap > 0
+    assert "the best of 3 choices of holdings" in answer.message
+    assert "a search_limit above 3 tries more" in answer.message
+    assert 0 < answer.optimality_gap < answer.tracking_error
 
 
 def test_too_few_for_the_bounds_is_impossible():
@@ -118,6 +119,25 @@ def test_too_few_for_the_bounds_is_impossible():
     assert not answer.success
     assert answer.code is ReasonCode.INFEASIBLE
     assert "number of holdings" in answer.message
+
+
+def test_few_that_earn_less_than_cash_are_told_so():
+    """One holding is b or c, which earn 1 %; a fifth of a would have brought 2.8 %."""
+    given = stated(
+        [0.10, 0.01, 0.01],
+        np.eye(3),
+        "abc",
+        "max_sharpe",
+        upper=[0.2, 1, 1],
+        max_holdings=1,
+        risk_free_rate=0.02,
+    )
+    answer = optimise(given)
+    assert answer.code is ReasonCode.INFEASIBLE
+    assert answer.message.startswith(
+        "with its number of holdings no portfolio is expected to earn more than the risk-free "
+        "rate: at most 0.01, against 0.02"
+    )
 
 
 @pytest.mark.parametrize(

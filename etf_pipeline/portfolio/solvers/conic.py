@@ -8,6 +8,7 @@ objectives" (2024).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -150,20 +151,47 @@ def _solve(
     cones: list[tuple[Any, Floats]],
 ) -> tuple[Floats, Floats, Floats, float] | None:
     """x, duals of the inequalities, first entry of each cone's dual, dual of the first equality."""
-    import clarabel
     from scipy import sparse
 
-    kinds: list[Any] = [
-        clarabel.ZeroConeT(len(right)),
-        clarabel.NonnegativeConeT(len(limits)),
-        *(clarabel.SecondOrderConeT(len(h)) for _, h in cones),
-    ]
     matrix = sparse.vstack([equal, lower, *(g for g, _ in cones)], format="csc")
     vector = np.concatenate([right, limits, *(h for _, h in cones)])
+    sizes = [len(h) for _, h in cones]
+    found = solution(quadratic, linear, matrix, vector, len(right), len(limits), sizes)
+    if found is None:
+        return None
+    x, z = found
+    first = len(right)
+    starts = first + len(limits) + np.cumsum([0, *sizes])[: len(cones)]
+    return x, z[first : first + len(limits)], z[starts], float(z[0]) if first else 0.0
+
+
+def solution(
+    quadratic: Any,
+    linear: Floats,
+    matrix: Any,
+    vector: Floats,
+    equal: int,
+    limits: int,
+    cones: Sequence[int],
+    tolerance: float = _TOLERANCE,
+) -> tuple[Floats, Floats] | None:
+    """Least ½x'Px + linear'x with vector − matrix·x in a cone, and the cone's multipliers.
+
+    P, of which `quadratic` is the upper triangle, and `matrix` are sparse by columns. Of the rows
+    the first `equal` are equalities, `limits` are not negative, and the others are second-order
+    cones of these sizes. None when they are contradictory or numbers fail.
+    """
+    import clarabel
+
+    kinds: list[Any] = [
+        clarabel.ZeroConeT(equal),
+        clarabel.NonnegativeConeT(limits),
+        *(clarabel.SecondOrderConeT(size) for size in cones),
+    ]
     settings = clarabel.DefaultSettings()
     settings.verbose = False
-    settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = _TOLERANCE
-    solution = clarabel.DefaultSolver(quadratic, linear, matrix, vector, kinds, settings).solve()
+    settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = tolerance
+    found = clarabel.DefaultSolver(quadratic, linear, matrix, vector, kinds, settings).solve()
     status = clarabel.SolverStatus
     impossible = (
         status.PrimalInfeasible,
@@ -171,11 +199,7 @@ def _solve(
         status.DualInfeasible,
         status.AlmostDualInfeasible,
     )
-    x = np.array(solution.x, dtype="float64")
-    z = np.array(solution.z, dtype="float64")
+    x = np.array(found.x, dtype="float64")
+    z = np.array(found.z, dtype="float64")
     usable = np.isfinite(z).all() and np.abs(x).max() < _WILD  # False for what is not finite
-    if solution.status in impossible or not usable:
-        return None
-    first = len(right)
-    starts = first + len(limits) + np.cumsum([0, *(len(h) for _, h in cones)])[: len(cones)]
-    return x, z[first : first + len(limits)], z[starts], float(z[0]) if first else 0.0
+    return (x, z) if usable and found.status not in impossible else None
