@@ -140,7 +140,11 @@ OPTIONS = (
     ),
     LimitOption("risk_budget", "Ceiling on annual volatility."),
     LimitOption("risk_aversion", "Of max_utility: λ of return − λ/2 · variance."),
-    LimitOption("benchmark", "A ticker, a portfolio or weights, for active risk.", "mix"),
+    LimitOption(
+        "benchmark",
+        "A ticker, a portfolio or weights: for active risk, and beside a course.",
+        "mix",
+    ),
     LimitOption("max_tracking_error", "Ceiling on the annual tracking error."),
     LimitOption("max_active_weight", "Furthest that a weight may be from the benchmark's."),
     LimitOption("beta", "Least and greatest beta to the benchmark.", "pair"),
@@ -195,16 +199,15 @@ def read_shares(texts: Iterable[str], name: str) -> dict[str, float]:
 
 
 def with_limits(
-    *, backtest: bool = False, without: Iterable[str] = (), also: Iterable[str] = ()
+    *, backtest: bool = False, without: Iterable[str] = ()
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the options, as its argument `limits`: those that were given, by field.
 
     Args:
         backtest: whether it obeys those of backtests.
         without: fields that it does not take.
-        also: its own options that `--set` may give in their place, as they take less.
     """
-    left_out, in_place = set(without), set(also)
+    left_out = set(without)
     chosen = [o for o in OPTIONS if o.field not in left_out and (backtest or not o.backtest)]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -214,9 +217,9 @@ def with_limits(
             for text in given.pop(_SET) or ():
                 name, value = _setting(text)
                 own = _OWN.get(name, name)
-                if name in limits or (name in in_place and _given(given.get(name))):
+                if name in limits:
                     raise SettingsError(f"--set {text!r}: {name} is given twice")
-                if own in given and name not in in_place:
+                if own in given:
                     raise SettingsError(f"--set {text!r}: {_SAID.get(own, _flag(own))}")
                 limits[name] = value
             command(**given, limits=limits)

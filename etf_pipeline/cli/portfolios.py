@@ -129,12 +129,11 @@ def portfolio_metrics(
         show_mix(found)
 
 
-@with_limits(backtest=True, without=("benchmark",), also=("benchmark",))
+@with_limits(backtest=True)
 def backtest(
     tickers: SomeTickers = None,
     portfolio: Portfolio = None,
     years: OwnYears = None,
-    benchmark: Benchmark = None,
     risk_free_rate: Rate = None,
     data_dir: DataDir = None,
     as_json: Json = False,
@@ -147,7 +146,7 @@ def backtest(
     """
     one_way(tickers, portfolio)
     provider = provider_at(data_dir)
-    asked: dict[str, Any] = {"benchmark": benchmark, "risk_free_rate": risk_free_rate, **limits}
+    asked: dict[str, Any] = {"risk_free_rate": risk_free_rate, **limits}
     with usage():
         if portfolio is not None:
             found = provider.backtest_model_portfolio(portfolio, lookback_years=years, **asked)

@@ -56,10 +56,11 @@ class PortfolioQueries(BenchmarkQueries):
 
         Returns:
             optimal_weights ({ticker: weight}, None on failure), expected_return, volatility,
-            sharpe_ratio, cvar, tracking_error and beta (to a benchmark), cash (the part in none
-            of the tickers), optimization_success, optimization_message, optimality_gap,
-            risk_budget_binding, objective, n_obs, start, end, correlation_period, remarks (on the
-            data), base_currency, fx.
+            sharpe_ratio, cvar, tracking_error and beta (to a benchmark), benchmark_weights (of the
+            benchmark, None without), cash (the part in none of the tickers),
+            optimization_success, optimization_message, optimality_gap, risk_budget_binding,
+            objective, n_obs, start, end, correlation_period, remarks (on the data),
+            base_currency, fx.
 
         Raises:
             ArgumentError: an argument means nothing; names it and the remedy.
@@ -225,7 +226,8 @@ class PortfolioQueries(BenchmarkQueries):
         stated, together = self._stated(beside, years, rate, annual)
         answer = answer_dict(optimise(stated.problem), stated.estimates)
         said = [*stated.estimates.remarks, *beside.remarks]
-        answer |= {"objective": spec.objective, **told(together, said)}
+        answer |= {"objective": spec.objective, "benchmark_weights": beside.spec.against or None}
+        answer |= told(together, said)
         if self._calls is not None and self._calls.recording:
             assumed: dict[str, Any] = {
                 "lookback_years": spec.lookback(years),

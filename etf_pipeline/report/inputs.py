@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from etf_pipeline.model.benchmark_portfolios import benchmark_portfolio, measured_against
 from etf_pipeline.model.expected_returns import Facts
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.model.schemas import (
@@ -71,6 +72,16 @@ class Inputs:
     periods_per_year: float | None = None
     not_backtested: Mapping[str, str] = field(default_factory=dict)
     facts: Facts = field(default_factory=dict)
+
+    def spec(self, name: str) -> PortfolioSpec | None:
+        """A portfolio, with the newest weights in place of one that it is measured against."""
+        found = self.specs.get(name)
+        other = None if found is None else benchmark_portfolio(found, self.specs)
+        if found is None or other is None:
+            return found
+        rows = self.rows("weights", portfolio=other.name)
+        held = {r["ticker"]: r["weight"] for r in rows}
+        return measured_against(found, held) if held else found
 
     def rows(self, table: str, **wanted: Any) -> list[Row]:
         """Rows of the newest table with these values."""

@@ -42,7 +42,7 @@ def portfolio_report(inputs: Inputs, name: str) -> str:
             "run `etf run`"
         )
     summary = found[0]
-    spec = inputs.specs.get(name)
+    spec = inputs.spec(name)
     weights = {r["ticker"]: r["weight"] for r in inputs.rows("weights", portfolio=name)}
     tickers = [t for t in (spec.tickers if spec else sorted(weights)) if t in inputs.series]
     warnings = [] if summary["success"] else [f"Not optimised: {summary['message']}"]
@@ -130,7 +130,7 @@ def _estimates(inputs: Inputs, tickers: list[str], spec: PortfolioSpec | None) -
 
 def _risk_sections(inputs: Inputs, name: str, summary: Row, tickers: list[str]) -> list[Section]:
     sections = []
-    found = _estimates(inputs, tickers, inputs.specs.get(name)) if tickers else None
+    found = _estimates(inputs, tickers, inputs.spec(name)) if tickers else None
     if found is not None:
         sections.append(_frontier(inputs, name, summary, tickers, found))
         if len(tickers) > 1:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from etf_pipeline.model.benchmark_portfolios import benchmark_portfolio
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.report import charts
 from etf_pipeline.report.bands import BANDS, CASH, NO_BAND, weight_bands
@@ -15,7 +16,7 @@ from etf_pipeline.risk.covariance import risk_contributions
 from etf_pipeline.risk.estimates import Estimates
 
 _ACTIVE = ("benchmark", "active weight")
-_MEASURED = "Active weight: the weight less the benchmark's; the tracking error is of those."
+_ACTIVELY = "Active weight: the weight less the benchmark's; the tracking error is of those."
 _WHOLE = 1e-9  # how far from 1 the weights of a benchmark without cash sum
 
 
@@ -40,7 +41,7 @@ def weight_section(
             shares = risk_contributions(held, estimates.covariance)
             groups["share of risk"] = dict(zip(weights, shares.tolist(), strict=True))
     bands, said = weight_bands(inputs, name)
-    spec = inputs.specs.get(name)
+    spec = inputs.spec(name)
     against = _benchmark(inputs, spec)
     mine = _with_cash(weights, summary.get("cash"), spec, against)
     theirs = against if CASH not in mine else against | {CASH: 1.0 - sum(against.values())}
@@ -55,7 +56,7 @@ def weight_section(
     columns = ["ETF", "name", *groups, *(_ACTIVE if against else ()), *(BANDS if bands else ())]
     return Section(
         "Weights and risk contributions",
-        [*text, *([_MEASURED] if against else ()), *said],
+        [*text, *_measured(inputs, name, against), *said],
         charts.bars(
             groups,
             "weights",
@@ -71,6 +72,17 @@ def _benchmark(inputs: Inputs, spec: PortfolioSpec | None) -> dict[str, float]:
     """Weights of what it is measured against; none without, or where nobody knows them."""
     against = {} if spec is None else spec.against
     return {t: w for t, w in against.items() if w and t in inputs.series}
+
+
+def _measured(inputs: Inputs, name: str, against: Mapping[str, float]) -> list[str]:
+    """What active weights are, and of which portfolio, where the benchmark is one."""
+    if not against:
+        return []
+    asked = inputs.specs[name].benchmark
+    named = benchmark_portfolio(inputs.specs[name], inputs.specs) is not None
+    through = "as it was on the day of each decision"
+    said = f"Measured against {asked}: as it is decided now, and in the backtest {through}. "
+    return [f"{said if named else ''}{_ACTIVELY}"]
 
 
 def _with_cash(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 
 from etf_pipeline.errors import CorruptFileError
 from etf_pipeline.model import assets
-from etf_pipeline.model.benchmark_portfolios import benchmark_portfolio, measured_against
 from etf_pipeline.model.instruments import Universe
 from etf_pipeline.model.portfolio_file import load_portfolios
 from etf_pipeline.model.portfolios import PortfolioSpec
@@ -60,7 +59,7 @@ def report_inputs(
     tables, hashes = _tables(store.layout)
     return Inputs(
         histories.series,
-        _beside_their_benchmarks({s.name: s for s in specs}, tables[WEIGHTS.name]),
+        {s.name: s for s in specs},
         {i.ticker: i.name for i in universe},
         tables,
         _findings(store.layout, histories.series),
@@ -90,18 +89,6 @@ def inputs_of(settings: Settings, made_at: dt.datetime) -> Inputs:
         raise error
     specs = load_portfolios(settings.portfolios_file, universe)
     return report_inputs(store, histories, specs, universe, Assumptions.of(settings), made_at)
-
-
-def _beside_their_benchmarks(
-    specs: Mapping[str, PortfolioSpec], weights: Sequence[Row]
-) -> dict[str, PortfolioSpec]:
-    """Portfolios with the newest weights in place of those that they are measured against."""
-    found = dict(specs)
-    for name, spec in specs.items():
-        if (other := benchmark_portfolio(spec, specs)) is not None:
-            held = {r["ticker"]: r["weight"] for r in weights if r["portfolio"] == other.name}
-            found[name] = measured_against(spec, held) if held else spec
-    return found
 
 
 def _tables(layout: Layout) -> tuple[dict[str, list[Row]], dict[str, str]]:

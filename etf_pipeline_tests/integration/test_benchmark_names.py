@@ -71,6 +71,10 @@ def test_the_file_the_provider_and_commands_say_the_same(provider, of_the_file):
     held = {
         r["ticker"]: r["weight"] for r in tables.weights.to_pylist() if r["portfolio"] == "near"
     }
+    calm = {
+        r["ticker"]: r["weight"] for r in tables.weights.to_pylist() if r["portfolio"] == "calm"
+    }
+    calm = {t: w for t, w in calm.items() if w}
     row = next(r for r in tables.summary.to_pylist() if r["portfolio"] == "near")
     asked = {"benchmark": "calm", "max_tracking_error": 0.15, "lookback_years": 2}
     answers = (
@@ -86,8 +90,17 @@ def test_the_file_the_provider_and_commands_say_the_same(provider, of_the_file):
         assert found["optimal_weights"] == held
         for figure in ("expected_return", "volatility", "tracking_error", "beta"):
             assert found[figure] == row[figure]
+        assert found["benchmark_weights"] == calm
         (said,) = [r for r in found["remarks"] if r.startswith("measured against calm, which is ")]
         assert said in row["message"]
+    shown = CliRunner().invoke(app, ["optimise", "--portfolio", "near"]).output
+    assert ["ticker", "weight", "benchmark", "active"] in [
+        line.split() for line in shown.splitlines()
+    ]
+    for ticker in calm:
+        mine, theirs = held.get(ticker, 0.0), calm[ticker]
+        cells = [ticker, *(f"{w:z.2%}" for w in (mine, theirs, mine - theirs))]
+        assert cells in [line.split() for line in shown.splitlines()]
     frontier = provider.get_efficient_frontier_data(["VAS", "VGS"], 3, **asked)
     assert any(r.startswith("measured against calm") for r in frontier.attrs["remarks"])
 

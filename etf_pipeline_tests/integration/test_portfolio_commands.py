@@ -309,6 +309,19 @@ def test_a_frontier_offers_nothing_that_it_refuses(etf):
     assert "--cvar-budget" in text
 
 
+def test_weights_of_a_benchmark_are_given_to_a_backtest_as_they_are_to_others(etf, root):
+    argued = ("--objective", "min_tracking_error", "--years", "2", "--json")
+    mixed = ("--benchmark", "VAS=0.5", "--benchmark", "VAF=0.5")
+    code, found = etf("backtest", *THREE, *argued, *mixed)
+    assert code == ExitCode.DONE
+    asked = {"benchmark": {"VAS": 0.5, "VAF": 0.5}, "lookback_years": 2}
+    right = ETFDataProvider(root / "store").backtest(THREE, "min_tracking_error", **asked)
+    assert [r["wealth"] for r in found["course"]] == right["course"]["wealth"].tolist()
+    code, said = etf("backtest", *THREE, *argued, "--benchmark", "VAS", "--benchmark", "VAF")
+    assert code == ExitCode.USAGE
+    assert "--benchmark 'VAS': write TICKER[=WEIGHT]" in str(said)
+
+
 def test_a_mix_as_a_benchmark_of_a_backtest(etf):
     code, found = etf(
         *("backtest", "VAS", "VGS", "--objective", "min_tracking_error", "--years", "2"),

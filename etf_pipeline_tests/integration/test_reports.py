@@ -394,6 +394,18 @@ def test_active_weights_and_cash_stand_beside_the_weights(inputs):
         assert f"{(mine or 0.0) - theirs:.2%}" in row
         assert mine is None or f"{mine:.2%}" in row
     assert "1.23% to 34.56%" in cells
+    named = specs | {"pair": spec.model_copy(update={"benchmark": "calm"})}
+    page = Page(portfolio_report(dataclasses.replace(inputs, tables=tables, specs=named), "pair"))
+    theirs = {r["ticker"]: r["weight"] for r in inputs.rows("weights", portfolio="calm")}
+    assert theirs
+    assert any(t.startswith("Measured against calm: as it is decided now") for t in page.texts)
+    at = page.texts.index("active weight")
+    cells = [t.strip() for t in page.texts[at:] if t.strip()]
+    for ticker, weight in theirs.items():
+        if weight:
+            row = cells[cells.index(ticker) : cells.index(ticker) + 6]
+            assert f"{weight:.2%}" in row
+            assert f"{held.get(ticker, 0.0) - weight:.2%}" in row
     assert "active weight" not in Page(portfolio_report(inputs, "pair")).texts
 
 

@@ -67,7 +67,7 @@ def show_portfolio(found: Mapping[str, Any]) -> None:
     """Weights, what the optimiser says, and what the portfolio would have been."""
     weights = found["optimal_weights"]
     if weights is not None:
-        print_table(["ticker", "weight"], [[t, f"{w:z.2%}"] for t, w in weights.items()])
+        print_table(*_held(weights, found["benchmark_weights"] or {}))
     print_lines([found["optimization_message"], *in_currency(found)])
     if found["optimization_success"]:
         ratio = found["sharpe_ratio"]  # none of cash alone
@@ -77,6 +77,19 @@ def show_portfolio(found: Mapping[str, Any]) -> None:
             *_beyond(found),
         ]
         print_lines([f"{', '.join(figures)}; {found['start']} to {found['end']}"])
+
+
+def _held(
+    weights: Mapping[str, float], against: Mapping[str, float]
+) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows of weights, with a benchmark's and the difference where there is one."""
+    if not against:
+        return ["ticker", "weight"], [[t, f"{w:z.2%}"] for t, w in weights.items()]
+    rows = []
+    for ticker in dict.fromkeys([*weights, *against]):
+        mine, theirs = weights.get(ticker, 0.0), against.get(ticker, 0.0)
+        rows.append([ticker, *(f"{w:z.2%}" for w in (mine, theirs, mine - theirs))])
+    return ["ticker", "weight", "benchmark", "active"], rows
 
 
 def _beyond(found: Mapping[str, Any]) -> list[str]:
