@@ -250,10 +250,13 @@ class QueryError(EtfError):
     code = ReasonCode.BAD_QUERY
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Known names that are near to one that is not, as the end of a sentence; empty for none."""
+def nearest(name: str, known: Iterable[str], what: str = "") -> str:
+    """Known names that are near to one that is not, as the end of a sentence; empty for none.
+
+    `what` they are comes before them.
+    """
     near = difflib.get_close_matches(name, sorted(known), n=2, cutoff=0.6)
-    return f"; did you mean {' or '.join(near)}?" if near else ""
+    return f"; did you mean {what}{' or '.join(near)}?" if near else ""
 
 
 def unknown_ticker(ticker: str, known: Iterable[str], where: str) -> UnknownTickerError:

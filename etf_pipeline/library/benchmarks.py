@@ -48,7 +48,7 @@ class BenchmarkQueries(StoreAccess):
         try:
             self._series([name])
         except UnknownTickerError as error:
-            near = f"; of the portfolios{hint}" if (hint := nearest(name, known)) else ""
+            near = nearest(name, known, "the portfolio ")
             raise UnknownTickerError(f"benchmark: {error}{near}") from None
         return None
 

@@ -28,7 +28,9 @@ def wrong_benchmark(
     """
     asked = [name for name in ACTIVE_LIMITS if given.get(name) is not None]
     if not weights:
-        return f"{asked[0]} needs a benchmark" if asked else None
+        if not asked:
+            return None
+        return f"{asked[0]} needs a benchmark: a ticker, weights or a portfolio of the file"
     if not asked and objective != ACTIVE_OBJECTIVE:
         return (
             f"benchmark goes with objective: {ACTIVE_OBJECTIVE}, {', '.join(ACTIVE_LIMITS)}; to "

@@ -61,7 +61,7 @@ NEEDS: dict[Objective, str] = {
 NEEDS_TARGET = {
     "target_return": "a target_return",
     "risk_aversion": "a risk_aversion",
-    "benchmark": "a benchmark",
+    "benchmark": "a benchmark: a ticker, weights or a portfolio of the file",
 }
 # These take weights from risk alone, long only and whole, and few limits: see `against_rule`.
 FROM_RISK_ALONE: frozenset[Objective] = frozenset({"risk_parity", "hrp"})
@@ -69,7 +69,9 @@ HRP_GROUPS = (
     "hrp takes no groups: it splits a tree of correlations, whose parts are not the groups, so "
     "that no split keeps a group's total; use bounds, or risk_parity, which takes groups"
 )
-NEEDS_HOLDINGS = "max_turnover and cost_rate need holdings, the current weights"
+NEEDS_HOLDINGS = (
+    "max_turnover and cost_rate need holdings, the current weights, such as {VAS: 0.6, VAF: 0.4}"
+)
 HALFLIFE = 63.0  # of the exponentially weighted covariance, in bars; unless another is asked for
 _ROUNDING = 1e-12
 

@@ -139,8 +139,8 @@ def _one(
             universe.get(ticker)
         except Exception as error:  # the message names the nearest tickers
             problems.append(f"line {line}: {error}")
-    problems += _mix_problems("compare_with", spec.comparison, universe, node)
-    problems += _mix_problems("benchmark", spec.against, universe, node, portfolios)
+    for field, weights in (("compare_with", spec.comparison), ("benchmark", spec.against)):
+        problems += _mix_problems(field, weights, universe, node, portfolios)
     if unknown:
         return None
     problems += _pair_problems(spec, universe, node)
@@ -200,25 +200,26 @@ def _mix_problems(
     weights: Mapping[str, float],
     universe: Universe,
     node: yaml.Node,
-    portfolios: Collection[str] = (),
+    portfolios: Collection[str],
 ) -> list[str]:
     """Tickers of a mix that nobody knows, that are no funds, or that are one.
 
-    One of `portfolios` may stand in place of a mix, not in it.
+    One of `portfolios` may stand in place of a benchmark, and in no mix.
     """
     problems = []
     found: list[str] = []
     alone = isinstance(_find(node, (field,)), yaml.ScalarNode)
     for ticker in weights:
         line = _line(_find(node, (field, ticker)))
-        if ticker in portfolios and (alone or ticker not in universe):
+        if ticker in portfolios and (ticker not in universe or (alone and field == "benchmark")):
             if why := _not_that_portfolio(field, ticker, alone, universe):
                 problems.append(f"line {line}: {why}")
             continue
         try:
             one = universe.get(ticker)
         except UnknownTickerError as error:
-            near = f"; of the portfolios{hint}" if (hint := nearest(ticker, portfolios)) else ""
+            names = portfolios if field == "benchmark" else ()
+            near = nearest(ticker, names, "the portfolio ")
             problems.append(f"line {line}: {field}: {error}{near}")
             continue
         if one.is_rate:
@@ -231,6 +232,8 @@ def _mix_problems(
 
 def _not_that_portfolio(field: str, name: str, alone: bool, universe: Universe) -> str | None:
     """Why the name of a portfolio does not stand for it; None where it does."""
+    if field != "benchmark":
+        return f"{field}: {name} is a portfolio; give a ticker, or the weights that it is of"
     if not alone:
         return (
             f"{field}: {name} is a portfolio, and weights are of tickers: name the portfolio "

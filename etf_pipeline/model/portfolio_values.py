@@ -19,8 +19,12 @@ from etf_pipeline.model.number_texts import number_meant
 from etf_pipeline.model.portfolios import WALKED, PortfolioSpec
 
 _PAIR = "give the least and the greatest, such as [0.2, 1] for at least 0.2"
-_MIXES = ("benchmark", "compare_with")  # one ticker, or weights of several
-_PERCENT = 5.0  # limits up to this are of fractions, for which per cent may have been given
+# Fields that are one name alone, or weights of several tickers.
+_MIXES = {
+    "benchmark": "a ticker, a portfolio or weights",
+    "compare_with": "a ticker, or weights",
+}
+_PERCENT = 10.0  # limits up to this are of fractions, for which per cent may have been given
 
 
 def read_spec(values: Mapping[str, Any], *, walked: bool = False) -> PortfolioSpec:
@@ -63,10 +67,15 @@ def _in_words(error: Mapping[str, Any], loc: tuple[int | str, ...]) -> str:
     if kind in ("tuple_type", "too_long") or (kind == "missing" and isinstance(loc[-1], int)):
         return f"{value!r}: {_PAIR}"
     if kind in ("dict_type", "model_type") and not isinstance(value, Mapping):
-        or_one = "a ticker, or weights" if loc in {(name,) for name in _MIXES} else "it"
+        or_one = _MIXES.get(str(loc[0]), "it") if len(loc) == 1 else "it"
         return f"{value!r}: give {or_one} by name, such as {{NAME: …}}"
     if kind == "list_type":
-        return f"{value!r}: give a list, such as [{value!r}]"
+        parts = [p.strip() for p in value.split(",")] if isinstance(value, str) else [value]
+        return f"{value!r}: give a list, such as {parts!r}"
+    if kind in ("int_from_float", "int_type", "float_type") and not isinstance(value, str):
+        return f"{value!r}: must be a {'' if kind == 'float_type' else 'whole '}number"
+    if kind == "string_type":
+        return f"{value!r}: must be a text, such as '{value}' in quotes"
     if kind in ("float_type", "int_type") and isinstance(value, str):
         return f"{value!r} is text; {number_meant(value)}"
     if kind == "literal_error":

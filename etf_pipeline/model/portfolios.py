@@ -215,7 +215,9 @@ class PortfolioSpec(BaseModel):
 
     def _check_active(self) -> None:
         if self.benchmark is not None and not self.against:
-            raise ValueError("benchmark: give a ticker, or weights such as {VAS: 0.6, VAF: 0.4}")
+            raise ValueError(
+                "benchmark: give a ticker, a portfolio, or weights such as {VAS: 0.6, VAF: 0.4}"
+            )
         for problem in (
             wrong_comparison("benchmark", self.against),
             wrong_benchmark(self.objective, vars(self), self.against, self._perhaps_own),

@@ -140,7 +140,7 @@ def test_other_calls_take_it_too(provider):
 def test_what_is_refused_names_both_and_the_remedy(provider):
     two = ["VAS", "VGS"]
     for name, words in (
-        ("clam", "benchmark: ticker 'clam' is not in .*; of the portfolios; did you mean calm"),
+        ("clam", "benchmark: ticker 'clam' is not in .*; did you mean the portfolio calm"),
         ("VGX", "benchmark: ticker 'VGX' is not in .*; did you mean VGS"),
     ):
         with pytest.raises(UnknownTickerError, match=words):

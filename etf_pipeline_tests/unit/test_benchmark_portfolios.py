@@ -128,7 +128,7 @@ def test_a_benchmark_without_an_answer_is_named_and_so_is_what_needs_it(tmp_path
         ({"a": NEAR + "; beta: [0, 2]"}, "line 6: benchmark: ticker 'calm' is not in"),
         (
             {"clam": CALM, "a": NEAR + "; beta: [0, 2]"},
-            "line 11: benchmark: ticker 'calm' is not in .*; of the portfolios; did you mean clam",
+            "line 11: benchmark: ticker 'calm' is not in .*; did you mean the portfolio clam",
         ),
         (
             {"a": NEAR.replace("calm", "a") + "; beta: [0, 2]"},
@@ -157,6 +157,11 @@ def test_a_benchmark_without_an_answer_is_named_and_so_is_what_needs_it(tmp_path
             {"a": NEAR.replace("calm", "VGB") + "; max_active_weight: 0.1"},
             "line 6: max_active_weight needs .* own tickers, and VGB is not in tickers: add it",
         ),
+        (
+            {"calm": CALM, "a": CALM + "; compare_with: calm"},
+            "line 12: compare_with: calm is a portfolio; give a ticker, or the weights",
+        ),
+        ({"a": CALM + "; benchmark: {}"}, "line 2: benchmark: give a ticker, a portfolio, or"),
         (
             {"calm": CALM, "a": CALM + "; benchmark: calm"},
             "line 7: benchmark goes with objective: min_tracking_error, max_tracking_error",

@@ -128,7 +128,12 @@ def test_a_portfolio_may_name_its_currency(tmp_path):
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [("AUX", "not an ISO 4217 code"), ("GBp", "use GBP"), ("aud", "did you mean"), ("1", "string")],
+    [
+        ("AUX", "not an ISO 4217 code"),
+        ("GBp", "use GBP"),
+        ("aud", "did you mean"),
+        ("1", "must be a text"),
+    ],
 )
 def test_a_currency_that_is_none_is_quoted_with_its_line(tmp_path, value, words):
     with pytest.raises(PortfolioFileError, match=rf"line 5: base_currency: .*{words}"):

@@ -211,7 +211,10 @@ def test_a_number_that_is_quoted_works_when_it_is_asked_for(tmp_path):
         ("objective: max_return; max_tracking_error: 0.1", "max_tracking_error needs a benchmark"),
         ("objective: max_return; beta: [0, 1]", "beta needs a benchmark"),
         ("objective: max_return; benchmark: VAS", "benchmark goes with objective: min_tracking"),
-        ("objective: min_tracking_error; benchmark: {}", "benchmark: give a ticker, or weights"),
+        (
+            "objective: min_tracking_error; benchmark: {}",
+            "benchmark: give a ticker, a portfolio, or",
+        ),
         ("objective: min_tracking_error; benchmark: {VAS: 0.5}", "weights sum to 0.5, not to 1"),
         ("objective: min_tracking_error; benchmark: VAX", "line 6: .*VAX"),
         ("objective: min_volatility; benchmark: VAS; beta: [1, 0]", "beta: the least, 1, is above"),
