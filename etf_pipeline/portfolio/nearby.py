@@ -85,7 +85,7 @@ def _steps(
             d, duals = step
             at = at + scale * d
             yield at, pins.unpinned(rows, duals, base, at)
-        if not len(d) or np.abs(d).max() < _REACHED * far:
+        if len(d) and np.abs(d).max() < _REACHED * far:
             return
 
 

@@ -326,5 +326,5 @@ def _objective(build: _Builder) -> tuple[Floats, Floats | None, float]:
     curved = program.weight * (float(np.mean(np.diag(norm.matrix))) or 1.0)
     slope = -program.weight * (norm.matrix @ norm.centre + norm.linear)
     objective, _, size = build.row(program.measure.plus(Measure(slope), 1.0), 0.0)
-    scale = max(size, curved) if np.any(objective) else curved
+    scale = (max(size, curved) if np.any(objective) else curved) or 1.0
     return objective * (size / scale), norm.matrix * (program.weight / scale), scale
