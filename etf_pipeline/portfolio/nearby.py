@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -79,14 +80,25 @@ def _steps(
     for far in _FAR:
         at, d = base.weights, np.zeros(0)
         for _ in range(_ROUNDS if isinstance(goal, BestRatio) else 1):
-            step = interior.solve(_around(problem, goal, rows, at, scale, far, pins, base.tight))
+            nearly = _at_a_price(goal, at)
+            step = interior.solve(_around(problem, nearly, rows, base, scale, far, pins))
             if step is None:
                 break
             d, duals = step
-            at = at + scale * d
+            at = base.weights + scale * d
             yield at, pins.unpinned(rows, duals, base, at)
         if len(d) and np.abs(d).max() < _REACHED * far:
             return
+
+
+def _at_a_price(goal: Goal, weights: Floats) -> Least | LeastNorm | Utility:
+    """A ratio as the utility that has the same slope at weights (N,); other goals as they are."""
+    if not isinstance(goal, BestRatio):
+        assert isinstance(goal, Least | LeastNorm | Utility)
+        return goal
+    risk = goal.norm.value(weights)
+    aversion = max(goal.ratio(weights), 0.0) / risk if risk > 0 else 0.0
+    return Utility(goal.measure, goal.norm, aversion, goal.unit)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,19 +106,22 @@ class _Pins:
     """What stays as it is at the base, as leaving it would use up the room of the tight norm.
 
     `weights` (N,) and `rows` (M,) say which; `idle` are rows that then say nothing more. What
-    leaving costs is `slope` (N,), which on the others is rounding, in place of that of the norm.
+    leaving costs is `slope` (N,), which on the others is rounding, in place of that of the norm:
+    it has the slopes of the rows added, times the `multipliers` (M,).
     """
 
     weights: npt.NDArray[np.bool_]
     rows: npt.NDArray[np.bool_]
     idle: npt.NDArray[np.bool_]
+    multipliers: Floats
     slope: Floats | None = None
 
     @classmethod
     def none(cls, problem: Problem, rows: Sequence[Row]) -> _Pins:
         """Nothing is."""
         nothing = np.zeros(len(rows), dtype=bool)
-        return cls(np.zeros(len(problem.names), dtype=bool), nothing, nothing)
+        still = np.zeros(len(problem.names), dtype=bool)
+        return cls(still, nothing, nothing, np.zeros(len(rows)))
 
     @classmethod
     def of(cls, problem: Problem, rows: Sequence[Row], base: Base) -> _Pins:
@@ -115,11 +130,12 @@ class _Pins:
         assert isinstance(norm, Norm)
         slope = norm.tangent(base.weights).slope
         size = float(np.ptp(slope)) or 1.0
-        pinned = np.zeros(len(rows), dtype=bool)
+        pinned, multipliers = np.zeros(len(rows), dtype=bool), np.zeros(len(rows))
         for j, (row, y) in enumerate(zip(rows, base.duals, strict=True)):
             function = row.function
-            if y <= 0 or not isinstance(function, Measure) or function.tail or function.kinks:
+            if not _straight(function):
                 continue
+            multipliers[j] = y
             slope = slope + y * function.slope
             pinned[j] = y * float(np.ptp(function.slope)) > _DEAR * size
         low, high = problem.box
@@ -127,7 +143,7 @@ class _Pins:
         if problem.net_exposure[0] == problem.net_exposure[1] and inside.any():
             slope = slope - float(np.median(slope[inside]))
         still = ~inside & (np.abs(slope) > _DEAR * size)
-        return cls(still, *_independent(problem, rows, still, pinned), slope)
+        return cls(still, *_independent(problem, rows, still, pinned), multipliers, slope)
 
     def unpinned(self, rows: Sequence[Row], duals: Duals, base: Base, weights: Floats) -> Duals:
         """Multipliers of the rows from those of the program around the base."""
@@ -135,14 +151,14 @@ class _Pins:
         if self.slope is None:
             return Duals(found, duals.tail)
         norm = rows[base.tight].function
+        assert isinstance(norm, Norm)
         price = found[base.tight] * norm.value(base.weights) / (norm.value(weights) or 1.0)
-        others = iter(duals.rows[len(rows) :])
-        for j, row in enumerate(rows):
-            if self.rows[j]:
-                found[j] -= next(others)
-            if isinstance(row.function, Measure):
-                found[j] += price * base.duals[j]
-        return Duals(np.maximum(found, 0.0), duals.tail)
+        found[self.rows] -= duals.rows[len(rows) :]  # those of the opposite rows
+        return Duals(np.maximum(found + price * self.multipliers, 0.0), duals.tail)
+
+
+def _straight(function: Measure | Norm) -> TypeGuard[Measure]:
+    return isinstance(function, Measure) and not function.tail and not function.kinks
 
 
 def _independent(
@@ -159,7 +175,7 @@ def _independent(
     kept, idle = np.zeros(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool)
     for j in sorted(range(len(rows)), key=lambda j: not pinned[j]):
         function = rows[j].function
-        if not isinstance(function, Measure) or function.tail or function.kinks:
+        if not _straight(function):
             continue
         new = function.slope[free]
         left = new - known.T @ (known @ new)
@@ -173,53 +189,42 @@ def _independent(
 
 def _around(
     problem: Problem,
-    goal: Goal,
+    goal: Least | LeastNorm | Utility,
     rows: Sequence[Row],
-    base: Floats,
+    base: Base,
     scale: float,
     far: float,
     pins: _Pins,
-    tight: int,
 ) -> Program:
     """The program of a goal in the steps d (N,), none of them beyond `far`."""
+    w = base.weights
     low, high = problem.box
-    low = np.where(pins.weights, 0.0, np.maximum((low - base) / scale, -far))
-    high = np.where(pins.weights, 0.0, np.minimum((high - base) / scale, far))
-    view = _View(base, scale, np.minimum(low, 0.0), np.maximum(high, 0.0))
-    total = float(base.sum())
+    low = np.where(pins.weights, 0.0, np.maximum((low - w) / scale, -far))
+    high = np.where(pins.weights, 0.0, np.minimum((high - w) / scale, far))
+    view = _View(w, scale, np.minimum(low, 0.0), np.maximum(high, 0.0))
+    total = float(w.sum())
     least, most = ((x - total) / scale for x in problem.net_exposure)
-    measure, curvature, weight = Measure(np.zeros(len(base))), None, 1.0
-    if isinstance(goal, LeastNorm):
-        curvature = view.norm(goal.norm)
-    elif isinstance(goal, BestRatio):
-        risk = goal.norm.value(base)
-        measure, curvature = goal.measure, view.norm(goal.norm)
-        weight = max(goal.ratio(base), 0.0) / risk if risk > 0 else 0.0
-    elif isinstance(goal, Utility):
-        measure, curvature, weight = goal.measure, view.norm(goal.norm), goal.aversion
-    else:
-        assert isinstance(goal, Least)
-        measure = goal.measure
-    around = [view.row(r, pins.slope if j == tight else None) for j, r in enumerate(rows)]
-    for j in np.flatnonzero(pins.idle):
-        around[j] = replace(around[j], function=Measure(np.zeros(len(base))), greatest=1.0)
+    around = [view.row(r, pins.slope if j == base.tight else None) for j, r in enumerate(rows)]
     opposite = []
+    for j in np.flatnonzero(pins.idle):
+        around[j] = replace(around[j], function=Measure(np.zeros(len(w))), greatest=1.0)
     for j in np.flatnonzero(pins.rows):
         function = around[j].function
         assert isinstance(function, Measure)
         at = function.constant  # its value where every step is 0
         around[j] = replace(around[j], greatest=at)
-        other = Measure(-function.slope, -function.constant)
-        opposite.append(Row(other, -at, around[j].label))
+        opposite.append(Row(Measure(-function.slope, -at), -at, around[j].label))
+    norm = None if isinstance(goal, Least) else view.norm(goal.norm)
+    nothing = Measure(np.zeros(len(w)))
     return Program(
         low,
         high,
         (least, most),
-        view.measure(measure),
+        nothing if isinstance(goal, LeastNorm) else view.measure(goal.measure),
         (*around, *opposite),
         problem.changed(scenarios=view.scenarios(problem.scenarios)),
-        curvature,
-        weight,
+        norm,
+        goal.aversion if isinstance(goal, Utility) else 1.0,
         isinstance(goal, LeastNorm),
     )
 
