@@ -17,6 +17,7 @@ _IMPLIED = 1e-12  # a sum of bounds within this of a limit says the same as the 
 _ALIKE = 1e-14  # of their size: means that differ by that are equal but for rounding
 _ENOUGH = 1e-9  # of the spread of the means, as in `check`
 _ROOM = 2e-11  # of its size: what a limit of a risk is given beyond it
+_COUNTED = 1e-3
 _SMALL = 1e-2  # of a problem's own unit: below, a limit's tolerance shrinks no further
 
 
@@ -326,5 +327,6 @@ class CountOfOpen(_Rows):
     def _shares(self, problem: Problem) -> Floats:
         found = np.zeros(len(problem.names))
         at = np.array(self.places)
-        found[at] = 1.0 / np.maximum(problem.upper[at], 1e-12)
+        # of less than a thousandth less is counted, as no row may have coefficients of all sizes
+        found[at] = 1.0 / np.maximum(problem.upper[at], _COUNTED)
         return found

@@ -115,6 +115,7 @@ class _Pins:
     idle: npt.NDArray[np.bool_]
     multipliers: Floats
     slope: Floats | None = None
+    total: bool = False  # and whether the sum of the weights stays
 
     @classmethod
     def none(cls, problem: Problem, rows: Sequence[Row]) -> _Pins:
@@ -140,10 +141,15 @@ class _Pins:
             pinned[j] = y * float(np.ptp(function.slope)) > _DEAR * size
         low, high = problem.box
         inside = (base.weights > low) & (base.weights < high)
-        if problem.net_exposure[0] == problem.net_exposure[1] and inside.any():
-            slope = slope - float(np.median(slope[inside]))
+        total = False
+        if inside.any() and _at_a_limit(problem, base.weights):
+            alike = float(np.median(slope[inside]))
+            total = abs(alike) > _DEAR * float(np.abs(slope).max())
+            slope = slope - alike if total else slope
         still = ~inside & (np.abs(slope) > _DEAR * size)
-        return cls(still, *_independent(problem, rows, still, pinned), multipliers, slope)
+        least, most = problem.net_exposure
+        kept, idle = _independent(rows, ~still, pinned, total or least == most)
+        return cls(still, kept, idle, multipliers, slope, total)
 
     def unpinned(self, rows: Sequence[Row], duals: Duals, base: Base, weights: Floats) -> Duals:
         """Multipliers of the rows from those of the program around the base."""
@@ -161,16 +167,22 @@ def _straight(function: Measure | Norm) -> TypeGuard[Measure]:
     return isinstance(function, Measure) and not function.tail and not function.kinks
 
 
+def _at_a_limit(problem: Problem, weights: Floats) -> bool:
+    """Whether the sum of weights (N,) is all that it may be, or no more than it must."""
+    least, most = problem.net_exposure
+    total = float(weights.sum())
+    return least == most or total <= least + _SAME or total >= most - _SAME
+
+
 def _independent(
-    problem: Problem,
     rows: Sequence[Row],
-    still: npt.NDArray[np.bool_],
+    free: npt.NDArray[np.bool_],
     pinned: npt.NDArray[np.bool_],
+    total: bool,
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Of the rows that are pinned those that say something new, and all others that do not."""
-    free = ~still
     known = np.zeros((0, int(free.sum())))
-    if problem.net_exposure[0] == problem.net_exposure[1] and free.any():
+    if total and free.any():
         known = np.full((1, int(free.sum())), 1.0 / math.sqrt(free.sum()))
     kept, idle = np.zeros(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool)
     for j in sorted(range(len(rows)), key=lambda j: not pinned[j]):
@@ -203,7 +215,7 @@ def _around(
     high = np.where(pins.weights, 0.0, np.minimum((high - w) / scale, far))
     view = _View(w, scale, np.minimum(low, 0.0), np.maximum(high, 0.0))
     total = float(w.sum())
-    least, most = ((x - total) / scale for x in problem.net_exposure)
+    least, most = (0.0, 0.0) if pins.total else ((x - total) / scale for x in problem.net_exposure)
     around = [view.row(r, pins.slope if j == base.tight else None) for j, r in enumerate(rows)]
     opposite = []
     for j in np.flatnonzero(pins.idle):

@@ -107,6 +107,7 @@ class _Newton:
     x: Floats
     scale: float
     tail: _Tail | None
+    total: float | None  # what Σ w is, where it is at a limit
 
     @classmethod
     def at(
@@ -137,7 +138,8 @@ class _Newton:
         free = ~fixed
         if tail is not None:
             w, free = np.r_[w, tail.alpha], np.r_[free, True]
-        return cls(problem, goal, rows, active, free, signs, w, _scale(goal, problem), tail)
+        total = _total(problem, weights, near)
+        return cls(problem, goal, rows, active, free, signs, w, _scale(goal, problem), tail, total)
 
     @property
     def weights(self) -> Floats:
@@ -196,8 +198,7 @@ class _Newton:
         else:
             assert isinstance(goal, Least)
             gradient += self._slope(goal.measure)
-        least, most = self.problem.net_exposure
-        if least == most:  # what all weights have alike says nothing, and would cost digits
+        if self.total is not None:  # what all weights have alike says nothing, and costs digits
             gradient[:n] -= (gradient[:n].min() + gradient[:n].max()) / 2.0
         return gradient / self.scale, hessian / self.scale
 
@@ -232,7 +233,6 @@ class _Newton:
         gradients: list[Floats] = []
         values: list[float] = []
         curved: list[tuple[int, Floats]] = []
-        least, most = self.problem.net_exposure
         for k, at in enumerate(self.active):
             row = self.rows[at]
             if isinstance(row.function, Norm):
@@ -244,15 +244,15 @@ class _Newton:
             else:
                 over = _size(row.function, self.problem)
                 slope, value = self._slope(row.function), self._value(row.function) - row.greatest
-                if least == most:  # what all weights have alike would cost digits
+                if self.total is not None:  # what all weights have alike would cost digits
                     middle = (slope[:n].min() + slope[:n].max()) / 2.0
                     slope[:n] -= middle
-                    value -= middle * (float(self.weights.sum()) - least)
+                    value -= middle * (float(self.weights.sum()) - self.total)
                 gradients.append(slope / over)
                 values.append(value / over)
-        if least == most:
+        if self.total is not None:
             gradients.append(np.r_[np.ones(n), np.zeros(size - n)])
-            values.append(float(self.weights.sum()) - least)
+            values.append(float(self.weights.sum()) - self.total)
         if self.tail is not None:
             unit = self.problem.cvar_unit
             for losses in self.tail.losses:
@@ -280,6 +280,14 @@ class _Newton:
         many = len(self.tail.border)
         shares = others[len(others) - many :] * unit / self.problem.cvar_unit
         return Duals(found, self.tail.probabilities(shares, rate))
+
+
+def _total(problem: Problem, weights: Floats, near: float) -> float | None:
+    least, most = problem.net_exposure
+    total = float(weights.sum())
+    if least == most or total <= least + near:
+        return least
+    return most if total >= most - near else None
 
 
 def _scale(goal: Goal, problem: Problem) -> float:
