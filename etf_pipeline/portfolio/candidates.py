@@ -14,7 +14,8 @@ from etf_pipeline.portfolio.functions import Floats, Measure, Norm, Row
 from etf_pipeline.portfolio.goals import BestRatio, Calmest, Goal, Least, LeastNorm, Utility
 from etf_pipeline.portfolio.knapsack import filled
 from etf_pipeline.portfolio.limits import ReturnFloor, VolatilityCeiling
-from etf_pipeline.portfolio.nearby import Base, near
+from etf_pipeline.portfolio.nearby import near
+from etf_pipeline.portfolio.pins import Base
 from etf_pipeline.portfolio.problem import Problem
 from etf_pipeline.portfolio.program import Duals, Program
 from etf_pipeline.portfolio.solvers import conic, frontier, interior, linear
@@ -90,7 +91,7 @@ def _brought_inside(
             for apart in _NEAR:
                 exact = polished(problem, least, others, found[0], apart)
                 if exact is not None:
-                    duals = np.insert(exact[1].rows, k, 0.0)
+                    duals = Duals(np.insert(exact[1].rows, k, 0.0), exact[1].tail)
                     yield from _nearby(problem, goal, rows, Base(exact[0], k, duals))
                     yield from _between(problem, row, weights, exact[0])
                     yield from _as_near(problem, goal, rows, exact[0])
