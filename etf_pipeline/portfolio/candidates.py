@@ -18,7 +18,7 @@ from etf_pipeline.portfolio.nearby import near
 from etf_pipeline.portfolio.pins import Base
 from etf_pipeline.portfolio.problem import Problem
 from etf_pipeline.portfolio.program import Duals, Program
-from etf_pipeline.portfolio.solvers import conic, frontier, interior, linear
+from etf_pipeline.portfolio.solvers import active_set, conic, frontier, interior, linear
 from etf_pipeline.portfolio.solvers.critical_line import (
     Corners,
     corner_portfolios,
@@ -44,16 +44,21 @@ def candidates(problem: Problem, goal: Goal) -> Iterator[Candidate]:
     """Weights for a goal within a problem's limits, until the caller has enough."""
     yield from _exact(problem, goal)
     rows = rows_of(problem)
-    if rows and len(problem.names) <= _FEW:
+    start: Floats | None = None
+    if rows and (len(problem.names) <= _FEW or isinstance(goal, Least)):
         # limits that do not bind leave the answer as it is without them, for next to nothing
         relaxed = problem.changed(limits=tuple(x for x in problem.limits if x.bounds_only))
         for candidate in islice(_exact(relaxed, goal), 1):
             if allowed(problem, candidate.weights):
                 yield Candidate(candidate.weights)
+            start = candidate.weights
     if problem.singular and isinstance(goal, LeastNorm):
         free = riskless(problem, means_with_order(problem), rows)
         if free is not None:
             yield Candidate(free)
+    guessed = active_set.solve(problem, goal, rows, start)
+    if guessed is not None:
+        yield Candidate(guessed[0], (guessed[1],))
     last: Floats | None = None
     for solve in _engines(problem, goal, rows):
         found = solve()
@@ -192,7 +197,7 @@ def _risky(problem: Problem) -> Floats:
 
 def _exact(problem: Problem, goal: Goal) -> Iterator[Candidate]:
     """Read off the critical line, where bounds and one limit of return or risk are all there is."""
-    others = [x for x in problem.limits if x.rows(problem)]
+    others = [x for x, own in zip(problem.limits, problem.rows_by_limit, strict=True) if own]
     if not problem.invested or problem.cost_rate or len(others) > 1:
         return
     limit = others[0] if others else None

@@ -133,14 +133,24 @@ class Norm:
         nothing = np.zeros(len(matrix))
         return cls(matrix, nothing if centre is None else centre, nothing)
 
+    def _varying(self, weights: Floats) -> tuple[float, Floats]:
+        """Its square at weights (N,) without the constant, and half the gradient (N,) of that."""
+        d = weights - self.centre
+        along = self.matrix @ d
+        return float(d @ along) - 2.0 * float(self.linear @ d), along - self.linear
+
+    def square_and_half_gradient(self, weights: Floats) -> tuple[float, Floats]:
+        """Its square at weights (N,), not below 0, and half the gradient of that, shape (N,)."""
+        found, half = self._varying(weights)
+        return max(found + self.constant, 0.0), half
+
     def squared(self, weights: Floats) -> float:
         """Its square at weights (N,), not below 0."""
-        return max(self.varying(weights) + self.constant, 0.0)
+        return self.square_and_half_gradient(weights)[0]
 
     def varying(self, weights: Floats) -> float:
         """Its square at weights (N,) without the constant."""
-        d = weights - self.centre
-        return float(d @ (self.matrix @ d)) - 2.0 * float(self.linear @ d)
+        return self._varying(weights)[0]
 
     def room(self, greatest: float) -> float:
         """What `varying` may be where the norm is `greatest` at most."""
@@ -156,14 +166,15 @@ class Norm:
 
     def gradient_of_half_square(self, weights: Floats) -> Floats:
         """S(w − centre) − l, shape (N,)."""
-        return self.matrix @ (weights - self.centre) - self.linear
+        return self.square_and_half_gradient(weights)[1]
 
     def tangent(self, weights: Floats) -> Measure:
         """At weights (N,); 0 where the value is, as the function is nowhere below."""
-        value = self.value(weights)
-        if value <= 0.0:
+        square, half = self.square_and_half_gradient(weights)
+        if square <= 0.0:
             return Measure(np.zeros(len(weights)))
-        slope = self.gradient_of_half_square(weights) / value
+        value = math.sqrt(square)
+        slope = half / value
         return Measure(slope, value - float(slope @ weights))
 
 

@@ -193,6 +193,11 @@ class Problem:
         return low, high
 
     @cached_property
+    def rows_by_limit(self) -> list[list[Row]]:
+        """The rows of each limit, for solvers."""
+        return [limit.rows(self) for limit in self.limits]
+
+    @cached_property
     def traced(self) -> dict[tuple[bool, bytes, bytes], Any]:
         """Corner portfolios by bounds, shared with what `changed` makes of this."""
         return {}
@@ -238,7 +243,7 @@ class Problem:
         """The same with other limits, bounds or objective; what was checked stays checked."""
         _ = self.traced  # made before it is copied
         new = copy.copy(self)
-        for kept in ("box", "plain_box"):
+        for kept in ("box", "plain_box", "rows_by_limit"):
             new.__dict__.pop(kept, None)
         if not _OF_LOSS.isdisjoint(changes):
             for kept in ("loss", "return_unit", "return_rounding"):
