@@ -16,6 +16,7 @@ import numpy as np
 from etf_pipeline.portfolio.functions import Floats, Norm
 from etf_pipeline.portfolio.program import Standard
 
+_ADDED = (0.0, 1e-14, 1e-12)  # to a diagonal, of its largest entry, in turn
 WIDTH = 1e-9  # that a fixed weight is given, as the inside must not be empty
 
 
@@ -250,6 +251,23 @@ def _blocks(form: Standard, kappa: int, count: int) -> list[Block]:
     return blocks
 
 
+def _factor(matrix: Floats) -> Floats:
+    """Cholesky's, of a matrix that is positive definite but for rounding.
+
+    Where singular directions have far to go, the bounds hardly add to them. What is added here
+    makes a step shorter there, and nothing wrong.
+    """
+    from scipy.linalg import lapack
+
+    size = float(np.abs(np.diag(matrix)).max())
+    for added in _ADDED:
+        tried = matrix if not added else matrix + added * size * np.eye(len(matrix))
+        factor, failed = lapack.dpotrf(tried, lower=1, clean=0)
+        if not failed:
+            return np.asarray(factor)
+    raise np.linalg.LinAlgError("not positive definite")
+
+
 class System:
     """The linear system of one iteration, factorised once."""
 
@@ -291,9 +309,7 @@ class System:
                 small -= float((1.0 / total).sum()) * (rate @ rate.T)
             self.sums.append(total)
             self.leans.append(lean)
-        self.factor, failed = lapack.dpotrf(matrix, lower=1, overwrite_a=1, clean=0)
-        if failed:
-            raise np.linalg.LinAlgError("not positive definite")
+        self.factor = _factor(matrix)
         self._potrs = lapack.dpotrs
         self.border = np.vstack([self.rows, column.T])
         self.solved = self._back(self.border.T)
