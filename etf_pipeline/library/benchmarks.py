@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from etf_pipeline.errors import (
     nearest,
 )
 from etf_pipeline.library.access import StoreAccess
+from etf_pipeline.library.arguments import ticker_of
 from etf_pipeline.library.currencies import conversion_for
 
 if TYPE_CHECKING:
@@ -37,12 +38,11 @@ class BenchmarkQueries(StoreAccess):
             UnknownTickerError: it is neither; names the nearest of both.
             PortfolioFileError: the file cannot be used.
         """
-        from etf_pipeline.library.specs import changed, specs_of_file
-        from etf_pipeline.settings import load_settings
+        from etf_pipeline.library.specs import changed
 
-        if self._layout.find_history(name).exists():
+        if self._layout.find_history(ticker_of(name, "benchmark")).exists():
             return None
-        known = specs_of_file() if load_settings().portfolios_file.exists() else {}
+        known = _specs_at_hand()
         if name in known:
             return changed(known[name], {})
         try:
@@ -56,12 +56,17 @@ class BenchmarkQueries(StoreAccess):
         """The portfolio of the file that one is measured against; None for other benchmarks.
 
         Raises:
-            ArgumentError: it may hold what an active weight cannot be of.
+            ArgumentError: it may hold what an active weight cannot be of, or stands among tickers.
         """
+        from etf_pipeline.model.benchmark_portfolios import within_weights
         from etf_pipeline.model.benchmarks import wrong_benchmark
 
         name = spec.benchmark
         if not isinstance(name, str):
+            strange = [t for t in spec.beside if not self._layout.find_history(t).exists()]
+            for one in strange:
+                if one in _specs_at_hand():
+                    raise ArgumentError(within_weights("benchmark", one))
             return None
         other = self._portfolio_named(name)
         weights = spec.against if other is None else dict.fromkeys(other.spec.tickers, 1.0)
@@ -175,6 +180,18 @@ class BenchmarkQueries(StoreAccess):
             refused = refused_by(error)
             why = without_benchmark(spec, other.spec.name, "backtest", refused.message)
             raise BacktestError(why, code=refused.code) from None
+
+
+def _specs_at_hand() -> Mapping[str, PortfolioSpec]:
+    """The portfolios of the file by name; none where there is no such file.
+
+    Raises:
+        PortfolioFileError: it cannot be used.
+    """
+    from etf_pipeline.library.specs import specs_of_file
+    from etf_pipeline.settings import load_settings
+
+    return specs_of_file() if load_settings().portfolios_file.exists() else {}
 
 
 def _own_years() -> int:

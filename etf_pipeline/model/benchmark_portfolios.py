@@ -73,6 +73,14 @@ def without_benchmark(spec: PortfolioSpec, benchmark: str, lacks: str, why: str)
     return f"{spec.name} is measured against {benchmark}, which has no {lacks}: {why}"
 
 
+def within_weights(field: str, name: str) -> str:
+    """Why a portfolio is none of the tickers of a mix."""
+    return (
+        f"{field}: {name} is a portfolio, and weights are of tickers: name the portfolio alone, as "
+        f"{field}: {name}"
+    )
+
+
 def as_decided(benchmark: str, weights: Mapping[str, float]) -> str:
     """What the portfolio that another is measured against holds."""
     held = sorted((-w, t) for t, w in weights.items() if w)

@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from etf_pipeline.errors import PortfolioFileError, UnknownTickerError, nearest
-from etf_pipeline.model.benchmark_portfolios import benchmark_portfolio, circle
+from etf_pipeline.model.benchmark_portfolios import benchmark_portfolio, circle, within_weights
 from etf_pipeline.model.benchmarks import wrong_benchmark
 from etf_pipeline.model.instruments import Instrument, Universe, repeated
 from etf_pipeline.model.portfolio_values import placed, read_spec
@@ -235,10 +235,7 @@ def _not_that_portfolio(field: str, name: str, alone: bool, universe: Universe) 
     if field != "benchmark":
         return f"{field}: {name} is a portfolio; give a ticker, or the weights that it is of"
     if not alone:
-        return (
-            f"{field}: {name} is a portfolio, and weights are of tickers: name the portfolio "
-            f"alone, as {field}: {name}"
-        )
+        return within_weights(field, name)
     if name in universe:
         return (
             f"{field}: {name} is a ticker and a portfolio of this file: give {{{name}: 1}} for "

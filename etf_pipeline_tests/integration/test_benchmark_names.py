@@ -145,6 +145,11 @@ def test_what_is_refused_names_both_and_the_remedy(provider):
     ):
         with pytest.raises(UnknownTickerError, match=words):
             provider.optimize_portfolio(two, benchmark=name, max_tracking_error=0.1)
+    with pytest.raises(ArgumentError, match="benchmark ' ': is no ticker"):
+        provider.optimize_portfolio(two, benchmark=" ", max_tracking_error=0.1)
+    mixed = {"calm": 0.5, "VAS": 0.5}
+    with pytest.raises(ArgumentError, match="benchmark: calm is a portfolio, and weights are of"):
+        provider.optimize_portfolio(two, benchmark=mixed, max_tracking_error=0.1)
     with pytest.raises(ArgumentError, match="and VAF, which calm may hold, is not in tickers"):
         provider.optimize_portfolio(two, benchmark="calm", max_active_weight=0.1)
     with pytest.raises(ArgumentError, match="own tickers, and VAF is not in tickers: add it"):
