@@ -45,15 +45,14 @@ def weight_section(
     against = _benchmark(inputs, spec)
     mine = _with_cash(weights, summary.get("cash"), spec, against)
     theirs = against if CASH not in mine else against | {CASH: 1.0 - sum(against.values())}
-    rows = []
+    rows = {}
     for t in [*mine, *(t for t in against if t not in mine)]:
         shown = groups | {"weight": mine}
         cells = [percent(values.get(t)) for values in shown.values()]
         other = theirs.get(t, 0.0)
         active = [percent(other), percent(mine.get(t, 0.0) - other)] if against else []
-        bars = bands.get(t, NO_BAND) if bands else []
-        rows.append([t, inputs.names.get(t, ""), *cells, *active, *bars])
-    columns = ["ETF", "name", *groups, *(_ACTIVE if against else ()), *(BANDS if bands else ())]
+        rows[t] = [t, inputs.names.get(t, ""), *cells, *active]
+    columns = ["ETF", "name", *groups, *(_ACTIVE if against else ())]
     return Section(
         "Weights and risk contributions",
         [*text, *_measured(inputs, name, against), *said],
@@ -64,14 +63,31 @@ def weight_section(
             "; ".join(f"{t} {w:.1%}" for t, w in weights.items() if w != 0),
         ),
         "Share of risk: w·(Σw)/w'Σw, which adds up to 100 %.",
-        [Grid("Weights", columns, rows, range(2, len(columns)))],
+        _grids(columns, rows, {t: bands.get(t, NO_BAND) for t in mine} if bands else {}),
     )
+
+
+def _grids(
+    columns: list[str], rows: Mapping[str, list[str]], bands: Mapping[str, list[str]]
+) -> list[Grid]:
+    """Weights and their bands: one table, or two where it would be too wide for a page."""
+    numbers = range(2, len(columns) + len(BANDS))
+    if not bands:
+        return [Grid("Weights", columns, list(rows.values()), numbers[: len(columns) - 2])]
+    if "benchmark" not in columns:
+        both = [[*row, *bands[t]] for t, row in rows.items()]
+        return [Grid("Weights", [*columns, *BANDS], both, numbers)]
+    apart = [[t, rows[t][2], *cells] for t, cells in bands.items()]
+    return [
+        Grid("Weights", columns, list(rows.values()), numbers[: len(columns) - 2]),
+        Grid("Bands of the weights", ["ETF", "weight", *BANDS], apart, range(1, 2 + len(BANDS))),
+    ]
 
 
 def _benchmark(inputs: Inputs, spec: PortfolioSpec | None) -> dict[str, float]:
     """Weights of what it is measured against; none without, or where nobody knows them."""
-    against = {} if spec is None else spec.against
-    return {t: w for t, w in against.items() if w and t in inputs.series}
+    held = {} if spec is None else {t: w for t, w in spec.against.items() if w}
+    return held if all(t in inputs.series for t in held) else {}
 
 
 def _measured(inputs: Inputs, name: str, against: Mapping[str, float]) -> list[str]:
