@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,6 @@ class Standard:
     size: int
     n: int
     objective: Floats
-    matrix: Any
     limits: Floats
     equal: Floats | None
     total: float
@@ -109,6 +109,31 @@ class Standard:
     dense: Floats
     tail: Floats | None
     apart: Floats | None
+
+    @cached_property
+    def matrix(self) -> Any:
+        """A, sparse: rows that say what u and z are, then the dense ones.
+
+        Made when it is asked for, as the dense method has no need of it.
+        """
+        import scipy.sparse
+
+        sparse: Any = scipy.sparse  # its stubs want to know each matrix's kind
+        blocks = []
+        eye = sparse.eye(self.n, format="csr")
+        for k in range(len(self.centres)):
+            for sign in (1.0, -1.0):
+                missing = self.size - self.n * (2 + k)
+                between = sparse.csr_matrix((self.n, self.n * k))
+                parts = [sign * eye, between, -eye, sparse.csr_matrix((self.n, missing))]
+                blocks.append(sparse.hstack(parts, format="csr"))
+        if self.tail is not None:
+            many = len(self.tail)
+            gap = sparse.csr_matrix((many, self.n * len(self.centres)))
+            one = sparse.csr_matrix(-np.ones((many, 1)))
+            losses = [sparse.csr_matrix(-self.tail), gap, one, -sparse.eye(many)]
+            blocks.append(sparse.hstack(losses, format="csr"))
+        return sparse.vstack([*blocks, sparse.csr_matrix(self.dense)], format="csr")
 
     def place(self, centre: Floats) -> slice:
         """The variables u of a centre (N,)."""
@@ -212,39 +237,16 @@ class _Builder:
         """The scenarios' returns (T, N), shifted and scaled."""
         return (self.scenarios.returns - self.shift) / self.spread
 
-    def structure(self) -> tuple[list[Any], list[Floats]]:
-        """Rows that say what u and z are, sparse."""
-        import scipy.sparse
-
-        sparse: Any = scipy.sparse  # its stubs want to know each matrix's kind
-        blocks, limits = [], []
-        eye = sparse.eye(self.n, format="csr")
-        for k, centre in enumerate(self.centres):
-            for sign in (1.0, -1.0):
-                parts = [sign * eye, *([None] * k), -eye]
-                missing = self.size - self.n * (2 + k)
-                parts = [p if p is not None else sparse.csr_matrix((self.n, self.n)) for p in parts]
-                parts.append(sparse.csr_matrix((self.n, missing)))
-                blocks.append(sparse.hstack(parts, format="csr"))
-                limits.append(sign * centre)
-        if self.has_tail:
-            returns = self.losses()
-            many = len(returns)
-            gap = sparse.csr_matrix((many, self.alpha - self.n))
-            one = sparse.csr_matrix(-np.ones((many, 1)))
-            losses = [sparse.csr_matrix(-returns), gap, one, -sparse.eye(many)]
-            blocks.append(sparse.hstack(losses, format="csr"))
-            limits.append(self.apart / self.spread)
-        return blocks, limits
+    def structure_limits(self) -> list[Floats]:
+        """Limits of the rows that say what u and z are, see `Standard.matrix`."""
+        limits = [sign * centre for centre in self.centres for sign in (1.0, -1.0)]
+        return [*limits, self.apart / self.spread] if self.has_tail else limits
 
 
 def standard(program: Program) -> Standard:
     """The standard form of a program."""
-    import scipy.sparse
-
-    sparse: Any = scipy.sparse
     build = _Builder(program)
-    blocks, limits = build.structure()
+    limits = build.structure_limits()
     count = sum(len(x) for x in limits)
     many = len(build.scenarios.returns) if build.has_tail else 0
     gathered = _Rows(build, count)
@@ -263,7 +265,6 @@ def standard(program: Program) -> Standard:
         build.size,
         build.n,
         objective,
-        sparse.vstack([*blocks, sparse.csr_matrix(dense)], format="csr"),
         np.concatenate([*limits, np.array(rhs)]),
         ones if build.fixed else None,
         build.sum,

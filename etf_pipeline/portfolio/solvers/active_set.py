@@ -28,7 +28,7 @@ from etf_pipeline.portfolio.solvers.active_set_model import Bend, Model
 
 _STEPS = 30
 _SURE = 1e-12  # less is rounding, no reason to take a guess back
-_SETTLED = 1e-7  # the square of such a step, which is left over, is rounding
+_SETTLED = 1e-6  # about the square of such a step is left over
 _MET = 1e-10  # of a limit's size
 _WILD = 1e9  # weights of that size are no way to an answer
 
@@ -55,7 +55,8 @@ class _Search:
 
     `at` (N,) is −1 or 1 where a weight is on its lower or upper bound. `side` (N,) is the side of
     the centre that it is on, 0 where it is held there. `active` are the rows that bind, those of
-    norms last, with multipliers `y`, and `pull` is the rate of the deviations by all of them.
+    norms last, with multipliers `y`; `over` is what all are beyond their limits, and `pull` the
+    rate of the deviations by those that bind.
     """
 
     def __init__(self, model: Model, start: Floats | None) -> None:
@@ -64,7 +65,8 @@ class _Search:
         self.linear = len(model.straight.limits)
         self.w = np.full(n, (model.total or 1.0) / n) if start is None else start
         self.y = np.zeros(self.linear + len(model.balls))
-        self.active = self._excess() > _SURE if start is not None else self.y > 0
+        self.over = self._excess()
+        self.active = self.over > _SURE if start is not None else self.y > 0
         if np.any(self.active[self.linear :]):
             self._draw_in()
         self.at: Signs = -model.pinned.astype("int8")
@@ -106,7 +108,7 @@ class _Search:
                 if guess in seen:
                     return None
                 seen.add(guess)
-            elif left <= _SURE and self._met() and (self.exact or size <= _SETTLED):
+            elif left <= _SURE and (self.exact or size <= _SETTLED) and self._met():
                 return self.w, self.model.duals(self.w, self.y)
         return None
 
@@ -125,7 +127,7 @@ class _Search:
         total = self.model.total
         if total is not None and not abs(float(self.w.sum()) - total) <= _MET:
             return False
-        return bool(np.all(np.abs(self._excess()[self.active]) <= _MET))
+        return bool(np.all(np.abs(self.over[self.active]) <= _MET))
 
     def _step(self) -> tuple[float, Floats, float] | None:
         """A step to where the guesses hold: its size, the gradient (N,), what is left of it."""
@@ -190,7 +192,9 @@ class _Search:
     def _placed(self) -> tuple[Floats, npt.NDArray[np.bool_]]:
         """The weights (N,) with those put in their places that are held there, and which are."""
         held = self.at != 0
-        w = np.where(held, np.where(self.at < 0, self.model.low, self.model.high), self.w)
+        w = self.w
+        if held.any():
+            w = np.where(held, np.where(self.at < 0, self.model.low, self.model.high), w)
         if self.model.centre is None:
             return w, held
         middle = (self.side == 0) & ~held
@@ -281,7 +285,8 @@ class _Search:
                 at[(side == 0) & ~model.pinned & (bound == model.centre)] = place
                 on = at == place
                 side[on] = np.sign(bound - model.centre)[on]
-        active = np.where(self.active, self.y > -_SURE, self._excess() > _SURE)
+        self.over = self._excess()
+        active = np.where(self.active, self.y > -_SURE, self.over > _SURE)
         self._leave_free(at, side, int(active.sum()) + int(model.total is not None))
         wrong = np.any(at != self.at) or np.any(active != self.active)
         if model.centre is not None:
