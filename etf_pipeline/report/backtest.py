@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from etf_pipeline.model.backtesting import EventKind
+from etf_pipeline.model.benchmark_portfolios import benchmark_portfolio
 from etf_pipeline.model.exposures import lent
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.report.courses import (
@@ -48,10 +49,35 @@ def backtest_sections(inputs: Inputs, name: str, spec: PortfolioSpec | None) -> 
         if len(found := _course(rows, column)) > 1:
             label = f"{label} (compared)" if label in courses else label
             courses[label] = from_paid_in(found, wealth)
+    courses |= _measured_against(inputs, name, wealth)
     return [
         *_courses(courses, name, inputs.periods_per_year, _walked(spec)),
         *_decisions(inputs.rows("backtest_events", portfolio=name), rows),
     ]
+
+
+def _measured_against(inputs: Inputs, name: str, wealth: pd.Series) -> dict[str, pd.Series]:
+    """The course of the portfolio that one is measured against, by its name, from the same start.
+
+    None where it is no portfolio, has no course then, or one in another currency.
+    """
+    asked = inputs.specs.get(name)
+    other = None if asked is None else benchmark_portfolio(asked, inputs.specs)
+    if other is None:
+        return {}
+    money = [inputs.rows("summary", portfolio=n) for n in (name, other.name)]
+    if len({row.get("base_currency") for rows in money for row in rows}) != 1:
+        return {}
+    own = _course(inputs.rows("backtests", portfolio=other.name), "wealth")
+    if own.empty:
+        return {}
+    found = from_paid_in(own, own)
+    found = found.loc[found.index.intersection(wealth.index)]
+    if len(found) < 2:
+        return {}
+    late = found.index[0] > wealth.index[0]
+    begins = float(wealth.loc[found.index[0]]) if late else 1.0
+    return {other.name: found / found.iloc[0] * begins}
 
 
 def _course(rows: Sequence[Row], column: str) -> pd.Series:

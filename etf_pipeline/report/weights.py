@@ -96,7 +96,7 @@ def _measured(inputs: Inputs, name: str, against: Mapping[str, float]) -> list[s
         return []
     asked = inputs.specs[name].benchmark
     named = benchmark_portfolio(inputs.specs[name], inputs.specs) is not None
-    through = "as it was on the day of each decision"
+    through = "as it was on the day of each decision, with its own course beside"
     said = f"Measured against {asked}: as it is decided now, and in the backtest {through}. "
     return [f"{said if named else ''}{_ACTIVELY}"]
 

@@ -13,6 +13,7 @@ import pytest
 
 from etf_pipeline.errors import InsufficientDataError
 from etf_pipeline.model.schemas import HISTORY
+from etf_pipeline.report.backtest import _measured_against
 from etf_pipeline.report.charts import clustered
 from etf_pipeline.report.courses import calendar_years, volatility_section
 from etf_pipeline.report.portfolio import portfolio_report
@@ -280,6 +281,34 @@ def test_what_a_backtest_was_compared_with_and_what_was_not_traded_is_shown(inpu
     assert "Growth of 10,000" in portfolio_report(
         dataclasses.replace(inputs, tables=before), "pair"
     )
+
+
+def test_the_course_of_a_portfolio_benchmark_stands_beside(inputs):
+    """From the same start, on the same sessions; in another currency it would be no comparison."""
+    spec = inputs.specs["pair"].model_copy(
+        update={"benchmark": "calm", "objective": "min_tracking_error"}
+    )
+    changed = dataclasses.replace(inputs, specs=dict(inputs.specs) | {"pair": spec})
+    mine, theirs = (
+        pd.Series({r["date"]: r["wealth"] for r in inputs.rows("backtests", portfolio=n)})
+        for n in ("pair", "calm")
+    )
+    wealth = mine.set_axis(pd.DatetimeIndex(mine.index))
+    drawn = _measured_against(changed, "pair", wealth)
+    shared = [d for d in theirs.index if d in mine.index]
+    first = theirs[shared[0]] if shared[0] != theirs.index[0] else 1.0  # 1 was paid in
+    start = 1.0 if shared[0] == mine.index[0] else mine[shared[0]]
+    assert drawn["calm"].iloc[0] == start
+    expected = (theirs[shared[1:]] / first * start).to_numpy()
+    assert drawn["calm"].to_numpy()[1:] == pytest.approx(expected, rel=1e-12)
+    assert "calm" in Page(portfolio_report(changed, "pair")).texts
+    abroad = [
+        r | ({"base_currency": "USD"} if r["portfolio"] == "calm" else {})
+        for r in inputs.rows("summary")
+    ]
+    tables = dict(inputs.tables) | {"summary": abroad}
+    assert _measured_against(dataclasses.replace(changed, tables=tables), "pair", wealth) == {}
+    assert _measured_against(inputs, "pair", wealth) == {}
 
 
 def test_rolling_volatility_is_by_the_returns_a_year_of_the_course():
