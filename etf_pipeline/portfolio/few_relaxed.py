@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,6 +12,7 @@ from etf_pipeline.portfolio.answer import Answer
 from etf_pipeline.portfolio.certificate import rows_of
 from etf_pipeline.portfolio.choices import IN, OPEN, OUT, Choices, Few
 from etf_pipeline.portfolio.few_proof import Bound, proven_bound
+from etf_pipeline.portfolio.few_ratio import Scaled
 from etf_pipeline.portfolio.functions import Floats
 from etf_pipeline.portfolio.goals import BestRatio, Goal, LeastNorm
 from etf_pipeline.portfolio.lifted import Lifted, lifted_goal, lifted_rows
@@ -21,13 +22,14 @@ from etf_pipeline.portfolio.solvers.diagonal import own_part
 from etf_pipeline.portfolio.solvers.perspective import Perspective, Relaxed
 
 _FIRST, _LATER = 6, 1  # better diagonals tried at the first choice, and at each that follows
-_STEP = 0.5  # of the way to a better one
+_STEP = 0.2  # of the way to a better one
 _WORTH = 1e-3  # of the greatest: what every open asset's own variance is worth at least
 _WHOLE = 1e-9  # the least degree that is told from 0
 _BEYOND = 1e-8  # of a ceiling: what the least there can be must be above it by
 _SMALL = 1e-2  # of a typical volatility, as in `limits`
 _SUM = 1e-12
 _TIE = 1e-6
+_NOTHING = 1e-300
 
 # Solves a problem for a goal; and says whether it is known that no portfolio meets its limits.
 Solve = Callable[[Problem, Goal], tuple[Answer, bool]]
@@ -68,6 +70,8 @@ class Relaxations:
         self.goal = goal(problem)
         self.rows = rows_of(problem)
         self.lifted, self.limits = lifted_goal(self.goal), lifted_rows(self.rows)
+        self._variance: tuple[Scaled, Perspective] | None = None
+        self._worse = 0.0  # the score that all it speaks of is better than
 
     @cached_property
     def perspective(self) -> Perspective | None:
@@ -100,13 +104,16 @@ class Relaxations:
             return None
         return problem
 
-    def look(self, choices: Choices, own: Floats | None, enough: float) -> Relaxation | None:
+    def look(
+        self, choices: Choices, own: Floats | None, enough: float, best: float
+    ) -> Relaxation | None:
         """The relaxation of some choices; None when they are impossible.
 
         Args:
             choices: open in part.
             own: the diagonal of the choices before, None for the first.
             enough: a bound of the score above which no better one is needed.
+            best: the score that is attained so far; for what is not better it is a bound.
         """
         problem = self.within(choices)
         if problem is None:
@@ -119,31 +126,63 @@ class Relaxations:
                 return found
             if self._beyond_a_ceiling(problem, few):
                 return None
-        return self._by_tangent(problem, few)
+        found = self._by_tangent(problem, few)
+        if found is None or found.bound >= enough or self._counted(found.weights):
+            return found
+        return self._by_ratio(found, choices, own, enough, best)
+
+    def _counted(self, weights: Floats) -> bool:
+        """Whether a relaxation holds few enough, so that its bound is what they attain."""
+        return bool(np.count_nonzero(weights) <= self.most and not self.least)
+
+    def _by_ratio(
+        self, found: Relaxation, choices: Choices, own: Floats | None, enough: float, best: float
+    ) -> Relaxation:
+        """With the bound of its variance too, where a ratio can be had as one."""
+        if self._variance is None and best < self._worse:
+            self._worse = best
+            scaled = Scaled.of(self.problem, self.goal, self.rows, -best, self.risk)
+            if scaled is not None:
+                perspective = Perspective(scaled.problem, scaled.goal, scaled.limits)
+                self._variance = scaled, perspective
+        if self._variance is None:
+            return replace(found, own=own)
+        scaled, perspective = self._variance
+        few = Few(choices, self.most - int((choices == IN).sum()), 0.0)
+        at = _At(scaled.within(choices), few, perspective, scaled.goal, scaled.limits)
+        other = self._by_perspective(at, own, enough)
+        if other is None:
+            return replace(found, own=own)
+        return replace(
+            other,
+            bound=max(found.bound, other.bound),
+            held=np.maximum(found.held, other.held),
+            without=np.maximum(found.without, other.without),
+            weights=other.weights / (float(other.weights.sum()) or 1.0),
+        )
 
     def _by_perspective(self, at: _At, own: Floats | None, enough: float) -> Relaxation | None:
         """The best of several diagonals; None where there is no solution."""
         best: Relaxation | None = None
         first = own is None
         own = at.own_part(at.open * 1.0) if own is None else own * at.open
-        for k in range(1 + (_FIRST if first else _LATER)):
+        last = _FIRST if first else _LATER
+        for k in range(last + 1):
             found = at.solved(own)
             if found is None:
                 break
             bound, relaxed = found
-            assert relaxed.weights is not None
             degrees = np.maximum(relaxed.degrees, _WHOLE)
             worth = at.open * relaxed.weights**2 * np.maximum(1.0 / degrees - 1.0, 0.0)
             if best is None or self._score(bound.value) > best.bound:
                 best = self._relaxation(bound, relaxed, worth * own, own)
-            if best.bound >= enough:
+            if best.bound >= enough or k == last:
                 break
             worth = worth + at.open * (_WORTH * float(worth.max()) or 1.0)
             own = own + (2.0 / (k + 3) if first else _STEP) * (at.own_part(worth) - own)
         return best
 
     def _relaxation(self, bound: Bound, relaxed: Relaxed, doubt: Floats, own: Floats) -> Relaxation:
-        assert relaxed.weights is not None
         held, without = (self._scores(x) for x in (bound.held, bound.without))
         doubt = doubt + _TIE * (float(doubt.max()) or 1.0) * relaxed.weights
         value = self._score(bound.value)
@@ -153,7 +192,9 @@ class Relaxations:
         return float(self._scores(np.array([lifted]))[0])
 
     def _scores(self, lifted: Floats) -> Floats:
-        """Of a norm its square was made least."""
+        """Of a norm its square was made least, for a ratio that of better ones a variance."""
+        if isinstance(self.goal, BestRatio):
+            return np.minimum(-1.0 / np.sqrt(np.maximum(lifted, _NOTHING)), self._worse)
         return np.sqrt(np.maximum(lifted, 0.0)) if isinstance(self.goal, LeastNorm) else lifted
 
     def _beyond_a_ceiling(self, problem: Problem, few: Few) -> bool:

@@ -107,7 +107,7 @@ class _Search:
             found = self._solved(choices == IN)
             self._close(node.bound if found is None else max(found, node.bound))
             return []
-        seen = self.relaxations.look(choices, node.own, self._enough())
+        seen = self.relaxations.look(choices, node.own, self._enough(), self.best_score)
         if seen is None:
             return []
         bound = max(seen.bound, node.bound)

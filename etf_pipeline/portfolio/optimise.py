@@ -138,7 +138,8 @@ def _of_few(problem: Problem, goal: Callable[[Problem], Goal]) -> Answer | None:
     """The best of few holdings; None where none was found."""
     free = uncounted(problem)
     lowest = solved(free, least_volatility(free))
-    return fewest(problem, goal, _solved_or_impossible, lowest.volatility or 0.0)
+    least = max((lowest.volatility or 0.0) - (lowest.optimality_gap or 0.0), 0.0)
+    return fewest(problem, goal, _solved_or_impossible, least if lowest.success else 0.0)
 
 
 def _why_not_of_few(problem: Problem) -> Answer | None:

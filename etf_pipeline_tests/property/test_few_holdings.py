@@ -49,6 +49,19 @@ def least_of_few(matrix, slope, most):
     return best
 
 
+def best_ratio_of_few(excess, covariance, most):
+    """The greatest Sharpe ratio: on its support the best portfolio is in proportion to S⁻¹e."""
+    best = -np.inf
+    for held in supports(len(excess), most):
+        inside = covariance[np.ix_(held, held)]
+        if np.linalg.cond(inside) > 1e10:
+            continue  # of assets that move as one some support without one is as good
+        w = np.linalg.solve(inside, excess[list(held)])
+        if np.all(w >= 0) and w.sum() > 0:
+            best = max(best, np.sqrt(w @ excess[list(held)]))
+    return best
+
+
 def least_by_integers(costs, scenarios, most, least, level=0.95):
     """Least costs'w + CVaR of scenarios (T, N) by HiGHS over (w, held, border, excess losses)."""
     n, many = len(costs), 0 if scenarios is None else len(scenarios)
@@ -139,6 +152,42 @@ def test_no_choice_has_a_higher_utility(n, most, shape, aversion, seed):
     utility = answer.expected_return - aversion / 2 * answer.volatility**2
     unit = np.ptp(means) + aversion * np.mean(np.diag(covariance))
     assert utility == pytest.approx(best, abs=TOLERANCE * unit or 1e-9)
+
+
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(
+    n=st.integers(2, 10),
+    most=st.integers(1, 4),
+    shape=st.sampled_from(["factors", "twins", "alike"]),
+    tilt=st.sampled_from([0.0, 0.1, 1.0]),
+    seed=st.integers(0, 2**31),
+)
+def test_no_choice_has_a_better_ratio_where_a_market_of_all_has_the_best(
+    n, most, shape, tilt, seed
+):
+    """Means in equilibrium make holding all of them the best: the hardest to choose few of."""
+    rng = np.random.default_rng(seed)
+    covariance = covariance_like(shape, n, rng) * 252
+    excess = 3 * covariance @ rng.dirichlet(np.ones(n) * 3)
+    noise = rng.normal(0, tilt, n) * excess.mean()
+    noise[n // 2 :] = noise[: n - n // 2] if shape == "twins" else noise[n // 2 :]
+    excess = np.abs(excess + noise)
+    answer = optimise(
+        stated(
+            0.02 + excess,
+            covariance,
+            "abcdefghij"[:n],
+            "max_sharpe",
+            risk_free_rate=0.02,
+            max_holdings=most,
+        )
+    )
+    assert answer.success, answer.message
+    best = best_ratio_of_few(excess, covariance, most)
+    unit = max(np.ptp(excess), 1e-6 * (0.02 + excess.max()))
+    # the proof is of the excess return that a volatility earns
+    assert (best - answer.sharpe_ratio) * answer.volatility <= TOLERANCE * unit
+    assert answer.sharpe_ratio <= best * (1 + 1e-7)
 
 
 @settings(max_examples=12, deadline=None, derandomize=True)

@@ -11,8 +11,10 @@ from etf_pipeline.portfolio import stated
 from etf_pipeline.portfolio.certificate import rows_of
 from etf_pipeline.portfolio.choices import IN, OPEN, OUT, Few, needless, twins
 from etf_pipeline.portfolio.few_proof import proven_bound
+from etf_pipeline.portfolio.few_ratio import Scaled
 from etf_pipeline.portfolio.goals import goal_of
 from etf_pipeline.portfolio.lifted import lifted_goal, lifted_rows
+from etf_pipeline.portfolio.limits import GroupLimit
 from etf_pipeline.portfolio.program import Duals
 from etf_pipeline.portfolio.solvers.diagonal import own_part
 from etf_pipeline.portfolio.solvers.perspective import Perspective
@@ -171,6 +173,51 @@ def test_the_bound_of_the_perspective_relaxation_is_what_cvxpy_finds(least, unit
     expected = relaxed_by_cvxpy(problem, few, own, benchmark)
     assert bound.value == pytest.approx(expected, rel=1e-4)
     assert expected > 0
+
+
+def test_what_is_better_than_a_known_ratio_is_within_the_limits_of_its_variance():
+    returns, rng = market(6, 2)
+    means, covariance = np.abs(returns.mean(0)) * 252, np.cov(returns.T) * 252
+    group = GroupLimit("first", tuple("abc"), 0.2, 0.6)
+    given = {"upper": 0.5, "lower": [0.05, 0, 0, 0, 0, 0], "groups": [group]}
+    problem = stated(means, covariance, "abcdef", "max_sharpe", risk_free_rate=0.01, **given)
+    goal = goal_of(problem)
+    weights = rng.dirichlet(np.ones(6), 4000)
+    inside = [all(x.excess(problem, w) <= 0 for x in problem.limits) for w in weights]
+    weights = weights[np.array(inside) & (weights.max(1) <= 0.5) & (weights[:, 0] >= 0.05)]
+    risks = np.sqrt(np.sum(weights @ covariance * weights, axis=1))
+    ratios = (weights @ means - 0.01) / risks
+    known, least_risk = np.median(ratios), 0.5 * np.sqrt(1 / np.linalg.inv(covariance).sum())
+    scaled = Scaled.of(problem, goal, rows_of(problem), known, least_risk)
+    better = weights[ratios > known]
+    assert len(better) > 100
+    for w, ratio in zip(better, ratios[ratios > known], strict=True):
+        x = w / (w @ means - 0.01)
+        assert x @ covariance @ x == pytest.approx(1 / ratio**2)
+        assert np.all(x <= scaled.problem.upper)
+        assert x.sum() <= scaled.problem.net_exposure[1]
+        for limit in scaled.limits:
+            assert limit.measure.value(x) <= limit.greatest + 1e-9
+    # each limit is one of x: a group that is broken by w is broken by x
+    outside = np.array([0.7, 0, 0, 0.3, 0, 0])
+    broken = outside / (outside @ means - 0.01)
+    assert any(limit.measure.value(broken) > limit.greatest + 1e-3 for limit in scaled.limits)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"risk_budget": 0.3},
+        {"net_exposure": (0, 1)},
+        {"cost_rate": 0.01, "holdings": np.full(6, 1 / 6)},
+    ],
+)
+def test_a_ratio_beside_other_limits_than_linear_ones_is_no_variance(changes):
+    returns, _ = market(6, 2)
+    means, covariance = np.abs(returns.mean(0)) * 252, np.cov(returns.T) * 252
+    problem = stated(means, covariance, "abcdef", "max_sharpe", **changes)
+    assert Scaled.of(problem, goal_of(problem), rows_of(problem), 0.5, 0.05) is None
+    assert Scaled.of(problem, goal_of(problem), [], -0.5, 0.05) is None
 
 
 def test_twins_are_found_and_those_that_move_as_one_are_needless():

@@ -8,11 +8,14 @@ with cardinality and minimum threshold constraints" (2014).
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from etf_pipeline.portfolio.functions import Floats
 
+Places = npt.NDArray[np.intp]
+
 _RIDGE = 1e-9  # of the mean variance: gives a singular covariance an inside
-_INSIDE = 0.95  # of the way to the border
+_INSIDE = 0.8  # of the way to the border
 _SHARPER = 0.05
 _ROUNDS = 4
 _STEPS = 12
@@ -44,8 +47,8 @@ def own_part(matrix: Floats, worth: Floats) -> Floats:
     return np.zeros(len(matrix))
 
 
-def _centred(matrix: Floats, places: np.ndarray, worth: Floats) -> Floats | None:
-    """Greatest worth'd + μ (log det(matrix − diag(d)) + Σ log d), μ falling."""
+def _centred(matrix: Floats, places: Places, worth: Floats) -> Floats | None:
+    """Greatest worth'd + μ (log det(matrix − diag(d)) + Σ log d), μ falling; None for no inside."""
     least = float(np.linalg.eigvalsh(matrix)[0])
     if not least > 0:
         return None
@@ -53,32 +56,33 @@ def _centred(matrix: Floats, places: np.ndarray, worth: Floats) -> Floats | None
     weight = float(worth.mean())
     for _ in range(_ROUNDS):
         for _ in range(_STEPS):
-            inverse = np.linalg.inv(_less(matrix, places, d))[np.ix_(places, places)]
-            slope = worth + weight * (1.0 / d - np.diag(inverse))
-            curved = weight * (inverse * inverse + np.diag(1.0 / (d * d)))
-            step = np.linalg.solve(curved, slope)
-            size = float(slope @ step) / weight
-            d = _moved(matrix, places, d, step, 1.0 / (1.0 + np.sqrt(max(size, 0.0))))
+            step, size = _newton(matrix, places, d, worth / weight)
+            if step is None:
+                return d
+            d = d + step
             if size < _CLOSE:
                 break
         weight *= _SHARPER
     return d
 
 
-def _less(matrix: Floats, places: np.ndarray, d: Floats) -> Floats:
+def _newton(
+    matrix: Floats, places: Places, d: Floats, worth: Floats
+) -> tuple[Floats | None, float]:
+    """A step for μ = 1 that stays inside, and the squared Newton decrement before it.
+
+    None where rounding leaves no inside.
+    """
     rest = matrix.copy()
     rest[places, places] -= d
-    return rest
-
-
-def _moved(matrix: Floats, places: np.ndarray, d: Floats, step: Floats, damped: float) -> Floats:
-    """As far along the step as the barrier allows, at least as far as the damped step is safe."""
-    for length in (1.0, 0.5, damped):
-        new = d + length * step
-        if np.all(new > (1.0 - _INSIDE) * d):
-            try:
-                np.linalg.cholesky(_less(matrix, places, new))
-            except np.linalg.LinAlgError:
-                continue
-            return new
-    return d
+    try:
+        root = np.linalg.inv(np.linalg.cholesky(rest))[:, places]
+        inverse = root.T @ root
+        slope = worth + 1.0 / d - np.diag(inverse)
+        step = np.linalg.solve(inverse * inverse + np.diag(1.0 / (d * d)), slope)
+        most = float(np.linalg.eigvalsh((root * step) @ root.T)[-1])
+    except np.linalg.LinAlgError:
+        return None, 0.0
+    most = max(most, float((-step / d).max()))
+    length = min(1.0, _INSIDE / most) if most > 0 else 1.0
+    return length * step, float(slope @ step)
