@@ -27,7 +27,7 @@ import numpy.typing as npt
 from etf_pipeline.errors import ReasonCode
 from etf_pipeline.portfolio.answer import Answer, judged, refused
 from etf_pipeline.portfolio.certificate import TOLERANCE
-from etf_pipeline.portfolio.choices import IN, OPEN, OUT, Choices, needless, twins
+from etf_pipeline.portfolio.choices import IN, OPEN, OUT, Choices, Few, needless, twins
 from etf_pipeline.portfolio.few_relaxed import Relaxation, Relaxations, Solve
 from etf_pipeline.portfolio.functions import Floats
 from etf_pipeline.portfolio.goals import BestRatio, Goal
@@ -35,6 +35,7 @@ from etf_pipeline.portfolio.limits import FewHoldings, LeastPosition
 from etf_pipeline.portfolio.problem import Problem
 
 _ENOUGH = TOLERANCE / 10  # of the goal's unit: what a choice may be better by and be left out
+_FIT = 1e-9  # of a holding, so that thirds are three
 _LEAST = 1e-12  # what a weight may be short of the least one, by rounding
 
 
@@ -55,8 +56,10 @@ class _Search:
         self.problem, self.goal_of, self.solve, self.risk = problem, goal, solve, least_risk
         self.free = uncounted(problem)
         self.goal = goal(self.free)
-        self.most = problem.max_holdings or len(problem.names)
         self.least = problem.min_position or 0.0
+        self.most = problem.max_holdings or len(problem.names)
+        if self.least:  # of a least size no more fit into the whole
+            self.most = min(self.most, int(problem.net_exposure[1] / self.least + _FIT))
         self.relaxations = Relaxations(self.free, goal, solve, self.most, self.least, least_risk)
         self.twins = twins(self.free, self.relaxations.rows)
         self.numbers = itertools.count()
@@ -157,10 +160,11 @@ class _Search:
     def _try(self, choices: Choices, seen: Relaxation) -> None:
         """What is held the most in the relaxation, solved alone."""
         left = self.most - int((choices == IN).sum())
-        worthy = (choices == OPEN) & (seen.weights > self.least / 2.0)
-        order = np.argsort(np.where(worthy, -seen.degrees, np.inf), kind="stable")[:left]
-        held = choices == IN
-        held[order[worthy[order]]] = True
+        is_open, held = choices == OPEN, choices == IN
+        order = np.argsort(np.where(is_open, -seen.degrees, np.inf), kind="stable")[:left]
+        order = order[is_open[order] & (seen.weights[order] > 0)]
+        worthy = order[seen.weights[order] > self.least / 2.0]
+        held[worthy if len(worthy) or held.any() else order] = True
         self._solved(held)
 
     def _solved(self, held: npt.NDArray[np.bool_]) -> float | None:
@@ -174,8 +178,11 @@ class _Search:
         return self.known[key]
 
     def _solved_anew(self, held: npt.NDArray[np.bool_]) -> float | None:
-        problem = self.relaxations.within(np.where(held, IN, OUT).astype(np.int8))
-        if problem is None:
+        choices = np.where(held, IN, OUT).astype(np.int8)
+        problem = self.relaxations.within(choices)
+        if problem is None or self.relaxations.beyond_a_ceiling(
+            problem, Few(choices, 0, self.least)
+        ):
             return np.inf
         goal = self.goal_of(problem)
         answer, impossible = self.solve(problem, goal)

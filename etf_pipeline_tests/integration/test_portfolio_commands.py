@@ -300,6 +300,33 @@ def test_active_risk_exposures_and_few_holdings(etf, root):
     assert "write LEAST:GREATEST, such as 0.5:1" in text
 
 
+def test_a_search_for_few_that_ends_early_shows_its_best_and_what_may_be_left(etf, root):
+    provider = ETFDataProvider(root / "store")
+    asked = ("optimise", *THREE, "--objective", "min_tracking_error", "--max-holdings", "1")
+    asked += ("--benchmark", "VAS=0.34", "--benchmark", "VGS=0.33", "--benchmark", "VAF=0.33")
+    code, found = etf(*asked, "--search-limit", "1", "--json")
+    assert code == ExitCode.FAILED
+    assert found == as_json(
+        provider.optimize_portfolio(
+            THREE,
+            "min_tracking_error",
+            benchmark={"VAS": 0.34, "VGS": 0.33, "VAF": 0.33},
+            max_holdings=1,
+            search_limit=1,
+        )
+    )
+    assert not found["optimization_success"]
+    assert sum(found["optimal_weights"].values()) == pytest.approx(1)
+    code, text = etf(*asked, "--search-limit", "1")
+    assert code == ExitCode.FAILED
+    assert f"up to {found['optimality_gap']:.3g} may be left" in " ".join(text.split())
+    assert "a search_limit above 1 tries more" in " ".join(text.split())
+    code, whole = etf(*asked, "--search-limit", "20", "--json")
+    assert code == ExitCode.DONE
+    better = found["tracking_error"] - whole["tracking_error"]
+    assert -1e-9 <= better <= found["optimality_gap"]
+
+
 def test_a_frontier_offers_nothing_that_it_refuses(etf):
     """Each of its options has a value that it takes."""
     code, text = etf("frontier", "--help")

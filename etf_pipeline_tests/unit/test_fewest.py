@@ -114,6 +114,15 @@ def test_a_search_that_is_cut_short_says_what_may_be_left():
     assert 0 < answer.optimality_gap < answer.tracking_error
 
 
+@pytest.mark.parametrize(("least", "held"), [(0.3, 3), (1 / 3, 3), (0.4, 2), (0.6, 1)])
+def test_a_least_size_says_how_many_fit(least, held):
+    """Of alike assets as many as fit are the least volatile; one choice is enough to know."""
+    given = {"min_position": least, "search_limit": 1}
+    answer = optimise(stated([0.1] * 8, np.eye(8), "abcdefgh", "min_volatility", **given))
+    assert np.count_nonzero(answer.weights) == held
+    assert answer.volatility == pytest.approx(held**-0.5)
+
+
 def test_too_few_for_the_bounds_is_impossible():
     answer = optimise(stated([0.1] * 3, np.eye(3), "abc", upper=0.4, max_holdings=2))
     assert not answer.success

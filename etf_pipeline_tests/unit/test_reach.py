@@ -171,6 +171,20 @@ def test_few_holdings(tmp_path):
     assert np.count_nonzero(w) <= 2
 
 
+def test_few_holdings_of_a_search_that_ends_early(tmp_path):
+    even = ", ".join(f"{t}: 0.25" for t in TICKERS)
+    text = f"objective: min_tracking_error; benchmark: {{{even}}}; max_holdings: 1"
+    cut, w = solve(tmp_path, text + "; search_limit: 1")
+    assert not cut["success"]
+    assert "a search_limit above 1 tries more" in cut["message"]
+    assert np.count_nonzero(w) == 1
+    errors = [error_to(E[t], np.full(4, 0.25)) for t in TICKERS]
+    assert 0 <= cut["tracking_error"] - min(errors) <= cut["optimality_gap"]
+    whole, w = solve(tmp_path, text)
+    assert whole["success"], whole["message"]
+    assert error_to(w, np.full(4, 0.25)) == pytest.approx(min(errors), rel=1e-9)
+
+
 def test_few_holdings_beside_cash(tmp_path):
     text = "objective: max_utility; risk_aversion: 20; net_exposure: [0.2, 1]"
     summary, w = solve(tmp_path, text + "; max_holdings: 1; max_weight: 0.4", rate=0.0)
