@@ -275,3 +275,16 @@ def test_other_limits_leave_what_was_asked_as_it_is(asked):
     assert problem.box is before
     assert len(problem.limits) >= 7
     assert free.net_return(weights) == problem.net_return(weights)
+
+
+def test_rows_are_made_once_and_anew_for_what_is_changed():
+    """The group has a row only where the bounds leave it more than its limit."""
+    problem = two(groups=(GroupLimit("g", ("b",), 0.0, 0.3),))
+    assert [len(own) for own in problem.rows_by_limit] == [1]
+    assert problem.rows_by_limit is problem.rows_by_limit
+    assert problem.changed(limits=()).rows_by_limit == []
+    capped = problem.changed(upper=np.array([1.0, 0.2]))
+    assert capped.rows_by_limit == [[]]
+    (row,) = problem.ordered(np.array([1, 0])).rows_by_limit[0]
+    assert row.function.slope.tolist() == [1.0, 0.0]
+    assert problem.rows_by_limit[0][0].function.slope.tolist() == [0.0, 1.0]
