@@ -120,10 +120,11 @@ def _as_near(
     problem: Problem, goal: Goal, rows: Sequence[Row], weights: Floats
 ) -> Iterator[Candidate]:
     """Of all portfolios without a difference in risk from `weights`, the best for a linear goal."""
-    if not problem.singular:
-        return
+    tangent = goal.tangent(weights)
+    if not problem.singular or not np.all(np.isfinite(tangent.slope)):
+        return  # a ratio without risk has no tangent
     straight = [r for r in rows if not isinstance(r.function, Norm)]
-    program = Program.over(problem, goal.tangent(weights), straight)
+    program = Program.over(problem, tangent, straight)
     found = linear.solve(program, _risky(problem), weights)
     if found is not None:
         yield Candidate(found[0])

@@ -127,7 +127,8 @@ def _fewest(problem: Problem) -> Answer:
         return _why_not_of_few(problem) or why
     found = _of_few(problem, goal_of)
     if found is not None:
-        return found
+        unproven = problem.objective == "max_sharpe" and not found.success
+        return (_free_lunch(free) if unproven else None) or found
     words = " and ".join(x.name for x in problem.limits if isinstance(x, _CHOSEN))
     none = f"no portfolio meets the other limits within its {words}"
     why = _why_not_of_few(problem) or _too_low_of_few(problem, words)

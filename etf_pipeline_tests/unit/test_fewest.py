@@ -130,6 +130,19 @@ def test_too_few_for_the_bounds_is_impossible():
     assert "number of holdings" in answer.message
 
 
+@pytest.mark.parametrize(
+    "more", [{}, {"risk_budget": 0.1}, {"max_holdings": 2}, {"max_holdings": 1}]
+)
+def test_a_ratio_without_risk_is_none(more):
+    """Equal parts of a and b have no risk and earn 3.5 %; c has none and earns 3 %."""
+    exposures = np.array([0.1, -0.1, 0.0])
+    answer = optimise(
+        stated([0.05, 0.02, 0.03], np.outer(exposures, exposures), "abc", "max_sharpe", **more)
+    )
+    assert answer.code is ReasonCode.BAD_PROBLEM
+    assert "a portfolio without risk earns more than the risk-free rate" in answer.message
+
+
 def test_few_that_earn_less_than_cash_are_told_so():
     """One holding is b or c, which earn 1 %; a fifth of a would have brought 2.8 %."""
     given = stated(
