@@ -31,6 +31,7 @@ from etf_pipeline.portfolio.problem import Benchmark, Limit, Problem
 from etf_pipeline.risk.estimates import Estimates
 
 Columns = Mapping[str, Mapping[str, Any]]
+_STILL = 1e-12  # of the variance of what is held, were it perfectly correlated
 
 
 def stated(
@@ -59,6 +60,12 @@ def stated(
     mu, sigma = _array(means), _array(covariance)
     tail = needs_scenarios(objective, asked.get("cvar_budget"))
     level = asked.get("cvar_level", 0.95)
+    benchmark = _benchmark(asked.get("benchmark"), mu, sigma, n)
+    if asked.get("beta") is not None and benchmark is not None and _still(benchmark, sigma):
+        raise ValueError(
+            "beta: the benchmark has no variance, so that nothing has a beta to it; leave beta "
+            "out, or measure against a benchmark that moves"
+        )
     return Problem(
         mu,
         sigma,
@@ -73,7 +80,7 @@ def stated(
         _per_asset("holdings", asked.get("holdings"), n),
         float(asked.get("cost_rate", 0.0)),
         _scenarios(asked.get("scenarios"), level, n) if tail else None,
-        _benchmark(asked.get("benchmark"), mu, sigma, n),
+        benchmark,
         _per_asset("risk_budgets", asked.get("risk_budgets"), n),
         asked.get("max_holdings"),
         asked.get("min_position"),
@@ -146,6 +153,14 @@ def _benchmark(
     if means.shape != (n,) or covariance.shape != (n, n):
         return None  # told by the problem itself
     return Benchmark.of_weights(weights, means, covariance)
+
+
+def _still(benchmark: Benchmark, covariance: Floats) -> bool:
+    """Whether a benchmark of the assets has no variance but rounding's, beside what it holds."""
+    if benchmark.weights is None:
+        return False  # refused by itself
+    held = np.abs(benchmark.weights) @ np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    return bool(benchmark.variance <= _STILL * held**2)
 
 
 def _scenarios(given: npt.ArrayLike | None, level: float, n: int) -> Scenarios:

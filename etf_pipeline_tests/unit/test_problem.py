@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etf_pipeline.portfolio import Benchmark, GroupLimit, stated
+from etf_pipeline.portfolio import Benchmark, GroupLimit, optimise, stated
 from etf_pipeline_tests.portfolios_support import limited, two
 
 DIAGONAL = np.diag([0.01, 0.09])
@@ -220,6 +220,36 @@ def test_a_limit_that_does_not_exist_is_refused():
 def test_a_benchmark_that_cannot_be_is_refused(benchmark):
     with pytest.raises(ValueError, match="benchmark"):
         two(benchmark=benchmark, beta=(0.5, 1.0))
+
+
+@pytest.mark.parametrize("unit", [1e-8, 1.0, 1e4])
+@pytest.mark.parametrize(
+    ("volatilities", "benchmark"),
+    [
+        ([0.0, 0.2], [1.0, 0.0]),
+        ([0.1, 0.2], [0.0, 0.0]),
+        # twice an index against itself: 2/3 · 0.1 = 1/3 · 0.2, but for rounding
+        ([0.1, -0.2], [2 / 3, 1 / 3]),
+        ([0.1, 0.7], [0.7, -0.1]),
+    ],
+    ids=["cash", "nothing held", "hedged", "short of a multiple"],
+)
+def test_nothing_has_a_beta_to_what_does_not_move(volatilities, benchmark, unit):
+    covariance = unit * np.outer(volatilities, volatilities)
+    with pytest.raises(ValueError, match="beta: the benchmark has no variance"):
+        stated(MEANS, covariance, ("a", "b"), benchmark=benchmark, beta=(0.9, 1.1))
+    assert stated(MEANS, covariance, ("a", "b"), benchmark=benchmark, max_tracking_error=0.1)
+
+
+def test_a_calm_benchmark_has_a_beta():
+    """Cash of a volatility of 1e-5: the beta of 0.5 in it is 0.5, as nothing else goes with it."""
+    problem = stated(
+        MEANS, np.diag([1e-10, 0.04]), ("a", "b"), benchmark=[1.0, 0.0], beta=(0.4, 0.6)
+    )
+    assert problem.betas.tolist() == [1.0, 0.0]
+    answer = optimise(problem)
+    assert answer.success, answer.message
+    assert answer.weights == pytest.approx([0.6, 0.4])
 
 
 def test_active_weights_need_a_benchmark_of_the_same_assets():
