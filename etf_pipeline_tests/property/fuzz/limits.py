@@ -81,7 +81,8 @@ def _exposures(asked: Asked, w: Floats) -> Iterator[Limit]:
 
 def _figures(asked: Asked, w: Floats) -> Iterator[Limit]:
     if (target := asked.target_return) is not None:
-        size = 1e-15 * float(np.abs(asked.means).max())
+        # against the spread alone, as a target may be 0 and nearly so
+        size = 1e-15 * float(np.abs(asked.means).max()) + 1e-9 * asked.return_unit
         yield Limit("target return", target - asked.earned(w), target, asked.return_unit, size)
     if (budget := asked.risk_budget) is not None:
         excess = asked.volatility(w) - budget
