@@ -66,13 +66,13 @@ def settled(problem: Problem, weights: Floats) -> Floats:
     weights = np.where(weights - lower < dust, lower, weights)
     weights = np.where(upper - weights < dust, upper, weights)
     if not problem.invested:
-        return weights
+        return weights + 0.0
     inside = (weights > lower) & (weights < upper)
     off = 1.0 - weights.sum()
     movable = inside if inside.any() else (weights < upper if off > 0 else weights > lower)
     if movable.any():
         weights = np.where(movable, weights + off / movable.sum(), weights)
-    return np.clip(weights, lower, upper)
+    return np.clip(weights, lower, upper) + 0.0  # of −0 makes 0
 
 
 def _beta(problem: Problem, weights: Floats) -> float | None:
