@@ -10,6 +10,7 @@ import numpy as np
 from etf_pipeline.portfolio.functions import Floats, Measure, Norm, Row
 from etf_pipeline.portfolio.goals import Goal, Least, LeastNorm
 from etf_pipeline.portfolio.limits import (
+    AboveTheRate,
     CvarCeiling,
     FewHoldings,
     LeastPosition,
@@ -49,7 +50,7 @@ def hard(problem: Problem) -> list[Limit]:
 def _is_hard(limit: Limit, problem: Problem) -> bool:
     rows = limit.rows(problem)
     if isinstance(limit, ReturnFloor):
-        return bool(rows)
+        return bool(rows) and not isinstance(limit, AboveTheRate)
     return any(isinstance(r.function, Norm) or r.function.tail for r in rows)
 
 

@@ -42,6 +42,7 @@ class Candidate:
 
 def candidates(problem: Problem, goal: Goal) -> Iterator[Candidate]:
     """Weights for a goal within a problem's limits, until the caller has enough."""
+    yield from _benchmark(problem, goal)
     yield from _exact(problem, goal)
     rows = rows_of(problem)
     start: Floats | None = None
@@ -73,6 +74,15 @@ def candidates(problem: Problem, goal: Goal) -> Iterator[Candidate]:
     yield from _brought_inside(problem, goal, rows, last)
 
 
+def _benchmark(problem: Problem, goal: Goal) -> Iterator[Candidate]:
+    """The benchmark, where its weights are allowed, and not another that moves as it does."""
+    known = problem.benchmark
+    if known is None or known.weights is None or not isinstance(goal, LeastNorm):
+        return
+    if goal.norm is problem.active_risk and allowed(problem, known.weights):
+        yield Candidate(known.weights)
+
+
 def _brought_inside(
     problem: Problem, goal: Goal, rows: Sequence[Row], weights: Floats | None
 ) -> Iterator[Candidate]:
@@ -99,7 +109,7 @@ def _brought_inside(
                     duals = Duals(np.insert(exact[1].rows, k, 0.0), exact[1].tail)
                     yield from _nearby(problem, goal, rows, Base(exact[0], k, duals))
                     yield from _between(problem, row, weights, exact[0])
-                    yield from _as_near(problem, goal, rows, exact[0])
+                    yield from as_near(problem, goal, rows, exact[0])
             yield from _between(problem, row, weights, found[0])
 
 
@@ -109,14 +119,14 @@ def _nearby(problem: Problem, goal: Goal, rows: Sequence[Row], base: Base) -> It
         return
     bases = [base]
     if problem.singular:
-        others = _as_near(problem, goal, rows, base.weights)
+        others = as_near(problem, goal, rows, base.weights)
         bases = [*(replace(base, weights=c.weights) for c in others), base]
     for each in bases:
         for weights, duals in near(problem, goal, rows, each):
             yield Candidate(weights, (duals,))
 
 
-def _as_near(
+def as_near(
     problem: Problem, goal: Goal, rows: Sequence[Row], weights: Floats
 ) -> Iterator[Candidate]:
     """Of all portfolios without a difference in risk from `weights`, the best for a linear goal."""

@@ -6,7 +6,7 @@ definition, which the solvers have no part in.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -105,6 +105,18 @@ class ReturnFloor(_Rows):
     def excess(self, problem: Problem, weights: Floats) -> float:
         """Relative to the spread of the means."""
         return (self.least - problem.net_return(weights)) / problem.return_unit
+
+
+@dataclass(frozen=True)
+class AboveTheRate(ReturnFloor):
+    """More than the risk-free rate, as a ratio to risk asks for."""
+
+    name = "return above the risk-free rate"
+
+    def rows(self, problem: Problem) -> list[Row]:
+        """That of the floor."""
+        label = f"return above the risk-free rate {problem.risk_free_rate:.6g}"
+        return [replace(row, label=label) for row in super().rows(problem)]
 
 
 @dataclass(frozen=True)

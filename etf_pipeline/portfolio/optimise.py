@@ -20,8 +20,8 @@ from etf_pipeline.portfolio.attainable import (
     out_of_reach,
 )
 from etf_pipeline.portfolio.by_rule import from_risk_alone
-from etf_pipeline.portfolio.candidates import Candidate, candidates, riskless
-from etf_pipeline.portfolio.certificate import TOLERANCE, proven_gap
+from etf_pipeline.portfolio.candidates import Candidate, as_near, candidates, riskless
+from etf_pipeline.portfolio.certificate import TOLERANCE, proven_gap, rows_of
 from etf_pipeline.portfolio.check import allowed
 from etf_pipeline.portfolio.fewest import fewest, uncounted
 from etf_pipeline.portfolio.functions import Floats
@@ -30,12 +30,14 @@ from etf_pipeline.portfolio.goals import (
     Calmest,
     Goal,
     Least,
+    LeastNorm,
     goal_of,
     greatest_return,
     least_turnover,
     least_volatility,
 )
 from etf_pipeline.portfolio.limits import (
+    AboveTheRate,
     FewHoldings,
     LeastPosition,
     ReturnFloor,
@@ -49,6 +51,7 @@ _SLACK = 1e-9
 _SLIGHT = 1e-7  # an aversion to risk that costs no more than a ten-millionth of the goal's unit
 _CEILINGS = (VolatilityCeiling, TrackingErrorCeiling)
 _CHOSEN = (FewHoldings, LeastPosition)
+_ABOVE = 1e-6  # of the unit of returns: what a ratio earns at least beyond the risk-free rate
 _QUOTED = 200  # choices of holdings that are looked at for a number to quote
 _HALVINGS = 60
 _EXACT = 1e-12  # what is scaled shall use up no tolerance
@@ -88,9 +91,11 @@ def _optimise(problem: Problem) -> Answer:
     answer = solved(problem, goal)
     if isinstance(goal, BestRatio):
         return _best_ratio(problem, answer)
-    if answer.success:
-        return answer if not isinstance(goal, Least) else _least_risky(problem, goal, answer)
-    return why_not(problem) or answer
+    if not answer.success:
+        return why_not(problem) or answer
+    if isinstance(goal, Least):
+        return _least_risky(problem, goal, answer)
+    return _best_earning(problem, goal, answer) if isinstance(goal, LeastNorm) else answer
 
 
 def _best_ratio(problem: Problem, answer: Answer) -> Answer:
@@ -98,7 +103,19 @@ def _best_ratio(problem: Problem, answer: Answer) -> Answer:
     if _risky(problem, answer) and (answer.sharpe_ratio or 0.0) > 0:
         return _most_invested(problem, answer)
     why = _no_ratio(problem) or _free_lunch(problem)
-    return why or (answer if answer.success else why_not(problem) or answer)
+    return why or (answer if answer.success else _why_no_ratio(problem) or answer)
+
+
+def _why_no_ratio(problem: Problem) -> Answer | None:
+    """Why no portfolio meets all limits, with numbers at which one earns more than the rate."""
+    others = hard(problem)
+    easy = tuple(x for x in problem.limits if x not in others)
+    if (why := why_not(problem.changed(limits=easy))) is not None:
+        return why
+    if (why := _no_ratio(problem.changed(limits=easy))) is not None:
+        return why
+    above = AboveTheRate(problem.risk_free_rate + _ABOVE * problem.return_unit)
+    return why_not(problem.changed(limits=(*problem.limits, above)))
 
 
 def _most_invested(problem: Problem, answer: Answer) -> Answer:
@@ -226,7 +243,9 @@ def _nearer(answer: Answer, best: Answer) -> bool:
 
 def _least_risky(problem: Problem, goal: Least, answer: Answer) -> Answer:
     """Of several portfolios that are as good, the least volatile one."""
-    if answer.weights is None or goal.measure.tail or _pays_for_risk(problem, goal, answer):
+    if answer.weights is None or _pays_for_risk(problem, goal, answer):
+        return answer
+    if goal.measure.tail and not problem.singular:  # of scenarios that differ, few are as good
         return answer
     aversion = _SLIGHT * goal.unit / problem.risk_unit**2
     other = solved(problem, Calmest(goal.measure, problem.risk, aversion, goal.unit))
@@ -236,6 +255,26 @@ def _least_risky(problem: Problem, goal: Least, answer: Answer) -> Answer:
     lost = goal.value(problem, other.weights) - goal.value(problem, answer.weights)
     calmer = (found.volatility or 0.0) < (answer.volatility or 0.0)
     return found if found.success and calmer and lost <= _SLACK * goal.unit else answer
+
+
+def _best_earning(problem: Problem, goal: LeastNorm, answer: Answer) -> Answer:
+    """Of several portfolios that are no riskier, as a singular covariance has, the best earning."""
+    if answer.weights is None or _is_benchmark(problem, answer.weights):
+        return answer
+    earning = greatest_return(problem)
+    for other in as_near(problem, earning, rows_of(problem), answer.weights):
+        found = _judge(problem, goal, settled(problem, other.weights), other)
+        more = (found.expected_return or 0.0) - (answer.expected_return or 0.0)
+        if found.success and more > _SLACK * problem.return_unit:
+            return found
+    return answer
+
+
+def _is_benchmark(problem: Problem, weights: Floats) -> bool:
+    known = problem.benchmark
+    return (
+        known is not None and known.weights is not None and np.array_equal(known.weights, weights)
+    )
 
 
 def _pays_for_risk(problem: Problem, goal: Least, answer: Answer) -> bool:

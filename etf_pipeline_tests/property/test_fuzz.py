@@ -91,7 +91,7 @@ def test_a_frontier_rises_and_no_point_can_be_bettered(kind):
         assert np.all(np.diff(returns) >= -1e-9 * asked.return_unit)
         assert np.diff(returns) == pytest.approx(np.ptp(returns) / 5, abs=1e-6 * asked.return_unit)
         for point in points:
-            target = asked.earned(point.weights) - 1e-9 * asked.return_unit
+            target = asked.earned(point.weights)
             then = replace(asked, objective="target_return", target_return=target)
             assert not broken(then, point.weights)
             better = truth.best(then).exact

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -162,3 +163,63 @@ def test_cash_is_told_from_assets_that_earn_the_same():
     )
     assert answer.success, answer.message
     assert answer.weights == pytest.approx([0.5303300859] * 2, abs=1e-8)
+
+
+def test_of_portfolios_without_risk_the_best_earning_is_the_least_risky():
+    """No risk where w1 + w3 = w2 = 1/2; of these the third earns more than the first."""
+    along = np.array([1.0, -1.0, 1.0])
+    answer = optimise(problem([0.02, 0.10, 0.06], np.outer(along, along)))
+    assert answer.success
+    assert answer.weights == pytest.approx([0.0, 0.5, 0.5], abs=1e-9)
+
+
+def test_a_frontier_begins_where_no_more_is_earned_for_the_same_risk():
+    """Of two funds with the same returns but for a fee, the cheap one."""
+    covariance = np.array([[0.01, 0.01, 0.0], [0.01, 0.01, 0.0], [0.0, 0.0, 0.09]])
+    first, *_ = efficient_frontier(problem([0.04, 0.05, 0.10], covariance), 3)
+    assert first.weights == pytest.approx([0.0, 0.9, 0.1], abs=1e-9)
+
+
+def test_a_benchmark_that_may_be_held_is_held():
+    """Every portfolio moves as any other does: only one of them needs no trade."""
+    benchmark = np.array([0.2, 0.3, 0.5])
+    answer = optimise(
+        problem(
+            [0.02, 0.10, 0.06], np.ones((3, 3)), objective="min_tracking_error", benchmark=benchmark
+        )
+    )
+    assert answer.success
+    assert answer.weights == pytest.approx(benchmark, abs=1e-15)
+
+
+def test_of_equal_losses_the_least_volatile():
+    """Both lose 0.1 in the worse half; the second gains more in the better one."""
+    scenarios = np.array([[-0.1, -0.1], [0.1, 0.3]])
+    answer = optimise(
+        problem(
+            [0.0, 0.1],
+            np.cov(scenarios.T),
+            objective="min_cvar",
+            scenarios=scenarios,
+            cvar_level=0.5,
+        )
+    )
+    assert answer.success
+    assert answer.weights == pytest.approx([1.0, 0.0], abs=1e-9)
+
+
+def test_a_budget_is_quoted_at_which_a_ratio_is_positive():
+    """To earn 0.03 takes a third of the first: √(0.3²/9 + 0.1²·4/9) = 0.1201850."""
+    asked = {"objective": "max_sharpe", "risk_free_rate": 0.03}
+    answer = optimise(problem([0.05, 0.02], np.diag([0.09, 0.01]), risk_budget=0.05, **asked))
+    assert not answer.success
+    quoted = float(re.search(r"least attainable volatility ([\d.]+\d)", answer.message)[1])
+    assert quoted == pytest.approx(math.sqrt(0.3**2 / 9 + 0.1**2 * 4 / 9), abs=2e-6)
+    again = optimise(problem([0.05, 0.02], np.diag([0.09, 0.01]), risk_budget=quoted, **asked))
+    assert again.success, again.message
+
+
+def test_nothing_is_quoted_for_a_ratio_where_nothing_beats_the_rate():
+    asked = {"objective": "max_sharpe", "risk_free_rate": 0.06, "risk_budget": 0.05}
+    answer = optimise(problem([0.05, 0.02], np.diag([0.09, 0.01]), **asked))
+    assert "more than the risk-free rate: at most 0.05, against 0.06" in answer.message

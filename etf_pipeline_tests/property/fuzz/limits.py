@@ -20,6 +20,7 @@ class Limit:
     limit: float
     unit: float
     noise: float = 0.0  # what rounding alone may make of the figure
+    least: float = 1e-12  # of the unit, that no limit is closer met than by
 
     @property
     def relative(self) -> float:
@@ -29,7 +30,7 @@ class Limit:
     @property
     def met(self) -> bool:
         """Within 1e-8 of the unit and within 1e-6 of the limit's own size."""
-        allowed = min(1e-8 * self.unit, 1e-6 * abs(self.limit)) + 1e-12 * self.unit
+        allowed = min(1e-8 * self.unit, 1e-6 * abs(self.limit)) + self.least * self.unit
         return self.excess <= allowed + self.noise
 
 
@@ -81,9 +82,10 @@ def _exposures(asked: Asked, w: Floats) -> Iterator[Limit]:
 
 def _figures(asked: Asked, w: Floats) -> Iterator[Limit]:
     if (target := asked.target_return) is not None:
-        # against the spread alone, as a target may be 0 and nearly so
-        size = 1e-15 * float(np.abs(asked.means).max()) + 1e-9 * asked.return_unit
-        yield Limit("target return", target - asked.earned(w), target, asked.return_unit, size)
+        size = 1e-15 * float(np.abs(asked.means).max())
+        short = target - asked.earned(w)
+        # a target may be next to 0, which is no size
+        yield Limit("target return", short, target, asked.return_unit, size, 1e-9)
     if (budget := asked.risk_budget) is not None:
         excess = asked.volatility(w) - budget
         noise = _rounding_of_risk(asked, budget)
