@@ -38,7 +38,7 @@ def at_most(value: float) -> str:
 
 
 def _written(value: float, rounding: str) -> str:
-    text = f"{Context(DIGITS, rounding).create_decimal(repr(float(value))):f}"
+    text = f"{Context(DIGITS, rounding).create_decimal(repr(float(value) + 0.0)):f}"  # no −0
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 

@@ -103,8 +103,9 @@ class ReturnFloor(_Rows):
         return [Row(loss, greatest, f"return at least {self.least:.6g}")]
 
     def excess(self, problem: Problem, weights: Floats) -> float:
-        """Relative to the spread of the means."""
-        return (self.least - problem.net_return(weights)) / problem.return_unit
+        """Relative to the spread of the means, beyond what rounding makes of a return."""
+        short = self.least - problem.net_return(weights) - problem.return_rounding
+        return short / problem.return_unit
 
 
 @dataclass(frozen=True)

@@ -305,7 +305,7 @@ class Problem:
     @cached_property
     def return_rounding(self) -> float:
         """What rounding alone may make of an expected return."""
-        return _ROUNDING * float(np.abs(self.means).max())
+        return _ROUNDING * max(float(np.abs(self.means).max()), abs(self.risk_free_rate))
 
     @cached_property
     def risk_unit(self) -> float:

@@ -85,7 +85,8 @@ def rebalanced(
             session or before.
         rates: cost of buying or selling an amount of 1 of each asset, shape (N,), below 1.
         band: trade only when some weight, or that of cash, is further than this from what is
-            wanted, as of the decision; None trades always. The first purchase is always made.
+            wanted, as of the decision, by more than rounding; None trades always. The first
+            purchase is always made.
         cash_index: value of a unit of cash, shape (T,), positive; cash earns nothing by default.
         final: what a unit is paid out at when its prices end, shape (N,); by default the last
             price in `prices`. Nothing is charged for that.
@@ -104,7 +105,7 @@ def rebalanced(
         wanted = decide(at, held)
         if wanted is None:
             continue
-        if held is not None and band is not None and _drift(wanted, held) <= band:
+        if held is not None and band is not None and _drift(wanted, held) <= band + _ROUNDING:
             within.append(at)
             continue
         if account is None:

@@ -20,13 +20,13 @@ CHUNK = 50
 # Problems that were answered wrongly once, or not in every order and unit.
 ONCE_WRONG = {
     "active weights": (3101, 6046, 200270, 300053),
-    "almost tied": (3093, 7022, 200074, 200083, 200115, 200250, 200263),
+    "almost tied": (3093, 7022, 200074, 200083, 200115, 200250, 200263, 600123, 600202),
     "anything": (7045, 200177, 300068),
     "beta": (200286,),
     "cvar": (200060,),
     "cvar of cash funds": (200178,),
     "duplicates": (90022,),
-    "exposures": (200026, 200040, 400015),
+    "exposures": (200026, 200040, 400015, 600160),
     "few holdings": (200022, 300035, 400151),
     "groups": (200054, 200224),
     "groups that leave no room": (200261, 200295),

@@ -223,3 +223,19 @@ def test_nothing_is_quoted_for_a_ratio_where_nothing_beats_the_rate():
     asked = {"objective": "max_sharpe", "risk_free_rate": 0.06, "risk_budget": 0.05}
     answer = optimise(problem([0.05, 0.02], np.diag([0.09, 0.01]), **asked))
     assert "more than the risk-free rate: at most 0.05, against 0.06" in answer.message
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_what_rounding_earns_beyond_the_rate_is_nothing(order):
+    """All earn the rate; sums of such means differ from it in their last digit, in some order."""
+    chosen = list(order)
+    covariance = np.diag([0.01, 0.02, 0.05])[np.ix_(chosen, chosen)]
+    rate = 0.1 + 0.2
+    answer = optimise(problem([rate] * 3, covariance, objective="max_sharpe", risk_free_rate=0.3))
+    assert not answer.success
+    assert "more than the risk-free rate" in answer.message
+
+
+def test_nothing_is_told_as_nothing():
+    answer = optimise(problem([0.0, 0.0], DIAGONAL, objective="target_return", target_return=1e-3))
+    assert "at most 0 " in answer.message

@@ -12,13 +12,15 @@ from etf_pipeline.portfolio.solvers.polish import polished
 from etf_pipeline_tests.portfolios_support import two
 
 NEAR = 1e-6
-SPENT = (0.02 + math.sqrt(0.0004 + 4 * 0.1 * 0.0125)) / 0.2  # 0.1 x² − 0.02 x + 0.01 = 0.15²
+BUDGET = 0.15 * (1 + 2e-11)  # with the room that a limit of risk has
+# 0.1 x² − 0.02 x + 0.01 = BUDGET²
+SPENT = (0.02 + math.sqrt(0.0004 + 4 * 0.1 * (BUDGET**2 - 0.01))) / 0.2
 GROUP = (GroupLimit("g", ("b",), 0.0, 0.3),)
 # Problem, weight of the second, and the multiplier of its only row: by hand.
 CASES = {
     "no limit": (two(), 0.1, None),
     "a floor": (two("target_return", target_return=0.15), 0.5, 0.4 / math.sqrt(0.025)),
-    "a budget": (two("max_return", risk_budget=0.15), SPENT, 0.015 / (0.1 * SPENT - 0.01)),
+    "a budget": (two("max_return", risk_budget=0.15), SPENT, 0.1 * BUDGET / (0.1 * SPENT - 0.01)),
     "a group": (two("max_utility", risk_aversion=2.0, groups=GROUP), 0.3, 0.06),
     "a bound": (two("max_utility", risk_aversion=2.0, upper=[1.0, 0.3]), 0.3, None),
     "a ratio": (two("max_sharpe", risk_free_rate=0.02), 0.2, None),

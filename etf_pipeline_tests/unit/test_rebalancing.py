@@ -209,7 +209,7 @@ def by_hand(prices, decisions, decide, rates, index, band):
             wanted = decide(t, np.array(held) if opened else None)
             if wanted is not None and opened and band is not None:
                 drifts = [abs(w - h) for w, h in zip(wanted, held, strict=True)]
-                if max([*drifts, abs(sum(wanted) - sum(held))]) <= band:
+                if max([*drifts, abs(sum(wanted) - sum(held))]) <= band + 1e-12:
                     wanted = None
         if opened:
             told.append((t, wealth, cash, list(units)))
