@@ -55,13 +55,14 @@ def refused_by(error: EtfError | ValueError) -> Answer:
     return refused(str(error), code)
 
 
-def settled(problem: Problem, weights: Floats) -> Floats:
+def settled(problem: Problem, weights: Floats, sweep: bool = True) -> Floats:
     """Weights (N,) without the solver's rounding: dust goes to its bound, and the sum is whole.
 
-    What that moves is taken from, or given to, the assets between their bounds.
+    What that moves is taken from, or given to, the assets between their bounds. Without `sweep`
+    dust stays: beside cash that hardly moves, a hundred-millionth of a fund may count.
     """
     lower, upper = problem.box
-    dust = _DUST if problem.simple else _DUST / 1000
+    dust = (_DUST if problem.simple else _DUST / 1000) if sweep else 0.0
     weights = np.clip(weights, lower, upper)
     weights = np.where(weights - lower < dust, lower, weights)
     weights = np.where(upper - weights < dust, upper, weights)

@@ -29,6 +29,7 @@ from etf_pipeline.portfolio.solvers.polish import polished
 _NULL = 1e-12
 _FEW = 100  # assets
 _HALVINGS = 60
+_THERE = 1e-15  # what the critical line says is at a bound is
 _NEAR = (1e-7, 1e-5)  # what is that near to a bound or a limit is taken to be on it, in turn
 
 
@@ -43,8 +44,12 @@ class Candidate:
 def candidates(problem: Problem, goal: Goal) -> Iterator[Candidate]:
     """Weights for a goal within a problem's limits, until the caller has enough."""
     yield from _benchmark(problem, goal)
-    yield from _exact(problem, goal)
     rows = rows_of(problem)
+    for candidate in _exact(problem, goal):
+        yield candidate
+        exact = polished(problem, goal, rows, candidate.weights, _THERE)
+        if exact is not None:
+            yield Candidate(exact[0], (exact[1],))
     start: Floats | None = None
     if rows and (len(problem.names) <= _FEW or isinstance(goal, Least)):
         # limits that do not bind leave the answer as it is without them, for next to nothing

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
+
 from etf_pipeline.errors import ReasonCode
 from etf_pipeline.portfolio.answer import Answer, judged, refused, settled
 from etf_pipeline.portfolio.candidates import Candidate, candidates
@@ -20,14 +24,22 @@ def solved(problem: Problem, goal: Goal) -> Answer:
     """
     best: Answer | None = None
     for candidate in candidates(problem, goal):
-        weights = settled(problem, candidate.weights)
-        gap = _gap(problem, goal, weights, candidate)
-        answer = judged(problem, weights, gap, goal.unit)
-        if answer.success and gap >= -TOLERANCE * goal.unit:
-            return answer
-        if best is None or _nearer(answer, best):
-            best = answer
+        for weights in _settled(problem, candidate.weights):
+            gap = _gap(problem, goal, weights, candidate)
+            answer = judged(problem, weights, gap, goal.unit)
+            if answer.success and gap >= -TOLERANCE * goal.unit:
+                return answer
+            if best is None or _nearer(answer, best):
+                best = answer
     return best or refused("no solver found weights", ReasonCode.UNPROVEN)
+
+
+def _settled(problem: Problem, weights: Floats) -> Iterator[Floats]:
+    swept = settled(problem, weights)
+    yield swept
+    plain = settled(problem, weights, sweep=False)
+    if not np.array_equal(plain, swept):
+        yield plain
 
 
 def judge(problem: Problem, goal: Goal, weights: Floats, candidate: Candidate) -> Answer:

@@ -37,7 +37,7 @@ ONCE_WRONG = {
     "tracking error": (3108, 7047, 200160, 200170, 200188, 400179),
     "turnover with groups": (200099,),
     "two limits": (6034, 200232),
-    "with cash": (7014,),
+    "with cash": (7014, 7105, 7406),
 }
 SHARES = {kind: kinds.SELDOM.get(kind, 1.0) for kind in kinds.KINDS}
 
