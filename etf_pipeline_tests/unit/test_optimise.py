@@ -239,3 +239,11 @@ def test_what_rounding_earns_beyond_the_rate_is_nothing(order):
 def test_nothing_is_told_as_nothing():
     answer = optimise(problem([0.0, 0.0], DIAGONAL, objective="target_return", target_return=1e-3))
     assert "at most 0 " in answer.message
+
+
+def test_beside_cash_at_the_rate_all_is_invested():
+    """Every mixture has the ratio 0.3: that without cash is the one to hold, not one of dust."""
+    answer = optimise(
+        problem([0.04, 0.10], np.diag([0.0, 0.04]), objective="max_sharpe", risk_free_rate=0.04)
+    )
+    assert answer.weights == pytest.approx([0.0, 1.0], abs=1e-9)

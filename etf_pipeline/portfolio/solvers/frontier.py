@@ -14,6 +14,8 @@ import numpy as np
 from etf_pipeline.portfolio.functions import Floats
 from etf_pipeline.portfolio.solvers.critical_line import Corners
 
+_ALIKE = 1e-12  # ratios that differ by less, of their size, differ by rounding
+
 
 def at_volatility(corners: Corners, covariance: Floats, budget: float) -> tuple[Floats, float]:
     """The frontier portfolio with this volatility, between its ends, (N,), and its λ."""
@@ -88,4 +90,6 @@ def best_sharpe(corners: Corners, means: Floats, covariance: Floats, rate: float
     gains = points @ (means - rate)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = np.where(risks > 0, gains / np.sqrt(np.maximum(risks, 0.0)), -math.inf)
-    return points[int(np.argmax(ratios))]
+    # beside what earns the rate without risk all on a line are alike: that with none of it
+    alike = ratios >= ratios.max() - _ALIKE * abs(float(ratios.max()))
+    return points[int(np.argmax(np.where(alike, risks, -math.inf)))]

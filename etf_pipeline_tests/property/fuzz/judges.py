@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import optimize
 
 from etf_pipeline.portfolio import Answer, optimise
 from etf_pipeline_tests.property.fuzz import truth
@@ -135,7 +136,7 @@ def may_refuse(asked: Asked, known: np.ndarray) -> bool:
     """Whether there is no greatest Sharpe ratio: nothing beats the rate, or something for free."""
     if asked.objective != "max_sharpe":
         return False
-    if _for_free(asked, known):
+    if _for_free(asked, known) or _without_risk(asked):
         return True
     top = truth.extreme(asked, "max_return")
     if top is None:
@@ -148,6 +149,31 @@ def may_refuse(asked: Asked, known: np.ndarray) -> bool:
         floor = max(floor, asked.target_return)
     free = truth.extreme(asked, "target_return", target_return=floor)
     return free is not None and _for_free(asked, free)
+
+
+def _without_risk(asked: Asked) -> bool:
+    """Whether weights in the null space of the covariance earn more than the rate, by HiGHS.
+
+    Of bounds, groups and net exposure alone; other limits are then looked at.
+    """
+    values, vectors = np.linalg.eigh(asked.covariance)
+    risky = vectors[:, values > 1e-12 * values[-1]].T
+    groups = np.array([[float(i in g.members) for i in range(asked.n)] for g in asked.groups])
+    groups = groups.reshape(len(asked.groups), asked.n)
+    found = optimize.linprog(
+        asked.risk_free_rate - asked.means,
+        A_ub=np.vstack([groups, -groups, np.ones((1, asked.n)), -np.ones((1, asked.n))]),
+        b_ub=[
+            *(g.upper for g in asked.groups),
+            *(-g.lower for g in asked.groups),
+            asked.net_exposure[1],
+            -asked.net_exposure[0],
+        ],
+        A_eq=risky,
+        b_eq=np.zeros(len(risky)),
+        bounds=np.column_stack([np.broadcast_to(x, asked.n) for x in (asked.lower, asked.upper)]),
+    )
+    return found.x is not None and worst(asked, found.x) <= 1e-8 and _for_free(asked, found.x)
 
 
 def _for_free(asked: Asked, w: np.ndarray) -> bool:
