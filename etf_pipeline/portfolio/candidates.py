@@ -30,7 +30,7 @@ _NULL = 1e-12
 _FEW = 100  # assets
 _HALVINGS = 60
 _THERE = 1e-15  # what the critical line says is at a bound is
-_NEAR = (1e-7, 1e-5)  # what is that near to a bound or a limit is taken to be on it, in turn
+_NEAR = (1e-7, 1e-5, 1e-4)  # what is that near to a bound or a limit is taken to be on it, in turn
 
 
 @dataclass(frozen=True, eq=False)
