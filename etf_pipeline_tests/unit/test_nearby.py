@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from etf_pipeline.portfolio import optimise, stated
+from etf_pipeline.portfolio import GroupLimit, optimise, stated
 
 MEANS = np.array([0.02, 0.05, 0.09])
 
@@ -139,3 +139,26 @@ def test_a_cvar_that_binds_stays(above, unit, apart):
     assert answer.success, answer.message
     expected = [*tight, *between(rest, rest, variance, above)]
     assert answer.weights == pytest.approx(expected, abs=near(above))
+
+
+@pytest.mark.parametrize("above", [0.0, 1e-12, 1e-9, 1e-6])
+def test_groups_that_say_the_same_twice_leave_their_price_whole(above):
+    """The third is half by a group, and the rest by another; of the first two, alike, more of one.
+
+    1/2 of the third and 1/4 each of the others: 1/4 + 2/16 = 0.375, and the way between the two.
+    """
+    groups = (GroupLimit("g", ("c",), 0.5, 0.5), GroupLimit("h", ("a", "b"), 0.5, 0.5))
+    answer = optimise(
+        stated(
+            MEANS,
+            np.eye(3),
+            ("a", "b", "c"),
+            "max_return",
+            risk_budget=math.sqrt(0.375) * (1.0 + above),
+            groups=groups,
+        )
+    )
+    assert answer.success, answer.message
+    room = (1.0 + above) * (1.0 + 2e-11) - 1.0
+    expected = [*between(0.25, 0.25, 0.375, room), 0.5]
+    assert answer.weights == pytest.approx(expected, abs=3e-8)

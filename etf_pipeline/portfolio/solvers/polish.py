@@ -175,7 +175,29 @@ class _Newton:
             straight = not curved and not isinstance(self.goal, BestRatio)
             if moved <= _DONE or (straight and settled):
                 break
+        if m and y[:m].min() < 0:
+            y = self._from_above(free, m, y)
         return self.weights, self._duals(y[:m], y[m:])
+
+    def _from_above(self, free: npt.NDArray[np.intp], m: int, y: Floats) -> Floats:
+        """Multipliers of which none of the m rows' is negative, as near to balance as can be.
+
+        Rows that say the same, or the opposite, share what one of them has in any way.
+        """
+        from scipy.optimize import nnls
+
+        gradient, _ = self._goal()
+        jacobian, _, _ = self._equations()
+        own = jacobian[:, free].T
+        both = np.hstack([own, -own[:, m:]])
+        if not (np.all(np.isfinite(both)) and np.all(np.isfinite(gradient))):
+            return y
+        try:
+            found, _ = nnls(both, -gradient[free])
+        except RuntimeError:  # too many steps
+            return y
+        found[m : len(y)] -= found[len(y) :]
+        return np.asarray(found[: len(y)], dtype="float64")
 
     def _goal(self) -> tuple[Floats, Floats]:
         """Gradient and Hessian of the goal over its scale, in x."""
