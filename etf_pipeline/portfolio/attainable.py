@@ -65,7 +65,6 @@ def goal_of_limit(limit: Limit, problem: Problem) -> Goal:
 
 def out_of_reach(problem: Problem, limit: Limit, best: float, weights: Floats) -> str:
     """That a limit asks for more than `best`, which `weights` (N,) attain under the others."""
-    (row,) = limit.rows(problem)
     if isinstance(limit, ReturnFloor):
         leader = ""
         if len(problem.names) > 1:
@@ -75,8 +74,9 @@ def out_of_reach(problem: Problem, limit: Limit, best: float, weights: Floats) -
             f"target return {limit.least:.6g} is out of reach: at most {at_most(-best)}"
             f"{under(problem, weights, limit)}{leader}"
         )
+    assert isinstance(limit, VolatilityCeiling | TrackingErrorCeiling | CvarCeiling)
     return (
-        f"{limit.name} {row.greatest:.6g} is below the least attainable {limit.noun} "
+        f"{limit.name} {limit.greatest:.6g} is below the least attainable {limit.noun} "
         f"{at_least(best)}{under(problem, weights, limit)}; raise it to at least that"
     )
 

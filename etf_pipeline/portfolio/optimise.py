@@ -10,6 +10,7 @@ from etf_pipeline.errors import ReasonCode
 from etf_pipeline.model.objectives import FROM_RISK_ALONE
 from etf_pipeline.portfolio.answer import Answer, refused
 from etf_pipeline.portfolio.by_rule import from_risk_alone
+from etf_pipeline.portfolio.enough import enough
 from etf_pipeline.portfolio.fewest import uncounted
 from etf_pipeline.portfolio.goals import (
     BestRatio,
@@ -102,7 +103,7 @@ def _fewest(problem: Problem) -> Answer:
     words = " and ".join(x.name for x in problem.limits if isinstance(x, _CHOSEN))
     none = f"no portfolio meets the other limits within its {words}"
     why = why_not_of_few(problem) or too_low_of_few(problem, words)
-    return why or refused(none, ReasonCode.INFEASIBLE)
+    return why or refused(none + enough(problem), ReasonCode.INFEASIBLE)
 
 
 def nearest_feasible(problem: Problem) -> Answer:

@@ -1,6 +1,7 @@
 """Few holdings against every choice of them, tried one by one."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -174,3 +175,26 @@ def test_few_that_earn_less_than_cash_are_told_so():
 def test_what_makes_no_sense_is_refused(changes, words):
     with pytest.raises(ValueError, match=words):
         stated([0.1] * 3, np.eye(3), "abc", **changes)
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"max_holdings": 2, "upper": 0.4}, "3 holdings are enough"),
+        ({"max_holdings": 2, "lower": 0.1}, "4 holdings are enough"),
+        ({"min_position": 0.5, "upper": 0.4}, "a least position of 0.333333 can be met"),
+        ({"min_position": 0.3, "lower": 0.1}, "a least position of 0.25 can be met"),
+        ({"min_position": 0.5, "max_holdings": 3, "upper": 0.4}, "0.333333 can be met"),
+    ],
+)
+def test_what_would_be_enough_is_told_and_is(asked, words):
+    """Of four: caps of 0.4 take three, floors of 0.1 all; positions are even at most."""
+    inputs = np.array([0.05, 0.06, 0.07, 0.08]), np.diag([0.01, 0.02, 0.03, 0.04]), tuple("abcd")
+    answer = optimise(stated(*inputs, **asked))
+    assert answer.code is ReasonCode.INFEASIBLE
+    assert words in answer.message
+    if "holdings" in words:
+        asked["max_holdings"] = int(words[0])
+    else:
+        asked["min_position"] = float(re.search(r"0\.\d+", words)[0])
+    assert optimise(stated(*inputs, **asked)).success
