@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from etf_pipeline.errors import ArgumentError, nearest
 from etf_pipeline.model.instruments import repeated
 from etf_pipeline.model.number_texts import number_meant
-from etf_pipeline.model.objectives import HALFLIFE
+from etf_pipeline.model.objectives import HALFLIFE, wrong_halflife
 from etf_pipeline.model.risk_free import HIGHEST, LOWEST, Asked, asked, is_number
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 MOST_YEARS = 100
 RATES = (LOWEST, HIGHEST)  # of a risk-free rate, both excluded; as ETF_RISK_FREE_RATE has them
 MOST_PERIODS = 1000.0  # a year, as ETF_PERIODS_PER_YEAR has it
-MOST_HALFLIFE = 10_000.0  # bars, as portfolios.yaml has it
 ESTIMATORS = ("sample", "ledoit_wolf", "ewma")
 _WHOLE = 1e-6  # how far from 1 weights may sum
 _YEARS_OF_DATES = (1700, 2200)
@@ -210,8 +209,8 @@ def halflife_of(value: object, estimator: str) -> float:
     if value is None:
         return HALFLIFE
     found = number("halflife", value)
-    if not 0 < found <= MOST_HALFLIFE:
-        raise ArgumentError(f"halflife {found:g}: must be above 0 and up to {MOST_HALFLIFE:g} bars")
+    if (why := wrong_halflife(found)) is not None:
+        raise ArgumentError(f"halflife {why}")
     if estimator != "ewma":
         raise ArgumentError(f"halflife goes with estimator='ewma', not with {estimator!r}")
     return found

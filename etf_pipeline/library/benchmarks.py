@@ -11,6 +11,7 @@ from etf_pipeline.errors import (
     ArgumentError,
     BacktestError,
     EtfError,
+    ReasonCode,
     UnknownTickerError,
     nearest,
 )
@@ -104,14 +105,25 @@ class BenchmarkQueries(StoreAccess):
     def _stated(
         self, asked: Request, years: int | None, rate: RiskFree, annual: float | None
     ) -> tuple[Stated, Together]:
-        """The problem that a request makes of this store's prices, as the pipeline states it."""
+        """The problem that a request makes of this store's prices, as the pipeline states it.
+
+        Raises:
+            ArgumentError: what is asked cannot be with these prices, such as views that contradict
+                each other.
+        """
         from etf_pipeline.portfolio.tables import stated_problem, together_of
 
         spec = asked.spec
         held = self._series([*spec.tickers, *spec.beside])
         conversion = conversion_for(self._layout, self._cache, held, spec.base_currency)
         together = together_of(spec, {s.ticker: s for s in held}, years, conversion)
-        return stated_problem(spec, together, years, rate, asked.columns, annual), together
+        try:
+            found = stated_problem(spec, together, years, rate, asked.columns, annual)
+        except EtfError:
+            raise
+        except ValueError as error:
+            raise ArgumentError(str(error), code=ReasonCode.BAD_PROBLEM) from None
+        return found, together
 
     def _walk(
         self,

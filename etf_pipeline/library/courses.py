@@ -131,7 +131,7 @@ class CourseQueries(PortfolioQueries):
 
         names = tickers_of(tickers)
         given = [limits.get(k) for k in ("target_return", "risk_budget", "cvar_budget")]
-        limits["objective"] = objective or implied(*given)
+        limits["objective"] = implied(*given) if objective is None else objective
         asked = request(names, limits | _active(limits, benchmark), walked=True)
         years = years_of(lookback_years)
         return self._walked(asked, years, _ticker(benchmark), risk_free_rate, periods_per_year)

@@ -74,7 +74,8 @@ class PortfolioQueries(BenchmarkQueries):
         names = tickers_of(tickers)
         not_for_backtests(limits)
         given = [limits.get(k) for k in ("target_return", "risk_budget", "cvar_budget")]
-        asked = request(names, {"objective": objective or implied(*given), **limits})
+        objective = implied(*given) if objective is None else objective
+        asked = request(names, {"objective": objective, **limits})
         return self._optimised(
             asked,
             years_of(lookback_years),

@@ -210,7 +210,8 @@ class UncertaintyQueries(PortfolioQueries):
             if model is not None:
                 found.append(changed(model, asked, walked=True))
                 continue
-            asked["objective"] = asked["objective"] or implied(*given)
+            if asked["objective"] is None:
+                asked["objective"] = implied(*given)
             found.append(request(names, asked, walked=True))
         return found
 
@@ -279,7 +280,8 @@ class UncertaintyQueries(PortfolioQueries):
             return self._model(portfolio, lookback_years, {"objective": objective, **limits})
         given = [limits.get(k) for k in ("target_return", "risk_budget", "cvar_budget")]
         names = tickers_of(tickers)
-        asked = request(names, {"objective": objective or implied(*given), **limits})
+        objective = implied(*given) if objective is None else objective
+        asked = request(names, {"objective": objective, **limits})
         return asked, years_of(5 if lookback_years is None else lookback_years)
 
 

@@ -73,6 +73,9 @@ NEEDS_HOLDINGS = (
     "max_turnover and cost_rate need holdings, the current weights, such as {VAS: 0.6, VAF: 0.4}"
 )
 HALFLIFE = 63.0  # of the exponentially weighted covariance, in bars; unless another is asked for
+# Below one bar the newest return has more than half of all weight, and a variance is that of a
+# return or two: such a number is years, which somebody took for bars.
+LEAST_HALFLIFE, MOST_HALFLIFE = 1.0, 10_000.0
 _ROUNDING = 1e-12
 
 
@@ -161,6 +164,16 @@ def weight_limits(
 ) -> tuple[float, float]:
     """Least and greatest weight of one ticker: its own bounds, else those of every ticker."""
     return bounds.get(ticker, (least, most))
+
+
+def wrong_halflife(bars: float) -> str | None:
+    """Why so many bars are no half-life; None when they are."""
+    if LEAST_HALFLIFE <= bars <= MOST_HALFLIFE:
+        return None
+    return (
+        f"{bars:g}: must be from {LEAST_HALFLIFE:g} to {MOST_HALFLIFE:g} bars, not years: a "
+        f"quarter of a year is {HALFLIFE:g}"
+    )
 
 
 def strangers(named: Iterable[str], tickers: Iterable[str]) -> list[str]:

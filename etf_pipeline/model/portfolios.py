@@ -44,6 +44,7 @@ from etf_pipeline.model.objectives import (
     never_whole,
     strangers,
     weight_limits,
+    wrong_halflife,
 )
 from etf_pipeline.model.risk_budgets import wrong_budgets
 
@@ -90,11 +91,11 @@ class PortfolioSpec(BaseModel):
     beta: tuple[float, float] | None = None
     net_exposure: tuple[float, float] = (1.0, 1.0)
     gross_exposure: float | None = Field(None, gt=0, le=2 * WIDEST)
-    max_holdings: int | None = Field(None, ge=1)
+    max_holdings: int | None = Field(None, ge=1, le=10_000)
     min_position: float | None = Field(None, gt=0, le=1)
     search_limit: int = Field(2_000, ge=1, le=1_000_000)
     estimator: Literal["sample", "ledoit_wolf", "ewma"] = "sample"
-    halflife: float = Field(HALFLIFE, gt=0, le=10_000)
+    halflife: float = HALFLIFE
     correlation_period: Literal["daily", "weekly"] | None = None
     expected_returns: ExpectedReturns = Field(default_factory=ExpectedReturns)
     rebalance: Calendar = "quarterly"
@@ -121,6 +122,13 @@ class PortfolioSpec(BaseModel):
                 "as 500, or 0 for none"
             )
         return resamples
+
+    @field_validator("halflife")
+    @classmethod
+    def _of_bars(cls, halflife: float) -> float:
+        if (why := wrong_halflife(halflife)) is not None:
+            raise ValueError(why)
+        return halflife
 
     @field_validator("base_currency")
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
@@ -139,7 +140,7 @@ def _check_numbers(given: Mapping[str, Any]) -> None:
         if name not in given:
             continue
         value = given[name]
-        if not np.isfinite(value):
+        if not _finite(value):
             raise ValueError(f"{name} must be a finite number, not {value}")
         if name in _POSITIVE and value <= 0:
             raise ValueError(f"{name} must be above 0, not {value:g}")
@@ -147,6 +148,13 @@ def _check_numbers(given: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} must not be negative, but is {value:g}")
     if not 0 < given.get("cvar_level", 0.95) < 1:
         raise ValueError(f"cvar_level must be between 0 and 1, not {given['cvar_level']:g}")
+
+
+def _finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that no float holds
+        return False
 
 
 def _check_benchmark(given: Mapping[str, Any]) -> None:

@@ -101,12 +101,15 @@ def _by_age(n: int, halflife: float) -> Floats:
     """Weights of n observations, the newest last; they sum to 1.
 
     Raises:
-        ValueError: `halflife` is not positive.
+        ValueError: `halflife` is not positive, or so short that one observation has all weight.
     """
     if halflife <= 0:
         raise ValueError(f"halflife {halflife:g} must be positive")
     weights = 0.5 ** (np.arange(n)[::-1] / halflife)
-    return np.asarray(weights / weights.sum())
+    weights /= weights.sum()
+    if float(weights @ weights) >= 1.0:
+        raise ValueError(f"halflife {halflife:g} leaves one observation, which has no variance")
+    return np.asarray(weights)
 
 
 def correlation_of(matrix: Floats) -> Floats:

@@ -191,6 +191,8 @@ def test_dates_are_those_of_sessions(provider):
         ({"halflife": 20}, "halflife goes with estimator: ewma"),
         ({"estimator": "ledoit-wolf"}, "did you mean ledoit_wolf"),
         ({"objective": "max_sharp"}, "did you mean max_sharpe"),
+        ({"estimator": "ewma", "halflife": 0.5}, "halflife: 0.5: must be from 1 to 10000 bars"),
+        ({"max_holdings": 10**30}, "max_holdings: 1000.*: must be less than or equal to 10000"),
         ({"objective": "hrp", "risk_budget": 0.1}, "risk_budget goes with"),
         ({"groups": {"asset_class": {"cash": (0, 1)}}}, "VTS is not in .*universe.csv"),
         ({"groups": [("a", 0, 1)]}, "or as several GroupLimit"),
@@ -220,6 +222,29 @@ def test_every_objective_of_the_file_is_asked_for_by_its_name(provider):
     assert tail["optimization_success"]
     assert provider.optimize_portfolio(FOUR, cvar_budget=0.02)["objective"] == "max_return"
     assert provider.optimize_portfolio(FOUR)["objective"] == "max_sharpe"
+
+
+@pytest.mark.parametrize("empty", ["", 0, False, [], {}])
+def test_an_empty_objective_is_none_of_them(provider, empty):
+    """Only None leaves it to the limits."""
+    for call in (provider.optimize_portfolio, provider.backtest, provider.weight_uncertainty):
+        with pytest.raises(ArgumentError, match=r"^objective: .*: must be one of min_volatility"):
+            call(FOUR, empty)
+    with pytest.raises(ArgumentError, match=r"^objectives?"):
+        provider.validate(FOUR, [empty], lookbacks=1)
+
+
+def test_what_only_the_prices_tell_to_be_wrong_is_an_error_of_arguments(provider):
+    """Two certain views of one ticker cannot both be true."""
+    views = [{"ticker": "VAS", "return": r, "confidence": 1} for r in (0.05, 0.06)]
+    house = {"method": "black_litterman", "market_weights": {"VAS": 1, "VGS": 1}, "views": views}
+    for call in (
+        provider.optimize_portfolio,
+        provider.get_efficient_frontier_data,
+        provider.weight_uncertainty,
+    ):
+        with pytest.raises(ArgumentError, match="give one of them a confidence below 1"):
+            call(["VAS", "VGS"], expected_returns=house)
 
 
 def test_groups_are_of_the_universe(provider):

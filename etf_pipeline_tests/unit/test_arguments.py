@@ -201,10 +201,6 @@ def test_ranges_are_those_of_the_settings_and_of_the_file():
         "le": arguments.MOST_PERIODS,
     }
     assert limits(Settings.model_fields["lookback_years"])["le"] == arguments.MOST_YEARS
-    assert limits(PortfolioSpec.model_fields["halflife"]) == {
-        "gt": 0,
-        "le": arguments.MOST_HALFLIFE,
-    }
     schema = PortfolioSpec.model_json_schema()["properties"]
     assert tuple(schema["estimator"]["enum"]) == arguments.ESTIMATORS
 
@@ -228,6 +224,9 @@ def test_a_halflife_goes_with_ewma():
     assert halflife_of(20, "ewma") == 20.0
     with pytest.raises(ArgumentError, match="goes with estimator='ewma', not with 'sample'"):
         halflife_of(63, "sample")
+    assert halflife_of(1, "ewma") == 1.0
+    with pytest.raises(ArgumentError, match=r"^halflife 0\.5: must be from 1 to 10000 bars"):
+        halflife_of(0.5, "ewma")
 
 
 def test_words_name_the_nearest():

@@ -59,8 +59,9 @@ def test_a_half_life_by_hand():
     assert found == pytest.approx(np.array([[4.5]]))
 
 
-@pytest.mark.parametrize("halflife", [0.0, -1.0])
-def test_a_half_life_must_be_positive(halflife):
+@pytest.mark.parametrize("halflife", [0.0, -1.0, 1e-9, 0.018])
+def test_a_half_life_leaves_more_than_one_observation(halflife):
+    """Of 0.018 bars the second newest weighs 2⁻⁵⁵, which is lost beside 1."""
     with pytest.raises(ValueError, match="halflife"):
         ewma_covariance(RETURNS, halflife)
 

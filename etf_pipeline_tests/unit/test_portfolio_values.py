@@ -41,6 +41,11 @@ def refusal(**changes):
         ({"gross_exposure": 160}, "160: must be .* to 10; fractions are meant: 160 % is 1.6$"),
         ({"tickers": "VAS, VGS"}, r"give a list, such as \['VAS', 'VGS'\]$"),
         ({"lookback_years": 150}, "150: must be less than or equal to 100$"),
+        # Half-lives in years leave the newest return or two all the weight.
+        ({"estimator": "ewma", "halflife": 0.25}, "^halflife: 0.25: must be from 1 to 10000 bars"),
+        ({"estimator": "ewma", "halflife": 1e-9}, "not years: a quarter of a year is 63$"),
+        ({"estimator": "ewma", "halflife": 20_000}, "^halflife: 20000: must be from 1 to"),
+        ({"max_holdings": 10**30}, "^max_holdings: 1000.*: must be less than or equal to 10000$"),
         ({"bounds": {"VAS": 0.2}}, r"bounds.VAS: 0.2: give the least and the greatest, such as"),
         ({"bounds": {"VAS": [0.2]}}, r"\[0.2\]: give the least and the greatest"),
         ({"bounds": {"VAS": [0.2, 0.3, 0.4]}}, "give the least and the greatest"),

@@ -178,6 +178,7 @@ def test_groups_may_be_of_short_positions():
         ({"objective": "max_utility", "risk_aversion": np.nan}, "must be a finite number"),
         ({"objective": "max_return", "risk_budget": 0.0}, "must be above 0"),
         ({"objective": "max_return", "risk_budget": np.inf}, "must be a finite number"),
+        ({"objective": "max_return", "risk_budget": 10**400}, "must be a finite number"),
         ({"max_tracking_error": 0.1}, "max_tracking_error needs a benchmark"),
         ({"max_active_weight": 0.1}, "max_active_weight needs a benchmark"),
         ({"beta": (0.5, 1.0)}, "beta needs a benchmark"),
