@@ -29,6 +29,7 @@ from etf_pipeline.portfolio.solvers.polish import polished
 _NULL = 1e-12
 _FEW = 100  # assets
 _HALVINGS = 60
+_ROOM = 8e-10  # of a limit's size
 _THERE = 1e-15  # what the critical line says is at a bound is
 _NEAR = (1e-7, 1e-5, 1e-4)  # what is that near to a bound or a limit is taken to be on it, in turn
 
@@ -66,17 +67,25 @@ def candidates(problem: Problem, goal: Goal) -> Iterator[Candidate]:
     if guessed is not None:
         yield Candidate(guessed[0], (guessed[1],))
     last: Floats | None = None
-    for solve in _engines(problem, goal, rows):
-        found = solve()
-        if found is None:
-            continue
-        last = found[0]
-        for apart in _NEAR:
-            exact = polished(problem, goal, rows, found[0], apart)
-            if exact is not None:
-                yield Candidate(exact[0], (exact[1], found[1]))
-        yield Candidate(found[0], (found[1],))
+    for given in (rows, [_with_room(row) for row in rows]):
+        for solve in _engines(problem, goal, given):
+            found = solve()
+            if found is None:
+                continue
+            last = found[0]
+            for apart in _NEAR:
+                exact = polished(problem, goal, given, found[0], apart)
+                if exact is not None:
+                    yield Candidate(exact[0], (exact[1], found[1]))
+            yield Candidate(found[0], (found[1],))
+        if last is not None:
+            break
     yield from _brought_inside(problem, goal, rows, last)
+
+
+def _with_room(row: Row) -> Row:
+    """A limit that contradicts others by rounding alone, with a part of what `check` allows."""
+    return replace(row, greatest=row.greatest + _ROOM * row.size)
 
 
 def _benchmark(problem: Problem, goal: Goal) -> Iterator[Candidate]:

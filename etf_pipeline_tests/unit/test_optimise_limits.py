@@ -408,3 +408,25 @@ def test_a_ratio_that_any_scale_has_takes_the_least_cash_and_no_tolerance():
     assert answer.success
     assert answer.weights == pytest.approx([1.0, 2 / 9], abs=1e-9)
     assert np.all(answer.weights <= 1.0)
+
+
+@pytest.mark.parametrize("objective", ["min_volatility", "max_return", "min_cvar", "max_utility"])
+@pytest.mark.parametrize("short", [0.0, 1e-12, 9e-10])
+def test_a_contradiction_of_rounding_is_none(objective, short):
+    """0.3 have to go to the second, and 0.3 may be traded, but for less than limits are met by."""
+    answer = optimise(
+        stated(
+            np.array([0.05, 0.06]),
+            np.diag([0.01, 0.02]),
+            ("a", "b"),
+            objective,
+            holdings=np.array([1.0, 0.0]),
+            max_turnover=0.3 - short,
+            groups=(GroupLimit("g", ("b",), 0.3, 1.0),),
+            scenarios=np.array([[-0.1, -0.2], [0.1, 0.2], [0.0, 0.1]]),
+            cvar_level=0.5,
+            risk_aversion=2.0 if objective == "max_utility" else None,
+        )
+    )
+    assert answer.success, answer.message
+    assert answer.weights == pytest.approx([0.7, 0.3], abs=2e-9)
