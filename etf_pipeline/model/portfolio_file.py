@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,9 @@ from etf_pipeline.model.benchmarks import wrong_benchmark
 from etf_pipeline.model.instruments import Instrument, Universe, repeated
 from etf_pipeline.model.portfolio_values import placed, read_spec
 from etf_pipeline.model.portfolio_values import problems as problems_of
+from etf_pipeline.model.portfolio_yaml import find, line_of, plain, read_nodes, written
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.model.universe import load_universe
-
-Line = int
 
 
 def load_portfolios(path: Path, universe: Universe) -> list[PortfolioSpec]:
@@ -28,32 +28,18 @@ def load_portfolios(path: Path, universe: Universe) -> list[PortfolioSpec]:
     Raises:
         PortfolioFileError: with every problem and its line.
     """
-    try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except FileNotFoundError:
-        raise PortfolioFileError(
-            f"portfolio file {path} does not exist; set ETF_PORTFOLIOS_FILE or create it"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise PortfolioFileError(f"portfolio file {path} cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}: " if mark is not None else ""
-        text = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise PortfolioFileError(f"{path} is not YAML: {where}{text}") from None
-    nodes = _portfolio_nodes(path, root)
-    problems = _repeated_keys(root, set())
-    named = [_find(node, ("name",)) for node in nodes]
+    nodes, problems = read_nodes(path)
+    named = [find(node, ("name",)) for node in nodes]
     names = frozenset(str(n.value) for n in named if isinstance(n, yaml.ScalarNode))
     read: list[tuple[PortfolioSpec, yaml.Node]] = []
-    seen: dict[str, Line] = {}
+    seen: dict[str, int] = {}
     for node in nodes:
         spec = _one(node, universe, names, problems)
         if spec is None:
             continue
-        first = seen.setdefault(spec.name, _line(node))
-        if first != _line(node):
-            problems.append(f"line {_line(node)}: {spec.name!r} is already on line {first}")
+        first = seen.setdefault(spec.name, line_of(node))
+        if first != line_of(node):
+            problems.append(f"line {line_of(node)}: {spec.name!r} is already on line {first}")
         read.append((spec, node))
     known = {spec.name: spec for spec, _ in read}
     for spec, node in read:
@@ -81,60 +67,30 @@ def universe_with_rates(
     return universe.with_rates(sorted(bases))
 
 
-def _repeated_keys(node: yaml.Node | None, done: set[int]) -> list[str]:
-    """Keys that a mapping has twice, of which YAML would take the last without a word.
-
-    `done` has the nodes looked at: one that is an alias stands in several places.
-    """
-    problems: list[str] = []
-    inner: list[yaml.Node] = []
-    if id(node) in done:
-        return problems
-    done.add(id(node))
-    if isinstance(node, yaml.MappingNode):
-        seen: dict[str, Line] = {}
-        for key, value in node.value:
-            inner.append(value)
-            name = str(key.value)
-            if name in seen:
-                problems.append(f"line {_line(key)}: {name!r} is already on line {seen[name]}")
-            seen.setdefault(name, _line(key))
-    elif isinstance(node, yaml.SequenceNode):
-        inner = list(node.value)
-    for each in inner:
-        problems += _repeated_keys(each, done)
-    return problems
-
-
-def _portfolio_nodes(path: Path, root: yaml.Node | None) -> list[yaml.Node]:
-    if isinstance(root, yaml.MappingNode):
-        for key, value in root.value:
-            if key.value == "portfolios" and isinstance(value, yaml.SequenceNode) and value.value:
-                return list(value.value)
-    raise PortfolioFileError(
-        f"{path} is not usable: line 1: it needs a list `portfolios:` of at least one portfolio"
-    )
-
-
 def _one(
     node: yaml.Node, universe: Universe, portfolios: frozenset[str], problems: list[str]
 ) -> PortfolioSpec | None:
     """One portfolio by tickers in place of aliases; `portfolios` are the names of them all."""
-    # SafeLoader's constructor builds plain values only.
-    loader = yaml.SafeLoader("")
-    value = loader.construct_document(node)
+    try:
+        value = plain(node)
+    except ValueError as error:
+        problems.append(str(error))
+        return None
     if not isinstance(value, Mapping):
-        problems.append(f"line {_line(node)}: a portfolio must be a mapping with a name")
+        problems.append(f"line {line_of(node)}: a portfolio must be a mapping with a name")
         return None
     try:
         spec = read_spec(value)
     except ValidationError as error:
-        for loc, message in problems_of(error):
-            problems.append(f"line {_line(_find(node, loc))}: {placed(loc, message)}")
+        for loc, message in problems_of(error, partial(written, node)):
+            problems.append(f"line {line_of(find(node, loc))}: {placed(loc, message)}")
+        return None
+    except (TypeError, ValueError, RecursionError) as error:  # a block within itself, say
+        problems.append(f"line {line_of(node)}: {error}")
         return None
     unknown = [t for t in spec.tickers if t not in universe]
     for ticker in unknown:
-        line = _line(_find(node, ("tickers", spec.tickers.index(ticker))))
+        line = line_of(find(node, ("tickers", spec.tickers.index(ticker))))
         try:
             universe.get(ticker)
         except Exception as error:  # the message names the nearest tickers
@@ -151,7 +107,7 @@ def _one(
     problems += _group_problems(spec, [universe.get(t) for t in spec.tickers], node)
     means = spec.expected_returns.renamed(dict(zip(spec.tickers, names, strict=True)))
     for field, said in means.lacking(names, universe.facts()):
-        line = _line(_find(node, ("expected_returns", field)))
+        line = line_of(find(node, ("expected_returns", field)))
         problems.append(f"line {line}: expected_returns: {said}")
     budgets = spec.risk_budgets and {
         universe.get(t).ticker: share for t, share in spec.risk_budgets.items()
@@ -192,7 +148,7 @@ def _benchmark_problems(
     why = circle(spec, known) or wrong_benchmark(
         spec.objective, vars(spec), weights, spec.tickers, of="" if other is None else other.name
     )
-    return [] if why is None else [f"line {_line(_find(node, ('benchmark',)))}: {why}"]
+    return [] if why is None else [f"line {line_of(find(node, ('benchmark',)))}: {why}"]
 
 
 def _mix_problems(
@@ -208,9 +164,9 @@ def _mix_problems(
     """
     problems = []
     found: list[str] = []
-    alone = isinstance(_find(node, (field,)), yaml.ScalarNode)
+    alone = isinstance(find(node, (field,)), yaml.ScalarNode)
     for ticker in weights:
-        line = _line(_find(node, (field, ticker)))
+        line = line_of(find(node, (field, ticker)))
         if ticker in portfolios and (ticker not in universe or (alone and field == "benchmark")):
             if why := _not_that_portfolio(field, ticker, alone, universe):
                 problems.append(f"line {line}: {why}")
@@ -225,7 +181,7 @@ def _mix_problems(
         if one.is_rate:
             problems.append(f"line {line}: {ticker} is a currency pair, which nobody holds")
         found.append(one.ticker)
-    line = _line(_find(node, (field,)))
+    line = line_of(find(node, (field,)))
     problems += [f"line {line}: {field} names {t} twice" for t in repeated(found)]
     return problems
 
@@ -247,7 +203,7 @@ def _not_that_portfolio(field: str, name: str, alone: bool, universe: Universe) 
 def _twice_problems(asked: list[str], names: list[str], node: yaml.Node) -> list[str]:
     """Tickers that are others by a former name: one holding would be two."""
     return [
-        f"line {_line(_find(node, ('tickers', i)))}: {asked[i]} is {name}, which is listed twice"
+        f"line {line_of(find(node, ('tickers', i)))}: {asked[i]} is {name}, which is listed twice"
         for i, name in enumerate(names)
         if names.index(name) < i
     ]
@@ -255,7 +211,7 @@ def _twice_problems(asked: list[str], names: list[str], node: yaml.Node) -> list
 
 def _pair_problems(spec: PortfolioSpec, universe: Universe, node: yaml.Node) -> list[str]:
     """Tickers that are currency pairs."""
-    lines = [_line(_find(node, ("tickers", i))) for i in range(len(spec.tickers))]
+    lines = [line_of(find(node, ("tickers", i))) for i in range(len(spec.tickers))]
     return [
         f"line {line}: {ticker} is a currency pair, which converts prices and is held by nobody"
         for ticker, line in zip(spec.tickers, lines, strict=True)
@@ -272,27 +228,9 @@ def _group_problems(
         there = sorted({str(getattr(i, column)) for i in instruments})
         for value in values:
             if value not in there:
-                line = _line(_find(node, ("groups", column, value)))
+                line = line_of(find(node, ("groups", column, value)))
                 problems.append(
                     f"line {line}: groups.{column}: no ticker has {value!r}; there are "
                     f"{', '.join(there)}"
                 )
     return problems
-
-
-def _find(node: yaml.Node, loc: tuple[Any, ...]) -> yaml.Node:
-    """The deepest node that `loc` leads to."""
-    for part in loc:
-        inner: yaml.Node | None = None
-        if isinstance(node, yaml.MappingNode):
-            inner = next((v for k, v in node.value if k.value == str(part)), None)
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
-            inner = node.value[part] if part < len(node.value) else None
-        if inner is None:
-            break
-        node = inner
-    return node
-
-
-def _line(node: yaml.Node) -> Line:
-    return int(node.start_mark.line) + 1

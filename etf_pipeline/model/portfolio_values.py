@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -18,6 +18,7 @@ from etf_pipeline.model.expected_returns import ExpectedReturns, View
 from etf_pipeline.model.number_texts import number_meant
 from etf_pipeline.model.portfolios import WALKED, PortfolioSpec
 
+Loc = tuple[int | str, ...]  # where a value is: names of fields, and places in lists
 _PAIR = "give the least and the greatest, such as [0.2, 1] for at least 0.2"
 # Fields that are one name alone, or weights of several tickers.
 _MIXES = {
@@ -42,24 +43,29 @@ def read_spec(values: Mapping[str, Any], *, walked: bool = False) -> PortfolioSp
     return PortfolioSpec.model_validate_json(text, strict=True, context={WALKED: walked})
 
 
-def problems(error: ValidationError) -> Iterator[tuple[tuple[int | str, ...], str]]:
-    """Where each problem is, and what it is, with the remedy where there is one."""
+def problems(
+    error: ValidationError, written: Callable[[Loc], str | None] = lambda loc: None
+) -> Iterator[tuple[Loc, str]]:
+    """Where each problem is, and what it is, with the remedy where there is one.
+
+    `written` has a value as a file has it, which is not always what was read: `5E3` is a number.
+    """
     for each in error.errors():
         loc = tuple(part for part in each["loc"] if part != "[key]")
         if len(loc) > 1 and loc[0] in _MIXES:  # the second part is the kind that it was tried as
             if loc[1] == "str":  # as weights it has a problem too, which says more
                 continue
             loc = (loc[0], *loc[2:])
-        yield loc, _in_words(each, loc)
+        yield loc, _in_words(each, loc, written(loc))
 
 
-def placed(loc: tuple[int | str, ...], message: str) -> str:
+def placed(loc: Loc, message: str) -> str:
     """A problem with the name of the place before it."""
     where = ".".join(str(part) for part in loc)
     return f"{where}: {message}" if where else message
 
 
-def _in_words(error: Mapping[str, Any], loc: tuple[int | str, ...]) -> str:
+def _in_words(error: Mapping[str, Any], loc: Loc, written: str | None) -> str:
     kind, value, limits = error["type"], error["input"], error.get("ctx", {})
     if kind == "extra_forbidden":
         near = nearest(str(loc[-1]), _fields_at(loc[:-1]))
@@ -75,7 +81,10 @@ def _in_words(error: Mapping[str, Any], loc: tuple[int | str, ...]) -> str:
     if kind in ("int_from_float", "int_type", "float_type") and not isinstance(value, str):
         return f"{value!r}: must be a {'' if kind == 'float_type' else 'whole '}number"
     if kind == "string_type":
-        return f"{value!r}: must be a text, such as '{value}' in quotes"
+        said = value if written is None else written
+        return f"{said}: must be a text, such as '{said}' in quotes"
+    if kind == "bool_type":
+        return f"{value!r}: must be true or false"
     if kind in ("float_type", "int_type") and isinstance(value, str):
         return f"{value!r} is text; {number_meant(value)}"
     if kind == "literal_error":
@@ -87,7 +96,7 @@ def _in_words(error: Mapping[str, Any], loc: tuple[int | str, ...]) -> str:
     return message
 
 
-def _fields_at(loc: tuple[int | str, ...]) -> Iterable[str]:
+def _fields_at(loc: Loc) -> Iterable[str]:
     """Names of the fields that a place of a specification has."""
     if not loc:
         return PortfolioSpec.model_fields

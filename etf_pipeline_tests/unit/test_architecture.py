@@ -93,7 +93,7 @@ ONLY = {
     "rich": ("cli/", "sql/output.py"),
     "scipy": ("portfolio/", "report/charts.py"),
     "typer": ("cli/",),
-    "yaml": ("model/portfolio_file.py",),
+    "yaml": ("model/portfolio_file.py", "model/portfolio_yaml.py"),
     "yfinance": ("ingest/sources/yahoo.py",),
 }
 # What is imported under another name than it is installed by.
