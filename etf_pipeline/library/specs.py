@@ -88,7 +88,9 @@ def request(
         ArgumentError: a name that is not known, or a value that means nothing; with the remedy.
         UniverseError: groups by a column of a universe that cannot be used.
     """
-    name = ", ".join(tickers)[:_LONGEST_NAME]
+    # A user's own files may be called anything; the name only stands in messages.
+    seen = "".join(c for c in ", ".join(tickers) if c.isprintable())
+    name = seen[:_LONGEST_NAME].strip() or "portfolio"
     return _request({"name": name, "tickers": list(tickers)}, values, also, walked)
 
 
@@ -124,6 +126,7 @@ def _request(
         not_of(values, ("holdings",), NO_HOLDINGS)
     given = {name: value for name, value in values.items() if value is not None}
     fields = PortfolioSpec.model_fields.keys() - FILE_FIELDS - {"tickers"}
+    not_of(given, ("resamples",), "weight_uncertainty(), and with portfolios of the file")
     for name in given:
         if name not in fields:
             raise ArgumentError(

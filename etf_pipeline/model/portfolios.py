@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Literal, overload
 
 from pydantic import (
@@ -50,6 +51,7 @@ from etf_pipeline.model.risk_budgets import wrong_budgets
 
 FEWEST_RESAMPLES = 20  # the 5 % quantile of fewer is a guess at their least
 _WHOLE = 0.01  # how far from 1 weights may sum that somebody rounded to two or three digits
+_UNSEEN = ("Cc", "Cs", "Zl", "Zp")  # Unicode's controls, surrogates and separators of lines
 GroupColumn = Literal["asset_class", "issuer", "currency", "exchange"]
 FEW = ("max_holdings", "min_position")  # what a search for few holdings is for
 # What only a backtest obeys, and what only goes with a portfolio of the file: its name, and what
@@ -105,6 +107,16 @@ class PortfolioSpec(BaseModel):
     members: Membership = "as_listed"
     compare_with: str | dict[str, float] | None = None
     resamples: int = Field(0, ge=0, le=10_000)
+
+    @field_validator("name")
+    @classmethod
+    def _readable(cls, name: str) -> str:
+        if not name.strip():
+            raise ValueError(f"{name!r} is blank; give it a name")
+        if unseen := sorted({c for c in name if unicodedata.category(c) in _UNSEEN}):
+            # Lines of a table break at them, and a terminal obeys some.
+            raise ValueError(f"{name!r} has control characters: {', '.join(map(repr, unseen))}")
+        return name
 
     @field_validator("tickers")
     @classmethod

@@ -176,6 +176,7 @@ def test_dates_are_those_of_sessions(provider):
         ({"lookback": 3}, "lookback: there is no such argument; did you mean lookback_years"),
         ({"scenarios": [[0.1]]}, "scenarios: there is no such argument"),
         ({"name": "p"}, "name: there is no such argument"),
+        ({"resamples": 50}, r"resamples goes with weight_uncertainty\(\)"),
         ({"rebalance": "monthly"}, r"rebalance goes with backtest\(\)"),
         ({"risk_budget": 9}, "risk_budget: 9: must be less than 5; .*9 % is 0.09"),
         ({"risk_budget": "0.1"}, "risk_budget: '0.1' is text"),

@@ -17,6 +17,13 @@ def refusal(**changes):
 
 
 @pytest.mark.parametrize(
+    "name", ["Ré", "Re\u0301", "增长 📈", "پس‌انداز", "a b", "<b>", "..", "Ausgewogen – ß"]
+)
+def test_names_are_of_any_script(name):
+    assert read_spec(BASE | {"name": name}).name == name
+
+
+@pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"max_weight": "0.5"}, "max_weight: '0.5' is text; give a number, without quotes"),
@@ -45,6 +52,10 @@ def refusal(**changes):
         ({"estimator": "ewma", "halflife": 0.25}, "^halflife: 0.25: must be from 1 to 10000 bars"),
         ({"estimator": "ewma", "halflife": 1e-9}, "not years: a quarter of a year is 63$"),
         ({"estimator": "ewma", "halflife": 20_000}, "^halflife: 20000: must be from 1 to"),
+        ({"name": "  "}, "^name: '  ' is blank; give it a name$"),
+        ({"name": "a\nb"}, r"^name: 'a\\nb' has control characters: '\\n'$"),
+        ({"name": "\x1b[31mred\0"}, r"^name: .* has control characters: '\\x00', '\\x1b'$"),
+        ({"name": "a\u2028b"}, r"has control characters: '\\u2028'$"),
         ({"max_holdings": 10**30}, "^max_holdings: 1000.*: must be less than or equal to 10000$"),
         ({"bounds": {"VAS": 0.2}}, r"bounds.VAS: 0.2: give the least and the greatest, such as"),
         ({"bounds": {"VAS": [0.2]}}, r"\[0.2\]: give the least and the greatest"),

@@ -102,6 +102,11 @@ class Block(BaseModel):
     size: float = 1.0
 
 
+@pytest.mark.parametrize("odd", ["a\nb", " ", "\x1b[31m", "Re\u0301"])
+def test_tickers_may_be_called_anything(odd):
+    assert request([odd], {"objective": "min_volatility"}).spec.tickers == [odd]
+
+
 def test_plain_values():
     assert plain_value("x", Block(method="given")) == {"method": "given"}
     assert plain_value("x", (np.int64(1), {"a": {np.float64(0.5)}})) == [1, {"a": [0.5]}]
