@@ -15,6 +15,10 @@ from etf_pipeline.portfolio.solving import judge, solved
 
 _SLACK = 1e-9
 _SLIGHT = 1e-7  # an aversion to risk that costs no more than a ten-millionth of the goal's unit
+# Of that unit: what is proven against it tells risks apart by a hundred-thousandth of a typical
+# variance; of many assets, where the last digits take long, by a hundredth.
+_FINE, _COARSE = 1e-6, 1e-3
+_MANY = 100  # assets
 _CEILINGS = (VolatilityCeiling, TrackingErrorCeiling)
 
 
@@ -24,14 +28,29 @@ def least_risky(problem: Problem, goal: Least, answer: Answer) -> Answer:
         return answer
     if goal.measure.tail and not problem.singular:  # of scenarios that differ, few are as good
         return answer
-    aversion = _SLIGHT * goal.unit / problem.risk_unit**2
-    other = solved(problem, Calmest(goal.measure, problem.risk, aversion, goal.unit))
-    if other.weights is None or not other.success:
-        return answer
+    # where a trade costs more than means differ, aversion must be told from rounding beside that
+    trading = max((kink.rate for kink in goal.measure.kinks), default=0.0)
+    for unit in sorted({goal.unit, max(goal.unit, trading)}, reverse=True):
+        calmer = _calmer(problem, goal, answer, unit)
+        if calmer is not None:
+            return calmer
+    return answer
+
+
+def _calmer(problem: Problem, goal: Least, answer: Answer, unit: float) -> Answer | None:
+    """What is as good as an answer and less volatile, by an aversion small against a unit."""
+    assert answer.weights is not None
+    aversion = _SLIGHT * unit / problem.risk_unit**2
+    fine = _FINE if len(problem.names) <= _MANY else _COARSE
+    # what is not proven as finely as that is judged by the goal all the same
+    other = solved(problem, Calmest(goal.measure, problem.risk, aversion, fine * unit))
+    if other.weights is None:
+        return None
     found = judge(problem, goal, other.weights, Candidate(other.weights))
     lost = goal.value(problem, other.weights) - goal.value(problem, answer.weights)
     calmer = (found.volatility or 0.0) < (answer.volatility or 0.0)
-    return found if found.success and calmer and lost <= _SLACK * goal.unit else answer
+    rounding = problem.return_rounding if goal.measure is problem.loss else 0.0
+    return found if found.success and calmer and lost <= _SLACK * goal.unit + rounding else None
 
 
 def best_earning(problem: Problem, goal: LeastNorm, answer: Answer) -> Answer:

@@ -1,0 +1,94 @@
+"""Of several portfolios that earn the most, the least volatile one: by hand, in any order and unit.
+
+Assets are uncorrelated. What is free to share is shared so that variance · weight is the same of
+all that get any (the least of Σ v w² where Σ w is given).
+"""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from etf_pipeline.portfolio import GroupLimit, nearest_feasible, optimise, stated
+
+# Means are equal, and a part is yet to be bought: whatever is bought costs alike.
+TWO = (
+    {"holdings": [0.7, 0.2], "cost_rate": 0.002},
+    [0.07, 0.07],
+    [0.04, 0.01],
+    [0.7, 0.3],
+)
+# 0.01 · (0.2 + x) = 0.0225 · (0.1 - x) at x = 1/130; the first, of 0.04 · 0.7, gets none.
+THREE = (
+    {"holdings": [0.7, 0.2, 0.05], "cost_rate": 0.002},
+    [0.07, 0.07, 0.07],
+    [0.04, 0.01, 0.0225],
+    [0.7, 27 / 130, 12 / 130],
+)
+# Half may be traded for what earns more: 0.04 · 0.1 = 0.01 · 0.4.
+TRADED = (
+    {"holdings": [0.0, 0.0, 1.0], "max_turnover": 0.5},
+    [0.07, 0.07, 0.05],
+    [0.04, 0.01, 0.01],
+    [0.1, 0.4, 0.5],
+)
+# The same at a cost that is less than what it earns.
+PAID = ({**TRADED[0], "cost_rate": 0.001}, *TRADED[1:])
+# 0.8 and 0.2 without a limit; the cap leaves 0.7.
+CAPPED = (
+    {"groups": "first and last", "holdings": [0.7, 0.3, 0.0], "max_turnover": 0.9},
+    [0.07, 0.07, 0.05],
+    [0.01, 0.04, 0.01],
+    [0.7, 0.3, 0.0],
+)
+
+
+def asked(limits, means, variances, order, unit):
+    """The problem with its assets in an order, and names by that order."""
+    names = tuple(f"A{k}" for k in range(len(order)))
+    given = {k: np.array(v)[order] if k == "holdings" else v for k, v in limits.items()}
+    if "groups" in given:
+        members = tuple(names[k] for k, i in enumerate(order) if i in (0, 2))
+        given["groups"] = (GroupLimit("g", members, 0.0, 0.7),)
+    if "cost_rate" in given:
+        given["cost_rate"] *= unit
+    return stated(
+        unit * np.array(means)[order],
+        unit * np.diag(np.array(variances)[order]),
+        names,
+        "max_return",
+        **given,
+    )
+
+
+@pytest.mark.parametrize("unit", [1e-8, 1 / 252, 1.0, 1e4])
+@pytest.mark.parametrize(
+    "case",
+    [TWO, THREE, TRADED, PAID, CAPPED],
+    ids=["two", "three", "traded", "paid", "capped"],
+)
+def test_of_several_that_earn_the_most_the_least_volatile(case, unit):
+    limits, means, variances, right = case
+    for order in itertools.permutations(range(len(means))):
+        answer = optimise(asked(limits, means, variances, list(order), unit))
+        assert answer.success, answer.message
+        assert answer.weights == pytest.approx(np.array(right)[list(order)], abs=1e-6)
+
+
+@pytest.mark.parametrize("unit", [1e-8, 1.0, 1e4])
+def test_of_several_that_take_the_least_turnover_the_least_volatile(unit):
+    """From 0.8 of a and 0.2 of b, a is sold to its 0.5; c and d share: 0.01 · 0.24 = 0.04 · 0.06.
+
+    b, of a variance of 0.09 and 0.2 held, gets none of it.
+    """
+    problem = stated(
+        unit * np.array([0.05, 0.06, 0.07, 0.04]),
+        unit * np.diag([0.02, 0.09, 0.01, 0.04]),
+        ("a", "b", "c", "d"),
+        upper=[0.5, 1.0, 1.0, 1.0],
+        holdings=[0.8, 0.2, 0.0, 0.0],
+        max_turnover=0.1,
+    )
+    answer = nearest_feasible(problem)
+    assert answer.success, answer.message
+    assert answer.weights == pytest.approx([0.5, 0.2, 0.24, 0.06], abs=1e-6)
