@@ -134,6 +134,41 @@ def test_a_portfolio_without_a_backtest_is_told_of(console):
     assert lines(console) == ["  no backtest of A[200]: 429 [again]"]
 
 
+@pytest.mark.parametrize("name", ["core [/v2]", "[red]core[/red]", "core[bold]"])
+@pytest.mark.parametrize("success", [True, False])
+def test_a_portfolio_is_called_what_it_is(console, name, success):
+    numbers = {"expected_return": 0.1, "volatility": 0.2, "sharpe_ratio": 0.5, "n_obs": 9}
+    one = {"portfolio": name, "objective": "hrp", "success": success, "message": "none"}
+    show_portfolios(console, [one | numbers], [])
+    (row,) = [line for line in lines(console) if " hrp " in line]
+    assert row.strip().startswith(name)
+
+
+@pytest.mark.parametrize("name", ["a long name " * 6, "y" * 80])
+def test_a_long_name_cuts_no_number(name):
+    """A number that is cut is another number: 0.… may be 0.12 or 0.98."""
+    console = Console(file=io.StringIO(), width=80)
+    numbers = {"expected_return": 0.1234, "volatility": 0.0567, "sharpe_ratio": 1.23, "n_obs": 1262}
+    one = {"portfolio": name, "objective": "min_tracking_error", "success": True, "message": ""}
+    show_portfolios(console, [one | numbers], [])
+    told = console.file.getvalue()
+    assert "…" not in told
+    assert {"12.34", "5.67", "1.23", "1262", "return", "volatility", "Sharpe"} <= set(told.split())
+
+
+def test_tickers_are_called_what_they_are(console, capsys):
+    show_outcomes(console, [Outcome("A[/b]", OutcomeKind.UPDATED)])
+    row = dict.fromkeys(("source", "outcome", "first", "last", "distributions"), "x")
+    for problem in (None, "held back"):
+        show_status(
+            console, [row | {"ticker": "[i]C", "problem": problem, "rows": 1, "quarantined": 0}]
+        )
+    assert "A[/b]" in console.file.getvalue()
+    assert console.file.getvalue().count(" [i]C ") == 2
+    print_table(["[i]point", "[/b]"], [["[red]", 0.5]])
+    assert {"[i]point", "[/b]", "[red]"} <= set(capsys.readouterr().out.split())
+
+
 def test_portfolios_tell_weights_or_why_not(console):
     numbers = {"expected_return": 0.1, "volatility": 0.2, "sharpe_ratio": 0.5, "n_obs": 9}
     summary = [

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 _WIDEST = 100_000
 
@@ -59,7 +60,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
     table = compact_table(None, columns[:1], columns[1:])
     for row in rows:
-        table.add_row(*(cell(v) for v in row))
+        table.add_row(*(Text(cell(v)) for v in row))
     console = Console()
     needed = console.measure(table, options=console.options.update(max_width=_WIDEST)).maximum
     console.width = max(console.width, needed)  # a terminal wraps what it has no room for
@@ -73,4 +74,4 @@ def print_error(message: str) -> None:
 
 def print_place(console: Console, root: object) -> None:
     """Where the files are, so that it can be copied."""
-    console.print(f"Files: {root}", soft_wrap=True, highlight=False)
+    console.print(f"Files: {root}", soft_wrap=True, highlight=False, markup=False)

@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
-from etf_pipeline.cli.render.tables import compact_table, number, percent, show_notes
+from etf_pipeline.cli.render.tables import compact_table, marked, number, percent, show_notes
 from etf_pipeline.model.outcomes import Outcome, OutcomeKind, cells
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ def progress_display(console: Console, total: int) -> Iterator[Callable[[str, Ou
             if asset not in tasks:
                 name = _STAGES.get(asset, asset)
                 tasks[asset] = progress.add_task(name, total=total, ticker="")
-            progress.update(tasks[asset], advance=1, ticker=outcome.subject)
+            progress.update(tasks[asset], advance=1, ticker=escape(outcome.subject))
 
         yield report
 
@@ -76,8 +78,8 @@ def show_outcomes(console: Console, outcomes: Iterable[Outcome]) -> None:
     names = list(shown[0]) if shown else []
     table = compact_table("Tickers", names[:2], names[2:])
     for outcome, row in zip(rows, shown, strict=True):
-        row["outcome"] = f"[{_COLOURS[outcome.outcome]}]{row['outcome']}[/]"
-        table.add_row(*row.values())
+        styles = {"outcome": _COLOURS[outcome.outcome]}
+        table.add_row(*(Text(cell, style=styles.get(name, "")) for name, cell in row.items()))
     console.print(table)
     show_notes(console, {o.subject: o.reason for o in rows})
 
@@ -94,7 +96,7 @@ def show_risk(console: Console, rows: Iterable[Mapping[str, Any]], window: str) 
     table = compact_table(title, ("ticker", "in") if own else ("ticker",), numbers)
     for r in chosen:
         table.add_row(
-            r["ticker"],
+            escape(r["ticker"]),
             *([r.get("currency") or "?"] if own else []),
             str(r["end"] or ""),
             str(r["n_obs"] or ""),
@@ -124,7 +126,7 @@ def show_portfolios(
     table = compact_table("Portfolios, per cent a year", left, numbers)
     for s in rows:
         table.add_row(
-            f"{'' if s['success'] else '[red]'}{s['portfolio']}",
+            marked(s["portfolio"], problem=not s["success"]),
             s["objective"],
             *([s.get("base_currency") or "?"] if own else []),
             percent(s["expected_return"]),

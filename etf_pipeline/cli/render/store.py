@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from etf_pipeline.cli.render.tables import compact_table, show_notes
+from etf_pipeline.cli.render.tables import compact_table, marked, show_notes
 
 
 def show_status(console: Console, rows: Sequence[dict[str, Any]]) -> None:
@@ -16,7 +16,7 @@ def show_status(console: Console, rows: Sequence[dict[str, Any]]) -> None:
     table = compact_table("Store", ("ticker", "source", "last run"), numbers)
     for r in rows:
         table.add_row(
-            f"{'[red]' if r['problem'] else ''}{r['ticker']}",
+            marked(r["ticker"], problem=bool(r["problem"])),
             r["source"],
             r["outcome"] or "",
             str(r["rows"]),

@@ -8,10 +8,14 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 
 def compact_table(title: str | None, left: Iterable[str], right: Iterable[str] = ()) -> Table:
-    """A table that fits 80 columns: text columns first, then numbers."""
+    """A table that fits 80 columns: text columns first, then numbers.
+
+    Where there is no room texts go on below: a number that is cut is another number.
+    """
     table = Table(
         title=title,
         title_justify="left",
@@ -22,9 +26,9 @@ def compact_table(title: str | None, left: Iterable[str], right: Iterable[str] =
         pad_edge=False,
     )
     for name in left:
-        table.add_column(name, no_wrap=True)
+        table.add_column(escape(name), overflow="fold")
     for name in right:
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(escape(name), justify="right", no_wrap=True)
     return table
 
 
@@ -33,6 +37,11 @@ def show_notes(console: Console, notes: Mapping[str, str | None]) -> None:
     for subject, note in notes.items():
         if note:
             console.print(f"  [bold]{escape(subject)}[/]: {escape(note)}", highlight=False)
+
+
+def marked(text: str, problem: bool) -> Text:
+    """A name as it is, brackets too, and in red where there is a problem with it."""
+    return Text(text, style="red" if problem else "")
 
 
 def percent(value: float | None) -> str:
