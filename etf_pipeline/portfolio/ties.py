@@ -48,7 +48,8 @@ def _calmer(problem: Problem, goal: Least, answer: Answer, unit: float) -> Answe
         return None
     found = judge(problem, goal, other.weights, Candidate(other.weights))
     lost = goal.value(problem, other.weights) - goal.value(problem, answer.weights)
-    calmer = (found.volatility or 0.0) < (answer.volatility or 0.0)
+    # by more than rounding, which would choose between assets that are the same
+    calmer = (found.volatility or 0.0) < (answer.volatility or 0.0) - _SLACK * problem.risk_unit
     rounding = problem.return_rounding if goal.measure is problem.loss else 0.0
     return found if found.success and calmer and lost <= _SLACK * goal.unit + rounding else None
 

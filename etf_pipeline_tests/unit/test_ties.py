@@ -75,6 +75,24 @@ def test_of_several_that_earn_the_most_the_least_volatile(case, unit):
         assert answer.weights == pytest.approx(np.array(right)[list(order)], abs=1e-6)
 
 
+@pytest.mark.parametrize("volatility", [0.157, 0.28, 0.414, 0.454])
+@pytest.mark.parametrize("other", [0.0, 0.5, 1.0])
+def test_rounding_does_not_choose_between_assets_that_are_the_same(volatility, other):
+    """Two assets in all alike, of a correlation of `other` with a third that earns less."""
+    volatilities = np.array([volatility, volatility, 0.1])
+    correlations = np.array([[1.0, 1.0, other], [1.0, 1.0, other], [other, other, 1.0]])
+    covariance = correlations * np.outer(volatilities, volatilities)
+    found = [
+        optimise(
+            stated(unit * np.array([0.11, 0.11, 0.05]), unit * covariance, "abc", "max_return")
+        )
+        for unit in (1e-8, 1e-4, 1 / 252, 1 / 12, 1.0, 100.0, 1e4)
+    ]
+    for answer in found:
+        assert answer.success, answer.message
+        assert answer.weights == pytest.approx(found[0].weights, abs=1e-9)
+
+
 @pytest.mark.parametrize("unit", [1e-8, 1.0, 1e4])
 def test_of_several_that_take_the_least_turnover_the_least_volatile(unit):
     """From 0.8 of a and 0.2 of b, a is sold to its 0.5; c and d share: 0.01 · 0.24 = 0.04 · 0.06.
