@@ -8,6 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from etf_pipeline.errors import ReasonCode
 from etf_pipeline.portfolio import GroupLimit, efficient_frontier, optimise, stated
 
 DIAGONAL = np.diag([0.01, 0.09])
@@ -247,3 +248,11 @@ def test_beside_cash_at_the_rate_all_is_invested():
         problem([0.04, 0.10], np.diag([0.0, 0.04]), objective="max_sharpe", risk_free_rate=0.04)
     )
     assert answer.weights == pytest.approx([0.0, 1.0], abs=1e-9)
+
+
+def test_what_has_no_risk_is_found_beside_cash_of_hardly_any():
+    """The last two cancel, two to one; the first moves by a millionth, along with them."""
+    along = np.array([1e-6, 0.2, -0.1])
+    answer = optimise(problem([0.01, 0.08, 0.05], np.outer(along, along), objective="max_sharpe"))
+    assert answer.code is ReasonCode.BAD_PROBLEM
+    assert "without risk earns more" in answer.message

@@ -72,7 +72,12 @@ def solve(
         b_eq=np.concatenate(right) if right else None,
         bounds=np.column_stack([form.low, form.high]),
         method="highs",
-        options={"primal_feasibility_tolerance": _TIGHT, "dual_feasibility_tolerance": _TIGHT},
+        options={
+            "primal_feasibility_tolerance": _TIGHT,
+            "dual_feasibility_tolerance": _TIGHT,
+            # which takes directions that are nearly parallel for a contradiction
+            "presolve": along is None,
+        },
     )
     if solution.x is None:
         return None
