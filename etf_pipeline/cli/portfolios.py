@@ -88,7 +88,8 @@ def frontier(
         frame = provider_at(data_dir).get_efficient_frontier_data(
             distinct_names(tickers), points, years, risk_free_rate, **limits
         )
-    numbers = frame.to_numpy(dtype="float64").tolist()
+    known = frame.astype("object").where(frame.notna(), None)  # cash alone has no Sharpe ratio
+    numbers = known.to_numpy().tolist()
     rows = [[i, *values] for i, values in zip(frame.index.tolist(), numbers, strict=True)]
     if as_json:
         named = [dict(zip(["point", *frame.columns], r, strict=True)) for r in rows]

@@ -260,6 +260,8 @@ class _At:
         """A diagonal (N,) of what is open, by what it is worth; see `solvers.diagonal`."""
         inside = np.flatnonzero(self.few.choices != OUT)
         found = np.zeros(len(worth))
+        if not len(inside):  # all in cash
+            return found
         matrix = self.problem.covariance[np.ix_(inside, inside)]
         found[inside] = own_part(matrix, worth[inside])
         return found

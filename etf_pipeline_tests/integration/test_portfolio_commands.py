@@ -228,6 +228,14 @@ def test_no_portfolio_is_a_failure_that_says_why(etf):
     assert "weight" not in text.splitlines()[0]
 
 
+def test_cash_alone_has_no_ratio(etf):
+    """The least volatile of what may be in cash is cash: no return over the rate, and no risk."""
+    code, text = etf("frontier", *THREE, "--net-exposure", "0:1", "--points", "2")
+    assert code == ExitCode.DONE
+    least = next(line.split() for line in text.splitlines() if line.startswith(" 0 "))
+    assert [float(x) for x in least] == [0, 0, 0, 0, 0, 0, 1]  # of eight columns, one is empty
+
+
 def test_numbers_are_cut_nowhere(root):
     """On a terminal of 80 columns too, where the lines of a wide table wrap."""
     command = [sys.executable, "-c", "from etf_pipeline.cli.app import main; main()"]

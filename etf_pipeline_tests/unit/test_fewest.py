@@ -198,3 +198,14 @@ def test_what_would_be_enough_is_told_and_is(asked, words):
     else:
         asked["min_position"] = float(re.search(r"0\.\d+", words)[0])
     assert optimise(stated(*inputs, **asked)).success
+
+
+@pytest.mark.filterwarnings("error")
+def test_all_in_cash_is_a_choice_too():
+    """Held at all, the only asset is all there is, at twice the ceiling: only cash is within it."""
+    asked = {"min_position": 1.0, "net_exposure": (0.0, 1.0), "risk_budget": 0.1}
+    inputs = np.array([0.08]), np.array([[0.04]]), ("a",)
+    most = optimise(stated(*inputs, objective="max_return", risk_free_rate=0.02, **asked))
+    assert (most.success, most.weights.tolist()) == (True, [0.0])
+    ratio = optimise(stated(*inputs, objective="max_sharpe", risk_free_rate=0.02, **asked))
+    assert ratio.code is ReasonCode.INFEASIBLE
