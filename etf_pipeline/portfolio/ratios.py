@@ -9,6 +9,7 @@ from etf_pipeline.portfolio.answer import Answer, refused
 from etf_pipeline.portfolio.attainable import at_most, hard
 from etf_pipeline.portfolio.candidates import Candidate, riskless
 from etf_pipeline.portfolio.check import allowed
+from etf_pipeline.portfolio.functions import Floats
 from etf_pipeline.portfolio.goals import goal_of, greatest_return
 from etf_pipeline.portfolio.limits import AboveTheRate
 from etf_pipeline.portfolio.problem import Problem
@@ -82,13 +83,15 @@ def why_no_ratio(problem: Problem) -> Answer | None:
 
 
 def most_invested(problem: Problem, answer: Answer) -> Answer:
-    """Of portfolios that differ in their cash alone, and so not in their ratio, that with least."""
+    """Of portfolios that differ in their scale alone, and so not in their ratio, the largest.
+
+    That is the one of least cash, or with a net exposure of 0 that of the largest positions.
+    """
     if problem.invested or problem.cost_rate or answer.weights is None:
         return answer
-    total = float(answer.weights.sum())
-    if not 0 < total < problem.net_exposure[1]:
+    low, high = 1.0, _room(problem, answer.weights)
+    if not 1.0 < high < np.inf:
         return answer
-    low, high = 1.0, problem.net_exposure[1] / total
     if not allowed(problem, high * answer.weights, _EXACT):
         for _ in range(_HALVINGS):
             middle = (low + high) / 2.0
@@ -98,6 +101,17 @@ def most_invested(problem: Problem, answer: Answer) -> Answer:
     weights = np.clip(high * answer.weights, *problem.box)
     found = judge(problem, goal_of(problem), weights, Candidate(weights))
     return found if found.success else answer
+
+
+def _room(problem: Problem, weights: Floats) -> float:
+    """By how much weights (N,) may be multiplied within bounds and net exposure."""
+    total, (least, most) = float(weights.sum()), problem.net_exposure
+    if abs(total) <= _EXACT * float(np.abs(weights).sum()):
+        total = 0.0
+    ends = np.append(np.where(weights < 0, *problem.box), least if total < 0 else most)
+    sizes = np.append(weights, total)
+    held = sizes != 0
+    return float((ends[held] / sizes[held]).min(initial=np.inf))
 
 
 def too_low_of_few(problem: Problem, words: str) -> Answer | None:

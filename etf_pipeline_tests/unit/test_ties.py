@@ -5,6 +5,7 @@ all that get any (the least of Σ v w² where Σ w is given).
 """
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -73,6 +74,40 @@ def test_of_several_that_earn_the_most_the_least_volatile(case, unit):
         answer = optimise(asked(limits, means, variances, list(order), unit))
         assert answer.success, answer.message
         assert answer.weights == pytest.approx(np.array(right)[list(order)], abs=1e-6)
+
+
+# Variances of 0.04 and 0.09: a long and a short position of a have a volatility of √0.13 · a.
+LARGEST = [
+    ({}, 1.0),
+    ({"gross_exposure": 1.2}, 0.6),
+    ({"lower": -0.4}, 0.4),
+    ({"risk_budget": 0.1}, 0.1 / math.sqrt(0.13)),
+]
+
+
+@pytest.mark.parametrize("unit", [1e-8, 1 / 252, 1.0, 1e4])
+@pytest.mark.parametrize(
+    ("limits", "size"), LARGEST, ids=["bounds", "gross exposure", "short", "risk"]
+)
+def test_the_ratio_of_a_neutral_portfolio_is_that_of_its_largest_positions(limits, size, unit):
+    """The ratio is (0.07 − 0.03) a / (√0.13 a) for every a."""
+    given = {"lower": -1.0, "net_exposure": (0.0, 0.0), **limits}
+    if "risk_budget" in given:
+        given["risk_budget"] *= math.sqrt(unit)
+    for names, right in (("ab", [size, -size]), ("ba", [size, -size])):
+        answer = optimise(
+            stated(
+                unit * np.array([0.07, 0.03]),
+                unit * np.diag([0.04, 0.09]),
+                tuple(names),
+                "max_sharpe",
+                risk_free_rate=unit * 0.02,
+                **given,
+            )
+        )
+        assert answer.success, answer.message
+        assert answer.weights == pytest.approx(right, abs=1e-8)
+        assert answer.sharpe_ratio == pytest.approx(math.sqrt(unit) * 0.04 / math.sqrt(0.13))
 
 
 @pytest.mark.parametrize("volatility", [0.157, 0.28, 0.414, 0.454])
