@@ -137,7 +137,7 @@ def greatest_utility(problem: Problem) -> Goal:
     """By the problem's risk aversion."""
     assert problem.risk_aversion is not None
     aversion = problem.risk_aversion
-    unit = max(problem.return_unit, aversion * problem.risk_unit**2)
+    unit = max(problem.return_unit, aversion / 2.0 * problem.risk_unit**2)
     return Utility(problem.loss, problem.risk, aversion, unit)
 
 

@@ -32,7 +32,7 @@ from etf_pipeline.portfolio.solvers import interior
 _LEAST = 1e-11  # of the norm: room where the limit is below it by rounding
 _FAR = (1e2, 1e4)  # steps from the base, in turn
 _REACHED = 0.99
-_ROUNDS = 3  # of a ratio, each with the price of risk of the last
+_ROUNDS = 8  # of a ratio, each with the price of risk of the last
 
 
 def near(
