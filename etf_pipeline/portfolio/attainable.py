@@ -126,14 +126,20 @@ def conflict(problem: Problem, rows: list[Row]) -> str | None:
     crossed = np.flatnonzero(low > high)
     if len(crossed):
         named = ", ".join(problem.names[i] for i in crossed)
-        return f"active weights of {named} cannot be within their bounds"
+        around = problem.benchmark_weights
+        needed = float(np.maximum(problem.lower - around, around - problem.upper).max())
+        return (
+            f"active weights of {named} cannot be within their bounds: the greatest active weight "
+            f"has to be {at_least(needed)} at least"
+        )
     nothing = Measure(np.zeros(len(problem.names)))
     program = replace(Program.over(problem, nothing, rows), low=low, high=high)
     if linear.solve(program) is not None:
         return None
     over = linear.least_violations(program)
     if over is None:
-        return "the bounds allow no full investment"
+        least, most = at_least(float(low.sum())), at_most(float(high.sum()))
+        return f"weights within all bounds sum to {least} at least and {most} at most; widen them"
     tight = [
         f"{row.label} (short by {at_least(by * (1 - _BROKEN))})"
         for row, by in zip(rows, over, strict=True)

@@ -85,14 +85,18 @@ def test_turnover_that_bounds_make_impossible_is_named():
 
 
 def test_active_weights_that_bounds_make_impossible_are_named():
+    """0.5 of the benchmark is in a, of which 0.1 may be held."""
     message = clash_of(three(upper=[0.1, 1, 1], benchmark=HELD, max_active_weight=0.2))
-    assert message == "active weights of a cannot be within their bounds"
+    assert message is not None
+    assert message.startswith("active weights of a cannot be within their bounds")
+    assert message.endswith("has to be 0.4 at least")
+    assert clash_of(three(upper=[0.1, 1, 1], benchmark=HELD, max_active_weight=0.4)) is None
 
 
 def test_active_weights_that_leave_no_full_investment():
     """Within 0.1 of (0.3, 0.1, 0.1), at most 0.8 is invested."""
     message = clash_of(three(benchmark=[0.3, 0.1, 0.1], max_active_weight=0.1))
-    assert message == "the bounds allow no full investment"
+    assert message == "weights within all bounds sum to 0.2 at least and 0.8 at most; widen them"
 
 
 def test_limits_in_force_are_named_and_plain_ones_are_not():
