@@ -15,6 +15,8 @@ from etf_pipeline.portfolio.problem import Problem
 
 _DUST = 1e-8
 _BINDS = 1e-6
+_TRIES = 3
+_WHOLE = 1e-13
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,16 @@ def settled(problem: Problem, weights: Floats, sweep: bool = True) -> Floats:
     weights = np.where(upper - weights < dust, upper, weights)
     if not problem.invested:
         return weights + 0.0
-    inside = (weights > lower) & (weights < upper)
-    off = 1.0 - weights.sum()
-    movable = inside if inside.any() else (weights < upper if off > 0 else weights > lower)
-    if movable.any():
-        weights = np.where(movable, weights + off / movable.sum(), weights)
-    return np.clip(weights, lower, upper) + 0.0  # of −0 makes 0
+    for _ in range(_TRIES):  # what is added may end at a bound, and leave the rest to others
+        inside = (weights > lower) & (weights < upper)
+        off = 1.0 - weights.sum()
+        movable = inside if inside.any() else (weights < upper if off > 0 else weights > lower)
+        if movable.any():
+            weights = np.where(movable, weights + off / movable.sum(), weights)
+        weights = np.clip(weights, lower, upper) + 0.0  # of −0 makes 0
+        if abs(1.0 - weights.sum()) <= _WHOLE:
+            break
+    return weights
 
 
 def _beta(problem: Problem, weights: Floats) -> float | None:

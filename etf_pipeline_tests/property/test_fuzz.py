@@ -32,6 +32,7 @@ ONCE_WRONG = {
     "groups that leave no room": (200261, 200295),
     "groups with shorts": (6028, 200280),
     "idle limits": (3095,),
+    "rows that repeat others": (900042,),
     "scaled": (3018, 200237, 200255, 500012, 500186),
     "shorts": (200183, 200233),
     "tracking error": (3108, 7047, 200160, 200170, 200188, 400179, 800116, 800122),

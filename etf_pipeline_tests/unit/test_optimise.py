@@ -10,6 +10,7 @@ import pytest
 
 from etf_pipeline.errors import ReasonCode
 from etf_pipeline.portfolio import GroupLimit, efficient_frontier, optimise, stated
+from etf_pipeline.portfolio.answer import settled
 
 DIAGONAL = np.diag([0.01, 0.09])
 MEANS = np.array([0.10, 0.20])
@@ -256,3 +257,11 @@ def test_what_has_no_risk_is_found_beside_cash_of_hardly_any():
     answer = optimise(problem([0.01, 0.08, 0.05], np.outer(along, along), objective="max_sharpe"))
     assert answer.code is ReasonCode.BAD_PROBLEM
     assert "without risk earns more" in answer.message
+
+
+def test_what_ends_at_a_bound_leaves_the_rest_to_others():
+    """0.4e-9 lack, of which the second takes 0.1e-9 and no more."""
+    asked = problem([0.1, 0.2, 0.3], np.eye(3), upper=[0.5, 0.31, 0.3])
+    found = settled(asked, np.array([0.5, 0.31 - 1e-10, 0.19 - 3e-10]), sweep=False)
+    assert found.sum() == pytest.approx(1.0, abs=1e-15)
+    assert found == pytest.approx([0.5, 0.31, 0.19], abs=1e-15)
