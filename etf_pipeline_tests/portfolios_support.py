@@ -179,3 +179,11 @@ def invested(problem: Problem, weights: Any) -> bool:
         and np.all(weights >= problem.lower - 1e-12)
         and np.all(weights <= problem.upper + 1e-12)
     )
+
+
+def tracking_all(covariance, **few):
+    """Least tracking error to all assets alike, by a few of them."""
+    n = len(covariance)
+    names = tuple(f"A{i:02d}" for i in range(n))
+    benchmark = np.full(n, 1 / n)
+    return stated(np.zeros(n), covariance, names, "min_tracking_error", benchmark=benchmark, **few)

@@ -14,7 +14,6 @@ optimum) and 3.1.3 (a convex function is above its tangents).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -77,9 +76,7 @@ def gap(problem: Problem, goal: Goal, weights: Floats, rows: Sequence[Row], dual
         if y > 0:
             function = row.function
             tangent = function.tangent(weights) if isinstance(function, Norm) else function
-            # a limit and what it is compared to may be large beside their difference
-            over = replace(tangent, constant=tangent.constant - row.greatest)
-            total = total.plus(over, float(y))
+            total = total.plus(tangent.beyond(row.greatest), float(y))
     total = total.linear(problem.scenarios, tail)
     least = lowest(*problem.box, problem.net_exposure, total.slope, total.kinks)
     # Differences are taken before sums, which would lose them.

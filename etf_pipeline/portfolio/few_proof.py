@@ -21,7 +21,7 @@ import numpy as np
 
 from etf_pipeline.portfolio.certificate import tail_at
 from etf_pipeline.portfolio.choices import OPEN, OUT, Few
-from etf_pipeline.portfolio.functions import Floats, Kink, Measure
+from etf_pipeline.portfolio.functions import Floats, Kink
 from etf_pipeline.portfolio.lifted import Lifted
 from etf_pipeline.portfolio.problem import Problem
 from etf_pipeline.portfolio.program import Duals
@@ -66,8 +66,7 @@ def proven_bound(
     total, curvature = goal.measure, goal.curvature
     for row, y in zip(rows, duals.rows, strict=True):
         if y > 0:
-            limit = Measure(np.zeros(len(around)), -row.greatest)
-            total = total.plus(row.measure, float(y)).plus(limit, float(y))
+            total = total.plus(row.measure.beyond(row.greatest), float(y))
             curvature += float(y) * row.curvature
     total = total.linear(problem.scenarios, tail_at(problem.scenarios, around, duals))
     rest = problem.covariance @ around - own * around

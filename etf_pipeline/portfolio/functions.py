@@ -103,6 +103,10 @@ class Measure:
         slope = self.slope - self.tail * (probabilities @ scenarios.returns)
         return replace(self, slope=slope, tail=0.0)
 
+    def beyond(self, greatest: float) -> Measure:
+        """How far this is beyond a limit: taken before a sum, as both may be large beside it."""
+        return replace(self, constant=self.constant - greatest)
+
     def plus(self, other: Measure, times: float) -> Measure:
         """The sum of this and `times` ≥ 0 of another."""
         kinks = (*self.kinks, *(Kink(times * k.rate, k.centre) for k in other.kinks))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from etf_pipeline.errors import ReasonCode
 from etf_pipeline.portfolio import optimise, stated
 from etf_pipeline.portfolio.problem import Benchmark
+from etf_pipeline_tests.portfolios_support import tracking_all
 
 TOLERANCE = 2e-6  # of the goal's unit, as a success promises 1e-6
 
@@ -287,20 +288,8 @@ def test_assets_that_are_alike_are_not_searched_one_by_one(many):
     """Of 36 assets of three kinds one of each kind is enough; uncounted, choices were millions."""
     rng = np.random.default_rng(5)
     covariance = np.kron(np.cov(rng.normal(0, 0.01, (100, 3)).T), np.ones((many, many)))
-    n = len(covariance)
-    names = tuple(f"A{i:02d}" for i in range(n))
     for most, error in ((2, None), (3, 0.0)):
-        answer = optimise(
-            stated(
-                np.zeros(n),
-                covariance,
-                names,
-                "min_tracking_error",
-                benchmark=np.full(n, 1 / n),
-                max_holdings=most,
-                search_limit=20,
-            )
-        )
+        answer = optimise(tracking_all(covariance, max_holdings=most, search_limit=20))
         assert answer.success, answer.message
         if error is not None:
             assert answer.tracking_error == pytest.approx(error, abs=1e-8)

@@ -10,15 +10,20 @@ from hypothesis import strategies as st
 from etf_pipeline.portfolio import GroupLimit, optimise, stated
 from etf_pipeline.portfolio.attainable import at_least, at_most, binding, conflict, hard, under
 from etf_pipeline.portfolio.certificate import rows_of
-from etf_pipeline_tests.portfolios_support import two
+from etf_pipeline_tests.portfolios_support import (
+    HELD,
+    LIMITED,
+    THREE,
+    THREE_MEANS,
+    THREE_NAMES,
+    two,
+)
 
-NAMES = ("a", "b", "c")
-HELD = np.array([0.5, 0.3, 0.2])
 NUMBERS = st.floats(-1e12, 1e12, allow_nan=False).filter(lambda x: x == 0 or abs(x) > 1e-300)
 
 
 def three(objective="min_volatility", **changes):
-    return stated([0.1, 0.2, 0.3], np.diag([0.01, 0.04, 0.09]), NAMES, objective, **changes)
+    return stated(THREE_MEANS, THREE, THREE_NAMES, objective, **changes)
 
 
 def clash_of(problem):
@@ -64,15 +69,7 @@ def test_no_allowed_weights_and_the_limits_are_named():
 
 
 def test_limits_that_go_together_are_no_conflict():
-    everything = {
-        "lower": [0.0, 0.1, 0.0],
-        "upper": [0.8, 1.0, 0.25],
-        "groups": (GroupLimit("g", ("a", "c"), 0.2, 0.9),),
-        "holdings": HELD,
-        "max_turnover": 0.3,
-        "cost_rate": 0.01,
-    }
-    assert clash_of(three(**everything)) is None
+    assert clash_of(three(**LIMITED["all"])) is None
     assert clash_of(three()) is None
 
 

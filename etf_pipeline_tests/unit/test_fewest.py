@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from etf_pipeline.errors import ReasonCode
 from etf_pipeline.portfolio import optimise, stated
+from etf_pipeline_tests.portfolios_support import tracking_all
 
 # What each objective makes least, of an answer.
 SCORES = {
@@ -95,18 +96,7 @@ def test_a_search_that_is_cut_short_says_what_may_be_left():
     rng = np.random.default_rng(1)
     returns = rng.normal(0, 0.01, (200, n)) + rng.normal(0, 0.002, (200, 1))
     covariance = np.cov(returns.T)
-    names = tuple("abcdefghijkl")
-    answer = optimise(
-        stated(
-            np.zeros(n),
-            covariance,
-            names,
-            "min_tracking_error",
-            benchmark=np.full(n, 1 / n),
-            max_holdings=4,
-            search_limit=3,
-        )
-    )
+    answer = optimise(tracking_all(covariance, max_holdings=4, search_limit=3))
     assert not answer.success
     assert answer.code is ReasonCode.UNPROVEN
     assert np.count_nonzero(answer.weights) <= 4
