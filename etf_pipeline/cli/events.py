@@ -19,6 +19,8 @@ from etf_pipeline.cli.options import DataDir, Instant, Json, parse_instant
 from etf_pipeline.cli.render.events import (
     event_body,
     event_line,
+    parked_body,
+    parked_line,
     pruned_line,
     rebuilt_line,
     state_body,
@@ -226,6 +228,29 @@ def list_events(
         found = _newest(system, subject, kind, limit)
     lines = [event_line(e) for e in found] or ["no such event"]
     print_either(as_json, [event_body(e) for e in found], lines)
+
+
+@app.command()
+def parked(
+    limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 20,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Records that could not be read and were put aside: where, why, and their bytes.
+
+    Example: etf events parked --json
+    """
+    from etf_pipeline.events.log.parked import Parked
+    from etf_pipeline.settings import load_settings
+    from etf_pipeline.store.layout import Layout
+
+    table = Parked(Layout(load_settings(data_dir=data_dir).data_dir).event_log)
+    try:
+        found = table.newest(limit)
+    finally:
+        table.close()
+    lines = [parked_line(r) for r in found] or ["no record is parked"]
+    print_either(as_json, [parked_body(r) for r in found], lines)
 
 
 def _newest(system: ETFSystem, subject: str | None, kind: str | None, limit: int) -> list[Event]:

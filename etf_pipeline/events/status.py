@@ -9,6 +9,7 @@ from typing import Any
 
 from etf_pipeline.events.factory import asked_for, detect
 from etf_pipeline.events.log.outbox import Outbox
+from etf_pipeline.events.log.parked import Parked
 from etf_pipeline.events.settings import EventSettings
 from etf_pipeline.events.tailer import STATUS
 from etf_pipeline.store.layout import Layout
@@ -20,7 +21,8 @@ class EventsStatus:
 
     `store` is what was asked for, `mode` what came of it and `why` the reason when that is less;
     `types` counts events by type, `waiting` those that wait for a broker; `relay` is what the
-    tailer said last, under the name it had when this was first printed.
+    tailer said last, under the name it had when this was first printed. `parked` counts records
+    that could not be read by reason, `parked_missing` those of them that an event is missing for.
     """
 
     asked: bool
@@ -30,6 +32,8 @@ class EventsStatus:
     types: dict[str, int] = field(default_factory=dict)
     waiting: int = 0
     relay: dict[str, Any] | None = None
+    parked: dict[str, int] = field(default_factory=dict)
+    parked_missing: int = 0
 
     @property
     def events(self) -> int:
@@ -52,4 +56,10 @@ def events_status(data_dir: Path, settings: EventSettings) -> EventsStatus:
             status.relay = None if text is None else json.loads(text)
         finally:
             log.close()
+        parked = Parked(path)
+        try:
+            status.parked = parked.counts()
+            status.parked_missing = sum(parked.missing().values())
+        finally:
+            parked.close()
     return status

@@ -15,6 +15,7 @@ from pathlib import Path
 from etf_pipeline.errors import (
     CorruptFileError,
     EtfError,
+    EventError,
     RawMissingError,
     ReasonCode,
     StoreError,
@@ -56,6 +57,7 @@ def examine(data_dir: Path | None) -> Iterator[Finding]:
         ("histories", _histories),
         ("raw batches", _raw_batches),
         ("events", _events),
+        ("parked records", _parked),
     )
     for name, check in checks:
         try:
@@ -169,3 +171,21 @@ def _events(settings: Settings) -> str:
     events = load_event_settings()
     events.client_config()
     return examine_events(events)
+
+
+def _parked(settings: Settings) -> str:
+    from etf_pipeline.events.log.parked import Parked
+    from etf_pipeline.store.layout import Layout
+
+    table = Parked(Layout(settings.data_dir).event_log)
+    try:
+        counts, missing = table.counts(), table.missing()
+    finally:
+        table.close()
+    told = ", ".join(f"{n} {reason}" for reason, n in counts.items()) or "none"
+    if missing:
+        raise EventError(
+            f"{told}; events are missing for {sum(missing.values())} of them: see `etf events "
+            "parked`, and restore what they are about from a backup"
+        )
+    return told

@@ -25,6 +25,7 @@ ALL = [
     "histories",
     "raw batches",
     "events",
+    "parked records",
 ]
 
 

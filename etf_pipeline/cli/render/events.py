@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import json
 from typing import TYPE_CHECKING, Any
 
+from etf_pipeline.events.model.envelope import from_micros
+
 if TYPE_CHECKING:
+    from etf_pipeline.events.log.parked import ParkedRecord
     from etf_pipeline.events.model.envelope import Event
     from etf_pipeline.events.model.state import SystemState
     from etf_pipeline.events.proof.rebuild import Rebuilt
@@ -23,18 +27,22 @@ def status_body(status: EventsStatus) -> dict[str, Any]:
         "types": status.types,
         "waiting": status.waiting,
         "relay": status.relay,
+        "parked": status.parked,
+        "parked_missing": status.parked_missing,
     }
 
 
 def status_line(status: EventsStatus, now: dt.datetime) -> str | None:
     """The same in one line; None when there is nothing to tell."""
-    if not status.events and not status.asked:
+    if not status.events and not status.asked and not status.parked:
         return None
     parts = [f"Events: {status.mode}", f"{status.events} in the local log"]
     if status.why:
         parts.append(status.why)
     if status.waiting:
         parts.append(f"{status.waiting} wait for Kafka")
+    if status.parked:
+        parts.append(parked_words(status))
     relay = status.relay
     if relay is not None:
         age = now - dt.datetime.fromisoformat(relay["at"])
@@ -42,6 +50,41 @@ def status_line(status: EventsStatus, now: dt.datetime) -> str | None:
         if relay["problem"]:
             parts.append(str(relay["problem"]))
     return "; ".join(parts)
+
+
+def parked_words(status: EventsStatus) -> str:
+    """How many records could not be read, and whether an event is missing for it."""
+    text = f"{sum(status.parked.values())} records parked (etf events parked)"
+    missing = status.parked_missing
+    return f"{text}, events are missing for {missing} of them" if missing else text
+
+
+def parked_body(record: ParkedRecord) -> dict[str, Any]:
+    """A parked record for JSON; `raw` is base64."""
+    return {
+        "kind": record.spot.kind,
+        "name": record.spot.name,
+        "partition": record.spot.partition,
+        "position": record.spot.position,
+        "reason": record.reason,
+        "detail": record.detail,
+        "missing": record.missing,
+        "parked": from_micros(record.at_us),
+        "size": record.size,
+        "sha256": record.digest,
+        "raw": base64.b64encode(record.raw).decode(),
+    }
+
+
+def parked_line(record: ParkedRecord) -> str:
+    """A parked record for people."""
+    spot = record.spot
+    lost = "; its event is missing" if record.missing else ""
+    return (
+        f"{from_micros(record.at_us):%Y-%m-%d %H:%M:%S} UTC  {spot.kind} {spot.name}"
+        f"[{spot.partition}] {spot.position}: {record.reason}, {record.size} bytes{lost}; "
+        f"{record.detail}"
+    )
 
 
 def state_body(state: SystemState) -> dict[str, Any]:
