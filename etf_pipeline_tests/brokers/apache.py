@@ -17,11 +17,12 @@ from pathlib import Path
 from etf_pipeline_tests.brokers import Broker, free_port, java
 
 VERSION = "4.3.1"
+BROKER = "kafka_2.13"
 _POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>local</groupId><artifactId>broker</artifactId><version>1</version>
   <dependencies><dependency>
-    <groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId>
+    <groupId>org.apache.kafka</groupId><artifactId>@</artifactId>
     <version>{VERSION}</version>
   </dependency></dependencies>
 </project>
@@ -29,23 +30,24 @@ _POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
 _LIB: dict[str, Path | str] = {}
 
 
-def library() -> Path | str:
-    """Folder of the jars, or why there is none. Resolved once per machine."""
-    if "lib" not in _LIB:
-        _LIB["lib"] = _resolve()
-    return _LIB["lib"]
+def library(artifact: str = BROKER) -> Path | str:
+    """Folder of the jars of an artifact, or why there is none. Resolved once per machine."""
+    if artifact not in _LIB:
+        _LIB[artifact] = _resolve(artifact)
+    return _LIB[artifact]
 
 
-def _resolve() -> Path | str:
+def _resolve(artifact: str) -> Path | str:
     if java() is None or shutil.which("mvn") is None:
         return "Apache Kafka needs Java 17 and Maven, which are not here"
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    home = cache / "etf_pipeline_tests" / f"kafka-{VERSION}"
+    name = "kafka" if artifact == BROKER else artifact
+    home = cache / "etf_pipeline_tests" / f"{name}-{VERSION}"
     home.mkdir(parents=True, exist_ok=True)
     with (home / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (home / "complete").exists():
-            (home / "pom.xml").write_text(_POM)
+            (home / "pom.xml").write_text(_POM.replace("@", artifact))
             done = subprocess.run(
                 ["mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=lib"],
                 cwd=home,
@@ -54,7 +56,7 @@ def _resolve() -> Path | str:
                 check=False,
             )
             if done.returncode:
-                return f"Maven could not resolve Apache Kafka {VERSION}: {done.stdout[-300:]}"
+                return f"Maven could not resolve {artifact} {VERSION}: {done.stdout[-300:]}"
             (home / "complete").touch()
     return home / "lib"
 
