@@ -46,8 +46,8 @@ _STATES = {
 }
 
 
-def lineage_events(layout: Layout, record: LogRecord, namespace: str) -> list[Event]:
-    """Run events of one log record, ready to be recorded; `namespace` is that of the jobs."""
+def lineage_events(layout: Layout, record: LogRecord, namespace: str, store: str) -> list[Event]:
+    """Run events of one log record of a store; `namespace` is that of the jobs."""
     if record.kind == "materialisation":
         made = _asset_events(layout, record, namespace)
     else:
@@ -58,6 +58,7 @@ def lineage_events(layout: Layout, record: LogRecord, namespace: str) -> list[Ev
             e.job.name,
             micros(dt.datetime.fromisoformat(e.eventTime)),
             json.dumps(json.loads(Serde.to_json(e)), separators=(",", ":")),
+            store,
         )
         for e in made
     ]

@@ -37,14 +37,12 @@ class EventLog(Protocol):
         self,
         channels: Sequence[str] = CHANNELS,
         start: dict[Key, int] | None = None,
-        from_us: int | None = None,
     ) -> Batches:
         """Everything that is in the log when reading begins, in batches, then end.
 
         Args:
             channels: which channels.
             start: first position wanted by (channel, partition).
-            from_us: events that happened earlier may be left out (some may still come).
 
         Raises:
             EventError: the log cannot be reached, or stopped answering part-way.
@@ -133,7 +131,6 @@ class Events(Protocol):
         self,
         channels: Sequence[str] = CHANNELS,
         start: dict[Key, int] | None = None,
-        from_us: int | None = None,
     ) -> Batches:
         """What the log that replays read holds, as `EventLog.read`; `pending` is not among it."""
         ...

@@ -53,6 +53,12 @@ class EventSettings(BaseSettings):
     event_store_retention_days: int = Field(
         -1, ge=-1, description="Days that brokers and the local log keep events; -1 is for ever."
     )
+    event_store_id: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9._-]{1,100}$",
+        description="Id of the store that this machine continues, as `etf events status` tells it "
+        "on another; a store makes one of its own otherwise.",
+    )
     event_relay_start: str = Field(
         "now",
         description="Where the relay begins on an instance it has not seen: `now`, `beginning` "

@@ -167,7 +167,9 @@ class Tailer:
                 # its client brings an HTTP library along
                 from etf_pipeline.events.lineage import lineage_events
 
-                events += lineage_events(self._layout, record, settings.openlineage_namespace)
+                events += lineage_events(
+                    self._layout, record, settings.openlineage_namespace, self._events.instance
+                )
             if groups and total + len(events) > _BATCH_EVENTS:
                 break
             groups.append(events)

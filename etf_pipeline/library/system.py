@@ -73,9 +73,7 @@ class ETFSystem:
         """Events that were moved to Parquet."""
         return Archive(self.layout)
 
-    def events(
-        self, channels: Sequence[str] = CHANNELS, from_us: int | None = None
-    ) -> Iterator[list[Event]]:
+    def events(self, channels: Sequence[str] = CHANNELS) -> Iterator[list[Event]]:
         """Archive, log, and what still waits for a broker, in batches; duplicates may come.
 
         Raises:
@@ -84,7 +82,7 @@ class ETFSystem:
         """
         if not self.event_store.recording:
             raise EventsOffError(OFF)
-        yield from read_all(self.event_store, self.archive, channels, from_us)
+        yield from read_all(self.event_store, self.archive, channels)
 
     async def replay_events(
         self, from_timestamp: dt.datetime | None = None, to_timestamp: dt.datetime | None = None
@@ -125,7 +123,7 @@ class ETFSystem:
         low = -(2**62) if first is None else first
         high = 2**62 if last is None else last
         known = 2**62 if recorded is None else recorded
-        for batch in self.events(from_us=first):
+        for batch in self.events():
             state.apply(
                 batch
                 if whole

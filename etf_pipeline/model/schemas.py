@@ -358,6 +358,8 @@ EVENTS = Table(
         Column("channel", _S, "topic without its prefix", nullable=False),
         Column("partition", _I, "partition of the topic, 0 in the embedded store", nullable=False),
         Column("position", _I, "offset, or sequence number", nullable=False),
+        Column("log", _S, "id of the local log that recorded it, empty where that is not known"),
+        Column("number", _I, "its place in its channel there, from 1 on; 0 where not known"),
     ),
     "events",
     Granularity.EVENTS,

@@ -256,7 +256,9 @@ VIEWS: tuple[View, ...] = (
     View(
         "events",
         "What happened, each event once; see docs/events.md.",
-        "SELECT DISTINCT ON (id) * FROM read_parquet({files})",
+        # Files of earlier releases lack columns.
+        f"SELECT {_nulls(_kinds(EVENTS))} WHERE false UNION ALL BY NAME "
+        "SELECT DISTINCT ON (id) * FROM read_parquet({files}, union_by_name = true)",
         _comments(EVENTS),
     ),
     View(

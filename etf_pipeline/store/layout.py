@@ -119,6 +119,11 @@ class Layout:
         """The local event log, in SQLite."""
         return self.root / "events" / "events.sqlite"
 
+    @property
+    def store_id(self) -> Path:
+        """File that holds the id of the store."""
+        return self.root / "events" / "store_id"
+
     def event_log_part(self, first: int) -> Path:
         """File of the same log as Parquet, for DuckDB, from event number `first` on."""
         return self.root / "events" / "log" / f"{first:012d}.parquet"

@@ -229,7 +229,7 @@ def test_lineage_has_the_rates_among_what_was_read(ran, asset):
     (path,) = pipeline.layout.manifest_files(asset)
     run_id = read_table(path).column("run_id")[0].as_py()
     record = LogRecord(1, "materialisation", run_id, "job", pipeline.clock(), asset)
-    bodies = [json.loads(e.data) for e in lineage_events(pipeline.layout, record, "etf")]
+    bodies = [json.loads(e.data) for e in lineage_events(pipeline.layout, record, "etf", "store")]
     (told,) = [b for b in bodies if b["eventType"] == "COMPLETE"]
     versions = {i["name"]: i["facets"].get("version") for i in told["inputs"]}
     found = versions[history.resolve().as_posix()]["datasetVersion"]

@@ -28,7 +28,7 @@ def record(kind, **more):
 
 
 def bodies(tmp_path, one, namespace="etf_pipeline"):
-    return [json.loads(e.data) for e in lineage_events(Layout(tmp_path), one, namespace)]
+    return [json.loads(e.data) for e in lineage_events(Layout(tmp_path), one, namespace, "store")]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,9 @@ def test_an_asset_without_a_table_is_not_told(tmp_path):
 
 def test_telling_it_twice_gives_the_same_ids(tmp_path):
     made = record("materialisation", asset="risk_metrics", run_started=START)
-    once, again = (lineage_events(Layout(tmp_path), made, "etf_pipeline") for _ in range(2))
+    once, again = (
+        lineage_events(Layout(tmp_path), made, "etf_pipeline", "store") for _ in range(2)
+    )
     assert [e.id for e in once] == [e.id for e in again]
     assert len({e.id for e in once}) == 2
     assert {(e.type, e.channel) for e in once} == {(LINEAGE_TYPE, LINEAGE)}

@@ -24,7 +24,7 @@ def openlineage(tmp_path, asset):
     """The output of an asset's COMPLETE event, with names of datasets told as assets."""
     layout = Layout(tmp_path)
     record = LogRecord(1, "materialisation", "run", "job", OPEN, asset)
-    bodies = [json.loads(e.data) for e in lineage_events(layout, record, "etf_pipeline")]
+    bodies = [json.loads(e.data) for e in lineage_events(layout, record, "etf_pipeline", "store")]
     (complete,) = [b for b in bodies if b["eventType"] == "COMPLETE"]
     assets = {layout.folder(one.table).resolve().as_posix(): n for n, one in DATASETS.items()}
     (output,) = complete["outputs"]

@@ -118,10 +118,9 @@ class KafkaLog:
         self,
         channels: Sequence[str] = CHANNELS,
         start: dict[Key, int] | None = None,
-        from_us: int | None = None,
     ) -> Batches:
         """Everything below the end offsets of this moment, in order within a partition."""
-        return self.reader.read(channels, start, from_us)
+        return self.reader.read(channels, start)
 
     def ranges(self, channels: Sequence[str] = CHANNELS) -> dict[Key, Range]:
         """Low and high offset of every partition."""

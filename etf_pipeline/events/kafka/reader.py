@@ -20,8 +20,6 @@ from etf_pipeline.events.settings import EventSettings
 _BATCH = 5_000
 # `consume` waits for a full batch or this long, and the last one is never full.
 _WAIT_SECONDS = 0.03
-# Produce time is never long before event time; clocks of hosts may differ by this much.
-_CLOCKS_MS = 3_600_000
 _LEADERLESS = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 _NOTHING_THERE = (
     KafkaError._PARTITION_EOF,
@@ -100,7 +98,6 @@ class KafkaReader:
         self,
         channels: Sequence[str] = CHANNELS,
         start: dict[Key, int] | None = None,
-        from_us: int | None = None,
     ) -> Batches:
         """Events below the end offsets of the moment the first batch is asked for."""
         consumer = self.consumer()
@@ -110,25 +107,12 @@ class KafkaReader:
                 k: max(low, min((start or {}).get(k, low), high))
                 for k, (low, high) in ranges.items()
             }
-            if from_us is not None:
-                self._skip_older(consumer, begin, from_us)
             ends = {k: high for k, (_, high) in ranges.items() if begin[k] < high}
             if ends:
                 names = {topic_name(self.settings, c): c for c in channels}
                 yield from self._drain(consumer, names, begin, ends)
         finally:
             consumer.close()
-
-    def _skip_older(self, consumer: Consumer, begin: dict[Key, int], from_us: int) -> None:
-        stamp = max(0, from_us // 1000 - _CLOCKS_MS)
-        wanted = [TopicPartition(topic_name(self.settings, c), p, stamp) for c, p in begin]
-        try:
-            found = consumer.offsets_for_times(wanted, timeout=self._timeouts.ask) if wanted else []
-        except KafkaException as error:
-            raise self._gone(error.args[0].str()) from None
-        for key, place in zip(list(begin), found, strict=True):
-            # A negative offset is the end: nothing there is younger.
-            begin[key] = max(begin[key], place.offset) if place.offset >= 0 else 2**62
 
     def _drain(
         self,

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,12 +32,21 @@ class Database:
         path: the file; made with its folder when it is not there.
         schema: statements that make the tables, each harmless when run again.
         durable: whether a commit waits for the disk.
+        upgrade: brings a file by an earlier release up to date, harmless when run again.
     """
 
-    def __init__(self, path: Path, schema: str, *, durable: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        schema: str,
+        *,
+        durable: bool = True,
+        upgrade: Callable[[sqlite3.Connection], None] | None = None,
+    ) -> None:
         self.path = path
         self._schema = schema
         self._durable = durable
+        self._upgrade = upgrade
         self._pid = -1
         self._connection: sqlite3.Connection | None = None
         self._lock = threading.RLock()
@@ -100,6 +109,8 @@ class Database:
                 if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
                     connection.execute("PRAGMA journal_mode=WAL")
                 connection.executescript(self._schema)
+                if self._upgrade is not None:
+                    self._upgrade(connection)
                 return
             except sqlite3.OperationalError as error:
                 if _code(error) not in _HELD or time.monotonic() > deadline:

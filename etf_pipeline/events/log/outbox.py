@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from etf_pipeline.events.log.database import Database
-from etf_pipeline.events.log.sqlite import COLUMNS, SCHEMA, SqliteLog, chunks, known_events
+from etf_pipeline.events.log.sqlite import (
+    PLACED,
+    SCHEMA,
+    SqliteLog,
+    chunks,
+    known_events,
+    upgrade,
+)
 from etf_pipeline.events.model.envelope import Event, now_micros
 from etf_pipeline.events.model.positions import Delivery
 from etf_pipeline.store.processes import is_gone
@@ -46,7 +53,7 @@ class Outbox(SqliteLog):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         # What is known of the broker may be learnt again, so it need not wait for the disk.
-        self._notes = Database(path, SCHEMA + _TABLES, durable=False)
+        self._notes = Database(path, SCHEMA + _TABLES, durable=False, upgrade=upgrade)
         self._sent_below = (0, 0)  # in which epoch, and the number
 
     def prune(self, upto: int) -> int:
@@ -63,12 +70,13 @@ class Outbox(SqliteLog):
 
     def pending(self, limit: int = 2_000) -> list[Event]:
         """The oldest events that no broker has confirmed, in order."""
+        log = self.id
         with self._notes.reading() as db:
             epoch, below = self._start(db)
             rows = db.execute(
-                f"SELECT {COLUMNS}, 0, seq FROM events e WHERE seq > ? AND NOT EXISTS "  # noqa: S608
+                f"SELECT {PLACED} FROM events e WHERE seq > ? AND NOT EXISTS "  # noqa: S608
                 "(SELECT 1 FROM deliveries d WHERE d.seq = e.seq) ORDER BY seq LIMIT ?",
-                (below, limit),
+                (log, below, limit),
             ).fetchall()
             if rows:
                 self._sent_below = (epoch, rows[0][10] - 1)

@@ -1,6 +1,8 @@
 """The local event log: SQLite, append-only by trigger, with a hash chain over all events.
 
-With Kafka the same log is the outbox (`outbox.py`): an event is in it before it is sent.
+Events are numbered within their channel too, from 1 on and without a gap, so that whoever has some
+of them, in Kafka or in an archive, sees what is missing. With Kafka the same log is the outbox
+(`outbox.py`): an event is in it before it is sent.
 """
 
 from __future__ import annotations
@@ -21,13 +23,18 @@ from etf_pipeline.events.model.types import CHANNELS
 _PAGE = 5_000
 T = TypeVar("T")
 COLUMNS = "id, type, version, source, subject, time_us, recorded_us, data, channel"
+# All of `Event`'s fields; the log's id is the first parameter.
+PLACED = f"{COLUMNS}, 0, seq, ?, number"
+# Number of the last event that an earlier release recorded in this log.
+_BEFORE_NUMBERS = "unnumbered"
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
   seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, type TEXT NOT NULL,
   version INTEGER NOT NULL, source TEXT NOT NULL, subject TEXT NOT NULL,
   time_us INTEGER NOT NULL, recorded_us INTEGER NOT NULL, data TEXT NOT NULL,
-  channel TEXT NOT NULL, hash BLOB NOT NULL,
+  channel TEXT NOT NULL, hash BLOB NOT NULL, number INTEGER NOT NULL DEFAULT 0,
   UNIQUE (time_us, id)); -- an id says its time too; in this order the index grows at its end
+CREATE TABLE IF NOT EXISTS channels (channel TEXT PRIMARY KEY, number INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS anchors (seq INTEGER PRIMARY KEY, hash BLOB NOT NULL, at_us INTEGER);
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TRIGGER IF NOT EXISTS events_never_change BEFORE UPDATE ON events
@@ -43,17 +50,29 @@ class SqliteLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._db = Database(path, SCHEMA)
+        self._db = Database(path, SCHEMA, upgrade=upgrade)
+        self._id: str | None = None
 
     @property
-    def instance(self) -> str:
-        """Id of this store: made once, part of every event id."""
-        found = self.fact("instance")
+    def id(self) -> str:
+        """Id of this log: made once, with the file."""
+        if self._id is None:
+            with self._db.reading() as db:
+                self._id = _fact(db, "log")
+        return self._id or ""
+
+    @property
+    def unnumbered(self) -> int:
+        """Number of the last event that was recorded before events had numbers, 0 for none."""
+        return int(self.fact(_BEFORE_NUMBERS) or 0)
+
+    def settle(self, name: str, value: str) -> str:
+        """The fact of this name; `value` from now on when there is none yet."""
+        found = self.fact(name)
         if found is None:
             with self._db.writing() as db:
-                made = ("instance", str(uuid.uuid4()))
-                db.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", made)
-            found = self.fact("instance")
+                db.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", (name, value))
+            found = self.fact(name)
             assert found is not None
         return found
 
@@ -68,8 +87,7 @@ class SqliteLog:
     def fact(self, name: str) -> str | None:
         """A small value kept beside the events."""
         with self._db.reading() as db:
-            row = db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-        return None if row is None else str(row[0])
+            return _fact(db, name)
 
     def append(
         self, events: Sequence[Event], timeout: float = 15.0, facts: dict[str, str] | None = None
@@ -88,7 +106,6 @@ class SqliteLog:
         self,
         channels: Sequence[str] = CHANNELS,
         start: dict[Key, int] | None = None,
-        from_us: int | None = None,
     ) -> Batches:
         """Events in order of recording, up to the last one there is now."""
         wanted = {c: (start or {}).get((c, 0), 0) for c in channels}
@@ -97,18 +114,22 @@ class SqliteLog:
             last = _head(db)[0]
         marks = ",".join("?" * len(wanted))
         query = (
-            f"SELECT {COLUMNS}, 0, seq FROM events WHERE seq > ? AND seq <= ? "  # noqa: S608
-            f"AND channel IN ({marks}) AND time_us >= ? ORDER BY seq LIMIT {_PAGE}"
+            f"SELECT {PLACED} FROM events WHERE seq > ? AND seq <= ? "  # noqa: S608
+            f"AND channel IN ({marks}) ORDER BY seq LIMIT {_PAGE}"
         )
         while position < last:
             with self._db.reading() as db:
-                least = from_us if from_us is not None else -(2**62)
-                rows = db.execute(query, (position, last, *wanted, least)).fetchall()
+                rows = db.execute(query, (self.id, position, last, *wanted)).fetchall()
             if not rows:
                 return
             position = rows[-1][10]
             page = list(map(Event._make, rows))
             yield [e for e in page if e.position >= wanted[e.channel]] if start else page
+
+    def numbers(self) -> dict[str, int]:
+        """By channel, how many events were ever numbered: the last number there is."""
+        with self._db.reading() as db:
+            return dict(db.execute("SELECT channel, number FROM channels"))
 
     def ranges(self, channels: Sequence[str] = CHANNELS) -> dict[Key, Range]:
         """Numbers of the first event there is and after the last; all channels share them."""
@@ -185,6 +206,7 @@ class SqliteLog:
     def close(self) -> None:
         """Close the connection."""
         self._db.close()
+        self._id = None
 
 
 def _insert(db: sqlite3.Connection, events: Collection[Event]) -> dict[str, int]:
@@ -205,14 +227,44 @@ def _insert(db: sqlite3.Connection, events: Collection[Event]) -> dict[str, int]
 
 def _insert_new(db: sqlite3.Connection, events: Iterable[Event]) -> dict[str, int]:
     seq, head = _head(db)
+    numbers: dict[str, int] = dict(db.execute("SELECT channel, number FROM channels"))
     rows, found = [], {}
     for event in events:
         seq += 1
         head = chain(head, event)
         found[event.id] = seq
-        rows.append((seq, *event[:9], head))
-    db.executemany("INSERT INTO events VALUES (?,?,?,?,?,?,?,?,?,?,?)", rows)
+        number = numbers[event.channel] = numbers.get(event.channel, 0) + 1
+        rows.append((seq, *event[:9], head, number))
+    db.executemany("INSERT INTO events VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", rows)
+    db.executemany("REPLACE INTO channels VALUES (?, ?)", list(numbers.items()))
     return found
+
+
+def upgrade(db: sqlite3.Connection) -> None:
+    """Give the log its id and, in a file by an earlier release, events their numbers from now on.
+
+    What is there already may be in Kafka without a number, so it gets none here either.
+    """
+    if _fact(db, "log") is not None:
+        return
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        if _fact(db, "log") is None:
+            if "number" not in {row[1] for row in db.execute("PRAGMA table_info(events)")}:
+                db.execute("ALTER TABLE events ADD COLUMN number INTEGER NOT NULL DEFAULT 0")
+            facts = [("log", str(uuid.uuid4()))]
+            if last := _head(db)[0]:
+                facts.append((_BEFORE_NUMBERS, str(last)))
+            db.executemany("INSERT INTO facts VALUES (?, ?)", facts)
+        db.execute("COMMIT")
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+
+
+def _fact(db: sqlite3.Connection, name: str) -> str | None:
+    row = db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+    return None if row is None else str(row[0])
 
 
 def known_events(db: sqlite3.Connection, events: Iterable[Event]) -> dict[str, int]:

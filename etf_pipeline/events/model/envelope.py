@@ -9,6 +9,7 @@ import datetime as dt
 import json
 import re
 import uuid
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from etf_pipeline.errors import EventError, EventFormatError
@@ -32,7 +33,9 @@ class Event(NamedTuple):
     """One event. Times are microseconds since 1970 UTC.
 
     `time_us` says when it happened, `recorded_us` when it was handed to a store. `partition` and
-    `position` (offset, or sequence number) say where it was read from, −1 before that.
+    `position` (offset, or sequence number) say where it was read from, −1 before that. `log` is
+    the id of the local log that recorded it and `number` its place in its channel there, from 1
+    on without a gap; empty and 0 before that, and where an earlier release did not say.
     """
 
     id: str
@@ -46,6 +49,8 @@ class Event(NamedTuple):
     channel: str
     partition: int = -1
     position: int = -1
+    log: str = ""
+    number: int = 0
 
     @property
     def time(self) -> dt.datetime:
@@ -125,7 +130,7 @@ def make_event(
         event_id(instance, *identity, name, subject, str(micros(time))),
         name,
         version,
-        f"/etf_pipeline/{instance}",
+        source_of(instance),
         subject,
         micros(time),
         now_micros() if recorded is None else micros(recorded, "recorded"),
@@ -134,13 +139,20 @@ def make_event(
     )
 
 
-def lineage_event(identity: tuple[str, ...], subject: str, time_us: int, body: str) -> Event:
+def source_of(store: str) -> str:
+    """What events of a store have as their source."""
+    return f"/etf_pipeline/{store}"
+
+
+def lineage_event(
+    identity: tuple[str, ...], subject: str, time_us: int, body: str, store: str
+) -> Event:
     """An OpenLineage run event, carried like the others; its body is OpenLineage's own JSON."""
     return Event(
         event_id("lineage", *identity, str(time_us)),
         LINEAGE_TYPE,
         2,
-        "/etf_pipeline/openlineage",
+        source_of(store),
         subject,
         time_us,
         now_micros(),
@@ -150,9 +162,13 @@ def lineage_event(identity: tuple[str, ...], subject: str, time_us: int, body: s
 
 
 def to_cloudevent(event: Event) -> CloudEvent:
-    """The event as the CloudEvents library has it."""
+    """The event as the CloudEvents library has it.
+
+    `sequence` is that of CloudEvents' extension of this name, within log and channel.
+    """
     from cloudevents.core.v1.event import CloudEvent
 
+    numbered = {"logid": event.log, "sequence": str(event.number)} if event.number else {}
     return CloudEvent(
         {
             "specversion": "1.0",
@@ -165,6 +181,7 @@ def to_cloudevent(event: Event) -> CloudEvent:
             "dataschema": f"urn:etf_pipeline:event:{event.type}:{event.version}",
             "partitionkey": event.subject,
             "recordedtime": _rfc3339(event.recorded),
+            **numbered,
         },
         event.data.encode(),
     )
@@ -208,6 +225,7 @@ def from_kafka(
             channel,
             partition,
             position,
+            *_numbered(found),
         )
     except (KeyError, ValueError, UnicodeDecodeError) as error:
         return _by_library(found, value, channel, partition, position, timestamp_ms, error)
@@ -242,6 +260,7 @@ def _by_library(
             channel,
             partition,
             position,
+            *_numbered(headers),
         )
     except Exception as error:
         raise EventFormatError(
@@ -258,6 +277,12 @@ def _type(raw: bytes) -> tuple[str, int]:
             raise ValueError(f"type {raw!r} is not one of ours")
         kind = _TYPES[raw] = (match[1], int(match[2]))
     return kind
+
+
+def _numbered(headers: Mapping[str, bytes]) -> tuple[str, int]:
+    """Log and number, unknown in what earlier releases sent."""
+    number = headers.get("ce_sequence")
+    return ("", 0) if number is None else (headers["ce_logid"].decode(), int(number))
 
 
 def _micros(raw: bytes) -> int:

@@ -22,6 +22,8 @@ _NAMES = (
     "channel",
     "partition",
     "position",
+    "log",
+    "number",
 )
 
 
@@ -40,9 +42,9 @@ def to_table(events: Sequence[Event]) -> pa.Table:
 
 
 def from_table(table: pa.Table) -> list[Event]:
-    """The events of a table."""
+    """The events of a table; one by an earlier release lacks the last columns."""
     columns = [
         c.cast(pa.int64()).to_pylist() if pa.types.is_timestamp(c.type) else c.to_pylist()
         for c in table.columns
     ]
-    return list(map(Event._make, zip(*columns, strict=True)))
+    return list(map(Event, *columns))

@@ -46,10 +46,9 @@ class Embedded(Local):
         self,
         channels: Sequence[str] = CHANNELS,
         start: dict[Key, int] | None = None,
-        from_us: int | None = None,
     ) -> Batches:
         """Events in order of recording, up to the last one there is now."""
-        return self.log.read(channels, start, from_us)
+        return self.log.read(channels, start)
 
     def ranges(self, channels: Sequence[str] = CHANNELS) -> dict[Key, Range]:
         """Numbers of the first event there is and after the last."""

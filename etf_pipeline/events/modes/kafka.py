@@ -128,10 +128,9 @@ class Kafka(Local):
         self,
         channels: Sequence[str] = CHANNELS,
         start: dict[Key, int] | None = None,
-        from_us: int | None = None,
     ) -> Batches:
         """What the topics hold at this moment."""
-        return self.broker.read(channels, start, from_us)
+        return self.broker.read(channels, start)
 
     def ranges(self, channels: Sequence[str] = CHANNELS) -> dict[Key, Range]:
         """Low and high offset of every partition."""

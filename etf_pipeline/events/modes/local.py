@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Self
 
 from etf_pipeline.events.log.archive import Archive
+from etf_pipeline.events.log.identity import store_id
 from etf_pipeline.events.log.outbox import Outbox
 from etf_pipeline.events.model.chain import Verified
 from etf_pipeline.events.model.envelope import Event
@@ -18,6 +19,7 @@ class Local:
 
     def __init__(self, layout: Layout, settings: EventSettings) -> None:
         self.settings = settings
+        self._layout = layout
         self.log = Outbox(layout.event_log)
         self.closed = False
         self._instance: str | None = None
@@ -31,7 +33,7 @@ class Local:
     def instance(self) -> str:
         """Id of the store, part of every event id."""
         if self._instance is None:
-            self._instance = self.log.instance
+            self._instance = store_id(self._layout, self.log, self.settings.event_store_id)
         return self._instance
 
     @property

@@ -44,7 +44,6 @@ class Off(Local):
         self,
         channels: Sequence[str] = CHANNELS,
         start: dict[Key, int] | None = None,
-        from_us: int | None = None,
     ) -> Batches:
         """There is nothing."""
         return iter(())

@@ -108,10 +108,9 @@ class Waiting:
         self,
         channels: Sequence[str] = CHANNELS,
         start: dict[Key, int] | None = None,
-        from_us: int | None = None,
     ) -> Batches:
         """What the topics hold, once Kafka answers."""
-        return self._now.read(channels, start, from_us)
+        return self._now.read(channels, start)
 
     def ranges(self, channels: Sequence[str] = CHANNELS) -> dict[Key, Range]:
         """What the topics hold, once Kafka answers."""

@@ -46,7 +46,6 @@ def read_all(
     events: Events,
     archive: Archive,
     channels: Sequence[str] = CHANNELS,
-    from_us: int | None = None,
 ) -> Iterator[list[Event]]:
     """Archive, what the log holds beyond it, and what still waits to be sent.
 
@@ -61,5 +60,5 @@ def read_all(
     if archive.root.is_dir():
         start = events.seam(archive)
         yield from archive.read(channels)
-    yield from events.read(channels, start, from_us)
+    yield from events.read(channels, start)
     yield [e for e in waiting if e.channel in channels]
