@@ -9,7 +9,9 @@ from typing import Annotated
 
 import typer
 
+from etf_pipeline.cli.render.output import print_warning
 from etf_pipeline.errors import EtfError, SettingsError
+from etf_pipeline.model.instants import aware
 
 
 def completing(words: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
@@ -89,7 +91,9 @@ Currency = Annotated[
     str | None,
     typer.Option("--base-currency", help="What returns are in, such as AUD (ETF_BASE_CURRENCY)."),
 ]
-Instant = Annotated[str | None, typer.Option(help="A time with its zone; now by default.")]
+Instant = Annotated[
+    str | None, typer.Option(help="A time, in UTC unless it names its zone; now by default.")
+]
 
 
 def split_names(text: str) -> list[str]:
@@ -109,10 +113,10 @@ def distinct_names(tickers: Sequence[str]) -> list[str]:
 
 
 def parse_instant(text: str | None, option: str = "--at") -> dt.datetime:
-    """A time given on the command line; now when there is none.
+    """A time given on the command line; now when there is none, UTC when it names no zone.
 
     Raises:
-        SettingsError: not a time, or one without a zone.
+        SettingsError: not a time.
     """
     if text is None or text == "now":
         return dt.datetime.now(dt.UTC)
@@ -122,6 +126,4 @@ def parse_instant(text: str | None, option: str = "--at") -> dt.datetime:
         raise SettingsError(
             f"{option} {text!r}: not a time; write 2025-11-01T09:30:00+11:00"
         ) from None
-    if moment.tzinfo is None:
-        raise SettingsError(f"{option} {text!r}: has no time zone; add one, as in {text}+00:00")
-    return moment
+    return aware(moment, option, print_warning)

@@ -5,10 +5,16 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from etf_pipeline.errors import unknown_ticker
-from etf_pipeline.library.arguments import currency_of, folder_of, periods_of, risk_free_of
+from etf_pipeline.errors import EventsOffError, unknown_ticker
+from etf_pipeline.library.arguments import (
+    currency_of,
+    flag_of,
+    folder_of,
+    periods_of,
+    risk_free_of,
+)
 from etf_pipeline.model.currencies import pair_of
 from etf_pipeline.model.objectives import HALFLIFE
 from etf_pipeline.model.risk_free import asked as as_asked
@@ -38,15 +44,31 @@ class StoreAccess:
         data_dir: str | Path | None = None,
         risk_free_rate: float | str | Path | None = None,
         events: Events | None = None,
+        use_event_sourcing: bool | None = None,
     ) -> None:
+        wanted = flag_of(use_event_sourcing, "use_event_sourcing")
         self._layout = Layout(environment.data_dir() if data_dir is None else folder_of(data_dir))
         self._risk_free_asked = risk_free_of(risk_free_rate)
         self._cache = FileCache()
         self._calls: CallLog | None = None
-        if events is not None or environment.events_asked_for():
+        if wanted is not False and (events is not None or environment.events_asked_for()):
             from etf_pipeline.events.calls import call_log
 
             self._calls = call_log(events, self._layout, self._cache)
+        if wanted and not self.use_event_sourcing:
+            self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        from etf_pipeline.events.factory import asked_for
+        from etf_pipeline.events.modes.off import OFF
+
+        settings = None if self._calls is None else self._calls.events.settings
+        if settings is not None and asked_for(settings):
+            raise EventsOffError(
+                f"use_event_sourcing=True: Kafka at {settings.kafka_bootstrap_servers} does not "
+                "answer, so nothing is being recorded; EVENT_STORE_TYPE=kafka keeps events for it"
+            )
+        raise EventsOffError(f"use_event_sourcing=True: {OFF}")
 
     @property
     def use_event_sourcing(self) -> bool:

@@ -11,12 +11,14 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
+import warnings
 from collections.abc import Collection, Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etf_pipeline.errors import ArgumentError, nearest
+from etf_pipeline.model.instants import aware
 from etf_pipeline.model.instruments import repeated
 from etf_pipeline.model.number_texts import number_meant
 from etf_pipeline.model.objectives import HALFLIFE, wrong_halflife
@@ -228,6 +230,17 @@ def one_of(name: str, value: object, allowed: Collection[str]) -> str:
     raise ArgumentError(f"{name} {_shown(value)}: must be one of {', '.join(allowed)}{near}")
 
 
+def flag_of(value: object, name: str) -> bool | None:
+    """A truth value; None when none is given.
+
+    Raises:
+        ArgumentError: it is neither; nothing is taken for true or false because it is not empty.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    raise ArgumentError(f"{name} {_shown(value)}: must be True, False or None")
+
+
 def correlation_period_of(value: object, name: str = "correlation_period") -> Period | None:
     """`daily` or `weekly`; None for what suits the tickers' exchanges."""
     if value is None:
@@ -250,12 +263,10 @@ def currency_of(value: object, name: str = "base_currency") -> str | None:
 
 
 def instant_of(value: object, name: str = "instant") -> dt.datetime:
-    """A point in time, which has a zone."""
+    """A point in time; one without a zone is taken as UTC, with a `UserWarning`."""
     if not isinstance(value, dt.datetime) or value != value:
         raise ArgumentError(f"{name} {_shown(value)}: is no time; give {_AWARE}")
-    if value.utcoffset() is None:
-        raise ArgumentError(f"{name} {value.isoformat()}: has no time zone; give {_AWARE}")
-    return value
+    return aware(value, name, _warn)
 
 
 def span_of(start: object, end: object) -> tuple[dt.date | None, dt.date | None]:
@@ -323,6 +334,10 @@ def _read_day(text: str, last: bool) -> dt.date | None:
         return after - dt.timedelta(days=1)
     except (ValueError, OverflowError):
         return None
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, UserWarning, stacklevel=5)  # where the method of the library was called
 
 
 def _as_fraction(value: float, low: float, high: float) -> str:

@@ -51,6 +51,8 @@ class ETFDataProvider(CourseQueries, UncertaintyQueries):
             setting (0 unless set) when None. See `docs/metrics.md#free-of-risk`.
         events: shares another object's events; else the environment says whether calls are
             recorded, see `docs/events.md`. A call that cannot be recorded fails.
+        use_event_sourcing: False records nothing, whatever `events` and the environment say; True
+            is an `EventsOffError` where calls are not being recorded; None is what they say.
     """
 
     def load_etf_data(self, ticker: str) -> pd.DataFrame:
@@ -72,7 +74,7 @@ class ETFDataProvider(CourseQueries, UncertaintyQueries):
         return frame
 
     def history_as_of(self, instrument: Instrument, instant: dt.datetime) -> pd.DataFrame | None:
-        """One ticker's history as it was known at `instant` (aware); None when nothing was.
+        """One ticker's history as it was known at `instant`; None when nothing was.
 
         Rebuilt from the immutable raw batches; needs the instrument because a former ticker's
         batches belong to it too.

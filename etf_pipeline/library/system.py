@@ -90,11 +90,12 @@ class ETFSystem:
         """The state that the events of a span of event time add up to.
 
         Args:
-            from_timestamp: first instant (aware), inclusive; the beginning when None.
-            to_timestamp: last instant (aware), inclusive; the end when None.
+            from_timestamp: first instant, inclusive; the beginning when None. Here and wherever an
+                instant is taken: UTC, with a `UserWarning`, when it has no time zone.
+            to_timestamp: last instant, inclusive; the end when None.
 
         Raises:
-            ArgumentError: a time has no time zone, or the first is after the last.
+            ArgumentError: it is no time, or the first is after the last.
             EventsOffError: events are not being recorded.
         """
         first = None if from_timestamp is None else _moment(from_timestamp, "from_timestamp")
@@ -106,7 +107,7 @@ class ETFSystem:
         return await asyncio.to_thread(self._replay, first, last, None)
 
     async def state_at(self, instant: dt.datetime, clock: Clock = "event") -> SystemState:
-        """The state as it was at `instant` (aware).
+        """The state as it was at `instant`.
 
         With `clock="event"`: of all that had happened by then, as known today. With
         `clock="record"`: of what had been recorded by then, which is what was known.
@@ -139,7 +140,7 @@ class ETFSystem:
         ticker says so.
 
         Raises:
-            ArgumentError: `instant` has no time zone, or `into` is the store itself.
+            ArgumentError: `instant` is no time, or `into` is the store itself.
         """
         moment = _moment(instant, "instant")
         target = Layout(Path(into))
@@ -183,7 +184,7 @@ class ETFSystem:
 
 
 def _moment(value: object, name: str) -> int:
-    """Microseconds since 1970 UTC of a time with a zone."""
+    """Microseconds since 1970 UTC of a time."""
     return micros(instant_of(value, name), name)
 
 

@@ -1,5 +1,6 @@
 """One suite for everything that implements `Events`, whatever the mode."""
 
+import asyncio
 import datetime as dt
 
 import pytest
@@ -17,6 +18,8 @@ from etf_pipeline.events.modes.off import Off
 from etf_pipeline.events.modes.waiting import Waiting
 from etf_pipeline.events.proof.archiving import read_all
 from etf_pipeline.events.settings import EventSettings
+from etf_pipeline.library.system import ETFSystem
+from etf_pipeline.settings import Settings
 from etf_pipeline.store.layout import Layout
 from etf_pipeline_tests.conftest import BROKERS
 from etf_pipeline_tests.events_support import (
@@ -171,6 +174,34 @@ def test_what_is_whole_verifies(events, layout):
     checks = events.delivery_checks(archive, there, events.log.last())
     assert checks
     assert all(c.ok for c in checks if c.name == "all sent"), checks
+
+
+def test_the_record_clock_tells_the_same_in_every_mode(events, layout):
+    """Clocks that were ahead and behind, and events told again once the log had let them go."""
+    second = dt.timedelta(seconds=1)
+    skews = [0, 86_400, -3_600, 5, 0, -86_400]
+    told = [
+        e._replace(recorded_us=e.recorded_us + s * 1_000_000)
+        for e, s in zip(queries(len(skews)), skews, strict=True)
+    ]
+    settled(events, *told)
+    archive = Archive(layout)
+    events.archive(archive, T0)
+    assert events.prune(archive) == len(told)
+    again = [
+        e._replace(recorded_us=e.recorded_us + s * 1_000_000)
+        for e, s in zip(told, [900, -900] * 3, strict=True)
+    ]
+    settled(events, *again)
+    system = ETFSystem(Settings(data_dir=layout.root), events)
+    first = {a.id: min(a.recorded, b.recorded) for a, b in zip(told, again, strict=True)}
+    for instant in sorted(first.values()):
+        for moment in (instant - second / 1_000_000, instant):
+            known = asyncio.run(system.state_at(moment, "record"))
+            assert known.event_ids == {i for i, at in first.items() if at <= moment}
+            assert {e.id: e.recorded for e in known.audit_trail}.items() <= first.items()
+    whole = asyncio.run(system.replay_events())
+    assert {e.id: e.recorded for e in whole.audit_trail} == first
 
 
 def test_read_models_are_brought_up_to_date(events, tmp_path):

@@ -158,16 +158,31 @@ def test_equal_instants_of_any_zone_give_equal_states(world, system):
     assert replay(system, None, there[0]) == replay(system, None, there[1])
 
 
-def test_naive_times_are_refused(world, system):
-    naive = dt.datetime(2025, 1, 1)  # noqa: DTZ001
-    for call in (
-        system.replay_events(naive),
-        system.replay_events(None, naive),
-        system.state_at(naive),
-        system.rebuild_history(naive, "x"),
+def test_a_naive_time_is_taken_as_utc_and_that_is_said(world, system, tmp_path):
+    first, _ = two_runs(world, system)
+    naive = first.astimezone(UTC).replace(tzinfo=None)
+    for asked, meant in (
+        (lambda t: system.replay_events(t), lambda: replay(system, first)),
+        (lambda t: system.replay_events(from_timestamp=t), lambda: replay(system, first)),
+        (lambda t: system.replay_events(None, t), lambda: replay(system, None, first)),
+        (lambda t: system.state_at(t), lambda: asyncio.run(system.state_at(first))),
     ):
-        with pytest.raises(ValueError, match="time zone"):
-            asyncio.run(call)
+        with pytest.warns(UserWarning, match=rf"{naive.isoformat()}: has no time zone .* UTC"):
+            found = asyncio.run(asked(naive))
+        assert found == meant()
+    with pytest.warns(UserWarning, match="instant .* taken as UTC"):
+        rebuilt = asyncio.run(system.rebuild_history(naive, tmp_path / "naive"))
+    assert rebuilt == asyncio.run(system.rebuild_history(first, tmp_path / "aware"))
+    assert {r.status for r in rebuilt} == {"proved"}
+
+
+def test_the_founding_call_works(world, system):
+    two_runs(world, system)
+    with pytest.warns(UserWarning, match=r"from_timestamp 2025-01-01T00:00:00: has no time zone"):
+        state = asyncio.run(
+            system.replay_events(from_timestamp=dt.datetime(2025, 1, 1))  # noqa: DTZ001
+        )
+    assert state == replay(system, dt.datetime(2025, 1, 1, tzinfo=UTC))
 
 
 def test_a_lost_file_is_rebuilt_by_loading_it(world, system, caplog):
@@ -291,6 +306,38 @@ def test_the_environment_turns_events_on(world, monkeypatch):
     assert replay(system).query_counts == {"VAS": 1}
     system.close()
     provider._calls.events.close()
+
+
+def test_use_event_sourcing_can_be_said(world, monkeypatch):
+    days = asx_days("2024-01-02", 300)
+    world.serve("VAS", bars(days, walk(300)))
+    world.run(instrument("VAS"))
+    with pytest.raises(EventsOffError, match=r"use_event_sourcing=True: .*_TYPE=embedded"):
+        ETFDataProvider(world.root, use_event_sourcing=True)
+    direct = ETFDataProvider(world.root, use_event_sourcing=False)
+    assert not direct.use_event_sourcing
+    monkeypatch.setenv("EVENT_STORE_TYPE", "embedded")
+    quiet = ETFDataProvider(world.root, use_event_sourcing=False)
+    assert not quiet.use_event_sourcing
+    assert quiet.load_etf_data("VAS").equals(direct.load_etf_data("VAS"))
+    assert not (world.root / "events").exists()
+    loud = ETFDataProvider(world.root, use_event_sourcing=True)
+    loud.load_etf_data("VAS")
+    system = get_etf_system(world.root)
+    shared = ETFDataProvider(world.root, events=system.event_store, use_event_sourcing=False)
+    shared.load_etf_data("VAS")
+    assert replay(system).query_counts == {"VAS": 1}
+    system.close()
+    loud._calls.events.close()
+    for odd in (1, "false", []):
+        with pytest.raises(ArgumentError, match=r"use_event_sourcing .*True, False or None"):
+            ETFDataProvider(world.root, use_event_sourcing=odd)
+
+
+def test_event_sourcing_that_waits_for_kafka_is_refused_with_the_remedy(world, monkeypatch):
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    with pytest.raises(EventsOffError, match=r"127\.0\.0\.1:1 .*EVENT_STORE_TYPE=kafka"):
+        ETFDataProvider(world.root, use_event_sourcing=True)
 
 
 def test_a_call_that_cannot_be_recorded_fails(world, system, monkeypatch):
@@ -650,12 +697,11 @@ def test_ids_are_the_same_in_every_process():
         (lambda s, _: s.replay_events("2025-01-01"), "from_timestamp '2025-01-01': is no time"),
         (lambda s, _: s.replay_events(T0, T0 - dt.timedelta(1)), "is after to_timestamp"),
         (lambda s, _: s.state_at(None), "instant None: is no time; give an aware one"),
-        (lambda s, _: s.state_at(T0.replace(tzinfo=None)), "instant .*: has no time zone"),
         (lambda s, _: s.state_at(T0, "Event"), "clock 'Event': must be one of event, record"),
         (lambda s, root: s.rebuild_history("now", root / "x"), "instant 'now': is no time"),
         (lambda s, root: s.rebuild_history(T0, root), "must be another folder than the store"),
     ],
 )
-def test_times_are_aware_and_in_order(world, system, call, words):
+def test_times_are_times_and_in_order(world, system, call, words):
     with pytest.raises(ArgumentError, match=words):
         asyncio.run(call(system, world.root))

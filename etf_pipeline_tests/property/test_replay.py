@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from etf_pipeline.events.log.archive import Archive
 from etf_pipeline.events.log.projections import Projections
+from etf_pipeline.events.model.envelope import micros
 from etf_pipeline.events.model.state import SystemState, fold
 from etf_pipeline.events.modes.embedded import Embedded
 from etf_pipeline.events.proof.archiving import read_all
@@ -60,6 +61,25 @@ def test_order_repetition_and_batching_do_not_matter(log, random, size):
     assert one.audit_trail == other.audit_trail
     assert one.etfs == other.etfs
     assert one.portfolios == other.portfolios
+
+
+@given(histories(), st.randoms(), st.data())
+def test_of_two_copies_the_one_recorded_first_counts(log, random, data):
+    """A machine that tells an event again does so later, or by a clock that is behind."""
+    moved = data.draw(st.lists(st.integers(-5, 5), min_size=len(log), max_size=len(log)))
+    other = [e._replace(recorded_us=e.recorded_us + s) for e, s in zip(log, moved, strict=True)]
+    first = [min(pair, key=lambda e: e.recorded_us) for pair in zip(log, other, strict=True)]
+    copies = [*log, *other]
+    random.shuffle(copies)
+    state, plain = fold([[e] for e in copies]), fold([first])
+    assert state.audit_trail == plain.audit_trail
+    assert [micros(e.recorded) for e in state.audit_trail] == [
+        e.recorded_us for e in sorted(first, key=lambda e: (e.time_us, e.id))
+    ]
+    told = {e.id: e for e in first}
+    for key, event in state._latest.items():
+        assert key == (event.type, event.subject)
+        assert event.recorded_us == told[event.id].recorded_us
 
 
 @given(histories())

@@ -18,11 +18,20 @@ def test_no_instant_is_now(text):
     assert before <= parse_instant(text) <= dt.datetime.now(dt.UTC)
 
 
+def test_an_instant_without_a_zone_is_utc_and_that_is_said(capsys):
+    assert parse_instant("2025-11-01", "--from") == dt.datetime(2025, 11, 1, tzinfo=dt.UTC)
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("warning: --from 2025-11-01T00:00:00: has no time zone")
+    assert "2025-11-01T00:00:00+00:00" in told.err
+    parse_instant("2025-11-01T00:00:00+00:00", "--from")
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("yesterday", "--from 'yesterday': not a time; write 2025-11-01T09:30:00[+]11:00"),
-        ("2025-11-01", "--from '2025-11-01': has no time zone; add one, as in 2025-11-01[+]00:00"),
         ("", "not a time"),
     ],
 )

@@ -69,7 +69,16 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
 def print_error(message: str) -> None:
     """One line on standard error."""
-    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"error: {message}")
+    _on_stderr(f"error: {message}")
+
+
+def print_warning(message: str) -> None:
+    """One line on standard error about what goes on all the same."""
+    _on_stderr(f"warning: {message}")
+
+
+def _on_stderr(line: str) -> None:
+    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(line)
 
 
 def print_place(console: Console, root: object) -> None:

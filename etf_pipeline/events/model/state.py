@@ -48,26 +48,31 @@ class EtfState:
 class SystemState:
     """A fold over events. Of two events of one kind and subject the later by (time, id) counts.
 
+    Of two copies of one event the one recorded first counts, wherever they were read and in
+    whichever order: an event is known from when it was recorded first.
+
     Payloads are read when they are asked for, so that folding is as fast as reading.
     """
 
     def __init__(self) -> None:
-        self._ids: set[str] = set()
+        self._recorded: dict[str, int] = {}  # by id
         self._latest: dict[tuple[str, str], Event] = {}
         self._collected: dict[str, list[Event]] = {}
         self._queries: Counter[str] = Counter()
-        self._trail: list[tuple[int, str, int, str, str]] = []
+        self._trail: list[tuple[int, str, str, str]] = []
 
     def apply(self, events: Iterable[Event]) -> None:
         """Fold events in; one that was folded in before changes nothing."""
-        ids, latest, trail = self._ids, self._latest, self._trail
+        recorded, latest, trail = self._recorded, self._latest, self._trail
         for event in events:
             key = event[0]
-            if key in ids:
+            known = recorded.setdefault(key, event[6])
+            if len(recorded) == len(trail):  # it was there
+                if event[6] < known:
+                    self._copy(event)
                 continue
-            ids.add(key)
             kind, subject, time_us = event[1], event[4], event[5]
-            trail.append((time_us, key, event[6], kind, subject))
+            trail.append((time_us, key, kind, subject))
             if kind == "PriceDataQueried":
                 self._queries[subject] += 1
             elif kind == "ETFDataCollected":
@@ -76,8 +81,17 @@ class SystemState:
             if before is None or (before[5], before[0]) < (time_us, key):
                 latest[(kind, subject)] = event
 
+    def _copy(self, event: Event) -> None:
+        """Have a copy that was recorded earlier count in place of the one folded in before."""
+        self._recorded[event.id] = event.recorded_us
+        key = (event.type, event.subject)
+        if self._latest[key].id == event.id:
+            self._latest[key] = event
+        collected = self._collected.get(event.subject, [])
+        collected[:] = [event if e.id == event.id else e for e in collected]
+
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self._recorded)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SystemState) and self.digest() == other.digest()
@@ -87,7 +101,7 @@ class SystemState:
     def digest(self) -> str:
         """SHA-256 over every event id and the newest payloads: equal states, equal digests."""
         found = hashlib.sha256()
-        for key in sorted(self._ids):
+        for key in sorted(self._recorded):
             found.update(key.encode())
         for _, event in sorted(self._latest.items()):
             found.update(f"{event.id}\x1f{event.time_us}\x1f{event.data}\x1e".encode())
@@ -96,7 +110,7 @@ class SystemState:
     @property
     def event_ids(self) -> frozenset[str]:
         """Ids of all events folded in."""
-        return frozenset(self._ids)
+        return frozenset(self._recorded)
 
     @property
     def etfs(self) -> Mapping[str, EtfState]:
@@ -139,8 +153,8 @@ class SystemState:
     def audit_trail(self) -> list[AuditEntry]:
         """Every event, in order of time."""
         return [
-            AuditEntry(from_micros(time), from_micros(recorded), kind, subject, key)
-            for time, key, recorded, kind, subject in sorted(self._trail)
+            AuditEntry(from_micros(time), from_micros(self._recorded[key]), kind, subject, key)
+            for time, key, kind, subject in sorted(self._trail)
         ]
 
     def _newest(self, kind: type[_D], subject: str) -> _D | None:
