@@ -1,16 +1,25 @@
-"""What the events add up to. Pure: the same events in any order, once or often, give one state."""
+"""What the events add up to. Pure: the same events in any order, once or often, give one state.
+
+A state of a million events is some arrays: ids, times and the number of what each event is about.
+Payloads are kept of the events that count, and read when they are asked for.
+"""
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from types import MappingProxyType
-from typing import NamedTuple, TypeVar, cast
+from typing import TypeVar, cast
 
-from etf_pipeline.events.model.envelope import Event, from_micros
+import numpy as np
+
+from etf_pipeline.events.model.envelope import Event
+from etf_pipeline.events.model.ids import IdSet, Packed
+from etf_pipeline.events.model.kept import KeptEvents
+from etf_pipeline.events.model.trail import AuditEntry as AuditEntry
+from etf_pipeline.events.model.trail import AuditTrail, Rows
 from etf_pipeline.events.model.types import (
     ETFDataCollected,
     ETFDataCollectionFailed,
@@ -18,20 +27,14 @@ from etf_pipeline.events.model.types import (
     ETFDataUpdated,
     EventData,
     PortfolioOptimized,
+    PriceDataQueried,
     RiskMetricsCalculated,
 )
 
 _D = TypeVar("_D", bound=EventData)
-
-
-class AuditEntry(NamedTuple):
-    """One line of the audit trail."""
-
-    time: dt.datetime
-    recorded: dt.datetime
-    type: str
-    subject: str
-    id: str
+_COLLECTED, _QUERIED = ETFDataCollected.__name__, PriceDataQueried.__name__
+_OF_ETFS = ("ETFDataCollected", "ETFDataUpdated", "ETFDataRejected", "ETFDataCollectionFailed")
+_NEVER = -(2**63)
 
 
 @dataclass(frozen=True)
@@ -50,48 +53,94 @@ class SystemState:
 
     Of two copies of one event the one recorded first counts, wherever they were read and in
     whichever order: an event is known from when it was recorded first.
-
-    Payloads are read when they are asked for, so that folding is as fast as reading.
     """
 
     def __init__(self) -> None:
-        self._recorded: dict[str, int] = {}  # by id
+        self._ids = IdSet()
+        # Type and subject by number, the number of each, and when its newest event happened.
+        self._kinds: list[tuple[str, str]] = []
+        self._numbers: dict[tuple[str, str], int] = {}
+        self._newest_us = np.full(16, _NEVER)
         self._latest: dict[tuple[str, str], Event] = {}
-        self._collected: dict[str, list[Event]] = {}
-        self._queries: Counter[str] = Counter()
-        self._trail: list[tuple[int, str, str, str]] = []
+        self._collected = KeptEvents()
+        self._rows = Rows.none().grown(0, 16)
+        self._odd: dict[int, str] = {}
 
     def apply(self, events: Iterable[Event]) -> None:
         """Fold events in; one that was folded in before changes nothing."""
-        recorded, latest, trail = self._recorded, self._latest, self._trail
-        for event in events:
-            key = event[0]
-            known = recorded.setdefault(key, event[6])
-            if len(recorded) == len(trail):  # it was there
-                if event[6] < known:
-                    self._copy(event)
-                continue
-            kind, subject, time_us = event[1], event[4], event[5]
-            trail.append((time_us, key, kind, subject))
-            if kind == "PriceDataQueried":
-                self._queries[subject] += 1
-            elif kind == "ETFDataCollected":
-                self._collected.setdefault(subject, []).append(event)
-            before = latest.get((kind, subject))
-            if before is None or (before[5], before[0]) < (time_us, key):
-                latest[(kind, subject)] = event
+        batch = events if isinstance(events, list) else list(events)
+        if not batch:
+            return
+        ids = [e[0] for e in batch]
+        packed = Packed(ids)
+        before = len(self._ids)
+        numbers = self._ids.add(ids, packed)
+        rows = Rows(
+            np.array([e[5] for e in batch], np.int64),
+            np.array([e[6] for e in batch], np.int64),
+            packed.high,
+            packed.low,
+            self._numbered([(e[1], e[4]) for e in batch]),
+        )
+        if len(self._ids) == before + len(batch):
+            self._add(batch, rows, before)
+        else:
+            # New ids are numbered on in their order: a first one is beyond all before it.
+            known = np.maximum.accumulate(np.concatenate([[before - 1], numbers[:-1]]))
+            first = numbers > known
+            self._add([batch[i] for i in np.flatnonzero(first).tolist()], rows.take(first), before)
+            earlier = ~first & (rows.recorded < self._rows.recorded[numbers])
+            for i in np.flatnonzero(earlier).tolist():
+                self._copy(batch[i], int(numbers[i]))
+        if packed.odd.any():
+            odd = np.flatnonzero(packed.odd)
+            self._odd |= {
+                n: ids[i] for n, i in zip(numbers[odd].tolist(), odd.tolist(), strict=True)
+            }
 
-    def _copy(self, event: Event) -> None:
-        """Have a copy that was recorded earlier count in place of the one folded in before."""
-        self._recorded[event.id] = event.recorded_us
-        key = (event.type, event.subject)
-        if self._latest[key].id == event.id:
-            self._latest[key] = event
-        collected = self._collected.get(event.subject, [])
-        collected[:] = [event if e.id == event.id else e for e in collected]
+    def _add(self, events: list[Event], rows: Rows, before: int) -> None:
+        """Events that are new, the first of which has the number `before`."""
+        self._rows = self._rows.grown(before, before + len(events))
+        self._rows.put(before, rows)
+        self._keep_newest(events, rows)
+        self._collected.add([e for e in events if e[1] == _COLLECTED])
+
+    def _copy(self, event: Event, number: int) -> None:
+        """Have a copy count that was perhaps recorded earlier than those folded in before."""
+        if event.recorded_us >= self._rows.recorded[number]:
+            return
+        self._rows.recorded[number] = event.recorded_us
+        newest = self._latest.get((event.type, event.subject))
+        if newest is not None and newest.id == event.id:
+            self._latest[(event.type, event.subject)] = event
+        if event.type == _COLLECTED:
+            self._collected.add([event])
+
+    def _numbered(self, keys: list[tuple[str, str]]) -> np.ndarray:
+        """The number of each type and subject, new ones added."""
+        found = list(map(self._numbers.get, keys))
+        if None in found:
+            for key in keys:
+                if key not in self._numbers:
+                    self._numbers[key] = len(self._kinds)
+                    self._kinds.append(key)
+            found = list(map(self._numbers.get, keys))
+            more = len(self._kinds) - len(self._newest_us)
+            if more > 0:
+                room = np.full(more + len(self._newest_us), _NEVER)
+                self._newest_us = np.concatenate([self._newest_us, room])
+        return np.array(found, np.int32)
+
+    def _keep_newest(self, events: list[Event], rows: Rows) -> None:
+        np.maximum.at(self._newest_us, rows.kind, rows.time)
+        for n in np.flatnonzero(rows.time == self._newest_us[rows.kind]).tolist():
+            event, key = events[n], self._kinds[rows.kind[n]]
+            before = self._latest.get(key)
+            if before is None or (before.time_us, before.id) < (event.time_us, event.id):
+                self._latest[key] = event
 
     def __len__(self) -> int:
-        return len(self._recorded)
+        return len(self._ids)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SystemState) and self.digest() == other.digest()
@@ -101,16 +150,21 @@ class SystemState:
     def digest(self) -> str:
         """SHA-256 over every event id and the newest payloads: equal states, equal digests."""
         found = hashlib.sha256()
-        for key in sorted(self._recorded):
-            found.update(key.encode())
+        for part in self._ids.joined():
+            found.update(part)
         for _, event in sorted(self._latest.items()):
             found.update(f"{event.id}\x1f{event.time_us}\x1f{event.data}\x1e".encode())
         return found.hexdigest()
 
     @property
-    def event_ids(self) -> frozenset[str]:
-        """Ids of all events folded in."""
-        return frozenset(self._recorded)
+    def event_ids(self) -> IdSet:
+        """Ids of all events folded in, a set."""
+        return self._ids.copy()
+
+    @property
+    def tickers(self) -> list[str]:
+        """Tickers of which data events tell."""
+        return sorted({s for k, s in self._latest if k in _OF_ETFS})
 
     @property
     def etfs(self) -> Mapping[str, EtfState]:
@@ -119,13 +173,12 @@ class SystemState:
         Raises:
             EventFormatError: an event is of a version that is not known here.
         """
-        kinds = ("ETFDataCollected", "ETFDataUpdated", "ETFDataRejected", "ETFDataCollectionFailed")
-        tickers = sorted({s for k, s in self._latest if k in kinds})
-        return MappingProxyType({t: self.etf(t) for t in tickers})
+        return MappingProxyType({t: self.etf(t) for t in self.tickers})
 
     def etf(self, ticker: str) -> EtfState:
         """One ticker's state."""
-        collected = sorted(self._collected.get(ticker, ()), key=lambda e: (e.time_us, e.id))
+        copies = sorted(self._collected.of(ticker), key=lambda e: (e.time_us, e.id, e.recorded_us))
+        collected = [next(same) for _, same in groupby(copies, key=lambda e: e.id)]
         return EtfState(
             ticker,
             tuple(cast(ETFDataCollected, e.payload()) for e in collected),
@@ -147,15 +200,20 @@ class SystemState:
     @property
     def query_counts(self) -> Mapping[str, int]:
         """How often each ticker's prices were handed out."""
-        return MappingProxyType(dict(sorted(self._queries.items())))
+        counts = np.bincount(self._held().kind, minlength=len(self._kinds)).tolist()
+        found = {s: n for (k, s), n in zip(self._kinds, counts, strict=True) if k == _QUERIED and n}
+        return MappingProxyType(dict(sorted(found.items())))
 
     @property
-    def audit_trail(self) -> list[AuditEntry]:
-        """Every event, in order of time."""
-        return [
-            AuditEntry(from_micros(time), from_micros(self._recorded[key]), kind, subject, key)
-            for time, key, kind, subject in sorted(self._trail)
-        ]
+    def audit_trail(self) -> AuditTrail:
+        """Every event, in order of time; entries are made as they are asked for."""
+        rows = self._held()
+        return AuditTrail(
+            rows._replace(recorded=rows.recorded.copy()), self._kinds, dict(self._odd)
+        )
+
+    def _held(self) -> Rows:
+        return self._rows.take(slice(len(self._ids)))
 
     def _newest(self, kind: type[_D], subject: str) -> _D | None:
         event = self._latest.get((kind.__name__, subject))
