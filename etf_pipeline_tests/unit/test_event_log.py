@@ -8,7 +8,8 @@ import pytest
 from etf_pipeline.errors import EventError, SettingsError
 from etf_pipeline.events.log.identity import store_id
 from etf_pipeline.events.log.sqlite import SqliteLog
-from etf_pipeline.events.model.envelope import from_kafka, to_kafka
+from etf_pipeline.events.model.envelope import to_kafka
+from etf_pipeline.events.model.records import from_kafka
 from etf_pipeline.store.layout import Layout
 from etf_pipeline_tests.events_support import collected, optimised, queries
 

@@ -10,7 +10,8 @@ import pytest
 from cloudevents.core.bindings.kafka import KafkaMessage, from_binary_event
 
 from etf_pipeline.errors import EventError, EventFormatError
-from etf_pipeline.events.model.envelope import Event, from_kafka, make_event, micros, to_kafka
+from etf_pipeline.events.model.envelope import Event, make_event, micros, to_kafka
+from etf_pipeline.events.model.records import from_kafka
 from etf_pipeline.events.model.types import (
     DATA,
     REGISTRY,
@@ -235,7 +236,7 @@ def test_the_cloudevents_library_reads_our_messages():
 
 
 def test_a_message_of_another_program_is_named():
-    with pytest.raises(EventFormatError, match=r"query-events\[2\] offset 9 .*KAFKA_TOPIC_PREFIX"):
+    with pytest.raises(EventFormatError, match=r"query-events\[2\] offset 9 .*another program"):
         from_kafka([("x", b"y")], b"hello", "query-events", 2, 9, 0)
 
 

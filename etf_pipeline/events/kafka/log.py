@@ -15,6 +15,7 @@ from etf_pipeline.events.kafka.producer import ProducerLease, WarmProducer
 from etf_pipeline.events.kafka.reader import KafkaReader
 from etf_pipeline.events.kafka.timeouts import Timeouts
 from etf_pipeline.events.kafka.topics import ensure_topics, topic_name
+from etf_pipeline.events.log.parked import Parked
 from etf_pipeline.events.model.envelope import LINEAGE_TYPE, Event, to_kafka
 from etf_pipeline.events.model.positions import Batches, Delivery, Key, Range
 from etf_pipeline.events.model.types import CHANNELS
@@ -24,11 +25,17 @@ from etf_pipeline.events.settings import EventSettings
 class KafkaLog:
     """Events in Kafka topics, one per channel; key is the subject."""
 
-    def __init__(self, settings: EventSettings, timeouts: Timeouts | None = None) -> None:
+    def __init__(
+        self,
+        settings: EventSettings,
+        timeouts: Timeouts | None = None,
+        parked: Parked | None = None,
+    ) -> None:
         self.settings = settings
         self.timeouts = timeouts or Timeouts()
         self.config = base_config(settings)
-        self.reader = KafkaReader(settings, self.config, self.timeouts)
+        self.reader = KafkaReader(settings, self.config, self.timeouts, parked)
+        self._parked = parked
         self.producer = ProducerLease(self.config)
         self._topics_ready = False
 
@@ -129,3 +136,5 @@ class KafkaLog:
     def close(self) -> None:
         """Let go of the producer; it ends with its last user in this process."""
         self.producer.release()
+        if self._parked is not None:
+            self._parked.close()

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from etf_pipeline.errors import EventError
+from etf_pipeline.errors import EventError, EventFormatError, ReasonCode
 from etf_pipeline.events.kafka.client import SILENT
 from etf_pipeline.events.kafka.timeouts import Timeouts
 from etf_pipeline.events.kafka.topics import topic_name
-from etf_pipeline.events.model.envelope import Event, from_kafka
+from etf_pipeline.events.log.parked import KAFKA, Parked, ParkedRecord, Spot, parked_record
+from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.model.positions import Batches, Key, Range
+from etf_pipeline.events.model.records import from_kafka, id_in
 from etf_pipeline.events.model.types import CHANNELS
 from etf_pipeline.events.settings import EventSettings
 
+log = logging.getLogger(__name__)
 _BATCH = 5_000
 # `consume` waits for a full batch or this long, and the last one is never full.
 _WAIT_SECONDS = 0.03
 _LEADERLESS = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+_RECORDS = (ReasonCode.FOREIGN_RECORD, ReasonCode.UNREADABLE_RECORD)
 _NOTHING_THERE = (
     KafkaError._PARTITION_EOF,
     KafkaError._AUTO_OFFSET_RESET,
@@ -29,12 +34,26 @@ _NOTHING_THERE = (
 
 
 class KafkaReader:
-    """Bounded reads; each opens a consumer of its own, outside any group."""
+    """Bounded reads; each opens a consumer of its own, outside any group.
 
-    def __init__(self, settings: EventSettings, config: dict[str, Any], timeouts: Timeouts) -> None:
+    Args:
+        settings: naming the brokers and the topics.
+        config: of the clients.
+        timeouts: how long Kafka is waited for.
+        parked: takes what is no event; without it that is only told.
+    """
+
+    def __init__(
+        self,
+        settings: EventSettings,
+        config: dict[str, Any],
+        timeouts: Timeouts,
+        parked: Parked | None = None,
+    ) -> None:
         self.settings = settings
         self._config = config
         self._timeouts = timeouts
+        self._parked = parked
 
     def consumer(self, **changes: Any) -> Consumer:
         """A consumer that commits nothing by itself and fails loudly at a lost position."""
@@ -44,6 +63,8 @@ class KafkaReader:
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "auto.offset.reset": "error",
+            # A stranger's transaction that is never ended must not hold up what is behind it.
+            "isolation.level": "read_uncommitted",
             "fetch.wait.max.ms": 50,
             **changes,
         }
@@ -99,7 +120,10 @@ class KafkaReader:
         channels: Sequence[str] = CHANNELS,
         start: dict[Key, int] | None = None,
     ) -> Batches:
-        """Events below the end offsets of the moment the first batch is asked for."""
+        """Events below the end offsets of the moment the first batch is asked for.
+
+        What is no event is parked.
+        """
         consumer = self.consumer()
         try:
             ranges = self._ranges(consumer, channels)
@@ -110,7 +134,9 @@ class KafkaReader:
             ends = {k: high for k, (_, high) in ranges.items() if begin[k] < high}
             if ends:
                 names = {topic_name(self.settings, c): c for c in channels}
-                yield from self._drain(consumer, names, begin, ends)
+                for messages in self._drain(consumer, names, begin, ends):
+                    if batch := self.events(messages, names):
+                        yield batch
         finally:
             consumer.close()
 
@@ -120,7 +146,8 @@ class KafkaReader:
         names: dict[str, str],
         begin: dict[Key, int],
         ends: dict[Key, int],
-    ) -> Batches:
+    ) -> Iterator[list[Message]]:
+        """Messages between two offsets of each partition."""
         places = [TopicPartition(topic_name(self.settings, c), p, begin[(c, p)]) for c, p in ends]
         consumer.assign(places)
         heard, total = time.monotonic(), 0
@@ -138,7 +165,7 @@ class KafkaReader:
                     continue
                 offset = message.offset() or 0
                 if error is None and offset < end:
-                    batch.append(parse(message, key[0]))
+                    batch.append(message)
                 if offset + (error is None) >= end:
                     del ends[key]
                     consumer.pause([TopicPartition(message.topic() or "", key[1])])
@@ -167,14 +194,50 @@ class KafkaReader:
         message = self._message_at(channel, partition, offset)
         if message is None:
             return None
-        found = dict(message.headers() or ())
-        name = found.get("ce_id") or found.get("etf_id") or b""
-        return (name if isinstance(name, str) else name.decode()) or None
+        return said_id(message)
 
     def event_at(self, channel: str, partition: int, offset: int) -> Event | None:
         """The event at exactly this offset; None when none is there."""
         message = self._message_at(channel, partition, offset)
-        return None if message is None else parse(message, channel)
+        if message is None:
+            return None
+        return next(iter(self.events([message], {message.topic() or "": channel})), None)
+
+    def events(self, messages: Sequence[Message], names: dict[str, str]) -> list[Event]:
+        """The events in messages; whatever is none is parked, so that the rest goes on.
+
+        Args:
+            messages: without errors.
+            names: channels by topic.
+        """
+        found, bad = [], []
+        for message in messages:
+            try:
+                found.append(parse(message, names[message.topic() or ""]))
+            except EventFormatError as error:
+                bad.append(_set_aside(message, error))
+        if bad:
+            self.park(bad)
+        return found
+
+    def park(self, records: Sequence[ParkedRecord]) -> None:
+        """Put records aside, and say so the first time that they are met."""
+        new = len(records)
+        if self._parked is not None:
+            try:
+                new = self._parked.add(records)
+            except EventError as error:
+                log.warning("%d records cannot be read and could not be parked: %s", new, error)
+                return
+        if new:
+            log.warning(
+                "%s[%d]: %d records are not events of etf_pipeline, the first at offset %d (%s); "
+                "they are parked and the rest is read: see `etf events parked`",
+                *records[0].spot[1:3],
+                new,
+                records[0].spot.position,
+                records[0].detail,
+            )
 
     def ids_between(self, channel: str, partition: int, first: int, last: int) -> dict[int, str]:
         """By offset, the ids of the events from `first` to `last` that are there now."""
@@ -186,7 +249,8 @@ class KafkaReader:
                 return {}
             names = {topic_name(self.settings, channel): channel}
             batches = self._drain(consumer, names, {key: begin}, {key: end})
-            return {e.position: e.id for batch in batches for e in batch}
+            ids = {m.offset() or 0: said_id(m) for batch in batches for m in batch}
+            return {offset: name for offset, name in ids.items() if name is not None}
         finally:
             consumer.close()
 
@@ -230,13 +294,39 @@ def consume(consumer: Consumer, most: int, seconds: float) -> list[Message]:
 
 
 def parse(message: Message, channel: str) -> Event:
-    """The event in a message of a channel."""
+    """The event in a message of a channel.
+
+    Raises:
+        EventFormatError: there is none.
+    """
     value = message.value()
     return from_kafka(
-        message.headers(),  # type: ignore[arg-type]
+        headers_of(message),
         value.encode() if isinstance(value, str) else value,
         channel,
         message.partition() or 0,
         message.offset() or 0,
         message.timestamp()[1],
     )
+
+
+def said_id(message: Message) -> str | None:
+    """The id that a message says its event has; None when it says none."""
+    return id_in(headers_of(message))
+
+
+def headers_of(message: Message) -> list[tuple[str, bytes | str | None]]:
+    """The headers of a message, none where the client cannot tell them (a name in no encoding)."""
+    try:
+        return list(message.headers() or ())  # type: ignore[arg-type]
+    except (UnicodeDecodeError, SystemError):
+        return []
+
+
+def _set_aside(message: Message, error: EventFormatError) -> ParkedRecord:
+    value = message.value() or b""
+    spot = Spot(KAFKA, message.topic() or "", message.partition() or 0, message.offset() or 0)
+    told = ", ".join(f"{k}={v!r}" for k, v in headers_of(message))
+    code = error.code if error.code in _RECORDS else ReasonCode.UNREADABLE_RECORD
+    raw = value.encode() if isinstance(value, str) else value
+    return parked_record(spot, code, f"{error}; headers: {told or 'none'}", raw)

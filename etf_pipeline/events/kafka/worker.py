@@ -11,9 +11,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from etf_pipeline.errors import EventError, SettingsError
 from etf_pipeline.events.kafka.log import KafkaLog
-from etf_pipeline.events.kafka.reader import consume, parse
+from etf_pipeline.events.kafka.reader import consume, said_id
 from etf_pipeline.events.kafka.topics import topic_name
-from etf_pipeline.events.log.projections import Projections
+from etf_pipeline.events.log.projections import Place, Projections
 from etf_pipeline.events.model.positions import Key
 from etf_pipeline.events.model.types import CHANNELS
 
@@ -134,12 +134,14 @@ class Worker:
             consumer.close()
 
     def _take(self, consumer: Consumer, messages: list[Any]) -> None:
-        events = []
+        good: list[Any] = []
+        places: dict[Key, Place] = {}
         for message in messages:
             key = (self._names[message.topic()], message.partition()) if message.topic() else None
             error = message.error()
             if error is None and key is not None:
-                events.append(parse(message, key[0]))
+                good.append(message)
+                places[key] = Place(message.offset() + 1, said_id(message) or "")
                 self._eof.discard(key)
             elif (
                 error is not None and error.code() == KafkaError._PARTITION_EOF and key is not None
@@ -160,8 +162,9 @@ class Worker:
             elif error is not None:
                 log.warning("Kafka: %s; going on", error.str())
                 self._gone |= error.code() in _UNKNOWN
-        if events:
-            self.taken += self._projections.apply(events)
+        if good:
+            events = self._broker.reader.events(good, self._names)
+            self.taken += self._projections.apply(events, places=places)
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self.assigned = {(self._names[p.topic], p.partition) for p in partitions}
@@ -202,6 +205,7 @@ class Worker:
         if place is None or place.next <= low:
             return low
         intact = (
-            place.next <= high and reader.id_at(channel, partition, place.next - 1) == place.last_id
+            place.next <= high
+            and (reader.id_at(channel, partition, place.next - 1) or "") == place.last_id
         )
         return place.next if intact else low

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,7 +46,11 @@ SET queries = queries + 1, last_us = max(last_us, excluded.last_us)
 
 
 class Place(NamedTuple):
-    """Where a partition was read up to: the next position, and the id of the event before it."""
+    """Where a partition was read up to.
+
+    The next position, and the id that the record before it says its event has, empty when it says
+    none.
+    """
 
     next: int
     last_id: str
@@ -59,19 +63,25 @@ class Projections:
         self.path = path
         self._db = Database(path, _SCHEMA)
 
-    def apply(self, events: Sequence[Event], file: str | None = None) -> int:
+    def apply(
+        self,
+        events: Sequence[Event],
+        file: str | None = None,
+        places: Mapping[Key, Place] | None = None,
+    ) -> int:
         """Take events in and remember how far their partitions were read, in one transaction.
 
         Args:
             events: in order within each partition.
             file: the archive file that they come from; then no partition moves.
+            places: how far partitions were read, where records that are no events came too.
 
         Returns:
             How many of them were new.
         """
-        places: dict[Key, Place] = {}
-        for event in events if file is None else ():
-            places[(event.channel, event.partition)] = Place(event.position + 1, event.id)
+        if places is None:
+            moved = events if file is None else ()
+            places = {(e.channel, e.partition): Place(e.position + 1, e.id) for e in moved}
         with self._db.writing() as db:
             fresh = [e for e in events if _insert(db, e)]
             db.executemany(_LATEST, [(e.type, e.subject, e.time_us, e.id, e.data) for e in fresh])

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import re
 import uuid
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from etf_pipeline.errors import EventError, EventFormatError
+from etf_pipeline.errors import EventError
 from etf_pipeline.events.model.types import LINEAGE, REGISTRY, EventData
 
 if TYPE_CHECKING:  # needed for Kafka alone
@@ -23,10 +21,8 @@ TYPE_PREFIX = "etf_pipeline."
 LINEAGE_TYPE = "OpenLineage.RunEvent"
 MAX_BYTES = 512 * 1024
 _NAMESPACE = uuid.UUID("6d0f1c1e-6a3e-5b52-9a55-0a3b8a5f1f1d")
-_TYPE = re.compile(r"etf_pipeline\.([A-Za-z.]+)\.v(\d+)")
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MICRO = dt.timedelta(microseconds=1)
-_TYPES: dict[bytes, tuple[str, int]] = {}
 
 
 class Event(NamedTuple):
@@ -192,102 +188,6 @@ def to_kafka(event: Event) -> KafkaMessage:
     from cloudevents.core.bindings.kafka import to_binary_event
 
     return to_binary_event(to_cloudevent(event))
-
-
-def from_kafka(
-    headers: list[tuple[str, bytes]] | None,
-    value: bytes | None,
-    channel: str,
-    partition: int,
-    position: int,
-    timestamp_ms: int,
-) -> Event:
-    """The event in a Kafka message.
-
-    The usual form is taken apart here, which is four times as fast as the CloudEvents library;
-    what that does not explain is left to the library.
-
-    Raises:
-        EventFormatError: it is not a CloudEvent of this package.
-    """
-    found = dict(headers or ())
-    try:
-        kind = _type(found["ce_type"])
-        recorded = found.get("ce_recordedtime")
-        return Event(
-            found["ce_id"].decode(),
-            *kind,
-            found["ce_source"].decode(),
-            found["ce_subject"].decode(),
-            _micros(found["ce_time"]),
-            timestamp_ms * 1000 if recorded is None else _micros(recorded),
-            (value or b"").decode(),
-            channel,
-            partition,
-            position,
-            *_numbered(found),
-        )
-    except (KeyError, ValueError, UnicodeDecodeError) as error:
-        return _by_library(found, value, channel, partition, position, timestamp_ms, error)
-
-
-def _by_library(
-    headers: dict[str, bytes],
-    value: bytes | None,
-    channel: str,
-    partition: int,
-    position: int,
-    timestamp_ms: int,
-    cause: Exception,
-) -> Event:
-    from cloudevents.core.bindings.kafka import KafkaMessage, from_binary_event
-
-    where = f"{channel}[{partition}] offset {position}"
-    try:
-        cloud = from_binary_event(KafkaMessage(headers, None, value or b""))
-        moment = cloud.get_time()
-        if moment is None:
-            raise ValueError("it has no time")
-        body = value.decode() if value else ""
-        return Event(
-            cloud.get_id(),
-            *_type(cloud.get_type().encode()),
-            cloud.get_source(),
-            cloud.get_subject() or "",
-            micros(moment),
-            timestamp_ms * 1000,
-            body,
-            channel,
-            partition,
-            position,
-            *_numbered(headers),
-        )
-    except Exception as error:
-        raise EventFormatError(
-            f"{where} is not an event of etf_pipeline ({error or cause}); another program writes "
-            "to this topic: choose another KAFKA_TOPIC_PREFIX"
-        ) from None
-
-
-def _type(raw: bytes) -> tuple[str, int]:
-    kind = _TYPES.get(raw)
-    if kind is None:
-        match = _TYPE.fullmatch(raw.decode())
-        if match is None:
-            raise ValueError(f"type {raw!r} is not one of ours")
-        kind = _TYPES[raw] = (match[1], int(match[2]))
-    return kind
-
-
-def _numbered(headers: Mapping[str, bytes]) -> tuple[str, int]:
-    """Log and number, unknown in what earlier releases sent."""
-    number = headers.get("ce_sequence")
-    return ("", 0) if number is None else (headers["ce_logid"].decode(), int(number))
-
-
-def _micros(raw: bytes) -> int:
-    moment = dt.datetime.fromisoformat(raw.decode())
-    return micros(moment)
 
 
 def _rfc3339(moment: dt.datetime) -> str:

@@ -13,6 +13,7 @@ from etf_pipeline.events.kafka.probe import ask_kafka
 from etf_pipeline.events.kafka.publisher import Publisher
 from etf_pipeline.events.kafka.timeouts import Timeouts
 from etf_pipeline.events.log.archive import Archive, ArchiveReport
+from etf_pipeline.events.log.parked import Parked
 from etf_pipeline.events.log.projections import Projections
 from etf_pipeline.events.model.checks import Check
 from etf_pipeline.events.model.envelope import Event
@@ -100,7 +101,7 @@ class Kafka(Local):
                 raise SettingsError(
                     f"Kafka events need {error.name}: pip install 'etf_pipeline[kafka]'"
                 ) from None
-            self._broker = KafkaLog(self.settings, self._timeouts)
+            self._broker = KafkaLog(self.settings, self._timeouts, Parked(self.log.path))
         return self._broker
 
     @property
