@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import os
+import time
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from etf_pipeline.events.model.envelope import Event, make_event
@@ -115,3 +117,11 @@ def optimised(name: str, weight: float, time: dt.datetime = T0) -> Event:
 def ids(batches: Any) -> list[str]:
     """Event ids in order of reading."""
     return [e.id for batch in batches for e in batch]
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 30.0) -> None:
+    """Wait for a condition, which must come true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.02)

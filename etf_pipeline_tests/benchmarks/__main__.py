@@ -12,7 +12,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from etf_pipeline_tests.benchmarks import events, portfolios, refresh, reports, risk, sql, store
+from etf_pipeline_tests.benchmarks import (
+    events,
+    portfolios,
+    refresh,
+    reports,
+    risk,
+    sql,
+    store,
+    writers,
+)
 
 
 def child(module: str, *args: str) -> dict[str, Any]:
@@ -38,7 +47,7 @@ def main() -> None:
     wanted = set(sys.argv[1:])
     print(f"{'benchmark':<46} {'value':>8}      {'aim':<9} detail")
     with tempfile.TemporaryDirectory(prefix="etf-bench-") as folder:
-        for module in (refresh, store, portfolios, risk, events, sql, reports):
+        for module in (refresh, store, portfolios, risk, events, writers, sql, reports):
             name = module.__name__.rpartition(".")[2]
             if not wanted or name in wanted:
                 module.report(Path(folder) / name, child, line)

@@ -31,7 +31,7 @@ from etf_pipeline.library.system import ETFSystem
 from etf_pipeline.settings import Settings
 from etf_pipeline.store.layout import Layout
 from etf_pipeline_tests.brokers import free_port
-from etf_pipeline_tests.events_support import T0, ids, kafka_settings, queries, query
+from etf_pipeline_tests.events_support import T0, ids, kafka_settings, queries, query, wait_until
 
 EMITTER = "etf_pipeline_tests.integration.emitter"
 
@@ -48,14 +48,6 @@ def recorder(recorders, folder, settings, **options):
     made = open_events(folder, settings, **options)
     recorders.append(made)
     return made
-
-
-def wait_until(condition, seconds=30.0):
-    """Wait for a condition, which must come true."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true"
-        time.sleep(0.02)
 
 
 def emit(folder, settings, first, count, ending, told):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from etf_pipeline.errors import EventError
+from etf_pipeline.events.log.fair_lock import FairLock
+from etf_pipeline.events.log.turns import Turns
+from etf_pipeline.store.forks import tell_of_forks, unforked
 
 BUSY_SECONDS = 30.0
 _HELD = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
@@ -27,6 +28,8 @@ _LEFT_BEHIND: list[sqlite3.Connection] = []
 
 class Database:
     """One connection per process to one file, in WAL mode. Safe under threads and forks.
+
+    Writers of all threads and processes of the host have their turns in the order they came.
 
     Args:
         path: the file; made with its folder when it is not there.
@@ -47,47 +50,63 @@ class Database:
         self._schema = schema
         self._durable = durable
         self._upgrade = upgrade
-        self._pid = -1
         self._connection: sqlite3.Connection | None = None
-        self._lock = threading.RLock()
+        self._lock = FairLock()
+        self._turns = Turns(path)
+        tell_of_forks(self)
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """The connection, for statements that read."""
-        self._after_fork()
-        with self._lock, _explained(self.path):
+        with unforked(), self._lock, _explained(self.path):
             yield self._open()
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """The connection inside a transaction, committed when the block ends well."""
-        self._after_fork()
-        with self._lock, _explained(self.path):
-            connection = self._open()
+        """The connection inside a transaction, committed when the block ends well.
+
+        Keep it short: who does much does it in several, between which others have their turn.
+        """
+        with self._turn() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
+                if self._connection is not connection:
+                    raise EventError(f"{self.path}: forked in the middle of a transaction")
                 connection.execute("COMMIT")
             except BaseException:
-                if connection.in_transaction:
+                if self._connection is connection and connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
 
     def close(self) -> None:
         """Close the connection; the next use opens another."""
-        self._after_fork()
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+        with unforked(), self._lock:
+            self._close()
 
-    def _after_fork(self) -> None:
-        if self._pid not in (-1, os.getpid()):
-            if self._connection is not None:
-                _LEFT_BEHIND.append(self._connection)
+    def before_fork(self) -> None:
+        """Close the connection; nobody is using it."""
+        self._close()
+
+    def after_fork_in_child(self) -> None:
+        """Forget the parent's threads, and what they were doing."""
+        if self._connection is not None:
+            _LEFT_BEHIND.append(self._connection)
             self._connection = None
-            self._lock = threading.RLock()
-            self._pid = os.getpid()
+        self._lock = FairLock()
+
+    @contextmanager
+    def _turn(self) -> Iterator[sqlite3.Connection]:
+        """The connection, when everybody who wanted to write before has had a turn."""
+        # Behind itself a thread would wait for ever.
+        turn = nullcontext() if self._lock.owned() else self._turns.turn()
+        with turn, unforked(), self._lock, _explained(self.path):
+            yield self._open()
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -98,7 +117,6 @@ class Database:
             connection.execute(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
             self._prepare(connection)
             self._connection = connection
-            self._pid = os.getpid()
         return self._connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
