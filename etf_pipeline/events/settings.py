@@ -25,13 +25,17 @@ _OURS = {
     "KAFKA_TOPIC_PARTITIONS",
     "KAFKA_REPLICATION_FACTOR",
 }
-# Set by container images and by Kubernetes for a service named kafka; not meant for clients.
-_FOREIGN = re.compile(
-    r"KAFKA_(PORT|SERVICE|HOME|OPTS|HEAP|JVM|LOG4J|VERSION|GC_|JMX|CFG_|ADVERTISED|LISTENER"
-    r"|BROKER_ID|NODE_ID|PROCESS_ROLES|CONTROLLER|ZOOKEEPER|UI_)"
-)
-# Ours to set: the guarantees rest on them.
-_FIXED = {"enable.idempotence", "acks", "message.timeout.ms", "enable.auto.commit"}
+# Ours to set, as the guarantees rest on them, with the values that change nothing.
+_FIXED: dict[str, frozenset[str]] = {
+    "acks": frozenset({"all", "-1"}),
+    "request.required.acks": frozenset({"all", "-1"}),
+    "enable.idempotence": frozenset({"true"}),
+    "message.timeout.ms": frozenset({"0"}),
+    "delivery.timeout.ms": frozenset({"0"}),
+    "transactional.id": frozenset(),
+    "enable.auto.commit": frozenset({"false"}),
+    "auto.commit.enable": frozenset({"false"}),
+}
 _NAMESPACE = "etf_pipeline"
 _SECRET = re.compile(r"password|secret|key\.pem|keystore|token|oauthbearer\.config|jaas")
 
@@ -43,7 +47,13 @@ def _client_variables() -> dict[str, str]:
 class EventSettings(BaseSettings):
     """Where events go. Immutable."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
+        # A password may have been put where none belongs.
+        hide_input_in_errors=True,
+    )
 
     event_store_type: StoreType = Field(
         "auto",
@@ -51,7 +61,8 @@ class EventSettings(BaseSettings):
         "(SQLite) or `none`.",
     )
     event_store_retention_days: int = Field(
-        -1, ge=-1, description="Days that brokers and the local log keep events; -1 is for ever."
+        -1,
+        description="Days that brokers and the local log keep events; -1 is for ever, 0 refused.",
     )
     event_store_id: str | None = Field(
         None,
@@ -92,10 +103,22 @@ class EventSettings(BaseSettings):
         """
         return client_config(self._variables)
 
+    @field_validator("event_store_retention_days")
+    @classmethod
+    def _a_day_or_more(cls, value: int) -> int:
+        if value != -1 and value < 1:
+            raise ValueError("must be 1 day or more, or -1 to keep events for ever")
+        return value
+
     @field_validator("kafka_bootstrap_servers")
     @classmethod
     def _some_server(cls, value: str | None) -> str | None:
         text = (value or "").strip()
+        if "@" in text or "://" in text:
+            raise ValueError(
+                "must be host:port, several separated by commas; who connects and how is said by "
+                "KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and KAFKA_SECURITY_PROTOCOL"
+            )
         for part in filter(None, (p.strip() for p in text.split(","))):
             host, _, port = part.rpartition(":")
             if not host or not port.isdigit() or not 0 < int(port) < 65536:
@@ -140,20 +163,30 @@ def load_event_settings(**overrides: object) -> EventSettings:
 
 
 def client_config(environ: Mapping[str, str]) -> dict[str, str]:
-    """Librdkafka settings named by `KAFKA_…` variables: `KAFKA_SASL_USERNAME` is `sasl.username`.
+    """What `KAFKA_…` variables say, by the names that settings of librdkafka would have.
+
+    `KAFKA_SASL_USERNAME` is `sasl.username`, and `KAFKA_LOG__LEVEL` is `log_level`: two underscores
+    stand for one. Whether there is such a setting is not known here.
 
     Raises:
         SettingsError: a variable sets what the delivery guarantees rest on.
     """
     found: dict[str, str] = {}
     for name, value in environ.items():
-        if not name.startswith("KAFKA_") or name in _OURS or _FOREIGN.match(name):
+        if not name.startswith("KAFKA_") or name.upper() in _OURS:
             continue
-        key = name.removeprefix("KAFKA_").lower().replace("_", ".")
-        if key in _FIXED:
+        words = name.removeprefix("KAFKA_").lower().split("__")
+        key = "_".join(word.replace("_", ".") for word in words)
+        if key not in _FIXED:
+            found[key] = value
+        elif value.strip().lower() not in _FIXED[key]:
             raise SettingsError(f"{name}: {key} is fixed, as nothing may be lost; unset it")
-        found[key] = value
     return found
+
+
+def variable_of(key: str) -> str:
+    """The variable that gives a setting of librdkafka: `KAFKA_SASL_USERNAME` of `sasl.username`."""
+    return "KAFKA_" + key.replace("_", "__").replace(".", "_").upper()
 
 
 def redacted(config: Mapping[str, object]) -> dict[str, object]:

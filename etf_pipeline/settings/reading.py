@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -24,8 +25,13 @@ def read_settings(kind: type[S], overrides: Mapping[str, object]) -> S:
         return kind(**{k: v for k, v in overrides.items() if v is not None})  # type: ignore[arg-type]
     except ValidationError as error:
         problems = "; ".join(
-            f"{prefix}{str(e['loc'][0]).upper()}={e['input']!r}: "
+            f"{prefix}{str(e['loc'][0]).upper()}={shown(e['input'])!r}: "
             f"{e['msg'].removeprefix('Value error, ')}"
             for e in error.errors()
         )
         raise SettingsError(f"bad setting: {problems}") from None
+
+
+def shown(value: object) -> object:
+    """A value as it may be printed: what stands before an @ can be a password."""
+    return re.sub(r".*@", "***@", value, flags=re.DOTALL) if isinstance(value, str) else value

@@ -390,7 +390,7 @@ def test_the_copied_log_follows_the_log(store):
     from etf_pipeline_tests.events_support import queries
 
     folder = store[0] / "events" / "log"
-    recorder = open_events(store[0], embedded_settings(event_store_retention_days=0))
+    recorder = open_events(store[0], embedded_settings(event_store_retention_days=1))
 
     def there():
         copy = functools.partial(copy_log, per_file=100)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import struct
@@ -13,6 +14,11 @@ from etf_pipeline.events.settings import EventSettings
 
 PROBE_SECONDS = 0.08
 _CORRELATION = 0x45544650
+# How records of TLS begin: an alert or a handshake, of version 3.
+_TLS = (b"\x15\x03", b"\x16\x03")
+_HEAD = 8
+_TLS_SPOKEN = "speaks TLS; set KAFKA_SECURITY_PROTOCOL to SSL or SASL_SSL"
+_CLOSES = "closes the connection; is KAFKA_SECURITY_PROTOCOL right?"
 
 
 def ask_kafka(settings: EventSettings, seconds: float = PROBE_SECONDS) -> str | None:
@@ -28,8 +34,9 @@ def ask_kafka(settings: EventSettings, seconds: float = PROBE_SECONDS) -> str | 
 def probe(servers: str, seconds: float = PROBE_SECONDS, tls: bool = False) -> str | None:
     """None when any of the brokers answers within `seconds`, else what is wrong, in words.
 
-    Asks for the API versions (KIP-35), which a broker answers before any authentication. Runs in
-    threads, as looking up a name cannot be given a deadline.
+    Asks for the API versions (KIP-35), which a broker answers before any authentication; with
+    `tls`, whether it answers in TLS at all. Runs in threads, as looking up a name cannot be given a
+    deadline.
     """
     answers: SimpleQueue[str | None] = SimpleQueue()
     asked = [s.strip() for s in servers.split(",") if s.strip()]
@@ -54,15 +61,7 @@ def _ask(server: str, tls: bool, deadline: float, answers: SimpleQueue[str | Non
         left = max(0.001, deadline - time.monotonic())
         with socket.create_connection((host.strip("[]"), int(port)), timeout=left) as raw:
             raw.settimeout(max(0.001, deadline - time.monotonic()))
-            if tls:
-                # Nothing is sent that is worth protecting; librdkafka checks the certificate.
-                context = ssl.create_default_context()
-                context.check_hostname = False
-                context.verify_mode = ssl.CERT_NONE
-                with context.wrap_socket(raw, server_hostname=host) as secure:
-                    answers.put(_api_versions(secure))
-            else:
-                answers.put(_api_versions(raw))
+            answers.put(_tls(raw, host) if tls else _plain(raw))
     except socket.gaierror:
         answers.put(f"cannot be resolved ({host})")
     except ConnectionRefusedError:
@@ -71,16 +70,38 @@ def _ask(server: str, tls: bool, deadline: float, answers: SimpleQueue[str | Non
         answers.put(f"does not answer ({error})")
 
 
-def _api_versions(connection: socket.socket) -> str | None:
+def _plain(connection: socket.socket) -> str | None:
     client = b"etf"
     body = struct.pack(">hhih", 18, 0, _CORRELATION, len(client)) + client
     connection.sendall(struct.pack(">i", len(body)) + body)
     head = b""
-    while len(head) < 8:
-        part = connection.recv(8 - len(head))
-        if not part:
-            return "closes the connection; is security.protocol right?"
+    while len(head) < _HEAD and (part := connection.recv(_HEAD - len(head))):
         head += part
-    if struct.unpack(">ii", head)[1] != _CORRELATION:
-        return "does not speak the Kafka protocol"
-    return None
+    if len(head) < _HEAD:
+        return _TLS_SPOKEN if head.startswith(_TLS) else _CLOSES
+    if struct.unpack(">ii", head)[1] == _CORRELATION:
+        return None
+    return _TLS_SPOKEN if head.startswith(_TLS) else "does not speak the Kafka protocol"
+
+
+def _tls(connection: socket.socket, host: str) -> str | None:
+    """Greet in TLS. Whoever answers in it, be it by an alert, is taken for a broker.
+
+    It may want a certificate of ours, or be one that we refuse: librdkafka sees to that, with the
+    client's own settings.
+    """
+    greeting = ssl.MemoryBIO()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # no authorities: loading them takes long
+    session = context.wrap_bio(ssl.MemoryBIO(), greeting, server_hostname=host)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        session.do_handshake()
+    connection.sendall(greeting.read())
+    try:
+        answer = connection.recv(_HEAD)
+    except ConnectionResetError:
+        answer = b""
+    if not answer:
+        return _CLOSES
+    return (
+        None if answer.startswith(_TLS) else "does not speak TLS; is KAFKA_SECURITY_PROTOCOL right?"
+    )

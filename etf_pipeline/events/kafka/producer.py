@@ -15,14 +15,14 @@ from confluent_kafka import KafkaError, Producer
 from etf_pipeline.events.kafka.client import SILENT, explained_config
 
 log = logging.getLogger(__name__)
-_PRODUCER = {
+# What a variable may change.
+_DEFAULTS = {"linger.ms": 5, "compression.type": "zstd"}
+_FIXED = {
     "enable.idempotence": True,
     "acks": "all",
     # No message may time out alone: those behind it would overtake it. We keep the deadline, and
     # give up all of them at once.
     "message.timeout.ms": 0,
-    "linger.ms": 5,
-    "compression.type": "zstd",
 }
 _POLL_SECONDS = 0.1
 
@@ -37,7 +37,7 @@ class WarmProducer:
         self.losses = 0
         self.callback_errors = 0
         self._stop = threading.Event()
-        settings = {**config, **_PRODUCER, "error_cb": self._on_error}
+        settings = {**_DEFAULTS, **config, **_FIXED, "error_cb": self._on_error}
         with explained_config(config):
             self.producer = Producer(settings, logger=SILENT)
         self._poller = threading.Thread(target=self._poll, name="etf-kafka-poller", daemon=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 _BATCH = 5_000
 # `consume` waits for a full batch or this long, and the last one is never full.
 _WAIT_SECONDS = 0.03
+# What a variable may change.
+_DEFAULTS = {"fetch.wait.max.ms": 50}
 _LEADERLESS = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 _RECORDS = (ReasonCode.FOREIGN_RECORD, ReasonCode.UNREADABLE_RECORD)
 _NOTHING_THERE = (
@@ -55,9 +57,14 @@ class KafkaReader:
         self._timeouts = timeouts
         self._parked = parked
 
-    def consumer(self, **changes: Any) -> Consumer:
-        """A consumer that commits nothing by itself and fails loudly at a lost position."""
+    def consumer(self, defaults: Mapping[str, Any] | None = None, **changes: Any) -> Consumer:
+        """A consumer that commits nothing by itself and fails loudly at a lost position.
+
+        `KAFKA_…` variables win over `defaults`, `changes` over them.
+        """
         config = {
+            **_DEFAULTS,
+            **(defaults or {}),
             **self._config,
             "group.id": f"{self.settings.kafka_topic_prefix}.replay",
             "enable.auto.commit": False,
@@ -65,7 +72,6 @@ class KafkaReader:
             "auto.offset.reset": "error",
             # A stranger's transaction that is never ended must not hold up what is behind it.
             "isolation.level": "read_uncommitted",
-            "fetch.wait.max.ms": 50,
             **changes,
         }
         return Consumer(config, logger=SILENT)

@@ -20,8 +20,13 @@ from etf_pipeline.events.model.types import CHANNELS
 log = logging.getLogger(__name__)
 _BATCH = 1_000
 _WAIT_SECONDS = 0.2
-# How soon partitions are found that were added.
-_METADATA_MS = 5_000
+# What a variable may change.
+_DEFAULTS = {
+    "session.timeout.ms": 6_000,
+    "max.poll.interval.ms": 20_000,
+    # How soon partitions are found that were added.
+    "topic.metadata.refresh.interval.ms": 5_000,
+}
 _JOIN = "the brokers or a topic were gone; joining it anew"
 _REFUSED = (
     KafkaError._AUTHENTICATION,
@@ -100,14 +105,12 @@ class Worker:
 
     def _consume(self, once: bool) -> None:
         consumer = self._broker.reader.consumer(
+            _DEFAULTS,
             **{
                 "group.id": self._group,
                 "error_cb": self._on_error,
-                "session.timeout.ms": 6_000,
-                "max.poll.interval.ms": 20_000,
                 "partition.assignment.strategy": "range",
-                "topic.metadata.refresh.interval.ms": _METADATA_MS,
-            }
+            },
         )
         consumer.subscribe(
             list(self._names),

@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence, Set
 
+from etf_pipeline.errors import EtfError
 from etf_pipeline.events.kafka.probe import ask_kafka
 from etf_pipeline.events.log.archive import Archive, ArchiveReport
 from etf_pipeline.events.log.outbox import Outbox
@@ -45,13 +46,22 @@ class Waiting:
         while not self._ended.wait(_RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)]):
             attempt += 1
             if ask_kafka(settings, _PROBE_SECONDS) is None:
-                servers = settings.kafka_bootstrap_servers
-                log.warning("Kafka at %s answers; events are being recorded from now on", servers)
-                with self._changing:
-                    if not self._ended.is_set():
-                        off, self._now = self._now, self._begin()
-                        off.close()
+                try:
+                    self._go_over()
+                except EtfError as error:  # a setting that Kafka's client refuses, say
+                    if attempt == 1:
+                        log.warning("%s; events are not being recorded", error)
+                    continue
                 return
+
+    def _go_over(self) -> None:
+        with self._changing:
+            if self._ended.is_set():
+                return
+            off, self._now = self._now, self._begin()
+            off.close()
+        servers = self.settings.kafka_bootstrap_servers
+        log.warning("Kafka at %s answers; events are being recorded from now on", servers)
 
     def close(self, timeout: float = EXIT_SECONDS) -> None:
         """Stop asking, and close what there is."""
