@@ -1,0 +1,205 @@
+"""One cycle: things run, the script happens to them, all is given back, what is left is judged."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from etf_pipeline_tests.brokers import Broker
+from etf_pipeline_tests.soak import brokers
+from etf_pipeline_tests.soak.checker import judge, not_parked, not_sent
+from etf_pipeline_tests.soak.ledger import read_ledgers
+from etf_pipeline_tests.soak.nursery import Nursery
+from etf_pipeline_tests.soak.script import EMBEDDED, Script
+from etf_pipeline_tests.soak.steps import take
+from etf_pipeline_tests.soak.world import PATIENCE, Process, Store, World
+
+_SEND_SECONDS = 90.0
+_BROKEN = re.compile(r"Traceback \(most recent call last\)|unexpected \w+: ")
+_FALSE_ALARM = "log untouched"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a cycle."""
+
+    script: Script
+    faults: list[str]
+    happened: list[str]
+    figures: dict[str, int]
+
+    def __str__(self) -> str:
+        again = f"python -m etf_pipeline_tests.soak {self.script.seed} --mode {self.script.mode}"
+        parts = (
+            [f"{len(self.faults)} faults; again: {again}", *(f"  {f}" for f in self.faults)],
+            ["the script:", str(self.script)],
+            ["what happened:", *(f"  {h}" for h in self.happened)],
+        )
+        return "\n".join(line for part in parts for line in part)
+
+
+def run_cycle(
+    folder: Path, script: Script, nursery: Nursery, broker: Broker | None, *, keep: bool = True
+) -> Outcome:
+    """Run a cycle in a folder of its own, which goes when all was well and `keep` is not set."""
+    folder.mkdir(parents=True, exist_ok=True)
+    world = World(folder, script, nursery, broker)
+    if broker is not None:
+        brokers.permit(broker, world.prefix)
+    try:
+        _chaos(world)
+        _quiet(world)
+        _finish(world)
+        _judge(world)
+        _processes(world)
+        figures = _figures(world)
+    finally:
+        world.close()
+    if not world.faults and not keep:
+        shutil.rmtree(folder)
+    return Outcome(script, world.faults, world.happened, figures)
+
+
+def _judge(world: World) -> None:
+    found = {store.name: world.look(store) for store in world.stores}
+    known = {i for left in found.values() for i in (*left.noted.intended, *left.of_runs)}
+    for store in world.stores:
+        left = found[store.name]
+        faults = [*judge(left), *([] if store.losses else not_parked(left, known))]
+        for fault in faults:
+            world.fault(f"{store.name}: {fault}")
+
+
+def _chaos(world: World) -> None:
+    for store in world.stores:
+        for _ in range(world.script.recorders if store is world.main else 1):
+            world.recorder(store)
+        world.replayer(store)
+        world.projector(store)
+    for step in world.script.steps:
+        take(world, step)
+
+
+def _quiet(world: World) -> None:
+    """Give everything back and let what is running come to its end, or kill it."""
+    world.say("quiet")
+    world.clock.write_text("+0\n")
+    abrupt = world.choose.random() < 0.4
+    for store in world.stores:
+        (store.ledgers / "stop").touch()
+    for process in world.running("recorder"):
+        if abrupt:
+            world.kill(process)
+        else:
+            world.await_end(process)
+    for process in world.running("replayer"):
+        world.await_end(process)
+    for store in world.stores:
+        for process in world.projectors(store):
+            world.end(process)
+        for process in world.running("cli", store):
+            world.await_end(process, 2 * PATIENCE)
+        _await_forked(world, store)
+
+
+def _await_forked(world: World, store: Store) -> None:
+    """What recorders forked ends by itself too."""
+    killed = {p.pid for p in world.processes if p.killed}
+
+    def alive() -> list[int]:
+        pids = read_ledgers(store.ledgers).pids - killed
+        return [p for p in pids if Path(f"/proc/{p}").exists()]
+
+    world.poll(lambda: not alive(), PATIENCE, f"what was forked ended ({store.name})")
+
+
+def _finish(world: World) -> None:
+    """Send, project, replay, archive, verify, and replay again."""
+    for store in world.stores:
+        if world.script.mode != EMBEDDED:
+            sender = world.start(store, "sender", str(store.ledgers))
+            there = world.poll(
+                lambda store=store: not any(not_sent(world.look(store, sent_only=True))),
+                _SEND_SECONDS,
+                f"{store.name}: all is in Kafka, in order",
+            )
+            world.say(f"{store.name}: all sent: {there}")
+            world.end(sender)
+    for store in world.stores:
+        _command(world, store, "events", "project", "--once")
+        _replay(world, store)
+        _command(world, store, "events", "archive")
+        _command(world, store, "events", "verify", "--json")
+        _replay(world, store)
+
+
+def _command(world: World, store: Store, *argv: str) -> None:
+    made = world.command(store, *argv)
+    code = world.await_end(made, 2 * PATIENCE)
+    if code != 0:
+        world.fault(f"{store.name}: etf {' '.join(argv)} ended with {code}: {_said(made)}")
+
+
+def _replay(world: World, store: Store) -> None:
+    made = world.replayer(store, once=True)
+    world.await_end(made)
+    last = [r for r in read_ledgers(store.ledgers).replays if r.began >= made.began]
+    if not last or last[-1].error:
+        text = last[-1].error if last else _said(made)
+        world.fault(f"{store.name}: a replay failed when all was quiet: {text}")
+
+
+def _processes(world: World) -> None:
+    """No process broke, and none cried wolf."""
+    for process in world.processes:
+        code = world.nursery.ended(process.pid)
+        said = _said(process)
+        if _BROKEN.search(said):
+            world.fault(f"{process} broke ({' '.join(process.argv)}): {said}")
+        elif not process.killed and code is not None and not _as_it_should(process, code):
+            world.fault(f"{process} ended with {code} ({' '.join(process.argv)}): {said}")
+        if process.argv[:2] == ("events", "verify") and _cries_wolf(process):
+            world.fault(f"{process}: the log was called tampered with: {said}")
+
+
+def _as_it_should(process: Process, code: int) -> bool:
+    if process.program == "cli" and process.argv != ("events", "project"):
+        return code in (0, 1)  # a command may fail while things go wrong, and says why
+    return code in (0, -signal.SIGTERM)
+
+
+def _cries_wolf(process: Process) -> bool:
+    try:
+        checks = json.loads(process.out.read_text())
+    except ValueError:
+        return False
+    return any(c["name"] == _FALSE_ALARM and not c["ok"] for c in checks)
+
+
+def _said(process: Process) -> str:
+    return process.out.read_text(errors="replace")[-3000:] if process.out.exists() else ""
+
+
+def _figures(world: World) -> dict[str, int]:
+    found = [read_ledgers(s.ledgers) for s in world.stores]
+    return {
+        "acknowledged": sum(len(n.acknowledged) for n in found),
+        "replays": sum(len(n.replays) for n in found),
+        "replays that failed": sum(bool(r.error) for n in found for r in n.replays),
+        "killed": sum(p.killed for p in world.processes),
+        "runs": sum(len(n.runs) for n in found),
+    }
+
+
+def tell(outcome: Outcome, seconds: float) -> None:
+    """A line for a cycle, and all of it when something was wrong."""
+    script = outcome.script
+    about = ", ".join(f"{n} {k}" for k, n in outcome.figures.items())
+    print(f"seed {script.seed} {script.mode}: {about}; {seconds:.1f} s", flush=True)
+    if outcome.faults:
+        print(outcome, file=sys.stderr, flush=True)

@@ -1,0 +1,196 @@
+"""Starts processes cheaply: a process that has everything imported, and nothing open, is forked.
+
+It has no thread and no file of a store, so its children are what a fresh start would be. Those
+whose clock is to be another are started afresh, as the library for that is loaded at the start.
+
+    python -m etf_pipeline_tests.soak.nursery
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import json
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+_NEEDED = (
+    "etf_pipeline.cli.app",
+    "etf_pipeline.cli.events",
+    "etf_pipeline.events.kafka.log",
+    "etf_pipeline.events.kafka.worker",
+    "etf_pipeline.events.proof.verify",
+    "etf_pipeline.library.system",
+    "etf_pipeline_tests.soak.programs",
+)
+_PR_SET_CHILD_SUBREAPER = 36
+# Without these rights even root is stopped by a folder that may not be written.
+_RIGHTS = "-dac_override,-dac_read_search"
+
+
+class Nursery:
+    """The asking side; one per process that runs cycles."""
+
+    def __init__(self) -> None:
+        self._ended: dict[int, int] = {}
+        self._replies: list[int] = []
+        self._changed = threading.Condition()
+        self._process = subprocess.Popen(
+            [*_without_rights(), sys.executable, "-m", __name__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def start(
+        self, program: str, args: list[str], env: dict[str, str], out: Path, *, afresh: bool = False
+    ) -> int:
+        """Run a program of `programs.py`; its process number, which is its group's too."""
+        asked = {"program": program, "args": args, "env": env, "out": str(out), "afresh": afresh}
+        assert self._process.stdin is not None
+        with self._changed:
+            self._process.stdin.write(json.dumps(asked) + "\n")
+            self._process.stdin.flush()
+            if not self._changed.wait_for(lambda: self._replies, 60.0):
+                raise RuntimeError("no process was started within 60 s")
+            return self._replies.pop(0)
+
+    def ended(self, pid: int) -> int | None:
+        """How it ended: an exit code, or a signal's number negated; None while it runs."""
+        with self._changed:
+            return self._ended.get(pid)
+
+    def wait(self, pid: int, seconds: float) -> int | None:
+        """As `ended`, once it has or that many seconds have gone."""
+        with self._changed:
+            self._changed.wait_for(lambda: pid in self._ended, seconds)
+            return self._ended.get(pid)
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            told = json.loads(line)
+            with self._changed:
+                if "started" in told:
+                    self._replies.append(told["started"])
+                else:
+                    self._ended[told["ended"]] = told["code"]
+                self._changed.notify_all()
+
+
+def _without_rights() -> list[str]:
+    if os.geteuid() != 0:
+        return []
+    found = shutil.which("setpriv")
+    return [] if found is None else [found, "--bounding-set", _RIGHTS, "--inh-caps", _RIGHTS]
+
+
+def can_forbid_writing() -> bool:
+    """Whether a folder that may not be written stops the processes started here."""
+    return os.geteuid() != 0 or bool(_without_rights())
+
+
+def _serve() -> dict[str, Any] | None:
+    """Until there is nobody who asks; in a child, what it is to do."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    selector = selectors.DefaultSelector()
+    selector.register(0, selectors.EVENT_READ)
+    selector.register(reading, selectors.EVENT_READ)
+    held = b""
+    while True:
+        for key, _ in selector.select():
+            if key.fd == reading:
+                os.read(reading, 4096)
+                _reap()
+                continue
+            data = os.read(0, 65536)
+            if not data:
+                return None
+            *lines, held = (held + data).split(b"\n")
+            for line in lines:
+                pid = os.fork()
+                if pid == 0:
+                    signal.set_wakeup_fd(-1)
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                    selector.close()
+                    os.close(reading)
+                    os.close(writing)
+                    return json.loads(line)
+                _tell({"started": pid})
+
+
+def _adopt_orphans() -> None:
+    """Become the parent of what a child forked once that child has ended (Linux)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _reap() -> None:
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        _tell({"ended": pid, "code": os.waitstatus_to_exitcode(status)})
+
+
+def _tell(what: dict[str, Any]) -> None:
+    os.write(1, json.dumps(what).encode() + b"\n")
+
+
+def _become(asked: dict[str, Any]) -> None:
+    os.setsid()
+    out = os.open(asked["out"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for old, new in ((nothing, 0), (out, 1), (out, 2)):
+        os.dup2(old, new)
+    if asked["afresh"]:
+        argv = [sys.executable, "-m", "etf_pipeline_tests.soak.programs"]
+        os.execve(sys.executable, [*argv, asked["program"], *asked["args"]], asked["env"])
+    os.environ.clear()
+    os.environ.update(asked["env"])
+    time.tzset()
+    from etf_pipeline_tests.soak.programs import PROGRAMS
+
+    PROGRAMS[asked["program"]](*asked["args"])
+
+
+def main() -> None:
+    """Import what children will need, then serve."""
+    for name in _NEEDED:
+        importlib.import_module(name)
+    assert threading.active_count() == 1, "a fork of a process with threads is another matter"
+    _adopt_orphans()
+    asked = _serve()
+    if asked is not None:
+        _become(asked)
+
+
+if __name__ == "__main__":
+    main()
