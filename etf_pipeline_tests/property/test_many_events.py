@@ -87,11 +87,11 @@ def test_the_trail_is_in_order_of_time_and_then_of_id(pairs):
     assert (trail == list(trail)[1:]) == (not plain)
 
 
-@given(st.lists(st.sampled_from(["VAS", "VGS"]), max_size=80), st.integers(1, 40))
-def test_kept_events_come_back_as_they_were(tickers, objects):
-    kept, plain = KeptEvents(objects), {}
+@given(st.lists(st.sampled_from(["VAS", "VGS"]), max_size=80), st.integers(1, 40_000))
+def test_kept_events_come_back_as_they_were(tickers, size):
+    kept, plain = KeptEvents(size), {}
     for n, ticker in enumerate(tickers):
-        event = collected(ticker, f"b{n}")
+        event = collected(ticker, f"b{n}\u2028\x85é")
         kept.add([event])
         plain.setdefault(ticker, []).append(event)
     for ticker in ("VAS", "VGS", "none"):
@@ -104,6 +104,7 @@ def test_a_state_of_many_batches_gives_them_all_and_the_same_digest():
     for i in range(0, len(events), 5_000):
         state.apply(events[i : i + 5_000])
     assert state._collected._packed  # what this test is about
+    assert list(state.etfs) == ["T0", "T1", "T2"]
     for n, ticker in enumerate(state.tickers):
         mine = sorted(events[n::3], key=lambda e: (e.time_us, e.id))
         told = [b.batch_id for b in state.etf(ticker).batches]

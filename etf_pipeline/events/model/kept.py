@@ -1,48 +1,64 @@
-"""Events that are kept by the hundred thousand: the newest as they are, older ones compressed."""
+"""Events that are kept by the hundred thousand, as bytes, the older ones compressed.
+
+Their strings would each hold a page of memory that is otherwise free.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 
 from etf_pipeline.events.model.envelope import Event
 
-# How many are held as objects, a kilobyte each.
-_OBJECTS = 20_000
-# Fewer of one subject are not worth the head of a compressed table.
-_LEAST = 16
+# Bytes that are held as they are.
+_PLAIN = 16 * 2**20
+# Fewer of one subject are not worth compressing.
+_LEAST = 2_000
+_CODEC = "zstd"
 
 
 class KeptEvents:
-    """Events by subject."""
+    """Events by subject.
 
-    def __init__(self, objects: int = _OBJECTS) -> None:
-        self._most = self._limit = objects
-        self._objects: dict[str, list[Event]] = {}
-        self._packed: dict[str, list[bytes]] = {}
+    Args:
+        plain: bytes that are held as they are.
+    """
+
+    def __init__(self, plain: int = _PLAIN) -> None:
+        self._most = self._limit = plain
+        self._plain: dict[str, bytearray] = {}
+        # Compressed, and the size before.
+        self._packed: dict[str, list[tuple[bytes, int]]] = {}
         self._held = 0
 
     def add(self, events: Iterable[Event]) -> None:
         """Keep events."""
         for event in events:
-            self._objects.setdefault(event.subject, []).append(event)
-            self._held += 1
+            line = json.dumps(event).encode() + b"\n"
+            self._plain.setdefault(event.subject, bytearray()).extend(line)
+            self._held += len(line)
         if self._held > self._limit:
             self._pack()
 
     def of(self, subject: str) -> Iterator[Event]:
         """The events of one subject, in the order in which they came."""
-        from etf_pipeline.events.model.table import from_bytes
+        import pyarrow as pa
 
-        for packed in self._packed.get(subject, ()):
-            yield from from_bytes(packed)
-        yield from self._objects.get(subject, ())
+        for packed, size in self._packed.get(subject, ()):
+            yield from _events(pa.decompress(packed, size, _CODEC, asbytes=True))
+        yield from _events(bytes(self._plain.get(subject, b"")))
 
     def _pack(self) -> None:
-        from etf_pipeline.events.model.table import to_bytes
+        import pyarrow as pa  # only a log of some size needs it
 
-        for subject, events in list(self._objects.items()):
-            if len(events) >= _LEAST:
-                self._packed.setdefault(subject, []).append(to_bytes(events))
-                self._held -= len(events)
-                del self._objects[subject]
+        for subject, lines in list(self._plain.items()):
+            if len(lines) >= _LEAST:
+                packed = pa.compress(bytes(lines), _CODEC, asbytes=True)
+                self._packed.setdefault(subject, []).append((packed, len(lines)))
+                self._held -= len(lines)
+                del self._plain[subject]
         self._limit = self._held + self._most
+
+
+def _events(lines: bytes) -> Iterator[Event]:
+    return (Event(*json.loads(line)) for line in lines.splitlines())

@@ -7,7 +7,7 @@ Payloads are kept of the events that count, and read when they are asked for.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from types import MappingProxyType
@@ -168,12 +168,12 @@ class SystemState:
 
     @property
     def etfs(self) -> Mapping[str, EtfState]:
-        """By ticker.
+        """By ticker; each is made when it is asked for.
 
         Raises:
-            EventFormatError: an event is of a version that is not known here.
+            EventFormatError: then, if an event is of a version that is not known here.
         """
-        return MappingProxyType({t: self.etf(t) for t in self.tickers})
+        return _Etfs(self)
 
     def etf(self, ticker: str) -> EtfState:
         """One ticker's state."""
@@ -226,6 +226,24 @@ class SystemState:
             if k == kind.__name__
         }
         return MappingProxyType(found)
+
+
+class _Etfs(Mapping[str, EtfState]):
+    """What is known of each ticker, made when it is asked for: batches are many."""
+
+    def __init__(self, state: SystemState) -> None:
+        self._state, self._tickers = state, dict.fromkeys(state.tickers)
+
+    def __getitem__(self, ticker: str) -> EtfState:
+        if ticker not in self._tickers:
+            raise KeyError(ticker)
+        return self._state.etf(ticker)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tickers)
+
+    def __len__(self) -> int:
+        return len(self._tickers)
 
 
 def fold(batches: Iterable[list[Event]]) -> SystemState:

@@ -48,18 +48,3 @@ def from_table(table: pa.Table) -> list[Event]:
         for c in table.columns
     ]
     return list(map(Event, *columns))
-
-
-def to_bytes(events: Sequence[Event]) -> bytes:
-    """At least one event as a compressed table in memory."""
-    sink = pa.BufferOutputStream()
-    table = to_table(events)
-    options = pa.ipc.IpcWriteOptions(compression="zstd")
-    with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
-        writer.write_table(table)
-    return bytes(sink.getvalue())
-
-
-def from_bytes(packed: bytes) -> list[Event]:
-    """The events of `to_bytes`."""
-    return from_table(pa.ipc.open_stream(packed).read_all())
