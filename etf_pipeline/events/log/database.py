@@ -14,6 +14,8 @@ from etf_pipeline.events.log.turns import Turns
 from etf_pipeline.store.forks import tell_of_forks, unforked
 
 BUSY_SECONDS = 30.0
+# Bytes that the write-ahead log keeps on the disk after it was larger for once.
+_MAX_WAL = 16 * 2**20
 _HELD = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _FOLDER = "make the folder writable, or set ETF_DATA_DIR to one that is"
 _REMEDIES = {
@@ -67,7 +69,7 @@ class Database:
 
         Keep it short: who does much does it in several, between which others have their turn.
         """
-        with self._turn() as connection:
+        with self.turn() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -78,6 +80,14 @@ class Database:
                 if self._connection is connection and connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+
+    @contextmanager
+    def turn(self) -> Iterator[sqlite3.Connection]:
+        """The connection, outside a transaction, when all who came before have had a turn."""
+        # Behind itself a thread would wait for ever.
+        turn = nullcontext() if self._lock.owned() else self._turns.turn()
+        with turn, unforked(), self._lock, _explained(self.path):
+            yield self._open()
 
     def close(self) -> None:
         """Close the connection; the next use opens another."""
@@ -95,14 +105,6 @@ class Database:
             self._connection = None
         self._lock = FairLock()
 
-    @contextmanager
-    def _turn(self) -> Iterator[sqlite3.Connection]:
-        """The connection, when everybody who wanted to write before has had a turn."""
-        # Behind itself a thread would wait for ever.
-        turn = nullcontext() if self._lock.owned() else self._turns.turn()
-        with turn, unforked(), self._lock, _explained(self.path):
-            yield self._open()
-
     def _close(self) -> None:
         if self._connection is not None:
             self._connection.close()
@@ -115,6 +117,9 @@ class Database:
                 self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
             connection.execute(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
+            # Free pages can be given back in steps; a file that has tables stays as it was made.
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            connection.execute(f"PRAGMA journal_size_limit = {_MAX_WAL}")
             self._prepare(connection)
             self._connection = connection
         return self._connection

@@ -8,6 +8,7 @@ of one epoch, those that still hold are always the ones of lowest offset.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -55,13 +56,13 @@ class Outbox(SqliteLog):
         # What is known of the broker may be learnt again, so it need not wait for the disk.
         self._notes = Database(path, SCHEMA + _TABLES, durable=False, upgrade=upgrade)
         self._sent_below = (0, 0)  # in which epoch, and the number
+        # Others' leases, and when they were first seen to be so, by this process's own clock.
+        self._watched: dict[str, tuple[tuple[str, int], float]] = {}
 
-    def prune(self, upto: int) -> int:
-        """Let events up to `upto` go, and what was noted of them."""
-        gone = super().prune(upto)
+    def _let_go(self, before: int, upto: int) -> None:
+        super()._let_go(before, upto)
         with self._notes.writing() as db:
             db.execute("DELETE FROM deliveries WHERE seq <= ?", (upto,))
-        return gone
 
     def close(self) -> None:
         """Close the connections."""
@@ -180,17 +181,34 @@ class Outbox(SqliteLog):
         """Take or keep a role that one process has at a time; False while another has it.
 
         `owner` begins with host and process number, so that a dead one of this host is told.
+        Whatever clocks do, nobody is waited for longer than `seconds` after the last sign of life.
         """
         now = now_micros()
         with self._notes.writing() as db:
             row = db.execute(
                 "SELECT owner, until_us FROM leases WHERE name = ?", (name,)
             ).fetchone()
-            if row is not None and row[0] != owner and row[1] > now and not is_gone(row[0]):
+            if row is not None and row[0] != owner and not self._is_over(name, row, now, seconds):
                 return False
             until = now + int(seconds * 1e6)
+            if row is not None and until == row[1]:
+                until += 1  # whoever watches sees that somebody lives
             db.execute("REPLACE INTO leases VALUES (?, ?, ?)", (name, owner, until))
+        self._watched.pop(name, None)
         return True
+
+    def _is_over(self, name: str, row: tuple[str, int], now: int, seconds: float) -> bool:
+        """Whether another's lease has ended: by the clock, by its death, or as nothing moves.
+
+        A clock that was set back may have left an end in a far future.
+        """
+        if row[1] <= now or is_gone(row[0]):
+            return True
+        seen, since = self._watched.get(name, (None, 0.0))
+        if seen != row:
+            self._watched[name] = (row, time.monotonic())
+            return False
+        return time.monotonic() - since >= seconds
 
     def release(self, name: str, owner: str) -> None:
         """Give the role up."""

@@ -15,12 +15,14 @@ from typing import TypeVar
 
 from etf_pipeline.errors import TamperError
 from etf_pipeline.events.log.database import Database
+from etf_pipeline.events.log.shrinking import shrink
 from etf_pipeline.events.model.chain import GENESIS, Verified, chain
 from etf_pipeline.events.model.envelope import Event, now_micros
 from etf_pipeline.events.model.positions import Batches, Delivery, Key, Range
 from etf_pipeline.events.model.types import CHANNELS
 
 _PAGE = 5_000
+_PRUNED_AT_ONCE = 1_000
 T = TypeVar("T")
 COLUMNS = "id, type, version, source, subject, time_us, recorded_us, data, channel"
 # All of `Event`'s fields; the log's id is the first parameter.
@@ -188,15 +190,30 @@ class SqliteLog:
             return _head(db)[0] if row[0] is None else int(row[0]) - 1
 
     def prune(self, upto: int) -> int:
-        """Let events up to `upto` go, keeping the hash that later ones build on."""
+        """Let events up to `upto` go, keeping the hash that later ones build on.
+
+        In steps, between which others record. Each is whole by itself: a kill leaves the rest to
+        the next time. The file becomes smaller by as much.
+        """
+        if upto > self.last():
+            return 0
+        before = done = self.anchor()[0]
+        while done < upto:
+            done = min(upto, done + _PRUNED_AT_ONCE)
+            self._let_go(before, done)
+        if done > before:
+            shrink(self._db)
+        return done - before
+
+    def _let_go(self, before: int, upto: int) -> None:
         with self._db.writing() as db:
-            row = db.execute("SELECT hash FROM events WHERE seq = ?", (upto,)).fetchone()
-            if row is None:
-                return 0
             db.execute(
-                "INSERT OR IGNORE INTO anchors VALUES (?, ?, ?)", (upto, row[0], now_micros())
+                "INSERT OR IGNORE INTO anchors SELECT seq, hash, ? FROM events WHERE seq = ?",
+                (now_micros(), upto),
             )
-            return db.execute("DELETE FROM events WHERE seq <= ?", (upto,)).rowcount
+            db.execute("DELETE FROM events WHERE seq <= ?", (upto,))
+            # Those of the steps before.
+            db.execute("DELETE FROM anchors WHERE seq > ? AND seq < ?", (before, upto))
 
     def counts(self) -> dict[str, int]:
         """Events by type."""
