@@ -21,7 +21,7 @@ from etf_pipeline.cli.render.events import (
     event_line,
     parked_body,
     parked_line,
-    pruned_line,
+    pruned_lines,
     rebuilt_line,
     state_body,
     state_lines,
@@ -198,12 +198,13 @@ def archive(
     with _recording(data_dir) as system:
         with Console(stderr=True).status("archiving"):
             done = system.event_store.archive(system.archive, dt.datetime.now(dt.UTC))
-        days, where = system.event_store.settings.event_store_retention_days, system.archive.root
-        gone = system.event_store.prune(system.archive) if prune else 0
-    body = {"events": done.events, "files": [str(f) for f in done.files], "pruned": gone}
+        where = system.archive.root
+        gone = system.event_store.prune(system.archive) if prune else None
+    body = {"events": done.events, "files": [str(f) for f in done.files]}
     lines = [f"{done.events} events archived in {len(done.files)} files below {where}"]
-    if prune:
-        lines.append(pruned_line(gone, days))
+    if gone is not None:
+        body |= {"pruned": gone.events, "kept": gone.kept, "why": list(gone.why)}
+        lines += pruned_lines(gone)
     print_either(as_json, body, lines)
 
 

@@ -7,12 +7,13 @@ and `factory.py` alone chooses among them.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from typing import Protocol
 
 from etf_pipeline.events.log.archive import Archive, ArchiveReport
 from etf_pipeline.events.log.outbox import Outbox
 from etf_pipeline.events.log.projections import Projections
+from etf_pipeline.events.log.retention import Pruned
 from etf_pipeline.events.model.chain import Verified
 from etf_pipeline.events.model.checks import Check
 from etf_pipeline.events.model.envelope import Event
@@ -160,27 +161,37 @@ class Events(Protocol):
         ...
 
     def seam(self, archive: Archive) -> dict[Key, int]:
-        """Where `read` is to begin so that nothing comes that the archive has.
+        """Where topics go on after what the archive has of other machines' events.
 
-        From the start of a partition that lost its end.
+        From the start of a partition that lost its end; empty where there are no topics.
 
         Raises:
-            EventError: between the archive's end and the log's beginning events are missing.
+            EventError: between the archive's end and a topic's beginning events are missing.
+        """
+        ...
+
+    def elsewhere(self, channels: Sequence[str], start: dict[Key, int]) -> Batches:
+        """What other machines recorded for this store, from these positions on.
+
+        Some of this machine's own may come too.
+
+        Raises:
+            EventError: the topics cannot be read.
         """
         ...
 
     def archive(self, archive: Archive, now: dt.datetime) -> ArchiveReport:
-        """Move what the log holds and the archive does not into the archive.
+        """Copy into the archive what it does not have: this machine's events, and others'.
 
         Raises:
-            EventError: the log had let events go before they were archived.
+            EventError: a log had let events go before they were archived.
         """
         ...
 
-    def prune(self, archive: Archive) -> int:
-        """Let events of the local log go that are older than the retention; returns how many.
+    def prune(self, archive: Archive) -> Pruned:
+        """Let events of the local log go that are older than the retention.
 
-        Only what is safe elsewhere goes.
+        Only what was read back from the archive, and waits for nothing, goes.
         """
         ...
 
@@ -192,14 +203,8 @@ class Events(Protocol):
         """
         ...
 
-    def delivery_checks(self, archive: Archive, there: Set[str], upto: int) -> list[Check]:
-        """Whether what was recorded here got to where replays read.
-
-        Args:
-            archive: the archive.
-            there: ids of all events that a replay gave.
-            upto: number of the last event that was in the local log before the replay.
-        """
+    def delivery_checks(self, archive: Archive) -> list[Check]:
+        """Whether what was recorded here got to where it is sent, and is archived in time."""
         ...
 
     def projector(self, projections: Projections, group: str | None = None) -> Projector:

@@ -5,13 +5,15 @@ import datetime as dt
 
 import pytest
 
-from etf_pipeline.errors import EventsOffError
+from etf_pipeline.errors import EventError, EventsOffError, TamperError
 from etf_pipeline.events.kafka.probe import probe
-from etf_pipeline.events.log.archive import Archive
+from etf_pipeline.events.log.archive import Archive, read_file
 from etf_pipeline.events.log.outbox import Outbox
 from etf_pipeline.events.log.projections import Projections
+from etf_pipeline.events.log.retention import origin_of
+from etf_pipeline.events.model.envelope import lineage_event, micros
 from etf_pipeline.events.model.state import fold
-from etf_pipeline.events.model.types import CHANNELS, DATA, PORTFOLIO, QUERY
+from etf_pipeline.events.model.types import CHANNELS, DATA, LINEAGE, PORTFOLIO, QUERY
 from etf_pipeline.events.modes.embedded import Embedded
 from etf_pipeline.events.modes.kafka import Kafka
 from etf_pipeline.events.modes.off import Off
@@ -49,7 +51,7 @@ def events(request, layout):
         made = Embedded(layout, embedded_settings(event_store_retention_days=30))
     else:
         servers = request.getfixturevalue("shared_brokers")(name).servers
-        settings = kafka_settings(servers, event_store_retention_days=30)
+        settings = kafka_settings(servers, event_store_retention_days=30, event_store_id="instance")
         made = Kafka(layout, settings, publish=False)
         made.broker.ensure_topics()
         if waited:
@@ -134,22 +136,80 @@ def test_what_is_read_lies_within_the_ranges(events):
     assert ids(events.read(start=ends)) == []
 
 
-def test_archive_and_log_meet_at_the_seam(events, layout):
+def test_the_archive_takes_what_it_does_not_have(events, layout):
     archive = Archive(layout)
     settled(events, *queries(30))
-    report = events.archive(archive, T0)
-    assert report.events == 30
-    seam = events.seam(archive)
-    assert ids(events.read(start=seam)) == []
-    fresh = queries(10, start=30)
-    settled(events, *fresh)
-    assert set(ids(events.read(start=seam))) == {e.id for e in fresh}
-    waiting = queries(5, start=40)
-    events.append(waiting)
-    assert sorted(ids(read_all(events, archive))) == sorted(e.id for e in queries(45))
-    assert events.drain(_SECONDS) == 0
+    assert events.archive(archive, T0).events == 30
+    settled(events, *queries(10, start=30))
+    events.append(queries(5, start=40))  # waits
+    assert set(ids(read_all(events, archive))) == {e.id for e in queries(45)}
     assert events.archive(archive, T0 + dt.timedelta(days=1)).events == 15
+    assert events.drain(_SECONDS) == 0
     assert events.archive(archive, T0 + dt.timedelta(days=2)).events == 0
+    assert sorted(ids(archive.read())) == sorted(e.id for e in queries(45))
+
+
+def test_lineage_is_archived_with_the_rest_and_the_chain_goes_through(events, layout):
+    archive = Archive(layout)
+    told = [lineage_event(("run", str(i)), "job", micros(T0), "{}", "store") for i in range(4)]
+    events.append([*queries(3), *told[:2], collected("VAS", "b"), *told[2:]])
+    assert events.drain(_SECONDS) == 0
+    assert events.archive(archive, T0).events == 8
+    events.log.prune(8)
+    assert set(ids(archive.read([LINEAGE]))) == {e.id for e in told}
+    assert events.verify_log(archive).last == 8
+
+
+def test_what_the_archive_lost_stays_in_the_log(events, layout):
+    archive = Archive(layout)
+    settled(events, *queries(20))
+    events.archive(archive, T0)
+    for path in archive.root.rglob("*.parquet"):
+        path.unlink()
+    done = events.prune(archive)
+    assert (done.events, done.kept) == (0, 20)
+    assert any("not in" in reason and "20" in reason for reason in done.why)
+    assert set(ids(read_all(events, archive))) == {e.id for e in queries(20)}
+
+
+def test_an_archive_that_says_something_else_lets_nothing_go(events, layout):
+    archive = Archive(layout)
+    settled(events, *queries(20))
+    events.archive(archive, T0)
+    (path,) = archive.root.rglob("*.parquet")
+    changed = [e._replace(subject="OTHER") for e in read_file(path)]
+    path.unlink()
+    archive.add(origin_of(events.log), changed, "20251112T060000000000Z-0000")
+    with pytest.raises(TamperError, match="nothing was let go"):
+        events.prune(archive)
+    assert len(ids(events.log.read())) == 20
+
+
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_a_replay_beside_a_prune_is_complete(events, layout, after):
+    """Pruned before the first page, after one, and after all."""
+    archive = Archive(layout)
+    settled(events, *queries(12_000))
+    events.archive(archive, T0)
+    reading = read_all(events, archive)
+    found = [next(reading) for _ in range(after)]
+    assert events.prune(archive).events == 12_000
+    assert set(ids([*found, *reading])) == {e.id for e in queries(12_000)}
+
+
+def test_a_gap_that_nothing_fills_is_an_error_that_names_it(events, layout):
+    archive = Archive(layout)
+    settled(events, *queries(50), collected("VAS", "b"))
+    events.archive(archive, T0)
+    assert events.prune(archive).events == 51
+    settled(events, *queries(5, start=100))
+    (path,) = [p for p in archive.root.rglob("*.parquet") if "query" in str(p)]
+    path.unlink()
+    if events.name == "embedded":
+        with pytest.raises(EventError, match=rf"query-events 1 to 50 of log {events.log.id}"):
+            ids(read_all(events, archive))
+    else:  # the brokers still have them
+        assert len(set(ids(read_all(events, archive)))) == 56
 
 
 def test_only_what_is_old_and_safe_elsewhere_leaves_the_local_log(events, layout):
@@ -159,10 +219,12 @@ def test_only_what_is_old_and_safe_elsewhere_leaves_the_local_log(events, layout
     fresh = query(time=dt.datetime.now(dt.UTC))
     settled(events, fresh)
     events.append(queries(5, start=100))  # old, and safe nowhere yet
-    assert events.prune(archive) == 20
+    done = events.prune(archive)
+    assert (done.events, done.kept) == (20, 6)
+    assert any("not older" in reason for reason in done.why)
     left = ids(events.log.read())
     assert left == [fresh.id, *(e.id for e in queries(5, start=100))]
-    assert events.prune(archive) == 0
+    assert events.prune(archive).events == 0
     assert events.verify_log(archive).events == 6
 
 
@@ -170,8 +232,7 @@ def test_what_is_whole_verifies(events, layout):
     settled(events, *queries(12))
     archive = Archive(layout)
     assert events.verify_log(archive).events == 12
-    there = set(ids(events.read()))
-    checks = events.delivery_checks(archive, there, events.log.last())
+    checks = events.delivery_checks(archive)
     assert checks
     assert all(c.ok for c in checks if c.name == "all sent"), checks
 
@@ -187,7 +248,7 @@ def test_the_record_clock_tells_the_same_in_every_mode(events, layout):
     settled(events, *told)
     archive = Archive(layout)
     events.archive(archive, T0)
-    assert events.prune(archive) == len(told)
+    assert events.prune(archive).events == len(told)
     again = [
         e._replace(recorded_us=e.recorded_us + s * 1_000_000)
         for e, s in zip(told, [900, -900] * 3, strict=True)
@@ -233,7 +294,7 @@ def test_off_records_nothing_and_touches_nothing(off, layout):
     assert not off.answers()
     assert not off.confirmed([query()])
     assert off.seam(Archive(layout)) == {}
-    assert off.prune(Archive(layout)) == 0
+    assert off.prune(Archive(layout)).events == 0
     assert "nothing is recorded" in off.describe()
     assert not layout.event_log.exists()
 

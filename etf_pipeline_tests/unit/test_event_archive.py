@@ -1,12 +1,15 @@
 """Which archive file is whose, and where the archive ends."""
 
+import datetime as dt
+
 import pyarrow.parquet as pq
 import pytest
 
 from etf_pipeline.errors import CorruptFileError
-from etf_pipeline.events.log.archive import Archive
+from etf_pipeline.events.log.archive import LOG, TOPICS, Archive, Origin, read_file
+from etf_pipeline.events.model.envelope import micros
 from etf_pipeline.store.layout import Layout
-from etf_pipeline_tests.events_support import queries
+from etf_pipeline_tests.events_support import T0, queries
 
 
 def placed(n):
@@ -17,17 +20,29 @@ def placed(n):
 def test_a_file_belongs_to_the_log_that_its_footer_names(tmp_path):
     archive = Archive(Layout(tmp_path))
     events = placed(5)
-    (path,) = archive.add("embedded", events, "20251112T060000000000Z-0000")
+    mine = Origin(LOG, "a-log")
+    (path,) = archive.add(mine, events, "20251112T060000000000Z-0000")
     path.rename(path.with_name(path.name.replace("embedded", "kafka")))
-    assert [f.rows for f in archive.files_of("embedded")] == [5]
-    assert archive.files_of("kafka") == []
+    assert [f.rows for f in archive.files_of(mine)] == [5]
+    assert archive.files_of(Origin(TOPICS)) == archive.files_of(Origin(LOG, "another")) == []
     key = (events[0].channel, events[0].partition)
-    assert archive.ends("embedded") == {key: (6, events[-1].id)}
+    assert archive.ends(mine) == {key: (6, events[-1].id)}
+
+
+def test_files_follow_each_other_when_the_clock_goes_back(tmp_path):
+    """So that an end between two files leaves no hole before the last archived event."""
+    archive, days = Archive(Layout(tmp_path)), [3, 3, 1, 2, 2, 1]
+    events = [
+        e._replace(recorded_us=micros(T0 + dt.timedelta(days=d)))
+        for e, d in zip(placed(6), days, strict=True)
+    ]
+    paths = archive.add(Origin(LOG, "a"), events, "20251112T060000000000Z-0000")
+    assert [[e.position for e in read_file(p)] for p in paths] == [[1, 2], [3], [4, 5], [6]]
 
 
 def test_a_file_whose_footer_names_no_log_is_none_of_ours(tmp_path):
     archive = Archive(Layout(tmp_path))
-    (path,) = archive.add("embedded", placed(2), "20251112T060000000000Z-0000")
+    (path,) = archive.add(Origin(LOG, "a"), placed(2), "20251112T060000000000Z-0000")
     pq.write_table(pq.read_table(path).replace_schema_metadata(None), path)
     with pytest.raises(CorruptFileError, match="restore it from a backup"):
         archive.files()

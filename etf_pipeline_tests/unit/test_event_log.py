@@ -90,7 +90,7 @@ def test_a_log_by_the_release_before_is_numbered_from_now_on(layout):
         log = SqliteLog(layout.event_log)
         log.append(queries(3))
         assert numbers(log) == {"query-events": [0, 1, 2]}
-        assert log.unnumbered == 1
+        assert log.former_ids == [""]
         assert log.verify().events == 3
         log.close()
     assert store_id(layout, SqliteLog(layout.event_log), None) == "a-store"

@@ -11,6 +11,7 @@ from etf_pipeline.events.model.envelope import from_micros
 
 if TYPE_CHECKING:
     from etf_pipeline.events.log.parked import ParkedRecord
+    from etf_pipeline.events.log.retention import Pruned
     from etf_pipeline.events.model.envelope import Event
     from etf_pipeline.events.model.state import SystemState
     from etf_pipeline.events.proof.rebuild import Rebuilt
@@ -152,8 +153,7 @@ def event_line(event: Event) -> str:
     return f"{event.time:%Y-%m-%d %H:%M:%S} UTC  {event.type:<24} {event.subject}"
 
 
-def pruned_line(events: int, days: int) -> str:
-    """What left the local log by a retention of `days`; -1 keeps everything."""
-    if days < 0:
-        return "nothing left the local log: EVENT_STORE_RETENTION_DAYS=-1 keeps it for ever"
-    return f"{events} events older than {days} days left the local log"
+def pruned_lines(done: Pruned) -> list[str]:
+    """What left the local log, what stays and why."""
+    kept = [f"  {reason}" for reason in done.why]
+    return [f"{done.events} events left the local log, {done.kept} stay", *kept]

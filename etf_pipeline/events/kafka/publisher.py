@@ -199,6 +199,15 @@ class Publisher:
             for e, d in zip(events, deliveries, strict=True)
         ]
 
+    def check(self) -> None:
+        """Have sent again what Kafka confirmed and no longer has.
+
+        Raises:
+            EventError: Kafka does not answer.
+        """
+        with self._working:
+            self._check_tails()
+
     def _check_tails(self) -> None:
         """Find what the broker confirmed and no longer has, and have it sent again."""
         reader = self._broker.reader

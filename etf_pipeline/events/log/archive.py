@@ -4,36 +4,63 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etf_pipeline.errors import CorruptFileError, TamperError
-from etf_pipeline.events.model.chain import GENESIS, chain
+from etf_pipeline.events.model.chain import chain
 from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.model.positions import Batches, Key
 from etf_pipeline.events.model.table import from_table, to_table
 from etf_pipeline.events.model.types import CHANNELS
+from etf_pipeline.model.file_names import STAMP
 from etf_pipeline.model.schemas import EVENTS
 from etf_pipeline.store.hashing import content_hash
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.reader import read_table
 from etf_pipeline.store.writer import META_KEY, publish
 
+# Where events came from, as footers say it: a local log was one of this mode once.
+LOG, TOPICS = "embedded", "kafka"
+_EVENTS_AT_ONCE = 50_000
+
 
 @dataclass(frozen=True)
 class Archived:
-    """One archive file, told by its footer; `mode` is that of the log its events came from."""
+    """One archive file, told by its footer.
+
+    Attributes:
+        path: where it is.
+        origin: `LOG` or `TOPICS`.
+        log: id of the local log, empty for topics and in files of earlier releases.
+        channel: of all its events.
+        rows: how many these are.
+        ranges: by partition, the first position and the one after the last.
+        last_ids: by partition, the id of the last event.
+    """
 
     path: Path
-    mode: str
+    origin: str
+    log: str
     channel: str
     rows: int
     ranges: dict[int, tuple[int, int]]
     last_ids: dict[int, str]
+
+    @property
+    def first(self) -> int:
+        """The least position in it."""
+        return min(a for a, _ in self.ranges.values())
+
+    @property
+    def last(self) -> int:
+        """The greatest position in it."""
+        return max(b for _, b in self.ranges.values()) - 1
 
 
 @dataclass(frozen=True)
@@ -42,7 +69,21 @@ class ArchiveReport:
 
     files: list[Path]
     events: int
-    next: dict[Key, int]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where events of an archive come from: a local log by its id, or topics (`log` empty).
+
+    Files of earlier releases name no log.
+    """
+
+    name: str
+    log: str = ""
+
+    def has(self, file: Archived) -> bool:
+        """Whether a file's events come from here."""
+        return (file.origin, file.log) == (self.name, self.log)
 
 
 class Archive:
@@ -58,29 +99,16 @@ class Archive:
         Raises:
             CorruptFileError: a file is not readable, or not one of ours.
         """
-        found = []
-        for path in self._layout.files(EVENTS):
-            try:
-                footer = pq.read_metadata(path)
-                meta = json.loads((footer.metadata or {})[META_KEY])
-                mode, channel = str(meta["store"]), str(meta["channel"])
-                ranges = {int(p): (int(a), int(b)) for p, (a, b) in meta["ranges"].items()}
-            except (OSError, pa.ArrowException, KeyError, ValueError) as error:
-                raise CorruptFileError(
-                    f"archive file {path} is damaged: restore it from a backup"
-                ) from error
-            last_ids = {int(p): str(i) for p, i in meta["last_ids"].items()}
-            found.append(Archived(path, mode, channel, footer.num_rows, ranges, last_ids))
-        return found
+        return [_described(path) for path in self._layout.files(EVENTS)]
 
-    def files_of(self, mode: str) -> list[Archived]:
-        """The files whose events came from the log of one mode."""
-        return [f for f in self.files() if f.mode == mode]
+    def files_of(self, origin: Origin) -> list[Archived]:
+        """The files whose events came from one place."""
+        return [f for f in self.files() if origin.has(f)]
 
-    def ends(self, mode: str) -> dict[Key, tuple[int, str]]:
+    def ends(self, origin: Origin) -> dict[Key, tuple[int, str]]:
         """By channel and partition: the position after the last archived event, and its id."""
         found: dict[Key, tuple[int, str]] = {}
-        for file in self.files_of(mode):
+        for file in self.files_of(origin):
             for partition, (_, after) in file.ranges.items():
                 key = (file.channel, partition)
                 if after > found.get(key, (0, ""))[0]:
@@ -97,54 +125,99 @@ class Archive:
             if file.channel in channels:
                 yield read_file(file.path)
 
-    def add(self, mode: str, events: Sequence[Event], stamp: str) -> list[Path]:
-        """Write events into new files, read each back and compare.
+    def add_all(
+        self, origin: Origin, batches: Iterable[list[Event]], now: dt.datetime
+    ) -> ArchiveReport:
+        """Write batches into new files, some at a time.
 
         Raises:
             TamperError: what was read back differs; the originals must stay.
         """
-        groups: dict[tuple[str, dt.date], list[Event]] = {}
-        for event in events:
-            groups.setdefault((event.channel, event.recorded.date()), []).append(event)
+        stamp, part, count = now.astimezone(dt.UTC).strftime(STAMP), 0, 0
+        files, held = list[Path](), list[Event]()
+        for batch in batches:
+            held += batch
+            if len(held) >= _EVENTS_AT_ONCE:
+                files += self.add(origin, held, f"{stamp}-{part:04d}")
+                count, part, held = count + len(held), part + 1, []
+        if held:
+            files += self.add(origin, held, f"{stamp}-{part:04d}")
+        return ArchiveReport(files, count + len(held))
+
+    def add(self, origin: Origin, events: Iterable[Event], stamp: str) -> list[Path]:
+        """Write events into new files, read each back and compare.
+
+        A file holds what follows each other in its channel and partition, so that an end in
+        between leaves no hole before the last archived event.
+
+        Raises:
+            TamperError: what was read back differs; the originals must stay.
+        """
         made = []
-        for (channel, day), group in sorted(groups.items()):
-            path = self._layout.of(EVENTS, channel, day, f"{mode}-{stamp}")
-            group.sort(key=lambda e: (e.partition, e.position))
-            ranges: dict[int, list[int]] = {}
-            last_ids = {}
-            for event in group:
-                span = ranges.setdefault(event.partition, [event.position, 0])
-                span[1] = event.position + 1
-                last_ids[event.partition] = event.id
-            table = to_table(group)
-            publish(
-                path,
-                EVENTS,
-                table,
-                {"channel": channel, "ranges": ranges, "last_ids": last_ids, "store": mode},
-            )
+        ordered = sorted(events, key=lambda e: (e.channel, e.partition, e.position))
+        runs = groupby(ordered, key=lambda e: (e.channel, e.partition, e.recorded.date()))
+        for n, ((channel, partition, day), run) in enumerate(runs):
+            group = list(run)
+            path = self._layout.of(EVENTS, channel, day, f"{origin.name}-{stamp}-{n:04d}")
+            facts = {
+                "channel": channel,
+                "ranges": {partition: [group[0].position, group[-1].position + 1]},
+                "last_ids": {partition: group[-1].id},
+                "store": origin.name,
+                "log": origin.log,
+            }
+            publish(path, EVENTS, to_table(group), facts)
             if read_file(path) != group:
                 raise TamperError(f"{path}: read back, it differs from what was written")
             made.append(path)
         return made
 
 
-def archived_chain(archive: Archive, mode: str, upto: int) -> bytes:
-    """The hash chain over a log's archived events, up to one of them.
+def _described(path: Path) -> Archived:
+    try:
+        footer = pq.read_metadata(path)
+        meta = json.loads((footer.metadata or {})[META_KEY])
+        return Archived(
+            path,
+            str(meta["store"]),
+            str(meta.get("log") or ""),
+            str(meta["channel"]),
+            footer.num_rows,
+            {int(p): (int(a), int(b)) for p, (a, b) in meta["ranges"].items()},
+            {int(p): str(i) for p, i in meta["last_ids"].items()},
+        )
+    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+        raise CorruptFileError(
+            f"archive file {path} is damaged: restore it from a backup"
+        ) from error
+
+
+def archived_chain(
+    archive: Archive, origin: Origin, after: tuple[int, bytes]
+) -> Iterator[tuple[int, bytes]]:
+    """Number and hash of a log's archived events, one after the other, until one is missing.
+
+    Args:
+        archive: where they are read from, each file checked against its content hash.
+        origin: of the log.
+        after: number and hash of the event before the first wanted.
 
     Raises:
-        TamperError: an event is missing, or a file was changed.
+        TamperError: a file was changed.
     """
-    files = archive.files_of(mode)
-    files.sort(key=lambda f: min(a for a, _ in f.ranges.values()), reverse=True)
-    head, waiting = GENESIS, dict[int, Event]()
-    for seq in range(1, upto + 1):
-        while files and min(a for a, _ in files[-1].ranges.values()) <= seq:
-            waiting.update({e.position: e for e in read_file(files.pop().path)})
-        if seq not in waiting:
-            raise TamperError(f"{archive.root}: event {seq} is missing")
-        head = chain(head, waiting.pop(seq))
-    return head
+    files = sorted(archive.files_of(origin), key=lambda f: f.first, reverse=True)
+    seq, head = after
+    waiting: dict[int, Event] = {}
+    while True:
+        while files and files[-1].first <= seq + 1:
+            file = files.pop()
+            if file.last > seq:
+                waiting.update({e.position: e for e in read_file(file.path) if e.position > seq})
+        event = waiting.pop(seq + 1, None)
+        if event is None:
+            return
+        seq, head = seq + 1, chain(head, event)
+        yield seq, head
 
 
 def read_file(path: Path) -> list[Event]:
@@ -154,7 +227,7 @@ def read_file(path: Path) -> list[Event]:
         TamperError: its content is not what its footer vouches for.
     """
     table = read_table(path).replace_schema_metadata(None)
-    meta = json.loads((pq.read_metadata(path).metadata or {})[META_KEY])
+    meta: Mapping[str, str] = json.loads((pq.read_metadata(path).metadata or {})[META_KEY])
     if content_hash(table) != meta["content_hash"]:
         raise TamperError(f"{path}: its content was changed after it was written")
     return from_table(table)

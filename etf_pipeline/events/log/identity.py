@@ -14,6 +14,8 @@ from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.writer import write_text
 
 _FACT = "instance"
+# Fact: other machines record for this store, or did.
+SHARED = "shared"
 
 
 def store_id(layout: Layout, log: SqliteLog, stated: str | None) -> str:
@@ -29,7 +31,10 @@ def store_id(layout: Layout, log: SqliteLog, stated: str | None) -> str:
             f"EVENT_STORE_ID={stated}: the store at {layout.root} is {filed}; unset it, or choose "
             "an empty ETF_DATA_DIR to continue another store on this machine"
         )
+    fresh = log.fact(_FACT) is None
     found = log.settle(_FACT, filed or stated or str(uuid.uuid4()))
+    if fresh and (filed or stated):
+        log.settle(SHARED, "1")
     if filed is None and stated not in (None, found):
         raise SettingsError(
             f"EVENT_STORE_ID={stated}: {log.path} is of store {found}; unset it, or choose an "

@@ -71,13 +71,12 @@ class Outbox(SqliteLog):
 
     def pending(self, limit: int = 2_000) -> list[Event]:
         """The oldest events that no broker has confirmed, in order."""
-        log = self.id
         with self._notes.reading() as db:
             epoch, below = self._start(db)
             rows = db.execute(
                 f"SELECT {PLACED} FROM events e WHERE seq > ? AND NOT EXISTS "  # noqa: S608
                 "(SELECT 1 FROM deliveries d WHERE d.seq = e.seq) ORDER BY seq LIMIT ?",
-                (log, below, limit),
+                (below, limit),
             ).fetchall()
             if rows:
                 self._sent_below = (epoch, rows[0][10] - 1)
@@ -157,6 +156,15 @@ class Outbox(SqliteLog):
                 "SELECT position, id FROM deliveries d JOIN events USING (seq) "  # noqa: S608
                 f"WHERE d.channel = ? AND partition = ? AND {_SPAN} = ? ORDER BY position",
                 place,
+            ).fetchall()
+
+    def confirmed_by_place(self, channels: Sequence[str]) -> list[tuple[str, int, int, str]]:
+        """Channel, partition, offset and id of every event that a broker confirmed."""
+        with self._notes.reading() as db:
+            return db.execute(
+                "SELECT d.channel, partition, position, id FROM deliveries d "  # noqa: S608
+                f"JOIN events USING (seq) WHERE d.channel IN ({','.join('?' * len(channels))})",
+                channels,
             ).fetchall()
 
     def forget_deliveries(self, place: Place, from_position: int) -> int:

@@ -7,6 +7,7 @@ of them, in Kafka or in an archive, sees what is missing. With Kafka the same lo
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -25,10 +26,15 @@ _PAGE = 5_000
 _PRUNED_AT_ONCE = 1_000
 T = TypeVar("T")
 COLUMNS = "id, type, version, source, subject, time_us, recorded_us, data, channel"
-# All of `Event`'s fields; the log's id is the first parameter.
-PLACED = f"{COLUMNS}, 0, seq, ?, number"
-# Number of the last event that an earlier release recorded in this log.
-_BEFORE_NUMBERS = "unnumbered"
+# All of `Event`'s fields.
+PLACED = (
+    f"{COLUMNS}, 0, seq, (SELECT value FROM facts WHERE name = 'log'), "  # noqa: S608
+    "iif(seq > coalesce((SELECT CAST(value AS INTEGER) FROM facts WHERE name = 'unnumbered'), 0), "
+    "number, 0)"
+)
+# Facts: which event of the file was the last before the log had its id, ids it had before (empty
+# for that of an earlier release, which gave none).
+_BEFORE, _FORMER = "unnumbered", "former_logs"
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
   seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, type TEXT NOT NULL,
@@ -53,20 +59,21 @@ class SqliteLog:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._db = Database(path, SCHEMA, upgrade=upgrade)
-        self._id: str | None = None
 
     @property
     def id(self) -> str:
-        """Id of this log: made once, with the file."""
-        if self._id is None:
-            with self._db.reading() as db:
-                self._id = _fact(db, "log")
-        return self._id or ""
+        """Id of this log: made with the file."""
+        return self.fact("log") or ""
 
     @property
-    def unnumbered(self) -> int:
-        """Number of the last event that was recorded before events had numbers, 0 for none."""
-        return int(self.fact(_BEFORE_NUMBERS) or 0)
+    def former_ids(self) -> list[str]:
+        """Ids under which events before `begin_anew` are in archives, the newest last."""
+        return list(json.loads(self.fact(_FORMER) or "[]"))
+
+    @property
+    def begun_after(self) -> int:
+        """Number of the last event from before the log had its id, 0 for none."""
+        return int(self.fact(_BEFORE) or 0)
 
     def settle(self, name: str, value: str) -> str:
         """The fact of this name; `value` from now on when there is none yet."""
@@ -121,12 +128,17 @@ class SqliteLog:
         )
         while position < last:
             with self._db.reading() as db:
-                rows = db.execute(query, (self.id, position, last, *wanted)).fetchall()
+                rows = db.execute(query, (position, last, *wanted)).fetchall()
             if not rows:
                 return
             position = rows[-1][10]
             page = list(map(Event._make, rows))
             yield [e for e in page if e.position >= wanted[e.channel]] if start else page
+
+    def known(self, events: Sequence[Event]) -> set[str]:
+        """Ids of those events that are in the log."""
+        with self._db.reading() as db:
+            return set(known_events(db, events))
 
     def numbers(self) -> dict[str, int]:
         """By channel, how many events were ever numbered: the last number there is."""
@@ -181,6 +193,31 @@ class SqliteLog:
         with self._db.reading() as db:
             return _head(db)[0]
 
+    def hash_at(self, seq: int) -> bytes | None:
+        """Hash of an event, or of the anchor that stands for it; None when there is neither."""
+        with self._db.reading() as db:
+            if seq == _anchor(db)[0]:
+                return _anchor(db)[1]
+            row = db.execute("SELECT hash FROM events WHERE seq = ?", (seq,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def holds(self, seq: int, name: str) -> bool:
+        """Whether the event of this number has this id; true of what was pruned."""
+        with self._db.reading() as db:
+            if seq <= _anchor(db)[0]:
+                return True
+            row = db.execute("SELECT id FROM events WHERE seq = ?", (seq,)).fetchone()
+        return row is not None and row[0] == name
+
+    def begin_anew(self) -> None:
+        """Have what is recorded from now on be of another log, with numbers from 1 on.
+
+        For a log of which an older copy was put back: its next numbers were given already.
+        """
+        with self._db.writing() as db:
+            _begin(db)
+            db.execute("DELETE FROM channels")
+
     def last_recorded_before(self, moment_us: int) -> int:
         """The last event of the log's beginning that was recorded before a time."""
         with self._db.reading() as db:
@@ -223,7 +260,6 @@ class SqliteLog:
     def close(self) -> None:
         """Close the connection."""
         self._db.close()
-        self._id = None
 
 
 def _insert(db: sqlite3.Connection, events: Collection[Event]) -> dict[str, int]:
@@ -269,14 +305,20 @@ def upgrade(db: sqlite3.Connection) -> None:
         if _fact(db, "log") is None:
             if "number" not in {row[1] for row in db.execute("PRAGMA table_info(events)")}:
                 db.execute("ALTER TABLE events ADD COLUMN number INTEGER NOT NULL DEFAULT 0")
-            facts = [("log", str(uuid.uuid4()))]
-            if last := _head(db)[0]:
-                facts.append((_BEFORE_NUMBERS, str(last)))
-            db.executemany("INSERT INTO facts VALUES (?, ?)", facts)
+            _begin(db)
         db.execute("COMMIT")
     except BaseException:
         db.execute("ROLLBACK")
         raise
+
+
+def _begin(db: sqlite3.Connection) -> None:
+    """Give the log an id; what it holds already was of another, or of none."""
+    facts = {"log": str(uuid.uuid4())}
+    if last := _head(db)[0]:
+        before = [*json.loads(_fact(db, _FORMER) or "[]"), _fact(db, "log") or ""]
+        facts |= {_BEFORE: str(last), _FORMER: json.dumps(before)}
+    db.executemany("REPLACE INTO facts VALUES (?, ?)", list(facts.items()))
 
 
 def _fact(db: sqlite3.Connection, name: str) -> str | None:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 
-from etf_pipeline.errors import TamperError
-from etf_pipeline.events import retention
-from etf_pipeline.events.log.archive import Archive, ArchiveReport, archived_chain
+from etf_pipeline.events.log.archive import Archive, ArchiveReport
 from etf_pipeline.events.log.projections import Projections, project_log
+from etf_pipeline.events.log.retention import Pruned, archive_log, prune
 from etf_pipeline.events.log.sqlite import SqliteLog
-from etf_pipeline.events.model.chain import Verified
 from etf_pipeline.events.model.checks import Check
 from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.model.positions import Batches, Key, Range
-from etf_pipeline.events.model.types import CHANNELS, LINEAGE
+from etf_pipeline.events.model.types import CHANNELS
 from etf_pipeline.events.modes.local import Local
-from etf_pipeline.events.proof.archiving import archive_events
 from etf_pipeline.events.settings import EventSettings
 
 _PAUSE_SECONDS = 0.5
@@ -62,33 +59,15 @@ class Embedded(Local):
         """Nothing waits once it was recorded."""
         return True
 
-    def seam(self, archive: Archive) -> dict[Key, int]:
-        """Where the log goes on after the archive."""
-        return {key: after for key, (after, _) in archive.ends(self.name).items()}
-
     def archive(self, archive: Archive, now: dt.datetime) -> ArchiveReport:
         """Copy into the archive what it does not have."""
-        # The log is one chain over everything, so everything of it is kept.
-        return archive_events(self, archive, now, (*CHANNELS, LINEAGE))
+        return archive_log(self.log, archive, now)
 
-    def prune(self, archive: Archive) -> int:
+    def prune(self, archive: Archive) -> Pruned:
         """Let go of what is older than the retention and in the archive."""
-        safe = max((after - 1 for after, _ in archive.ends(self.name).values()), default=0)
-        return retention.prune(self.log, self.settings.event_store_retention_days, safe)
+        return prune(self.log, archive, self.settings.event_store_retention_days, self.log.last())
 
-    def verify_log(self, archive: Archive) -> Verified:
-        """Recompute the hash chain, through the archive where the log was pruned.
-
-        Raises:
-            TamperError: naming the first event that is not what was written.
-        """
-        found = self.log.verify()
-        seq, anchor = self.log.anchor()
-        if archived_chain(archive, self.name, seq) != anchor:
-            raise TamperError(f"{archive.root}: does not lead up to the log")
-        return found
-
-    def delivery_checks(self, archive: Archive, there: Set[str], upto: int) -> list[Check]:
+    def delivery_checks(self, archive: Archive) -> list[Check]:
         """There is nowhere to send to."""
         return [Check("all sent", True, "nothing is to be sent in this mode")]
 

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
 from etf_pipeline.errors import EventError, SettingsError
-from etf_pipeline.events import retention
 from etf_pipeline.events.kafka.probe import ask_kafka
 from etf_pipeline.events.kafka.publisher import Publisher
 from etf_pipeline.events.kafka.timeouts import Timeouts
 from etf_pipeline.events.log.archive import Archive, ArchiveReport
 from etf_pipeline.events.log.parked import Parked
 from etf_pipeline.events.log.projections import Projections
+from etf_pipeline.events.log.retention import Pruned, archive_log, prune
 from etf_pipeline.events.model.checks import Check
 from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.model.positions import Batches, Key, Range
 from etf_pipeline.events.model.types import CHANNELS
 from etf_pipeline.events.modes.local import Local
-from etf_pipeline.events.proof.archiving import archive_events
 from etf_pipeline.events.proof.delivery import all_sent, archived_in_time
 from etf_pipeline.events.protocol import EXIT_SECONDS, Projector
 from etf_pipeline.events.settings import EventSettings
@@ -28,6 +27,7 @@ from etf_pipeline.store.layout import Layout
 
 if TYPE_CHECKING:
     from etf_pipeline.events.kafka.log import KafkaLog
+    from etf_pipeline.events.kafka.others import Others
 
 _PROBE_SECONDS = 1.0
 _EVERYTHING = 2**31
@@ -59,6 +59,7 @@ class Kafka(Local):
         self._timeouts = timeouts
         self._publisher: Publisher | None = None
         self._broker: KafkaLog | None = None
+        self._others: Others | None = None
         self._pid = os.getpid()
         if publish:
             self.publisher.start()
@@ -157,41 +158,42 @@ class Kafka(Local):
         """Whether a broker has confirmed every one of these events."""
         return self.log.all_delivered(events)
 
-    def seam(self, archive: Archive) -> dict[Key, int]:
-        """Where the topics go on after the archive; from the start where one lost its end.
+    @property
+    def others(self) -> Others:
+        """What other machines recorded for this store."""
+        if self._others is None:
+            broker = self.broker  # says so when the client is not installed
+            from etf_pipeline.events.kafka.others import Others
 
-        Raises:
-            EventError: retention took events that the archive does not have.
-        """
-        ends, reader = archive.ends(self.name), self.broker.reader
-        found: dict[Key, int] = {}
-        for key, (low, high) in reader.ranges(CHANNELS).items():
-            after, last_id = ends.get(key, (0, ""))
-            if low > after:
-                raise EventError(
-                    f"{key[0]}[{key[1]}]: offsets {after} to {low - 1} went by retention before "
-                    "they were archived; restore them from a backup, or raise "
-                    "EVENT_STORE_RETENTION_DAYS and archive more often"
-                )
-            intact = after == 0 or (
-                high >= after and (low == after or reader.id_at(*key, after - 1) == last_id)
-            )
-            found[key] = after if intact else 0
-        return found
+            self._others = Others(broker, self.log, self.instance)
+        return self._others
+
+    def seam(self, archive: Archive) -> dict[Key, int]:
+        """Where topics go on after what the archive has of other machines' events."""
+        return self.others.start(archive)
+
+    def elsewhere(self, channels: Sequence[str], start: dict[Key, int]) -> Batches:
+        """What the topics hold of this store."""
+        return self.others.read(channels, start)
 
     def archive(self, archive: Archive, now: dt.datetime) -> ArchiveReport:
         """Copy into the archive what it does not have."""
-        return archive_events(self, archive, now)
+        mine, theirs = archive_log(self.log, archive, now), self.others.archive(archive, now)
+        return ArchiveReport([*mine.files, *theirs.files], mine.events + theirs.events)
 
-    def prune(self, archive: Archive) -> int:
-        """Let go of what is older than the retention and confirmed by Kafka."""
+    def prune(self, archive: Archive) -> Pruned:
+        """Let go of what is older than the retention, in the archive and in Kafka as of now."""
+        days = self.settings.event_store_retention_days
+        if days < 0 or not self.answers():
+            return prune(self.log, archive, days, 0, "to be asked for in Kafka, which is away")
+        self.publisher.check()
         waiting = self.log.pending(1)
         safe = waiting[0].position - 1 if waiting else self.log.last()
-        return retention.prune(self.log, self.settings.event_store_retention_days, safe)
+        return prune(self.log, archive, days, safe, "at or after one that waits for Kafka")
 
-    def delivery_checks(self, archive: Archive, there: Set[str], upto: int) -> list[Check]:
+    def delivery_checks(self, archive: Archive) -> list[Check]:
         """Whether everything arrived and, where brokers let events go, is archived in time."""
-        checks = [all_sent(self.log, there, upto)]
+        checks = [all_sent(self.log, self.broker.read(), self.ranges())]
         days = self.settings.event_store_retention_days
         if days > 0:
             checks.append(
@@ -226,5 +228,5 @@ class Kafka(Local):
 
     def _check_fork(self) -> None:
         if self._pid != os.getpid():  # the threads stayed in the parent
-            self._publisher = self._broker = None
+            self._publisher = self._broker = self._others = None
             self._pid = os.getpid()

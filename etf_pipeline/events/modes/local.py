@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Self
 
-from etf_pipeline.events.log.archive import Archive
+from etf_pipeline.errors import TamperError
+from etf_pipeline.events.log.archive import Archive, Origin, archived_chain
 from etf_pipeline.events.log.identity import store_id
 from etf_pipeline.events.log.outbox import Outbox
-from etf_pipeline.events.model.chain import Verified
+from etf_pipeline.events.log.retention import origins_of
+from etf_pipeline.events.model.chain import GENESIS, Verified
 from etf_pipeline.events.model.envelope import Event
+from etf_pipeline.events.model.positions import Batches, Key
 from etf_pipeline.events.protocol import EXIT_SECONDS
 from etf_pipeline.events.settings import EventSettings
 from etf_pipeline.store.layout import Layout
@@ -53,11 +57,33 @@ class Local:
         """Nothing waits."""
         return 0
 
+    def seam(self, archive: Archive) -> dict[Key, int]:
+        """Where topics go on after the archive: there are none."""
+        return {}
+
+    def elsewhere(self, channels: Sequence[str], start: dict[Key, int]) -> Batches:
+        """Nothing is anywhere else."""
+        return iter(())
+
     def verify_log(self, archive: Archive) -> Verified:
-        """Recompute the hash chain of the local log."""
-        return self.log.verify()
+        """Recompute the hash chain of the local log, from the archive on where it was pruned.
+
+        Raises:
+            TamperError: naming the first event that is not what was written.
+        """
+        found = self.log.verify()
+        seq, anchor = self.log.anchor()
+        if seq and not any(_leads_to(archive, o, seq, anchor) for o in origins_of(self.log)):
+            raise TamperError(f"{archive.root}: does not lead up to the log")
+        return found
 
     def close(self, timeout: float = EXIT_SECONDS) -> None:
         """Give back the file."""
         self.closed = True
         self.log.close()
+
+
+def _leads_to(archive: Archive, origin: Origin, seq: int, head: bytes) -> bool:
+    """Whether what an archive has of a log is the chain that a head of it stands on."""
+    chained = archived_chain(archive, origin, (0, GENESIS))
+    return next((value for number, value in chained if number == seq), None) == head

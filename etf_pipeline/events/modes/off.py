@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 
 from etf_pipeline.errors import EventsOffError
 from etf_pipeline.events.log.archive import Archive, ArchiveReport
 from etf_pipeline.events.log.projections import Projections
+from etf_pipeline.events.log.retention import Pruned
 from etf_pipeline.events.model.checks import Check
 from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.model.positions import Batches, Key, Range
@@ -60,10 +61,6 @@ class Off(Local):
         """Nothing is recorded, so no event is."""
         return not events
 
-    def seam(self, archive: Archive) -> dict[Key, int]:
-        """There is nothing to go on with."""
-        return {}
-
     def archive(self, archive: Archive, now: dt.datetime) -> ArchiveReport:
         """Refuse.
 
@@ -72,11 +69,11 @@ class Off(Local):
         """
         raise EventsOffError(OFF)
 
-    def prune(self, archive: Archive) -> int:
+    def prune(self, archive: Archive) -> Pruned:
         """Nothing goes: what an earlier mode recorded is not this one's to judge."""
-        return 0
+        return Pruned(0, 0)
 
-    def delivery_checks(self, archive: Archive, there: Set[str], upto: int) -> list[Check]:
+    def delivery_checks(self, archive: Archive) -> list[Check]:
         """Nothing is recorded, so nothing is to be sent."""
         return []
 

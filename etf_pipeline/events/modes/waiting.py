@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import threading
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Sequence
 
 from etf_pipeline.errors import EtfError
 from etf_pipeline.events.kafka.probe import ask_kafka
 from etf_pipeline.events.log.archive import Archive, ArchiveReport
 from etf_pipeline.events.log.outbox import Outbox
 from etf_pipeline.events.log.projections import Projections
+from etf_pipeline.events.log.retention import Pruned
 from etf_pipeline.events.model.chain import Verified
 from etf_pipeline.events.model.checks import Check
 from etf_pipeline.events.model.envelope import Event
@@ -150,11 +151,15 @@ class Waiting:
         """Where reading goes on after the archive."""
         return self._now.seam(archive)
 
+    def elsewhere(self, channels: Sequence[str], start: dict[Key, int]) -> Batches:
+        """What other machines recorded."""
+        return self._now.elsewhere(channels, start)
+
     def archive(self, archive: Archive, now: dt.datetime) -> ArchiveReport:
         """Copy into the archive what it does not have."""
         return self._now.archive(archive, now)
 
-    def prune(self, archive: Archive) -> int:
+    def prune(self, archive: Archive) -> Pruned:
         """Let old events go."""
         return self._now.prune(archive)
 
@@ -162,9 +167,9 @@ class Waiting:
         """Recompute the hash chain."""
         return self._now.verify_log(archive)
 
-    def delivery_checks(self, archive: Archive, there: Set[str], upto: int) -> list[Check]:
+    def delivery_checks(self, archive: Archive) -> list[Check]:
         """Whether everything arrived."""
-        return self._now.delivery_checks(archive, there, upto)
+        return self._now.delivery_checks(archive)
 
     def projector(self, projections: Projections, group: str | None = None) -> Projector:
         """What keeps read models up to date."""

@@ -1,64 +1,80 @@
-"""From the log into the archive, and both read as one."""
+"""The logs and the archive read as one, with a proof that nothing is missing."""
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
-from etf_pipeline.events.log.archive import Archive, ArchiveReport
-from etf_pipeline.events.model.envelope import Event
+from etf_pipeline.errors import EventError
+from etf_pipeline.events.log.archive import LOG, Archive, Archived, read_file
+from etf_pipeline.events.log.retention import origin_of
+from etf_pipeline.events.log.sqlite import SqliteLog
+from etf_pipeline.events.model.checks import first_few
+from etf_pipeline.events.model.envelope import Event, source_of
+from etf_pipeline.events.model.numbers import Gap, Numbers
 from etf_pipeline.events.model.types import CHANNELS
 from etf_pipeline.events.protocol import Events
-from etf_pipeline.model.file_names import STAMP
-
-_EVENTS_AT_ONCE = 200_000
-
-
-def archive_events(
-    events: Events, archive: Archive, now: dt.datetime, channels: Sequence[str] = CHANNELS
-) -> ArchiveReport:
-    """Move what the log of `events` holds and the archive does not into the archive.
-
-    Raises:
-        EventError: the log had let events go before they were archived.
-    """
-    ends = events.seam(archive)
-    before = archive.ends(events.name)
-    began_again = any(ends.get(key, 0) < after for key, (after, _) in before.items())
-    stamp = now.astimezone(dt.UTC).strftime(STAMP)
-    files: list[Path] = []
-    count, part = 0, 0
-    seen = {e.id for batch in archive.read() for e in batch} if began_again else set()
-    held: list[Event] = []
-    for batch in events.read(channels, ends):
-        held += [e for e in batch if e.id not in seen]
-        if len(held) >= _EVENTS_AT_ONCE:
-            files += archive.add(events.name, held, f"{stamp}-{part:04d}")
-            count, part, held = count + len(held), part + 1, []
-    if held:
-        files += archive.add(events.name, held, f"{stamp}-{part:04d}")
-        count += len(held)
-    return ArchiveReport(files, count, {k: v[0] for k, v in archive.ends(events.name).items()})
 
 
 def read_all(
-    events: Events,
-    archive: Archive,
-    channels: Sequence[str] = CHANNELS,
+    events: Events, archive: Archive, channels: Sequence[str] = CHANNELS
 ) -> Iterator[list[Event]]:
-    """Archive, what the log holds beyond it, and what still waits to be sent.
+    """Every event of a store: the local log, the archive, and what topics have besides.
 
-    Duplicates may come; gaps may not.
+    Things only move from the log to the archive, so the log is read first. Duplicates may come,
+    gaps may not: the numbers of each log are counted, and reading ends with an error when one is
+    nowhere.
 
     Raises:
-        EventError: the log cannot be read, or lacks events that it should have.
+        EventError: a log cannot be read, or events are missing.
     """
-    # Looked at first: what is sent while the log is read would be in neither otherwise.
-    waiting = events.pending()
-    start = None
-    if archive.root.is_dir():
-        start = events.seam(archive)
-        yield from archive.read(channels)
-    yield from events.read(channels, start)
-    yield [e for e in waiting if e.channel in channels]
+    numbers, log = Numbers(), events.log
+    given = {(log.id, c): n for c, n in log.numbers().items() if c in channels}
+    for batch in log.read(channels):
+        numbers.saw(batch)
+        yield batch
+    start = events.seam(archive)
+    for file in _needed(archive, log, channels):
+        batch = _of_store(file, events.instance)
+        numbers.saw(batch)
+        yield batch
+    for batch in events.elsewhere(channels, start):
+        numbers.saw(batch)
+        yield batch
+    if start and any(numbers.gaps(given)):
+        # Another machine was sending meanwhile, or topics have what the archive lost.
+        for batch in events.elsewhere(channels, {}):
+            numbers.saw(batch)
+            yield batch
+    if gaps := list(numbers.gaps(given)):
+        raise EventError(missing(gaps))
+
+
+def _needed(archive: Archive, log: SqliteLog, channels: Sequence[str]) -> list[Archived]:
+    """The archive's files that hold what was not read from the log: what it let go, and others'."""
+    mine, former = origin_of(log), set(log.former_ids)
+    pruned, before = log.anchor()[0], log.begun_after
+
+    def in_log(file: Archived) -> bool:
+        if file.first <= pruned:
+            return False
+        earlier = file.origin == LOG and file.log in former and file.last <= before
+        return mine.has(file) or earlier
+
+    return [f for f in archive.files() if f.channel in channels and not in_log(f)]
+
+
+def _of_store(file: Archived, store: str) -> list[Event]:
+    """A file's events; earlier releases archived what other stores had sent to the topics too."""
+    found = read_file(file.path)
+    mine = source_of(store)
+    return found if file.origin == LOG else [e for e in found if e.source == mine]
+
+
+def missing(gaps: Sequence[Gap]) -> str:
+    """What is missing, in words, and what to do."""
+    named = [f"{g.channel} {g.first} to {g.last} of log {g.log}" for g in gaps]
+    return (
+        f"events are missing: {first_few(named)}; nothing was concluded from the others. Restore "
+        "events/archive from a backup, or start a process on the machine of that log, which sends "
+        "what waits there"
+    )

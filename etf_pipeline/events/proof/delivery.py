@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping
 
 from etf_pipeline.errors import EtfError
 from etf_pipeline.events.log.outbox import Outbox
 from etf_pipeline.events.model.checks import Check, first_few
 from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.model.positions import Key, Range
+from etf_pipeline.events.model.types import CHANNELS
 
 # Part of the retention after which an event should be in the archive.
 _LATE = 0.5
 
 
-def all_sent(log: Outbox, there: Set[str], upto: int) -> Check:
-    """Whether all that was recorded here up to number `upto` is among the event ids `there`."""
-    gone = [e.id for batch in log.read() for e in batch if e.position <= upto and e.id not in there]
+def all_sent(log: Outbox, there: Iterable[list[Event]], ranges: Mapping[Key, Range]) -> Check:
+    """Whether brokers have what they confirmed, but for what their retention took.
+
+    Args:
+        log: the local log.
+        there: what the brokers have now.
+        ranges: of their partitions, as of before that was read.
+    """
+    noted = log.confirmed_by_place(CHANNELS)  # before: what is sent meanwhile does not count
+    ids = {e.id for batch in there for e in batch}
+    gone = sum(
+        position >= ranges.get((channel, partition), (0, 0))[0] and name not in ids
+        for channel, partition, position, name in noted
+    )
     if gone:
-        text = f"Kafka confirmed {len(gone)} events and has them no longer; they are sent again"
+        text = f"Kafka confirmed {gone} events and has them no longer; they are sent again"
         return Check("all sent", False, f"{text} while any process that records is open")
     waiting = log.count_pending()
     if not waiting:
-        return Check("all sent", True, "every event of this machine is in Kafka or the archive")
+        return Check("all sent", True, "Kafka has every event of this machine, or had it in time")
     return Check("all sent", False, f"{waiting} events wait for Kafka; none is lost")
 
 

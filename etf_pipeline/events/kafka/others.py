@@ -1,0 +1,119 @@
+"""What other machines recorded for a store, as its topics have it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from etf_pipeline.errors import EventError
+from etf_pipeline.events.log.archive import TOPICS, Archive, ArchiveReport, Origin
+from etf_pipeline.events.log.identity import SHARED
+from etf_pipeline.events.model.envelope import Event, source_of
+from etf_pipeline.events.model.positions import Batches, Key
+from etf_pipeline.events.model.types import CHANNELS
+
+if TYPE_CHECKING:
+    from etf_pipeline.events.kafka.log import KafkaLog
+    from etf_pipeline.events.log.sqlite import SqliteLog
+
+log = logging.getLogger(__name__)
+_ORIGIN = Origin(TOPICS)
+# Fact: how far topics are archived.
+_ARCHIVED = "archived_topics"
+_Ends = dict[Key, tuple[int, str]]
+
+
+class Others:
+    """Reads the topics for what the local log does not have.
+
+    Attributes:
+        foreign: how many events of other stores were passed over, by their source.
+    """
+
+    def __init__(self, broker: KafkaLog, local: SqliteLog, store: str) -> None:
+        self._broker = broker
+        self._local = local
+        self._mine = source_of(store)
+        self.foreign: Counter[str] = Counter()
+
+    def start(self, archive: Archive) -> dict[Key, int]:
+        """Where the topics go on after what is archived; from the start where one lost its end.
+
+        Raises:
+            EventError: what other machines recorded may have gone before it was archived.
+        """
+        ends, reader = self._ends(archive), self._broker.reader
+        shared = self._local.fact(SHARED) is not None
+        found: dict[Key, int] = {}
+        for key, (low, high) in reader.ranges(CHANNELS).items():
+            after, last_id = ends.get(key, (0, ""))
+            if low > after and shared:
+                raise EventError(
+                    f"{key[0]}[{key[1]}]: offsets {after} to {low - 1} went by retention before "
+                    "they were archived here, and other machines record for this store; restore "
+                    "events/ from a backup, or raise EVENT_STORE_RETENTION_DAYS and archive more "
+                    "often"
+                )
+            intact = after == 0 or (
+                high >= after and (low >= after or reader.id_at(*key, after - 1) == last_id)
+            )
+            found[key] = after if intact else 0
+        return found
+
+    def read(self, channels: Sequence[str], start: dict[Key, int]) -> Batches:
+        """Events of this store, this machine's too, from these positions on."""
+        for batch in self._broker.read(channels, start):
+            yield list(self._of_store(batch))
+
+    def _of_store(self, batch: list[Event]) -> Iterator[Event]:
+        mine, own = self._mine, self._local.id
+        for event in batch:
+            if event.source != mine:
+                if not self.foreign:
+                    log.warning(
+                        "topics %s.* hold events of another store too (%s); they are passed over",
+                        self._broker.settings.kafka_topic_prefix,
+                        event.source,
+                    )
+                self.foreign[event.source] += 1
+                continue
+            if event.log not in (own, ""):
+                self._local.settle(SHARED, "1")
+            yield event
+
+    def archive(self, archive: Archive, now: dt.datetime) -> ArchiveReport:
+        """Copy into the archive what the topics have, and neither it nor the local log has.
+
+        Raises:
+            EventError: as `start`.
+        """
+        start = self.start(archive)
+        ends: _Ends = {k: e for k, e in self._ends(archive).items() if start.get(k) == e[0]}
+        done = archive.add_all(_ORIGIN, self._new(start, ends), now)
+        rows = [[*key, *end] for key, end in sorted(ends.items())]
+        self._local.append([], facts={_ARCHIVED: json.dumps(rows)})
+        return done
+
+    def _new(self, start: dict[Key, int], ends: _Ends) -> Batches:
+        own = self._local.id
+        for batch in self._broker.read(CHANNELS, start):
+            for event in batch:
+                ends[(event.channel, event.partition)] = (event.position + 1, event.id)
+            mine = list(self._of_store(batch))
+            known = self._local.known(mine)
+            new = [e for e in mine if e.id not in known]
+            given = self._local.numbers()
+            if any(e.log == own and e.number > given.get(e.channel, 0) for e in new):
+                log.warning("%s is older than what it sent: it begins anew", self._local.path)
+                self._local.begin_anew()
+            yield new
+
+    def _ends(self, archive: Archive) -> _Ends:
+        text = self._local.fact(_ARCHIVED)
+        if text is None:
+            return archive.ends(_ORIGIN)
+        return {(c, p): (after, name) for c, p, after, name in json.loads(text)}

@@ -1,0 +1,58 @@
+"""Is anything missing? Told by the numbers that every local log gives its events. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from etf_pipeline.events.model.envelope import Event
+
+# A local log's id, and a channel.
+Sequence = tuple[str, str]
+
+
+class Gap(NamedTuple):
+    """Events of one log and channel that nothing holds: the numbers of the first and the last."""
+
+    log: str
+    channel: str
+    first: int
+    last: int
+
+
+class Numbers:
+    """Which numbers were seen of each log and channel; a byte an event."""
+
+    def __init__(self) -> None:
+        self._seen: dict[Sequence, bytearray] = {}
+
+    def saw(self, events: Iterable[Event]) -> None:
+        """These were read; again and in any order is all the same. Without a number, none is."""
+        seen = self._seen
+        for event in events:
+            number = event[12]
+            if number:
+                marks = seen.get((event[11], event[8]))
+                if marks is None:
+                    marks = seen[(event[11], event[8])] = bytearray(number + 1)
+                elif number >= len(marks):
+                    marks.extend(bytes(max(number + 1 - len(marks), len(marks))))
+                marks[number] = 1
+
+    def gaps(self, upto: Mapping[Sequence, int] | None = None) -> Iterator[Gap]:
+        """What is missing below the greatest number seen, or known to have been given.
+
+        Args:
+            upto: numbers that are known to have been given, by log and channel.
+        """
+        known = upto or {}
+        for log, channel in sorted({*self._seen, *known}):
+            marks = self._seen.get((log, channel), bytearray())
+            end = max(marks.rfind(1), known.get((log, channel), 0)) + 1
+            marks = marks[:end] + bytes(max(0, end - len(marks)))
+            first = marks.find(0, 1)
+            while first != -1:
+                after = marks.find(1, first)
+                after = end if after == -1 else after
+                yield Gap(log, channel, first, after - 1)
+                first = marks.find(0, after)
