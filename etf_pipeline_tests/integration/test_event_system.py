@@ -18,7 +18,7 @@ from etf_pipeline.events.kafka.topics import topic_name
 from etf_pipeline.events.kafka.variables import variables
 from etf_pipeline.events.log.archive import Archive
 from etf_pipeline.events.log.projections import Projections, project_archive
-from etf_pipeline.events.model.envelope import event_id
+from etf_pipeline.events.model.envelope import event_id, source_of
 from etf_pipeline.events.model.state import fold
 from etf_pipeline.events.modes.kafka import Kafka
 from etf_pipeline.events.proof.archiving import read_all
@@ -242,12 +242,12 @@ def test_provider_calls_are_recorded(world, system):
     assert found.weights == answer["optimal_weights"]
     assert found.parameters["risk_budget"] == 0.5
     assert found.parameters["tickers"] == ["VAS", "VGS"]
-    (loaded,) = [
-        e
+    (loaded,) = {
+        e.id: e
         for b in system.events(["query-events"])
         for e in b
         if json.loads(e.data)["operation"] == "load_etf_data"
-    ]
+    }.values()
     data = loaded.payload()
     assert data.rows == len(provider.load_etf_data("VAS"))
     assert len(data.content_hash) == 64
@@ -524,7 +524,7 @@ def test_archive_prune_and_verify(world):
     file = system.archive.files()[0].path
     content = file.read_bytes()
     file.unlink()
-    assert "missing" in checks(system)["log untouched"].detail
+    assert "event 1 is missing" in checks(system)["log untouched"].detail
     file.write_bytes(content)
     model = Projections(world.root / "p.sqlite")
     assert project_archive(model, system.archive) == 100
@@ -549,41 +549,148 @@ def test_an_archive_file_with_other_content_shows(world):
     system.close()
 
 
-def test_archive_and_broker_without_gap_or_double(broker, tmp_path):
-    """Archived, then taken by retention, then more: a replay has each event once."""
+@pytest.fixture
+def machines(broker, tmp_path):
+    """Two machines of one store."""
+    settings = kafka_settings(broker.servers, kafka_topic_partitions=2, event_store_id="instance")
+    made = [Kafka(Layout(tmp_path / name), settings, publish=False) for name in ("one", "two")]
+    yield made
+    for events in made:
+        events.close(0)
+
+
+def sent(events, *new):
+    events.append(new)
+    assert events.drain(30) == 0
+
+
+def deleted(broker, events):
+    """Have the broker let go of every query event that it has."""
     from confluent_kafka import TopicPartition
     from confluent_kafka.admin import AdminClient
 
-    settings = kafka_settings(broker.servers, kafka_topic_partitions=2)
-    layout = Layout(tmp_path)
-    events, archive = Kafka(layout, settings, publish=False), Archive(layout)
-    store = events.broker
-    store.append(queries(60))
-    report = events.archive(archive, T0)
-    assert report.events == 60
-    store.append(queries(40, start=60))
-    assert sorted(ids(read_all(events, archive))) == sorted(e.id for e in queries(100))
-    admin = AdminClient({"bootstrap.servers": broker.servers})
-    topic = topic_name(settings, "query-events")
+    topic = topic_name(events.settings, "query-events")
+    ends = events.broker.reader.ranges(["query-events"])
+    gone = [TopicPartition(topic, p, high) for (_, p), (_, high) in ends.items()]
     try:
-        gone = [TopicPartition(topic, p, report.next[("query-events", p)]) for p in (0, 1)]
+        admin = AdminClient({"bootstrap.servers": broker.servers})
         for future in admin.delete_records(gone).values():
             future.result(10)
     except Exception as error:
         pytest.skip(f"this broker cannot delete records: {error}")
-    found = ids(read_all(events, archive))
-    assert sorted(found) == sorted(e.id for e in queries(100))
-    assert events.archive(archive, T0 + dt.timedelta(days=1)).events == 40
+
+
+def test_what_other_machines_recorded_is_read_and_archived_once(broker, machines):
+    """Archived, then taken by retention, then more: a replay has each event once."""
+    one, two = machines
+    archive = Archive(Layout(one.log.path.parents[1]))
+    sent(two, *queries(60))
+    assert one.archive(archive, T0).events == 60
+    sent(two, *queries(40, start=60))
+    assert sorted(ids(read_all(one, archive))) == sorted(e.id for e in queries(100))
+    assert one.archive(archive, T0 + dt.timedelta(hours=1)).events == 40
+    deleted(broker, one)
+    assert sorted(ids(read_all(one, archive))) == sorted(e.id for e in queries(100))
+    assert one.archive(archive, T0 + dt.timedelta(days=1)).events == 0
     # retention that outruns the archive is told, not passed over
-    store.append(queries(40, start=100))
-    ends = store.reader.ranges(["query-events"])
-    gone = [TopicPartition(topic, p, ends[("query-events", p)][1]) for p in (0, 1)]
-    for future in admin.delete_records(gone).values():
-        future.result(10)
+    sent(two, *queries(40, start=100))
+    deleted(broker, one)
     with pytest.raises(EventError, match="went by retention before they were archived"):
-        ids(read_all(events, archive))
+        ids(read_all(one, archive))
     with pytest.raises(EventError, match="went by retention"):
-        events.archive(archive, T0 + dt.timedelta(days=2))
+        one.archive(archive, T0 + dt.timedelta(days=2))
+
+
+def test_what_brokers_let_go_before_it_was_archived_is_in_the_local_log(broker, tmp_path):
+    events = Kafka(Layout(tmp_path), kafka_settings(broker.servers), publish=False)
+    archive = Archive(Layout(tmp_path))
+    sent(events, *queries(200))
+    deleted(broker, events)
+    assert sorted(ids(read_all(events, archive))) == sorted(e.id for e in queries(200))
+    assert events.archive(archive, T0).events == 200
+    events.close(0)
+
+
+def test_what_a_machine_never_sent_is_missed_on_another(machines):
+    """The second of three batches went, the first did not: what is between cannot be concluded."""
+    one, two = machines
+    first, later = queries(10), queries(5, start=10)
+    two.append([*first, *later])
+    held = [e for batch in two.log.read() for e in batch]
+    assert all(d.ok for d in two.broker.append(held[10:]))
+    with pytest.raises(EventError, match=rf"query-events 1 to 10 of log {two.log.id}"):
+        ids(read_all(one, Archive(Layout(one.log.path.parents[1]))))
+    assert two.drain(30) == 0
+    found = ids(read_all(one, Archive(Layout(one.log.path.parents[1]))))
+    assert set(found) == {e.id for e in [*first, *later]}
+
+
+def test_two_stores_on_one_prefix_are_two(broker, tmp_path, caplog):
+    prefix = kafka_settings(broker.servers).kafka_topic_prefix
+    stores = [
+        Kafka(
+            Layout(tmp_path / name),
+            kafka_settings(broker.servers, kafka_topic_prefix=prefix, event_store_id=name),
+            publish=False,
+        )
+        for name in ("blue", "green")
+    ]
+    for events, start, n in zip(stores, (0, 100), (30, 20), strict=True):
+        mine = source_of(events.instance)
+        sent(events, *(e._replace(source=mine) for e in queries(n, start=start)))
+    for events, start, n in zip(stores, (0, 100), (30, 20), strict=True):
+        archive = Archive(Layout(events.log.path.parents[1]))
+        expected = {e.id for e in queries(n, start=start)}
+        assert set(ids(read_all(events, archive))) == expected
+        events.archive(archive, T0)
+        assert sorted(ids(archive.read())) == sorted(expected)
+        assert events.others.foreign.total() > 0
+        assert "hold events of another store" in caplog.text
+        assert all(c.ok for c in events.delivery_checks(archive))
+        events.close(0)
+
+
+def test_a_fresh_machine_continues_a_store_from_its_topics(broker, tmp_path):
+    first = Kafka(Layout(tmp_path / "lost"), kafka_settings(broker.servers), publish=False)
+    mine = source_of(first.instance)
+    sent(first, *(e._replace(source=mine) for e in queries(30)))
+    first.close(0)
+    settings = first.settings.model_copy(update={"event_store_id": first.instance})
+    fresh = Kafka(Layout(tmp_path / "fresh"), settings, publish=False)
+    archive = Archive(Layout(tmp_path / "fresh"))
+    sent(fresh, *(e._replace(source=mine) for e in queries(10, start=30)))
+    assert set(ids(read_all(fresh, archive))) == {e.id for e in queries(40)}
+    fresh.archive(archive, T0)
+    deleted(broker, fresh)
+    assert set(ids(read_all(fresh, archive))) == {e.id for e in queries(40)}
+    fresh.close(0)
+
+
+def test_an_older_copy_of_the_log_put_back_begins_anew(broker, tmp_path):
+    """What it had sent and archived since is not lost, and its next numbers are no one else's."""
+    layout = Layout(tmp_path)
+    settings = kafka_settings(broker.servers, event_store_id="instance")
+    events, archive = Kafka(layout, settings, publish=False), Archive(layout)
+    sent(events, *queries(20))
+    events.close(0)
+    copy = layout.event_log.read_bytes()
+    events = Kafka(layout, settings, publish=False)
+    sent(events, *queries(10, start=20))
+    events.archive(archive, T0)
+    sent(events, *queries(5, start=30))
+    before = events.log.id
+    events.close(0)
+    for path in layout.event_log.parent.glob("events.sqlite*"):
+        path.unlink()
+    layout.event_log.write_bytes(copy)
+    events = Kafka(layout, settings, publish=False)
+    sent(events, *queries(7, start=50))
+    events.archive(archive, T0 + dt.timedelta(days=1))
+    sent(events, *queries(3, start=60))
+    assert events.log.id != before
+    expected = {e.id for e in [*queries(35), *queries(7, start=50), *queries(3, start=60)]}
+    assert set(ids(read_all(events, archive))) == expected
+    assert events.verify_log(archive).events == 30
     events.close(0)
 
 

@@ -73,8 +73,14 @@ class Local:
         """
         found = self.log.verify()
         seq, anchor = self.log.anchor()
-        if seq and not any(_leads_to(archive, o, seq, anchor) for o in origins_of(self.log)):
-            raise TamperError(f"{archive.root}: does not lead up to the log")
+        ends = [_last(archive, origin, seq) for origin in origins_of(self.log)] if seq else []
+        if ends and (seq, anchor) not in ends:
+            whole = max(ends)[0]
+            what = f"event {whole + 1} is missing" if whole < seq else "it is of another log"
+            raise TamperError(
+                f"{archive.root}: does not lead up to {self.log.path}: {what}; restore it from a "
+                "backup"
+            )
         return found
 
     def close(self, timeout: float = EXIT_SECONDS) -> None:
@@ -83,7 +89,11 @@ class Local:
         self.log.close()
 
 
-def _leads_to(archive: Archive, origin: Origin, seq: int, head: bytes) -> bool:
-    """Whether what an archive has of a log is the chain that a head of it stands on."""
-    chained = archived_chain(archive, origin, (0, GENESIS))
-    return next((value for number, value in chained if number == seq), None) == head
+def _last(archive: Archive, origin: Origin, upto: int) -> tuple[int, bytes]:
+    """The last event, up to one, that an archive has of a log with all before it, and its hash."""
+    found = (0, GENESIS)
+    for number, head in archived_chain(archive, origin, found):
+        found = (number, head)
+        if number == upto:
+            break
+    return found
