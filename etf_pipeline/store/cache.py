@@ -6,6 +6,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from etf_pipeline.store.forks import tell_of_forks
+
 Stamp = tuple[int, int, int]
 
 
@@ -15,6 +17,14 @@ class FileCache:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._values: dict[tuple[str, Path], tuple[Stamp, Any]] = {}
+        tell_of_forks(self)
+
+    def before_fork(self) -> None:
+        """Nothing has to be given up."""
+
+    def after_fork_in_child(self) -> None:
+        """A thread of the parent may have had the lock."""
+        self._lock = threading.Lock()
 
     def get(self, kind: str, path: Path) -> Any:
         """The cached value of a file as it is on disk now, else None."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 
+from etf_pipeline.store.forks import unforked
 from etf_pipeline.store.layout import Layout
 
 
@@ -16,7 +17,7 @@ def logged(layout: Layout) -> str:
     path = layout.event_log
     if not path.exists():
         return ""
-    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+    with unforked(), contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
         try:
             newest = "SELECT seq || ' ' || hex(hash) FROM events ORDER BY seq DESC LIMIT 1"
             row = db.execute(newest).fetchone()

@@ -16,6 +16,7 @@ from etf_pipeline.events.model.table import to_table
 from etf_pipeline.events.model.types import CHANNELS
 from etf_pipeline.model.schemas import EVENTS
 from etf_pipeline.store.event_marks import copied, logged
+from etf_pipeline.store.forks import unforked
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.writer import publish, write_text
 
@@ -71,6 +72,6 @@ def _still_there(log: Path, mark: str) -> int:
     seq, _, digest = mark.partition(" ")
     if not seq.isdigit():
         return 0
-    with contextlib.closing(sqlite3.connect(f"file:{log}?mode=ro", uri=True)) as db:
+    with unforked(), contextlib.closing(sqlite3.connect(f"file:{log}?mode=ro", uri=True)) as db:
         row = db.execute("SELECT hex(hash) FROM events WHERE seq = ?", (int(seq),)).fetchone()
     return int(seq) if row is not None and row[0] == digest else 0

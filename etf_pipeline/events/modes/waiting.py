@@ -20,6 +20,7 @@ from etf_pipeline.events.model.positions import Batches, Key, Range
 from etf_pipeline.events.model.types import CHANNELS
 from etf_pipeline.events.protocol import EXIT_SECONDS, Events, Projector
 from etf_pipeline.events.settings import EventSettings
+from etf_pipeline.store.forks import tell_of_forks
 
 log = logging.getLogger(__name__)
 _RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
@@ -39,7 +40,23 @@ class Waiting:
         self._begin = begin
         self._ended = threading.Event()
         self._changing = threading.Lock()
+        self._ask_in_background()
+        tell_of_forks(self)
+
+    def _ask_in_background(self) -> None:
         threading.Thread(target=self._ask_again, name="etf-probe", daemon=True).start()
+
+    def before_fork(self) -> None:
+        """The thread stays in the parent."""
+
+    def after_fork_in_child(self) -> None:
+        """Go on asking, or the child would never record."""
+        ended, self._ended = self._ended.is_set(), threading.Event()
+        self._changing = threading.Lock()
+        if ended:
+            self._ended.set()
+        elif not self._now.recording:
+            self._ask_in_background()
 
     def _ask_again(self) -> None:
         settings = self.settings
