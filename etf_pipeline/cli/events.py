@@ -15,21 +15,25 @@ import typer
 from rich.console import Console
 
 from etf_pipeline.cli.exit_codes import of_checks
-from etf_pipeline.cli.options import DataDir, Instant, Json, parse_instant
+from etf_pipeline.cli.options import DataDir, Instant, Json, parse_head, parse_instant
 from etf_pipeline.cli.render.events import (
     event_body,
     event_line,
+    head_lines,
     parked_body,
     parked_line,
     pruned_lines,
     rebuilt_line,
+    signed_body,
+    signed_line,
     state_body,
     state_lines,
     status_body,
     status_line,
+    verification_body,
 )
-from etf_pipeline.cli.render.output import print_either, verdict_line
-from etf_pipeline.errors import EventsOffError
+from etf_pipeline.cli.render.output import print_either, print_warning, verdict_line
+from etf_pipeline.errors import EventsOffError, SettingsError
 
 if TYPE_CHECKING:
     from etf_pipeline.events.model.envelope import Event
@@ -87,17 +91,57 @@ def status(data_dir: DataDir = None, as_json: Json = False) -> None:
 
 
 @app.command()
-def verify(data_dir: DataDir = None, as_json: Json = False) -> None:
+def verify(
+    head: Annotated[
+        list[str] | None,
+        typer.Option(help="A head that was kept elsewhere; it must be in the chain."),
+    ] = None,
+    key: Annotated[
+        list[Path] | None,
+        typer.Option(help="PEM file of a public key; each signed head must be by one of these."),
+    ] = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
     """Prove that nothing is missing and nothing was changed. Exit code 1 otherwise.
 
-    Example: etf events verify --json
+    Keep the head that is printed elsewhere: years later, --head proves that all up to it is still
+    there and as it was. Example: etf events verify --json
     """
-    from etf_pipeline.events.proof.verify import verify as run_checks
+    from etf_pipeline.events.proof.signing import load_verifier
+    from etf_pipeline.events.proof.verify import examine
+
+    kept = [parse_head(text) for text in head or ()]
+    keys = [load_verifier(path) for path in key or ()]
+    with _recording(data_dir) as system:
+        found = examine(system.event_store, system.layout, kept, keys)
+    lines = [*map(verdict_line, found.checks), *head_lines(found.head)]
+    print_either(as_json, verification_body(found), lines)
+    raise typer.Exit(of_checks(all(c.ok for c in found.checks)))
+
+
+@app.command()
+def sign(data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Sign the head of the event log with the key of EVENT_SIGNING_KEY.
+
+    Once a day this happens by itself, at the end of a run and when events are archived. Example:
+    etf events sign
+    """
+    from etf_pipeline.events.proof.heads import sign_head
+    from etf_pipeline.events.proof.signing import load_signer
 
     with _recording(data_dir) as system:
-        checks = run_checks(system.event_store, system.layout)
-    print_either(as_json, [asdict(c) for c in checks], map(verdict_line, checks))
-    raise typer.Exit(of_checks(all(c.ok for c in checks)))
+        signer = load_signer(system.event_store.settings)
+        if signer is None:
+            raise SettingsError(
+                "EVENT_SIGNING_KEY is not set: make a key with `openssl genpkey -algorithm ed25519 "
+                "-out key.pem` and set it to that path"
+            )
+        made = sign_head(system.event_store, system.layout, signer, dt.datetime.now(dt.UTC))
+    if made is None:
+        print_either(as_json, None, ["the head of the log is signed already"])
+    else:
+        print_either(as_json, signed_body(made), [signed_line(made)])
 
 
 @app.command()
@@ -195,11 +239,15 @@ def archive(
 
     Example: etf events archive --prune
     """
+    from etf_pipeline.events.proof.heads import sign_daily
+
     with _recording(data_dir) as system:
         with Console(stderr=True).status("archiving"):
             done = system.event_store.archive(system.archive, dt.datetime.now(dt.UTC))
         where = system.archive.root
         gone = system.event_store.prune(system.archive) if prune else None
+        if why := sign_daily(system.event_store, system.layout, dt.datetime.now(dt.UTC)):
+            print_warning(why)
     body = {"events": done.events, "files": [str(f) for f in done.files]}
     lines = [f"{done.events} events archived in {len(done.files)} files below {where}"]
     if gone is not None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from etf_pipeline.cli.render.output import print_warning
-from etf_pipeline.errors import EtfError, SettingsError
+from etf_pipeline.errors import ArgumentError, EtfError, SettingsError
 from etf_pipeline.model.instants import aware
+
+if TYPE_CHECKING:
+    from etf_pipeline.events.model.heads import Kept
 
 
 def completing(words: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
@@ -127,3 +130,20 @@ def parse_instant(text: str | None, option: str = "--at") -> dt.datetime:
             f"{option} {text!r}: not a time; write 2025-11-01T09:30:00+11:00"
         ) from None
     return aware(moment, option, print_warning)
+
+
+def parse_head(text: str) -> Kept:
+    """A head of the event log as it was printed, or its hash alone.
+
+    Raises:
+        ArgumentError: it is neither.
+    """
+    from etf_pipeline.events.model.heads import read_kept
+
+    found = read_kept(text)
+    if found is None:
+        raise ArgumentError(
+            f"--head {text!r}: is no head; give what `etf events verify` printed, LOG:EVENT:HASH, "
+            "or the 64 digits of its hash"
+        )
+    return found

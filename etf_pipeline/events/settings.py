@@ -10,9 +10,10 @@ import datetime as dt
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, PrivateAttr, field_validator
+from pydantic import Field, PrivateAttr, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from etf_pipeline.errors import SettingsError
@@ -75,6 +76,14 @@ class EventSettings(BaseSettings):
         description="Where the relay begins on an instance it has not seen: `now`, `beginning` "
         "or a time such as `2025-11-01T00:00:00+00:00`.",
     )
+    event_signing_key: Path | None = Field(
+        None,
+        description="PEM file of the Ed25519 key that signs the head of the event log once a day; "
+        "nothing is signed if unset.",
+    )
+    event_signing_passphrase: SecretStr | None = Field(
+        None, description="What that key is encrypted with."
+    )
     kafka_bootstrap_servers: str | None = Field(
         None, description="Brokers, `host:port` separated by commas."
     )
@@ -109,6 +118,11 @@ class EventSettings(BaseSettings):
         if value != -1 and value < 1:
             raise ValueError("must be 1 day or more, or -1 to keep events for ever")
         return value
+
+    @field_validator("event_signing_key", "event_signing_passphrase", mode="before")
+    @classmethod
+    def _unset_if_empty(cls, value: object) -> object:
+        return None if value == "" else value
 
     @field_validator("kafka_bootstrap_servers")
     @classmethod

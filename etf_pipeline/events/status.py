@@ -10,6 +10,7 @@ from typing import Any
 from etf_pipeline.events.factory import asked_for, detect
 from etf_pipeline.events.log.outbox import Outbox
 from etf_pipeline.events.log.parked import Parked
+from etf_pipeline.events.proof.heads import SIGNING
 from etf_pipeline.events.settings import EventSettings
 from etf_pipeline.events.tailer import STATUS
 from etf_pipeline.store.layout import Layout
@@ -23,6 +24,7 @@ class EventsStatus:
     `types` counts events by type, `waiting` those that wait for a broker; `relay` is what the
     tailer said last, under the name it had when this was first printed. `parked` counts records
     that could not be read by reason, `parked_missing` those of them that an event is missing for.
+    `signing` says why the head of the log was not signed when it was last to be.
     """
 
     asked: bool
@@ -34,6 +36,7 @@ class EventsStatus:
     relay: dict[str, Any] | None = None
     parked: dict[str, int] = field(default_factory=dict)
     parked_missing: int = 0
+    signing: str | None = None
 
     @property
     def events(self) -> int:
@@ -54,6 +57,7 @@ def events_status(data_dir: Path, settings: EventSettings) -> EventsStatus:
                 status.waiting = log.count_pending()
             text = log.fact(STATUS)
             status.relay = None if text is None else json.loads(text)
+            status.signing = log.fact(SIGNING) or None
         finally:
             log.close()
         parked = Parked(path)

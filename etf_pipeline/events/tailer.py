@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from etf_pipeline.events.facts import events_of_record
 from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.orchestrator import LogRecord, OrchestratorLog
+from etf_pipeline.events.proof.heads import sign_daily
 from etf_pipeline.events.protocol import Events
 from etf_pipeline.store.layout import Layout
 
@@ -189,6 +190,7 @@ class Tailer:
     def _finish(
         self, cursor: Cursor, relayed: int, done: int, behind: int, problem: str | None
     ) -> Tick:
+        sign_daily(self._events, self._layout, dt.datetime.now(dt.UTC))
         pending = self._events.count_pending()
         tick = Tick(cursor.dump(), relayed, done, behind, pending, problem)
         status = {

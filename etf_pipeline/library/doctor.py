@@ -18,6 +18,7 @@ from etf_pipeline.errors import (
     EventError,
     RawMissingError,
     ReasonCode,
+    SettingsError,
     StoreError,
 )
 from etf_pipeline.events.factory import examine as examine_events
@@ -58,12 +59,24 @@ def examine(data_dir: Path | None) -> Iterator[Finding]:
         ("raw batches", _raw_batches),
         ("events", _events),
         ("parked records", _parked),
+        ("signing key", _signing),
     )
     for name, check in checks:
         try:
             yield Finding(name, True, check(settings))
         except (EtfError, OSError) as error:
             yield Finding(name, False, str(error))
+
+
+def _signing(_: Settings) -> str:
+    from etf_pipeline.events.proof.signing import load_signer
+
+    try:
+        chosen = load_event_settings()
+    except SettingsError:
+        return "not looked for: see events"
+    signer = load_signer(chosen)
+    return "no key is set" if signer is None else f"key {signer.key[:16]}"
 
 
 def _packages() -> str:

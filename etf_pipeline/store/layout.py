@@ -152,6 +152,14 @@ class Layout:
         """Folder of the archived events."""
         return self.folder(EVENTS)
 
+    def head(self, log: str, name: str) -> Path:
+        """File of a signed head of one log."""
+        return self.archive / "heads" / encode_ticker(log) / f"{name}.head"
+
+    def head_files(self) -> list[Path]:
+        """Every signed head that is there, in order of name. Looks at the disk."""
+        return sorted(self.archive.glob("heads/*/*.head"))
+
     def lock(self, kind: str, name: str) -> Path:
         """File on which writers of one `kind` of thing named `name` take turns."""
         return self.root / ".locks" / kind / f"{encode_ticker(name)}.lock"

@@ -137,7 +137,7 @@ def test_the_commands_of_the_events_page(tmp_path, monkeypatch):
         recorder.append(events_of_manifest(layout, path, recorder.instance))
     recorder.close()
     done = list(commands(ROOT / "docs" / "events.md"))
-    assert len(done) == 9
+    assert len(done) == 10
     for command in done:
         result = CliRunner().invoke(app, shlex.split(command), catch_exceptions=False)
         assert result.exit_code == 0, (command, result.output)

@@ -482,6 +482,54 @@ def test_a_batch_that_a_history_holds_and_no_event_names_is_missed(world):
     system.close()
 
 
+def test_a_download_that_no_event_tells_of_is_missed(world):
+    """Of a run that nobody relayed, although a later one was."""
+    system = open_system(world)
+    days, vas, vgs = asx_days("2024-01-02", 40), instrument("VAS"), instrument("VGS")
+    for n in (20, 30, 40):
+        for ticker in ("VAS", "VGS"):
+            world.serve(ticker, bars(days[:n], walk(40)[:n]))
+        world.now = dt.datetime.combine(days[n - 1].astype(object), dt.time(12), UTC)
+        if n == 30:
+            world.run(vas, vgs)
+            untold = f"run{world.runs:05d}"
+        else:
+            run(world, system, vas, vgs)
+    middle = sorted(world.layout.folder(RAW).rglob("*.parquet"))[1]
+    check = checks(system)["downloads told"]
+    assert not check.ok
+    assert check.detail == (
+        f"no event tells of VAS in batch {middle.stem}; VGS in batch {middle.stem}"
+    )
+    # a run that was killed before its manifest is no download that was ever said
+    (path,) = world.layout.manifests_of("raw_prices", untold)
+    manifest = path.read_bytes()
+    path.unlink()
+    check = checks(system)["downloads told"]
+    assert check.ok
+    assert check.detail == "4 downloads, each told; 2 of runs that were killed"
+    path.write_bytes(manifest)
+    told = events_of_manifest(world.layout, path, system.event_store.instance)
+    system.event_store.append(told[:1])
+    assert f"no event tells of {told[1].subject} in" in checks(system)["downloads told"].detail
+    system.event_store.append(told)
+    assert checks(system)["downloads told"].detail == "6 downloads, each told"
+    system.close()
+
+
+def test_a_history_that_no_event_tells_of_is_missed(world):
+    system = open_system(world)
+    days, vas = asx_days("2024-01-02", 30), instrument("VAS")
+    world.serve("VAS", bars(days, walk(30)))
+    world.now = dt.datetime.combine(days[29].astype(object), dt.time(12), UTC)
+    world.run(vas)
+    (path,) = world.layout.manifests_of("raw_prices", f"run{world.runs:05d}")
+    system.event_store.append(events_of_manifest(world.layout, path, system.event_store.instance))
+    check = checks(system)["histories as recorded"]
+    assert (check.ok, check.detail) == (False, "VAS: no event tells what its history is")
+    system.close()
+
+
 def test_what_a_killed_run_published_is_told_by_the_next(world):
     """Killed between its histories and what records them: no answer is news any more."""
     system = open_system(world)
@@ -495,7 +543,11 @@ def test_what_a_killed_run_published_is_told_by_the_next(world):
     world.now = dt.datetime.combine(days[39].astype(object), dt.time(12), UTC)
     assert world.run(vas)["VAS"].rows_added == 10
     mark.write_text(held)
-    world.layout.of(MANIFEST, "price_history", f"run{world.runs:05d}", "XASX").unlink()
+    killed = f"run{world.runs:05d}"
+    world.layout.of(MANIFEST, "price_history", killed, "XASX").unlink()
+    # what it had come to is told, as it is of every run that failed
+    (path,) = world.layout.manifests_of("raw_prices", killed)
+    system.event_store.append(events_of_manifest(world.layout, path, system.event_store.instance))
     assert not checks(system)["histories as recorded"].ok
     run(world, system, vas)
     found = checks(system)

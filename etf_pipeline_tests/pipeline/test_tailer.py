@@ -6,6 +6,8 @@ import time
 
 import dagster as dg
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from etf_pipeline.events.factory import open_events
 from etf_pipeline.events.model.envelope import LINEAGE_TYPE
@@ -419,3 +421,27 @@ def test_the_sensor_is_off_in_direct_mode(tmp_path, instance):
     assert sensor.default_status is dg.DefaultSensorStatus.STOPPED
     assert "EVENT_STORE_TYPE" in tick.skip_message
     assert not (pipeline.layout.root / "events").exists()
+
+
+def test_a_tick_signs_the_head_once_a_day_and_never_waits_for_a_key(
+    instance, made_tailer, tmp_path
+):
+    key = tmp_path / "key.pem"
+    settings = embedded_settings(event_relay_start="beginning", event_signing_key=key)
+    tailer, recorder = made_tailer(settings)
+    layout = Layout(tmp_path / "store")
+    materialise(instance, layout, 3)
+    assert tailer.tick().behind == 0
+    last = recorder.log.last()
+    assert last >= 3
+    assert layout.head_files() == []
+    assert str(key) in recorder.log.fact("signing")
+    pem = Ed25519PrivateKey.generate().private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    )
+    key.write_bytes(pem)
+    tailer.tick()
+    tailer.tick()
+    (head,) = layout.head_files()
+    assert f"\nevent {last}\n" in head.read_text()
+    assert recorder.log.fact("signing") == ""

@@ -55,13 +55,13 @@ MAY_IN_EVENTS = {
         "retention": "model log",
         "protocol": "model settings log",
         "kafka": "model settings log retention",
-        "proof": "model log protocol",
+        "proof": "model settings log protocol",
         "modes": "model settings log retention protocol kafka proof",
         "factory": "settings protocol kafka modes",
         "facts": "model orchestrator",
         "lineage": "model orchestrator",
-        "tailer": "model orchestrator protocol facts lineage",
-        "status": "settings log factory tailer",
+        "tailer": "model orchestrator protocol facts lineage proof",
+        "status": "settings log factory tailer proof",
         "calls": "model log protocol proof factory",
     }.items()
 }
@@ -70,6 +70,7 @@ MAY_IN_EVENTS = {
 ONLY = {
     "clarabel": ("portfolio/solvers/conic.py",),
     "cloudevents": ("events/model/",),
+    "cryptography": ("events/proof/keys.py", "events/proof/signing.py"),
     "confluent_kafka": ("events/kafka/",),
     "curl_cffi": ("ingest/sources/yahoo.py",),
     "cycler": ("report/charts.py",),

@@ -26,6 +26,7 @@ ALL = [
     "raw batches",
     "events",
     "parked records",
+    "signing key",
 ]
 
 
@@ -171,3 +172,10 @@ def test_what_is_not_installed_is_told(place):
         "confluent_kafka",
     ]
     assert os.sep not in text
+
+
+def test_a_key_that_cannot_sign(place, monkeypatch):
+    assert found()["signing key"].detail == "no key is set"
+    monkeypatch.setenv("EVENT_SIGNING_KEY", str(place / "gone.pem"))
+    assert list(faults()) == ["signing key"]
+    assert "gone.pem: cannot be read" in faults()["signing key"]

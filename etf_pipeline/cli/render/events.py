@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from etf_pipeline.events.model.envelope import from_micros
@@ -13,8 +14,11 @@ if TYPE_CHECKING:
     from etf_pipeline.events.log.parked import ParkedRecord
     from etf_pipeline.events.log.retention import Pruned
     from etf_pipeline.events.model.envelope import Event
+    from etf_pipeline.events.model.heads import Kept
     from etf_pipeline.events.model.state import SystemState
+    from etf_pipeline.events.proof.heads import Signed
     from etf_pipeline.events.proof.rebuild import Rebuilt
+    from etf_pipeline.events.proof.verify import Verification
     from etf_pipeline.events.status import EventsStatus
 
 
@@ -30,6 +34,7 @@ def status_body(status: EventsStatus) -> dict[str, Any]:
         "relay": status.relay,
         "parked": status.parked,
         "parked_missing": status.parked_missing,
+        "signing": status.signing,
     }
 
 
@@ -44,6 +49,8 @@ def status_line(status: EventsStatus, now: dt.datetime) -> str | None:
         parts.append(f"{status.waiting} wait for Kafka")
     if status.parked:
         parts.append(parked_words(status))
+    if status.signing:
+        parts.append(status.signing)
     relay = status.relay
     if relay is not None:
         age = now - dt.datetime.fromisoformat(relay["at"])
@@ -58,6 +65,40 @@ def parked_words(status: EventsStatus) -> str:
     text = f"{sum(status.parked.values())} records parked (etf events parked)"
     missing = status.parked_missing
     return f"{text}, events are missing for {missing} of them" if missing else text
+
+
+def verification_body(found: Verification) -> list[dict[str, Any]]:
+    """Checks for JSON; the first one has the head to keep, null where the chain is broken."""
+    checks = [asdict(c) for c in found.checks]
+    checks[0]["head"] = None if found.head is None else found.head.text()
+    return checks
+
+
+def head_lines(head: Kept | None) -> list[str]:
+    """The head in a form to keep, if there is an event."""
+    if head is None or head.event == 0:
+        return []
+    return [f"keep this elsewhere: {head.text()}"]
+
+
+def signed_body(made: Signed) -> dict[str, Any]:
+    """A signed head for JSON: what is signed, where it is kept, and its signature."""
+    assert made.head is not None
+    return {
+        "event": made.head.event,
+        "hash": made.head.hash,
+        "time": made.head.time,
+        "key": made.head.key,
+        "files": len(made.head.files),
+        "path": str(made.path),
+        "signature": (made.signature or b"").hex(),
+    }
+
+
+def signed_line(made: Signed) -> str:
+    """The same for people."""
+    assert made.head is not None
+    return f"signed the head of event {made.head.event} with key {made.head.key[:16]}: {made.path}"
 
 
 def parked_body(record: ParkedRecord) -> dict[str, Any]:

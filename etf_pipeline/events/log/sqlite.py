@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import uuid
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -152,7 +153,17 @@ class SqliteLog:
         return {(c, 0): span for c in channels}
 
     def verify(self) -> Verified:
-        """Recompute the hash chain.
+        """Recompute the hash chain, from what was pruned on.
+
+        Raises:
+            TamperError: naming the first event that is not what was written.
+        """
+        first = self.anchor()
+        last, head = ([first, *deque(self.links(), 1)])[-1]
+        return Verified(last - first[0], last, head.hex())
+
+    def links(self) -> Iterator[tuple[int, bytes]]:
+        """Number and hash of every event, recomputed from what was pruned on.
 
         Raises:
             TamperError: naming the first event that is not what was written.
@@ -160,7 +171,9 @@ class SqliteLog:
         with self._db.reading() as db:
             seq, head = _anchor(db)
             ever = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
-        n = 0
+            below = db.execute("SELECT seq FROM events WHERE seq <= ? LIMIT 1", (seq,)).fetchone()
+        if below is not None:
+            raise TamperError(f"{self.path}: event {below[0]} is there, and was let go")
         while True:
             with self._db.reading() as db:
                 rows = db.execute(
@@ -178,15 +191,24 @@ class SqliteLog:
                     raise TamperError(
                         f"{self.path}: event {seq} ({row[0]}) or one before it was changed"
                     )
-                n += 1
+                yield seq, head
         if ever is not None and ever[0] > seq:
             raise TamperError(f"{self.path}: events {seq + 1} to {ever[0]} are missing at the end")
-        return Verified(n, seq, head.hex())
+
+    def anchors(self) -> dict[int, bytes]:
+        """Every event that was the last one of a pruning, and its hash."""
+        with self._db.reading() as db:
+            return {n: bytes(h) for n, h in db.execute("SELECT seq, hash FROM anchors")}
 
     def anchor(self) -> tuple[int, bytes]:
         """The last event that was pruned, 0 for none, and the hash that the log builds on."""
         with self._db.reading() as db:
             return _anchor(db)
+
+    def head(self) -> tuple[int, bytes]:
+        """The last event's number, 0 for none, and the hash that vouches for all up to it."""
+        with self._db.reading() as db:
+            return _head(db)
 
     def last(self) -> int:
         """Number of the last event, 0 for none."""

@@ -20,7 +20,7 @@ from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.model.positions import Batches, Key, Range
 from etf_pipeline.events.model.types import CHANNELS
 from etf_pipeline.events.modes.local import Local
-from etf_pipeline.events.proof.delivery import all_sent, archived_in_time
+from etf_pipeline.events.proof.delivery import all_sent, archived_in_time, as_sent, same_there
 from etf_pipeline.events.protocol import EXIT_SECONDS, Projector
 from etf_pipeline.events.settings import EventSettings
 from etf_pipeline.store.layout import Layout
@@ -193,7 +193,9 @@ class Kafka(Local):
 
     def delivery_checks(self, archive: Archive) -> list[Check]:
         """Whether everything arrived and, where brokers let events go, is archived in time."""
-        checks = [all_sent(self.log, self.broker.read(), self.ranges())]
+        ranges = self.ranges()
+        sums, there = as_sent(self.log, archive, self.broker.read())
+        checks = [all_sent(self.log, there, ranges), same_there(sums)]
         days = self.settings.event_store_retention_days
         if days > 0:
             checks.append(

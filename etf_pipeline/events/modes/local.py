@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Self
 
-from etf_pipeline.errors import TamperError
-from etf_pipeline.events.log.archive import Archive, Origin, archived_chain
+from etf_pipeline.events.log.archive import Archive
 from etf_pipeline.events.log.identity import store_id
 from etf_pipeline.events.log.outbox import Outbox
-from etf_pipeline.events.log.retention import origins_of
-from etf_pipeline.events.model.chain import GENESIS, Verified
+from etf_pipeline.events.model.chain import Verified
 from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.model.positions import Batches, Key
+from etf_pipeline.events.proof.walk import walk
 from etf_pipeline.events.protocol import EXIT_SECONDS
 from etf_pipeline.events.settings import EventSettings
 from etf_pipeline.store.layout import Layout
@@ -71,29 +70,10 @@ class Local:
         Raises:
             TamperError: naming the first event that is not what was written.
         """
-        found = self.log.verify()
-        seq, anchor = self.log.anchor()
-        ends = [_last(archive, origin, seq) for origin in origins_of(self.log)] if seq else []
-        if ends and (seq, anchor) not in ends:
-            whole = max(ends)[0]
-            what = f"event {whole + 1} is missing" if whole < seq else "it is of another log"
-            raise TamperError(
-                f"{archive.root}: does not lead up to {self.log.path}: {what}; restore it from a "
-                "backup"
-            )
-        return found
+        found = walk(self.log, archive)
+        return Verified(found.events, found.last, found.head)
 
     def close(self, timeout: float = EXIT_SECONDS) -> None:
         """Give back the file."""
         self.closed = True
         self.log.close()
-
-
-def _last(archive: Archive, origin: Origin, upto: int) -> tuple[int, bytes]:
-    """The last event, up to one, that an archive has of a log with all before it, and its hash."""
-    found = (0, GENESIS)
-    for number, head in archived_chain(archive, origin, found):
-        found = (number, head)
-        if number == upto:
-            break
-    return found

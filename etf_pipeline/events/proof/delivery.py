@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from etf_pipeline.errors import EtfError
+from etf_pipeline.events.log.archive import Archive, read_file
 from etf_pipeline.events.log.outbox import Outbox
+from etf_pipeline.events.log.retention import origin_of
 from etf_pipeline.events.model.checks import Check, first_few
 from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.model.positions import Key, Range
+from etf_pipeline.events.model.sums import Sums
 from etf_pipeline.events.model.types import CHANNELS
 
 # Part of the retention after which an event should be in the archive.
@@ -37,6 +40,47 @@ def all_sent(log: Outbox, there: Iterable[list[Event]], ranges: Mapping[Key, Ran
     if not waiting:
         return Check("all sent", True, "Kafka has every event of this machine, or had it in time")
     return Check("all sent", False, f"{waiting} events wait for Kafka; none is lost")
+
+
+def as_sent(
+    log: Outbox, archive: Archive, there: Iterable[list[Event]]
+) -> tuple[Sums, Iterator[list[Event]]]:
+    """Sums of what this machine recorded, and what brokers have, compared on its way.
+
+    Once the second was read to its end, `Sums` says which of the events differ.
+    """
+    sums = Sums(log.id)
+    for batch in log.read():
+        sums.saw(batch)
+    pruned = log.anchor()[0]
+    for file in archive.files_of(origin_of(log)):
+        if file.first <= pruned:
+            sums.saw(read_file(file.path))
+
+    def compared() -> Iterator[list[Event]]:
+        for batch in there:
+            sums.compare(batch)
+            yield batch
+
+    return sums, compared()
+
+
+def same_there(sums: Sums) -> Check:
+    """Whether brokers have of this machine's events what it recorded, and no others."""
+    bad = []
+    if sums.differing:
+        bad.append(
+            f"Kafka has {len(sums.differing)} events otherwise than the log that sent them, such "
+            f"as {first_few(list(sums.differing)[:1])}: one of the two was changed"
+        )
+    if sums.lacking:
+        bad.append(
+            f"Kafka has {len(sums.lacking)} events of this log that it lacks, such as "
+            f"{first_few(list(sums.lacking)[:1])}: events were removed, or an older copy of the "
+            "log was put back"
+        )
+    text = first_few(bad) if bad else "what Kafka has of this machine is what it recorded"
+    return Check("as sent", not bad, text)
 
 
 def archived_in_time(

@@ -2,113 +2,153 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import datetime as dt
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from etf_pipeline.errors import CorruptFileError, EtfError, EventFormatError
+from etf_pipeline.errors import EtfError, EventFormatError
 from etf_pipeline.events.log.archive import Archive
+from etf_pipeline.events.log.parked import Parked
 from etf_pipeline.events.model.checks import Check, first_few
 from etf_pipeline.events.model.envelope import Event
+from etf_pipeline.events.model.heads import Kept
 from etf_pipeline.events.model.state import SystemState
-from etf_pipeline.events.model.types import REGISTRY
+from etf_pipeline.events.model.types import CHANNELS, LINEAGE, REGISTRY
 from etf_pipeline.events.proof.archiving import read_all
+from etf_pipeline.events.proof.heads import Reached, check_heads, signed_heads
+from etf_pipeline.events.proof.signing import Verifier
+from etf_pipeline.events.proof.stored import store_checks
+from etf_pipeline.events.proof.walk import Walked, walk
 from etf_pipeline.events.protocol import Events
-from etf_pipeline.model.file_names import decode_ticker
-from etf_pipeline.model.schemas import HISTORY, RAW
-from etf_pipeline.store.batches import list_batch_ids, partitions_with_batches
-from etf_pipeline.store.hashing import file_hash
 from etf_pipeline.store.layout import Layout
-from etf_pipeline.store.reader import file_info
-from etf_pipeline.store.watermark import Watermark
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Every check, in order, and the head of the log; None where the chain is broken."""
+
+    checks: list[Check]
+    head: Kept | None
 
 
 def verify(events: Events, layout: Layout) -> list[Check]:
     """Every check of a store's events, in order."""
-    archive = Archive(layout)
-    checks = [_chain(events, archive), _archive(archive)]
+    return examine(events, layout).checks
+
+
+def examine(
+    events: Events,
+    layout: Layout,
+    kept: Sequence[Kept] = (),
+    keys: Sequence[Verifier] = (),
+) -> Verification:
+    """The same, with what somebody kept to compare with.
+
+    Args:
+        events: of the store.
+        layout: of the store.
+        kept: heads that somebody kept elsewhere; each must be in the chain.
+        keys: public keys, one of which each signed head must be by.
+    """
+    archive, now = Archive(layout), dt.datetime.now(dt.UTC)
+    signed = [s.head for s in signed_heads(layout) if s.head is not None]
+    walked: Walked | None = None
+    try:
+        numbers = {h.event for h in signed} | {k.event for k in kept}
+        walked = walk(events.log, archive, numbers, {k.hash for k in kept})
+        checks = [_untouched(walked)]
+        checks += [_kept_head(one, events.log.id, walked) for one in kept]
+        logs = frozenset({events.log.id, *events.log.former_ids})
+        reached = Reached(events.instance, logs, walked.hashes, walked.last, walked.unproven)
+        checks += check_heads(events, layout, reached, keys, now)
+    except EtfError as error:
+        checks = [Check("log untouched", False, str(error))]
+    checks += [_archive(archive), _parked(events)]
+    head = None if walked is None else Kept(events.log.id, walked.last, walked.head)
     state = SystemState()
-    bad: list[str] = []
     try:
-        for batch in read_all(events, archive):
-            state.apply(batch)
-            bad += _unreadable(batch)
+        checks.append(_readable(events, archive, state))
     except EtfError as error:
-        return [*checks, Check("events readable", False, str(error))]
-    names = first_few(bad) if bad else f"{len(state)} events, each once"
-    checks.append(Check("events readable", not bad, names))
+        return Verification([*checks, Check("events readable", False, str(error))], head)
     checks += events.delivery_checks(archive)
-    return [*checks, _batches(layout, state), _histories(layout, state)]
+    checks += store_checks(layout, state.etfs)
+    return Verification(checks, head)
 
 
-def _chain(events: Events, archive: Archive) -> Check:
-    try:
-        found = events.verify_log(archive)
-    except EtfError as error:
-        return Check("log untouched", False, str(error))
-    return Check("log untouched", True, f"{found.events} events, head {found.head}")
+def _untouched(walked: Walked) -> Check:
+    text = f"{walked.events} events, {walked.archived} archived, head {walked.head}"
+    if walked.unproven:
+        text += (
+            f"; the first {walked.unproven} were let go by an earlier release and cannot be "
+            "recomputed in their order"
+        )
+    return Check("log untouched", True, text)
+
+
+def _kept_head(kept: Kept, log: str, walked: Walked) -> Check:
+    name, found = f"head {kept.hash[:16]}", walked.numbers.get(kept.hash)
+    if found is not None and kept.event in (0, found):
+        after = walked.last - found
+        return Check(name, True, f"is that of event {found}; {after} events were recorded since")
+    if kept.log not in ("", log):
+        why = f"it is of log {kept.log}, and the log here is {log}"
+    elif kept.event > walked.last:
+        why = f"the log had {kept.event} events then and ends at {walked.last} now"
+    elif (kept.event and kept.event <= walked.unproven) or (not kept.event and walked.unproven):
+        why = f"events up to {walked.unproven} cannot be recomputed, see `log untouched`"
+    elif kept.event:
+        why = f"event {kept.event}, or one before it, is not what it was then"
+    else:
+        why = "no event here has it: the log was rewritten, cut, or replaced since it was kept"
+    return Check(name, False, why)
+
+
+def _readable(events: Events, archive: Archive, state: SystemState) -> Check:
+    """Whether every event can be read; they are folded into `state`.
+
+    Raises:
+        EtfError: some are missing, or cannot be reached.
+    """
+    bad: list[str] = []
+    lineage: set[str] = set()
+    for batch in read_all(events, archive, (*CHANNELS, LINEAGE)):
+        bad += _unreadable(batch)
+        lineage.update(e.id for e in batch if e.channel == LINEAGE)
+        state.apply(e for e in batch if e.channel != LINEAGE)
+    more = f", and {len(lineage)} of lineage" if lineage else ""
+    text = first_few(bad) if bad else f"{len(state)} events, each once{more}"
+    return Check("events readable", not bad, text)
 
 
 def _unreadable(batch: list[Event]) -> Iterator[str]:
     for event in batch:
         try:
-            REGISTRY.parse(event.type, event.version, event.data)
-        except EventFormatError as error:
+            if event.channel == LINEAGE:
+                json.loads(event.data)
+            else:
+                REGISTRY.parse(event.type, event.version, event.data)
+        except (EventFormatError, ValueError) as error:
             yield f"{event.id}: {error}"
 
 
 def _archive(archive: Archive) -> Check:
     try:
         files = archive.files()
-        n = sum(len(batch) for batch in archive.read())
+        n = sum(len(batch) for batch in archive.read((*CHANNELS, LINEAGE)))
     except EtfError as error:
         return Check("archive untouched", False, str(error))
     return Check("archive untouched", True, f"{n} events in {len(files)} files")
 
 
-def _batches(layout: Layout, state: SystemState) -> Check:
-    named = {
-        (b.partition, b.batch_id): b.batch_hash for e in state.etfs.values() for b in e.batches
-    }
-    bad = []
-    for (partition, batch_id), digest in sorted(named.items()):
-        path = layout.of(RAW, partition, batch_id)
-        if not path.exists():
-            bad.append(f"{path} is gone")
-        elif digest is not None and file_hash(path) != digest:
-            bad.append(f"{path} was changed")
-    bad += _gone(layout, {partition for partition, _ in named}, {b for _, b in named})
-    text = first_few(bad) if bad else f"{len(named)} batches, as collected"
-    return Check("raw batches whole", not bad, text)
-
-
-def _gone(layout: Layout, partitions: set[str], named: set[str]) -> Iterator[str]:
-    """Batches that histories hold, that no event names, and that are gone."""
-    there = {
-        batch_id
-        for folder in partitions_with_batches(layout)
-        for batch_id in list_batch_ids(layout, decode_ticker(folder.name))
-    }
-    for partition in sorted(partitions):
-        for ticker, batch_id in sorted(Watermark.load(layout.watermark(partition)).last.items()):
-            if batch_id not in there | named:
-                yield f"batch {batch_id}, which the history of {ticker} stands on, is gone"
-
-
-def _histories(layout: Layout, state: SystemState) -> Check:
-    bad, n = [], 0
-    for ticker, etf in state.etfs.items():
-        if etf.updated is None:
-            continue
-        path = layout.of(HISTORY, ticker)
-        n += 1
-        try:
-            held = file_info(path).content_hash
-        except FileNotFoundError:
-            bad.append(f"{ticker}: its history is gone; loading it rebuilds it")
-            continue
-        except CorruptFileError as error:
-            bad.append(str(error))
-            continue
-        if held != etf.updated.content_hash:
-            bad.append(f"{ticker}: its history is not the newest one that an event tells of")
-    text = first_few(bad) if bad else f"{n} histories, as the newest events say"
-    return Check("histories as recorded", not bad, text)
+def _parked(events: Events) -> Check:
+    parked = Parked(events.log.path)
+    try:
+        total, missing = sum(parked.counts().values()), sum(parked.missing().values())
+    finally:
+        parked.close()
+    if missing:
+        text = f"{missing} records of this store are no events, as they cannot be read"
+        return Check("nothing parked", False, f"{text}: etf events parked")
+    text = f"{total} records that are not of this store: etf events parked" if total else "none"
+    return Check("nothing parked", True, text)

@@ -1,0 +1,153 @@
+"""The hash chain of a local log from its first event to its last, through the archive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Set
+from typing import NamedTuple
+
+from etf_pipeline.errors import TamperError
+from etf_pipeline.events.log.archive import TOPICS, Archive, Archived, read_file
+from etf_pipeline.events.log.retention import origins_of
+from etf_pipeline.events.log.sqlite import SqliteLog
+from etf_pipeline.events.model.chain import GENESIS, chain
+from etf_pipeline.events.model.envelope import Event
+
+Link = tuple[int, bytes]
+
+
+class Walked(NamedTuple):
+    """A chain that is whole.
+
+    Attributes:
+        events: how many of its events are in the log.
+        last: number of the last one.
+        head: its hash (hex).
+        archived: how many events from the first one on the archive holds too.
+        hashes: of the events whose numbers were asked for.
+        numbers: of the events whose hashes were asked for.
+        unproven: events up to this number cannot be recomputed, as an earlier release let them go
+            without archiving them in their order; 0 for none.
+    """
+
+    events: int
+    last: int
+    head: str
+    archived: int
+    hashes: Mapping[int, str]
+    numbers: Mapping[str, int]
+    unproven: int = 0
+
+
+class _Wanted:
+    """What to note along the way."""
+
+    def __init__(self, numbers: Set[int], hashes: Set[str]) -> None:
+        self._numbers = numbers
+        self._hashes = {bytes.fromhex(h) for h in hashes}
+        self.hashes: dict[int, str] = {}
+        self.numbers: dict[str, int] = {}
+
+    def pass_by(self, link: Link) -> None:
+        number, head = link
+        if number in self._numbers:
+            self.hashes[number] = head.hex()
+        if head in self._hashes:
+            self.numbers[head.hex()] = number
+
+
+def walk(
+    log: SqliteLog,
+    archive: Archive,
+    numbers: Set[int] = frozenset(),
+    hashes: Set[str] = frozenset(),
+) -> Walked:
+    """Recompute the chain, and compare log and archive where both have an event.
+
+    Args:
+        log: the local log.
+        archive: what it was archived into.
+        numbers: of events whose hashes are wanted.
+        hashes: in hex; of which events they are is wanted.
+
+    Raises:
+        TamperError: naming the first event that is missing, or not what was written.
+    """
+    wanted, anchors = _Wanted(numbers, hashes), log.anchors()
+    pruned = max(anchors, default=0)
+    archived = _archived(log, archive)
+    seq, unproven = 0, 0
+    while seq < pruned:
+        link = next(archived, None)
+        if link is None:
+            unproven = _excused(log, archive, seq, pruned)
+            break
+        seq, head = link
+        if anchors.get(seq, head) != head:
+            raise TamperError(
+                f"{archive.root}: it does not lead up to {log.path}: event {seq}, or one before "
+                "it, is not what it was when the log let it go"
+            )
+        wanted.pass_by(link)
+    last, head, count, both = pruned, anchors.get(pruned, GENESIS), 0, seq
+    for last, head in log.links():
+        count += 1
+        wanted.pass_by((last, head))
+        kept = None if unproven else next(archived, None)
+        if kept is not None:
+            both = kept[0]
+            if kept != (last, head):
+                raise TamperError(
+                    f"{archive.root}: event {last} is another one there than in {log.path}"
+                )
+    beyond = None if unproven else next(archived, None)
+    if beyond is not None:
+        raise TamperError(
+            f"{log.path}: it ends at event {last}, and {archive.root} has event {beyond[0]}: "
+            "events were removed at its end"
+        )
+    return Walked(count, last, head.hex(), both, wanted.hashes, wanted.numbers, unproven)
+
+
+def _excused(log: SqliteLog, archive: Archive, seq: int, pruned: int) -> int:
+    """The number up to which nothing can be recomputed, where an earlier release is why.
+
+    Raises:
+        TamperError: it is not.
+    """
+    earlier = pruned <= log.begun_after and "" in log.former_ids
+    if earlier and any(f.origin == TOPICS for f in archive.files()):
+        return pruned
+    raise TamperError(
+        f"{archive.root}: event {seq + 1} is missing, and {log.path} let go of all up to {pruned}"
+    )
+
+
+def _archived(log: SqliteLog, archive: Archive) -> Iterator[Link]:
+    """Number and hash of the log's archived events, from the first one until one is missing.
+
+    Under the ids that the log had before, too: where two have an event, the newer one counts.
+
+    Raises:
+        TamperError: a file was changed.
+    """
+    ranked: list[tuple[int, Archived]] = []
+    for rank, origin in enumerate(origins_of(log)):
+        ranked += [(rank, file) for file in archive.files_of(origin)]
+    ranked.sort(key=lambda one: one[1].first, reverse=True)
+    waiting: dict[int, tuple[int, Event]] = {}
+    seq, head = 0, GENESIS
+    before = log.begun_after
+    while True:
+        while ranked and ranked[-1][1].first <= seq + 1:
+            rank, file = ranked.pop()
+            for event in read_file(file.path):
+                number = event.position
+                if number <= seq or (rank and number > before):
+                    continue
+                if number not in waiting or waiting[number][0] > rank:
+                    waiting[number] = (rank, event)
+        found = waiting.pop(seq + 1, None)
+        if found is None:
+            return
+        seq, head = seq + 1, chain(head, found[1])
+        yield seq, head
