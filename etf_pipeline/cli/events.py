@@ -79,15 +79,23 @@ def _recording(data_dir: Path | None) -> Iterator[ETFSystem]:
 
 @app.command()
 def status(data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Mode, counts, what waits for Kafka, and how far behind the relay is."""
+    """Mode, counts, what waits for Kafka, the relay's lag. Exit code 1 if anything is wrong.
+
+    Kafka is looked at closely, with the client's own settings: who it takes us for, what we may do,
+    and how long its topics keep events.
+    """
     from etf_pipeline.events.settings import load_event_settings
-    from etf_pipeline.events.status import events_status
+    from etf_pipeline.events.status import examined_status
     from etf_pipeline.settings import load_settings
 
-    found = events_status(load_settings(data_dir=data_dir).data_dir, load_event_settings())
+    data, events = load_settings(data_dir=data_dir).data_dir, load_event_settings()
+    found, _ = examined_status(data, events)
     line = status_line(found, dt.datetime.now(dt.UTC)) or "Events: off (EVENT_STORE_TYPE)"
     lines = [line, *(f"  {n:>8} {k}" for k, n in found.types.items())]
+    if found.problem is not None:
+        lines.append(f"FAIL {found.problem}")
     print_either(as_json, status_body(found), lines)
+    raise typer.Exit(of_checks(found.problem is None))
 
 
 @app.command()

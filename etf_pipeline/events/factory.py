@@ -42,6 +42,11 @@ class Detected:
     mode: Mode
     reason: str | None = None
 
+    @property
+    def sends(self) -> bool:
+        """Whether what is recorded is sent to a broker."""
+        return self.mode == "kafka"
+
 
 def asked_for(settings: EventSettings) -> bool:
     """Whether the settings ask for events, be they recorded now or not."""

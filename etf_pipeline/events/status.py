@@ -1,19 +1,24 @@
-"""What `etf status` and `etf events status` tell of a store's events, without a broker's help."""
+"""What `etf status`, `etf events status` and `etf doctor` tell of a store's events."""
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from etf_pipeline.events.factory import asked_for, detect
+from etf_pipeline.errors import EtfError
+from etf_pipeline.events.factory import asked_for, detect, examine
 from etf_pipeline.events.log.outbox import Outbox
 from etf_pipeline.events.log.parked import Parked
 from etf_pipeline.events.proof.heads import SIGNING
 from etf_pipeline.events.settings import EventSettings
 from etf_pipeline.events.tailer import STATUS
 from etf_pipeline.store.layout import Layout
+
+# What a queue takes at the most, when all is well.
+_PATIENCE = dt.timedelta(minutes=1)
 
 
 @dataclass
@@ -25,6 +30,8 @@ class EventsStatus:
     tailer said last, under the name it had when this was first printed. `parked` counts records
     that could not be read by reason, `parked_missing` those of them that an event is missing for.
     `signing` says why the head of the log was not signed when it was last to be.
+    `sends` is whether this mode sends to a broker, `since` when the oldest of those that wait was
+    recorded; `problem` says what is wrong, where and what helps, if Kafka was looked at.
     """
 
     asked: bool
@@ -37,6 +44,9 @@ class EventsStatus:
     parked: dict[str, int] = field(default_factory=dict)
     parked_missing: int = 0
     signing: str | None = None
+    sends: bool = False
+    since: dt.datetime | None = None
+    problem: str | None = None
 
     @property
     def events(self) -> int:
@@ -45,9 +55,13 @@ class EventsStatus:
 
 
 def events_status(data_dir: Path, settings: EventSettings) -> EventsStatus:
-    """Mode, event counts, what waits for a broker, and how far behind the tailer is."""
+    """Mode, event counts, what waits for a broker, and how far behind the tailer is.
+
+    No broker is asked for more than whether it answers.
+    """
     found = detect(settings)
     status = EventsStatus(asked_for(settings), found.mode, found.reason, settings.event_store_type)
+    status.sends = found.sends
     path = Layout(data_dir).event_log
     if path.exists():
         log = Outbox(path)
@@ -55,6 +69,7 @@ def events_status(data_dir: Path, settings: EventSettings) -> EventsStatus:
             status.types = log.counts()
             if settings.kafka_bootstrap_servers is not None:
                 status.waiting = log.count_pending()
+                status.since = next((e.recorded for e in log.pending(1)), None)
             text = log.fact(STATUS)
             status.relay = None if text is None else json.loads(text)
             status.signing = log.fact(SIGNING) or None
@@ -67,3 +82,20 @@ def events_status(data_dir: Path, settings: EventSettings) -> EventsStatus:
         finally:
             parked.close()
     return status
+
+
+def examined_status(data_dir: Path, settings: EventSettings) -> tuple[EventsStatus, str]:
+    """The same with a close look at Kafka, of some seconds; and in words, whether all is well."""
+    status, told = events_status(data_dir, settings), ""
+    try:
+        told = examine(settings)
+        age = None if status.since is None else dt.datetime.now(dt.UTC) - status.since
+        if age is not None and age > _PATIENCE and status.sends:
+            status.problem = (
+                f"{status.waiting} events wait, the oldest since {status.since:%Y-%m-%d %H:%M} "
+                "UTC, though Kafka would take them: no process is sending them. Any that records "
+                "sends them, such as Dagster's sensor event_relay; so does `etf selftest`"
+            )
+    except EtfError as error:
+        status.problem = str(error)
+    return status, told

@@ -21,8 +21,8 @@ from etf_pipeline.errors import (
     SettingsError,
     StoreError,
 )
-from etf_pipeline.events.factory import examine as examine_events
 from etf_pipeline.events.settings import load_event_settings
+from etf_pipeline.events.status import examined_status
 from etf_pipeline.settings import Settings, load_settings
 
 _LEAST_FREE = 1.0  # GiB
@@ -183,7 +183,10 @@ def _raw_batches(settings: Settings) -> str:
 def _events(settings: Settings) -> str:
     events = load_event_settings()
     events.client_config()
-    return examine_events(events)
+    status, told = examined_status(settings.data_dir, events)
+    if status.problem is not None:
+        raise EventError(status.problem)
+    return told
 
 
 def _parked(settings: Settings) -> str:

@@ -1,16 +1,25 @@
 """Apache Kafka with TLS, passwords, client certificates and rights."""
 
+import json
 import logging
+import time
+import uuid
 
 import pytest
+from confluent_kafka.admin import NewTopic
+from typer.testing import CliRunner
 
+from etf_pipeline.cli.app import app
 from etf_pipeline.events.factory import detect, open_events
 from etf_pipeline.events.kafka.client import SILENT, base_config
 from etf_pipeline.events.kafka.probe import ask_kafka
 from etf_pipeline.events.kafka.producer import ProducerLease
-from etf_pipeline.events.settings import EventSettings, variable_of
+from etf_pipeline.events.model.types import CHANNELS, LINEAGE
+from etf_pipeline.events.settings import EventSettings, load_event_settings, variable_of
+from etf_pipeline.library.doctor import examine
 from etf_pipeline_tests.brokers.apache import Apache
-from etf_pipeline_tests.brokers.secured import Secured
+from etf_pipeline_tests.brokers.certificates import Authority
+from etf_pipeline_tests.brokers.secured import PASSWORD, Secured
 from etf_pipeline_tests.events_support import ids, kafka_settings, queries
 from etf_pipeline_tests.integration.test_event_cases import wait_until
 
@@ -56,22 +65,28 @@ def test_rights_given_suffice_and_withdrawn_stop_and_given_again_go_on(secured, 
     recorder.close(0)
 
 
-def test_mutual_tls_sends(tmp_path, client):
-    """The broker asks for a certificate before it answers anything (case D)."""
-    with Secured(tmp_path / "broker", "SSL", client_auth="required") as broker:
-        client(broker)
-        settings = kafka_settings(broker.servers, event_store_type="auto")
-        topics = f"{settings.kafka_topic_prefix}."
-        broker.allow("etf", "ALL", topic=topics, prefixed=True)
-        broker.allow("etf", "READ", group=topics, prefixed=True)
-        assert ask_kafka(settings, 5.0) is None  # the first greeting of a JVM takes long
-        assert detect(settings).mode == "kafka"
-        recorder = open_events(tmp_path / "store", settings, publish=False)
-        events = queries(10)
-        recorder.append(events)
-        assert recorder.drain(30) == 0
-        assert set(ids(recorder.read())) == {e.id for e in events}
-        recorder.close(0)
+@pytest.fixture(scope="module")
+def mutual(tmp_path_factory):
+    """A broker that asks for a certificate before it answers anything."""
+    with Secured(tmp_path_factory.mktemp("mutual"), "SSL", client_auth="required") as broker:
+        yield broker
+
+
+def test_mutual_tls_sends(mutual, client, tmp_path):
+    """Case D."""
+    client(mutual)
+    settings = kafka_settings(mutual.servers, event_store_type="auto")
+    topics = f"{settings.kafka_topic_prefix}."
+    mutual.allow("etf", "ALL", topic=topics, prefixed=True)
+    mutual.allow("etf", "READ", group=topics, prefixed=True)
+    assert ask_kafka(settings, 5.0) is None  # the first greeting of a JVM takes long
+    assert detect(settings).mode == "kafka"
+    recorder = open_events(tmp_path, settings, publish=False)
+    events = queries(10)
+    recorder.append(events)
+    assert recorder.drain(30) == 0
+    assert set(ids(recorder.read())) == {e.id for e in events}
+    recorder.close(0)
 
 
 @pytest.mark.parametrize(("speaks", "asked"), [("TLS", "PLAINTEXT"), ("plain", "SSL")])
@@ -101,3 +116,206 @@ def test_what_a_variable_says_holds_in_the_producer(secured, monkeypatch, settin
         lease.release()
     finally:
         SILENT.removeHandler(handler)
+
+
+# ----------------------------------------------------- what doctor and status say of it (case G)
+
+
+@pytest.fixture
+def told(tmp_path, monkeypatch):
+    """What `etf events status` says of Kafka (None when all is well), and in how long."""
+    monkeypatch.setenv("EVENT_STORE_TYPE", "kafka")
+    monkeypatch.setenv("ETF_DATA_DIR", str(tmp_path / "store"))
+
+    def ask():
+        started = time.monotonic()
+        done = CliRunner().invoke(app, ["events", "status", "--json"])
+        took = time.monotonic() - started
+        problem = json.loads(done.stdout)["problem"]
+        assert done.exit_code == (problem is not None)
+        assert PASSWORD not in done.output
+        return problem, took
+
+    return ask
+
+
+def doctor():
+    (found,) = [f for f in examine(None) if f.name == "events"]
+    return found.ok, found.detail
+
+
+def prefix(broker, monkeypatch, *, make=True, **config):
+    """Topics of its own, made by an administrator."""
+    name = f"t{uuid.uuid4().hex[:10]}"
+    monkeypatch.setenv("KAFKA_TOPIC_PREFIX", name)
+    if make:
+        topics = [
+            NewTopic(f"{name}.{c}", 1, 1, config={"retention.ms": "-1"} | config)
+            for c in (*CHANNELS, LINEAGE)
+        ]
+        for future in broker.admin().create_topics(topics).values():
+            future.result(20)
+    return f"{name}."
+
+
+def test_all_is_well(secured, client, told, monkeypatch):
+    client(secured)
+    topics = prefix(secured, monkeypatch)
+    secured.allow("etf", "READ", "WRITE", "DESCRIBE_CONFIGS", topic=topics, prefixed=True)
+    assert told()[0] is None
+    assert doctor() == (True, "kafka")
+
+
+def test_a_wrong_password_is_named_within_five_seconds(secured, client, told):
+    client(secured, KAFKA_SASL_PASSWORD="wrong-word")
+    words, took = told()
+    assert "KAFKA_SASL_PASSWORD" in words and secured.servers in words
+    assert "wrong-word" not in words
+    assert took < 5
+    ok, found = doctor()
+    assert not ok and "KAFKA_SASL_PASSWORD" in found
+
+
+def test_an_unknown_mechanism_is_named(secured, client, told):
+    client(secured, KAFKA_SASL_MECHANISM="SCRAM-SHA-256")
+    words, took = told()
+    assert "KAFKA_SASL_MECHANISM" in words
+    assert took < 5
+
+
+def test_an_unknown_authority_is_named_within_five_seconds(secured, client, told, tmp_path):
+    other = Authority(tmp_path, "other").certificate
+    client(secured, KAFKA_SSL_CA_LOCATION=str(other))
+    words, took = told()
+    assert "authority" in words and "KAFKA_SSL_CA_LOCATION" in words
+    assert took < 5
+
+
+def test_an_authority_whose_file_is_missing_is_named(secured, client, told, tmp_path):
+    client(secured, KAFKA_SSL_CA_LOCATION=str(tmp_path / "none.pem"))
+    words, _ = told()
+    assert f"KAFKA_SSL_CA_LOCATION={tmp_path / 'none.pem'}: there is no such file" in words
+
+
+@pytest.mark.parametrize(
+    ("given", "lacks"),
+    [
+        ((), ("Describe",)),
+        (("READ",), ("Write",)),
+        (("WRITE",), ("Read",)),
+        (("DESCRIBE",), ("Write", "Read")),
+    ],
+)
+def test_a_right_that_is_missing_is_named(secured, client, told, monkeypatch, given, lacks):
+    client(secured)
+    secured.withdraw("etf")
+    topics = prefix(secured, monkeypatch)
+    if given:
+        secured.allow("etf", *given, "DESCRIBE_CONFIGS", topic=topics, prefixed=True)
+    words, took = told()
+    for channel in (*CHANNELS, LINEAGE):
+        for right in lacks:
+            assert f"etf has no right to {right} on topic {topics}{channel};" in words
+            assert f"--operation {right} --topic {topics}{channel}" in words
+    assert took < 5
+
+
+def test_a_topic_that_is_not_there_and_may_not_be_made_is_named(secured, client, told, monkeypatch):
+    client(secured)
+    secured.withdraw("etf")
+    topics = prefix(secured, monkeypatch, make=False)
+    secured.allow("etf", "READ", "WRITE", "DESCRIBE_CONFIGS", topic=topics, prefixed=True)
+    words, _ = told()
+    for channel in (*CHANNELS, LINEAGE):
+        assert f"topic {topics}{channel} is not there, and etf has no right to Create" in words
+    secured.allow("etf", "CREATE", topic=topics, prefixed=True)
+    assert told()[0] is None
+    assert not set(secured.admin().list_topics(timeout=10).topics) & {f"{topics}{LINEAGE}"}
+
+
+@pytest.mark.parametrize(
+    ("config", "days", "words"),
+    [
+        ({"cleanup.policy": "compact"}, "-1", "is compacted"),
+        ({"cleanup.policy": "compact,delete"}, "-1", "is compacted"),
+        (
+            {"retention.ms": "86400000"},
+            "-1",
+            "RETENTION_DAYS asks for ever",
+        ),
+        (
+            {"retention.ms": "86400000"},
+            "2",
+            "RETENTION_DAYS asks for 2 days",
+        ),
+        ({"retention.bytes": "1000"}, "-1", "keeps 1000 bytes"),
+    ],
+)
+def test_a_topic_that_lets_go_of_events_is_named(
+    secured, client, told, monkeypatch, config, days, words
+):
+    client(secured)
+    topics = prefix(secured, monkeypatch, **config)
+    secured.allow("etf", "READ", "WRITE", "DESCRIBE_CONFIGS", topic=topics, prefixed=True)
+    monkeypatch.setenv("EVENT_STORE_RETENTION_DAYS", days)
+    found, _ = told()
+    assert words in found
+    assert f"kafka-configs --alter --entity-type topics --entity-name {topics}" in found
+
+
+def test_a_retention_that_is_as_long_as_asked_for_is_well(secured, client, told, monkeypatch):
+    client(secured)
+    topics = prefix(secured, monkeypatch, **{"retention.ms": "172800000"})
+    secured.allow("etf", "READ", "WRITE", "DESCRIBE_CONFIGS", topic=topics, prefixed=True)
+    monkeypatch.setenv("EVENT_STORE_RETENTION_DAYS", "2")
+    assert told()[0] is None
+
+
+def test_variables_that_mean_nothing_are_a_remark(secured, client, told, monkeypatch):
+    client(secured, KAFKA_REST_PORT="8082")
+    topics = prefix(secured, monkeypatch)
+    secured.allow("etf", "READ", "WRITE", "DESCRIBE_CONFIGS", topic=topics, prefixed=True)
+    assert told()[0] is None
+    ok, words = doctor()
+    assert ok and "KAFKA_REST_PORT" in words
+
+
+def test_a_queue_that_nobody_sends_is_named(secured, client, told, monkeypatch, tmp_path):
+    client(secured)
+    topics = prefix(secured, monkeypatch)
+    secured.allow("etf", "READ", "WRITE", "DESCRIBE_CONFIGS", topic=topics, prefixed=True)
+    recorder = open_events(tmp_path / "store", load_event_settings(), publish=False)
+    recorder.append(queries(3))  # recorded long ago
+    recorder.close(0)
+    words, _ = told()
+    assert "3 events wait, the oldest since 2025-11-12 06:00 UTC" in words
+
+
+@pytest.mark.parametrize("whose", ["nobody's", "a stranger's"])
+def test_a_certificate_of_ours_that_is_missing_or_refused_is_named(
+    mutual, client, told, monkeypatch, tmp_path, whose
+):
+    client(mutual)
+    if whose == "nobody's":
+        monkeypatch.delenv("KAFKA_SSL_CERTIFICATE_LOCATION")
+        monkeypatch.delenv("KAFKA_SSL_KEY_LOCATION")
+        expected = "asks for a certificate of this client; set KAFKA_SSL_CERTIFICATE_LOCATION"
+    else:
+        stranger = Authority(tmp_path / "strangers").issue("etf")
+        monkeypatch.setenv("KAFKA_SSL_CERTIFICATE_LOCATION", str(stranger.certificate))
+        monkeypatch.setenv("KAFKA_SSL_KEY_LOCATION", str(stranger.key))
+        expected = "refuses the certificate of this client"
+    words, took = told()
+    assert expected in words
+    assert took < 5
+
+
+@pytest.mark.parametrize("fault", ["expired", "other host"])
+def test_a_certificate_of_the_broker_that_does_not_fit_is_named(fault, tmp_path, client, told):
+    hosts = ("elsewhere.example",) if fault == "other host" else ("127.0.0.1",)
+    kind = Secured(tmp_path / "broker", "SSL", expired=fault == "expired", hosts=hosts)
+    with kind as broker:
+        client(broker)
+        words, took = told()
+        assert {"expired": "has run out", "other host": "is not for 127.0.0.1"}[fault] in words
+        assert took < 5

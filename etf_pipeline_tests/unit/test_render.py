@@ -269,4 +269,9 @@ def test_the_status_of_events_in_json_has_the_keys_that_scripts_know():
         ("types", {"A": 2, "B": 1}),
         ("waiting", 1),
         ("relay", RELAY),
+        ("parked", {}),
+        ("parked_missing", 0),
+        ("signing", None),
+        ("waiting_since", None),
+        ("problem", None),
     ]

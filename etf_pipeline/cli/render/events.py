@@ -35,6 +35,8 @@ def status_body(status: EventsStatus) -> dict[str, Any]:
         "parked": status.parked,
         "parked_missing": status.parked_missing,
         "signing": status.signing,
+        "waiting_since": status.since,
+        "problem": status.problem,
     }
 
 
@@ -46,7 +48,8 @@ def status_line(status: EventsStatus, now: dt.datetime) -> str | None:
     if status.why:
         parts.append(status.why)
     if status.waiting:
-        parts.append(f"{status.waiting} wait for Kafka")
+        since = f" since {status.since:%Y-%m-%d %H:%M} UTC" if status.since else ""
+        parts.append(f"{status.waiting} wait for Kafka{since}")
     if status.parked:
         parts.append(parked_words(status))
     if status.signing:

@@ -74,13 +74,17 @@ class Kafka(Local):
         """In words: whether all is well.
 
         Raises:
-            EventError: Kafka does not answer.
+            EventError: events would not get to Kafka, or not stay there; says why, and the remedy.
+            SettingsError: a variable has a value that cannot be used, or Kafka's client is missing.
         """
-        why = ask_kafka(settings, _PROBE_SECONDS)
-        if why is not None:
-            servers = settings.kafka_bootstrap_servers
-            raise EventError(f"Kafka at {servers} {why}; events wait for it")
-        return "kafka"
+        try:
+            from etf_pipeline.events.kafka.examination import examine_kafka
+        except ImportError as error:
+            raise _not_installed(error) from None
+        found = examine_kafka(settings)
+        if found.problems:
+            raise EventError("; ".join((*found.problems, *found.remarks)))
+        return "; ".join(("kafka", *found.remarks))
 
     def describe(self) -> str:
         """In words: where events go."""
@@ -99,9 +103,7 @@ class Kafka(Local):
             try:
                 from etf_pipeline.events.kafka.log import KafkaLog
             except ImportError as error:
-                raise SettingsError(
-                    f"Kafka events need {error.name}: pip install 'etf_pipeline[kafka]'"
-                ) from None
+                raise _not_installed(error) from None
             self._broker = KafkaLog(self.settings, self._timeouts, Parked(self.log.path))
         return self._broker
 
@@ -232,3 +234,7 @@ class Kafka(Local):
         if self._pid != os.getpid():  # the threads stayed in the parent
             self._publisher = self._broker = self._others = None
             self._pid = os.getpid()
+
+
+def _not_installed(error: ImportError) -> SettingsError:
+    return SettingsError(f"Kafka events need {error.name}: pip install 'etf_pipeline[kafka]'")
