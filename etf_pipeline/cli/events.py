@@ -94,6 +94,8 @@ def status(data_dir: DataDir = None, as_json: Json = False) -> None:
     lines = [line, *(f"  {n:>8} {k}" for k, n in found.types.items())]
     if found.problem is not None:
         lines.append(f"FAIL {found.problem}")
+    if found.store_id is not None:
+        lines.append(f"  store {found.store_id}")
     print_either(as_json, status_body(found), lines)
     raise typer.Exit(of_checks(found.problem is None))
 

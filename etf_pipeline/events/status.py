@@ -10,6 +10,7 @@ from typing import Any
 
 from etf_pipeline.errors import EtfError
 from etf_pipeline.events.factory import asked_for, detect, examine
+from etf_pipeline.events.log.identity import known_store_id
 from etf_pipeline.events.log.outbox import Outbox
 from etf_pipeline.events.log.parked import Parked
 from etf_pipeline.events.proof.heads import SIGNING
@@ -32,6 +33,7 @@ class EventsStatus:
     `signing` says why the head of the log was not signed when it was last to be.
     `sends` is whether this mode sends to a broker, `since` when the oldest of those that wait was
     recorded; `problem` says what is wrong, where and what helps, if Kafka was looked at.
+    `store_id` is what another machine states to continue the store; None before the first event.
     """
 
     asked: bool
@@ -47,6 +49,7 @@ class EventsStatus:
     sends: bool = False
     since: dt.datetime | None = None
     problem: str | None = None
+    store_id: str | None = None
 
     @property
     def events(self) -> int:
@@ -62,6 +65,7 @@ def events_status(data_dir: Path, settings: EventSettings) -> EventsStatus:
     found = detect(settings)
     status = EventsStatus(asked_for(settings), found.mode, found.reason, settings.event_store_type)
     status.sends = found.sends
+    status.store_id = known_store_id(Layout(data_dir))
     path = Layout(data_dir).event_log
     if path.exists():
         log = Outbox(path)

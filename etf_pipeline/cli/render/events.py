@@ -28,6 +28,7 @@ def status_body(status: EventsStatus) -> dict[str, Any]:
         "mode": status.mode,
         "why": status.why,
         "store": status.store,
+        "store_id": status.store_id,
         "events": status.events,
         "types": status.types,
         "waiting": status.waiting,
