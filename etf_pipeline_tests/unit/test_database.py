@@ -30,7 +30,7 @@ def values(database):
 
 def test_a_full_disk_is_told_with_the_remedy(database):
     insert(database, 1)
-    with database.reading() as db:
+    with database.turn() as db:
         (pages,) = db.execute("PRAGMA page_count").fetchone()
         db.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(EventError, match=r"x\.sqlite: .*free some space"):
@@ -40,7 +40,7 @@ def test_a_full_disk_is_told_with_the_remedy(database):
 
 def test_a_file_that_another_holds_is_told_with_the_remedy(database):
     insert(database, 1)
-    with database.reading() as db:
+    with database.turn() as db:
         db.execute("PRAGMA busy_timeout = 10")
     with sqlite3.connect(database.path, isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -54,7 +54,7 @@ def test_a_file_that_another_holds_is_told_with_the_remedy(database):
 
 def test_a_file_that_may_not_be_written_is_told_with_the_remedy(database):
     insert(database, 1)
-    with database.reading() as db:
+    with database.turn() as db:
         db.execute("PRAGMA query_only = 1")
     with pytest.raises(EventError, match="ETF_DATA_DIR"):
         insert(database, 2)
@@ -110,3 +110,44 @@ def test_threads_that_open_one_file_together_wait_for_each_other(tmp_path):
     whole = Database(path, SCHEMA)
     assert values(whole) == list(range(8))
     whole.close()
+
+
+def test_who_writes_waits_for_no_reader_of_the_same_process(database):
+    insert(database, 1)
+    inside, done = threading.Event(), threading.Event()
+
+    def read():
+        with database.reading() as db:
+            rows = db.execute("SELECT i FROM t")
+            assert rows.fetchone() == (1,)
+            inside.set()
+            assert done.wait(60)
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    assert inside.wait(60)
+    writer = threading.Thread(target=lambda: insert(database, 2), daemon=True)
+    writer.start()
+    writer.join(60)
+    assert not writer.is_alive()
+    done.set()
+    reader.join(60)
+    assert values(database) == [1, 2]
+
+
+def test_a_thread_reads_what_it_has_written_in_its_transaction_and_others_do_not(database):
+    insert(database, 1)
+    seen = []
+    with database.writing() as db:
+        db.execute("INSERT INTO t VALUES (2)")
+        assert values(database) == [1, 2]
+        other = threading.Thread(target=lambda: seen.append(values(database)), daemon=True)
+        other.start()
+        other.join(60)
+    assert seen == [[1]]
+    assert values(database) == [1, 2]
+
+
+def test_nobody_writes_without_a_turn(database):
+    with database.reading() as db, pytest.raises(sqlite3.OperationalError, match="readonly"):
+        db.execute("INSERT INTO t VALUES (1)")

@@ -28,9 +28,29 @@ _REMEDIES = {
 _LEFT_BEHIND: list[sqlite3.Connection] = []
 
 
-class Database:
-    """One connection per process to one file, in WAL mode. Safe under threads and forks.
+class _Shared:
+    """A connection that the threads of a process share, and the lock of whoever uses it."""
 
+    def __init__(self) -> None:
+        self.lock = FairLock()
+        self.connection: sqlite3.Connection | None = None
+
+    def close(self) -> None:
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
+    def leave_behind(self) -> None:
+        if self.connection is not None:
+            _LEFT_BEHIND.append(self.connection)
+            self.connection = None
+        self.lock = FairLock()
+
+
+class Database:
+    """One file, in WAL mode. Safe under threads and forks.
+
+    A process has a connection to read and one to write, so that who records waits for no reader.
     Writers of all threads and processes of the host have their turns in the order they came.
 
     Args:
@@ -52,20 +72,21 @@ class Database:
         self._schema = schema
         self._durable = durable
         self._upgrade = upgrade
-        self._connection: sqlite3.Connection | None = None
-        self._lock = FairLock()
+        self._reader, self._writer = _Shared(), _Shared()
         self._turns = Turns(path)
         tell_of_forks(self)
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """The connection, for statements that read."""
-        with unforked(), self._lock, _explained(self.path):
-            yield self._open()
+        """A connection, for statements that read."""
+        # Inside of its own transaction a thread reads what it has written.
+        shared = self._writer if self._writer.lock.owned() else self._reader
+        with unforked(), shared.lock, _explained(self.path):
+            yield self._open(shared)
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """The connection inside a transaction, committed when the block ends well.
+        """A connection inside a transaction, committed when the block ends well.
 
         Keep it short: who does much does it in several, between which others have their turn.
         """
@@ -73,62 +94,61 @@ class Database:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
-                if self._connection is not connection:
+                if self._writer.connection is not connection:
                     raise EventError(f"{self.path}: forked in the middle of a transaction")
                 connection.execute("COMMIT")
             except BaseException:
-                if self._connection is connection and connection.in_transaction:
+                if self._writer.connection is connection and connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
 
     @contextmanager
     def turn(self) -> Iterator[sqlite3.Connection]:
-        """The connection, outside a transaction, when all who came before have had a turn."""
+        """A connection outside a transaction, when all who came before have had a turn."""
         # Behind itself a thread would wait for ever.
-        turn = nullcontext() if self._lock.owned() else self._turns.turn()
-        with turn, unforked(), self._lock, _explained(self.path):
-            yield self._open()
+        turn = nullcontext() if self._writer.lock.owned() else self._turns.turn()
+        with turn, unforked(), self._writer.lock, _explained(self.path):
+            yield self._open(self._writer)
 
     def close(self) -> None:
-        """Close the connection; the next use opens another."""
-        with unforked(), self._lock:
-            self._close()
+        """Close the connections; the next use opens others."""
+        for shared in (self._reader, self._writer):
+            with unforked(), shared.lock:
+                shared.close()
 
     def before_fork(self) -> None:
-        """Close the connection; nobody is using it."""
-        self._close()
+        """Close the connections; nobody is using them."""
+        self._reader.close()
+        self._writer.close()
 
     def after_fork_in_child(self) -> None:
         """Forget the parent's threads, and what they were doing."""
-        if self._connection is not None:
-            _LEFT_BEHIND.append(self._connection)
-            self._connection = None
-        self._lock = FairLock()
+        self._reader.leave_behind()
+        self._writer.leave_behind()
 
-    def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def _open(self) -> sqlite3.Connection:
-        if self._connection is None:
+    def _open(self, shared: _Shared) -> sqlite3.Connection:
+        if shared.connection is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(
                 self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
             connection.execute(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
-            # Free pages can be given back in steps; a file that has tables stays as it was made.
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute(f"PRAGMA journal_size_limit = {_MAX_WAL}")
             self._prepare(connection)
-            self._connection = connection
-        return self._connection
+            if shared is self._reader:  # who writes waits for a turn
+                connection.execute("PRAGMA query_only = 1")
+            shared.connection = connection
+        return shared.connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         """Switch to WAL and make the tables; SQLite does not wait by itself for the former."""
         deadline = time.monotonic() + BUSY_SECONDS
         while True:
             try:
+                # Free pages can then be given back in steps. Asked of any other file it would wait
+                # for whoever writes, and change nothing.
+                if connection.execute("PRAGMA page_count").fetchone()[0] == 0:
+                    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
                 if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
                     connection.execute("PRAGMA journal_mode=WAL")
                 connection.executescript(self._schema)
