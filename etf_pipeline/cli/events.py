@@ -20,6 +20,7 @@ from etf_pipeline.cli.render.events import (
     event_body,
     event_line,
     head_lines,
+    others_line,
     parked_body,
     parked_line,
     pruned_lines,
@@ -221,19 +222,22 @@ def project(
     Start several to share the partitions; stop or kill any at any time. Example:
     etf events project --once
     """
-    from etf_pipeline.events.log.projections import Projections, project_archive
+    from etf_pipeline.events.log.projections import Projections
 
     with _recording(data_dir) as system:
         projections = Projections(database or system.layout.read_models)
-        taken = project_archive(projections, system.archive)
         projector = system.event_store.projector(projections, group)
         # It may run for months: what it rides out is worth a line.
         logging.getLogger("etf_pipeline").setLevel(logging.WARNING)
         signal.signal(signal.SIGTERM, lambda *_: projector.stop())
         signal.signal(signal.SIGINT, lambda *_: projector.stop())
-        taken += projector.run(once)
-        typer.echo(f"{taken} events taken in; read models: {projections.path}")
-        projections.close()
+        try:
+            taken = projector.run(once)
+            typer.echo(f"{taken} events taken in; read models: {projections.path}")
+            if others := projections.others():
+                typer.echo(others_line(others))
+        finally:
+            projections.close()
 
 
 @app.command()

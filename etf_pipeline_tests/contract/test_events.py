@@ -48,7 +48,9 @@ def events(request, layout):
     """A recording implementation, on an empty store."""
     name, _, waited = request.param.partition(", ")
     if name == "embedded":
-        made = Embedded(layout, embedded_settings(event_store_retention_days=30))
+        made = Embedded(
+            layout, embedded_settings(event_store_retention_days=30, event_store_id="instance")
+        )
     else:
         servers = request.getfixturevalue("shared_brokers")(name).servers
         settings = kafka_settings(servers, event_store_retention_days=30, event_store_id="instance")

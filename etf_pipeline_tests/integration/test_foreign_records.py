@@ -72,7 +72,7 @@ def put(settings, *records):
 @pytest.fixture
 def store(tmp_path, broker):
     """A store whose topic has events of its own, all of those records, and events again."""
-    settings = kafka_settings(broker.servers, kafka_topic_partitions=2)
+    settings = kafka_settings(broker.servers, kafka_topic_partitions=2, event_store_id="instance")
     mine = open_events(tmp_path / "store", settings, publish=False)
     system = ETFSystem(Settings(data_dir=tmp_path / "store"), mine)
     mine.append(queries(30))

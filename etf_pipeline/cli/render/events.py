@@ -105,6 +105,12 @@ def signed_line(made: Signed) -> str:
     return f"signed the head of event {made.head.event} with key {made.head.key[:16]}: {made.path}"
 
 
+def others_line(others: dict[str, int]) -> str:
+    """How many records of other stores were left out."""
+    stores = ", ".join(source.removeprefix("/etf_pipeline/") for source in others)
+    return f"{sum(others.values())} records of other stores were left out: {stores}"
+
+
 def parked_body(record: ParkedRecord) -> dict[str, Any]:
     """A parked record for JSON; `raw` is base64."""
     return {

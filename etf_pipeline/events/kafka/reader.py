@@ -130,6 +130,17 @@ class KafkaReader:
 
         What is no event is parked.
         """
+        names = {topic_name(self.settings, c): c for c in channels}
+        for messages in self.messages(channels, start):
+            if batch := self.events(messages, names):
+                yield batch
+
+    def messages(
+        self,
+        channels: Sequence[str] = CHANNELS,
+        start: dict[Key, int] | None = None,
+    ) -> Iterator[list[Message]]:
+        """The messages that `read` takes events from."""
         consumer = self.consumer()
         try:
             ranges = self._ranges(consumer, channels)
@@ -140,9 +151,7 @@ class KafkaReader:
             ends = {k: high for k, (_, high) in ranges.items() if begin[k] < high}
             if ends:
                 names = {topic_name(self.settings, c): c for c in channels}
-                for messages in self._drain(consumer, names, begin, ends):
-                    if batch := self.events(messages, names):
-                        yield batch
+                yield from self._drain(consumer, names, begin, ends)
         finally:
             consumer.close()
 
@@ -257,6 +266,22 @@ class KafkaReader:
             batches = self._drain(consumer, names, {key: begin}, {key: end})
             ids = {m.offset() or 0: said_id(m) for batch in batches for m in batch}
             return {offset: name for offset, name in ids.items() if name is not None}
+        finally:
+            consumer.close()
+
+    def ids_at(self, places: dict[Key, int]) -> dict[Key, str | None]:
+        """The id that the record at exactly this offset of each partition says its event has.
+
+        Partitions where no record is there are left out.
+        """
+        consumer = self.consumer()
+        try:
+            names = {topic_name(self.settings, c): c for c, _ in places}
+            ends = {key: offset + 1 for key, offset in places.items()}
+            batches = self._drain(consumer, names, dict(places), ends) if places else iter(())
+            return {
+                (names[m.topic() or ""], m.partition() or 0): said_id(m) for b in batches for m in b
+            }
         finally:
             consumer.close()
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-import time
+import threading
 from collections.abc import Sequence
 
 from etf_pipeline.events.log.archive import Archive, ArchiveReport
-from etf_pipeline.events.log.projections import Projections, project_log
+from etf_pipeline.events.log.catching_up import Local as LocalPart
+from etf_pipeline.events.log.catching_up import prove_whole
+from etf_pipeline.events.log.projections import Projections
 from etf_pipeline.events.log.retention import Pruned, archive_log, prune
-from etf_pipeline.events.log.sqlite import SqliteLog
 from etf_pipeline.events.model.checks import Check
 from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.model.positions import Batches, Key, Range
@@ -73,27 +74,35 @@ class Embedded(Local):
 
     def projector(self, projections: Projections, group: str | None = None) -> LogProjector:
         """What keeps read models up to date with the log."""
-        return LogProjector(self.log, projections)
+        local = LocalPart(self.log, Archive(self._layout), self.instance)
+        return LogProjector(local, projections)
 
 
 class LogProjector:
-    """Looks at the log now and then."""
+    """Looks at the log and the archive now and then."""
 
-    def __init__(self, log: SqliteLog, projections: Projections) -> None:
-        self._log = log
+    def __init__(self, local: LocalPart, projections: Projections) -> None:
+        self._local = local
         self._projections = projections
-        self._stopped = False
+        self._stopped = threading.Event()
 
     def stop(self) -> None:
         """Have `run` end after the batch under way."""
-        self._stopped = True
+        self._stopped.set()
 
     def run(self, once: bool = False) -> int:
-        """Take events in; returns how many were new."""
+        """Take events in; returns how many were new.
+
+        Raises:
+            EventError: the read models are of another store, or events are missing.
+        """
+        self._projections.bind(self._local.store)
         taken = 0
         while True:
-            start = {k: p.next for k, p in self._projections.places().items()}
-            taken += project_log(self._projections, self._log.read(start=start))
-            if once or self._stopped:
+            given = self._local.given()
+            new = self._local.take_in(self._projections)
+            if new or not taken:
+                prove_whole(self._projections, given)
+            taken += new
+            if once or self._stopped.wait(_PAUSE_SECONDS):
                 return taken
-            time.sleep(_PAUSE_SECONDS)

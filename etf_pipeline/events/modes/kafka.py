@@ -12,6 +12,7 @@ from etf_pipeline.events.kafka.probe import ask_kafka
 from etf_pipeline.events.kafka.publisher import Publisher
 from etf_pipeline.events.kafka.timeouts import Timeouts
 from etf_pipeline.events.log.archive import Archive, ArchiveReport
+from etf_pipeline.events.log.catching_up import Local as LocalPart
 from etf_pipeline.events.log.parked import Parked
 from etf_pipeline.events.log.projections import Projections
 from etf_pipeline.events.log.retention import Pruned, archive_log, prune
@@ -212,10 +213,10 @@ class Kafka(Local):
     def projector(self, projections: Projections, group: str | None = None) -> Projector:
         """One of a consumer group that shares the partitions."""
         broker = self.broker  # says so when the client is not installed
-        from etf_pipeline.events.kafka.topics import topic_name
         from etf_pipeline.events.kafka.worker import Worker
 
-        return Worker(broker, projections, group or topic_name(self.settings, "projections"))
+        local = LocalPart(self.log, Archive(self._layout), self.instance)
+        return Worker(broker, projections, group, local)
 
     def close(self, timeout: float = EXIT_SECONDS) -> None:
         """Send what a healthy Kafka will take within `timeout`, then stop; the rest keeps."""

@@ -1,0 +1,108 @@
+"""What comes to read models: this machine's log and archive first, then the topics."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+
+from confluent_kafka import Message
+
+from etf_pipeline.events.kafka.log import KafkaLog
+from etf_pipeline.events.kafka.places import beginnings
+from etf_pipeline.events.kafka.reader import said_id
+from etf_pipeline.events.kafka.topics import topic_name
+from etf_pipeline.events.log.catching_up import Local, missing, prove_whole
+from etf_pipeline.events.log.projections import Place, Projections
+from etf_pipeline.events.model.positions import Key
+from etf_pipeline.events.model.types import CHANNELS
+
+log = logging.getLogger(__name__)
+# Another machine may be sending what is missing.
+_GAP_SECONDS = 60.0
+_GAP_TRIES = 3
+
+
+class Intake:
+    """Takes events into read models, and minds that none is missing.
+
+    Attributes:
+        names: channels by topic.
+        next: the offset after the last record that was taken in here, by partition.
+        looked: when the log of this machine was looked at last (monotonic seconds).
+        missing: what stays missing, in words; empty when nothing does.
+        taken: how many events were new.
+    """
+
+    def __init__(self, broker: KafkaLog, projections: Projections, local: Local | None) -> None:
+        self._broker = broker
+        self._projections = projections
+        self._local = local
+        self._gap_since: float | None = None
+        self.names = {topic_name(broker.settings, c): c for c in CHANNELS}
+        self.next: dict[Key, int] = {}
+        self.looked = 0.0
+        self.missing = ""
+        self.taken = 0
+
+    def bind(self) -> None:
+        """Have the read models be of this store alone.
+
+        Raises:
+            EventError: they are of another.
+        """
+        if self._local is not None:
+            self._projections.bind(self._local.store)
+
+    def look(self) -> None:
+        """Take in what is new in the log of this machine."""
+        self.looked = time.monotonic()
+        if self._local is not None:
+            self.taken += self._local.take_in(self._projections)
+
+    def apply(self, messages: Sequence[Message]) -> None:
+        """Take in messages; those that are no events move their partitions too."""
+        if not messages:
+            return
+        places = {}
+        for message in messages:
+            key = (self.names[message.topic() or ""], message.partition() or 0)
+            places[key] = Place((message.offset() or 0) + 1, said_id(message) or "")
+        events = self._broker.reader.events(messages, self.names)
+        self.taken += self._projections.apply(events, places=places)
+        self.next.update({key: place.next for key, place in places.items()})
+
+    def read_all(self, stop: threading.Event) -> None:
+        """Take in everything that there is now, outside of any group.
+
+        Raises:
+            EventError: the brokers cannot be reached, or events are missing.
+        """
+        for tries in range(_GAP_TRIES):
+            given = self._given()
+            self.look()
+            start = beginnings(self._broker.reader, self._projections)
+            for messages in self._broker.reader.messages(CHANNELS, start):
+                self.apply(messages)
+                if stop.is_set():
+                    return
+            if not self._projections.gaps(given) or stop.wait(tries + 1):
+                break
+        prove_whole(self._projections, given)
+
+    def mind_gaps(self) -> None:
+        """Say what stays missing; what another machine is sending comes by itself."""
+        given, now = self._given(), time.monotonic()
+        self.look()
+        gaps = self._projections.gaps(given)
+        if not gaps:
+            self._gap_since, self.missing = None, ""
+            return
+        self._gap_since = self._gap_since or now
+        if now - self._gap_since >= _GAP_SECONDS and (text := missing(gaps)) != self.missing:
+            self.missing = text
+            log.error("%s", text)
+
+    def _given(self) -> dict[tuple[str, str], int]:
+        return {} if self._local is None else self._local.given()

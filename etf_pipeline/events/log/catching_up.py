@@ -1,0 +1,112 @@
+"""Bringing read models up to date with what lies on this machine: the local log, and the archive.
+
+They are asked first in every mode: what this machine recorded is in one of them, whatever brokers
+have kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from etf_pipeline.errors import EventError
+from etf_pipeline.events.log.archive import Archive, read_file
+from etf_pipeline.events.log.projections import Place, Projections
+from etf_pipeline.events.log.sqlite import SqliteLog
+from etf_pipeline.events.model.checks import first_few
+from etf_pipeline.events.model.envelope import Event
+from etf_pipeline.events.model.numbers import Gap
+from etf_pipeline.events.model.types import CHANNELS
+
+
+class Local:
+    """The local log and the archive of a store, as read models take them in.
+
+    Args:
+        log: the local log.
+        archive: the archive.
+        store: id of the store.
+    """
+
+    def __init__(self, log: SqliteLog, archive: Archive, store: str) -> None:
+        self.log = log
+        self.archive = archive
+        self.store = store
+        self._listed_at = -1  # up to where the log was pruned when the archive was listed
+
+    def given(self) -> dict[tuple[str, str], int]:
+        """The last number that the local log gave, by log and channel."""
+        log = self.log.id
+        return {(log, c): n for c, n in self.log.numbers().items() if c in CHANNELS}
+
+    def take_in(self, projections: Projections) -> int:
+        """Take in what is new; returns how many events were new.
+
+        The archive is listed after the log was read, as things only move from the log to it, and
+        not again before something has.
+        """
+        place = projections.log_place(self.log.id)
+        before = 0 if place is None else place.next
+        if self._listed_at >= 0 and self.log.last() < max(before, self._listed_at + 1):
+            return 0
+        new = sum(
+            projections.apply(batch, log=(self.log.id, Place(batch[-1].position + 1, batch[-1].id)))
+            for batch in self._new(place)
+            if batch
+        )
+        pruned = self.log.anchor()[0]
+        if self._listed_at < 0 or pruned > max(before - 1, self._listed_at):
+            new += project_archive(projections, self.archive)
+            self._listed_at = pruned
+        return new
+
+    def _new(self, place: Place | None) -> Iterator[list[Event]]:
+        """The log from a place on; from its beginning when it is not the log that it was."""
+        if place is not None:
+            begin = dict.fromkeys(((c, 0) for c in CHANNELS), place.next - 1)
+            batches = self.log.read(start=begin)
+            first = next((b for b in batches if b), [])
+            if not first or first[0].position >= place.next:  # pruned since, and so archived
+                same = self.log.anchor()[0] >= place.next - 1
+            else:
+                same = first[0].id == place.last_id
+            if same:
+                yield [e for e in first if e.position >= place.next]
+                yield from batches
+                return
+        yield from self.log.read()
+
+
+def project_archive(projections: Projections, archive: Archive) -> int:
+    """Take in the archive files not taken in before; returns how many events were new."""
+    new = 0
+    known = projections.files()
+    for file in archive.files():
+        name = file.path.relative_to(archive.root).as_posix()
+        if name not in known and file.channel in CHANNELS:
+            new += projections.apply(read_file(file.path), file=name)
+    return new
+
+
+def prove_whole(projections: Projections, given: dict[tuple[str, str], int] | None = None) -> None:
+    """Show that nothing is missing.
+
+    Args:
+        projections: the read models.
+        given: numbers that are known to have been given, by log and channel.
+
+    Raises:
+        EventError: events are missing, with what and the remedy.
+    """
+    gaps = projections.gaps(given)
+    if gaps:
+        raise EventError(missing(gaps))
+
+
+def missing(gaps: Sequence[Gap]) -> str:
+    """What is missing, in words, and what to do."""
+    named = [f"{g.channel} {g.first} to {g.last} of log {g.log}" for g in gaps]
+    return (
+        f"events are missing: {first_few(named)}. What there is was taken in. Restore "
+        "events/archive from a backup, or start a process on the machine of that log, which sends "
+        "what waits there; then run this again"
+    )

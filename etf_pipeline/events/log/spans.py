@@ -1,0 +1,75 @@
+"""Which numbers of each log and channel were taken in, as spans without a gap, in SQLite."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+
+from etf_pipeline.events.model.envelope import Event
+from etf_pipeline.events.model.numbers import Gap
+
+SPANS = """
+CREATE TABLE IF NOT EXISTS spans (
+  log TEXT, channel TEXT, first INTEGER, last INTEGER NOT NULL,
+  PRIMARY KEY (log, channel, first)) WITHOUT ROWID;
+"""
+Span = tuple[int, int]
+
+
+def note_numbers(db: sqlite3.Connection, events: Iterable[Event]) -> None:
+    """These events were taken in; those without a number say nothing."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for event in events:
+        if event.number:
+            groups.setdefault((event.log, event.channel), []).append(event.number)
+    for key, numbers in groups.items():
+        runs = _runs(sorted(numbers))
+        # The span that begins before the first number may reach into it.
+        low = db.execute(
+            "SELECT coalesce(max(first), 0) FROM spans "
+            "WHERE log = ? AND channel = ? AND first <= ?",
+            (*key, runs[0][0]),
+        ).fetchone()[0]
+        where = "log = ? AND channel = ? AND first BETWEEN ? AND ?"
+        span = (*key, low, runs[-1][1] + 1)
+        there = db.execute(
+            f"SELECT first, last FROM spans WHERE {where} ORDER BY first",  # noqa: S608
+            span,
+        ).fetchall()
+        after = _joined(sorted([*there, *runs]))
+        if after != there:
+            db.execute(f"DELETE FROM spans WHERE {where}", span)  # noqa: S608
+            db.executemany("INSERT INTO spans VALUES (?, ?, ?, ?)", [(*key, *s) for s in after])
+
+
+def gaps_in(db: sqlite3.Connection, given: Mapping[tuple[str, str], int]) -> list[Gap]:
+    """What is missing below the greatest number taken in, or known to have been given."""
+    found: dict[tuple[str, str], list[Span]] = {key: [] for key in given}
+    rows = db.execute("SELECT log, channel, first, last FROM spans ORDER BY log, channel, first")
+    for log, channel, first, last in rows:
+        found.setdefault((log, channel), []).append((first, last))
+    gaps = []
+    for key, spans in sorted(found.items()):
+        before = 0
+        for first, last in spans:
+            if first > before + 1:
+                gaps.append(Gap(*key, before + 1, first - 1))
+            before = last
+        if given.get(key, 0) > before:
+            gaps.append(Gap(*key, before + 1, given[key]))
+    return gaps
+
+
+def _runs(numbers: Sequence[int]) -> list[Span]:
+    return _joined([(n, n) for n in numbers])
+
+
+def _joined(spans: Sequence[Span]) -> list[Span]:
+    """Spans, in order of their beginnings, where those that touch are one."""
+    found: list[Span] = []
+    for first, last in spans:
+        if found and first <= found[-1][1] + 1:
+            found[-1] = (found[-1][0], max(found[-1][1], last))
+        else:
+            found.append((first, last))
+    return found
