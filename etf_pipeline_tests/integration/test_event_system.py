@@ -17,7 +17,8 @@ from etf_pipeline.events.kafka.timeouts import Timeouts
 from etf_pipeline.events.kafka.topics import topic_name
 from etf_pipeline.events.kafka.variables import variables
 from etf_pipeline.events.log.archive import Archive
-from etf_pipeline.events.log.projections import Projections, project_archive
+from etf_pipeline.events.log.catching_up import project_archive
+from etf_pipeline.events.log.projections import Projections
 from etf_pipeline.events.model.envelope import event_id, source_of
 from etf_pipeline.events.model.state import fold
 from etf_pipeline.events.modes.kafka import Kafka
