@@ -146,6 +146,7 @@ MANIFEST = Table(
         Column("batch_id", _S, "immutable raw batch that holds the evidence"),
         Column("batch_hash", _S, "SHA-256 of that batch's file; null unless it was made here"),
         Column("rules_version", _I, "version of the quality rules applied; null if none were"),
+        Column("corrections", _S, "version of the corrections that counted; null without any"),
         Column("source", _S, "yahoo, files or simulated", nullable=False),
         Column("currency", _S, "of the prices, or what returns were converted to; null if unknown"),
         Column("fx", _S, "rates converted with: PAIR:hash, comma-joined; null when none were"),

@@ -34,7 +34,7 @@ from etf_pipeline.model.rows import empty_rows
 from etf_pipeline.model.schemas import HISTORY, RAW
 from etf_pipeline.steps.result import Published, Run, StepResult
 from etf_pipeline.store.batches import BatchReader, BatchWriter, new_batch_id
-from etf_pipeline.store.corrections import corrections_at
+from etf_pipeline.store.corrections import corrections_at, version_of
 from etf_pipeline.store.hashing import file_hash
 from etf_pipeline.store.histories import (
     Known,
@@ -152,7 +152,8 @@ def download(
             _collect(collection, instruments)
         outcomes = collection.told(instruments)
         published = _published(layout, run, batch)
-    return _recorded(layout, run, source, outcomes, published, clock)
+    version = version_of(layout, declared)
+    return _recorded(layout, run, source, outcomes, published, clock, version)
 
 
 def _recorded(
@@ -162,6 +163,7 @@ def _recorded(
     outcomes: list[Outcome],
     published: Published | None,
     clock: Clock,
+    corrections: str | None,
 ) -> StepResult:
     """The manifest, and the result of the step."""
     batch_id = published.path.stem if published is not None else None
@@ -174,7 +176,14 @@ def _recorded(
     # A download takes its time: its outcomes are recorded when it ends.
     recorded_at = max(run.recorded_at, clock())
     manifest = write_manifest(
-        layout, ASSET, run.run_id, run.partition, outcomes, recorded_at, source.name
+        layout,
+        ASSET,
+        run.run_id,
+        run.partition,
+        outcomes,
+        recorded_at,
+        source.name,
+        corrections,
     )
     return StepResult(
         ASSET,

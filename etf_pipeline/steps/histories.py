@@ -6,6 +6,7 @@ import contextlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from etf_pipeline.errors import (
     EtfError,
@@ -48,7 +49,7 @@ from etf_pipeline.steps.result import Published, Run, StepResult
 from etf_pipeline.steps.retiring import remove, retire_aliases
 from etf_pipeline.store.basis import basis_of
 from etf_pipeline.store.batches import BatchReader, list_batch_ids
-from etf_pipeline.store.corrections import corrections_at
+from etf_pipeline.store.corrections import corrections_at, version_of
 from etf_pipeline.store.histories import (
     Known,
     NewHistory,
@@ -170,9 +171,7 @@ def update_histories(
             if progress is not None:
                 progress(one.outcome)
         outcomes = with_sources(layout, reader, run, chosen, [u.outcome for u in found], source)
-        manifest = write_manifest(
-            layout, ASSET, run.run_id, run.partition, outcomes, run.recorded_at, source
-        )
+        manifest = _manifest(update, run, chosen, outcomes, source)
         mark.save()  # last: what a killed run has not told, the next one finds again and tells
     return StepResult(
         ASSET,
@@ -182,6 +181,19 @@ def update_histories(
         location=layout.folder(HISTORY),
         version_of=[f"{o.subject}:{o.content_hash}" for o in outcomes if o.content_hash],
     )
+
+
+def _manifest(
+    update: _Update, run: Run, chosen: list[Instrument], outcomes: list[Outcome], source: str
+) -> Path:
+    """Record the outcomes; what was refused or failed in the currency that the universe says."""
+    told = [
+        o if o.good else replace(o, currency=o.currency or i.currency)
+        for i, o in zip(chosen, outcomes, strict=True)
+    ]
+    version = version_of(update.layout, update.corrections)
+    where = (update.layout, ASSET, run.run_id, run.partition)
+    return write_manifest(*where, told, run.recorded_at, source, version)
 
 
 def _update_one(update: _Update, instrument: Instrument) -> _Updated:

@@ -62,6 +62,15 @@ def corrections_at(layout: Layout, instant: dt.datetime | None = None) -> tuple[
     return ()
 
 
+def version_of(layout: Layout, corrections: Sequence[Correction]) -> str | None:
+    """Name of the newest version that says just this; None where nothing was ever declared."""
+    said = {c.identity for c in corrections}
+    for path in reversed(layout.files(CORRECTIONS)):
+        if {c.identity for c in _read(path)} == said:
+            return path.stem
+    return None
+
+
 def versions_of(layout: Layout, ticker: str) -> Iterator[tuple[Correction, ...]]:
     """Every set of corrections that a ticker ever had, the newest first, each once; never none."""
     seen: set[str | None] = set()

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from etf_pipeline.errors import ReasonCode
 from etf_pipeline.model.outcomes import FailureKind, Outcome, OutcomeKind
+from etf_pipeline.model.sayable import sayable
 from etf_pipeline.model.schemas import MANIFEST
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.reader import read_table
@@ -27,18 +28,25 @@ def write_manifest(
     outcomes: Iterable[Outcome],
     recorded_at: dt.datetime,
     source: str,
+    corrections: str | None = None,
 ) -> Path:
-    """Publish the manifest of one asset of one run; a step run again replaces its own."""
+    """Publish the manifest of one asset of one run; a step run again replaces its own.
+
+    `source` is that of outcomes which name none, `corrections` the version that counted.
+    """
     rows = sorted(outcomes, key=lambda o: o.subject)
     columns: dict[str, list[object]] = {
         name: [getattr(o, name) for o in rows]
         for name in MANIFEST.names
-        if name not in ("run_id", "asset", "partition", "source", "recorded_at")
+        if name in Outcome.__dataclass_fields__ and name not in ("source", "reason")
     }
     columns |= {
         "run_id": [run_id] * len(rows),
         "asset": [asset] * len(rows),
         "partition": [partition] * len(rows),
+        "corrections": [corrections] * len(rows),
+        # An error may quote the bytes of a name or of an answer, which no table can hold.
+        "reason": [None if o.reason is None else sayable(o.reason) for o in rows],
         "source": [o.source or source for o in rows],
         "recorded_at": [recorded_at] * len(rows),
     }

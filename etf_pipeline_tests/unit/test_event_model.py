@@ -29,12 +29,13 @@ GOLDEN = Path(__file__).parents[1] / "golden_events"
 VERSIONS = [(name, version) for name, version, _ in REGISTRY.versions()]
 
 
-def test_the_seven_types():
+def test_the_eight_types():
     assert {n for n, _ in VERSIONS} == {
         "ETFDataCollected",
         "ETFDataUpdated",
         "ETFDataRejected",
         "ETFDataCollectionFailed",
+        "PipelineStageFailed",
         "RiskMetricsCalculated",
         "PortfolioOptimized",
         "PriceDataQueried",
@@ -70,6 +71,24 @@ def test_a_first_version_says_no_currency():
         if (name, 2) in VERSIONS:
             assert data.currency is None
             assert getattr(data, "fx", None) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "said_since"),
+    [
+        ("ETFDataCollected", 2, {"corrections"}),
+        ("ETFDataUpdated", 2, {"corrections"}),
+        ("ETFDataRejected", 1, {"corrections", "currency", "reason_code"}),
+        ("ETFDataCollectionFailed", 1, {"corrections", "currency", "reason_code"}),
+        ("RiskMetricsCalculated", 2, {"gone"}),
+        ("PortfolioOptimized", 2, {"gone"}),
+    ],
+)
+def test_an_earlier_version_says_nothing_of_what_came_later(name, version, said_since):
+    golden = json.loads((GOLDEN / f"{name}.v{version}.json").read_text())["data"]
+    data = json.loads(REGISTRY.parse(name, version, json.dumps(golden)).model_dump_json())
+    assert {k for k, v in data.items() if k not in golden and v is None} == said_since
+    assert {k: v for k, v in data.items() if k in golden} == golden
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from etf_pipeline.events.model.types import (
     ETFDataRejected,
     ETFDataUpdated,
     EventData,
+    PipelineStageFailed,
     PortfolioOptimized,
     PriceDataQueried,
     RiskMetricsCalculated,
@@ -196,6 +197,11 @@ class SystemState:
     def portfolios(self) -> Mapping[str, PortfolioOptimized]:
         """Newest optimisation by portfolio."""
         return self._all_newest(PortfolioOptimized)
+
+    @property
+    def failed_stages(self) -> Mapping[str, PipelineStageFailed]:
+        """Newest failure of each stage, by its name and, after a slash, the partition if any."""
+        return self._all_newest(PipelineStageFailed)
 
     @property
     def query_counts(self) -> Mapping[str, int]:

@@ -1,4 +1,4 @@
-"""The seven event types, versioned.
+"""The event types in their newest versions, and their registry.
 
 Facts, not blobs: data events name the raw batch that holds the rows. A version never changes once
 published: another shape is another version, with an upcaster from the one before. Their schemas
@@ -15,13 +15,21 @@ from pydantic import Field, ValidationError
 from etf_pipeline.errors import EventFormatError
 from etf_pipeline.events.model.version1 import (
     ETFDataCollected1,
+    ETFDataCollectionFailed1,
+    ETFDataRejected1,
     ETFDataUpdated1,
     PortfolioOptimized1,
     PriceDataQueried1,
     RiskMetricsCalculated1,
-    RunData,
 )
 from etf_pipeline.events.model.version1 import EventData as EventData
+from etf_pipeline.events.model.version2 import (
+    CURRENCY,
+    ETFDataCollected2,
+    ETFDataUpdated2,
+    PortfolioOptimized2,
+    RiskMetricsCalculated2,
+)
 
 DATA, PORTFOLIO, QUERY, LINEAGE = (
     "etf-data-events",
@@ -30,61 +38,76 @@ DATA, PORTFOLIO, QUERY, LINEAGE = (
     "lineage-events",
 )
 CHANNELS = (DATA, PORTFOLIO, QUERY)
-_CURRENCY = "what prices are in: ISO 4217, or a unit of it such as GBp; null if that is not known"
-_FX = (
-    "currency pairs that prices were converted with, and the content hash of each one's history "
-    "(its first digits); null when none were"
+_CODE = "why, as a code of `errors.ReasonCode`; null where none was given"
+_CORRECTIONS = (
+    "version of the declared corrections that counted, a file in `corrections/`; null without any"
+)
+_GONE = (
+    "why the values are not told here: the file with `content_hash` held something else, or was "
+    "gone, before they were recorded; null when they are told"
 )
 
 
-class ETFDataCollected(ETFDataCollected1):
+class ETFDataCollected(ETFDataCollected2):
     """A raw batch now holds what was not known of the ticker: rows, or what was said besides."""
 
-    currency: str | None = Field(None, description=_CURRENCY)
+    corrections: str | None = Field(None, description=_CORRECTIONS)
 
 
-class ETFDataUpdated(ETFDataUpdated1):
+class ETFDataUpdated(ETFDataUpdated2):
     """The history of the ticker was replaced by one that holds all batches up to `batch_id`."""
 
-    currency: str | None = Field(None, description=_CURRENCY)
+    corrections: str | None = Field(None, description=_CORRECTIONS)
 
 
-class ETFDataRejected(RunData):
+class ETFDataRejected(ETFDataRejected1):
     """Data of the ticker was refused and nothing was stored."""
 
-    asset: str = Field(description="asset that refused")
-    reason: str = Field(description="why, in words")
+    reason_code: str | None = Field(None, description=_CODE)
+    currency: str | None = Field(None, description=CURRENCY)
+    corrections: str | None = Field(None, description=_CORRECTIONS)
 
 
-class ETFDataCollectionFailed(RunData):
+class ETFDataCollectionFailed(ETFDataCollectionFailed1):
     """The ticker could not be collected; a run that failed as a whole names its partition."""
 
-    asset: str = Field(description="asset that failed")
-    failure_kind: str | None = Field(description="transient, permanent or missing")
+    reason_code: str | None = Field(None, description=_CODE)
+    currency: str | None = Field(None, description=CURRENCY)
+    corrections: str | None = Field(None, description=_CORRECTIONS)
+
+
+class PipelineStageFailed(EventData):
+    """A stage of a run failed or was stopped; what became of single subjects has its own events."""
+
+    run_id: str = Field(description="Dagster run")
+    job: str = Field(description="Dagster job")
+    stage: str = Field(description="asset that failed; `run` when no stage of it had begun")
+    partition: str = Field(description="exchange (ISO 10383 MIC), or a shard; empty for all")
+    canceled: bool = Field(description="somebody stopped the run")
+    reason_code: str = Field(description="why, as a code of `errors.ReasonCode`")
     reason: str = Field(description="why, in words")
-    whole_run: bool = Field(False, description="no ticker's outcome is known")
+    subjects: list[str] = Field(
+        description="tickers or portfolios that did not come out; empty when it is not known "
+        "which: it may be any of the stage"
+    )
 
 
-class RiskMetricsCalculated(RiskMetricsCalculated1):
+class RiskMetricsCalculated(RiskMetricsCalculated2):
     """Risk metrics of the ticker were computed; null values could not be."""
 
-    currency: str | None = Field(None, description=_CURRENCY)
-    fx: dict[str, str | None] | None = Field(None, description=_FX)
+    gone: str | None = Field(None, description=_GONE)
 
 
-class PortfolioOptimized(PortfolioOptimized1):
+class PortfolioOptimized(PortfolioOptimized2):
     """A portfolio was optimised, or could not be: then `weights` is null and `message` says why."""
 
-    currency: str | None = Field(
-        None, description="what returns are in, ISO 4217; null when no file says its currency"
-    )
-    fx: dict[str, str | None] | None = Field(None, description=_FX)
+    gone: str | None = Field(None, description=_GONE)
 
 
 class PriceDataQueried(PriceDataQueried1):
     """Prices of the ticker were handed to a caller of the library."""
 
-    currency: str | None = Field(None, description=_CURRENCY)
+    currency: str | None = Field(None, description=CURRENCY)
 
 
 def rates_used(named: str | None) -> dict[str, str | None] | None:
@@ -172,24 +195,26 @@ class Registry:
         return data
 
 
-def _says_no_currency(payload: dict[str, Any]) -> dict[str, Any]:
-    """Version 1 as version 2: it did not say what prices are in."""
+def _says_no_more(payload: dict[str, Any]) -> dict[str, Any]:
+    """A version as the next one, whose new fields are null where nothing was said of them."""
     return payload
 
 
 REGISTRY = Registry()
-for _model in (ETFDataRejected, ETFDataCollectionFailed):
-    REGISTRY.add(_model, DATA)
-_TWO: tuple[tuple[type[EventData], type[EventData], str], ...] = (
-    (ETFDataCollected1, ETFDataCollected, DATA),
-    (ETFDataUpdated1, ETFDataUpdated, DATA),
-    (RiskMetricsCalculated1, RiskMetricsCalculated, PORTFOLIO),
-    (PortfolioOptimized1, PortfolioOptimized, PORTFOLIO),
-    (PriceDataQueried1, PriceDataQueried, QUERY),
+_VERSIONS: tuple[tuple[str, tuple[type[EventData], ...]], ...] = (
+    (DATA, (ETFDataCollected1, ETFDataCollected2, ETFDataCollected)),
+    (DATA, (ETFDataUpdated1, ETFDataUpdated2, ETFDataUpdated)),
+    (DATA, (ETFDataRejected1, ETFDataRejected)),
+    (DATA, (ETFDataCollectionFailed1, ETFDataCollectionFailed)),
+    (DATA, (PipelineStageFailed,)),
+    (PORTFOLIO, (RiskMetricsCalculated1, RiskMetricsCalculated2, RiskMetricsCalculated)),
+    (PORTFOLIO, (PortfolioOptimized1, PortfolioOptimized2, PortfolioOptimized)),
+    (QUERY, (PriceDataQueried1, PriceDataQueried)),
 )
-for _first, _second, _channel in _TWO:
-    REGISTRY.add(_first, _channel, _second.__name__)
-    REGISTRY.add(_second, _channel, version=2, upcast=_says_no_currency)
+for _channel, _models in _VERSIONS:
+    for _version, _model in enumerate(_models, 1):
+        _upcast = _says_no_more if _version > 1 else None
+        REGISTRY.add(_model, _channel, _models[-1].__name__, _version, _upcast)
 
 
 def json_schemas() -> dict[str, dict[str, Any]]:

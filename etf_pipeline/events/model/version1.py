@@ -56,6 +56,26 @@ class ETFDataUpdated1(RunData):
     reason: str | None = Field(None, description="remark, in words")
 
 
+class ETFDataRejected1(RunData):
+    """Data of the ticker was refused and nothing was stored."""
+
+    model_config = ConfigDict(title="ETFDataRejected")
+
+    asset: str = Field(description="asset that refused")
+    reason: str = Field(description="why, in words")
+
+
+class ETFDataCollectionFailed1(RunData):
+    """The ticker could not be collected; a run that failed as a whole names its partition."""
+
+    model_config = ConfigDict(title="ETFDataCollectionFailed")
+
+    asset: str = Field(description="asset that failed")
+    failure_kind: str | None = Field(description="transient, permanent or missing")
+    reason: str = Field(description="why, in words")
+    whole_run: bool = Field(False, description="no ticker's outcome is known")
+
+
 class RiskMetricsCalculated1(EventData):
     """Risk metrics of the ticker were computed; null values could not be."""
 
