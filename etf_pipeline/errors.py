@@ -89,6 +89,7 @@ class ReasonCode(StrEnum):
     TAMPERED = "tampered", "a record is not what was written"
     FOREIGN_RECORD = "foreign_record", "the record was not written by this pipeline"
     UNREADABLE_RECORD = "unreadable_record", "the record cannot be read as an event"
+    RECORD_GONE = "record_gone", "the file that a record tells of is gone"
     UNKNOWN_EVENT = "unknown_event", "the event's type or version is not known here; upgrade"
     INTERRUPTED = "interrupted", "somebody stopped it; what was published is whole"
     UNEXPECTED = "unexpected", "an error that nobody expected"

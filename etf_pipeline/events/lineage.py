@@ -8,33 +8,24 @@ from __future__ import annotations
 import datetime as dt
 import json
 import uuid
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent, RunState
-from openlineage.client.facet_v2 import (
-    column_lineage_dataset,
-    dataset_version_dataset,
-    datasource_dataset,
-    error_message_run,
-    nominal_time_run,
-    output_statistics_output_dataset,
-    parent_run,
-    schema_dataset,
-)
+from openlineage.client.event_v2 import Job, Run, RunEvent, RunState
+from openlineage.client.facet_v2 import error_message_run, nominal_time_run, parent_run
 from openlineage.client.serde import Serde
 
 from etf_pipeline._version import __version__
-from etf_pipeline.errors import CorruptFileError
+from etf_pipeline.events.datasets import Datasets
+from etf_pipeline.events.failed import stages_of
 from etf_pipeline.events.model.envelope import Event, lineage_event, micros
-from etf_pipeline.events.model.types import rates_used
-from etf_pipeline.model import assets
-from etf_pipeline.model.lineage import DATASETS
-from etf_pipeline.model.schemas import HISTORY, MANIFEST
+from etf_pipeline.model.lineage import LINEAGE
+from etf_pipeline.model.sayable import sayable
 from etf_pipeline.store.layout import Layout
-from etf_pipeline.store.reader import read_table
 
 if TYPE_CHECKING:
-    from etf_pipeline.events.orchestrator import LogRecord
+    from etf_pipeline.events.orchestrator import FailedStage, LogRecord
 
 PRODUCER = f"urn:etf_pipeline:{__version__}"
 _NAMESPACE = uuid.UUID("5f6d8a3e-3a57-5d6b-9c53-6b1c7f0d9e11")
@@ -46,149 +37,127 @@ _STATES = {
 }
 
 
-def lineage_events(layout: Layout, record: LogRecord, namespace: str, store: str) -> list[Event]:
-    """Run events of one log record of a store; `namespace` is that of the jobs."""
-    if record.kind == "materialisation":
-        made = _asset_events(layout, record, namespace)
-    else:
-        made = _run(record, namespace)
+def lineage_events(
+    layout: Layout,
+    record: LogRecord,
+    namespace: str,
+    store: str,
+    files: Mapping[str, Path] | None = None,
+) -> list[Event]:
+    """Run events of one log record of a store, ready to be recorded.
+
+    Args:
+        layout: paths of the store.
+        record: what the orchestrator recorded.
+        namespace: that of the jobs.
+        store: id of the store.
+        files: files that people edit, by their names in `model.lineage`.
+    """
+    made = _Made(record, namespace, Datasets(layout, files or {}))
+    told = made.of_asset() if record.kind == "materialisation" else made.of_run()
     return [
         lineage_event(
-            (record.run_id, record.asset or "", record.partition, str(e.eventType)),
+            (record.run_id, asset, record.partition, str(e.eventType)),
             e.job.name,
             micros(dt.datetime.fromisoformat(e.eventTime)),
             json.dumps(json.loads(Serde.to_json(e)), separators=(",", ":")),
             store,
         )
-        for e in made
+        for asset, e in told
     ]
 
 
-def _run(record: LogRecord, namespace: str) -> list[RunEvent]:
-    facets: dict[str, Any] = _nominal(record)
-    if record.kind == "failure":
-        facets["errorMessage"] = error_message_run.ErrorMessageRunFacet(
-            message=record.error or "the run failed", programmingLanguage="python"
-        )
-    return [
-        RunEvent(
-            eventTime=record.time.isoformat(),
-            producer=PRODUCER,
-            eventType=_STATES[record.kind],
-            run=Run(_uuid(record.run_id), facets),
-            job=Job(namespace, record.job),
-        )
-    ]
+class _Made:
+    """Run events of one record, each with the asset that it is of; empty for the run itself."""
 
+    def __init__(self, record: LogRecord, namespace: str, datasets: Datasets) -> None:
+        self._record = record
+        self._namespace = namespace
+        self._datasets = datasets
 
-def _asset_events(layout: Layout, record: LogRecord, namespace: str) -> list[RunEvent]:
-    asset = record.asset or ""
-    if asset not in DATASETS:
-        return []
-    parent = parent_run.ParentRunFacet(
-        run=parent_run.Run(_uuid(record.run_id)),
-        job=parent_run.Job(namespace, record.job),
-    )
-    run_id = str(uuid.uuid5(_NAMESPACE, f"{record.run_id}|{asset}|{record.partition}"))
-    run = Run(run_id, {"parent": parent, **_nominal(record)})
-    job = Job(namespace, f"etf_pipeline.{asset}")
-    inputs = [
-        InputDataset("file", _name(layout, source), facets=_facets(layout, source))
-        for source in DATASETS[asset].reads
-    ] + _rates(layout, record, asset)
-    rows = record.metadata.get("dagster/row_count", record.metadata.get("rows_added"))
-    statistics = output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(
-        rowCount=int(rows) if rows is not None else None
-    )
-    output = OutputDataset(
-        "file",
-        _name(layout, asset),
-        {"outputStatistics": statistics},
-        facets=_facets(layout, asset) | _columns(layout, asset),
-    )
-    started = record.run_started or record.time
-    return [
-        RunEvent(
-            eventTime=min(started, record.time).isoformat(),
+    def of_run(self) -> list[tuple[str, RunEvent]]:
+        """How a run stands and, of one that failed, its stages, which have no other record."""
+        record = self._record
+        facets: dict[str, Any] = _nominal(record)
+        if record.kind == "failure":
+            facets |= _error(record.error or "the run failed")
+        run, job = Run(_uuid(record.run_id), facets), Job(self._namespace, record.job)
+        found = [("", self._event(_STATES[record.kind], record.time, run, job))]
+        if record.kind in ("failure", "canceled"):
+            for stage in stages_of(record):
+                if stage.stage in LINEAGE:
+                    found += self._failed(stage)
+        return found
+
+    def of_asset(self) -> list[tuple[str, RunEvent]]:
+        """A run of its own for an asset that was made, below Dagster's run."""
+        record, asset = self._record, self._record.asset or ""
+        if asset not in LINEAGE:
+            return []
+        rows = record.metadata.get("dagster/row_count", record.metadata.get("rows_added"))
+        run, job = self._run_of(asset), self._job_of(asset)
+        done = self._event(
+            RunState.COMPLETE,
+            record.time,
+            run,
+            job,
+            inputs=self._datasets.inputs(record, asset),
+            outputs=self._datasets.outputs(asset, int(rows) if rows is not None else None),
+        )
+        return [(asset, self._begun(record.run_started, record.time, run, job)), (asset, done)]
+
+    def _failed(self, stage: FailedStage) -> list[tuple[str, RunEvent]]:
+        asset, run = stage.stage, self._run_of(stage.stage)
+        state = RunState.ABORT if self._record.kind == "canceled" else RunState.FAIL
+        failed = self._event(
+            state,
+            stage.ended,
+            Run(run.runId, {**(run.facets or {}), **_error(stage.reason)}),
+            self._job_of(asset),
+            inputs=self._datasets.inputs(self._record, asset),
+            outputs=self._datasets.outputs(asset),
+        )
+        begun = self._begun(stage.started, stage.ended, run, self._job_of(asset))
+        return [(asset, begun), (asset, failed)]
+
+    def _run_of(self, asset: str) -> Run:
+        record = self._record
+        parent = parent_run.ParentRunFacet(
+            run=parent_run.Run(_uuid(record.run_id)),
+            job=parent_run.Job(self._namespace, record.job),
+        )
+        run_id = str(uuid.uuid5(_NAMESPACE, f"{record.run_id}|{asset}|{record.partition}"))
+        return Run(run_id, {"parent": parent, **_nominal(record)})
+
+    def _job_of(self, asset: str) -> Job:
+        return Job(self._namespace, f"etf_pipeline.{asset}")
+
+    def _begun(self, at: dt.datetime | None, ended: dt.datetime, run: Run, job: Job) -> RunEvent:
+        return self._event(RunState.START, min(at or ended, ended), run, job)
+
+    @staticmethod
+    def _event(state: RunState, at: dt.datetime, run: Run, job: Job, **datasets: Any) -> RunEvent:
+        return RunEvent(
+            eventTime=at.isoformat(),
             producer=PRODUCER,
-            eventType=RunState.START,
+            eventType=state,
             run=run,
             job=job,
-        ),
-        RunEvent(
-            eventTime=record.time.isoformat(),
-            producer=PRODUCER,
-            eventType=RunState.COMPLETE,
-            run=run,
-            job=job,
-            inputs=inputs,
-            outputs=[output],
-        ),
-    ]
-
-
-def _rates(layout: Layout, record: LogRecord, asset: str) -> list[InputDataset]:
-    """Histories of the currency pairs that prices were converted with, each in its version."""
-    try:
-        rows = read_table(layout.of(MANIFEST, asset, record.run_id, record.partition))
-    except (FileNotFoundError, CorruptFileError):
-        return []
-    named = rows.column("fx").to_pylist() if "fx" in rows.column_names else []
-    used: dict[str, str | None] = {}
-    for one in named:
-        used |= rates_used(one) or {}
-    return [
-        InputDataset(
-            "file",
-            layout.of(HISTORY, pair).resolve().as_posix(),
-            facets=_facets(layout, assets.PRICE_HISTORY)
-            | (
-                {"version": dataset_version_dataset.DatasetVersionDatasetFacet(digest)}
-                if digest
-                else {}
-            ),
+            **datasets,
         )
-        for pair, digest in sorted(used.items())
-    ]
+
+
+def _error(message: str) -> dict[str, Any]:
+    facet = error_message_run.ErrorMessageRunFacet(
+        message=sayable(message), programmingLanguage="python"
+    )
+    return {"errorMessage": facet}
 
 
 def _nominal(record: LogRecord) -> dict[str, Any]:
     if record.nominal is None:
         return {}
     return {"nominalTime": nominal_time_run.NominalTimeRunFacet(nominalStartTime=record.nominal)}
-
-
-def _name(layout: Layout, asset: str) -> str:
-    return layout.folder(DATASETS[asset].table).resolve().as_posix()
-
-
-def _facets(layout: Layout, asset: str) -> dict[str, Any]:
-    table = DATASETS[asset].table
-    fields = [
-        schema_dataset.SchemaDatasetFacetFields(c.name, str(c.type), c.description)
-        for c in table.columns
-    ]
-    root = layout.root.resolve()
-    return {
-        "schema": schema_dataset.SchemaDatasetFacet(fields=fields),
-        "dataSource": datasource_dataset.DatasourceDatasetFacet(root.name, root.as_uri()),
-    }
-
-
-def _columns(layout: Layout, asset: str) -> dict[str, Any]:
-    """Which input columns each output column comes from."""
-    fields = {
-        column: column_lineage_dataset.Fields(
-            [
-                column_lineage_dataset.InputField("file", _name(layout, source), name)
-                for source, name in origins
-            ]
-        )
-        for column, origins in DATASETS[asset].columns.items()
-    }
-    if not fields:
-        return {}
-    return {"columnLineage": column_lineage_dataset.ColumnLineageDatasetFacet(fields=fields)}
 
 
 def _uuid(run_id: str) -> str:

@@ -1,7 +1,8 @@
 """The tailer: from the orchestrator's log to the events of the store. Knows no orchestrator.
 
 The log is read in order of its ids. What is relayed becomes events with deterministic ids, so
-that a record read twice, or a run that failed half-way, adds nothing twice.
+that a record read twice, or a run that failed half-way, adds nothing twice. What cannot be read is
+put aside and stops nothing.
 """
 
 from __future__ import annotations
@@ -11,70 +12,47 @@ import json
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from etf_pipeline.events.facts import events_of_record
+from etf_pipeline.events.cursor import OVERLAP as OVERLAP
+from etf_pipeline.events.cursor import Cursor as Cursor
+from etf_pipeline.events.cursors import Cursors
+from etf_pipeline.events.facts import ASSETS, Told, Unreadable, told_of_record
 from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.orchestrator import LogRecord, OrchestratorLog
+from etf_pipeline.events.ownership import Ownership
 from etf_pipeline.events.proof.heads import sign_daily
 from etf_pipeline.events.protocol import Events
+from etf_pipeline.events.retelling import Puzzling, Retelling
+from etf_pipeline.events.untold import Untold
+from etf_pipeline.model.sayable import sayable
+from etf_pipeline.model.schemas import MANIFEST
 from etf_pipeline.store.layout import Layout
 
 log = logging.getLogger(__name__)
-OVERLAP = 1_000
 TICK_SECONDS = 15.0
 _BATCH_EVENTS = 2_000
 _RECORDS = 2_000
-# Names of facts beside the events; the tailer was called relay when they were first kept.
-CURSOR, STATUS = "relay", "relay_status"
-
-
-@dataclass(frozen=True)
-class Cursor:
-    """Everything after `since` and up to `position` was relayed, `seen` being the ids near it.
-
-    On some databases an id can become visible after a greater one: what lies in the overlap
-    below `position` and was not seen is still relayed.
-    """
-
-    position: int
-    since: int
-    seen: frozenset[int] = frozenset()
-
-    def dump(self) -> str:
-        """As text."""
-        return json.dumps(
-            {"position": self.position, "since": self.since, "seen": sorted(self.seen)}
-        )
-
-    @classmethod
-    def load(cls, text: str | None) -> Cursor | None:
-        """From text; None for none, or for one that no tailer wrote."""
-        try:
-            body = json.loads(text or "")
-            seen = frozenset(map(int, body["seen"]))
-            return cls(int(body["position"]), int(body["since"]), seen)
-        except (ValueError, TypeError, KeyError):
-            return None
-
-    def begin(self, overlap: int = OVERLAP) -> int:
-        """The id after which records are to be read."""
-        return max(0, self.position - overlap)
-
-    def after(self, ids: Sequence[int], overlap: int = OVERLAP) -> Cursor:
-        """The cursor once these records were relayed too."""
-        position = max(self.position, *ids) if ids else self.position
-        seen = {i for i in {*self.seen, *ids} if i > position - overlap}
-        return Cursor(position, self.since, frozenset(seen))
-
-    def wants(self, storage_id: int) -> bool:
-        """Whether a record is still to be relayed."""
-        return storage_id > self.since and storage_id not in self.seen
+# How far ahead is counted what is left when time runs out.
+_COUNTED = 200
+# Name of the fact with what the tailer said last; the same with the instance's id is of that one.
+STATUS = "relay_status"
 
 
 @dataclass(frozen=True)
 class Tick:
-    """What one tick did."""
+    """What one tick did.
+
+    Attributes:
+        cursor: where the next one goes on.
+        relayed: events, of `records` records.
+        behind: records that are still to be read; `more` where there are more than these.
+        pending: events that wait for Kafka.
+        parked: what could not be told this time, and was not known to be so.
+        elsewhere: records that were of other stores.
+        problem: what keeps it from going on, in words.
+    """
 
     cursor: str
     relayed: int
@@ -82,45 +60,83 @@ class Tick:
     behind: int
     pending: int
     problem: str | None = None
+    more: bool = False
+    parked: int = 0
+    elsewhere: int = 0
 
     @property
     def summary(self) -> str:
         """In words."""
-        text = f"relayed {self.relayed} events of {self.records} records; {self.behind} behind"
+        more = " or more" if self.more else ""
+        text = (
+            f"relayed {self.relayed} events of {self.records} records; {self.behind}{more} behind"
+        )
+        if self.elsewhere:
+            text += f"; {self.elsewhere} records are of other stores"
+        if self.parked:
+            text += f"; {self.parked} could not be read (etf events parked)"
         if self.pending:
             text += f"; {self.pending} events wait for Kafka"
         return f"{text}; {self.problem}" if self.problem else text
 
 
-class Tailer:
-    """Reads a log, records events, and moves the cursor to what is safely out."""
+@dataclass
+class _Group:
+    """What is told of one record, and what cannot be."""
 
-    def __init__(self, layout: Layout, events: Events, source: OrchestratorLog) -> None:
+    record: LogRecord
+    events: list[Event] = field(default_factory=list)
+    unreadable: list[Unreadable] = field(default_factory=list)
+    puzzling: list[Puzzling] = field(default_factory=list)
+    elsewhere: bool = False
+
+
+@dataclass
+class _Work:
+    """How far a tick has come."""
+
+    cursor: Cursor
+    deadline: float
+    relayed: int = 0
+    records: int = 0
+    behind: int = 0
+    more: bool = False
+    parked: int = 0
+    elsewhere: int = 0
+    problem: str | None = None
+
+    @property
+    def over(self) -> bool:
+        return self.problem is not None or time.monotonic() >= self.deadline
+
+
+class Tailer:
+    """Reads a log, records events, and moves the cursor to what is safely out.
+
+    `files` are the files that people edit, by the name they have in the lineage.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        events: Events,
+        source: OrchestratorLog,
+        files: dict[str, Path] | None = None,
+    ) -> None:
         self._layout = layout
         self._events = events
         self._source = source
+        self._files = files or {}
+        self._cursors = Cursors(events, source, lambda record: self._told(record).events)
+        self._retelling = Retelling(layout, events, source, self._told)
+        self._untold = Untold(layout, events, source)
+        self._ownership = Ownership(layout, events.log)
 
     def cursor(self, given: str | None = None) -> Cursor:
-        """Where to go on: the lower of the cursor kept beside the events and the one given.
-
-        On an instance never seen before: its head, or what `EVENT_RELAY_START` says.
-        """
-        kept, given_one = Cursor.load(self._events.log.fact(CURSOR)), Cursor.load(given)
-        known = [c for c in (kept, given_one) if c is not None]
-        if known:
-            return min(known, key=lambda c: c.position)
-        start = self._start()
-        first = Cursor(start, start)
-        self._keep(first)
-        return first
-
-    def _start(self) -> int:
-        start = self._events.settings.event_relay_start.strip()
-        if start == "now":
-            return self._source.head()
-        if start == "beginning":
-            return 0
-        return self._source.position_before(dt.datetime.fromisoformat(start))
+        """Where to go on: see `Cursors.load`; kept from the first call on."""
+        self._untold.begin()
+        self._ownership.note()
+        return self._cursors.load(given)
 
     def tick(self, given: str | None = None, seconds: float = TICK_SECONDS) -> Tick:
         """Relay what is new, for at most about `seconds`.
@@ -129,77 +145,162 @@ class Tailer:
             given: a cursor kept elsewhere, such as Dagster's.
             seconds: after this long nothing more is begun, and nothing is waited for.
         """
-        deadline = time.monotonic() + seconds
-        cursor = self.cursor(given)
-        fresh = [
-            r for r in self._source.records(cursor.begin(), _RECORDS) if cursor.wants(r.storage_id)
-        ]
+        try:
+            return self._ticked(given, seconds)
+        finally:
+            self._retelling.close()
+
+    def _ticked(self, given: str | None, seconds: float) -> Tick:
+        work = _Work(self.cursor(given), time.monotonic() + seconds)
+        fresh = self._fresh(work)
         if not self._events.recording:
-            return self._finish(cursor, 0, 0, len(fresh), "events are not being recorded now")
-        relayed = done = 0
-        problem: str | None = None
+            work.behind, work.problem = len(fresh), "events are not being recorded now"
+            return self._finish(work)
         # Asked once: nothing is waited for while nobody answers.
         answers = self._events.answers()
-        while done < len(fresh) and time.monotonic() < deadline:
-            part, groups = self._next(fresh[done:])
-            self._events.append([e for group in groups for e in group])
-            if answers:
-                self._events.drain(max(0.0, deadline - time.monotonic()))
-            good = self._confirmed(groups)
-            cursor = cursor.after([r.storage_id for r in part[:good]])
-            self._keep(cursor)
-            done += good
-            relayed += sum(map(len, groups[:good]))
-            if good < len(part):
-                problem = self._events.problem or "Kafka does not answer"
+        while fresh:
+            left = self._relay(work, fresh, answers)
+            if left or work.over:
+                rest = len(self._source.records(fresh[-1].storage_id, _COUNTED))
+                work.behind, work.more = left + rest, rest >= _COUNTED
                 break
-        if answers:  # what other processes left
-            self._events.drain(max(0.0, deadline - time.monotonic()))
-        return self._finish(cursor, relayed, done, len(fresh) - done, problem)
+            fresh = self._fresh(work)
+        if not work.over:
+            work.relayed += self._retelling.retell()
+            self._sweep(work)
+        if answers:  # what other processes left, too
+            self._events.drain(max(0.0, work.deadline - time.monotonic()))
+        return self._finish(work)
 
-    def _next(self, records: list[LogRecord]) -> tuple[list[LogRecord], list[list[Event]]]:
+    def _fresh(self, work: _Work) -> list[LogRecord]:
+        """The next records that are to be relayed; from the beginning of a log that was changed."""
+        found = self._source.records(work.cursor.begin(), _RECORDS)
+        if not work.cursor.is_of(self._source.head(), {r.storage_id: r.mark for r in found}):
+            work.cursor = self._cursors.begin_anew(work.cursor)
+            found = self._source.records(work.cursor.begin(), _RECORDS)
+        return [r for r in found if work.cursor.wants(r.storage_id)]
+
+    def _relay(self, work: _Work, fresh: list[LogRecord], answers: bool) -> int:
+        """Relay these records as far as time and Kafka allow; returns how many are left."""
+        done = 0
+        while done < len(fresh) and not work.over:
+            groups = self._next(fresh[done:])
+            work.parked += self._retelling.park(
+                [u for g in groups for u in g.unreadable], [p for g in groups for p in g.puzzling]
+            )
+            self._events.append([e for g in groups for e in g.events])
+            if answers:
+                self._events.drain(max(0.0, work.deadline - time.monotonic()))
+            good = groups[: self._confirmed(groups)]
+            work.cursor = work.cursor.after({g.record.storage_id: g.record.mark for g in good})
+            self._cursors.keep(work.cursor)
+            self._untold.told(self._manifests(good))
+            done += len(good)
+            work.records += len(good)
+            work.relayed += sum(len(g.events) for g in good)
+            work.elsewhere += sum(g.elsewhere for g in good)
+            if len(good) < len(groups):
+                work.problem = self._events.problem or "Kafka does not answer"
+        return len(fresh) - done
+
+    def _next(self, records: list[LogRecord]) -> list[_Group]:
         """The next records whose events fit one batch, and their events; at least one record."""
-        settings = self._events.settings
-        groups: list[list[Event]] = []
+        groups: list[_Group] = []
         total = 0
         for record in records:
-            events = events_of_record(self._layout, record, self._events.instance)
-            if not settings.openlineage_disabled:
-                # its client brings an HTTP library along
-                from etf_pipeline.events.lineage import lineage_events
-
-                events += lineage_events(
-                    self._layout, record, settings.openlineage_namespace, self._events.instance
-                )
-            if groups and total + len(events) > _BATCH_EVENTS:
+            group = self._group(record)
+            if groups and total + len(group.events) > _BATCH_EVENTS:
                 break
-            groups.append(events)
-            total += len(events)
-        return records[: len(groups)], groups
+            groups.append(group)
+            total += len(group.events)
+        return groups
 
-    def _confirmed(self, groups: list[list[Event]]) -> int:
+    def _group(self, record: LogRecord) -> _Group:
+        """What is told of a record; never an error for what it holds."""
+        group = _Group(record)
+        try:
+            if not self._ownership.ours(record):
+                group.elsewhere = True
+                return group
+            told = self._told(record)
+        except Exception as error:  # a record may hold anything, and no other waits for it
+            log.exception("record %d of %s cannot be told", record.storage_id, self._source.where)
+            group.puzzling.append(Puzzling.by(record, error))
+            return group
+        group.events, group.unreadable = told
+        return group
+
+    def _told(self, record: LogRecord) -> Told:
+        """Everything that is told of one record.
+
+        Raises:
+            Exception: whatever a record that is not as it should be leads to.
+        """
+        if record.kind == "unreadable":
+            raise ValueError(record.error)
+        events, unreadable = told_of_record(self._layout, record, self._events.instance)
+        settings = self._events.settings
+        if not settings.openlineage_disabled:
+            # its client brings an HTTP library along
+            from etf_pipeline.events.lineage import lineage_events
+
+            events += lineage_events(
+                self._layout,
+                record,
+                settings.openlineage_namespace,
+                self._events.instance,
+                self._files,
+            )
+        for event in events:
+            event.data.encode()  # what cannot be written is told now, and not when all are
+        return Told(events, unreadable)
+
+    def _manifests(self, groups: Sequence[_Group]) -> list[Path]:
+        """Manifests of materialisations that were told."""
+        keys = [(g.record.asset, g.record.run_id, g.record.partition) for g in groups]
+        return [self._layout.of(MANIFEST, *key) for key in keys if key[0] in ASSETS]
+
+    def _confirmed(self, groups: list[_Group]) -> int:
         """How many records, from the first on, are wholly where they are to be."""
         for i, group in enumerate(groups):
-            if not self._events.confirmed(group):
+            if not self._events.confirmed(group.events):
                 return i
         return len(groups)
 
-    def _keep(self, cursor: Cursor) -> None:
-        self._events.log.append([], facts={CURSOR: cursor.dump()})
+    def _sweep(self, work: _Work) -> None:
+        """Tell manifests that no record led to."""
+        for told in self._untold.find(work.deadline):
+            work.parked += self._retelling.park(told.unreadable)
+            fresh = self._events.log.lacks(told.events)
+            if fresh:
+                self._events.append(fresh)
+                work.relayed += len(fresh)
 
-    def _finish(
-        self, cursor: Cursor, relayed: int, done: int, behind: int, problem: str | None
-    ) -> Tick:
+    def _finish(self, work: _Work) -> Tick:
         sign_daily(self._events, self._layout, dt.datetime.now(dt.UTC))
         pending = self._events.count_pending()
-        tick = Tick(cursor.dump(), relayed, done, behind, pending, problem)
+        tick = Tick(
+            work.cursor.dump(),
+            work.relayed,
+            work.records,
+            work.behind,
+            pending,
+            work.problem,
+            work.more,
+            work.parked,
+            work.elsewhere,
+        )
         status = {
             "at": dt.datetime.now(dt.UTC).isoformat(),
-            "behind": behind,
+            "behind": work.behind,
+            "more": work.more,
             "pending": pending,
-            "problem": problem,
+            "problem": None if work.problem is None else sayable(work.problem),
+            "instance": self._source.instance,
+            "where": self._source.where,
         }
-        self._events.log.append([], facts={STATUS: json.dumps(status)})
-        if problem is not None:
+        text = json.dumps(status)
+        self._events.log.append([], facts={STATUS: text, f"{STATUS}:{status['instance']}": text})
+        if work.problem is not None:
             log.warning("event relay: %s", tick.summary)
         return tick

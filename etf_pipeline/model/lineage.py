@@ -28,7 +28,16 @@ from etf_pipeline.model.schemas import (
     Table,
 )
 
-Origin = tuple[str, str]  # an asset, and a column of the table that stands for it
+Origin = tuple[str, str]  # an asset or a file that people edit, and a column of what stands for it
+Columns = Mapping[str, Sequence[Origin]]
+
+# Files that people edit, by the name that they have here.
+UNIVERSE, PORTFOLIOS, CORRECTIONS, RISK_FREE = (
+    "universe",
+    "portfolios",
+    "corrections",
+    "risk_free",
+)
 
 
 @dataclass(frozen=True)
@@ -43,17 +52,32 @@ class Lineage:
             data.
         columns: by column of the first table, the columns that its values are computed from. A
             column that is a key, a setting or a property of a file has none and is left out.
+        further: the same by name of each other table.
+        besides: tables that it reads of those assets, or of itself, beside the ones that stand for
+            them.
+        files: files that people edit and that it reads.
+        declared: by table and column, the columns of those files that values rest on too.
     """
 
     tables: tuple[Table, ...] = ()
     reads: tuple[str, ...] = ()
     waits_for: tuple[str, ...] = ()
-    columns: Mapping[str, Sequence[Origin]] = field(default_factory=dict)
+    columns: Columns = field(default_factory=dict)
+    further: Mapping[str, Columns] = field(default_factory=dict)
+    besides: tuple[Table, ...] = ()
+    files: tuple[str, ...] = ()
+    declared: Mapping[str, Columns] = field(default_factory=dict)
 
     @property
     def table(self) -> Table:
         """The table that stands for the asset; only for assets that publish one."""
         return self.tables[0]
+
+    def columns_of(self, table: Table) -> Columns:
+        """What the columns of one of its tables are computed from, files that people edit too."""
+        own = self.columns if table == self.table else self.further.get(table.name, {})
+        said = self.declared.get(table.name, {})
+        return {c: [*own.get(c, ()), *said.get(c, ())] for c in table.names if c in {*own, *said}}
 
 
 def _raw(*names: str) -> list[Origin]:
@@ -71,10 +95,70 @@ _DATES = _history("date")
 # Portfolios and backtests estimate from prices themselves. They follow the risk tables so that
 # nothing is decided on histories whose metrics or correlations turned out to be impossible.
 _RISK_TABLES = (assets.RISK_METRICS, assets.CORRELATIONS)
+# What somebody declared right takes the place of what a source said.
+_CORRECTED: Columns = {
+    name: [(CORRECTIONS, n) for n in ("ticker", "date", "field", "value")]
+    for name in ("date", *VALUE_COLUMNS, "adj_close")
+}
+_FINDINGS = _raw("date", *VALUE_COLUMNS)
+# Expected returns are past means, shrunk ones, those of a market in equilibrium (weights of the
+# market, what is free of risk), views on them or given ones, as the portfolio's block says, and
+# may be net of fees; classes of assets may be what is given or viewed.
+_RATE: list[Origin] = [(RISK_FREE, "rate")]
+
+
+def _asked(*names: str) -> list[Origin]:
+    return [(PORTFOLIOS, name) for name in names]
+
+
+_EXPECTED = [
+    *_asked("expected_returns", "lookback_years", "base_currency", "benchmark"),
+    *_asked("estimator", "halflife", "correlation_period"),
+    *((UNIVERSE, n) for n in ("asset_class", "market_weight", "management_fee", "currency")),
+    *_RATE,
+]
+_LIMITS = _asked(
+    *("risk_budget", "target_return", "min_weight", "max_weight", "bounds", "groups"),
+    *("holdings", "max_turnover", "cost_rate", "risk_budgets", "cvar_level", "cvar_budget"),
+    *("max_tracking_error", "max_active_weight", "beta", "net_exposure", "gross_exposure"),
+    *("max_holdings", "min_position", "search_limit"),
+)
+# What is decided follows from what is asked and from what is expected of it.
+_DECIDED = [*_asked("tickers", "objective", "risk_aversion"), *_LIMITS, *_EXPECTED]
+_DRAWN = [*_DECIDED, *_asked("resamples")]
+_WALKED = [
+    *_DECIDED,
+    *_asked("rebalance", "band", "trading_cost", "half_spreads", "members", "compare_with"),
+]
+# Numbers of a portfolio, of its bands, and of its course.
+_FIGURES = (
+    "success",
+    "message",
+    "expected_return",
+    "volatility",
+    "sharpe_ratio",
+    "optimality_gap",
+    "cvar",
+    "tracking_error",
+    "beta",
+    "cash",
+    "risk_budget_binding",
+)
+_BANDS = ("estimate", "mean", "q05", "q25", "q50", "q75", "q95", "held", "answered", "remarks")
+_COURSE = (
+    "wealth",
+    "drawdown",
+    "benchmark_wealth",
+    "turnover",
+    "cost",
+    "cash",
+    "comparison_wealth",
+)
+_MADE_FROM = (PORTFOLIOS, UNIVERSE, RISK_FREE)
 
 LINEAGE: dict[str, Lineage] = {
     # What it asks for depends on the histories there are; what it publishes does not.
-    assets.RAW_PRICES: Lineage(tables=(RAW,)),
+    assets.RAW_PRICES: Lineage(tables=(RAW,), files=(UNIVERSE, CORRECTIONS)),
     assets.PRICE_HISTORY: Lineage(
         tables=(HISTORY, QUARANTINE),
         reads=(assets.RAW_PRICES,),
@@ -85,6 +169,12 @@ LINEAGE: dict[str, Lineage] = {
             # sessions that the calendar does not know: date and volume
             "flag": _raw("date", "close", "volume", "stock_splits"),
         },
+        further={
+            QUARANTINE.name: {name: _raw(name) for name in ("date", *VALUE_COLUMNS)}
+            | dict.fromkeys(("rule", "severity", "evidence"), _FINDINGS)
+        },
+        files=(UNIVERSE, CORRECTIONS),
+        declared={HISTORY.name: _CORRECTED},
     ),
     assets.RISK_METRICS: Lineage(
         tables=(RISK_METRICS,),
@@ -101,35 +191,61 @@ LINEAGE: dict[str, Lineage] = {
             "risk_free_rate": _PRICES,
         }
         | dict.fromkeys((*OWN_METRICS, *BENCHMARK_METRICS, "reason"), _PRICES),
+        besides=(QUARANTINE,),
+        files=(UNIVERSE, RISK_FREE),
+        declared={
+            RISK_METRICS.name: dict.fromkeys(
+                ("risk_free_rate", "sharpe_ratio", "sortino_ratio", "alpha"), _RATE
+            )
+        },
     ),
     assets.CORRELATIONS: Lineage(
         tables=(CORRELATIONS,),
         reads=(assets.PRICE_HISTORY,),
         columns={"correlation": _PRICES, "n_obs": _PRICES, "start": _DATES, "end": _DATES},
+        files=(UNIVERSE,),
     ),
     assets.OPTIMISED_PORTFOLIOS: Lineage(
         tables=(WEIGHTS, SUMMARY, FRONTIER, UNCERTAINTY),
         reads=(assets.PRICE_HISTORY,),
         waits_for=_RISK_TABLES,
         columns=dict.fromkeys(("weight", "expected_return", "volatility"), _PRICES),
+        further={
+            SUMMARY.name: dict.fromkeys(_FIGURES, _PRICES)
+            | {"n_obs": _PRICES, "start": _DATES, "end": _DATES},
+            FRONTIER.name: dict.fromkeys(
+                ("expected_return", "volatility", "sharpe_ratio"), _PRICES
+            ),
+            UNCERTAINTY.name: dict.fromkeys(_BANDS, _PRICES),
+        },
+        files=_MADE_FROM,
+        declared={
+            WEIGHTS.name: {"weight": _DECIDED, "expected_return": _EXPECTED},
+            SUMMARY.name: dict.fromkeys(_FIGURES, _DECIDED)
+            | {n: _asked(n) for n in ("objective", "risk_budget", "gross_exposure")}
+            | {"risk_free_rate": _RATE},
+            FRONTIER.name: dict.fromkeys(
+                ("expected_return", "volatility", "sharpe_ratio"), _DECIDED
+            ),
+            UNCERTAINTY.name: dict.fromkeys(_BANDS, _DRAWN),
+        },
     ),
     assets.BACKTESTS: Lineage(
         tables=(BACKTESTS, BACKTEST_WEIGHTS, BACKTEST_EVENTS),
         reads=(assets.PRICE_HISTORY,),
         waits_for=_RISK_TABLES,
-        columns={"date": _DATES}
-        | dict.fromkeys(
-            (
-                "wealth",
-                "drawdown",
-                "benchmark_wealth",
-                "turnover",
-                "cost",
-                "cash",
-                "comparison_wealth",
-            ),
-            _PRICES,
-        ),
+        columns={"date": _DATES} | dict.fromkeys(_COURSE, _PRICES),
+        further={
+            BACKTEST_WEIGHTS.name: {"date": _DATES, "weight": _PRICES, "decision": _PRICES},
+            BACKTEST_EVENTS.name: {"date": _DATES, "traded_on": _DATES}
+            | dict.fromkeys(("event", "code", "reason"), _PRICES),
+        },
+        files=_MADE_FROM,
+        declared={
+            BACKTESTS.name: dict.fromkeys(_COURSE, _WALKED),
+            BACKTEST_WEIGHTS.name: dict.fromkeys(("weight", "decision"), _WALKED),
+            BACKTEST_EVENTS.name: dict.fromkeys(("event", "code", "reason"), _WALKED),
+        },
     ),
     # Its view of raw answers opens the batches when it is asked, and needs no new catalogue.
     assets.SQL_CATALOG: Lineage(
@@ -139,7 +255,16 @@ LINEAGE: dict[str, Lineage] = {
             assets.CORRELATIONS,
             assets.OPTIMISED_PORTFOLIOS,
             assets.BACKTESTS,
-        )
+        ),
+        besides=(
+            QUARANTINE,
+            SUMMARY,
+            FRONTIER,
+            UNCERTAINTY,
+            BACKTEST_WEIGHTS,
+            BACKTEST_EVENTS,
+        ),
+        files=(UNIVERSE,),
     ),
     assets.REPORTS: Lineage(
         reads=(
@@ -148,7 +273,9 @@ LINEAGE: dict[str, Lineage] = {
             assets.CORRELATIONS,
             assets.OPTIMISED_PORTFOLIOS,
             assets.BACKTESTS,
-        )
+        ),
+        besides=(QUARANTINE, SUMMARY, FRONTIER, UNCERTAINTY, BACKTEST_EVENTS),
+        files=_MADE_FROM,
     ),
 }
 

@@ -37,7 +37,7 @@ def build_definitions(
     """
     pipeline = pipeline or Pipeline(settings, events)
     partitions = exchange_partitions(pipeline.universe)
-    ingest = ingest_job()
+    ingest = ingest_job(settings.data_dir)
     delay = dt.timedelta(minutes=settings.close_delay_minutes)
     return dg.Definitions(
         assets=[
@@ -51,9 +51,9 @@ def build_definitions(
             reports,
         ],
         asset_checks=TABLE_CHECKS,
-        jobs=[ingest, derive_job()],
+        jobs=[ingest, derive_job(settings.data_dir)],
         schedules=exchange_schedules(pipeline.universe, delay, ingest, settings.schedules_enabled),
-        sensors=[automation_sensor(), tailer_sensor(events)],
+        sensors=[automation_sensor(settings.data_dir), tailer_sensor(events)],
         resources={"pipeline": pipeline},
         executor=executor(settings.executor),
     )

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
+import uuid
+from functools import cached_property
 from typing import Any
 
 import dagster as dg
 from dagster import DagsterEventType, EventLogRecord
 
-from etf_pipeline.events.orchestrator import Kind, LogRecord
+from etf_pipeline.errors import ReasonCode
+from etf_pipeline.events.orchestrator import FailedStage, Kind, LogRecord
 from etf_pipeline.model import assets
-from etf_pipeline.model.lineage import DATASETS
-from etf_pipeline.orchestration.failures import run_failure
-from etf_pipeline.orchestration.jobs import INGEST
+from etf_pipeline.model.lineage import LINEAGE
+from etf_pipeline.orchestration.failures import run_failure, step_failure_of
+from etf_pipeline.orchestration.jobs import INGEST, STORE_TAG
+from etf_pipeline.orchestration.slots import died
 
 _RUN_KINDS: dict[DagsterEventType, Kind] = {
     DagsterEventType.RUN_START: "start",
@@ -20,6 +24,18 @@ _RUN_KINDS: dict[DagsterEventType, Kind] = {
     DagsterEventType.RUN_FAILURE: "failure",
     DagsterEventType.RUN_CANCELED: "canceled",
 }
+_STEP_KINDS = {
+    DagsterEventType.STEP_START,
+    DagsterEventType.STEP_SUCCESS,
+    DagsterEventType.STEP_SKIPPED,
+    DagsterEventType.STEP_UP_FOR_RETRY,
+    DagsterEventType.STEP_FAILURE,
+    DagsterEventType.RUN_FAILURE,
+    DagsterEventType.RUN_CANCELED,
+}
+# Metadata that names files of the store.
+_PLACES = ("dagster/uri", "manifest")
+_IDENTITY = "etf_pipeline/instance"
 _SCHEDULED = ".dagster/scheduled_execution_time"
 _PAGE = 500
 
@@ -31,6 +47,26 @@ class DagsterLog:
         self._instance = instance
         self._runs: dict[str, Any] = {}
 
+    @cached_property
+    def instance(self) -> str:
+        """Id of the instance, an entry of our own in its own storage."""
+        storage = self._instance.daemon_cursor_storage
+        if found := storage.get_cursor_values({_IDENTITY}).get(_IDENTITY):
+            return found
+        storage.set_cursor_values({_IDENTITY: str(uuid.uuid4())})
+        # read back: another process may have been quicker
+        return storage.get_cursor_values({_IDENTITY})[_IDENTITY]
+
+    @property
+    def where(self) -> str:
+        """Dagster's home; its databases may be elsewhere."""
+        return self._instance.root_directory
+
+    def going_on(self, run_id: str) -> bool:
+        """Whether a run is unfinished, and its process not known to be gone."""
+        run = self._instance.get_run_by_id(run_id)
+        return run is not None and not run.is_finished and not died(run)
+
     def head(self) -> int:
         """The greatest id there is, 0 for an empty log."""
         return self._instance.event_log_storage.get_maximum_record_id() or 0
@@ -41,7 +77,7 @@ class DagsterLog:
         after = moment.timestamp() - 1e-6
         ids = [
             record.storage_id
-            for kind in (*DATASETS, *_RUN_KINDS)
+            for kind in (*LINEAGE, *_RUN_KINDS)
             for record in self._fetch(kind, 1, timestamp=after)
         ]
         return min(ids) - 1 if ids else self.head()
@@ -54,7 +90,7 @@ class DagsterLog:
         """
         found: list[LogRecord] = []
         complete_to: int | None = None
-        for kind in (*DATASETS, *_RUN_KINDS):
+        for kind in (*LINEAGE, *_RUN_KINDS):
             mine = self._fetch(kind, limit, after=after)
             if len(mine) == limit:
                 complete_to = min(complete_to or mine[-1].storage_id, mine[-1].storage_id)
@@ -101,18 +137,35 @@ class DagsterLog:
         return found
 
     def _record(self, kind: str | DagsterEventType, record: EventLogRecord) -> LogRecord:
+        """One record; one that makes no sense says so, and stops nothing."""
+        try:
+            return self._read(kind, record)
+        except Exception as error:
+            entry = record.event_log_entry
+            return LogRecord(
+                record.storage_id,
+                "unreadable",
+                entry.run_id,
+                entry.job_name or "unknown",
+                dt.datetime.fromtimestamp(entry.timestamp, dt.UTC),
+                error=f"{type(error).__name__}: {error}",
+            )
+
+    def _read(self, kind: str | DagsterEventType, record: EventLogRecord) -> LogRecord:
         entry = record.event_log_entry
         run = self._run(entry.run_id)
+        tags = run.dagster_run.tags if run else {}
         common: dict[str, Any] = {
             "storage_id": record.storage_id,
             "run_id": entry.run_id,
             "job": _job_name(run.dagster_run if run else None, entry.job_name),
             "time": dt.datetime.fromtimestamp(entry.timestamp, dt.UTC),
             "run_started": _moment(run.start_time) if run else None,
-            "nominal": run.dagster_run.tags.get(_SCHEDULED) if run else None,
+            "nominal": tags.get(_SCHEDULED),
+            "store": tags.get(STORE_TAG),
         }
         if isinstance(kind, DagsterEventType):
-            tags = run.dagster_run.tags if run else {}
+            failed = kind in (DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED)
             return LogRecord(
                 kind=_RUN_KINDS[kind],
                 partition=tags.get("dagster/partition", ""),
@@ -120,18 +173,58 @@ class DagsterLog:
                 if kind is DagsterEventType.RUN_FAILURE
                 else None,
                 ingests=_ingests(run.dagster_run if run else None),
+                stages=self._stages(entry.run_id) if failed else (),
                 **common,
             )
         made = entry.asset_materialization
-        assert made is not None
+        if made is None:
+            raise ValueError("the record of a materialisation has none")
         metadata = {k: getattr(v, "value", None) for k, v in made.metadata.items()}
         return LogRecord(
             kind="materialisation",
             asset=kind,
             partition=made.partition or "",
             metadata=metadata,
+            places=tuple(str(metadata[k]) for k in _PLACES if metadata.get(k) is not None),
             **common,
         )
+
+    def _stages(self, run_id: str) -> tuple[FailedStage, ...]:
+        """The steps of a run that failed, and those that were under way when it ended."""
+        started: dict[str, float] = {}
+        failures: dict[str, FailedStage] = {}
+        last, cursor = 0.0, None
+        while True:
+            page = self._instance.get_records_for_run(run_id, cursor, _STEP_KINDS, _PAGE)
+            for record in page.records:
+                entry = record.event_log_entry
+                event, key = entry.dagster_event, entry.step_key
+                if event is None:
+                    continue
+                last = max(last, entry.timestamp)
+                if key is None:
+                    continue
+                if event.event_type is DagsterEventType.STEP_START:
+                    started.setdefault(key, entry.timestamp)
+                elif event.event_type is DagsterEventType.STEP_FAILURE:
+                    told = step_failure_of(event)
+                    begun = _moment(started.pop(key, None))
+                    ended = dt.datetime.fromtimestamp(entry.timestamp, dt.UTC)
+                    failures[key] = FailedStage(key, told.code, told.message, ended, begun)
+                elif event.event_type is not DagsterEventType.STEP_UP_FOR_RETRY:
+                    started.pop(key, None)
+            cursor = page.cursor
+            if not page.has_more:
+                break
+        for key, moment in started.items():
+            failures[key] = FailedStage(
+                key,
+                ReasonCode.INTERRUPTED,
+                "it was under way when the run ended",
+                dt.datetime.fromtimestamp(last, dt.UTC),
+                _moment(moment),
+            )
+        return tuple(failures.values())
 
     def _run(self, run_id: str) -> Any:
         if run_id not in self._runs:

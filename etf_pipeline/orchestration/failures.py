@@ -119,6 +119,11 @@ def step_failures(result: dg.ExecuteInProcessResult) -> list[StepFailure]:
     return [_read(e.step_failure_data) for e in result.all_events if e.is_step_failure]
 
 
+def step_failure_of(event: dg.DagsterEvent) -> StepFailure:
+    """What Dagster's record of a step's failure says."""
+    return _read(event.step_failure_data)
+
+
 def run_failure(event: dg.DagsterEvent | None) -> str:
     """Why a run failed, by Dagster's record of that: what its first failed step says."""
     data: Any = event.event_specific_data if event is not None else None

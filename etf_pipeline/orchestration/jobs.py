@@ -5,26 +5,37 @@ Belongs here: a selection of assets, its name, what it is for. When a job runs i
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import dagster as dg
 
+# On a run: the folder of the store that it works on.
+STORE_TAG = "etf/store"
 INGEST, DERIVE = "ingest", "derive"
 DOWNLOADED = ("ingest", "history")
 DERIVED = ("risk", "portfolios", "serving")
 
 
-def ingest_job() -> dg.UnresolvedAssetJobDefinition:
-    """From the source to the histories, one partition of its assets a run."""
+def store_tags(root: Path) -> dict[str, str]:
+    """Tags of a run that say which store it works on, as one instance may be used for several."""
+    return {STORE_TAG: str(root.resolve())}
+
+
+def ingest_job(root: Path) -> dg.UnresolvedAssetJobDefinition:
+    """From the source to the histories of a store, one partition of its assets a run."""
     return dg.define_asset_job(
         INGEST,
         selection=dg.AssetSelection.groups(*DOWNLOADED),
         description="Download an exchange and bring its histories up to date.",
+        run_tags=store_tags(root),
     )
 
 
-def derive_job() -> dg.UnresolvedAssetJobDefinition:
+def derive_job(root: Path) -> dg.UnresolvedAssetJobDefinition:
     """From the histories to everything that is computed from them."""
     return dg.define_asset_job(
         DERIVE,
         selection=dg.AssetSelection.groups(*DERIVED),
         description="Tables, portfolios, SQL catalogue and reports from the histories there are.",
+        run_tags=store_tags(root),
     )

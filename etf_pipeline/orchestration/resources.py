@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 from etf_pipeline.errors import EventsOffError
 from etf_pipeline.events.factory import open_events
@@ -18,9 +19,11 @@ from etf_pipeline.ingest.sources import open_source
 from etf_pipeline.model.corrections import Correction, load_corrections
 from etf_pipeline.model.currencies import Pair
 from etf_pipeline.model.instruments import Universe
+from etf_pipeline.model.lineage import PORTFOLIOS, RISK_FREE, UNIVERSE
 from etf_pipeline.model.outcomes import Outcome
 from etf_pipeline.model.portfolio_file import load_portfolios, universe_with_rates
 from etf_pipeline.model.portfolios import PortfolioSpec
+from etf_pipeline.model.risk_free import Published, asked
 from etf_pipeline.settings import Settings
 from etf_pipeline.steps.derived import Histories, read_histories
 from etf_pipeline.store.cache import FileCache
@@ -77,6 +80,14 @@ class Pipeline:
             chosen.universe_file, chosen.portfolios_file, chosen.base_currency
         )
         return universe.with_pairs(self.pairs)
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files that people edit, by their names in `model.lineage`."""
+        chosen = self.settings
+        found = {UNIVERSE: chosen.universe_file, PORTFOLIOS: chosen.portfolios_file}
+        free = asked(chosen.risk_free_rate)
+        return found | ({RISK_FREE: free.path} if isinstance(free, Published) else {})
 
     def rates_for(self, tickers: Sequence[str]) -> list[str]:
         """The currency pairs that some tickers need, those of the portfolios included."""

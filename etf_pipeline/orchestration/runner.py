@@ -120,7 +120,7 @@ def tailed(pipeline: Pipeline, instance: dg.DagsterInstance) -> Iterator[None]:
     if pipeline.event_settings is None or not asked_for(pipeline.event_settings):
         yield
         return
-    tailer = Tailer(pipeline.layout, pipeline.events, DagsterLog(instance))
+    tailer = Tailer(pipeline.layout, pipeline.events, DagsterLog(instance), pipeline.files)
     tailer.cursor()
     try:
         yield

@@ -5,13 +5,15 @@ Belongs here: thin wrappers, how often each looks, and whether it is on from the
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import dagster as dg
 
 from etf_pipeline.events.factory import asked_for
 from etf_pipeline.events.settings import EventSettings
 from etf_pipeline.events.tailer import Tailer
 from etf_pipeline.orchestration.event_log import DagsterLog
-from etf_pipeline.orchestration.jobs import DERIVED
+from etf_pipeline.orchestration.jobs import DERIVED, store_tags
 from etf_pipeline.orchestration.resources import Pipeline
 
 
@@ -35,7 +37,8 @@ def tailer_sensor(settings: EventSettings | None) -> dg.SensorDefinition:
         if not wanted:
             why = "events are off: set EVENT_STORE_TYPE or KAFKA_BOOTSTRAP_SERVERS, and restart"
             return dg.SensorResult(skip_reason=why)
-        tailer = Tailer(pipeline.layout, pipeline.events, DagsterLog(context.instance))
+        source = DagsterLog(context.instance)
+        tailer = Tailer(pipeline.layout, pipeline.events, source, pipeline.files)
         tick = tailer.tick(context.cursor)
         context.log.info(tick.summary)
         return dg.SensorResult(skip_reason=tick.summary, cursor=tick.cursor)
@@ -43,11 +46,12 @@ def tailer_sensor(settings: EventSettings | None) -> dg.SensorDefinition:
     return event_relay
 
 
-def automation_sensor() -> dg.AutomationConditionSensorDefinition:
+def automation_sensor(root: Path) -> dg.AutomationConditionSensorDefinition:
     """Evaluates the automation conditions; on from the start, as it costs nothing when idle."""
     return dg.AutomationConditionSensorDefinition(
         "derived_tables",
         target=dg.AssetSelection.groups(*DERIVED),
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=30,
+        run_tags=store_tags(root),
     )

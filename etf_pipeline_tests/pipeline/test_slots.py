@@ -6,7 +6,12 @@ import sys
 import dagster as dg
 import pytest
 
-from etf_pipeline.orchestration.slots import PROCESS_TAG, free_dead_slots, slots_kept_free
+from etf_pipeline.orchestration.slots import (
+    PROCESS_TAG,
+    end_dead_runs,
+    free_dead_slots,
+    slots_kept_free,
+)
 from etf_pipeline.store.processes import HOST
 from etf_pipeline_tests.pipeline.support import execute, make_pipeline
 
@@ -58,3 +63,17 @@ def test_a_finished_run_gives_its_slot_back(instance):
     instance.report_run_failed(run)
     assert free_dead_slots(instance) == 1
     assert claimed(instance) == 0
+
+
+def test_a_run_that_was_killed_between_its_steps_has_its_failure_on_record(instance):
+    """It holds no slot, so that nothing but its process says that it is over."""
+    job = dg.job(name="left_behind")(lambda: None)
+    started = dg.DagsterRunStatus.STARTED
+    runs = {
+        pid: instance.create_run_for_job(job, tags={PROCESS_TAG: f"{HOST}-{pid}"}, status=started)
+        for pid in (dead_pid(), 1)
+    }
+    assert end_dead_runs(instance) == 1
+    dead, alive = (instance.get_run_by_id(run.run_id).status for run in runs.values())
+    assert (dead, alive) == (dg.DagsterRunStatus.FAILURE, started)
+    assert end_dead_runs(instance) == 0

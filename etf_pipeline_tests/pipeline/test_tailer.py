@@ -14,18 +14,16 @@ from etf_pipeline.events.model.envelope import LINEAGE_TYPE
 from etf_pipeline.events.model.state import fold
 from etf_pipeline.events.model.types import LINEAGE
 from etf_pipeline.events.modes.embedded import Embedded
-from etf_pipeline.events.orchestrator import LogRecord
 from etf_pipeline.events.settings import load_event_settings
 from etf_pipeline.events.tailer import Cursor, Tailer
-from etf_pipeline.model.outcomes import Outcome
 from etf_pipeline.model.schemas import HISTORY, RAW
 from etf_pipeline.orchestration.build import build_definitions
 from etf_pipeline.orchestration.event_log import DagsterLog
 from etf_pipeline.orchestration.failures import step_failures
 from etf_pipeline.store.layout import Layout
-from etf_pipeline.store.manifests import write_manifest
 from etf_pipeline_tests.conftest import new_broker
-from etf_pipeline_tests.events_support import T0, embedded_settings, kafka_settings
+from etf_pipeline_tests.events_support import embedded_settings, kafka_settings
+from etf_pipeline_tests.pipeline.relayed import RunlessLog, materialise, relayed_tickers
 from etf_pipeline_tests.pipeline.support import execute, make_pipeline
 
 
@@ -52,35 +50,6 @@ def made_tailer(tmp_path, instance):
     yield make
     for recorder in recorders:
         recorder.close(0)
-
-
-def materialise(instance, layout, n, first=0):
-    """`n` runs of the download step, as Dagster records them; returns the tickers, in order."""
-    tickers = []
-    for i in range(first, first + n):
-        ticker, run_id = f"T{i:05d}", f"run{i:05d}"
-        outcome = Outcome(ticker, "collected", batch_id=f"batch{i}", batch_hash="ab" * 32)
-        write_manifest(layout, "raw_prices", run_id, "XASX", [outcome], T0, "yahoo")
-        instance.report_runless_asset_event(_materialisation(run_id))
-        tickers.append(ticker)
-    return tickers
-
-
-def _materialisation(run_id):
-    return dg.AssetMaterialization("raw_prices", partition="XASX", metadata={"run_id": run_id})
-
-
-class RunlessLog(DagsterLog):
-    """Runless events have no run of their own: these carry it in their metadata."""
-
-    def _record(self, kind, record):
-        found = super()._record(kind, record)
-        run_id = str(found.metadata.get("run_id", found.run_id))
-        return LogRecord(**(vars(found) | {"run_id": run_id}))
-
-
-def relayed_tickers(recorder):
-    return [e.subject for b in recorder.log.read() for e in b if e.type == "ETFDataCollected"]
 
 
 def test_a_whole_run_becomes_events(tmp_path, instance, made_tailer):
@@ -157,10 +126,11 @@ def test_19_an_id_that_becomes_visible_after_a_greater_one(tmp_path, instance, m
     wanted = materialise(instance, Layout(tmp_path / "store"), 8)
     late = log.records(0, 100)[6].storage_id
     log.hidden = frozenset({late})
-    tailer.tick()
-    assert relayed_tickers(recorder) == wanted[:6] + wanted[7:]
+    assert tailer.tick().records == 7
+    # by its manifest, which lies there already
+    assert relayed_tickers(recorder) == [*wanted[:6], wanted[7], wanted[6]]
     log.hidden = frozenset()
-    tailer.tick()
+    assert tailer.tick().records == 1
     found = relayed_tickers(recorder)
     assert sorted(found) == wanted
     assert len(found) == len(set(found))
@@ -289,8 +259,15 @@ def test_a_run_that_dies_before_any_outcome_names_its_partition(tmp_path, instan
     assert failed.whole_run
     assert failed.ticker == failed.partition == "XASX"
     assert "no such planet" in failed.reason
+    assert failed.reason_code == "our_mistake"
+    (stage,) = fold(recorder.log.read()).failed_stages.values()
+    assert (stage.stage, stage.partition, stage.reason_code) == (
+        "raw_prices",
+        "XASX",
+        "our_mistake",
+    )
     tailer.tick(Cursor(0, 0).dump())
-    assert len(fold(recorder.log.read())) == 1
+    assert len(fold(recorder.log.read())) == 2
 
 
 def test_partial_failures_are_events_of_their_tickers(tmp_path, instance, made_tailer, yahoo):

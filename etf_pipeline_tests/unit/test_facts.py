@@ -1,12 +1,15 @@
 """Events of manifests: from the file that a manifest names, and none for what changed nothing."""
 
 import datetime as dt
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from etf_pipeline.events.facts import events_of_manifest
+from etf_pipeline.events.facts import events_of_manifest, told_of_manifest, told_of_record
+from etf_pipeline.events.model.state import fold
+from etf_pipeline.events.orchestrator import FailedStage, LogRecord
 from etf_pipeline.model.outcomes import FailureKind, Outcome, OutcomeKind
 from etf_pipeline.model.schemas import MANIFEST, RISK_METRICS, SUMMARY, WEIGHTS
 from etf_pipeline.store.layout import Layout
@@ -73,9 +76,159 @@ def test_a_file_that_holds_something_else_by_now_is_not_told(layout):
     put(layout, RISK_METRICS, DAY, risk_row("VAS", 0.2))
     events = told(layout, "risk_metrics", outcome("VAS", OutcomeKind.UPDATED, path, digest, layout))
     assert events["VAS"].metrics is None
+    assert events["VAS"].content_hash == digest
+    assert "as_of=2025-11-11/part.parquet was replaced" in events["VAS"].gone
     path.unlink()
     events = told(layout, "risk_metrics", outcome("VAS", OutcomeKind.UPDATED, path, digest, layout))
     assert events["VAS"].metrics is None
+    assert "was removed" in events["VAS"].gone
+
+
+def test_weights_that_were_replaced_are_said_to_be_gone(layout):
+    """And those of a portfolio that failed are not: it never had any."""
+    path, digest = put(layout, WEIGHTS, DAY, weight("calm", "VAS", 0.25))
+    put(layout, WEIGHTS, DAY, weight("calm", "VAS", 0.75))
+    events = told(
+        layout,
+        "optimised_portfolios",
+        outcome("calm", OutcomeKind.UPDATED, path, digest, layout),
+        Outcome("none", OutcomeKind.FAILED, "no history", FailureKind.PERMANENT),
+    )
+    assert (events["calm"].weights, events["calm"].content_hash) == (None, digest)
+    assert "was replaced" in events["calm"].gone
+    assert events["none"].gone is None
+
+
+def test_a_table_that_cannot_be_read_is_no_table_that_is_gone(layout):
+    """Its events wait: it may be read again."""
+    path, digest = put(layout, RISK_METRICS, DAY, risk_row("VAS", 0.1))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    kept = outcome("VAS", OutcomeKind.UPDATED, path, digest, layout)
+    manifest = write_manifest(layout, "risk_metrics", "run", "", [kept], T0, "files")
+    events, (unreadable,) = told_of_manifest(layout, manifest, "instance")
+    assert (events, unreadable.manifest, unreadable.code) == ([], manifest, "corrupt_file")
+    path.write_bytes(whole)
+    ((event,), unreadable) = told_of_manifest(layout, manifest, "instance")
+    assert event.payload().metrics["1y"]["volatility"] == 0.1
+    assert unreadable == []
+
+
+@pytest.mark.parametrize("fault", ["gone", "empty", "half", "text", "other columns"])
+def test_a_manifest_that_cannot_be_read_says_why(layout, fault):
+    outcomes = [Outcome("VAS", OutcomeKind.COLLECTED, batch_id="b", batch_hash="ab")]
+    path = write_manifest(layout, "raw_prices", "run", "", outcomes, T0, "files")
+    whole = path.read_bytes()
+    if fault == "gone":
+        path.unlink()
+    elif fault == "other columns":
+        pq.write_table(pa.table({"asset": ["raw_prices"], "subject": [7]}), path)
+    else:
+        path.write_bytes({"empty": b"", "half": whole[: len(whole) // 2], "text": b"hello"}[fault])
+    events, (unreadable,) = told_of_manifest(layout, path, "instance")
+    assert events == []
+    assert str(path) in unreadable.why
+    code = {"gone": "record_gone", "other columns": "unreadable_record"}.get(fault, "corrupt_file")
+    assert unreadable.code == code
+
+
+def test_events_say_code_currency_and_the_corrections_that_counted(layout):
+    refused = Outcome(
+        "VGS", OutcomeKind.REJECTED, "in USD", reason_code="other_currency", currency="AUD"
+    )
+    lost = Outcome(
+        "VAF",
+        OutcomeKind.FAILED,
+        "no such symbol",
+        FailureKind.MISSING,
+        reason_code="symbol_missing",
+        currency="AUD",
+    )
+    kept = Outcome("VAS", OutcomeKind.COLLECTED, batch_id="b", batch_hash="ab", currency="AUD")
+    for asset in ("raw_prices", "price_history"):
+        more = {"content_hash": "cd"} if asset == "price_history" else {}
+        path = write_manifest(
+            layout, asset, "run", "", [refused, lost, replace(kept, **more)], T0, "files", "v1"
+        )
+        events = {e.subject: e.payload() for e in events_of_manifest(layout, path, "instance")}
+        assert {t: (e.currency, e.corrections) for t, e in events.items()} == dict.fromkeys(
+            ("VGS", "VAF", "VAS"), ("AUD", "v1")
+        )
+        assert (events["VGS"].reason_code, events["VAF"].reason_code) == (
+            "other_currency",
+            "symbol_missing",
+        )
+
+
+def test_a_reason_of_any_length_and_kind_can_be_told(layout):
+    """Megabytes, half a surrogate pair, NUL."""
+    reason = "a\x00b\udc80c" + "x" * 3_000_000 + "the end"
+    lost = Outcome("VAS", OutcomeKind.FAILED, reason, FailureKind.TRANSIENT)
+    payload = told(layout, "raw_prices", lost)["VAS"]
+    assert payload.reason.startswith("a\ufffdb\ufffdcx")
+    assert payload.reason.endswith("the end")
+    assert len(payload.model_dump_json().encode()) < 10_000
+
+
+RUN = LogRecord(9, "failure", "run", "ingest", T0, partition="XASX")
+
+
+def test_a_stage_that_failed_after_a_good_download_is_told_with_its_subjects(layout):
+    """The download's own events are told too."""
+    good = [
+        Outcome(t, OutcomeKind.COLLECTED, batch_id="b", batch_hash="ab") for t in ("VAS", "VGS")
+    ]
+    write_manifest(layout, "raw_prices", "run", "XASX", good, T0, "files")
+    stage = FailedStage("price_history", "store_unusable", "[Errno 5] Input/output error", T0)
+    events, unreadable = told_of_record(
+        layout, replace(RUN, ingests=True, stages=(stage,)), "instance"
+    )
+    assert unreadable == []
+    assert sorted(e.type for e in events) == [
+        "ETFDataCollected",
+        "ETFDataCollected",
+        "PipelineStageFailed",
+    ]
+    (failed,) = [e for e in events if e.type == "PipelineStageFailed"]
+    assert failed.subject == "price_history/XASX"
+    payload = failed.payload()
+    assert payload.subjects == ["VAS", "VGS"]
+    assert (payload.stage, payload.reason_code, payload.canceled) == (
+        "price_history",
+        "store_unusable",
+        False,
+    )
+    assert "Input/output" in payload.reason
+
+
+@pytest.mark.parametrize("stage", ["risk_metrics", "backtests", "reports", "sql_catalog"])
+def test_a_derived_stage_that_failed_is_told(layout, stage):
+    lost = replace(
+        RUN, job="derive", partition="", stages=(FailedStage(stage, "disk_full", "full", T0),)
+    )
+    (event,), _ = told_of_record(layout, lost, "instance")
+    assert (event.type, event.subject) == ("PipelineStageFailed", stage)
+    assert (event.payload().reason_code, event.payload().subjects) == ("disk_full", [])
+    state = fold([[event]])
+    assert state.failed_stages[stage].reason == "full"
+
+
+def test_a_run_that_failed_or_was_stopped_before_any_stage_is_told(layout):
+    (event,), _ = told_of_record(layout, replace(RUN, kind="canceled"), "instance")
+    payload = event.payload()
+    assert (payload.stage, payload.canceled, payload.reason_code) == ("run", True, "interrupted")
+    (event,), _ = told_of_record(layout, replace(RUN, error="no image"), "instance")
+    assert (event.payload().reason_code, event.payload().reason) == ("unexpected", "no image")
+
+
+def test_of_two_manifests_of_a_failed_run_one_is_told_though_the_other_cannot_be(layout):
+    one = [Outcome("VAS", OutcomeKind.COLLECTED, batch_id="b", batch_hash="ab")]
+    write_manifest(layout, "raw_prices", "run", "XASX", one, T0, "files")
+    broken = write_manifest(layout, "price_history", "run", "XASX", one, T0, "files")
+    broken.write_bytes(b"")
+    events, (unreadable,) = told_of_record(layout, replace(RUN, ingests=True), "instance")
+    assert [e.type for e in events] == ["ETFDataCollected", "PipelineStageFailed"]
+    assert unreadable.manifest == broken
 
 
 def test_a_ticker_that_failed_takes_nothing_from_the_others(layout):

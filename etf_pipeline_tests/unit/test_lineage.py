@@ -11,7 +11,7 @@ import pytest
 from etf_pipeline.events.lineage import lineage_events
 from etf_pipeline.events.model.envelope import LINEAGE_TYPE
 from etf_pipeline.events.model.types import LINEAGE
-from etf_pipeline.events.orchestrator import LogRecord
+from etf_pipeline.events.orchestrator import FailedStage, LogRecord
 from etf_pipeline.model.outcomes import Outcome, OutcomeKind
 from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline.store.layout import Layout
@@ -67,10 +67,12 @@ def test_an_asset_is_a_run_of_its_own_below_the_run(tmp_path):
         assert facets["parent"]["run"]["runId"] == RUN
         assert facets["parent"]["job"]["name"] == "ingest"
         assert facets["nominalTime"]["nominalStartTime"] == "2025-11-12T17:00:00+11:00"
-    (output,) = last["outputs"]
+    output, quarantine = last["outputs"]
     assert output["name"] == (tmp_path / "historical").resolve().as_posix()
+    assert quarantine["name"] == (tmp_path / "quarantine").resolve().as_posix()
     assert output["outputFacets"]["outputStatistics"]["rowCount"] == 7
-    assert [i["name"] for i in last["inputs"]] == [(tmp_path / "raw").resolve().as_posix()]
+    read = [(tmp_path / name).resolve().as_posix() for name in ("raw", "corrections")]
+    assert [i["name"] for i in last["inputs"]] == read
 
 
 def test_rates_are_inputs_each_in_its_version(tmp_path):
@@ -113,8 +115,52 @@ def test_partitions_are_different_runs(tmp_path):
     assert len(runs) == 2
 
 
-def test_an_asset_without_a_table_is_not_told(tmp_path):
-    assert bodies(tmp_path, record("materialisation", asset="reports")) == []
+def test_what_people_open_is_told_too(tmp_path):
+    """Reports and the SQL catalogue have no columns of ours, and are still made from tables."""
+    for asset, where in (("reports", "reports"), ("sql_catalog", "etf.duckdb")):
+        first, last = bodies(tmp_path, record("materialisation", asset=asset))
+        assert (first["eventType"], last["eventType"]) == ("START", "COMPLETE")
+        assert [o["name"] for o in last["outputs"]] == [(tmp_path / where).resolve().as_posix()]
+        read = {Path(i["name"]).name for i in last["inputs"]}
+        assert read > {"historical", "weights", "summary", "frontier", "backtest_events"}
+
+
+def test_what_is_no_asset_of_ours_is_not_told(tmp_path):
+    assert bodies(tmp_path, record("materialisation", asset="somebody_elses")) == []
+
+
+def failed(stage, reason="no such planet", started=START):
+    return FailedStage(stage, "our_mistake", reason, TIME, started)
+
+
+@pytest.mark.parametrize(("kind", "told"), [("failure", "FAIL"), ("canceled", "ABORT")])
+def test_a_failed_asset_has_a_run_of_its_own(tmp_path, kind, told):
+    lost = record(kind, partition="XASX", stages=(failed("price_history"),))
+    run, first, last = bodies(tmp_path, lost)
+    assert run["run"]["runId"] == RUN
+    assert (first["eventType"], last["eventType"]) == ("START", told)
+    assert last["job"]["name"] == "etf_pipeline.price_history"
+    assert first["run"]["runId"] == last["run"]["runId"] != RUN
+    assert last["run"]["facets"]["parent"]["run"]["runId"] == RUN
+    assert last["run"]["facets"]["errorMessage"]["message"] == "no such planet"
+    assert "errorMessage" not in first["run"]["facets"]
+    assert dt.datetime.fromisoformat(first["eventTime"]) == START
+    assert {Path(o["name"]).name for o in last["outputs"]} == {"historical", "quarantine"}
+    # the same run as if it had been made
+    made = record("materialisation", asset="price_history", partition="XASX", run_started=START)
+    assert bodies(tmp_path, made)[0]["run"]["runId"] == first["run"]["runId"]
+
+
+def test_an_error_of_any_length_and_kind_can_be_told(tmp_path):
+    """Megabytes, half a surrogate pair, NUL: the event is small and can be written as UTF-8."""
+    reason = "a\x00b\udc80c" + "x" * 3_000_000 + "the end"
+    lost = record("failure", error=reason, stages=(failed("raw_prices", reason),))
+    events = lineage_events(Layout(tmp_path), lost, "etf_pipeline", "store")
+    assert [len(e.data.encode()) < 40_000 for e in events] == [True] * 3
+    for event in (events[0], events[2]):
+        said = json.loads(event.data)["run"]["facets"]["errorMessage"]["message"]
+        assert said.startswith("a\ufffdb\ufffdcx")
+        assert said.endswith("the end")
 
 
 def test_telling_it_twice_gives_the_same_ids(tmp_path):

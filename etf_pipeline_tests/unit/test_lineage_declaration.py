@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+from pathlib import Path
 
 import dagster as dg
 import numpy as np
@@ -13,26 +14,56 @@ from etf_pipeline.events.orchestrator import LogRecord
 from etf_pipeline.history.basis import Basis
 from etf_pipeline.history.build import build
 from etf_pipeline.model.lineage import DATASETS, LINEAGE
-from etf_pipeline.model.schemas import HISTORY, TABLES, VALUE_COLUMNS
+from etf_pipeline.model.portfolios import PortfolioSpec
+from etf_pipeline.model.schemas import CORRECTIONS, HISTORY, TABLES, VALUE_COLUMNS
+from etf_pipeline.model.universe import OPTIONAL, REQUIRED
 from etf_pipeline.orchestration.assets.declared import deps, table_metadata
 from etf_pipeline.store.layout import Layout
 
 OPEN = dt.datetime(2025, 11, 12, 7, 0, tzinfo=dt.UTC)
 
 
-def openlineage(tmp_path, asset):
-    """The output of an asset's COMPLETE event, with names of datasets told as assets."""
+FILES = {n: Path(f"/files/{n}") for n in ("universe", "portfolios", "risk_free")}
+
+
+def complete(tmp_path, asset):
+    """An asset's COMPLETE event."""
     layout = Layout(tmp_path)
     record = LogRecord(1, "materialisation", "run", "job", OPEN, asset)
-    bodies = [json.loads(e.data) for e in lineage_events(layout, record, "etf_pipeline", "store")]
-    (complete,) = [b for b in bodies if b["eventType"] == "COMPLETE"]
+    made = lineage_events(layout, record, "etf_pipeline", "store", FILES)
+    (found,) = [b for b in (json.loads(e.data) for e in made) if b["eventType"] == "COMPLETE"]
+    return found
+
+
+def names(tmp_path):
+    """What each dataset is called here, by its name in OpenLineage."""
+    layout = Layout(tmp_path)
+    tables = {layout.folder(t).resolve().as_posix(): t.name for t in TABLES}
     assets = {layout.folder(one.table).resolve().as_posix(): n for n, one in DATASETS.items()}
-    (output,) = complete["outputs"]
+    return tables | assets | {path.as_posix(): n for n, path in FILES.items()}
+
+
+def columns_of(tmp_path, output):
+    called = names(tmp_path)
     fields = output["facets"].get("columnLineage", {"fields": {}})["fields"]
+    return {
+        c: {(called[f["name"]], f["field"]) for f in v["inputFields"]} for c, v in fields.items()
+    }
+
+
+def openlineage(tmp_path, asset):
+    """Of an asset's COMPLETE event what there is of assets: inputs, columns, schema."""
+    body = complete(tmp_path, asset)
+    called, main = names(tmp_path), body["outputs"][0]
+    read = [called[i["name"]] for i in body["inputs"]]
+    columns = {
+        c: {(a, n) for a, n in found if a in DATASETS}
+        for c, found in columns_of(tmp_path, main).items()
+    }
     return (
-        [assets[i["name"]] for i in complete["inputs"]],
-        {c: {(assets[f["name"]], f["field"]) for f in v["inputFields"]} for c, v in fields.items()},
-        [f["name"] for f in output["facets"]["schema"]["fields"]],
+        [a for a in read if a in DATASETS],
+        {c: found for c, found in columns.items() if found},
+        [f["name"] for f in main["facets"]["schema"]["fields"]],
     )
 
 
@@ -63,6 +94,83 @@ def test_it_names_only_assets_and_columns_that_there_are(asset):
         for source, name in origins:
             assert source in lineage.reads
             assert name in LINEAGE[source].table.names
+
+
+WRITTEN = {
+    "universe": {*REQUIRED, *OPTIONAL},
+    "portfolios": set(PortfolioSpec.model_fields),
+    "corrections": set(CORRECTIONS.names),
+    "risk_free": {"date", "rate"},
+}
+
+
+@pytest.mark.parametrize("asset", sorted(LINEAGE))
+def test_what_people_declare_is_named_by_file_and_field(asset):
+    lineage = LINEAGE[asset]
+    assert set(lineage.files) <= set(WRITTEN)
+    tables = {t.name: t for t in lineage.tables}
+    assert set(lineage.declared) | set(lineage.further) <= set(tables)
+    for name, columns in lineage.declared.items():
+        for column, origins in columns.items():
+            assert column in tables[name].names
+            assert len(set(origins)) == len(origins) > 0
+            for source, field in origins:
+                assert source in lineage.files
+                assert field in WRITTEN[source]
+
+
+def test_every_field_of_a_portfolio_decides_over_something():
+    """But its name, and what describes it to people."""
+    of_portfolios = {
+        field
+        for lineage in LINEAGE.values()
+        for columns in lineage.declared.values()
+        for origins in columns.values()
+        for source, field in origins
+        if source == "portfolios"
+    }
+    assert set(PortfolioSpec.model_fields) - of_portfolios == {"name", "description"}
+
+
+@pytest.mark.parametrize("asset", sorted(LINEAGE))
+def test_every_table_of_an_asset_is_an_output_with_its_columns(tmp_path, asset):
+    called = names(tmp_path)
+    outputs = complete(tmp_path, asset)["outputs"]
+    tables = LINEAGE[asset].tables
+    if tables:
+        assert [[f["name"] for f in o["facets"]["schema"]["fields"]] for o in outputs] == [
+            list(t.names) for t in tables
+        ]
+        assert [called[o["name"]] for o in outputs][1:] == [t.name for t in tables[1:]]
+    else:
+        assert len(outputs) == 1
+    for table, output in zip(tables, outputs, strict=bool(tables)):
+        found = columns_of(tmp_path, output)
+        assert set(found) == set(LINEAGE[asset].columns_of(table))
+        assert bool(found) == (asset != "raw_prices")  # whose columns are the source's
+
+
+def test_expected_returns_of_weights_name_all_they_come_from(tmp_path):
+    """Prices, what a market is worth and what is said of it, fees, and what is free of risk."""
+    weights = complete(tmp_path, "optimised_portfolios")["outputs"][0]
+    found = columns_of(tmp_path, weights)["expected_return"]
+    assert {
+        ("price_history", "adj_close"),
+        ("universe", "market_weight"),
+        ("universe", "asset_class"),
+        ("universe", "management_fee"),
+        ("portfolios", "expected_returns"),
+        ("risk_free", "rate"),
+    } <= found
+
+
+def test_what_people_open_is_made_from_every_table_it_shows(tmp_path):
+    called = names(tmp_path)
+    for asset, output in (("sql_catalog", "etf.duckdb"), ("reports", "reports")):
+        body = complete(tmp_path, asset)
+        assert body["outputs"][0]["name"] == (tmp_path / output).resolve().as_posix()
+        read = {called[i["name"]] for i in body["inputs"]}
+        assert {"price_history", "quarantine", "summary", "frontier", "backtests"} <= read
 
 
 def test_only_keys_settings_and_properties_of_files_come_from_no_column():

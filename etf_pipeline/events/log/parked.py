@@ -16,8 +16,10 @@ from etf_pipeline.errors import ReasonCode
 from etf_pipeline.events.log.database import Database
 from etf_pipeline.events.model.envelope import now_micros
 
-# Kinds of places: a Kafka topic, an orchestrator's log, an archive file, the local log.
+# Kinds of places: a Kafka topic, an orchestrator's log, an archive file, the local log, and the
+# manifest of a run, by its path below the store.
 KAFKA, ORCHESTRATOR, ARCHIVE, LOG = "kafka", "orchestrator", "archive", "log"
+MANIFEST = "manifest"
 # Bytes that are kept of one record, and after how many records of a place no bytes are kept.
 MAX_RAW = 64 * 1024
 RAW_RECORDS = 1_000
@@ -121,6 +123,18 @@ class Parked:
         query = f"SELECT reason, count(*) FROM parked {where} GROUP BY 1 ORDER BY 1"  # noqa: S608
         with self._db.reading() as db:
             return dict(db.execute(query))
+
+    def spots(self, kind: str) -> list[Spot]:
+        """Where records of one kind of place are parked, each place once, in order."""
+        if not self.path.exists():
+            return []
+        with self._db.reading() as db:
+            rows = db.execute(
+                "SELECT DISTINCT kind, name, partition, position FROM parked WHERE kind = ? "
+                "ORDER BY name, partition, position",
+                (kind,),
+            ).fetchall()
+        return [Spot(*r) for r in rows]
 
     def newest(self, limit: int) -> list[ParkedRecord]:
         """The records that were parked last, the newest first."""

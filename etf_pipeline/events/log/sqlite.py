@@ -99,6 +99,21 @@ class SqliteLog:
         with self._db.reading() as db:
             return _fact(db, name)
 
+    def facts(self, prefix: str) -> dict[str, str]:
+        """Every such value whose name begins so, by the rest of its name."""
+        with self._db.reading() as db:
+            rows = db.execute(
+                "SELECT substr(name, ?), value FROM facts WHERE substr(name, 1, ?) = ? ORDER BY 1",
+                (len(prefix) + 1, len(prefix), prefix),
+            )
+            return dict(rows.fetchall())
+
+    def lacks(self, events: Sequence[Event]) -> list[Event]:
+        """Those of these events that are not in the log."""
+        with self._db.reading() as db:
+            known = known_events(db, events)
+        return [e for e in events if e.id not in known]
+
     def append(
         self, events: Sequence[Event], timeout: float = 15.0, facts: dict[str, str] | None = None
     ) -> list[Delivery]:
