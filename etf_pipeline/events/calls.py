@@ -27,6 +27,7 @@ from etf_pipeline.store.layout import Layout
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 _PORTFOLIO_NAME = 200
 
@@ -54,10 +55,34 @@ class CallLog:
         """Whether calls are being recorded."""
         return self.events.recording
 
-    def prices(self, operation: str, tickers: Sequence[str], index: pd.Index | None = None) -> None:
-        """Prices of these tickers were handed out: those of `index`, or their whole histories."""
+    def prices(
+        self,
+        operation: str,
+        tickers: Sequence[str],
+        index: pd.Index | Mapping[str, pd.Index] | None = None,
+    ) -> None:
+        """Prices of these tickers were handed out, by one call.
+
+        Those of `index`, of each ticker's own where it is a mapping, or their whole histories.
+        """
         call = uuid.uuid4().hex
-        self._record(call, {t: self._query(operation, t, call, index) for t in tickers})
+        own = index if isinstance(index, Mapping) else dict.fromkeys(tickers, index)
+        self._record(call, {t: self._query(operation, t, call, own[t]) for t in tickers})
+
+    def as_of(self, ticker: str, days: pa.ChunkedArray, digest: str, currency: str | None) -> None:
+        """A history was handed out as it once was: its days, and the hash of that content."""
+        call, n = uuid.uuid4().hex, len(days)
+        data = PriceDataQueried(
+            ticker=ticker,
+            run_id=call,
+            operation="history_as_of",
+            rows=n,
+            first_date=days[0].as_py() if n else None,
+            last_date=days[-1].as_py() if n else None,
+            content_hash=digest,
+            currency=currency,
+        )
+        self._record(call, {ticker: data})
 
     def _query(
         self, operation: str, ticker: str, call: str, index: pd.Index | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -97,7 +97,12 @@ class StoreAccess:
             raise unknown_ticker(ticker, self.available_etfs, where) from None
         return frame.copy(deep=False)  # copy-on-write: the cached values cannot be changed
 
-    def _asked(self, operation: str, tickers: Sequence[str], index: pd.Index | None = None) -> None:
+    def _asked(
+        self,
+        operation: str,
+        tickers: Sequence[str],
+        index: pd.Index | Mapping[str, pd.Index] | None = None,
+    ) -> None:
         if self._calls is not None and self._calls.recording:
             self._calls.prices(operation, tickers, index)
 

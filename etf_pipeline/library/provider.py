@@ -83,7 +83,14 @@ class ETFDataProvider(CourseQueries, UncertaintyQueries):
         from etf_pipeline.store.histories import history_as_of
 
         built = history_as_of(self._layout, instrument, instant_of(instant))
-        return None if built is None else to_frame(built.history)
+        if built is None:
+            return None
+        if self._calls is not None and self._calls.recording:
+            from etf_pipeline.store.hashing import content_hash
+
+            known = (content_hash(built.history), instrument.currency)
+            self._calls.as_of(instrument.ticker, built.history.column("date"), *known)
+        return to_frame(built.history)
 
     def check_data_availability(self, tickers: str | Iterable[str]) -> pd.DataFrame:
         """Per ticker: available, rows, first, last, source, currency and error (None when fine)."""
@@ -100,11 +107,12 @@ class ETFDataProvider(CourseQueries, UncertaintyQueries):
         """Per ticker: `date` of the newest session, close, adj_close, volume."""
         import pandas as pd
 
-        rows = {}
-        for ticker in tickers_of(tickers):
-            last = self._load(ticker).iloc[-1:]
-            rows[ticker] = {"date": last.index[0], **{c: last[c].iloc[0] for c in _LATEST}}
-            self._asked("get_latest_prices", [ticker], last.index)
+        last = {ticker: self._load(ticker).iloc[-1:] for ticker in tickers_of(tickers)}
+        rows = {
+            ticker: {"date": row.index[0], **{c: row[c].iloc[0] for c in _LATEST}}
+            for ticker, row in last.items()
+        }
+        self._asked("get_latest_prices", list(last), {t: row.index for t, row in last.items()})
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("ticker")
 
     def get_distributions(self, tickers: str | Iterable[str]) -> pd.DataFrame:

@@ -65,8 +65,8 @@ def test_a_whole_run_becomes_events(tmp_path, instance, made_tailer):
         "ETFDataUpdated": 3,
         "RiskMetricsCalculated": 3,
         "PortfolioOptimized": 2,
-        # a start and an end of both runs, and of each of the six assets with a table
-        LINEAGE_TYPE: 2 * (2 + 6),
+        # a start and an end of both runs, and of each of the eight assets
+        LINEAGE_TYPE: 2 * (2 + 8),
     }
     assert set(state.etfs) == {"VAS", "VGS", "VAF"}
     layout = pipeline.layout
@@ -321,6 +321,8 @@ def test_openlineage_runs(tmp_path, instance, made_tailer):
         "correlations",
         "optimised_portfolios",
         "backtests",
+        "sql_catalog",
+        "reports",
     )
     for asset in assets:
         assert by_job[f"etf_pipeline.{asset}"] == ["START", "COMPLETE"]
@@ -330,14 +332,21 @@ def test_openlineage_runs(tmp_path, instance, made_tailer):
         if e["job"]["name"] == "etf_pipeline.price_history" and e["eventType"] == "COMPLETE"
     ]
     assert history["run"]["facets"]["parent"]["run"]["runId"] == run.run_id
-    (source,), (output,) = history["inputs"], history["outputs"]
+    source, (output, quarantine) = history["inputs"][0], history["outputs"]
     assert output["name"].endswith("/historical")
+    assert quarantine["name"].endswith("/quarantine")
+    edited = [i["name"] for i in history["inputs"][1:]]
+    assert edited == [str((tmp_path / "store" / "corrections").resolve())]
     assert source["name"].endswith("/raw")
     facets = output["facets"]
     assert {f["name"] for f in facets["schema"]["fields"]} >= {"date", "close", "adj_close"}
     assert facets["dataSource"]["uri"].startswith("file:///")
     inputs = facets["columnLineage"]["fields"]["adj_close"]["inputFields"]
-    assert {i["field"] for i in inputs} == {"close", "dividends", "capital_gains"}
+    assert {i["field"] for i in inputs if i["name"] == source["name"]} == {
+        "close",
+        "dividends",
+        "capital_gains",
+    }
     assert output["outputFacets"]["outputStatistics"]["rowCount"] > 0
     assert derived.run_id in {e["run"]["runId"] for e in events}
 
@@ -347,10 +356,12 @@ def test_openlineage_failure_carries_the_message(tmp_path, instance, made_tailer
     result = execute(pipeline, instance, "ingest", "XASX")
     tailer, recorder = made_tailer()
     tailer.tick()
-    (failure,) = [e for e in lineage(recorder) if e["eventType"] == "FAIL"]
+    failures = [e for e in lineage(recorder) if e["eventType"] == "FAIL"]
+    assert [f["job"]["name"] for f in failures] == ["ingest", "etf_pipeline.raw_prices"]
     (step,) = step_failures(result)
     assert step.message
-    assert failure["run"]["facets"]["errorMessage"]["message"] == step.message
+    for failure in failures:
+        assert failure["run"]["facets"]["errorMessage"]["message"] == step.message
 
 
 def test_openlineage_has_its_own_switch(tmp_path, instance, made_tailer, monkeypatch):
