@@ -33,6 +33,8 @@ from etf_pipeline_tests.brokers.apache import Apache, library
 from etf_pipeline_tests.brokers.certificates import Authority, Identity
 
 PASSWORD = "s3cret-word"
+# The users of the commands in docs/events.md.
+ROLES = ("producer", "reader", "worker")
 _PATIENCE = 20.0
 
 
@@ -43,7 +45,7 @@ class Secured(Apache):
         folder: of the broker; certificates are made in it.
         security: of the listener for clients: SASL_SSL, SSL or SASL_PLAINTEXT.
         client_auth: whether clients show a certificate: `none`, `requested` or `required`.
-        users: by name, passwords for SASL/PLAIN.
+        users: by name, passwords for SASL/PLAIN; by default `etf` and one for each role.
         expired: whether the broker's certificate has run out.
         hosts: that its certificate is for.
         settings: of server.properties, `_` for each dot, or as `**{"a.b": …}`.
@@ -65,7 +67,7 @@ class Secured(Apache):
         super().__init__(folder, **settings)
         self.security = security
         self.client_auth = client_auth
-        self.users = users or {"etf": PASSWORD, "reader": PASSWORD}
+        self.users = users or dict.fromkeys(("etf", *ROLES), PASSWORD)
         self.inside = free_port()
         self.authority = Authority(folder / "certificates")
         self._identity = self.authority.issue("broker", hosts, expired=expired)

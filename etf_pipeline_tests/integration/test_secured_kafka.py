@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shlex
 import time
 import uuid
 
@@ -9,17 +10,23 @@ import pytest
 from confluent_kafka.admin import NewTopic
 from typer.testing import CliRunner
 
+from etf_pipeline import get_etf_system
 from etf_pipeline.cli.app import app
+from etf_pipeline.errors import EventError
 from etf_pipeline.events.factory import detect, open_events
+from etf_pipeline.events.factory import examine as examine_events
 from etf_pipeline.events.kafka.client import SILENT, base_config
+from etf_pipeline.events.kafka.log import KafkaLog
 from etf_pipeline.events.kafka.probe import ask_kafka
 from etf_pipeline.events.kafka.producer import ProducerLease
+from etf_pipeline.events.log.projections import Projections
 from etf_pipeline.events.model.types import CHANNELS, LINEAGE
 from etf_pipeline.events.settings import EventSettings, load_event_settings, variable_of
 from etf_pipeline.library.doctor import examine
 from etf_pipeline_tests.brokers.apache import Apache
 from etf_pipeline_tests.brokers.certificates import Authority
-from etf_pipeline_tests.brokers.secured import PASSWORD, Secured
+from etf_pipeline_tests.brokers.secured import PASSWORD, ROLES, Secured
+from etf_pipeline_tests.conftest import ROOT
 from etf_pipeline_tests.events_support import ids, kafka_settings, queries
 from etf_pipeline_tests.integration.test_event_cases import wait_until
 
@@ -103,6 +110,7 @@ def test_what_a_variable_says_holds_in_the_producer(secured, monkeypatch, settin
     own = {"linger.ms": "queue.buffering.max.ms", "compression.type": "compression.codec"}[setting]
     monkeypatch.setenv(variable_of(setting), value)
     monkeypatch.setenv("KAFKA_DEBUG", "conf")
+    monkeypatch.setattr(SILENT, "propagate", False)  # and so again afterwards
     monkeypatch.setenv("KAFKA_LOG__LEVEL", "7")
     config = base_config(EventSettings(kafka_bootstrap_servers=secured.inside_servers))
     lines = []
@@ -319,3 +327,101 @@ def test_a_certificate_of_the_broker_that_does_not_fit_is_named(fault, tmp_path,
         words, took = told()
         assert {"expired": "has run out", "other host": "is not for 127.0.0.1"}[fault] in words
         assert took < 5
+
+
+# ------------------------------------------------------------------- rights that lack (case Q)
+
+
+def sent(broker, monkeypatch, tmp_path, *events):
+    """Settings whose topics hold these events; the user has no right left."""
+    topics = prefix(broker, monkeypatch)
+    broker.withdraw("etf")
+    broker.allow("etf", "READ", "WRITE", topic=topics, prefixed=True)
+    recorder = open_events(tmp_path / "store", load_event_settings(event_store_type="kafka"))
+    recorder.append(events)
+    assert recorder.drain(30) == 0
+    recorder.close()
+    broker.withdraw("etf")
+    return topics
+
+
+def test_reading_needs_no_right_on_a_group(secured, client, monkeypatch, tmp_path):
+    client(secured)
+    events = queries(10)
+    topics = sent(secured, monkeypatch, tmp_path, *events)
+    secured.allow("etf", "READ", topic=topics, prefixed=True)
+    log = KafkaLog(load_event_settings())
+    assert set(ids(log.read())) == {e.id for e in events}
+    log.close()
+
+
+def test_reading_without_a_right_says_which_is_missing(secured, client, monkeypatch, tmp_path):
+    client(secured)
+    topics = sent(secured, monkeypatch, tmp_path, *queries(10))
+    log = KafkaLog(load_event_settings())
+    with pytest.raises(EventError, match="Describe and Read to read") as told:
+        ids(log.read())
+    assert topics in str(told.value)
+    secured.allow("etf", "DESCRIBE", topic=topics, prefixed=True)
+    with pytest.raises(EventError, match="Describe and Read to read") as told:
+        ids(log.read())
+    with pytest.raises(EventError, match="Describe and Read to read"):
+        log.reader.id_at("query-events", 0, 0)
+    log.close()
+
+
+def test_a_user_who_may_only_read_keeps_what_he_records_and_is_told_why(
+    secured, client, monkeypatch, tmp_path, caplog
+):
+    client(secured)
+    events = queries(10)
+    topics = sent(secured, monkeypatch, tmp_path, *events)
+    secured.allow("etf", "READ", topic=topics, prefixed=True)
+    recorder = open_events(tmp_path / "other", load_event_settings(event_store_type="kafka"))
+    recorder.append(queries(5, start=10))
+    wait_until(lambda: recorder.problem is not None, 20)
+    wait_until(lambda: "Write" in (recorder.problem or ""), 20)
+    assert set(ids(recorder.read())) >= {e.id for e in events}
+    assert recorder.count_pending() == 5
+    assert not [r for r in caplog.records if r.exc_info]
+    secured.allow("etf", "WRITE", topic=topics, prefixed=True)
+    wait_until(lambda: recorder.count_pending() == 0, 30)
+    recorder.close()
+
+
+def test_the_least_rights_of_the_documentation_are_enough(secured, client, monkeypatch, tmp_path):
+    """Its commands are run by Kafka's own tool; then each role does its work."""
+    page = (ROOT / "docs" / "events.md").read_text()
+    commands = [
+        shlex.split(line.removeprefix("$ kafka-acls --bootstrap-server localhost:9092 "))
+        for line in page.splitlines()
+        if line.startswith("$ kafka-acls")
+    ]
+    assert [c[2] for c in commands] == [f"User:{role}" for role in ROLES]
+    topics = prefix(secured, monkeypatch, make=False)
+    for command in commands:
+        secured.acls(*(topics if word == "etf." else word for word in command))
+    events = queries(10)
+
+    client(secured, "producer")
+    recorder = open_events(tmp_path / "store", load_event_settings(event_store_type="kafka"))
+    recorder.append(events)
+    assert recorder.drain(30) == 0
+    recorder.close()
+    monkeypatch.setenv("EVENT_STORE_TYPE", "kafka")
+    assert examine_events(load_event_settings()) == "kafka"
+
+    client(secured, "reader")
+    log = KafkaLog(load_event_settings())
+    assert set(ids(log.read())) == {e.id for e in events}
+    log.close()
+    with pytest.raises(EventError, match="reader has no right to Write on topic"):
+        examine_events(load_event_settings())
+
+    client(secured, "worker")
+    system = get_etf_system(tmp_path / "store")
+    model = Projections(tmp_path / "read.sqlite")
+    system.event_store.projector(model).run(once=True)
+    assert sum(model.query_counts().values()) == len(events)
+    model.close()
+    system.close()

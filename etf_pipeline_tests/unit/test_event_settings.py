@@ -4,7 +4,7 @@ import pytest
 
 from etf_pipeline.errors import SettingsError
 from etf_pipeline.events.factory import detect, open_events
-from etf_pipeline.events.kafka.client import base_config
+from etf_pipeline.events.kafka.client import SILENT, base_config
 from etf_pipeline.events.kafka.producer import ProducerLease
 from etf_pipeline.events.kafka.variables import variables
 from etf_pipeline.events.settings import EventSettings, load_event_settings
@@ -132,6 +132,7 @@ def test_what_librdkafka_does_not_know_stops_nothing_and_is_named_once(monkeypat
 
 
 def test_two_underscores_stand_for_one(monkeypatch):
+    monkeypatch.setattr(SILENT, "propagate", False)  # and so again afterwards
     monkeypatch.setenv("KAFKA_LOG__LEVEL", "3")
     assert base_config(client_settings())["log_level"] == "3"
 

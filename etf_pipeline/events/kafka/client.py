@@ -10,6 +10,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException
 
 from etf_pipeline.errors import SettingsError
+from etf_pipeline.events.kafka.refused import refusal
 from etf_pipeline.events.kafka.variables import missing_files, variables
 from etf_pipeline.events.settings import EventSettings, redacted
 
@@ -70,7 +71,10 @@ def explained_config(config: Mapping[str, Any]) -> Iterator[None]:
         ) from None
 
 
-def in_words(error: Exception) -> str:
-    """What an error of the client says."""
-    inner = error.args[0] if error.args else error
-    return inner.str() if isinstance(inner, KafkaError) else str(inner) or type(error).__name__
+def in_words(error: Exception | KafkaError) -> str:
+    """What an error of the client says; for a refusal the right that is missing, and the remedy."""
+    inner = error.args[0] if isinstance(error, Exception) and error.args else error
+    if not isinstance(inner, KafkaError):
+        return str(inner) or type(error).__name__
+    why = refusal(inner)
+    return inner.str() if why is None else f"{inner.str()}: {why}"

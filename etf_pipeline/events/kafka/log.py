@@ -68,13 +68,15 @@ class KafkaLog:
             warm = self.producer.get()
             for i, event in enumerate(events):
                 self._produce(warm, event, report(i), deadline)
-            finished = done.wait(max(0.0, deadline - time.monotonic()))
+            finished = warm.wait(done, deadline - time.monotonic())
         except (KafkaException, EventError) as error:
             self.drop_producer()
             return [d or Delivery(-1, -1, in_words(error)) for d in found]
         failed = not finished or any(d is None or not d.ok for d in found)
         if failed or warm.broken:
             self.drop_producer()
+        if warm.problem is not None:  # it took all that it held with it
+            return [d if d and d.ok else Delivery(-1, -1, warm.problem) for d in found]
         return [d or Delivery(-1, -1, f"no answer within {timeout:g} s") for d in found]
 
     def _produce(self, warm: WarmProducer, event: Event, callback: Any, deadline: float) -> None:

@@ -7,12 +7,13 @@ import itertools
 import logging
 import os
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
-from confluent_kafka import KafkaError, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
-from etf_pipeline.events.kafka.client import SILENT, explained_config
+from etf_pipeline.events.kafka.client import SILENT, explained_config, in_words
 
 log = logging.getLogger(__name__)
 # What a variable may change.
@@ -33,6 +34,7 @@ class WarmProducer:
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.users = 0
         self.broken = False
+        self.problem: str | None = None
         self.number = next(_numbers)
         self.losses = 0
         self.callback_errors = 0
@@ -47,15 +49,26 @@ class WarmProducer:
         while not self._stop.is_set():
             try:
                 self.producer.poll(_POLL_SECONDS)
+            except KafkaException as error:  # a fatal one is raised here too
+                self._on_error(error.args[0])
             except Exception:  # a callback's, which must not end the poller
                 self.callback_errors += 1
                 log.exception("a Kafka callback failed")
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal():
+            self.problem = in_words(error)
             self.broken = True
         if error.code() in (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT):
             self.losses += 1
+
+    def wait(self, done: threading.Event, seconds: float) -> bool:
+        """Whether it was done within `seconds`; waits no longer for a producer that is broken."""
+        deadline = time.monotonic() + seconds
+        while not done.wait(min(_POLL_SECONDS, max(0.0, deadline - time.monotonic()))):
+            if self.broken or time.monotonic() >= deadline:
+                return done.is_set()
+        return True
 
     def discard(self) -> None:
         """Drop everything unsent and end; whatever the broker has of it is a prefix."""

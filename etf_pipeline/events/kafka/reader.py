@@ -10,7 +10,8 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from etf_pipeline.errors import EventError, EventFormatError, ReasonCode
-from etf_pipeline.events.kafka.client import SILENT
+from etf_pipeline.events.kafka.client import SILENT, explained_config, in_words
+from etf_pipeline.events.kafka.refused import refusal
 from etf_pipeline.events.kafka.timeouts import Timeouts
 from etf_pipeline.events.kafka.topics import topic_name
 from etf_pipeline.events.log.parked import KAFKA, Parked, ParkedRecord, Spot, parked_record
@@ -26,6 +27,8 @@ _BATCH = 5_000
 _WAIT_SECONDS = 0.03
 # What a variable may change.
 _DEFAULTS = {"fetch.wait.max.ms": 50}
+_MAY_PASS = (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE)
+_OF_THE_GROUP = (KafkaError.GROUP_AUTHORIZATION_FAILED,)
 _LEADERLESS = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 _RECORDS = (ReasonCode.FOREIGN_RECORD, ReasonCode.UNREADABLE_RECORD)
 _NOTHING_THERE = (
@@ -74,7 +77,8 @@ class KafkaReader:
             "isolation.level": "read_uncommitted",
             **changes,
         }
-        return Consumer(config, logger=SILENT)
+        with explained_config(self._config):
+            return Consumer(config, logger=SILENT)
 
     def ranges(self, channels: Sequence[str]) -> dict[Key, Range]:
         """Low and high offset of every partition of these channels, now.
@@ -89,8 +93,9 @@ class KafkaReader:
             consumer.close()
 
     def _ranges(self, consumer: Consumer, channels: Sequence[str]) -> dict[Key, Range]:
+        found: dict[Key, Range] = {}
+        topic = ""
         try:
-            found: dict[Key, Range] = {}
             for channel in channels:
                 topic = topic_name(self.settings, channel)
                 metadata = consumer.list_topics(topic, timeout=self._timeouts.ask).topics[topic]
@@ -102,7 +107,7 @@ class KafkaReader:
                     found[(channel, partition)] = self._marks(consumer, topic, partition)
             return found
         except KafkaException as error:
-            raise self._gone(error.args[0].str()) from None
+            raise self._gone(in_words(error), topic) from None
 
     def _marks(self, consumer: Consumer, topic: str, partition: int) -> Range:
         """The offsets of a partition; one that has just been made may have no leader yet."""
@@ -163,6 +168,18 @@ class KafkaReader:
         ends: dict[Key, int],
     ) -> Iterator[list[Message]]:
         """Messages between two offsets of each partition."""
+        try:
+            yield from self._between(consumer, names, begin, ends)
+        except KafkaException as error:
+            raise self._gone(in_words(error)) from None
+
+    def _between(
+        self,
+        consumer: Consumer,
+        names: dict[str, str],
+        begin: dict[Key, int],
+        ends: dict[Key, int],
+    ) -> Iterator[list[Message]]:
         places = [TopicPartition(topic_name(self.settings, c), p, begin[(c, p)]) for c, p in ends]
         consumer.assign(places)
         heard, total = time.monotonic(), 0
@@ -170,11 +187,14 @@ class KafkaReader:
             messages = consume(consumer, _BATCH, _WAIT_SECONDS)
             batch = []
             for message in messages:
+                error = message.error()
+                if message.topic() not in names:
+                    self._judge_client(error)
+                    continue
                 key = (names[message.topic() or ""], message.partition() or 0)
                 end = ends.get(key)
                 if end is None:
                     continue
-                error = message.error()
                 if error is not None and error.code() != KafkaError._PARTITION_EOF:
                     self._judge(error, key)
                     continue
@@ -184,7 +204,7 @@ class KafkaReader:
                 if offset + (error is None) >= end:
                     del ends[key]
                     consumer.pause([TopicPartition(message.topic() or "", key[1])])
-            if messages:
+            if any(m.topic() in names for m in messages):
                 heard = time.monotonic()
             elif time.monotonic() - heard > self._timeouts.stall:
                 raise self._gone(f"silent for {self._timeouts.stall:g} s after {total} events")
@@ -197,12 +217,16 @@ class KafkaReader:
             raise EventError(
                 f"{key[0]}[{key[1]}]: events were removed from Kafka while being read; read again"
             )
-        if not error.retriable() and error.code() not in (
-            KafkaError._ALL_BROKERS_DOWN,
-            KafkaError._TRANSPORT,
-            KafkaError._RESOLVE,
-        ):
-            raise self._gone(error.str())
+        if not error.retriable() and error.code() not in _MAY_PASS:
+            raise self._gone(in_words(error), topic_name(self.settings, key[0]))
+
+    def _judge_client(self, error: KafkaError | None) -> None:
+        """What is said of no topic: only a refusal of this client ends the reading.
+
+        A group is joined by no reader of this kind, so its rights are not needed.
+        """
+        if error is not None and refusal(error) and error.code() not in _OF_THE_GROUP:
+            raise self._gone(in_words(error))
 
     def id_at(self, channel: str, partition: int, offset: int) -> str | None:
         """Id of the event at exactly this offset; None when another or none is there."""
@@ -300,14 +324,20 @@ class KafkaReader:
                     return message if message.offset() == offset else None
                 if error.code() in _NOTHING_THERE:
                     return None
+                if refusal(error) and error.code() not in _OF_THE_GROUP:
+                    raise self._gone(in_words(error), topic)
             raise self._gone(f"no answer about {topic}[{partition}]")
+        except KafkaException as error:
+            raise self._gone(in_words(error), topic) from None
         finally:
             consumer.close()
 
-    def _gone(self, what: str) -> EventError:
+    def _gone(self, what: str, topic: str = "") -> EventError:
+        where = f"{topic}: " if topic else ""
         return EventError(
             f"Kafka at {self.settings.kafka_bootstrap_servers} does not answer as it should "
-            f"({what}); nothing was concluded from what had been read. Try again when it is back"
+            f"({where}{what}); nothing was concluded from what had been read. Try again when "
+            "it is back"
         )
 
 
