@@ -3,6 +3,7 @@
 import contextlib
 import datetime as dt
 import hashlib
+import itertools
 import json
 import re
 import shlex
@@ -10,13 +11,14 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from etf_pipeline.cli.app import app
-from etf_pipeline.events.log.archive import Archive, read_file
+from etf_pipeline.events.log.archive import TOPICS, Archive, Origin, read_file
 from etf_pipeline.events.model.heads import Kept, read_kept
 from etf_pipeline.events.model.table import to_table
 from etf_pipeline.events.modes.embedded import Embedded
@@ -323,6 +325,74 @@ def test_a_log_that_was_chained_anew_is_found_by_the_archive(layout, local):
     )
     chained_anew(layout)
     assert "event 4 is another one there" in bad(local, layout)["log untouched"]
+
+
+def test_an_archive_file_that_is_gone_while_the_log_has_its_events(layout, local):
+    archive = Archive(layout)
+    for n in range(3):
+        recorded(local, 5 * n + 1, 5 * n + 5)
+        local.archive(archive, T0 + n * dt.timedelta(days=1))
+    assert bad(local, layout) == {}
+    (path,) = [f.path for f in archive.files() if f.first == 6]
+    path.unlink()
+    assert "event 6 is missing" in bad(local, layout)["archive untouched"]
+    local.prune(archive)
+    assert local.log.anchor()[0] == 5
+
+
+def test_a_log_that_an_earlier_release_pruned_without_an_archive_of_its_own(layout, local):
+    """In Kafka mode: what it let go is in an archive of the topics, in another order."""
+    recorded(local, 1, 10)
+    kept = kept_now(local, layout)
+    there = [e._replace(log="", number=0) for b in local.log.read() for e in b]
+    other_way = [e._replace(position=n) for n, e in enumerate(reversed(there))]
+    Archive(layout).add(Origin(TOPICS), other_way, "20250101T000000000000Z")
+    with at(layout) as db:
+        (five,) = db.execute("SELECT hash FROM events WHERE seq = 5").fetchone()
+    tampered(
+        layout,
+        "DELETE FROM events WHERE seq <= 5",
+        ("INSERT INTO anchors VALUES (5, ?, 0)", (five,)),
+        "INSERT INTO facts VALUES ('unnumbered', '10')",
+        "INSERT INTO facts VALUES ('former_logs', '[\"\"]')",
+        "DELETE FROM channels",
+    )
+    recorded(local, 11, 12)
+    found = examine(local, layout, [kept])
+    assert all(c.ok for c in found.checks), found
+    assert "the first 5 were let go by an earlier release" in found.checks[0].detail
+    assert "cannot be recomputed" in bad(local, layout, Kept("", 3, "0" * 64))[f"head {'0' * 16}"]
+    local.archive(Archive(layout), T0)
+    assert bad(local, layout) == {}
+    for file in Archive(layout).files():
+        file.path.unlink()
+    assert "event 1 is missing" in bad(local, layout)["log untouched"]
+
+
+def test_proving_while_others_record_archive_and_prune(layout, local):
+    """What moves from the log to the archive meanwhile is in one of the two."""
+    archive, stop, problems = Archive(layout), threading.Event(), []
+
+    def others():
+        other = Embedded(layout, embedded_settings(event_store_retention_days=30))
+        for n in itertools.count():
+            if stop.is_set():
+                break
+            recorded(other, 20 * n + 1, 20 * n + 20)
+            other.archive(archive, T0 + n * dt.timedelta(seconds=1))
+            other.prune(archive)
+        other.close()
+
+    recorder = threading.Thread(target=others)
+    recorder.start()
+    try:
+        while local.log.last() < 1_000 and recorder.is_alive():
+            problems += bad(local, layout).items()
+    finally:
+        stop.set()
+        recorder.join()
+    assert problems == []
+    assert local.log.last() >= 1_000
 
 
 def test_events_removed_at_the_end(events, layout):

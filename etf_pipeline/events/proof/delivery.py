@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 
 from etf_pipeline.errors import EtfError
 from etf_pipeline.events.log.archive import Archive, read_file
@@ -43,26 +44,32 @@ def all_sent(log: Outbox, there: Iterable[list[Event]], ranges: Mapping[Key, Ran
 
 
 def as_sent(
-    log: Outbox, archive: Archive, there: Iterable[list[Event]]
+    log: Outbox, archive: Archive, there: Iterator[list[Event]]
 ) -> tuple[Sums, Iterator[list[Event]]]:
     """Sums of what this machine recorded, and what brokers have, compared on its way.
 
     Once the second was read to its end, `Sums` says which of the events differ.
     """
     sums = Sums(log.id)
+
+    def compared() -> Iterator[list[Event]]:
+        # Its end is fixed when the first batch is asked for: by then all of it was recorded here.
+        first = next(there, [])
+        _sum_up(sums, log, archive)
+        for batch in chain([first], there):
+            sums.compare(batch)
+            yield batch
+
+    return sums, compared()
+
+
+def _sum_up(sums: Sums, log: Outbox, archive: Archive) -> None:
     for batch in log.read():
         sums.saw(batch)
     pruned = log.anchor()[0]
     for file in archive.files_of(origin_of(log)):
         if file.first <= pruned:
             sums.saw(read_file(file.path))
-
-    def compared() -> Iterator[list[Event]]:
-        for batch in there:
-            sums.compare(batch)
-            yield batch
-
-    return sums, compared()
 
 
 def same_there(sums: Sums) -> Check:

@@ -64,7 +64,7 @@ def examine(
         checks += check_heads(events, layout, reached, keys, now)
     except EtfError as error:
         checks = [Check("log untouched", False, str(error))]
-    checks += [_archive(archive), _parked(events)]
+    checks += [_archive(archive, walked), _parked(events)]
     head = None if walked is None else Kept(events.log.id, walked.last, walked.head)
     state = SystemState()
     try:
@@ -132,12 +132,18 @@ def _unreadable(batch: list[Event]) -> Iterator[str]:
             yield f"{event.id}: {error}"
 
 
-def _archive(archive: Archive) -> Check:
+def _archive(archive: Archive, walked: Walked | None) -> Check:
     try:
         files = archive.files()
         n = sum(len(batch) for batch in archive.read((*CHANNELS, LINEAGE)))
     except EtfError as error:
         return Check("archive untouched", False, str(error))
+    if walked is not None and walked.missing:
+        text = (
+            f"event {walked.missing} is missing in {archive.root}; the log has it still, and "
+            "nothing from there on is let go: restore the folder from a backup"
+        )
+        return Check("archive untouched", False, text)
     return Check("archive untouched", True, f"{n} events in {len(files)} files")
 
 

@@ -27,6 +27,7 @@ class Walked(NamedTuple):
         numbers: of the events whose hashes were asked for.
         unproven: events up to this number cannot be recomputed, as an earlier release let them go
             without archiving them in their order; 0 for none.
+        missing: the first event that the archive lacks although it has later ones; 0 for none.
     """
 
     events: int
@@ -36,6 +37,7 @@ class Walked(NamedTuple):
     hashes: Mapping[int, str]
     numbers: Mapping[str, int]
     unproven: int = 0
+    missing: int = 0
 
 
 class _Wanted:
@@ -72,40 +74,56 @@ def walk(
     Raises:
         TamperError: naming the first event that is missing, or not what was written.
     """
-    wanted, anchors = _Wanted(numbers, hashes), log.anchors()
+    while True:
+        pruned = log.anchor()
+        try:
+            found = _walk(log, archive, _Wanted(numbers, hashes))
+        except TamperError:
+            if log.anchor() == pruned:
+                raise
+            continue  # events moved from the log to the archive meanwhile
+        if log.anchor() == pruned:
+            return found
+
+
+def _walk(log: SqliteLog, archive: Archive, wanted: _Wanted) -> Walked:
+    anchors = log.anchors()
     pruned = max(anchors, default=0)
-    archived = _archived(log, archive)
-    seq, unproven = 0, 0
-    while seq < pruned:
+    archived, end = _archived(log, archive)
+    unproven = both = 0
+    while both < pruned:
         link = next(archived, None)
         if link is None:
-            unproven = _excused(log, archive, seq, pruned)
+            unproven = _excused(log, archive, both, pruned)
+            archived, end = _archived(log, archive, (pruned, anchors[pruned]))
+            both = pruned
             break
-        seq, head = link
-        if anchors.get(seq, head) != head:
+        both, head = link
+        if anchors.get(both, head) != head:
             raise TamperError(
-                f"{archive.root}: it does not lead up to {log.path}: event {seq}, or one before "
+                f"{archive.root}: it does not lead up to {log.path}: event {both}, or one before "
                 "it, is not what it was when the log let it go"
             )
         wanted.pass_by(link)
-    last, head, count, both = pruned, anchors.get(pruned, GENESIS), 0, seq
+    last, head, count = pruned, anchors.get(pruned, GENESIS), 0
     for last, head in log.links():
         count += 1
         wanted.pass_by((last, head))
-        kept = None if unproven else next(archived, None)
+        kept = next(archived, None)
         if kept is not None:
             both = kept[0]
             if kept != (last, head):
                 raise TamperError(
                     f"{archive.root}: event {last} is another one there than in {log.path}"
                 )
-    beyond = None if unproven else next(archived, None)
+    beyond = next(archived, None)
     if beyond is not None:
         raise TamperError(
             f"{log.path}: it ends at event {last}, and {archive.root} has event {beyond[0]}: "
             "events were removed at its end"
         )
-    return Walked(count, last, head.hex(), both, wanted.hashes, wanted.numbers, unproven)
+    missing = both + 1 if both < end else 0
+    return Walked(count, last, head.hex(), both, wanted.hashes, wanted.numbers, unproven, missing)
 
 
 def _excused(log: SqliteLog, archive: Archive, seq: int, pruned: int) -> int:
@@ -122,10 +140,13 @@ def _excused(log: SqliteLog, archive: Archive, seq: int, pruned: int) -> int:
     )
 
 
-def _archived(log: SqliteLog, archive: Archive) -> Iterator[Link]:
-    """Number and hash of the log's archived events, from the first one until one is missing.
+def _archived(
+    log: SqliteLog, archive: Archive, after: Link = (0, GENESIS)
+) -> tuple[Iterator[Link], int]:
+    """Number and hash of the log's archived events, from one on until one is missing; the last.
 
-    Under the ids that the log had before, too: where two have an event, the newer one counts.
+    Of the files that are there now. Under the ids that the log had before, too: where two have an
+    event, the newer one counts.
 
     Raises:
         TamperError: a file was changed.
@@ -134,13 +155,17 @@ def _archived(log: SqliteLog, archive: Archive) -> Iterator[Link]:
     for rank, origin in enumerate(origins_of(log)):
         ranked += [(rank, file) for file in archive.files_of(origin)]
     ranked.sort(key=lambda one: one[1].first, reverse=True)
+    end = max((file.last for rank, file in ranked if rank == 0), default=0)
+    return _chained(ranked, log.begun_after, after), end
+
+
+def _chained(ranked: list[tuple[int, Archived]], before: int, after: Link) -> Iterator[Link]:
     waiting: dict[int, tuple[int, Event]] = {}
-    seq, head = 0, GENESIS
-    before = log.begun_after
+    seq, head = after
     while True:
         while ranked and ranked[-1][1].first <= seq + 1:
             rank, file = ranked.pop()
-            for event in read_file(file.path):
+            for event in read_file(file.path) if file.last > seq else ():
                 number = event.position
                 if number <= seq or (rank and number > before):
                     continue
