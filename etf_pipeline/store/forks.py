@@ -37,7 +37,7 @@ class _Gate:
         self.told: weakref.WeakSet[Forked] = weakref.WeakSet()
 
     def begin(self) -> None:
-        self.changed = threading.Condition(threading.Lock())
+        self.changed = threading.Condition()
         self.inside: dict[int, int] = {}  # how deep, by thread
         self.forking: set[int] = set()  # threads that are about to fork
 

@@ -1,14 +1,15 @@
 """Turns among writers: in order, freed by a death, never in the way of writing."""
 
-import fcntl
 import logging
 import os
+import random
 import signal
 import sqlite3
 import struct
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,8 @@ from etf_pipeline.events.log.database import Database
 from etf_pipeline.events.log.turns import Turns
 from etf_pipeline_tests.events_support import wait_until
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(fcntl, "F_OFD_SETLK"), reason="no locks of open files on this system"
-)
+fcntl = pytest.importorskip("fcntl")
+pytestmark = pytest.mark.skipif(turns._SET is None, reason="no locks of open files here")
 SCHEMA = "CREATE TABLE IF NOT EXISTS t (i INTEGER PRIMARY KEY, who TEXT);"
 # A process that wants to write `who`, says so, and with "hold" keeps its turn until it is killed.
 WRITER = f"""
@@ -244,3 +244,45 @@ def test_a_transaction_in_a_transaction_is_refused_and_waits_for_no_turn(path, p
     assert ended(in_thread(work))
     assert "within a transaction" in thread_error[0]
     mine.close()
+
+
+def test_kills_at_any_moment_leave_the_queue_free_and_the_file_whole(path, patient):
+    """Of three processes that write without a pause, each time one is killed."""
+    chance = random.Random(7)
+
+    def writer():
+        pid = os.fork()
+        if pid == 0:
+            mine = Database(path, SCHEMA)
+            while True:
+                with mine.writing() as db:
+                    db.execute("INSERT INTO t (who) VALUES ('child')")
+        return pid
+
+    children = [writer() for _ in range(3)]
+    try:
+        for i in range(15):
+            time.sleep(chance.uniform(0, 0.05))
+            killed = children.pop(chance.randrange(3))
+            os.kill(killed, signal.SIGKILL)
+            os.waitpid(killed, 0)
+            assert ended(in_thread(lambda i=i: insert(path, str(i))))
+            children.append(writer())
+    finally:
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+    assert held(path) == 0
+    assert [who for who in written(path) if who != "child"] == [str(i) for i in range(15)]
+    with sqlite3.connect(path) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    db.close()
+
+
+def test_a_system_without_such_locks_leaves_the_order_to_sqlite(path, monkeypatch):
+    monkeypatch.setattr(turns, "_SET", None)
+    path.with_name(f"{path.name}-queue").unlink()
+    for i in range(3):
+        insert(path, str(i))
+    assert written(path) == ["0", "1", "2"]
+    assert not path.with_name(f"{path.name}-queue").exists()

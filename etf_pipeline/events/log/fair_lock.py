@@ -10,7 +10,7 @@ class FairLock:
     """Like `threading.RLock`, which a busy thread can take again before others wake up."""
 
     def __init__(self) -> None:
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()  # a signal may come at any moment, and its handler record
         self._waiting: deque[tuple[int, threading.Lock]] = deque()
         self._owner: int | None = None
         self._depth = 0

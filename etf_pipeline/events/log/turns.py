@@ -15,6 +15,7 @@ import contextlib
 import errno
 import logging
 import os
+import platform
 import socket
 import struct
 import time
@@ -27,9 +28,11 @@ from etf_pipeline.store.forks import tell_of_forks, unforked
 try:
     import fcntl
 
+    if platform.system() != "Linux":
+        raise ImportError("`struct flock` looks otherwise there")
     # Locks of an open file and not of a process: threads are told apart, too.
     _SET, _GET = fcntl.F_OFD_SETLK, fcntl.F_OFD_GETLK
-except (ImportError, AttributeError):  # Windows; a system without such locks
+except (ImportError, AttributeError):
     _SET = _GET = None  # type: ignore[assignment]
 
 log = logging.getLogger(__name__)
