@@ -34,6 +34,7 @@ class EventsStatus:
     `sends` is whether this mode sends to a broker, `since` when the oldest of those that wait was
     recorded; `problem` says what is wrong, where and what helps, if Kafka was looked at.
     `store_id` is what another machine states to continue the store; None before the first event.
+    `undeliverable` counts events that a broker refused, by its reason code.
     """
 
     asked: bool
@@ -50,6 +51,7 @@ class EventsStatus:
     since: dt.datetime | None = None
     problem: str | None = None
     store_id: str | None = None
+    undeliverable: dict[str, int] = field(default_factory=dict)
 
     @property
     def events(self) -> int:
@@ -74,6 +76,7 @@ def events_status(data_dir: Path, settings: EventSettings) -> EventsStatus:
             if settings.kafka_bootstrap_servers is not None:
                 status.waiting = log.count_pending()
                 status.since = next((e.recorded for e in log.pending(1)), None)
+            status.undeliverable = log.undeliverable()[0]
             text = log.fact(STATUS)
             status.relay = None if text is None else json.loads(text)
             status.signing = log.fact(SIGNING) or None

@@ -60,6 +60,7 @@ def examine(data_dir: Path | None) -> Iterator[Finding]:
         ("events", _events),
         ("parked records", _parked),
         ("signing key", _signing),
+        ("refused events", _refused),
     )
     for name, check in checks:
         try:
@@ -205,3 +206,25 @@ def _parked(settings: Settings) -> str:
             "parked`, and restore what they are about from a backup"
         )
     return told
+
+
+def _refused(settings: Settings) -> str:
+    from etf_pipeline.events.log.outbox import Outbox
+    from etf_pipeline.store.layout import Layout
+
+    path = Layout(settings.data_dir).event_log
+    if not path.exists():
+        return "none"
+    log = Outbox(path)
+    try:
+        counts, newest = log.undeliverable(1)
+    finally:
+        log.close()
+    if counts:
+        told = ", ".join(f"{n} {code}" for code, n in counts.items())
+        raise EventError(
+            f"Kafka refuses {sum(counts.values())} events ({told}), which are in the local log "
+            f"only; the newest: {newest[0].type} of {newest[0].subject}: {newest[0].reason}; have "
+            "the topic take it (max.message.bytes, its policies), and it is sent at the next start"
+        )
+    return "none"

@@ -14,6 +14,7 @@ from typing import Any
 
 from etf_pipeline_tests.benchmarks import (
     events,
+    idle,
     load,
     portfolios,
     refresh,
@@ -48,7 +49,18 @@ def main() -> None:
     wanted = set(sys.argv[1:])
     print(f"{'benchmark':<46} {'value':>8}      {'aim':<9} detail")
     with tempfile.TemporaryDirectory(prefix="etf-bench-") as folder:
-        for module in (refresh, store, portfolios, risk, events, load, writers, sql, reports):
+        for module in (
+            refresh,
+            store,
+            portfolios,
+            risk,
+            events,
+            idle,
+            load,
+            writers,
+            sql,
+            reports,
+        ):
             name = module.__name__.rpartition(".")[2]
             if not wanted or name in wanted:
                 module.report(Path(folder) / name, child, line)

@@ -18,7 +18,8 @@ import pytest
 from etf_pipeline.events.factory import detect, open_events
 from etf_pipeline.events.kafka.log import KafkaLog
 from etf_pipeline.events.kafka.probe import probe
-from etf_pipeline.events.kafka.publisher import Publisher, first_lost
+from etf_pipeline.events.kafka.publisher import Publisher
+from etf_pipeline.events.kafka.tails import first_lost
 from etf_pipeline.events.kafka.timeouts import Timeouts
 from etf_pipeline.events.kafka.topics import topic_name
 from etf_pipeline.events.kafka.worker import Worker

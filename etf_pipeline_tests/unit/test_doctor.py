@@ -27,6 +27,7 @@ ALL = [
     "events",
     "parked records",
     "signing key",
+    "refused events",
 ]
 
 

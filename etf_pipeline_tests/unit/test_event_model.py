@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from cloudevents.core.bindings.kafka import KafkaMessage, from_binary_event
 
-from etf_pipeline.errors import EventError, EventFormatError
+from etf_pipeline.errors import EventFormatError
 from etf_pipeline.events.model.envelope import Event, make_event, micros, to_kafka
 from etf_pipeline.events.model.records import from_kafka
 from etf_pipeline.events.model.types import (
@@ -264,27 +264,6 @@ def test_an_envelope_without_our_extension_is_recorded_at_produce_time():
     headers = [(k, v) for k, v in message.headers.items() if k != "ce_recordedtime"]
     event = from_kafka(headers, message.value, "query-events", 0, 0, 1_700_000_000_123)
     assert event.recorded_us == 1_700_000_000_123_000
-
-
-def test_an_oversized_payload_is_refused():
-    weights = {f"T{i:06d}": 1e-6 for i in range(40_000)}
-    big = PortfolioOptimized(
-        portfolio="p",
-        origin="library",
-        run_id="c",
-        as_of=None,
-        content_hash=None,
-        parameters={},
-        success=True,
-        message="",
-        weights=weights,
-        expected_return=None,
-        volatility=None,
-        sharpe_ratio=None,
-        optimality_gap=None,
-    )
-    with pytest.raises(EventError, match="bytes are more than"):
-        make_event(big, "p", ("c",), T0, "i")
 
 
 def test_times_before_1970_have_their_place():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ def status_body(status: EventsStatus) -> dict[str, Any]:
         "signing": status.signing,
         "waiting_since": status.since,
         "problem": status.problem,
+        "undeliverable": status.undeliverable,
     }
 
 
@@ -51,6 +53,8 @@ def status_line(status: EventsStatus, now: dt.datetime) -> str | None:
     if status.waiting:
         since = f" since {status.since:%Y-%m-%d %H:%M} UTC" if status.since else ""
         parts.append(f"{status.waiting} wait for Kafka{since}")
+    if status.undeliverable:
+        parts.append(undeliverable_words(status.undeliverable))
     if status.parked:
         parts.append(parked_words(status))
     if status.signing:
@@ -62,6 +66,12 @@ def status_line(status: EventsStatus, now: dt.datetime) -> str | None:
         if relay["problem"]:
             parts.append(str(relay["problem"]))
     return "; ".join(parts)
+
+
+def undeliverable_words(counts: Mapping[str, int]) -> str:
+    """How many events a broker refused, and why."""
+    why = ", ".join(f"{n} {code}" for code, n in counts.items())
+    return f"{sum(counts.values())} refused by Kafka ({why}), in the local log only"
 
 
 def parked_words(status: EventsStatus) -> str:

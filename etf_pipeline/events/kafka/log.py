@@ -10,13 +10,14 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from etf_pipeline.errors import EventError
+from etf_pipeline.events.kafka import refusals
 from etf_pipeline.events.kafka.client import base_config, in_words
 from etf_pipeline.events.kafka.producer import ProducerLease, WarmProducer
 from etf_pipeline.events.kafka.reader import KafkaReader
 from etf_pipeline.events.kafka.timeouts import Timeouts
 from etf_pipeline.events.kafka.topics import ensure_topics, topic_name
 from etf_pipeline.events.log.parked import Parked
-from etf_pipeline.events.model.envelope import LINEAGE_TYPE, Event, to_kafka
+from etf_pipeline.events.model.envelope import Event, to_kafka
 from etf_pipeline.events.model.positions import Batches, Delivery, Key, Range
 from etf_pipeline.events.model.types import CHANNELS
 from etf_pipeline.events.settings import EventSettings
@@ -38,12 +39,15 @@ class KafkaLog:
         self._parked = parked
         self.producer = ProducerLease(self.config)
         self._topics_ready = False
+        # Channels whose topics are not there, and may not be made by this client.
+        self.closed: dict[str, KafkaError] = {}
 
     def append(self, events: Sequence[Event], timeout: float = 15.0) -> list[Delivery]:
         """Send in order and wait for every delivery report, at most `timeout` seconds.
 
-        After a failure the producer is dropped with all that it still held, so that what the
-        broker has of these events is, for each subject, a prefix of them.
+        After a failure of the connection the producer is dropped with all that it still held, so
+        that what the broker has of these events is, for each subject, a prefix of them. An event or
+        a topic that is refused leaves the others as they are.
         """
         if not events:
             return []
@@ -52,11 +56,11 @@ class KafkaLog:
         done, left = threading.Event(), [len(events)]
 
         def report(i: int) -> Any:
-            def on_delivery(error: KafkaError | None, message: Message) -> None:
-                if error is None:
+            def on_delivery(error: KafkaError | None, message: Message | None) -> None:
+                if error is None and message is not None:
                     found[i] = Delivery(message.partition() or 0, message.offset() or 0)
-                else:
-                    found[i] = Delivery(-1, -1, error.str())
+                elif error is not None:
+                    found[i] = refusals.failure(error)
                 left[0] -= 1
                 if left[0] == 0:
                     done.set()
@@ -67,39 +71,41 @@ class KafkaLog:
             self.ensure_topics(max(0.1, deadline - time.monotonic()))
             warm = self.producer.get()
             for i, event in enumerate(events):
-                self._produce(warm, event, report(i), deadline)
+                if (closed := self.closed.get(event.channel)) is not None:
+                    report(i)(closed, None)
+                else:
+                    self._produce(warm, event, report(i), deadline)
             finished = warm.wait(done, deadline - time.monotonic())
         except (KafkaException, EventError) as error:
             self.drop_producer()
             return [d or Delivery(-1, -1, in_words(error)) for d in found]
-        failed = not finished or any(d is None or not d.ok for d in found)
-        if failed or warm.broken:
+        if not finished or warm.broken or any(d is None or refusals.unsure(d) for d in found):
             self.drop_producer()
         if warm.problem is not None:  # it took all that it held with it
             return [d if d and d.ok else Delivery(-1, -1, warm.problem) for d in found]
         return [d or Delivery(-1, -1, f"no answer within {timeout:g} s") for d in found]
 
     def _produce(self, warm: WarmProducer, event: Event, callback: Any, deadline: float) -> None:
-        if event.type == LINEAGE_TYPE:
-            headers = {"content-type": b"application/json", "etf_id": event.id.encode()}
-            key, value = event.subject, event.data.encode()
-        else:
-            message = to_kafka(event)
-            headers, key, value = message.headers, event.subject, message.value
+        message = to_kafka(event)
         while True:
             try:
                 warm.producer.produce(
                     topic_name(self.settings, event.channel),
-                    value,
-                    key,
+                    message.value,
+                    event.subject,
                     on_delivery=callback,
-                    headers=list(headers.items()),
+                    headers=list(message.headers.items()),
                 )
                 return
             except BufferError:
                 if time.monotonic() > deadline or warm.broken:
                     raise EventError("the producer's queue stays full") from None
                 time.sleep(0.005)
+            except KafkaException as error:
+                if error.args[0].code() not in refusals.OF_THE_EVENT:
+                    raise
+                callback(error.args[0], None)
+                return
 
     def connection(self) -> tuple[int, int]:
         """Which producer there is and how often it lost a broker; equal while nothing was lost."""
@@ -120,7 +126,7 @@ class KafkaLog:
         if self._topics_ready and not again:
             return
         wait = self.timeouts.ask if timeout is None else timeout
-        ensure_topics(self.settings, self.config, wait, warn=not again)
+        self.closed = ensure_topics(self.settings, self.config, wait, warn=not again)
         self._topics_ready = True
 
     def read(

@@ -22,6 +22,7 @@ from etf_pipeline.events.retention import broker_retention
 from etf_pipeline.events.settings import EventSettings
 
 log = logging.getLogger(__name__)
+_NOT_ALLOWED = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED)
 
 
 def topic_name(settings: EventSettings, channel: str) -> str:
@@ -31,10 +32,11 @@ def topic_name(settings: EventSettings, channel: str) -> str:
 
 def ensure_topics(
     settings: EventSettings, config: dict[str, Any], timeout: float, *, warn: bool = True
-) -> None:
+) -> dict[str, KafkaError]:
     """Make the topics that are not there, with partitions and retention as set.
 
-    With `warn`, those that are there and keep events for another time are told.
+    With `warn`, those that are there and keep events for another time are told. Returns the
+    channels whose topics are not there as this client may not make them.
 
     Raises:
         EventError: the brokers cannot be reached, or refuse.
@@ -42,16 +44,18 @@ def ensure_topics(
     """
     with explained_config(config):
         admin = AdminClient(config, logger=SILENT)
-    wanted = [topic_name(settings, c) for c in (*CHANNELS, LINEAGE)]
+    channels = {topic_name(settings, c): c for c in (*CHANNELS, LINEAGE)}
+    wanted = list(channels)
     retention = broker_retention(settings.event_store_retention_days)
     try:
         there = admin.list_topics(timeout=timeout).topics
-        _make(admin, settings, [t for t in wanted if t not in there], retention, timeout)
+        refused = _make(admin, settings, [t for t in wanted if t not in there], retention, timeout)
         if warn:
             _warn_of_retention(admin, [t for t in wanted if t in there], retention, timeout)
     except (KafkaException, TimeoutError) as error:
         where = settings.kafka_bootstrap_servers
         raise EventError(f"Kafka at {where}: {in_words(error)}") from None
+    return {channels[topic]: error for topic, error in refused.items()}
 
 
 def _make(
@@ -60,9 +64,9 @@ def _make(
     topics: Sequence[str],
     retention: str,
     timeout: float,
-) -> None:
+) -> dict[str, KafkaError]:
     if not topics:
-        return
+        return {}
     fresh = [
         NewTopic(
             t,
@@ -72,12 +76,16 @@ def _make(
         )
         for t in topics
     ]
-    for future in admin.create_topics(fresh, request_timeout=timeout).values():
+    refused: dict[str, KafkaError] = {}
+    for topic, future in admin.create_topics(fresh, request_timeout=timeout).items():
         try:
             future.result(timeout)
         except KafkaException as error:
-            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            if error.args[0].code() in _NOT_ALLOWED:
+                refused[topic] = error.args[0]
+            elif error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
+    return refused
 
 
 def _warn_of_retention(

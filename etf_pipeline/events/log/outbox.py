@@ -3,13 +3,16 @@
 A broker that loses data loses the end of a partition, and may then fill the same offsets with other
 events. So confirmations are noted by epoch, in which no loss can have gone unnoticed: of the notes
 of one epoch, those that still hold are always the ones of lowest offset.
+
+What goes again goes with everything after it, so that in Kafka the last occurrences of each key's
+events are in order.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +23,16 @@ from etf_pipeline.events.log.sqlite import (
     SqliteLog,
     chunks,
     known_events,
+    last_number,
     upgrade,
+)
+from etf_pipeline.events.log.undeliverable import (
+    UNDELIVERABLE,
+    Undeliverable,
+    first_aside,
+    let_out,
+    put_aside,
+    read_aside,
 )
 from etf_pipeline.events.model.envelope import Event, now_micros
 from etf_pipeline.events.model.positions import Delivery
@@ -33,11 +45,21 @@ CREATE TABLE IF NOT EXISTS deliveries (
   position INTEGER NOT NULL, era INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS leases (name TEXT PRIMARY KEY, owner TEXT, until_us INTEGER);
 """
+# What still has to go out.
+_OPEN = (
+    "NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.seq = e.seq) "
+    "AND NOT EXISTS (SELECT 1 FROM undeliverable u WHERE u.seq = e.seq AND NOT u.again)"
+)
+# In which epoch, and the number up to which no event has to go out any more.
+_SENT = ("sent_era", "sent_below")
 # Epochs that were checked together count as one.
 _SPAN = (
     "CASE WHEN d.era <= (SELECT coalesce(max(CAST(value AS INTEGER)), 0) FROM facts "
     "WHERE name = 'checked_era') THEN 0 ELSE d.era END"
 )
+
+
+ALL: frozenset[str] = frozenset()
 
 
 class Place(NamedTuple):
@@ -54,8 +76,10 @@ class Outbox(SqliteLog):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         # What is known of the broker may be learnt again, so it need not wait for the disk.
-        self._notes = Database(path, SCHEMA + _TABLES, durable=False, upgrade=upgrade)
-        self._sent_below = (0, 0)  # in which epoch, and the number
+        schema = SCHEMA + _TABLES + UNDELIVERABLE
+        self._notes = Database(path, schema, durable=False, upgrade=upgrade)
+        # As these facts, of all channels but some.
+        self._below: dict[frozenset[str], tuple[int, int]] = {}
         # Others' leases, and when they were first seen to be so, by this process's own clock.
         self._watched: dict[str, tuple[tuple[str, int], float]] = {}
 
@@ -63,50 +87,69 @@ class Outbox(SqliteLog):
         super()._let_go(before, upto)
         with self._notes.writing() as db:
             db.execute("DELETE FROM deliveries WHERE seq <= ?", (upto,))
+            db.execute("DELETE FROM undeliverable WHERE seq <= ?", (upto,))
 
     def close(self) -> None:
         """Close the connections."""
         super().close()
         self._notes.close()
 
-    def pending(self, limit: int = 2_000) -> list[Event]:
-        """The oldest events that no broker has confirmed, in order."""
+    def mark(self) -> tuple[int, int]:
+        """Changes whenever there may be something to send; cheap to ask for."""
         with self._notes.reading() as db:
-            epoch, below = self._start(db)
+            return last_number(db), _epoch(db)
+
+    def pending(self, limit: int = 2_000, without: Collection[str] = ()) -> list[Event]:
+        """The oldest events that have to go out, in order, but for some channels."""
+        but = frozenset(without)
+        marks = ",".join("?" * len(but))
+        with self._notes.reading() as db:
+            epoch, below = self._start(db, but)
+            last = last_number(db)
             rows = db.execute(
-                f"SELECT {PLACED} FROM events e WHERE seq > ? AND NOT EXISTS "  # noqa: S608
-                "(SELECT 1 FROM deliveries d WHERE d.seq = e.seq) ORDER BY seq LIMIT ?",
-                (below, limit),
+                f"SELECT {PLACED} FROM events e WHERE seq > ? "  # noqa: S608
+                f"AND channel NOT IN ({marks}) AND {_OPEN} ORDER BY seq LIMIT ?",
+                (below, *but, limit),
             ).fetchall()
-            if rows:
-                self._sent_below = (epoch, rows[0][10] - 1)
+            self._below[but] = (epoch, rows[0][10] - 1 if rows else max(below, last))
         return list(map(Event._make, rows))
 
     def count_pending(self) -> int:
-        """How many events no broker has confirmed."""
+        """How many events have to go out."""
         with self._notes.reading() as db:
             return int(
                 db.execute(
-                    "SELECT count(*) FROM events e WHERE seq > ? AND NOT EXISTS "
-                    "(SELECT 1 FROM deliveries d WHERE d.seq = e.seq)",
+                    f"SELECT count(*) FROM events e WHERE seq > ? AND {_OPEN}",  # noqa: S608
                     self._start(db)[1:],
                 ).fetchone()[0]
             )
 
-    def _start(self, db: sqlite3.Connection) -> tuple[int, int]:
-        """This epoch, and the number up to which every event was confirmed in it."""
+    def sent_up_to(self) -> int:
+        """Number of the last event before which, itself included, a broker confirmed all."""
+        waiting = self.pending(1)
+        with self._notes.reading() as db:
+            aside = db.execute("SELECT min(seq) FROM undeliverable").fetchone()[0]
+            first = [n for n in (waiting[0].position if waiting else None, aside) if n is not None]
+            return min(first) - 1 if first else last_number(db)
+
+    def _start(
+        self, db: sqlite3.Connection, without: frozenset[str] = frozenset()
+    ) -> tuple[int, int]:
+        """This epoch, and the number up to which no event has to go out any more."""
         epoch = _epoch(db)
-        return self._sent_below if self._sent_below[0] == epoch else (epoch, 0)
+        known = [(epoch, _sent_below(db)), *(self._below.get(k, (-1, 0)) for k in (ALL, without))]
+        return max(k for k in known if k[0] == epoch)
 
     def all_delivered(self, events: Sequence[Event]) -> bool:
-        """Whether a broker has confirmed every one of these events."""
+        """Whether each of these events was confirmed by a broker, or set aside."""
         with self._notes.reading() as db:
             known = known_events(db, events)
             found = {
                 s
                 for chunk in chunks(list(known.values()))
+                for table in ("deliveries", "undeliverable")
                 for (s,) in db.execute(
-                    f"SELECT seq FROM deliveries WHERE seq IN ({','.join('?' * len(chunk))})",  # noqa: S608
+                    f"SELECT seq FROM {table} WHERE seq IN ({','.join('?' * len(chunk))})",  # noqa: S608
                     chunk,
                 )
             }
@@ -138,7 +181,35 @@ class Outbox(SqliteLog):
             if _epoch(db) != epoch:
                 return False
             db.executemany("REPLACE INTO deliveries VALUES (?, ?, ?, ?, ?)", rows)
+            late = let_out(db)
+            if late is not None:
+                _begin_epoch(db, checked=False, sent_below=late - 1)
+            elif self._below.get(ALL, (-1, 0))[0] == epoch:
+                _keep_sent_below(db, *self._below[ALL])
         return True
+
+    def set_aside(self, event: Event, refusal: Delivery) -> None:
+        """Note an event as undeliverable: the broker refuses it, whatever the connection."""
+        with self._notes.writing() as db:
+            put_aside(db, event, refusal)
+
+    def try_again(self) -> int:
+        """Have what was set aside sent once more, as settings may be others; returns how many."""
+        with self._notes.reading() as db:
+            if first_aside(db) is None:
+                return 0
+        with self._notes.writing() as db:
+            first = first_aside(db)
+            if first is None:
+                return 0
+            n = db.execute("UPDATE undeliverable SET again = 1 WHERE NOT again").rowcount
+            _begin_epoch(db, checked=False, sent_below=first - 1)
+        return n
+
+    def undeliverable(self, limit: int = 0) -> tuple[dict[str, int], list[Undeliverable]]:
+        """How many events are set aside by reason code, and the newest of them, newest first."""
+        with self._notes.reading() as db:
+            return read_aside(db, limit)
 
     def tails(self) -> dict[Place, tuple[int, str]]:
         """Offset and id of the newest event that a broker confirmed in each place."""
@@ -168,9 +239,10 @@ class Outbox(SqliteLog):
             ).fetchall()
 
     def forget_deliveries(self, place: Place, from_position: int) -> int:
-        """Have events sent again that a broker confirmed and then lost; returns how many.
+        """Have events sent again that a broker confirmed and then lost; returns how many were lost.
 
-        Later events of the partition go again too, so that in the end each key's are in order.
+        Everything of the channel after the first of them goes again too, in whatever partition it
+        is: the topic may have been made anew with another number of them.
         """
         with self._notes.writing() as db:
             first, lost = db.execute(
@@ -178,12 +250,14 @@ class Outbox(SqliteLog):
                 f"AND {_SPAN} = ? AND position >= ?",
                 (*place, from_position),
             ).fetchone()
-            db.execute(
-                "DELETE FROM deliveries WHERE channel = ? AND partition = ? AND seq >= ?",
-                (place.channel, place.partition, first),
-            )
-            _begin_epoch(db, checked=False)  # other processes look from the beginning again too
+            if lost:
+                _send_again(db, {place.channel: first})
         return int(lost)
+
+    def send_again(self, first: Mapping[str, int]) -> None:
+        """Have everything of these channels sent again from a number on."""
+        with self._notes.writing() as db:
+            _send_again(db, first)
 
     def lease(self, name: str, owner: str, seconds: float) -> bool:
         """Take or keep a role that one process has at a time; False while another has it.
@@ -229,8 +303,34 @@ def _epoch(db: sqlite3.Connection) -> int:
     return int(row[0]) if row else 0
 
 
-def _begin_epoch(db: sqlite3.Connection, checked: bool) -> int:
-    epoch = _epoch(db)
+def _begin_epoch(db: sqlite3.Connection, checked: bool, sent_below: int | None = None) -> int:
+    """The next epoch; what has to go out begins after `sent_below` at the latest."""
+    epoch, below = _epoch(db), _sent_below(db)
     facts = {"era": str(epoch + 1)} | ({"checked_era": str(epoch)} if checked else {})
     db.executemany("REPLACE INTO facts VALUES (?, ?)", list(facts.items()))
+    _keep_sent_below(db, epoch + 1, below if sent_below is None else min(below, sent_below))
     return epoch + 1
+
+
+def _send_again(db: sqlite3.Connection, first: Mapping[str, int]) -> None:
+    gone = 0
+    for place in first.items():
+        gone += db.execute("DELETE FROM deliveries WHERE channel = ? AND seq >= ?", place).rowcount
+        # The topic may be another, which takes what the one before refused.
+        again = "UPDATE undeliverable SET again = 1 WHERE channel = ? AND seq >= ? AND NOT again"
+        gone += db.execute(again, place).rowcount
+    if gone:  # other processes look from the beginning again too
+        _begin_epoch(db, checked=False, sent_below=min(first.values()) - 1)
+
+
+def _sent_below(db: sqlite3.Connection) -> int:
+    """0 when another release began an epoch since, as it does not keep this fact."""
+    facts = dict(
+        db.execute("SELECT name, CAST(value AS INTEGER) FROM facts WHERE name IN (?, ?)", _SENT)
+    )
+    return int(facts[_SENT[1]]) if facts.get(_SENT[0]) == _epoch(db) else 0
+
+
+def _keep_sent_below(db: sqlite3.Connection, epoch: int, below: int) -> None:
+    values = zip(_SENT, (str(epoch), str(below)), strict=True)
+    db.executemany("REPLACE INTO facts VALUES (?, ?)", list(values))

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from etf_pipeline.errors import TamperError
 from etf_pipeline.events.log.database import Database
+from etf_pipeline.events.log.large import fitting
 from etf_pipeline.events.log.shrinking import shrink
 from etf_pipeline.events.model.chain import GENESIS, Verified, chain
 from etf_pipeline.events.model.envelope import Event, now_micros
@@ -119,8 +120,10 @@ class SqliteLog:
     ) -> list[Delivery]:
         """Record events (and `facts`) in one transaction, on disk when this returns.
 
-        An event whose id is there already is left as it is.
+        An event whose id is there already is left as it is. One that is too large to be sent is
+        shortened to its facts, and a file beside the log has the whole.
         """
+        events = fitting(events, self.path)
         with self._db.writing() as db:
             found = _insert(db, {e.id: e for e in events}.values())
             if facts:
@@ -228,7 +231,7 @@ class SqliteLog:
     def last(self) -> int:
         """Number of the last event, 0 for none."""
         with self._db.reading() as db:
-            return _head(db)[0]
+            return last_number(db)
 
     def hash_at(self, seq: int) -> bytes | None:
         """Hash of an event, or of the anchor that stands for it; None when there is neither."""
@@ -377,6 +380,11 @@ def chunks(values: Sequence[T], size: int = 500) -> Iterator[list[T]]:
     """Values in parts that fit the parameters of one statement."""
     for i in range(0, len(values), size):
         yield list(values[i : i + size])
+
+
+def last_number(db: sqlite3.Connection) -> int:
+    """Number of the last event, 0 for none."""
+    return _head(db)[0]
 
 
 def _anchor(db: sqlite3.Connection) -> tuple[int, bytes]:

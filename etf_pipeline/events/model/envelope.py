@@ -10,7 +10,6 @@ import json
 import uuid
 from typing import TYPE_CHECKING, NamedTuple
 
-from etf_pipeline.errors import EventError
 from etf_pipeline.events.model.types import LINEAGE, REGISTRY, EventData
 
 if TYPE_CHECKING:  # needed for Kafka alone
@@ -19,7 +18,6 @@ if TYPE_CHECKING:  # needed for Kafka alone
 
 TYPE_PREFIX = "etf_pipeline."
 LINEAGE_TYPE = "OpenLineage.RunEvent"
-MAX_BYTES = 512 * 1024
 _NAMESPACE = uuid.UUID("6d0f1c1e-6a3e-5b52-9a55-0a3b8a5f1f1d")
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MICRO = dt.timedelta(microseconds=1)
@@ -116,12 +114,8 @@ def make_event(
 
     Raises:
         ValueError: `time` is naive.
-        EventError: the payload is larger than 512 KiB.
     """
     name, version = REGISTRY.name_of(data)
-    body = data.model_dump_json()
-    if len(body) > MAX_BYTES:
-        raise EventError(f"{name} of {subject}: {len(body)} bytes are more than {MAX_BYTES}")
     return Event(
         event_id(instance, *identity, name, subject, str(micros(time))),
         name,
@@ -130,7 +124,7 @@ def make_event(
         subject,
         micros(time),
         now_micros() if recorded is None else micros(recorded, "recorded"),
-        body,
+        data.model_dump_json(),
         REGISTRY.channel(name),
     )
 
@@ -184,9 +178,24 @@ def to_cloudevent(event: Event) -> CloudEvent:
 
 
 def to_kafka(event: Event) -> KafkaMessage:
-    """Headers, key and value of the Kafka message."""
-    from cloudevents.core.bindings.kafka import to_binary_event
+    """Headers, key and value of the Kafka message.
 
+    OpenLineage events go as their own JSON, with what we have to know of them in headers of ours.
+    """
+    from cloudevents.core.bindings.kafka import KafkaMessage, to_binary_event
+
+    if event.type == LINEAGE_TYPE:
+        told = {
+            "etf_id": event.id,
+            "etf_source": event.source,
+            "etf_recordedtime": _rfc3339(event.recorded),
+        }
+        if event.number:
+            told |= {"etf_logid": event.log, "etf_sequence": str(event.number)}
+        headers = {"content-type": "application/json", **told}
+        return KafkaMessage(
+            {k: v.encode() for k, v in headers.items()}, event.subject, event.data.encode()
+        )
     return to_binary_event(to_cloudevent(event))
 
 

@@ -15,11 +15,12 @@ Range = tuple[int, int]
 
 
 class Delivery(NamedTuple):
-    """Where an appended event went; `error` says why it went nowhere."""
+    """Where an appended event went; `error` says why it went nowhere, `code` for deciding by."""
 
     partition: int
     position: int
     error: str | None = None
+    code: str = ""
 
     @property
     def ok(self) -> bool:

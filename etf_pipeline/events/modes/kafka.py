@@ -190,9 +190,8 @@ class Kafka(Local):
         if days < 0 or not self.answers():
             return prune(self.log, archive, days, 0, "to be asked for in Kafka, which is away")
         self.publisher.check()
-        waiting = self.log.pending(1)
-        safe = waiting[0].position - 1 if waiting else self.log.last()
-        return prune(self.log, archive, days, safe, "at or after one that waits for Kafka")
+        safe = self.log.sent_up_to()
+        return prune(self.log, archive, days, safe, "at or after one that Kafka does not have")
 
     def delivery_checks(self, archive: Archive) -> list[Check]:
         """Whether everything arrived and, where brokers let events go, is archived in time."""

@@ -37,7 +37,16 @@ def all_sent(log: Outbox, there: Iterable[list[Event]], ranges: Mapping[Key, Ran
     if gone:
         text = f"Kafka confirmed {gone} events and has them no longer; they are sent again"
         return Check("all sent", False, f"{text} while any process that records is open")
-    waiting = log.count_pending()
+    waiting, (refused, named) = log.count_pending(), log.undeliverable(3)
+    if refused:
+        text = "; ".join(f"{u.type} of {u.subject}: {u.reason}" for u in named)
+        return Check(
+            "all sent",
+            False,
+            f"Kafka refuses {sum(refused.values())} events ({', '.join(refused)}), which are in "
+            f"the local log only: {text}; have its topics take them, and they are sent at the next "
+            "start",
+        )
     if not waiting:
         return Check("all sent", True, "Kafka has every event of this machine, or had it in time")
     return Check("all sent", False, f"{waiting} events wait for Kafka; none is lost")
