@@ -431,6 +431,32 @@ def test_the_copied_log_follows_the_log(store):
     recorder.close(0)
 
 
+def test_the_copy_of_an_earlier_release_had_more_events_in_a_file(store):
+    """What is pruned of such a file is in the archive; the rest of it stays."""
+    from etf_pipeline.events.factory import open_events
+    from etf_pipeline_tests.events_support import queries
+
+    folder = store[0] / "events" / "log"
+    recorder = open_events(store[0], embedded_settings())
+
+    def there(per_file):
+        copy = functools.partial(copy_log, per_file=per_file)
+        return {r[0] for r in ask(store, "SELECT id FROM events", copy).rows}
+
+    events = queries(300)
+    recorder.append(events[:250])
+    assert there(100) == {e.id for e in events[:250]}
+    assert len(list(folder.glob("*.parquet"))) == 3
+    recorder.log.prune(150)
+    recorder.append(events[250:])
+    assert there(20) == {e.id for e in events if events.index(e) >= 99}
+    recorder.log.prune(260)
+    recorder.append(queries(1, start=300))
+    assert {e.id for e in events[260:]} <= there(20)
+    assert min(int(p.stem) for p in folder.glob("*.parquet")) > 200
+    recorder.close(0)
+
+
 def test_prices_as_of_are_what_was_known(world):
     """Against `history_as_of`, which rebuilds from the same batches by the rules of merging."""
     import datetime as dt

@@ -1,6 +1,8 @@
 """The local event log as Parquet, `events/log/`, because DuckDB cannot read SQLite by itself.
 
-A file holds the events of a range of sequence numbers; only the newest is ever written again.
+A file holds the events of a range of sequence numbers. Only the newest is ever written again, so
+that bringing the copy up to date costs what is new and at most one file, however long the log is;
+and files are small, as every question in SQL may find some events more.
 """
 
 from __future__ import annotations
@@ -9,6 +11,8 @@ import contextlib
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
+
+import pyarrow.parquet as pq
 
 from etf_pipeline.events.log.sqlite import SqliteLog
 from etf_pipeline.events.model.envelope import Event
@@ -20,7 +24,7 @@ from etf_pipeline.store.forks import unforked
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.writer import publish, write_text
 
-EVENTS_PER_FILE = 20_000
+EVENTS_PER_FILE = 5_000
 
 
 def copy_log(layout: Layout, per_file: int = EVENTS_PER_FILE) -> None:
@@ -54,12 +58,20 @@ def _copy(layout: Layout, done: int, per_file: int) -> None:
     finally:
         log.close()
     # What was pruned is in the archive, which the view reads too.
-    _remove(p for p in layout.event_log_parts() if int(p.stem) + per_file <= pruned + 1)
+    _remove(p for p in layout.event_log_parts() if int(p.stem) <= pruned and _last(p) <= pruned)
 
 
 def _publish(layout: Layout, events: list[Event], per_file: int) -> None:
     first = events[0].position // per_file * per_file
     publish(layout.event_log_part(first), EVENTS, to_table(events))
+
+
+def _last(path: Path) -> int:
+    """The greatest number in a file; earlier releases had more in each."""
+    footer = pq.read_metadata(path)
+    column = footer.schema.to_arrow_schema().get_field_index("position")
+    groups = (footer.row_group(i).column(column).statistics for i in range(footer.num_row_groups))
+    return max((int(g.max) for g in groups), default=0)
 
 
 def _remove(paths: Iterable[Path]) -> None:
