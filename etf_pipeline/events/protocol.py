@@ -17,6 +17,7 @@ from etf_pipeline.events.log.retention import Pruned
 from etf_pipeline.events.model.chain import Verified
 from etf_pipeline.events.model.checks import Check
 from etf_pipeline.events.model.envelope import Event
+from etf_pipeline.events.model.numbers import Held
 from etf_pipeline.events.model.positions import Batches, Delivery, Key, Range
 from etf_pipeline.events.model.types import CHANNELS
 from etf_pipeline.events.settings import EventSettings
@@ -170,10 +171,15 @@ class Events(Protocol):
         """
         ...
 
-    def elsewhere(self, channels: Sequence[str], start: dict[Key, int]) -> Batches:
+    def elsewhere(
+        self,
+        channels: Sequence[str],
+        start: dict[Key, int],
+        held: Held | None = None,
+    ) -> Batches:
         """What other machines recorded for this store, from these positions on.
 
-        Some of this machine's own may come too.
+        Some of this machine's own may come too, but not those that are `held`.
 
         Raises:
             EventError: the topics cannot be read.

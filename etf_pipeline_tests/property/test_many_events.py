@@ -3,12 +3,16 @@
 import hashlib
 import uuid
 
+import numpy as np
+import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
 from etf_pipeline.events.model.ids import IdSet, Packed
 from etf_pipeline.events.model.kept import KeptEvents
+from etf_pipeline.events.model.numbers import Held
 from etf_pipeline.events.model.state import SystemState
+from etf_pipeline.store.hashing import content_hash
 from etf_pipeline_tests.events_support import T0, collected, query
 
 # Few of each half, so that ids share one, and the same numbers in other spellings.
@@ -114,3 +118,30 @@ def test_a_state_of_many_batches_gives_them_all_and_the_same_digest():
         newest = max(events[n::3], key=lambda e: (e.time_us, e.id))
         expected.update(f"{newest.id}\x1f{newest.time_us}\x1f{newest.data}\x1e".encode())
     assert state.digest() == expected.hexdigest()
+
+
+@given(st.lists(st.one_of(st.none(), st.text(max_size=8)), max_size=40), st.integers(0, 40))
+def test_the_hash_of_texts_is_that_of_their_bytes_each_with_a_zero_after_it(texts, cut):
+    texts = [t if t is None else t.encode("utf-8", "replace").decode() for t in texts]
+    column = pa.chunked_array(
+        [pa.array(texts[:cut], pa.string()), pa.array(texts[cut:], pa.string())]
+    )
+    bits = np.packbits(np.array([t is None for t in texts], bool)).tobytes()
+    plain = b"".join(t.encode() + b"\0" for t in texts if t is not None)
+    head = f"x:string:{len(texts)}\0".encode()
+    expected = hashlib.sha256(head + bits + plain).hexdigest()
+    assert content_hash(pa.table({"x": column})) == expected
+
+
+def test_what_was_read_of_a_log_is_told_by_number_and_id():
+    log = "a" * 8
+    events = [query(n)._replace(log=log, number=n + 1) for n in range(5)]
+    held = Held(log)
+    held.saw(events[:2])
+    held.saw([events[3], query(9)._replace(log="another", number=7), query(8)])
+    told = [held.has(e.channel, e.number, e.id) for e in events]
+    assert told == [True, True, False, True, False]
+    assert not held.has(events[0].channel, 1, events[1].id)  # the number was given again
+    assert not held.has("another-channel", 1, events[0].id)
+    assert not held.has(events[0].channel, 0, query(8).id)
+    assert not held.has(events[0].channel, -1, events[3].id)

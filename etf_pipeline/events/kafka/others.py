@@ -6,17 +6,21 @@ import datetime as dt
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from etf_pipeline.errors import EventError
+from etf_pipeline.events.kafka.topics import topic_name
 from etf_pipeline.events.log.archive import TOPICS, Archive, ArchiveReport, Origin
 from etf_pipeline.events.log.identity import SHARED
 from etf_pipeline.events.model.envelope import Event, source_of
+from etf_pipeline.events.model.numbers import Held
 from etf_pipeline.events.model.positions import Batches, Key
 from etf_pipeline.events.model.types import CHANNELS
 
 if TYPE_CHECKING:
+    from confluent_kafka import Message
+
     from etf_pipeline.events.kafka.log import KafkaLog
     from etf_pipeline.events.log.sqlite import SqliteLog
 
@@ -64,10 +68,25 @@ class Others:
             found[key] = after if intact else 0
         return found
 
-    def read(self, channels: Sequence[str], start: dict[Key, int]) -> Batches:
-        """Events of this store, this machine's too, from these positions on."""
-        for batch in self._broker.read(channels, start):
-            yield list(self._of_store(batch))
+    def read(
+        self,
+        channels: Sequence[str],
+        start: dict[Key, int],
+        held: Held | None = None,
+    ) -> Batches:
+        """Events of this store from these positions on.
+
+        Args:
+            channels: which channels.
+            start: first position wanted by (channel, partition).
+            held: events of the local log that need not be given.
+        """
+        reader = self._broker.reader
+        names = {topic_name(self._broker.settings, c): c for c in channels}
+        for messages in reader.messages(channels, start):
+            if held is not None:
+                messages = [m for m in messages if not _is_held(m, names, held)]
+            yield list(self._of_store(reader.events(messages, names)))
 
     def _of_store(self, batch: list[Event]) -> Iterator[Event]:
         mine, own = self._mine, self._local.id
@@ -117,3 +136,18 @@ class Others:
         if text is None:
             return archive.ends(_ORIGIN)
         return {(c, p): (after, name) for c, p, after, name in json.loads(text)}
+
+
+def _is_held(message: Message, names: Mapping[str, str], held: Held) -> bool:
+    """Whether a message is an event that was read already.
+
+    Most are: to take them apart would cost more than to fetch them.
+    """
+    headers: dict[str, Any] = dict(message.headers() or ())
+    if headers.get("ce_logid") != held.log:
+        return False
+    try:
+        number, name = int(headers["ce_sequence"]), headers["ce_id"]
+        return held.has(names[message.topic() or ""], number, name.decode())
+    except (KeyError, ValueError, AttributeError, TypeError):
+        return False  # whoever takes it apart says what is wrong with it

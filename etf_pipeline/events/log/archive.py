@@ -28,6 +28,7 @@ from etf_pipeline.store.writer import META_KEY, publish
 # Where events came from, as footers say it: a local log was one of this mode once.
 LOG, TOPICS = "embedded", "kafka"
 _EVENTS_AT_ONCE = 50_000
+_OBJECTS = 5_000
 
 
 @dataclass(frozen=True)
@@ -116,14 +117,14 @@ class Archive:
         return found
 
     def read(self, channels: Sequence[str] = CHANNELS) -> Batches:
-        """Every archived event, a batch per file; the content hash of each file is checked.
+        """Every archived event in batches; the content hash of each file is checked first.
 
         Raises:
             TamperError: a file does not hold what was written.
         """
         for file in self.files():
             if file.channel in channels:
-                yield read_file(file.path)
+                yield from read_batches(file.path)
 
     def add_all(
         self, origin: Origin, batches: Iterable[list[Event]], now: dt.datetime
@@ -167,10 +168,20 @@ class Archive:
                 "log": origin.log,
             }
             publish(path, EVENTS, to_table(group), facts)
-            if read_file(path) != group:
+            if not _same(read_batches(path), group):
                 raise TamperError(f"{path}: read back, it differs from what was written")
             made.append(path)
         return made
+
+
+def _same(batches: Batches, events: Sequence[Event]) -> bool:
+    """Whether batches are these events, one after the other."""
+    at = 0
+    for batch in batches:
+        if batch != list(events[at : at + len(batch)]):
+            return False
+        at += len(batch)
+    return at == len(events)
 
 
 def _described(path: Path) -> Archived:
@@ -212,7 +223,8 @@ def archived_chain(
         while files and files[-1].first <= seq + 1:
             file = files.pop()
             if file.last > seq:
-                waiting.update({e.position: e for e in read_file(file.path) if e.position > seq})
+                found = (e for batch in read_batches(file.path) for e in batch)
+                waiting.update({e.position: e for e in found if e.position > seq})
         event = waiting.pop(seq + 1, None)
         if event is None:
             return
@@ -226,8 +238,18 @@ def read_file(path: Path) -> list[Event]:
     Raises:
         TamperError: its content is not what its footer vouches for.
     """
+    return [event for batch in read_batches(path) for event in batch]
+
+
+def read_batches(path: Path) -> Batches:
+    """The events of one archive file, some at a time: as objects they are many times as large.
+
+    Raises:
+        TamperError: its content is not what its footer vouches for; then none was given.
+    """
     table = read_table(path).replace_schema_metadata(None)
     meta: Mapping[str, str] = json.loads((pq.read_metadata(path).metadata or {})[META_KEY])
     if content_hash(table) != meta["content_hash"]:
         raise TamperError(f"{path}: its content was changed after it was written")
-    return from_table(table)
+    for i in range(0, table.num_rows, _OBJECTS):
+        yield from_table(table.slice(i, _OBJECTS))

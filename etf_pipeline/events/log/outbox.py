@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,6 +60,7 @@ _SPAN = (
 
 
 ALL: frozenset[str] = frozenset()
+_PAGE = 5_000
 
 
 class Place(NamedTuple):
@@ -229,14 +230,23 @@ class Outbox(SqliteLog):
                 place,
             ).fetchall()
 
-    def confirmed_by_place(self, channels: Sequence[str]) -> list[tuple[str, int, int, str]]:
-        """Channel, partition, offset and id of every event that a broker confirmed."""
-        with self._notes.reading() as db:
-            return db.execute(
-                "SELECT d.channel, partition, position, id FROM deliveries d "  # noqa: S608
-                f"JOIN events USING (seq) WHERE d.channel IN ({','.join('?' * len(channels))})",
-                channels,
-            ).fetchall()
+    def confirmed_by_place(
+        self, channels: Sequence[str]
+    ) -> Iterator[list[tuple[str, int, int, str]]]:
+        """Channel, partition, offset and id of every event that a broker confirmed, in pages."""
+        query = (
+            "SELECT d.channel, partition, position, id, seq FROM deliveries d "  # noqa: S608
+            f"JOIN events USING (seq) WHERE d.channel IN ({','.join('?' * len(channels))}) "
+            f"AND seq > ? ORDER BY seq LIMIT {_PAGE}"
+        )
+        seq = 0
+        while True:
+            with self._notes.reading() as db:
+                rows = db.execute(query, (*channels, seq)).fetchall()
+            if not rows:
+                return
+            seq = rows[-1][4]
+            yield [row[:4] for row in rows]
 
     def forget_deliveries(self, place: Place, from_position: int) -> int:
         """Have events sent again that a broker confirmed and then lost; returns how many were lost.

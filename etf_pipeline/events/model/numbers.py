@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -56,3 +57,31 @@ class Numbers:
                 after = end if after == -1 else after
                 yield Gap(log, channel, first, after - 1)
                 first = marks.find(0, after)
+
+
+class Held:
+    """Which events of one local log were read already, so that copies of them may be passed over.
+
+    Told by number and id, as an older copy of a log that was put back gives numbers again; eight
+    bytes an event.
+    """
+
+    def __init__(self, log: str) -> None:
+        self.log = log.encode()
+        self._marks: dict[str, array[int]] = {}
+
+    def saw(self, events: Iterable[Event]) -> None:
+        """These were read."""
+        log = self.log.decode()
+        for event in events:
+            if event[11] == log and event[12]:
+                marks = self._marks.setdefault(event[8], array("q"))
+                number = event[12]
+                if number >= len(marks):
+                    marks.extend([0] * (number + 1 - len(marks)))
+                marks[number] = hash(event[0])
+
+    def has(self, channel: str, number: int, name: str) -> bool:
+        """Whether the event of this number and id was read."""
+        marks = self._marks.get(channel, ())
+        return 0 < number < len(marks) and marks[number] == hash(name)

@@ -18,6 +18,7 @@ from etf_pipeline.events.log.projections import Projections
 from etf_pipeline.events.log.retention import Pruned, archive_log, prune
 from etf_pipeline.events.model.checks import Check
 from etf_pipeline.events.model.envelope import Event
+from etf_pipeline.events.model.numbers import Held
 from etf_pipeline.events.model.positions import Batches, Key, Range
 from etf_pipeline.events.model.types import CHANNELS
 from etf_pipeline.events.modes.local import Local
@@ -175,9 +176,14 @@ class Kafka(Local):
         """Where topics go on after what the archive has of other machines' events."""
         return self.others.start(archive)
 
-    def elsewhere(self, channels: Sequence[str], start: dict[Key, int]) -> Batches:
+    def elsewhere(
+        self,
+        channels: Sequence[str],
+        start: dict[Key, int],
+        held: Held | None = None,
+    ) -> Batches:
         """What the topics hold of this store."""
-        return self.others.read(channels, start)
+        return self.others.read(channels, start, held)
 
     def archive(self, archive: Archive, now: dt.datetime) -> ArchiveReport:
         """Copy into the archive what it does not have."""

@@ -10,6 +10,7 @@ from etf_pipeline.events.log.identity import store_id
 from etf_pipeline.events.log.outbox import Outbox
 from etf_pipeline.events.model.chain import Verified
 from etf_pipeline.events.model.envelope import Event
+from etf_pipeline.events.model.numbers import Held
 from etf_pipeline.events.model.positions import Batches, Key
 from etf_pipeline.events.proof.walk import walk
 from etf_pipeline.events.protocol import EXIT_SECONDS
@@ -60,7 +61,12 @@ class Local:
         """Where topics go on after the archive: there are none."""
         return {}
 
-    def elsewhere(self, channels: Sequence[str], start: dict[Key, int]) -> Batches:
+    def elsewhere(
+        self,
+        channels: Sequence[str],
+        start: dict[Key, int],
+        held: Held | None = None,
+    ) -> Batches:
         """Nothing is anywhere else."""
         return iter(())
 

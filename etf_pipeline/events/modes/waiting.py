@@ -16,6 +16,7 @@ from etf_pipeline.events.log.retention import Pruned
 from etf_pipeline.events.model.chain import Verified
 from etf_pipeline.events.model.checks import Check
 from etf_pipeline.events.model.envelope import Event
+from etf_pipeline.events.model.numbers import Held
 from etf_pipeline.events.model.positions import Batches, Key, Range
 from etf_pipeline.events.model.types import CHANNELS
 from etf_pipeline.events.protocol import EXIT_SECONDS, Events, Projector
@@ -168,9 +169,14 @@ class Waiting:
         """Where reading goes on after the archive."""
         return self._now.seam(archive)
 
-    def elsewhere(self, channels: Sequence[str], start: dict[Key, int]) -> Batches:
+    def elsewhere(
+        self,
+        channels: Sequence[str],
+        start: dict[Key, int],
+        held: Held | None = None,
+    ) -> Batches:
         """What other machines recorded."""
-        return self._now.elsewhere(channels, start)
+        return self._now.elsewhere(channels, start, held)
 
     def archive(self, archive: Archive, now: dt.datetime) -> ArchiveReport:
         """Copy into the archive what it does not have."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from etf_pipeline.errors import EventError
-from etf_pipeline.events.log.archive import LOG, Archive, Archived, read_file
+from etf_pipeline.events.log.archive import LOG, Archive, Archived, read_batches
 from etf_pipeline.events.log.retention import origin_of
 from etf_pipeline.events.log.sqlite import SqliteLog
 from etf_pipeline.events.model.checks import first_few
 from etf_pipeline.events.model.envelope import Event, source_of
-from etf_pipeline.events.model.numbers import Gap, Numbers
+from etf_pipeline.events.model.numbers import Gap, Held, Numbers
+from etf_pipeline.events.model.positions import Batches
 from etf_pipeline.events.model.types import CHANNELS
 from etf_pipeline.events.protocol import Events
 
@@ -28,16 +29,19 @@ def read_all(
         EventError: a log cannot be read, or events are missing.
     """
     numbers, log = Numbers(), events.log
+    held = Held(log.id)
     given = {(log.id, c): n for c, n in log.numbers().items() if c in channels}
     for batch in log.read(channels):
         numbers.saw(batch)
+        held.saw(batch)
         yield batch
     start = events.seam(archive)
     for file in _needed(archive, log, channels):
-        batch = _of_store(file, events.instance)
-        numbers.saw(batch)
-        yield batch
-    for batch in events.elsewhere(channels, start):
+        for batch in _of_store(file, events.instance):
+            numbers.saw(batch)
+            held.saw(batch)
+            yield batch
+    for batch in events.elsewhere(channels, start, held):
         numbers.saw(batch)
         yield batch
     if start and any(numbers.gaps(given)):
@@ -63,11 +67,11 @@ def _needed(archive: Archive, log: SqliteLog, channels: Sequence[str]) -> list[A
     return [f for f in archive.files() if f.channel in channels and not in_log(f)]
 
 
-def _of_store(file: Archived, store: str) -> list[Event]:
+def _of_store(file: Archived, store: str) -> Batches:
     """A file's events; earlier releases archived what other stores had sent to the topics too."""
-    found = read_file(file.path)
     mine = source_of(store)
-    return found if file.origin == LOG else [e for e in found if e.source == mine]
+    for batch in read_batches(file.path):
+        yield batch if file.origin == LOG else [e for e in batch if e.source == mine]
 
 
 def missing(gaps: Sequence[Gap]) -> str:

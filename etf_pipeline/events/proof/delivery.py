@@ -7,17 +7,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 
 from etf_pipeline.errors import EtfError
-from etf_pipeline.events.log.archive import Archive, read_file
+from etf_pipeline.events.log.archive import Archive, read_batches
 from etf_pipeline.events.log.outbox import Outbox
 from etf_pipeline.events.log.retention import origin_of
 from etf_pipeline.events.model.checks import Check, first_few
 from etf_pipeline.events.model.envelope import Event
+from etf_pipeline.events.model.ids import IdSet, Packed
 from etf_pipeline.events.model.positions import Key, Range
 from etf_pipeline.events.model.sums import Sums
 from etf_pipeline.events.model.types import CHANNELS
 
 # Part of the retention after which an event should be in the archive.
 _LATE = 0.5
+_EVER = 2**62
 
 
 def all_sent(log: Outbox, there: Iterable[list[Event]], ranges: Mapping[Key, Range]) -> Check:
@@ -28,12 +30,18 @@ def all_sent(log: Outbox, there: Iterable[list[Event]], ranges: Mapping[Key, Ran
         there: what the brokers have now.
         ranges: of their partitions, as of before that was read.
     """
-    noted = log.confirmed_by_place(CHANNELS)  # before: what is sent meanwhile does not count
-    ids = {e.id for batch in there for e in batch}
-    gone = sum(
-        position >= ranges.get((channel, partition), (0, 0))[0] and name not in ids
-        for channel, partition, position, name in noted
-    )
+    ids = IdSet()
+    for batch in there:
+        names = [e.id for e in batch]
+        ids.add(names, Packed(names))
+    gone = 0
+    for noted in log.confirmed_by_place(CHANNELS):
+        wanted = []
+        for channel, partition, position, name in noted:
+            low, high = ranges.get((channel, partition), (0, _EVER))
+            if low <= position < high:  # what is sent meanwhile does not count
+                wanted.append(name)
+        gone += len(ids.missing(wanted))
     if gone:
         text = f"Kafka confirmed {gone} events and has them no longer; they are sent again"
         return Check("all sent", False, f"{text} while any process that records is open")
@@ -78,7 +86,8 @@ def _sum_up(sums: Sums, log: Outbox, archive: Archive) -> None:
     pruned = log.anchor()[0]
     for file in archive.files_of(origin_of(log)):
         if file.first <= pruned:
-            sums.saw(read_file(file.path))
+            for batch in read_batches(file.path):
+                sums.saw(batch)
 
 
 def same_there(sums: Sums) -> Check:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Set
 from typing import NamedTuple
 
 from etf_pipeline.errors import TamperError
-from etf_pipeline.events.log.archive import TOPICS, Archive, Archived, read_file
+from etf_pipeline.events.log.archive import TOPICS, Archive, Archived, read_batches
 from etf_pipeline.events.log.retention import origins_of
 from etf_pipeline.events.log.sqlite import SqliteLog
 from etf_pipeline.events.model.chain import GENESIS, chain
@@ -165,7 +165,8 @@ def _chained(ranked: list[tuple[int, Archived]], before: int, after: Link) -> It
     while True:
         while ranked and ranked[-1][1].first <= seq + 1:
             rank, file = ranked.pop()
-            for event in read_file(file.path) if file.last > seq else ():
+            batches = read_batches(file.path) if file.last > seq else ()
+            for event in (e for batch in batches for e in batch):
                 number = event.position
                 if number <= seq or (rank and number > before):
                     continue
