@@ -253,6 +253,30 @@ def test_what_a_process_sent_after_another_took_over_comes_again(tmp_path, broke
     frozen.stop()
 
 
+@pytest.mark.parametrize("between", [True, False])
+def test_copies_that_come_late_are_overtaken_once_more(tmp_path, broker, opened, between):
+    """Requests of a connection that was given up may be taken in after what was sent since."""
+    settings = kafka_settings(broker.servers, kafka_topic_partitions=1)
+    mine = opened(tmp_path, settings)
+    recorded = queries(60)
+    mine.append(recorded[:40])
+    assert mine.drain(30) == 0
+    late, other = KafkaLog(settings), query(ticker="T1")
+    assert all(d.ok for d in late.append([e for b in mine.log.read() for e in b][5:12]))
+    if between:  # another machine's
+        assert all(d.ok for d in late.append([other]))
+    late.close()
+    mine.append(recorded[40:])
+    wait_until(lambda: mine.drain(20) == 0, 60)
+    found = [e for e in in_kafka(mine) if e.id != other.id]
+    last_occurrences_in_order(found, recorded)
+    # once: what is in order is left alone
+    n = len(in_kafka(mine))
+    mine.append(queries(5, start=60))
+    assert mine.drain(30) == 0
+    assert len(in_kafka(mine)) == n + 5
+
+
 def test_a_closed_topic_stops_no_other(tmp_path, broker, opened):
     """Lineage may not be written; everything else goes out, and lineage when it may."""
     from confluent_kafka import KafkaError

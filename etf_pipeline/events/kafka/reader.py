@@ -280,16 +280,23 @@ class KafkaReader:
 
     def ids_between(self, channel: str, partition: int, first: int, last: int) -> dict[int, str]:
         """By offset, the ids of the events from `first` to `last` that are there now."""
-        consumer, key = self.consumer(), (channel, partition)
+        found = self._messages_between((channel, partition), first, last)
+        ids = {m.offset() or 0: said_id(m) for batch in found for m in batch}
+        return {offset: name for offset, name in ids.items() if name is not None}
+
+    def events_between(self, channel: str, partition: int, first: int, last: int) -> list[Event]:
+        """The events from offset `first` to `last` that are there now."""
+        names = {topic_name(self.settings, channel): channel}
+        found = self._messages_between((channel, partition), first, last)
+        return [e for batch in found for e in self.events(batch, names)]
+
+    def _messages_between(self, key: Key, first: int, last: int) -> Iterator[list[Message]]:
+        consumer, names = self.consumer(), {topic_name(self.settings, key[0]): key[0]}
         try:
-            low, high = self._ranges(consumer, [channel]).get(key, (0, 0))
+            low, high = self._ranges(consumer, [key[0]]).get(key, (0, 0))
             begin, end = max(first, low), min(last + 1, high)
-            if begin >= end:
-                return {}
-            names = {topic_name(self.settings, channel): channel}
-            batches = self._drain(consumer, names, {key: begin}, {key: end})
-            ids = {m.offset() or 0: said_id(m) for batch in batches for m in batch}
-            return {offset: name for offset, name in ids.items() if name is not None}
+            if begin < end:
+                yield from self._drain(consumer, names, {key: begin}, {key: end})
         finally:
             consumer.close()
 

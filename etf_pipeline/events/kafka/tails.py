@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from etf_pipeline.events.model.envelope import Event
 
 log = logging.getLogger(__name__)
+# How far back copies that come late are looked for among what others wrote.
+_MOST_BETWEEN = 10_000
 # Offset and event id; no id where only the offset is known.
 Confirmed = tuple[int, str]
 
@@ -36,6 +38,8 @@ class Tails:
         self._epoch = -1
         self._seen = (0, 0)
         self._ends: dict[Key, Confirmed] = {}
+        # By channel, the number of the first event of which a copy came late.
+        self._late: dict[str, int] = {}
 
     @property
     def quiet(self) -> bool:
@@ -120,6 +124,9 @@ class Tails:
             # before these now, and has to come after them.
             self._checked = False
             self._log.send_again(_first(events))
+        if self._late:
+            late, self._late, self._checked = self._late, {}, False
+            self._log.send_again(late)
         return deliveries
 
     def _follows(self, key: Key, new: list[Confirmed]) -> bool:
@@ -129,10 +136,30 @@ class Tails:
             return False  # no such partition when the brokers were looked at
         if any(b[0] <= a[0] for a, b in pairwise([before, *new])):
             return False
-        if not before[1] or new[0][0] == before[0] + 1:
+        if new[-1][0] - before[0] == len(new):
             return True
+        return self._among_others(key, before, new)
+
+    def _among_others(self, key: Key, before: Confirmed, new: list[Confirmed]) -> bool:
+        """The same where something else was written too, which may be copies that come late.
+
+        What was on its way when a connection was given up, or when this process or another was
+        frozen, can arrive after what was sent since. Then all goes again, from there on.
+        """
+        reader, mine = self._broker.reader, {offset for offset, _ in new}
+        first = max(before[0] + 1, new[0][0] - _MOST_BETWEEN)
+        between = [
+            e
+            for e in reader.events_between(*key, first, new[-1][0] - 1)
+            if e.position not in mine and e.log == self._log.id
+        ]
+        sent = {name: offset for offset, name in new}
+        late = [e for e in between if sent.get(e.id, -1) < e.position]
+        if late:
+            numbers = self._log.numbers_of(late)
+            self._late[key[0]] = min([*numbers, self._late.get(key[0], numbers[0])])
         # Others write to this partition too, or it was cut and has grown past where it was.
-        return self._broker.reader.id_at(*key, before[0]) == before[1]
+        return not before[1] or reader.id_at(*key, before[0]) == before[1]
 
     def _read_back(
         self,

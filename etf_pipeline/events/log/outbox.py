@@ -156,6 +156,11 @@ class Outbox(SqliteLog):
             }
         return len(known) == len({e.id for e in events}) and found.issuperset(known.values())
 
+    def numbers_of(self, events: Sequence[Event]) -> list[int]:
+        """Numbers of events that are in this log."""
+        with self._notes.reading() as db:
+            return list(known_events(db, events).values())
+
     def epoch(self) -> int:
         """The newest epoch."""
         with self._notes.reading() as db:
