@@ -69,9 +69,7 @@ def calls(provider, world):
         "weight_uncertainty": lambda: provider.weight_uncertainty(
             TWO, objective="min_volatility", resamples=20
         ),
-        "validate": lambda: provider.validate(
-            TWO, objectives="min_volatility", lookbacks=1
-        ),
+        "validate": lambda: provider.validate(TWO, objectives="min_volatility", lookbacks=1),
         "check_data_availability": lambda: provider.check_data_availability(TWO),
         "available_etfs": lambda: provider.available_etfs,
         "use_event_sourcing": lambda: provider.use_event_sourcing,
