@@ -25,6 +25,7 @@ from etf_pipeline.cli.render.events import (
     parked_line,
     pruned_lines,
     rebuilt_line,
+    relay_line,
     signed_body,
     signed_line,
     state_body,
@@ -97,6 +98,7 @@ def status(data_dir: DataDir = None, as_json: Json = False) -> None:
         lines.append(f"FAIL {found.problem}")
     if found.store_id is not None:
         lines.append(f"  store {found.store_id}")
+    lines += map(relay_line, found.relays)
     print_either(as_json, status_body(found), lines)
     raise typer.Exit(of_checks(found.problem is None))
 

@@ -28,7 +28,8 @@ class EventsStatus:
 
     `store` is what was asked for, `mode` what came of it and `why` the reason when that is less;
     `types` counts events by type, `waiting` those that wait for a broker; `relay` is what the
-    tailer said last, under the name it had when this was first printed. `parked` counts records
+    tailer said last, under the name it had when this was first printed, and `relays` what it said
+    last of each instance of the orchestrator, the newest first. `parked` counts records
     that could not be read by reason, `parked_missing` those of them that an event is missing for.
     `signing` says why the head of the log was not signed when it was last to be.
     `sends` is whether this mode sends to a broker, `since` when the oldest of those that wait was
@@ -52,6 +53,7 @@ class EventsStatus:
     problem: str | None = None
     store_id: str | None = None
     undeliverable: dict[str, int] = field(default_factory=dict)
+    relays: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def events(self) -> int:
@@ -79,6 +81,8 @@ def events_status(data_dir: Path, settings: EventSettings) -> EventsStatus:
             status.undeliverable = log.undeliverable()[0]
             text = log.fact(STATUS)
             status.relay = None if text is None else json.loads(text)
+            each = map(json.loads, log.facts(f"{STATUS}:").values())
+            status.relays = sorted(each, key=lambda r: str(r["at"]), reverse=True)
             status.signing = log.fact(SIGNING) or None
         finally:
             log.close()

@@ -15,6 +15,7 @@ from etf_pipeline.events.log.parked import Parked
 from etf_pipeline.events.model.types import LINEAGE
 from etf_pipeline.events.modes.embedded import Embedded
 from etf_pipeline.events.orchestrator import LogRecord
+from etf_pipeline.events.status import events_status
 from etf_pipeline.events.tailer import Tailer
 from etf_pipeline.model.schemas import MANIFEST
 from etf_pipeline.orchestration.event_log import DagsterLog
@@ -93,6 +94,9 @@ def test_instances_in_turn_on_one_store(layout, homes, recorder):
     said = recorder.log.facts("relay_status:")
     ids = {DagsterLog(homes(n)).instance: homes(n).root_directory for n in ("one", "other")}
     assert {i: json.loads(text)["where"] for i, text in said.items()} == ids
+    relays = events_status(layout.root, recorder.settings).relays
+    assert [r["where"] for r in relays] == [homes(n).root_directory for n in ("other", "one")]
+    assert [r["behind"] for r in relays] == [0, 0]
 
 
 @pytest.mark.parametrize("more", [1, 12])

@@ -1,6 +1,7 @@
 """The tailer on a real Dagster instance; numbers are those of the event case list."""
 
 import datetime as dt
+import errno
 import json
 import time
 
@@ -268,6 +269,59 @@ def test_a_run_that_dies_before_any_outcome_names_its_partition(tmp_path, instan
     )
     tailer.tick(Cursor(0, 0).dump())
     assert len(fold(recorder.log.read())) == 2
+
+
+def test_stages_that_fail_after_a_good_download_are_told(
+    tmp_path, instance, made_tailer, monkeypatch
+):
+    """The history step on a disk that fails, and reports on one that is full."""
+
+    def fails(*_, **__):
+        raise OSError(errno.EIO, "Input/output error")
+
+    pipeline = make_pipeline(tmp_path)
+    with monkeypatch.context() as broken:
+        broken.setattr("etf_pipeline.steps.histories.publish_history", fails)
+        lost = execute(pipeline, instance, "ingest", "XASX")
+    assert not lost.success
+    assert execute(pipeline, instance, "ingest", "XASX").success
+    with monkeypatch.context() as broken:
+        broken.setattr("etf_pipeline.steps.reports.write_text", fails)
+        derived = execute(pipeline, instance, "derive")
+    assert not derived.success
+    tailer, recorder = made_tailer()
+    tailer.tick()
+    stages = fold(recorder.log.read()).failed_stages
+    assert {
+        where: (s.stage, s.partition, s.run_id, s.job, s.subjects, s.canceled)
+        for where, s in stages.items()
+    } == {
+        "price_history/XASX": (
+            "price_history",
+            "XASX",
+            lost.run_id,
+            "ingest",
+            ["VAF", "VAS", "VGS"],
+            False,
+        ),
+        "reports": ("reports", "", derived.run_id, "derive", [], False),
+    }
+    assert all("Input/output error" in s.reason and s.reason_code for s in stages.values())
+    runs = {
+        (e["job"]["name"], e["run"]["facets"]["parent"]["run"]["runId"]): e
+        for e in lineage(recorder)
+        if e["eventType"] == "FAIL" and "parent" in e["run"]["facets"]
+    }
+    assert set(runs) == {
+        ("etf_pipeline.price_history", lost.run_id),
+        ("etf_pipeline.reports", derived.run_id),
+    }
+    for event in runs.values():
+        assert "Input/output error" in event["run"]["facets"]["errorMessage"]["message"]
+        assert event["inputs"]
+    # what was good of the runs that failed is told all the same
+    assert recorder.log.counts()["ETFDataCollected"] == 3
+    assert recorder.log.counts()["PortfolioOptimized"] == 2
 
 
 def test_partial_failures_are_events_of_their_tickers(tmp_path, instance, made_tailer, yahoo):

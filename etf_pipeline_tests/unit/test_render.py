@@ -7,7 +7,7 @@ import json
 import pytest
 from rich.console import Console
 
-from etf_pipeline.cli.render.events import status_body, status_line
+from etf_pipeline.cli.render.events import relay_line, status_body, status_line
 from etf_pipeline.cli.render.output import print_json, print_table, verdict_line
 from etf_pipeline.cli.render.run import (
     outcome_body,
@@ -259,16 +259,25 @@ def test_events_in_one_line(status, line):
     assert status_line(status, NOON) == line
 
 
+def test_each_instance_is_told_by_its_home_and_how_far_behind_it_was():
+    one = RELAY | {"instance": "7c0f", "where": "/srv/dagster", "more": False}
+    told = "  Dagster /srv/dagster (7c0f): 4 behind at 2025-11-12 11:59:30 UTC; no broker"
+    assert relay_line(one) == told
+    assert "4 or more behind" in relay_line(one | {"more": True})
+
+
 def test_the_status_of_events_in_json_has_the_keys_that_scripts_know():
     status = EventsStatus(True, "kafka", None, "auto", {"A": 2, "B": 1}, 1, RELAY)
     assert list(status_body(status).items()) == [
         ("mode", "kafka"),
         ("why", None),
         ("store", "auto"),
+        ("store_id", None),
         ("events", 3),
         ("types", {"A": 2, "B": 1}),
         ("waiting", 1),
         ("relay", RELAY),
+        ("relays", []),
         ("parked", {}),
         ("parked_missing", 0),
         ("signing", None),

@@ -34,6 +34,7 @@ def status_body(status: EventsStatus) -> dict[str, Any]:
         "types": status.types,
         "waiting": status.waiting,
         "relay": status.relay,
+        "relays": status.relays,
         "parked": status.parked,
         "parked_missing": status.parked_missing,
         "signing": status.signing,
@@ -62,7 +63,8 @@ def status_line(status: EventsStatus, now: dt.datetime) -> str | None:
     relay = status.relay
     if relay is not None:
         age = now - dt.datetime.fromisoformat(relay["at"])
-        parts.append(f"relay {relay['behind']} behind, last ran {age.total_seconds():.0f} s ago")
+        ago = f"last ran {age.total_seconds():.0f} s ago"
+        parts.append(f"relay {_behind(relay)}, {ago}")
         if relay["problem"]:
             parts.append(str(relay["problem"]))
     return "; ".join(parts)
@@ -72,6 +74,19 @@ def undeliverable_words(counts: Mapping[str, int]) -> str:
     """How many events a broker refused, and why."""
     why = ", ".join(f"{n} {code}" for code, n in counts.items())
     return f"{sum(counts.values())} refused by Kafka ({why}), in the local log only"
+
+
+def relay_line(relay: dict[str, Any]) -> str:
+    """How far behind one instance of Dagster was when its log was last read."""
+    at = dt.datetime.fromisoformat(relay["at"])
+    said = f"; {relay['problem']}" if relay["problem"] else ""
+    where = f"{relay['where']} ({relay['instance']})"
+    return f"  Dagster {where}: {_behind(relay)} at {at:%Y-%m-%d %H:%M:%S} UTC{said}"
+
+
+def _behind(relay: dict[str, Any]) -> str:
+    more = " or more" if relay.get("more") else ""
+    return f"{relay['behind']}{more} behind"
 
 
 def parked_words(status: EventsStatus) -> str:
