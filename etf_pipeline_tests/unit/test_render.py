@@ -283,4 +283,5 @@ def test_the_status_of_events_in_json_has_the_keys_that_scripts_know():
         ("signing", None),
         ("waiting_since", None),
         ("problem", None),
+        ("undeliverable", {}),
     ]
