@@ -20,6 +20,7 @@ from etf_pipeline.cli.render.events import (
     event_body,
     event_line,
     head_lines,
+    missing_lines,
     others_line,
     parked_body,
     parked_line,
@@ -35,7 +36,7 @@ from etf_pipeline.cli.render.events import (
     verification_body,
 )
 from etf_pipeline.cli.render.output import print_either, print_warning, verdict_line
-from etf_pipeline.errors import EventsOffError, SettingsError
+from etf_pipeline.errors import ArgumentError, EventsOffError, SettingsError
 
 if TYPE_CHECKING:
     from etf_pipeline.events.model.envelope import Event
@@ -316,6 +317,39 @@ def parked(
         table.close()
     lines = [parked_line(r) for r in found] or ["no record is parked"]
     print_either(as_json, [parked_body(r) for r in found], lines)
+
+
+@app.command()
+def missing(
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Declare them lost; needs --who and --why.")
+    ] = False,
+    who: Annotated[str | None, typer.Option(help="Who declares it.")] = None,
+    why: Annotated[str | None, typer.Option(help="Why they are lost.")] = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Events that neither logs, archive nor topics have. Exit code 1 if there are any.
+
+    Replays refuse while some are missing. Restore the archive or start the machine whose log it is;
+    what is lost for good can be declared so, which is an event that stays. Example:
+    etf events missing --accept --who "A. Smith" --why "disk of host 7"
+    """
+    from etf_pipeline.events.proof.losses import declare_lost, missing_events
+
+    if accept and not (who and why):
+        raise ArgumentError("--accept needs --who and --why, which are kept with the declaration")
+    with _recording(data_dir) as system:
+        if accept and who and why:
+            told = declare_lost(system.event_store, system.archive, who, why)
+            lines = [f"declared lost: {d.channel} {d.first} to {d.last}" for d in told]
+            body: list[dict[str, Any]] = [d.model_dump() for d in told]
+        else:
+            found = missing_events(system.event_store, system.archive)
+            lines = missing_lines(found)
+            body = [*(g._asdict() for g in found.numbers), *(g._asdict() for g in found.offsets)]
+    print_either(as_json, body, lines or ["nothing is missing"])
+    raise typer.Exit(of_checks(accept or not body))
 
 
 def _newest(system: ETFSystem, subject: str | None, kind: str | None, limit: int) -> list[Event]:

@@ -18,7 +18,7 @@ from etf_pipeline.events.model.chain import Verified
 from etf_pipeline.events.model.checks import Check
 from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.model.numbers import Held
-from etf_pipeline.events.model.positions import Batches, Delivery, Key, Range
+from etf_pipeline.events.model.positions import Batches, Delivery, Gone, Key, Range
 from etf_pipeline.events.model.types import CHANNELS
 from etf_pipeline.events.settings import EventSettings
 
@@ -169,6 +169,14 @@ class Events(Protocol):
         Raises:
             EventError: between the archive's end and a topic's beginning events are missing.
         """
+        ...
+
+    def gone(self, archive: Archive) -> list[Gone]:
+        """Why `seam` refuses: what topics let go before it was archived here."""
+        ...
+
+    def pass_over(self, archive: Archive, gone: Sequence[Gone]) -> None:
+        """Have `seam` go on after what is gone, for it was declared lost."""
         ...
 
     def elsewhere(

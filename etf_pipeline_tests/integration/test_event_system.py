@@ -20,9 +20,11 @@ from etf_pipeline.events.log.archive import Archive
 from etf_pipeline.events.log.catching_up import project_archive
 from etf_pipeline.events.log.projections import Projections
 from etf_pipeline.events.model.envelope import event_id, source_of
+from etf_pipeline.events.model.numbers import Gap
 from etf_pipeline.events.model.state import fold
 from etf_pipeline.events.modes.kafka import Kafka
 from etf_pipeline.events.proof.archiving import read_all
+from etf_pipeline.events.proof.losses import declare_lost, missing_events
 from etf_pipeline.events.proof.verify import verify
 from etf_pipeline.events.settings import client_config, load_event_settings, redacted
 from etf_pipeline.library.selftest import selftest
@@ -676,6 +678,43 @@ def test_what_a_machine_never_sent_is_missed_on_another(machines):
     assert two.drain(30) == 0
     found = ids(read_all(one, Archive(Layout(one.log.path.parents[1]))))
     assert set(found) == {e.id for e in [*first, *later]}
+
+
+def test_what_is_lost_for_good_is_declared_and_stays_known(machines):
+    """A machine is gone with events that it never sent: one word of somebody, kept for ever."""
+    one, two = machines
+    archive = Archive(Layout(one.log.path.parents[1]))
+    two.append(queries(15))
+    held = [e for batch in two.log.read() for e in batch]
+    assert all(d.ok for d in two.broker.append(held[10:]))
+    assert missing_events(one, archive).numbers == [Gap(two.log.id, "query-events", 1, 10)]
+    (told,) = declare_lost(one, archive, "A. Smith", "disk of host 7")
+    assert (told.first, told.last, told.who) == (1, 10, "A. Smith")
+    assert one.drain(30) == 0
+    for events in machines:  # the other one reads of it too
+        at = Archive(Layout(events.log.path.parents[1]))
+        assert missing_events(events, at).numbers == []
+        assert {e.id for e in queries(15)[10:]} <= set(ids(read_all(events, at)))
+        assert set(ids(read_all(events, at, ["query-events"])))
+    state = fold(read_all(one, archive))
+    assert [d.why for d in state.losses] == ["disk of host 7"]
+    found = {c.name: c for c in verify(one, Layout(one.log.path.parents[1]))}
+    assert "A. Smith: disk of host 7" in found["declared lost"].detail
+
+
+def test_what_retention_took_too_early_is_declared_too(broker, machines):
+    one, two = machines
+    archive = Archive(Layout(one.log.path.parents[1]))
+    sent(two, *queries(20))
+    assert len(ids(read_all(one, archive))) == 20
+    deleted(broker, one)
+    assert sum(g.last - g.first + 1 for g in missing_events(one, archive).offsets) == 20
+    told = declare_lost(one, archive, "A. Smith", "kept too short")
+    assert {d.partition for d in told} <= {0, 1}
+    sent(two, *queries(5, start=20))
+    assert missing_events(one, archive).numbers == [Gap(two.log.id, "query-events", 1, 20)]
+    declare_lost(one, archive, "A. Smith", "kept too short")
+    assert {e.id for e in queries(5, start=20)} <= set(ids(read_all(one, archive)))
 
 
 def test_two_stores_on_one_prefix_are_two(broker, tmp_path, caplog):

@@ -31,13 +31,13 @@ def test_a_file_belongs_to_the_log_that_its_footer_names(tmp_path):
 
 def test_files_follow_each_other_when_the_clock_goes_back(tmp_path):
     """So that an end between two files leaves no hole before the last archived event."""
-    archive, days = Archive(Layout(tmp_path)), [3, 3, 1, 2, 2, 1]
+    archive, days = Archive(Layout(tmp_path)), [1, 3, 1, 3, 2, 4]
     events = [
         e._replace(recorded_us=micros(T0 + dt.timedelta(days=d)))
         for e, d in zip(placed(6), days, strict=True)
     ]
     paths = archive.add(Origin(LOG, "a"), events, "20251112T060000000000Z-0000")
-    assert [[e.position for e in read_file(p)] for p in paths] == [[1, 2], [3], [4, 5], [6]]
+    assert [[e.position for e in read_file(p)] for p in paths] == [[1], [2, 3, 4, 5], [6]]
 
 
 def test_a_file_whose_footer_names_no_log_is_none_of_ours(tmp_path):

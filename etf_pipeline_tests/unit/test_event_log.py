@@ -9,6 +9,7 @@ from etf_pipeline.errors import EventError, SettingsError
 from etf_pipeline.events.log.identity import store_id
 from etf_pipeline.events.log.sqlite import SqliteLog
 from etf_pipeline.events.model.envelope import to_kafka
+from etf_pipeline.events.model.numbers import Numbers
 from etf_pipeline.events.model.records import from_kafka
 from etf_pipeline.store.layout import Layout
 from etf_pipeline_tests.events_support import collected, optimised, queries
@@ -129,6 +130,29 @@ def test_a_log_of_another_store_is_refused(layout, log):
     layout.store_id.write_text("another\n")
     with pytest.raises(EventError, match=rf"{made}.* says another"):
         store_id(layout, log, None)
+
+
+@pytest.mark.parametrize(
+    ("seen", "given", "expected"),
+    [
+        ([1, 2, 3], 3, []),
+        ([3, 1, 2, 2], 3, []),
+        ([2, 5], 0, [(1, 1), (3, 4)]),
+        ([1, 2], 6, [(3, 6)]),
+        ([], 4, [(1, 4)]),
+        ([4_000], 0, [(1, 3_999)]),
+        ([0, 0], 0, []),
+    ],
+)
+def test_gaps_in_numbers_are_told(seen, given, expected):
+    (event,) = queries(1)
+    numbers = Numbers()
+    numbers.saw([event._replace(log="a", number=n) for n in seen])
+    upto = {("a", event.channel): given} if given else {}
+    assert [(g.first, g.last) for g in numbers.gaps(upto)] == expected
+    for gap in list(numbers.gaps(upto)):
+        numbers.declared(gap)
+    assert list(numbers.gaps(upto)) == []
 
 
 def test_log_and_number_travel_with_the_event(log):

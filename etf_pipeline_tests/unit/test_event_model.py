@@ -29,13 +29,14 @@ GOLDEN = Path(__file__).parents[1] / "golden_events"
 VERSIONS = [(name, version) for name, version, _ in REGISTRY.versions()]
 
 
-def test_the_eight_types():
+def test_the_nine_types():
     assert {n for n, _ in VERSIONS} == {
         "ETFDataCollected",
         "ETFDataUpdated",
         "ETFDataRejected",
         "ETFDataCollectionFailed",
         "PipelineStageFailed",
+        "EventsLost",
         "RiskMetricsCalculated",
         "PortfolioOptimized",
         "PriceDataQueried",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from etf_pipeline.events.model.heads import Kept
     from etf_pipeline.events.model.state import SystemState
     from etf_pipeline.events.proof.heads import Signed
+    from etf_pipeline.events.proof.losses import Missing
     from etf_pipeline.events.proof.rebuild import Rebuilt
     from etf_pipeline.events.proof.verify import Verification
     from etf_pipeline.events.status import EventsStatus
@@ -227,6 +228,16 @@ def event_body(event: Event) -> dict[str, Any]:
 def event_line(event: Event) -> str:
     """One event for people."""
     return f"{event.time:%Y-%m-%d %H:%M:%S} UTC  {event.type:<24} {event.subject}"
+
+
+def missing_lines(found: Missing) -> list[str]:
+    """What is missing, a gap a line."""
+    numbers = [f"{g.channel} {g.first} to {g.last} of log {g.log}" for g in found.numbers]
+    offsets = [
+        f"{g.channel}[{g.partition}] offsets {g.first} to {g.last}, gone before they were archived"
+        for g in found.offsets
+    ]
+    return numbers + offsets
 
 
 def pruned_lines(done: Pruned) -> list[str]:

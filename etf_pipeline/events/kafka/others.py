@@ -13,9 +13,10 @@ from etf_pipeline.errors import EventError
 from etf_pipeline.events.kafka.topics import topic_name
 from etf_pipeline.events.log.archive import TOPICS, Archive, ArchiveReport, Origin
 from etf_pipeline.events.log.identity import SHARED
+from etf_pipeline.events.model.checks import first_few
 from etf_pipeline.events.model.envelope import Event, source_of
 from etf_pipeline.events.model.numbers import Held
-from etf_pipeline.events.model.positions import Batches, Key
+from etf_pipeline.events.model.positions import Batches, Gone, Key, Range
 from etf_pipeline.events.model.types import CHANNELS
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Others:
         self._broker = broker
         self._local = local
         self._mine = source_of(store)
+        self._shared = False
         self.foreign: Counter[str] = Counter()
 
     def start(self, archive: Archive) -> dict[Key, int]:
@@ -51,22 +53,40 @@ class Others:
             EventError: what other machines recorded may have gone before it was archived.
         """
         ends, reader = self._ends(archive), self._broker.reader
-        shared = self._local.fact(SHARED) is not None
+        ranges = reader.ranges(CHANNELS)
+        if gone := self._gone(ends, ranges):
+            named = [f"{g.channel}[{g.partition}] offsets {g.first} to {g.last}" for g in gone]
+            raise EventError(
+                f"{first_few(named)} went by retention before they were archived here, and other "
+                "machines record for this store; restore events/ from a backup, or raise "
+                "EVENT_STORE_RETENTION_DAYS and archive more often. `etf events missing` lists "
+                "what is missing, and declares it lost when it is"
+            )
         found: dict[Key, int] = {}
-        for key, (low, high) in reader.ranges(CHANNELS).items():
+        for key, (low, high) in ranges.items():
             after, last_id = ends.get(key, (0, ""))
-            if low > after and shared:
-                raise EventError(
-                    f"{key[0]}[{key[1]}]: offsets {after} to {low - 1} went by retention before "
-                    "they were archived here, and other machines record for this store; restore "
-                    "events/ from a backup, or raise EVENT_STORE_RETENTION_DAYS and archive more "
-                    "often"
-                )
             intact = after == 0 or (
                 high >= after and (low >= after or reader.id_at(*key, after - 1) == last_id)
             )
             found[key] = after if intact else 0
         return found
+
+    def _gone(self, ends: _Ends, ranges: dict[Key, Range]) -> list[Gone]:
+        self._shared = self._local.fact(SHARED) is not None
+        if not self._shared:
+            return []
+        spans = {key: (ends.get(key, (0, ""))[0], low) for key, (low, _) in ranges.items()}
+        return [Gone(*k, after, low - 1) for k, (after, low) in spans.items() if low > after]
+
+    def gone(self, archive: Archive) -> list[Gone]:
+        """What retention took before it was archived, and may have been other machines'."""
+        return self._gone(self._ends(archive), self._broker.reader.ranges(CHANNELS))
+
+    def pass_over(self, archive: Archive, gone: Sequence[Gone]) -> None:
+        """Go on after what is gone."""
+        ends = self._ends(archive)
+        ends |= {(g.channel, g.partition): (g.last + 1, "") for g in gone}
+        self._keep(ends)
 
     def read(
         self,
@@ -100,8 +120,9 @@ class Others:
                     )
                 self.foreign[event.source] += 1
                 continue
-            if event.log not in (own, ""):
+            if event.log not in (own, "") and not self._shared:
                 self._local.settle(SHARED, "1")
+                self._shared = True
             yield event
 
     def archive(self, archive: Archive, now: dt.datetime) -> ArchiveReport:
@@ -113,9 +134,12 @@ class Others:
         start = self.start(archive)
         ends: _Ends = {k: e for k, e in self._ends(archive).items() if start.get(k) == e[0]}
         done = archive.add_all(_ORIGIN, self._new(start, ends), now)
+        self._keep(ends)
+        return done
+
+    def _keep(self, ends: _Ends) -> None:
         rows = [[*key, *end] for key, end in sorted(ends.items())]
         self._local.append([], facts={_ARCHIVED: json.dumps(rows)})
-        return done
 
     def _new(self, start: dict[Key, int], ends: _Ends) -> Batches:
         own = self._local.id

@@ -6,7 +6,7 @@ import datetime as dt
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import accumulate, groupby
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from etf_pipeline.errors import CorruptFileError, TamperError
 from etf_pipeline.events.model.chain import chain
-from etf_pipeline.events.model.envelope import Event
+from etf_pipeline.events.model.envelope import Event, from_micros
 from etf_pipeline.events.model.positions import Batches, Key
 from etf_pipeline.events.model.table import from_table, to_table
 from etf_pipeline.events.model.types import CHANNELS
@@ -29,6 +29,7 @@ from etf_pipeline.store.writer import META_KEY, publish
 LOG, TOPICS = "embedded", "kafka"
 _EVENTS_AT_ONCE = 50_000
 _OBJECTS = 5_000
+_DAY_US = 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -149,16 +150,15 @@ class Archive:
         """Write events into new files, read each back and compare.
 
         A file holds what follows each other in its channel and partition, so that an end in
-        between leaves no hole before the last archived event.
+        between leaves no hole before the last archived event. Its day is the latest on which any
+        of these was recorded: a clock that goes to and fro makes no file of its own.
 
         Raises:
             TamperError: what was read back differs; the originals must stay.
         """
         made = []
-        ordered = sorted(events, key=lambda e: (e.channel, e.partition, e.position))
-        runs = groupby(ordered, key=lambda e: (e.channel, e.partition, e.recorded.date()))
-        for n, ((channel, partition, day), run) in enumerate(runs):
-            group = list(run)
+        for n, (day, group) in enumerate(_runs(events)):
+            channel, partition = group[0].channel, group[0].partition
             path = self._layout.of(EVENTS, channel, day, f"{origin.name}-{stamp}-{n:04d}")
             facts = {
                 "channel": channel,
@@ -182,6 +182,16 @@ def _same(batches: Batches, events: Sequence[Event]) -> bool:
             return False
         at += len(batch)
     return at == len(events)
+
+
+def _runs(events: Iterable[Event]) -> Iterator[tuple[dt.date, list[Event]]]:
+    """By channel and partition, what follows each other up to another day."""
+    ordered = sorted(events, key=lambda e: (e.channel, e.partition, e.position))
+    for _, group in groupby(ordered, key=lambda e: (e.channel, e.partition)):
+        there = list(group)
+        days = accumulate((e.recorded_us // _DAY_US for e in there), max)
+        for day, run in groupby(zip(days, there, strict=True), key=lambda pair: pair[0]):
+            yield from_micros(day * _DAY_US).date(), [e for _, e in run]
 
 
 def _described(path: Path) -> Archived:

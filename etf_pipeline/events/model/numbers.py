@@ -40,6 +40,12 @@ class Numbers:
                     marks.extend(bytes(max(number + 1 - len(marks), len(marks))))
                 marks[number] = 1
 
+    def declared(self, gap: Gap) -> None:
+        """Somebody declared these lost for good: they are missed no more."""
+        marks = self._seen.setdefault((gap.log, gap.channel), bytearray())
+        marks.extend(bytes(max(0, gap.last + 1 - len(marks))))
+        marks[gap.first : gap.last + 1] = b"\1" * (gap.last + 1 - gap.first)
+
     def gaps(self, upto: Mapping[Sequence, int] | None = None) -> Iterator[Gap]:
         """What is missing below the greatest number seen, or known to have been given.
 

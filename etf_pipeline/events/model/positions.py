@@ -14,6 +14,15 @@ Key = tuple[str, int]
 Range = tuple[int, int]
 
 
+class Gone(NamedTuple):
+    """Offsets of a partition that its broker let go: the first and the last."""
+
+    channel: str
+    partition: int
+    first: int
+    last: int
+
+
 class Delivery(NamedTuple):
     """Where an appended event went; `error` says why it went nowhere, `code` for deciding by."""
 

@@ -26,6 +26,7 @@ from etf_pipeline.events.model.types import (
     ETFDataRejected,
     ETFDataUpdated,
     EventData,
+    EventsLost,
     PipelineStageFailed,
     PortfolioOptimized,
     PriceDataQueried,
@@ -202,6 +203,11 @@ class SystemState:
     def failed_stages(self) -> Mapping[str, PipelineStageFailed]:
         """Newest failure of each stage, by its name and, after a slash, the partition if any."""
         return self._all_newest(PipelineStageFailed)
+
+    @property
+    def losses(self) -> list[EventsLost]:
+        """What was declared lost for good."""
+        return list(self._all_newest(EventsLost).values())
 
     @property
     def query_counts(self) -> Mapping[str, int]:

@@ -110,6 +110,18 @@ class PriceDataQueried(PriceDataQueried1):
     currency: str | None = Field(None, description=CURRENCY)
 
 
+class EventsLost(EventData):
+    """Somebody declared events lost for good, so that replays go on without them."""
+
+    log: str = Field(description="id of the local log whose numbers they had; empty for offsets")
+    channel: str = Field(description="topic without its prefix")
+    partition: int | None = Field(None, description="of the topic, where `first` is an offset")
+    first: int = Field(description="number of the first lost event, or its offset")
+    last: int = Field(description="number of the last lost event, or its offset")
+    who: str = Field(description="who declared it")
+    why: str = Field(description="why they are lost, in words")
+
+
 def rates_used(named: str | None) -> dict[str, str | None] | None:
     """Exchange rates as manifests name them (`PAIR:hash,PAIR`), by pair."""
     if named is None:
@@ -207,6 +219,7 @@ _VERSIONS: tuple[tuple[str, tuple[type[EventData], ...]], ...] = (
     (DATA, (ETFDataRejected1, ETFDataRejected)),
     (DATA, (ETFDataCollectionFailed1, ETFDataCollectionFailed)),
     (DATA, (PipelineStageFailed,)),
+    (DATA, (EventsLost,)),
     (PORTFOLIO, (RiskMetricsCalculated1, RiskMetricsCalculated2, RiskMetricsCalculated)),
     (PORTFOLIO, (PortfolioOptimized1, PortfolioOptimized2, PortfolioOptimized)),
     (QUERY, (PriceDataQueried1, PriceDataQueried)),

@@ -19,7 +19,7 @@ from etf_pipeline.events.log.retention import Pruned, archive_log, prune
 from etf_pipeline.events.model.checks import Check
 from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.model.numbers import Held
-from etf_pipeline.events.model.positions import Batches, Key, Range
+from etf_pipeline.events.model.positions import Batches, Gone, Key, Range
 from etf_pipeline.events.model.types import CHANNELS
 from etf_pipeline.events.modes.local import Local
 from etf_pipeline.events.proof.delivery import all_sent, archived_in_time, as_sent, same_there
@@ -175,6 +175,14 @@ class Kafka(Local):
     def seam(self, archive: Archive) -> dict[Key, int]:
         """Where topics go on after what the archive has of other machines' events."""
         return self.others.start(archive)
+
+    def gone(self, archive: Archive) -> list[Gone]:
+        """What retention took before it was archived, and may have been other machines'."""
+        return self.others.gone(archive)
+
+    def pass_over(self, archive: Archive, gone: Sequence[Gone]) -> None:
+        """Go on after it."""
+        self.others.pass_over(archive, gone)
 
     def elsewhere(
         self,

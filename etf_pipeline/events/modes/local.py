@@ -11,7 +11,7 @@ from etf_pipeline.events.log.outbox import Outbox
 from etf_pipeline.events.model.chain import Verified
 from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.model.numbers import Held
-from etf_pipeline.events.model.positions import Batches, Key
+from etf_pipeline.events.model.positions import Batches, Gone, Key
 from etf_pipeline.events.proof.walk import walk
 from etf_pipeline.events.protocol import EXIT_SECONDS
 from etf_pipeline.events.settings import EventSettings
@@ -60,6 +60,13 @@ class Local:
     def seam(self, archive: Archive) -> dict[Key, int]:
         """Where topics go on after the archive: there are none."""
         return {}
+
+    def gone(self, archive: Archive) -> list[Gone]:
+        """No topic let anything go."""
+        return []
+
+    def pass_over(self, archive: Archive, gone: Sequence[Gone]) -> None:
+        """There is nothing to go on after."""
 
     def elsewhere(
         self,

@@ -17,7 +17,7 @@ from etf_pipeline.events.model.chain import Verified
 from etf_pipeline.events.model.checks import Check
 from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.model.numbers import Held
-from etf_pipeline.events.model.positions import Batches, Key, Range
+from etf_pipeline.events.model.positions import Batches, Gone, Key, Range
 from etf_pipeline.events.model.types import CHANNELS
 from etf_pipeline.events.protocol import EXIT_SECONDS, Events, Projector
 from etf_pipeline.events.settings import EventSettings
@@ -168,6 +168,14 @@ class Waiting:
     def seam(self, archive: Archive) -> dict[Key, int]:
         """Where reading goes on after the archive."""
         return self._now.seam(archive)
+
+    def gone(self, archive: Archive) -> list[Gone]:
+        """What retention took too early."""
+        return self._now.gone(archive)
+
+    def pass_over(self, archive: Archive, gone: Sequence[Gone]) -> None:
+        """Go on after it."""
+        self._now.pass_over(archive, gone)
 
     def elsewhere(
         self,

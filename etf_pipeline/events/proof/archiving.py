@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import cast
 
 from etf_pipeline.errors import EventError
 from etf_pipeline.events.log.archive import LOG, Archive, Archived, read_batches
@@ -12,8 +13,10 @@ from etf_pipeline.events.model.checks import first_few
 from etf_pipeline.events.model.envelope import Event, source_of
 from etf_pipeline.events.model.numbers import Gap, Held, Numbers
 from etf_pipeline.events.model.positions import Batches
-from etf_pipeline.events.model.types import CHANNELS
+from etf_pipeline.events.model.types import CHANNELS, DATA, EventsLost
 from etf_pipeline.events.protocol import Events
+
+LOST = EventsLost.__name__
 
 
 def read_all(
@@ -23,34 +26,72 @@ def read_all(
 
     Things only move from the log to the archive, so the log is read first. Duplicates may come,
     gaps may not: the numbers of each log are counted, and reading ends with an error when one is
-    nowhere.
+    nowhere, and nobody declared it lost.
 
     Raises:
         EventError: a log cannot be read, or events are missing.
     """
-    numbers, log = Numbers(), events.log
-    held = Held(log.id)
-    given = {(log.id, c): n for c, n in log.numbers().items() if c in channels}
-    for batch in log.read(channels):
-        numbers.saw(batch)
-        held.saw(batch)
-        yield batch
-    start = events.seam(archive)
-    for file in _needed(archive, log, channels):
-        for batch in _of_store(file, events.instance):
-            numbers.saw(batch)
-            held.saw(batch)
-            yield batch
-    for batch in events.elsewhere(channels, start, held):
-        numbers.saw(batch)
-        yield batch
-    if start and any(numbers.gaps(given)):
-        # Another machine was sending meanwhile, or topics have what the archive lost.
-        for batch in events.elsewhere(channels, {}):
-            numbers.saw(batch)
-            yield batch
-    if gaps := list(numbers.gaps(given)):
+    reading = Reading(events, archive, channels)
+    yield from reading.batches()
+    if gaps := reading.gaps():
         raise EventError(missing(gaps))
+
+
+class Reading:
+    """One reading of all that there is, and what it missed.
+
+    Args:
+        events: of the store.
+        archive: of the store.
+        channels: which are read.
+    """
+
+    def __init__(self, events: Events, archive: Archive, channels: Sequence[str]) -> None:
+        self._events = events
+        self._archive = archive
+        self._channels = channels
+        self._numbers, self._held = Numbers(), Held(events.log.id)
+        self._lost: dict[str, Event] = {}
+        log = events.log
+        self._given = {(log.id, c): n for c, n in log.numbers().items() if c in channels}
+
+    def batches(self) -> Iterator[list[Event]]:
+        """Every event, some twice."""
+        events, channels = self._events, self._channels
+        yield from self._here(events.log.read(channels))
+        start = events.seam(self._archive)
+        for file in _needed(self._archive, events.log, channels):
+            yield from self._here(_of_store(file, events.instance))
+        yield from self._counted(events.elsewhere(channels, start, self._held))
+        if start and self.gaps():
+            # Another machine was sending meanwhile, or topics have what the archive lost.
+            yield from self._counted(events.elsewhere(channels, {}))
+
+    def _here(self, batches: Iterable[list[Event]]) -> Iterator[list[Event]]:
+        for batch in self._counted(batches):
+            self._held.saw(batch)
+            yield batch
+
+    def _counted(self, batches: Iterable[list[Event]]) -> Iterator[list[Event]]:
+        for batch in batches:
+            self._numbers.saw(batch)
+            self._lost.update({e.id: e for e in batch if e[1] == LOST})
+            yield batch
+
+    def gaps(self) -> list[Gap]:
+        """What is missing after `batches`, and nobody declared lost."""
+        if not any(self._numbers.gaps(self._given)):
+            return []
+        if DATA not in self._channels:  # where losses are declared
+            told = Reading(self._events, self._archive, [DATA])
+            for _ in told.batches():
+                pass
+            self._lost |= told._lost
+        for event in self._lost.values():
+            data = cast(EventsLost, event.payload())
+            if data.partition is None:
+                self._numbers.declared(Gap(data.log, data.channel, data.first, data.last))
+        return list(self._numbers.gaps(self._given))
 
 
 def _needed(archive: Archive, log: SqliteLog, channels: Sequence[str]) -> list[Archived]:
@@ -80,5 +121,5 @@ def missing(gaps: Sequence[Gap]) -> str:
     return (
         f"events are missing: {first_few(named)}; nothing was concluded from the others. Restore "
         "events/archive from a backup, or start a process on the machine of that log, which sends "
-        "what waits there"
+        "what waits there; `etf events missing` lists them, and declares them lost when they are"
     )

@@ -71,7 +71,7 @@ def examine(
         checks.append(_readable(events, archive, state))
     except EtfError as error:
         return Verification([*checks, Check("events readable", False, str(error))], head)
-    checks += events.delivery_checks(archive)
+    checks += [*_declared(state), *events.delivery_checks(archive)]
     checks += store_checks(layout, state.etfs)
     return Verification(checks, head)
 
@@ -119,6 +119,14 @@ def _readable(events: Events, archive: Archive, state: SystemState) -> Check:
     more = f", and {len(lineage)} of lineage" if lineage else ""
     text = first_few(bad) if bad else f"{len(state)} events, each once{more}"
     return Check("events readable", not bad, text)
+
+
+def _declared(state: SystemState) -> list[Check]:
+    """What somebody declared lost, which is no fault any more and must stay known."""
+    if not state.losses:
+        return []
+    told = [f"{d.channel} {d.first} to {d.last}, by {d.who}: {d.why}" for d in state.losses]
+    return [Check("declared lost", True, first_few(told))]
 
 
 def _unreadable(batch: list[Event]) -> Iterator[str]:
