@@ -184,6 +184,7 @@ def state_body(state: SystemState) -> dict[str, Any]:
         "risk": {t: r.model_dump(mode="json") for t, r in state.risk.items()},
         "portfolios": {n: p.model_dump(mode="json") for n, p in state.portfolios.items()},
         "query_counts": dict(state.query_counts),
+        "unreadable": dict(state.unreadable),
     }
 
 
@@ -202,6 +203,7 @@ def state_lines(state: SystemState) -> list[str]:
         for name, p in state.portfolios.items()
     ]
     lines += [f"  {t}: asked for {n} times" for t, n in state.query_counts.items()]
+    lines += [f"  not readable here: {name} of {why}" for name, why in state.unreadable.items()]
     return lines
 
 

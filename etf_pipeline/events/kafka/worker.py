@@ -15,6 +15,7 @@ from etf_pipeline.events.kafka.intake import Intake
 from etf_pipeline.events.kafka.log import KafkaLog
 from etf_pipeline.events.kafka.places import beginnings
 from etf_pipeline.events.kafka.reader import consume
+from etf_pipeline.events.kafka.refused import refusal
 from etf_pipeline.events.kafka.topics import topic_name
 from etf_pipeline.events.log.catching_up import Local
 from etf_pipeline.events.log.projections import Projections
@@ -37,13 +38,6 @@ _DEFAULTS = {
     "topic.metadata.refresh.interval.ms": 5_000,
 }
 _JOIN = "the brokers or a topic were gone; joining it anew"
-_REFUSED = (
-    KafkaError._AUTHENTICATION,
-    KafkaError.SASL_AUTHENTICATION_FAILED,
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    KafkaError.GROUP_AUTHORIZATION_FAILED,
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-)
 _UNKNOWN = (
     KafkaError._UNKNOWN_TOPIC,
     KafkaError._UNKNOWN_PARTITION,
@@ -334,11 +328,8 @@ class Worker:
         self._gone |= error.code() in _UNKNOWN
 
     def _raise_if_refused(self, error: KafkaError) -> None:
-        if error.code() in _REFUSED:
-            raise SettingsError(
-                f"Kafka refuses this client: {error.str()}; it must be allowed to read the "
-                f"topics {self._broker.settings.kafka_topic_prefix}.* and the group {self.group}"
-            )
+        if refusal(error) is not None:
+            raise SettingsError(f"group {self.group}: Kafka refuses: {in_words(error)}")
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         keys = {(self._names[p.topic], p.partition) for p in partitions}

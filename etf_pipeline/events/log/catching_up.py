@@ -49,7 +49,9 @@ class Local:
         if self._listed_at >= 0 and self.log.last() < max(before, self._listed_at + 1):
             return 0
         new = sum(
-            projections.apply(batch, log=(self.log.id, Place(batch[-1].position + 1, batch[-1].id)))
+            projections.apply(
+                batch, local=(self.log.id, Place(batch[-1].position + 1, batch[-1].id))
+            )
             for batch in self._new(place)
             if batch
         )

@@ -8,6 +8,7 @@ of one store, and what other stores sent to the same topics is left out and coun
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import uuid
 from collections import Counter
@@ -22,6 +23,7 @@ from etf_pipeline.events.model.envelope import Event, source_of
 from etf_pipeline.events.model.numbers import Gap
 from etf_pipeline.events.model.positions import Key
 
+log = logging.getLogger(__name__)
 _TRAIL = """
 CREATE TABLE IF NOT EXISTS audit_trail (
   id TEXT NOT NULL, type TEXT NOT NULL, version INTEGER NOT NULL, source TEXT NOT NULL,
@@ -125,7 +127,7 @@ class Projections:
         events: Sequence[Event],
         file: str | None = None,
         places: Mapping[Key, Place] | None = None,
-        log: tuple[str, Place] | None = None,
+        local: tuple[str, Place] | None = None,
     ) -> int:
         """Take events in and remember how far was read, in one transaction.
 
@@ -133,14 +135,14 @@ class Projections:
             events: in order within each partition.
             file: the archive file that they come from; then no partition moves.
             places: how far partitions were read, where records that are no events came too.
-            log: id of the local log that they come from, and how far it was read; then no
+            local: id of the local log that they come from, and how far it was read; then no
                 partition moves either.
 
         Returns:
             How many of them were new.
         """
         if places is None:
-            moved = events if file is None and log is None else ()
+            moved = events if file is None and local is None else ()
             places = {(e.channel, e.partition): Place(e.position + 1, e.id) for e in moved}
         if self._store is not None:
             others = Counter(e.source for e in events if e.source != self._store)
@@ -158,8 +160,8 @@ class Projections:
                 "REPLACE INTO positions VALUES (?, ?, ?, ?)",
                 [(*key, *place) for key, place in places.items()],
             )
-            if log is not None:
-                db.execute("REPLACE INTO logs VALUES (?, ?, ?)", (log[0], *log[1]))
+            if local is not None:
+                db.execute("REPLACE INTO logs VALUES (?, ?, ?)", (local[0], *local[1]))
             if file is not None:
                 db.execute("INSERT OR IGNORE INTO archive_files VALUES (?)", (file,))
         return len(fresh)
@@ -260,14 +262,33 @@ def _insert(db: sqlite3.Connection, events: Sequence[Event]) -> list[Event]:
     return fresh
 
 
-def _newest(events: Iterable[Event]) -> list[tuple[str, str, int, str, str]]:
+def _newest(events: Sequence[Event]) -> list[tuple[str, str, int, str, str]]:
+    """The newest event of each type and subject whose payload is JSON."""
     found: dict[tuple[str, str], Event] = {}
     for event in events:
         key = (event.type, event.subject)
         before = found.get(key)
         if before is None or (event.time_us, event.id) > (before.time_us, before.id):
             found[key] = event
+    bad = {e.id for e in found.values() if not _is_json(e)}
+    if bad:
+        return _newest([e for e in events if e.id not in bad])
     return [(e.type, e.subject, e.time_us, e.id, e.data) for e in found.values()]
+
+
+def _is_json(event: Event) -> bool:
+    try:
+        json.loads(event.data)
+    except ValueError as error:
+        log.warning(
+            "%s of %s (%s) cannot be read (%s): it is in audit_trail alone",
+            event.type,
+            event.subject,
+            event.id,
+            error,
+        )
+        return False
+    return True
 
 
 def _queries(events: Iterable[Event]) -> list[tuple[str, int, int]]:

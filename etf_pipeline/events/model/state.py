@@ -15,6 +15,7 @@ from typing import TypeVar, cast
 
 import numpy as np
 
+from etf_pipeline.errors import EventFormatError
 from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.model.ids import IdSet, Packed
 from etf_pipeline.events.model.kept import KeptEvents
@@ -67,6 +68,7 @@ class SystemState:
         self._collected = KeptEvents()
         self._rows = Rows.none().grown(0, 16)
         self._odd: dict[int, str] = {}
+        self._unreadable: dict[str, str] = {}
 
     def apply(self, events: Iterable[Event]) -> None:
         """Fold events in; one that was folded in before changes nothing."""
@@ -172,8 +174,7 @@ class SystemState:
     def etfs(self) -> Mapping[str, EtfState]:
         """By ticker; each is made when it is asked for.
 
-        Raises:
-            EventFormatError: then, if an event is of a version that is not known here.
+        An event that cannot be read here counts as none, and is among `unreadable`.
         """
         return _Etfs(self)
 
@@ -183,7 +184,7 @@ class SystemState:
         collected = [next(same) for _, same in groupby(copies, key=lambda e: e.id)]
         return EtfState(
             ticker,
-            tuple(cast(ETFDataCollected, e.payload()) for e in collected),
+            tuple(p for e in collected if (p := self._read(e, ETFDataCollected)) is not None),
             self._newest(ETFDataUpdated, ticker),
             self._newest(ETFDataRejected, ticker),
             self._newest(ETFDataCollectionFailed, ticker),
@@ -229,15 +230,33 @@ class SystemState:
 
     def _newest(self, kind: type[_D], subject: str) -> _D | None:
         event = self._latest.get((kind.__name__, subject))
-        return None if event is None else cast(_D, event.payload())
+        return None if event is None else self._read(event, kind)
 
     def _all_newest(self, kind: type[_D]) -> Mapping[str, _D]:
         found = {
-            s: cast(_D, e.payload())
+            s: payload
             for (k, s), e in sorted(self._latest.items())
-            if k == kind.__name__
+            if k == kind.__name__ and (payload := self._read(e, kind)) is not None
         }
         return MappingProxyType(found)
+
+    def _read(self, event: Event, kind: type[_D]) -> _D | None:
+        try:
+            return cast(_D, event.payload())
+        except EventFormatError as error:
+            self._unreadable[event.id] = f"{event.subject}: {error}"
+            return None
+
+    @property
+    def unreadable(self) -> Mapping[str, str]:
+        """By event id, why an event that counts cannot be read here: it may be of a newer version.
+
+        Of an ETF or a portfolio whose newest event cannot be read, nothing is told in its place.
+        """
+        for event in self._latest.values():
+            if event.id not in self._unreadable:
+                self._read(event, EventData)
+        return MappingProxyType(dict(sorted(self._unreadable.items())))
 
 
 class _Etfs(Mapping[str, EtfState]):
