@@ -23,6 +23,7 @@ def main() -> None:
     parser.add_argument("--cycles", type=int, default=1)
     parser.add_argument("--mode", choices=MODES)
     parser.add_argument("--show", action="store_true", help="print the scripts alone")
+    parser.add_argument("--tell", action="store_true", help="print what happened in any case")
     parser.add_argument("--folder", type=Path, help="where stores and brokers are kept")
     parser.add_argument("--without", default="", help="steps to pass over, by commas")
     asked = parser.parse_args()
@@ -45,6 +46,8 @@ def main() -> None:
             where = folder / f"{script.seed}-{script.mode}"
             outcome = run_cycle(where, script, nursery, broker, keep=asked.folder is not None)
             tell(outcome, time.monotonic() - began)
+            if asked.tell and not outcome.faults:
+                print(outcome, flush=True)
             if outcome.faults:
                 bad.append(script.seed)
     print(f"{len(scripts) - len(bad)} of {len(scripts)} cycles without a fault; with: {bad}")

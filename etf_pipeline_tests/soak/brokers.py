@@ -98,7 +98,10 @@ def delete_records(servers: str, prefix: str, choose: random.Random) -> dict[str
     for topic in (f"{prefix}.{c}" for c in (*CHANNELS, LINEAGE)):
         for partition in there[topic].partitions if topic in there else ():
             place = TopicPartition(topic, partition)
-            low, high = consumer.get_watermark_offsets(place, timeout=_PATIENCE)
+            try:
+                low, high = consumer.get_watermark_offsets(place, timeout=_PATIENCE)
+            except KafkaException:  # just made, and without a leader
+                continue
             if low < high:
                 wanted.append(TopicPartition(topic, partition, choose.randint(low, high)))
     consumer.close()

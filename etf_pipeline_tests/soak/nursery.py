@@ -120,7 +120,7 @@ def _serve() -> dict[str, Any] | None:
     selector = selectors.DefaultSelector()
     selector.register(0, selectors.EVENT_READ)
     selector.register(reading, selectors.EVENT_READ)
-    held = b""
+    held, started = b"", list[int]()
     while True:
         for key, _ in selector.select():
             if key.fd == reading:
@@ -129,6 +129,9 @@ def _serve() -> dict[str, Any] | None:
                 continue
             data = os.read(0, 65536)
             if not data:
+                for pid in started:  # with what they forked
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
+                        os.killpg(pid, signal.SIGKILL)
                 return None
             *lines, held = (held + data).split(b"\n")
             for line in lines:
@@ -140,6 +143,7 @@ def _serve() -> dict[str, Any] | None:
                     os.close(reading)
                     os.close(writing)
                     return json.loads(line)
+                started.append(pid)
                 _tell({"started": pid})
 
 

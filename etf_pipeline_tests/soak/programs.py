@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import os
 import random
+import select
 import signal
 import sys
 import threading
@@ -25,6 +26,7 @@ T0 = dt.datetime(2025, 11, 12, 6, 0, tzinfo=dt.UTC)
 TICKERS = ("VAS", "VGS", "BRK.B", "Ä/Ö", "7203")
 TOO_LARGE = 500_233
 _ROUND_SECONDS = 0.015
+_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP, signal.SIGTERM)
 
 
 def _store() -> Path:
@@ -71,18 +73,19 @@ class Recorder:
     """
 
     def __init__(self, name: str, ledgers: str, seed: int, threads: int, fresh: float) -> None:
+        self.asked: list[int] = []
+        for number in _SIGNALS:
+            signal.signal(number, lambda n, _: self.asked.append(n))
+        # Whoever sees the ledger may send signals.
         self.name, self.ledger = name, Ledger(Path(ledgers), name)
         self.stop_file = Path(ledgers) / "stop"
         self.threads, self.fresh = threads, fresh
         self.choose = random.Random(f"{seed}-{name}-{os.getpid()}")
-        self.asked: list[int] = []
         self.number = 0
         self.guard = threading.Lock()
         self.events: Events = open_events(_store())
 
     def run(self) -> None:
-        for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP, signal.SIGTERM):
-            signal.signal(number, lambda n, _: self.asked.append(n))
         helpers = [threading.Thread(target=self._loop) for _ in range(self.threads - 1)]
         for helper in helpers:
             helper.start()
@@ -90,6 +93,8 @@ class Recorder:
         self._loop(leading=True)
         for helper in helpers:
             helper.join()
+        for number in _SIGNALS:  # they may come too late
+            signal.signal(number, signal.SIG_IGN)
         self.events.close()
         self.ledger.write("ended", os.getpid())
 
@@ -103,7 +108,7 @@ class Recorder:
             if leading and self.asked:
                 self._obey(self.asked.pop(0))
             if os.getpid() == pid:
-                time.sleep(_ROUND_SECONDS)
+                _pause()
 
     def _obey(self, asked: int) -> None:
         if asked == signal.SIGTERM:
@@ -123,9 +128,9 @@ class Recorder:
             self.number += 1
             return f"{self.name}-{os.getpid()}-{self.number}"
 
-    def _kept(self, when: dt.datetime) -> dict[str, Any]:
+    def _kept(self) -> dict[str, Any]:
         young = self.choose.random() < self.fresh
-        return {"instance": self.events.instance, "recorded": None if young else when}
+        return {"instance": self.events.instance, "recorded": None if young else T0}
 
     def _some(self) -> None:
         try:
@@ -139,7 +144,7 @@ class Recorder:
     def _one(self) -> Event:
         call = self._next()
         when = T0 + dt.timedelta(milliseconds=self.choose.randrange(100_000_000))
-        ticker, kept = self.choose.choice(TICKERS), self._kept(when)
+        ticker, kept = self.choose.choice(TICKERS), self._kept()
         kind = self.choose.random()
         if kind < 0.7:
             return _query(ticker, call, when, kept)
@@ -152,7 +157,7 @@ class Recorder:
 
     def _large(self) -> None:
         call = self._next()
-        event = _portfolio("large", call, T0, self._kept(T0), "漢" * TOO_LARGE)
+        event = _portfolio("large", call, T0, self._kept(), "漢" * TOO_LARGE)
         self.record([event])
 
     def record(self, found: list[Event]) -> None:
@@ -163,10 +168,15 @@ class Recorder:
             self.ledger.acknowledge([e.id for e in found])
         except EtfError as error:
             self.ledger.write("fail", began, time.monotonic(), _told(error))
-            time.sleep(_ROUND_SECONDS)
+            _pause()
         except BaseException:
             self.ledger.write("crash", traceback.format_exc())
             raise
+
+
+def _pause() -> None:
+    # libfaketime takes a sleep whose end is past already for an error
+    select.select([], [], [], _ROUND_SECONDS)
 
 
 def _told(error: EtfError) -> str:
@@ -205,7 +215,7 @@ def replayer(name: str, ledgers: str, seed: str, once: str = "") -> None:
             raise
         if once:
             break
-        time.sleep(0.1)
+        time.sleep(0.2)
     if system is not None:
         system.close()
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from etf_pipeline_tests.soak.ledger import CHANNELS, LINEAGE
 
@@ -119,21 +119,27 @@ class Record:
 
 def topics(servers: str, prefix: str) -> list[Record]:
     """Every record below the end offsets of now, in order within a partition."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": servers,
-            "group.id": "soak-checker",
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "earliest",
-            "fetch.wait.max.ms": 20,
-            "log_level": 0,
-        }
-    )
-    try:
-        return _drain(consumer, prefix)
-    finally:
-        consumer.close()
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        consumer = Consumer(
+            {
+                "bootstrap.servers": servers,
+                "group.id": "soak-checker",
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "auto.offset.reset": "earliest",
+                "fetch.wait.max.ms": 20,
+                "log_level": 0,
+            }
+        )
+        try:
+            return _drain(consumer, prefix)
+        except KafkaException:  # topics that were just made have no leader yet
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        finally:
+            consumer.close()
 
 
 def _drain(consumer: Consumer, prefix: str) -> list[Record]:

@@ -40,7 +40,7 @@ KINDS = {
     "clock_jumps": Kind(ANY, 2),
     "read_only": Kind(ANY, 1, 1),
     "no_space": Kind(ANY, 1, 1),
-    "runs_and_home_removed": Kind(ANY, 0.4, 1),
+    "runs_and_home_removed": Kind(ANY, 0.8, 1),
     "log_restored": Kind(ANY, 0.6, 1),
     "fresh_machine": Kind(ANY, 0.8, 1),
     "broker_killed": Kind(KAFKA, 1.2, 1),
@@ -72,7 +72,8 @@ class Script:
     """A cycle: what is running, and what happens to it.
 
     `fresh` is the share of events that are recorded now, the others being old enough to be pruned;
-    `neighbour` is whether a second store shares the cluster and the prefix.
+    `neighbour` is whether a second store shares the cluster and the prefix, and `projectors` is how
+    many share the work on the read models.
     """
 
     seed: int
@@ -83,6 +84,7 @@ class Script:
     partitions: int
     retention: int
     neighbour: bool
+    projectors: int
     steps: tuple[Step, ...] = field(default=())
 
     def __str__(self) -> str:
@@ -104,6 +106,7 @@ def draw(seed: int, mode: str | None = None) -> Script:
         "partitions": choose.choice((1, 3, 3, 6)),
         "retention": choose.choice((1, 1, 1, -1)),
         "neighbour": choose.random() < 0.35 and mode != EMBEDDED,
+        "projectors": choose.choice((1, 1, 2)) if mode != EMBEDDED else 1,
     }
     return Script(seed, mode, **common, steps=tuple(_steps(choose, mode)))
 

@@ -132,7 +132,7 @@ def clock_jumps(world: World) -> None:
         return
     offset = world.choose.choice(_CLOCKS)
     world.say(f"clock {offset}")
-    world.clock.write_text(f"{offset}\n")
+    world.set_clock(offset)
     if not any(p.clocked for p in world.running("recorder")):
         world.recorder(world.main, clocked=True)
 
@@ -178,9 +178,10 @@ def no_space(world: World) -> None:
 
 
 def _group(pid: int) -> list[int]:
+    """The processes of a group that are alive."""
     found = []
     for entry in Path("/proc").iterdir():
-        with contextlib.suppress(ProcessLookupError, ValueError):
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError, ValueError):
             if os.getpgid(int(entry.name)) == pid:
                 found.append(int(entry.name))
     return found
@@ -204,10 +205,11 @@ def _runs(world: World, store: Store, count: int) -> None:
 
 
 def _silence(world: World, store: Store) -> None:
-    """Kill whatever has files of the store open."""
-    for process in world.processes:
-        if process.store is store and world.nursery.ended(process.pid) is None:
-            world.kill(process)
+    """Kill whatever has files of the store open, and what it forked."""
+    mine = [p for p in world.processes if p.store is store]
+    for process in mine:
+        world.kill(process)
+    world.poll(lambda: not any(_group(p.pid) for p in mine), 30.0, f"all of {store.name} is killed")
 
 
 def _again(world: World, store: Store) -> None:
@@ -340,6 +342,9 @@ def rights_withdrawn(world: World) -> None:
     brokers.permit(world.broker, world.prefix, kept)
     time.sleep(world.choose.uniform(0.3, 1.2))
     brokers.permit(world.broker, world.prefix)
+    for store in world.stores:
+        if not world.projectors(store):
+            world.projector(store)
 
 
 STEPS: dict[str, Callable[[World], None]] = {
