@@ -18,9 +18,13 @@ import pytest
 from typer.testing import CliRunner
 
 from etf_pipeline.cli.app import app
+from etf_pipeline.errors import ReasonCode
 from etf_pipeline.events.log.archive import TOPICS, Archive, Origin, read_file
+from etf_pipeline.events.log.parked import KAFKA, ORCHESTRATOR, Parked, Spot, parked_record
+from etf_pipeline.events.model.envelope import lineage_event
 from etf_pipeline.events.model.heads import Kept, read_kept
 from etf_pipeline.events.model.table import to_table
+from etf_pipeline.events.model.types import LINEAGE
 from etf_pipeline.events.modes.embedded import Embedded
 from etf_pipeline.events.modes.kafka import Kafka
 from etf_pipeline.events.proof.heads import sign_daily
@@ -393,6 +397,47 @@ def test_proving_while_others_record_archive_and_prune(layout, local):
         recorder.join()
     assert problems == []
     assert local.log.last() >= 1_000
+
+
+def test_a_record_whose_event_is_missing_is_no_proof(layout, local):
+    recorded(local, 1, 3)
+    parked = Parked(layout.event_log)
+    foreign = Spot(KAFKA, "etf.query-events", 0, 7)
+    parked.add([parked_record(foreign, ReasonCode.FOREIGN_RECORD, "not ours", b"x")])
+    found = {c.name: c for c in examine(local, layout).checks}["nothing parked"]
+    assert (found.ok, found.detail) == (
+        True,
+        "1 records that are not of this store: etf events parked",
+    )
+    mine = Spot(ORCHESTRATOR, "instance", 0, 8)
+    parked.add([parked_record(mine, ReasonCode.CORRUPT_FILE, "damaged", b"y", missing=True)])
+    assert "1 records of this store are no events" in bad(local, layout)["nothing parked"]
+    parked.release(mine)
+    assert bad(local, layout) == {}
+    parked.close()
+
+
+def test_lineage_is_proven_too(layout, local):
+    recorded(local, 1, 3)
+    body = json.dumps({"eventType": "COMPLETE"})
+    told = [lineage_event((str(n),), "job", 10**15 + n, body, "instance") for n in range(4)]
+    local.append(told)
+    archive = Archive(layout)
+    local.archive(archive, T0)
+    (path,) = [f.path for f in archive.files() if f.channel == LINEAGE]
+    whole = path.read_bytes()
+    found = {c.name: c for c in examine(local, layout).checks}
+    assert found["events readable"].detail == "3 events, each once, and 4 of lineage"
+    assert found["archive untouched"].detail == "7 events in 2 files"
+    rewritten(path, lambda e: e._replace(data=e.data.replace("COMPLETE", "FAIL")))
+    assert "event 4 is another one there" in bad(local, layout)["log untouched"]
+    path.write_bytes(whole[:-5] + b"other")
+    assert "archive untouched" in bad(local, layout)
+    path.write_bytes(whole)
+    assert bad(local, layout) == {}
+    tampered(layout, ("UPDATE events SET data = 'no JSON' WHERE id = ?", (told[3].id,)))
+    chained_anew(layout)
+    assert told[3].id in bad(local, layout)["events readable"]
 
 
 def test_events_removed_at_the_end(events, layout):
