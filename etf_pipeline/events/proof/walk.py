@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
+from pathlib import Path
 from typing import NamedTuple
 
 from etf_pipeline.errors import TamperError
@@ -28,6 +29,7 @@ class Walked(NamedTuple):
         unproven: events up to this number cannot be recomputed, as an earlier release let them go
             without archiving them in their order; 0 for none.
         missing: the first event that the archive lacks although it has later ones; 0 for none.
+        files: of the archive that were read, and found to hold what their footers vouch for.
     """
 
     events: int
@@ -38,6 +40,7 @@ class Walked(NamedTuple):
     numbers: Mapping[str, int]
     unproven: int = 0
     missing: int = 0
+    files: frozenset[Path] = frozenset()
 
 
 class _Wanted:
@@ -87,15 +90,15 @@ def walk(
 
 
 def _walk(log: SqliteLog, archive: Archive, wanted: _Wanted) -> Walked:
-    anchors = log.anchors()
+    anchors, read = log.anchors(), set[Path]()
     pruned = max(anchors, default=0)
-    archived, end = _archived(log, archive)
+    archived, end = _archived(log, archive, read)
     unproven = both = 0
     while both < pruned:
         link = next(archived, None)
         if link is None:
             unproven = _excused(log, archive, both, pruned)
-            archived, end = _archived(log, archive, (pruned, anchors[pruned]))
+            archived, end = _archived(log, archive, read, (pruned, anchors[pruned]))
             both = pruned
             break
         both, head = link
@@ -141,12 +144,12 @@ def _excused(log: SqliteLog, archive: Archive, seq: int, pruned: int) -> int:
 
 
 def _archived(
-    log: SqliteLog, archive: Archive, after: Link = (0, GENESIS)
+    log: SqliteLog, archive: Archive, read: set[Path], after: Link = (0, GENESIS)
 ) -> tuple[Iterator[Link], int]:
     """Number and hash of the log's archived events, from one on until one is missing; the last.
 
-    Of the files that are there now. Under the ids that the log had before, too: where two have an
-    event, the newer one counts.
+    Of the files that are there now; `read` takes those that were read. Under the ids that the log
+    had before, too: where two have an event, the newer one counts.
 
     Raises:
         TamperError: a file was changed.
@@ -156,17 +159,21 @@ def _archived(
         ranked += [(rank, file) for file in archive.files_of(origin)]
     ranked.sort(key=lambda one: one[1].first, reverse=True)
     end = max((file.last for rank, file in ranked if rank == 0), default=0)
-    return _chained(ranked, log.begun_after, after), end
+    return _chained(ranked, log.begun_after, read, after), end
 
 
-def _chained(ranked: list[tuple[int, Archived]], before: int, after: Link) -> Iterator[Link]:
+def _chained(
+    ranked: list[tuple[int, Archived]], before: int, read: set[Path], after: Link
+) -> Iterator[Link]:
     waiting: dict[int, tuple[int, Event]] = {}
     seq, head = after
     while True:
         while ranked and ranked[-1][1].first <= seq + 1:
             rank, file = ranked.pop()
-            batches = read_batches(file.path) if file.last > seq else ()
-            for event in (e for batch in batches for e in batch):
+            if file.last <= seq:
+                continue
+            read.add(file.path)
+            for event in (e for batch in read_batches(file.path) for e in batch):
                 number = event.position
                 if number <= seq or (rank and number > before):
                     continue
