@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shlex
 import time
 import uuid
@@ -425,3 +426,32 @@ def test_the_least_rights_of_the_documentation_are_enough(secured, client, monke
     assert sum(model.query_counts().values()) == len(events)
     model.close()
     system.close()
+
+
+@pytest.mark.parametrize("fault", ["password", "authority"])
+def test_sending_and_reading_name_a_refused_login_within_five_seconds(
+    secured, client, monkeypatch, tmp_path, fault
+):
+    other = str(Authority(tmp_path, "other").certificate)
+    wrong = {
+        "password": {"KAFKA_SASL_PASSWORD": "wrong-word"},
+        "authority": {"KAFKA_SSL_CA_LOCATION": other},
+    }[fault]
+    expected = {"password": "KAFKA_SASL_PASSWORD", "authority": "KAFKA_SSL_CA_LOCATION"}[fault]
+    client(secured, **wrong)
+    prefix(secured, monkeypatch)
+    settings = load_event_settings(event_store_type="kafka")
+    recorder = open_events(tmp_path / "store", settings)
+    recorder.append(queries(1))
+    started = time.monotonic()
+    wait_until(lambda: expected in (recorder.problem or ""), 5)
+    with pytest.raises(EventError, match=expected):
+        recorder.ranges()
+    assert time.monotonic() - started < 10
+    recorder.close(0)
+    # Once it is mended, another process sends it.
+    client(secured)
+    secured.allow("etf", "ALL", topic=os.environ["KAFKA_TOPIC_PREFIX"], prefixed=True)
+    mended = open_events(tmp_path / "store", load_event_settings(event_store_type="kafka"))
+    assert mended.drain(30) == 0
+    mended.close(0)

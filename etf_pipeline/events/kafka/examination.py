@@ -17,10 +17,11 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     TopicDescription,
 )
 
+from etf_pipeline.errors import EventError
 from etf_pipeline.events.kafka.client import SILENT, base_config, explained_config
+from etf_pipeline.events.kafka.connecting import connect
 from etf_pipeline.events.kafka.probe import ask_kafka
-from etf_pipeline.events.kafka.refused import AUTHENTICATION, NO_LOGIN, missing_right
-from etf_pipeline.events.kafka.tls import tls_fault
+from etf_pipeline.events.kafka.refused import missing_right
 from etf_pipeline.events.kafka.topics import topic_name
 from etf_pipeline.events.kafka.variables import variables
 from etf_pipeline.events.model.types import CHANNELS, LINEAGE
@@ -61,8 +62,10 @@ def examine_kafka(settings: EventSettings) -> Examined:
     with explained_config(config):
         heard: dict[str, Any] = {**config, "error_cb": errors.append}
         admin = AdminClient(heard, logger=SILENT)
-    if (why := _connect(admin, errors, config)) is not None:
-        return Examined((f"Kafka at {servers}: {why}",), remarks)
+    try:
+        connect(admin, errors, config, _CONNECT_SECONDS)
+    except EventError as error:
+        return Examined((f"Kafka at {servers}: {error}",), remarks)
     look = _Look(admin, settings, config.get("sasl.username"))
     try:
         look.at_topics()
@@ -70,29 +73,6 @@ def examine_kafka(settings: EventSettings) -> Examined:
         said = error.args[0].str() if isinstance(error, KafkaException) else "no answer"
         look.problems.append(f"Kafka at {servers}: {said}")
     return Examined(tuple(look.problems), (*remarks, *look.remarks))
-
-
-def _connect(admin: AdminClient, errors: list[KafkaError], config: dict[str, Any]) -> str | None:
-    """None when a broker lets us in; else why not, in words."""
-    deadline = time.monotonic() + _CONNECT_SECONDS
-    said: KafkaError | None = None
-    while time.monotonic() < deadline:
-        try:
-            admin.list_topics(timeout=0.2)
-            return None
-        except KafkaException as error:
-            said = error.args[0]
-        admin.poll(0.05)
-        if (refused := next((e for e in errors if e.code() in AUTHENTICATION), None)) is not None:
-            return f"{NO_LOGIN} ({refused.str()})"
-        if any(e.code() == KafkaError._SSL for e in errors):
-            break
-    servers: str = config["bootstrap.servers"]
-    for server in servers.split(","):
-        if (fault := tls_fault(server.strip(), config, 1.0)) is not None:
-            return fault
-    told = errors[0] if errors else said
-    return f"{told.str() if told else 'no answer'}; is KAFKA_SECURITY_PROTOCOL right?"
 
 
 class _Look:

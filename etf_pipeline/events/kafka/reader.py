@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from etf_pipeline.errors import EventError, EventFormatError, ReasonCode
 from etf_pipeline.events.kafka.client import SILENT, explained_config, in_words
+from etf_pipeline.events.kafka.connecting import connect
 from etf_pipeline.events.kafka.refused import refusal
 from etf_pipeline.events.kafka.timeouts import Timeouts
 from etf_pipeline.events.kafka.topics import topic_name
@@ -59,6 +61,7 @@ class KafkaReader:
         self._config = config
         self._timeouts = timeouts
         self._parked = parked
+        self._heard: deque[KafkaError] = deque(maxlen=50)
 
     def consumer(self, defaults: Mapping[str, Any] | None = None, **changes: Any) -> Consumer:
         """A consumer that commits nothing by itself and fails loudly at a lost position.
@@ -67,6 +70,7 @@ class KafkaReader:
         """
         config = {
             **_DEFAULTS,
+            "error_cb": self._heard.append,
             **(defaults or {}),
             **self._config,
             "group.id": f"{self.settings.kafka_topic_prefix}.replay",
@@ -97,6 +101,8 @@ class KafkaReader:
         topic = ""
         try:
             for channel in channels:
+                if not topic:
+                    self._connect(consumer, topic_name(self.settings, channel))
                 topic = topic_name(self.settings, channel)
                 metadata = consumer.list_topics(topic, timeout=self._timeouts.ask).topics[topic]
                 if metadata.error is not None:
@@ -108,6 +114,13 @@ class KafkaReader:
             return found
         except KafkaException as error:
             raise self._gone(in_words(error), topic) from None
+
+    def _connect(self, consumer: Consumer, topic: str) -> None:
+        self._heard.clear()
+        try:
+            connect(consumer, self._heard, self._config, self._timeouts.ask, topic)
+        except EventError as error:
+            raise self._gone(str(error)) from None
 
     def _marks(self, consumer: Consumer, topic: str, partition: int) -> Range:
         """The offsets of a partition; one that has just been made may have no leader yet."""

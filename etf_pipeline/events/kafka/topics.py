@@ -17,6 +17,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from etf_pipeline.errors import EventError
 from etf_pipeline.events.kafka.client import SILENT, explained_config, in_words
+from etf_pipeline.events.kafka.connecting import connect
 from etf_pipeline.events.model.types import CHANNELS, LINEAGE
 from etf_pipeline.events.retention import broker_retention
 from etf_pipeline.events.settings import EventSettings
@@ -42,17 +43,18 @@ def ensure_topics(
         EventError: the brokers cannot be reached, or refuse.
         SettingsError: the client refuses a setting.
     """
+    heard: list[KafkaError] = []
     with explained_config(config):
-        admin = AdminClient(config, logger=SILENT)
+        admin = AdminClient(config | {"error_cb": heard.append}, logger=SILENT)
     channels = {topic_name(settings, c): c for c in (*CHANNELS, LINEAGE)}
     wanted = list(channels)
     retention = broker_retention(settings.event_store_retention_days)
     try:
-        there = admin.list_topics(timeout=timeout).topics
+        there = connect(admin, heard, config, timeout).topics
         refused = _make(admin, settings, [t for t in wanted if t not in there], retention, timeout)
         if warn:
             _warn_of_retention(admin, [t for t in wanted if t in there], retention, timeout)
-    except (KafkaException, TimeoutError) as error:
+    except (KafkaException, TimeoutError, EventError) as error:
         where = settings.kafka_bootstrap_servers
         raise EventError(f"Kafka at {where}: {in_words(error)}") from None
     return {channels[topic]: error for topic, error in refused.items()}
