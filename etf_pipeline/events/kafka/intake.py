@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from confluent_kafka import Message
 
 from etf_pipeline.events.kafka.log import KafkaLog
+from etf_pipeline.events.kafka.messages import said_id
 from etf_pipeline.events.kafka.places import beginnings
-from etf_pipeline.events.kafka.reader import said_id
 from etf_pipeline.events.kafka.topics import topic_name
 from etf_pipeline.events.log.catching_up import Local, missing, prove_whole
 from etf_pipeline.events.log.projections import Place, Projections

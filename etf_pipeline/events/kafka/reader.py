@@ -10,16 +10,16 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from etf_pipeline.errors import EventError, EventFormatError, ReasonCode
+from etf_pipeline.errors import EventError, EventFormatError
 from etf_pipeline.events.kafka.client import SILENT, explained_config, in_words
 from etf_pipeline.events.kafka.connecting import connect
+from etf_pipeline.events.kafka.messages import parse, said_id, set_aside
 from etf_pipeline.events.kafka.refused import refusal
 from etf_pipeline.events.kafka.timeouts import Timeouts
 from etf_pipeline.events.kafka.topics import topic_name
-from etf_pipeline.events.log.parked import KAFKA, Parked, ParkedRecord, Spot, parked_record
+from etf_pipeline.events.log.parked import Parked, ParkedRecord
 from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.model.positions import Batches, Key, Range
-from etf_pipeline.events.model.records import from_kafka, id_in
 from etf_pipeline.events.model.types import CHANNELS
 from etf_pipeline.events.settings import EventSettings
 
@@ -32,7 +32,6 @@ _DEFAULTS = {"fetch.wait.max.ms": 50}
 _MAY_PASS = (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE)
 _OF_THE_GROUP = (KafkaError.GROUP_AUTHORIZATION_FAILED,)
 _LEADERLESS = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
-_RECORDS = (ReasonCode.FOREIGN_RECORD, ReasonCode.UNREADABLE_RECORD)
 _NOTHING_THERE = (
     KafkaError._PARTITION_EOF,
     KafkaError._AUTO_OFFSET_RESET,
@@ -267,7 +266,7 @@ class KafkaReader:
             try:
                 found.append(parse(message, names[message.topic() or ""]))
             except EventFormatError as error:
-                bad.append(_set_aside(message, error))
+                bad.append(set_aside(message, error))
         if bad:
             self.park(bad)
         return found
@@ -372,42 +371,3 @@ def consume(consumer: Consumer, most: int, seconds: float) -> list[Message]:
         return consumer.consume(most, timeout=seconds)
     except SystemError:
         raise KeyboardInterrupt from None
-
-
-def parse(message: Message, channel: str) -> Event:
-    """The event in a message of a channel.
-
-    Raises:
-        EventFormatError: there is none.
-    """
-    value = message.value()
-    return from_kafka(
-        headers_of(message),
-        value.encode() if isinstance(value, str) else value,
-        channel,
-        message.partition() or 0,
-        message.offset() or 0,
-        message.timestamp()[1],
-    )
-
-
-def said_id(message: Message) -> str | None:
-    """The id that a message says its event has; None when it says none."""
-    return id_in(headers_of(message))
-
-
-def headers_of(message: Message) -> list[tuple[str, bytes | str | None]]:
-    """The headers of a message, none where the client cannot tell them (a name in no encoding)."""
-    try:
-        return list(message.headers() or ())  # type: ignore[arg-type]
-    except (UnicodeDecodeError, SystemError):
-        return []
-
-
-def _set_aside(message: Message, error: EventFormatError) -> ParkedRecord:
-    value = message.value() or b""
-    spot = Spot(KAFKA, message.topic() or "", message.partition() or 0, message.offset() or 0)
-    told = ", ".join(f"{k}={v!r}" for k, v in headers_of(message))
-    code = error.code if error.code in _RECORDS else ReasonCode.UNREADABLE_RECORD
-    raw = value.encode() if isinstance(value, str) else value
-    return parked_record(spot, code, f"{error}; headers: {told or 'none'}", raw)
