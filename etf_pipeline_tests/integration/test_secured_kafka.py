@@ -21,6 +21,7 @@ from etf_pipeline.events.kafka.log import KafkaLog
 from etf_pipeline.events.kafka.probe import ask_kafka
 from etf_pipeline.events.kafka.producer import ProducerLease
 from etf_pipeline.events.log.projections import Projections
+from etf_pipeline.events.model.envelope import lineage_event, micros
 from etf_pipeline.events.model.types import CHANNELS, LINEAGE
 from etf_pipeline.events.settings import EventSettings, load_event_settings, variable_of
 from etf_pipeline.library.doctor import examine
@@ -28,7 +29,7 @@ from etf_pipeline_tests.brokers.apache import Apache
 from etf_pipeline_tests.brokers.certificates import Authority
 from etf_pipeline_tests.brokers.secured import PASSWORD, ROLES, Secured
 from etf_pipeline_tests.conftest import ROOT
-from etf_pipeline_tests.events_support import ids, kafka_settings, queries
+from etf_pipeline_tests.events_support import T0, ids, kafka_settings, queries
 from etf_pipeline_tests.integration.test_event_cases import wait_until
 
 if (_why := Apache.missing()) is not None:
@@ -455,3 +456,28 @@ def test_sending_and_reading_name_a_refused_login_within_five_seconds(
     mended = open_events(tmp_path / "store", load_event_settings(event_store_type="kafka"))
     assert mended.drain(30) == 0
     mended.close(0)
+
+
+def test_no_right_to_make_the_topic_of_lineage_stops_no_other(
+    secured, client, monkeypatch, tmp_path
+):
+    """An administrator made three topics, and this user may make none."""
+    client(secured)
+    topics = prefix(secured, monkeypatch, make=False)
+    secured.withdraw("etf")
+    made = [NewTopic(f"{topics}{c}", 1, 1) for c in CHANNELS]
+    for future in secured.admin().create_topics(made).values():
+        future.result(20)
+    secured.allow("etf", "READ", "WRITE", topic=topics, prefixed=True)
+    recorder = open_events(tmp_path / "store", load_event_settings(event_store_type="kafka"))
+    body = '{"job":{"namespace":"etf_pipeline","name":"job"},"eventTime":"2025-11-12T06:00:00Z"}'
+    lineage = lineage_event(("1",), "job", micros(T0), body, "instance")
+    events = queries(10)
+    recorder.append([lineage, *events])
+    wait_until(lambda: recorder.count_pending() == 1, 30)
+    assert [e.id for e in recorder.pending()] == [lineage.id]
+    wait_until(lambda: "Create" in (recorder.problem or ""), 10)
+    assert LINEAGE in recorder.problem
+    secured.allow("etf", "CREATE", topic=topics, prefixed=True)
+    wait_until(lambda: recorder.count_pending() == 0, 30)
+    recorder.close()

@@ -10,7 +10,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException
 
 from etf_pipeline.errors import SettingsError
-from etf_pipeline.events.kafka.refused import refusal
+from etf_pipeline.events.kafka.rights import refusal
 from etf_pipeline.events.kafka.variables import missing_files, variables
 from etf_pipeline.events.settings import EventSettings, redacted
 

@@ -21,7 +21,7 @@ from etf_pipeline.errors import EventError
 from etf_pipeline.events.kafka.client import SILENT, base_config, explained_config
 from etf_pipeline.events.kafka.connecting import connect
 from etf_pipeline.events.kafka.probe import ask_kafka
-from etf_pipeline.events.kafka.refused import missing_right
+from etf_pipeline.events.kafka.rights import missing_right
 from etf_pipeline.events.kafka.topics import topic_name
 from etf_pipeline.events.kafka.variables import variables
 from etf_pipeline.events.model.types import CHANNELS, LINEAGE

@@ -14,7 +14,7 @@ from etf_pipeline.errors import EventError, EventFormatError
 from etf_pipeline.events.kafka.client import SILENT, explained_config, in_words
 from etf_pipeline.events.kafka.connecting import connect
 from etf_pipeline.events.kafka.messages import parse, said_id, set_aside
-from etf_pipeline.events.kafka.refused import refusal
+from etf_pipeline.events.kafka.rights import refusal
 from etf_pipeline.events.kafka.timeouts import Timeouts
 from etf_pipeline.events.kafka.topics import topic_name
 from etf_pipeline.events.log.parked import Parked, ParkedRecord
