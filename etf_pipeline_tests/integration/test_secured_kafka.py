@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from etf_pipeline import get_etf_system
 from etf_pipeline.cli.app import app
-from etf_pipeline.errors import EventError
+from etf_pipeline.errors import EventError, SettingsError
 from etf_pipeline.events.factory import detect, open_events
 from etf_pipeline.events.factory import examine as examine_events
 from etf_pipeline.events.kafka.client import SILENT, base_config
@@ -401,6 +401,7 @@ def test_the_least_rights_of_the_documentation_are_enough(secured, client, monke
     ]
     assert [c[2] for c in commands] == [f"User:{role}" for role in ROLES]
     topics = prefix(secured, monkeypatch, make=False)
+    monkeypatch.setenv("EVENT_STORE_ID", "instance")  # the source that `queries` have
     for command in commands:
         secured.acls(*(topics if word == "etf." else word for word in command))
     events = queries(10)
@@ -423,7 +424,7 @@ def test_the_least_rights_of_the_documentation_are_enough(secured, client, monke
     client(secured, "worker")
     system = get_etf_system(tmp_path / "store")
     model = Projections(tmp_path / "read.sqlite")
-    system.event_store.projector(model).run(once=True)
+    system.event_store.projector(model, f"{topics}readers").run(once=True)
     assert sum(model.query_counts().values()) == len(events)
     model.close()
     system.close()
@@ -481,3 +482,17 @@ def test_no_right_to_make_the_topic_of_lineage_stops_no_other(
     secured.allow("etf", "CREATE", topic=topics, prefixed=True)
     wait_until(lambda: recorder.count_pending() == 0, 30)
     recorder.close()
+
+
+def test_a_worker_without_the_right_to_its_group_says_so(secured, client, monkeypatch, tmp_path):
+    client(secured)
+    monkeypatch.setenv("EVENT_STORE_TYPE", "kafka")
+    topics = sent(secured, monkeypatch, tmp_path, *queries(3))
+    secured.allow("etf", "READ", topic=topics, prefixed=True)
+    system = get_etf_system(tmp_path / "other")
+    model = Projections(tmp_path / "read.sqlite")
+    worker = system.event_store.projector(model)
+    with pytest.raises(SettingsError, match=f"group {topics}.*Read the consumer group"):
+        worker.run()
+    model.close()
+    system.close()

@@ -15,7 +15,7 @@ from etf_pipeline.events.kafka.intake import Intake
 from etf_pipeline.events.kafka.log import KafkaLog
 from etf_pipeline.events.kafka.places import beginnings
 from etf_pipeline.events.kafka.reader import consume
-from etf_pipeline.events.kafka.refused import refusal
+from etf_pipeline.events.kafka.rights import refusal
 from etf_pipeline.events.kafka.topics import topic_name
 from etf_pipeline.events.log.catching_up import Local
 from etf_pipeline.events.log.projections import Projections
