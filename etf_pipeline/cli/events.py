@@ -39,7 +39,6 @@ from etf_pipeline.cli.render.output import print_either, print_warning, verdict_
 from etf_pipeline.errors import ArgumentError, EventsOffError, SettingsError
 
 if TYPE_CHECKING:
-    from etf_pipeline.events.model.envelope import Event
     from etf_pipeline.events.model.state import SystemState
     from etf_pipeline.library.system import ETFSystem
 
@@ -281,7 +280,7 @@ def list_events(
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """The newest events: the audit trail.
+    """The events that happened last, whenever they were recorded: the audit trail.
 
     Example: etf events list --subject VAS --type PriceDataQueried
     """
@@ -291,7 +290,7 @@ def list_events(
 
         one_of("--type", kind, sorted({name for name, _, _ in REGISTRY.versions()}))
     with _system(data_dir) as system:
-        found = _newest(system, subject, kind, limit)
+        found = system.newest_events(limit, subject, kind)
     lines = [event_line(e) for e in found] or ["no such event"]
     print_either(as_json, [event_body(e) for e in found], lines)
 
@@ -350,17 +349,3 @@ def missing(
             body = [*(g._asdict() for g in found.numbers), *(g._asdict() for g in found.offsets)]
     print_either(as_json, body, lines or ["nothing is missing"])
     raise typer.Exit(of_checks(accept or not body))
-
-
-def _newest(system: ETFSystem, subject: str | None, kind: str | None, limit: int) -> list[Event]:
-    """The newest events of a subject and a type, the newest first, each once."""
-    import heapq
-
-    wanted = (
-        event
-        for batch in system.events()
-        for event in batch
-        if (subject is None or event.subject == subject) and (kind is None or event.type == kind)
-    )
-    newest = heapq.nlargest(limit, wanted, key=lambda e: (e.time_us, e.id))
-    return list({e.id: e for e in newest}.values())

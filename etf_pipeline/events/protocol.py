@@ -194,6 +194,17 @@ class Events(Protocol):
         """
         ...
 
+    def besides(self, channels: Sequence[str], start: dict[Key, int]) -> Batches:
+        """The same, but only where brokers have what this machine was not told it sent.
+
+        Quick where nobody else records. What a broker lost and replaced is seen once the publisher
+        has looked.
+
+        Raises:
+            EventError: the topics cannot be read.
+        """
+        ...
+
     def archive(self, archive: Archive, now: dt.datetime) -> ArchiveReport:
         """Copy into the archive what it does not have: this machine's events, and others'.
 

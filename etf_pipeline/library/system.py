@@ -17,6 +17,7 @@ from etf_pipeline.events.model.state import SystemState
 from etf_pipeline.events.model.types import CHANNELS, DATA
 from etf_pipeline.events.modes.off import OFF
 from etf_pipeline.events.proof.archiving import read_all
+from etf_pipeline.events.proof.newest import newest
 from etf_pipeline.events.protocol import Events
 from etf_pipeline.events.settings import EventSettings
 from etf_pipeline.library.arguments import instant_of, one_of
@@ -83,6 +84,21 @@ class ETFSystem:
         if not self.event_store.recording:
             raise EventsOffError(OFF)
         yield from read_all(self.event_store, self.archive, channels)
+
+    def newest_events(
+        self, limit: int, subject: str | None = None, kind: str | None = None
+    ) -> list[Event]:
+        """The events that happened last (of a subject, of a type), the last first, each once.
+
+        Found without reading everything, and so without a proof that nothing is missing.
+
+        Raises:
+            EventsOffError: events are not being recorded.
+            EventError: the log cannot be read.
+        """
+        if not self.event_store.recording:
+            raise EventsOffError(OFF)
+        return newest(self.event_store, self.archive, limit, subject, kind)
 
     async def replay_events(
         self, from_timestamp: dt.datetime | None = None, to_timestamp: dt.datetime | None = None

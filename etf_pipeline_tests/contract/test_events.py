@@ -19,6 +19,7 @@ from etf_pipeline.events.modes.kafka import Kafka
 from etf_pipeline.events.modes.off import Off
 from etf_pipeline.events.modes.waiting import Waiting
 from etf_pipeline.events.proof.archiving import read_all
+from etf_pipeline.events.proof.newest import newest
 from etf_pipeline.events.settings import EventSettings
 from etf_pipeline.library.system import ETFSystem
 from etf_pipeline.settings import Settings
@@ -228,6 +229,37 @@ def test_only_what_is_old_and_safe_elsewhere_leaves_the_local_log(events, layout
     assert left == [fresh.id, *(e.id for e in queries(5, start=100))]
     assert events.prune(archive).events == 0
     assert events.verify_log(archive).events == 6
+
+
+def test_the_newest_are_found_without_reading_everything(events, layout, tmp_path):
+    """Recorded here, by another machine of the store, in turns, and by another store."""
+    mine, others = queries(40), queries(60, start=20)
+    wanted = {e.id: e for e in mine}
+    settled(events, *mine[:20])
+    if events.name == "kafka":
+        other = Kafka(Layout(tmp_path / "another"), events.settings, publish=False)
+        settled(other, *others[:30])
+        settled(events, *mine[20:])
+        settled(other, *others[30:])
+        foreign = Kafka(
+            Layout(tmp_path / "foreign"),
+            events.settings.model_copy(update={"event_store_id": "foreign"}),
+            publish=False,
+        )
+        strange = [e._replace(source="/etf_pipeline/foreign") for e in queries(5, start=500)]
+        settled(foreign, *strange)
+        other.close(0)
+        foreign.close(0)
+        wanted |= {e.id: e for e in others}
+    else:
+        settled(events, *mine[20:])
+    ordered = sorted(wanted.values(), key=lambda e: (e.time_us, e.id), reverse=True)
+    archive = Archive(layout)
+    for limit, subject in ((1, None), (7, None), (7, "T3"), (200, None)):
+        found = newest(events, archive, limit, subject)
+        told = [e.id for e in ordered if subject in (None, e.subject)]
+        assert [e.id for e in found] == told[:limit]
+    assert newest(events, archive, 3, kind="PortfolioOptimized") == []
 
 
 def test_what_is_whole_verifies(events, layout):

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
 
     from etf_pipeline.events.kafka.log import KafkaLog
+    from etf_pipeline.events.log.outbox import Outbox
     from etf_pipeline.events.log.sqlite import SqliteLog
 
 log = logging.getLogger(__name__)
 _ORIGIN = Origin(TOPICS)
 # Fact: how far topics are archived.
 _ARCHIVED = "archived_topics"
+_PARTS = 3
 _Ends = dict[Key, tuple[int, str]]
 
 
@@ -107,6 +109,19 @@ class Others:
             if held is not None:
                 messages = [m for m in messages if not _is_held(m, names, held)]
             yield list(self._of_store(reader.events(messages, names)))
+
+    def besides(self, channels: Sequence[str], start: dict[Key, int], sent: Outbox) -> Batches:
+        """Events of this store where not all are known to have been sent from here."""
+        reader = self._broker.reader
+        names = {topic_name(self._broker.settings, c): c for c in channels}
+        rest: dict[Key, list[Range]] = {}
+        for key, (low, high) in reader.ranges(channels).items():
+            spans = sent.unconfirmed(*key, (max(low, start.get(key, low)), high))
+            # Many small parts take longer than what lies between them.
+            rest[key] = spans if len(spans) <= _PARTS else [(spans[0][0], spans[-1][1])]
+        while now := {key: spans.pop() for key, spans in rest.items() if spans}:
+            for messages in reader.between(now):
+                yield list(self._of_store(reader.events(messages, names)))
 
     def _of_store(self, batch: list[Event]) -> Iterator[Event]:
         mine, own = self._mine, self._local.id

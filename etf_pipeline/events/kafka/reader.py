@@ -172,6 +172,16 @@ class KafkaReader:
         finally:
             consumer.close()
 
+    def between(self, spans: dict[Key, Range]) -> Iterator[list[Message]]:
+        """The messages in a span of offsets of each partition, which are there."""
+        names = {topic_name(self.settings, channel): channel for channel, _ in spans}
+        begin, ends = ({key: span[i] for key, span in spans.items()} for i in (0, 1))
+        consumer = self.consumer()
+        try:
+            yield from self._drain(consumer, names, begin, ends)
+        finally:
+            consumer.close()
+
     def _drain(
         self,
         consumer: Consumer,
@@ -303,30 +313,18 @@ class KafkaReader:
         return [e for batch in found for e in self.events(batch, names)]
 
     def _messages_between(self, key: Key, first: int, last: int) -> Iterator[list[Message]]:
-        consumer, names = self.consumer(), {topic_name(self.settings, key[0]): key[0]}
-        try:
-            low, high = self._ranges(consumer, [key[0]]).get(key, (0, 0))
-            begin, end = max(first, low), min(last + 1, high)
-            if begin < end:
-                yield from self._drain(consumer, names, {key: begin}, {key: end})
-        finally:
-            consumer.close()
+        low, high = self.ranges([key[0]]).get(key, (0, 0))
+        span = (max(first, low), min(last + 1, high))
+        return self.between({key: span}) if span[0] < span[1] else iter(())
 
     def ids_at(self, places: dict[Key, int]) -> dict[Key, str | None]:
-        """The id that the record at exactly this offset of each partition says its event has.
-
-        Partitions where no record is there are left out.
-        """
-        consumer = self.consumer()
-        try:
-            names = {topic_name(self.settings, c): c for c, _ in places}
-            ends = {key: offset + 1 for key, offset in places.items()}
-            batches = self._drain(consumer, names, dict(places), ends) if places else iter(())
-            return {
-                (names[m.topic() or ""], m.partition() or 0): said_id(m) for b in batches for m in b
-            }
-        finally:
-            consumer.close()
+        """The id that the record at exactly this offset of each partition, if any, says it has."""
+        names = {topic_name(self.settings, c): c for c, _ in places}
+        spans = {key: (offset, offset + 1) for key, offset in places.items()}
+        batches = self.between(spans) if places else iter(())
+        return {
+            (names[m.topic() or ""], m.partition() or 0): said_id(m) for b in batches for m in b
+        }
 
     def _message_at(self, channel: str, partition: int, offset: int) -> Message | None:
         consumer = self.consumer()

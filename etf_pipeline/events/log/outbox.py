@@ -35,7 +35,7 @@ from etf_pipeline.events.log.undeliverable import (
     read_aside,
 )
 from etf_pipeline.events.model.envelope import Event, now_micros
-from etf_pipeline.events.model.positions import Delivery
+from etf_pipeline.events.model.positions import Delivery, Range
 from etf_pipeline.store.processes import is_gone
 
 # An epoch is `era` in the file, and `checked_era` the newest of those that were checked.
@@ -43,6 +43,7 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS deliveries (
   seq INTEGER PRIMARY KEY, channel TEXT NOT NULL, partition INTEGER NOT NULL,
   position INTEGER NOT NULL, era INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS deliveries_by_place ON deliveries (channel, partition, position);
 CREATE TABLE IF NOT EXISTS leases (name TEXT PRIMARY KEY, owner TEXT, until_us INTEGER);
 """
 # What still has to go out.
@@ -252,6 +253,41 @@ class Outbox(SqliteLog):
                 return
             seq = rows[-1][4]
             yield [row[:4] for row in rows]
+
+    def newest(
+        self, limit: int, channels: Sequence[str], subject: str | None, kind: str | None
+    ) -> list[Event]:
+        """The events that happened last (of a subject, of a type), the last first."""
+        marks = ",".join("?" * len(channels))
+        asked = {"subject": subject, "type": kind}
+        only = {name: value for name, value in asked.items() if value is not None}
+        query = (
+            f"SELECT {PLACED} FROM events WHERE channel IN ({marks}) "  # noqa: S608
+            + "".join(f"AND {name} = ? " for name in only)
+            + "ORDER BY time_us DESC, id DESC LIMIT ?"
+        )
+        with self._db.reading() as db:
+            rows = db.execute(query, (*channels, *only.values(), limit)).fetchall()
+        return list(map(Event._make, rows))
+
+    def unconfirmed(self, channel: str, partition: int, span: Range) -> list[Range]:
+        """Parts of a span of offsets in which some are not those of events sent from here."""
+        query = (
+            "SELECT count(DISTINCT position) FROM deliveries "
+            "WHERE channel = ? AND partition = ? AND position >= ? AND position < ?"
+        )
+        found: list[Range] = []
+        for begin in range(span[0], span[1], _PAGE):
+            end = min(begin + _PAGE, span[1])
+            with self._notes.reading() as db:
+                count = db.execute(query, (channel, partition, begin, end)).fetchone()[0]
+            if count == end - begin:
+                continue
+            if found and found[-1][1] == begin:
+                found[-1] = (found[-1][0], end)
+            else:
+                found.append((begin, end))
+        return found
 
     def forget_deliveries(self, place: Place, from_position: int) -> int:
         """Have events sent again that a broker confirmed and then lost; returns how many were lost.

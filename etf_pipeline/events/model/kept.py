@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from etf_pipeline.events.model.envelope import Event
 
 # Bytes that are held as they are.
-_PLAIN = 16 * 2**20
+_PLAIN = 8 * 2**20
 # Fewer of one subject are not worth compressing.
 _LEAST = 2_000
 _CODEC = "zstd"

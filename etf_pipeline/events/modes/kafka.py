@@ -193,6 +193,10 @@ class Kafka(Local):
         """What the topics hold of this store."""
         return self.others.read(channels, start, held)
 
+    def besides(self, channels: Sequence[str], start: dict[Key, int]) -> Batches:
+        """What the topics hold of this store that this machine did not send."""
+        return self.others.besides(channels, start, self.log)
+
     def archive(self, archive: Archive, now: dt.datetime) -> ArchiveReport:
         """Copy into the archive what it does not have."""
         mine, theirs = archive_log(self.log, archive, now), self.others.archive(archive, now)

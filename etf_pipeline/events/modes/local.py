@@ -77,6 +77,10 @@ class Local:
         """Nothing is anywhere else."""
         return iter(())
 
+    def besides(self, channels: Sequence[str], start: dict[Key, int]) -> Batches:
+        """Nothing is."""
+        return iter(())
+
     def verify_log(self, archive: Archive) -> Verified:
         """Recompute the hash chain of the local log, from the archive on where it was pruned.
 

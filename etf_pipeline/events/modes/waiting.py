@@ -186,6 +186,10 @@ class Waiting:
         """What other machines recorded."""
         return self._now.elsewhere(channels, start, held)
 
+    def besides(self, channels: Sequence[str], start: dict[Key, int]) -> Batches:
+        """What this machine did not send."""
+        return self._now.besides(channels, start)
+
     def archive(self, archive: Archive, now: dt.datetime) -> ArchiveReport:
         """Copy into the archive what it does not have."""
         return self._now.archive(archive, now)

@@ -60,8 +60,8 @@ class Reading:
         events, channels = self._events, self._channels
         yield from self._here(events.log.read(channels))
         start = events.seam(self._archive)
-        for file in _needed(self._archive, events.log, channels):
-            yield from self._here(_of_store(file, events.instance))
+        for file in files_beside(self._archive, events.log, channels):
+            yield from self._here(of_store(file, events.instance))
         yield from self._counted(events.elsewhere(channels, start, self._held))
         if start and self.gaps():
             # Another machine was sending meanwhile, or topics have what the archive lost.
@@ -94,7 +94,7 @@ class Reading:
         return list(self._numbers.gaps(self._given))
 
 
-def _needed(archive: Archive, log: SqliteLog, channels: Sequence[str]) -> list[Archived]:
+def files_beside(archive: Archive, log: SqliteLog, channels: Sequence[str]) -> list[Archived]:
     """The archive's files that hold what was not read from the log: what it let go, and others'."""
     mine, former = origin_of(log), set(log.former_ids)
     pruned, before = log.anchor()[0], log.begun_after
@@ -108,7 +108,7 @@ def _needed(archive: Archive, log: SqliteLog, channels: Sequence[str]) -> list[A
     return [f for f in archive.files() if f.channel in channels and not in_log(f)]
 
 
-def _of_store(file: Archived, store: str) -> Batches:
+def of_store(file: Archived, store: str) -> Batches:
     """A file's events; earlier releases archived what other stores had sent to the topics too."""
     mine = source_of(store)
     for batch in read_batches(file.path):
