@@ -11,6 +11,8 @@ from etf_pipeline.events.log.archive import Archive
 from etf_pipeline.events.log.catching_up import Local, prove_whole
 from etf_pipeline.events.log.outbox import Outbox
 from etf_pipeline.events.log.projections import Place, Projections
+from etf_pipeline.events.model.envelope import make_event
+from etf_pipeline.events.model.types import EventsLost
 from etf_pipeline.events.modes.embedded import Embedded
 from etf_pipeline.store.layout import Layout
 from etf_pipeline_tests.events_support import T0, embedded_settings, queries, query
@@ -61,6 +63,16 @@ def test_what_was_never_taken_in_is_named(model, seed):
     assert [n for g in model.gaps() for n in range(g.first, g.last + 1)] == short
     model.apply(events, places={})
     assert model.gaps() == []
+
+
+def test_what_was_declared_lost_is_missed_no_more(model):
+    events = numbered(20)
+    model.apply([*events[:4], *events[9:]], places={})
+    data = EventsLost(
+        log="a log", channel="query-events", first=5, last=7, who="an operator", why="a lost disk"
+    )
+    model.apply([make_event(data, "a log", ("lost",), T0, "instance")], places={})
+    assert [(g.first, g.last) for g in model.gaps()] == [(8, 9)]
 
 
 def test_a_copy_of_an_event_counts_once_and_fills_the_number_of_its_own_log(model):

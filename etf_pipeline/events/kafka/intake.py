@@ -11,6 +11,7 @@ from confluent_kafka import Message
 
 from etf_pipeline.events.kafka.log import KafkaLog
 from etf_pipeline.events.kafka.messages import said_id
+from etf_pipeline.events.kafka.others import is_held
 from etf_pipeline.events.kafka.places import beginnings
 from etf_pipeline.events.kafka.topics import topic_name
 from etf_pipeline.events.log.catching_up import Local, missing, prove_whole
@@ -65,10 +66,14 @@ class Intake:
         """Take in messages; those that are no events move their partitions too."""
         if not messages:
             return
-        places = {}
-        for message in messages:
-            key = (self.names[message.topic() or ""], message.partition() or 0)
-            places[key] = Place((message.offset() or 0) + 1, said_id(message) or "")
+        newest = {(m.topic() or "", m.partition() or 0): m for m in messages}
+        places = {
+            (self.names[topic], partition): Place((m.offset() or 0) + 1, said_id(m) or "")
+            for (topic, partition), m in newest.items()
+        }
+        if self._local is not None:
+            held = self._local.held
+            messages = [m for m in messages if not is_held(m, self.names, held)]
         events = self._broker.reader.events(messages, self.names)
         self.taken += self._projections.apply(events, places=places)
         self.next.update({key: place.next for key, place in places.items()})

@@ -107,7 +107,7 @@ class Others:
         names = {topic_name(self._broker.settings, c): c for c in channels}
         for messages in reader.messages(channels, start):
             if held is not None:
-                messages = [m for m in messages if not _is_held(m, names, held)]
+                messages = [m for m in messages if not is_held(m, names, held)]
             yield list(self._of_store(reader.events(messages, names)))
 
     def besides(self, channels: Sequence[str], start: dict[Key, int], sent: Outbox) -> Batches:
@@ -177,7 +177,7 @@ class Others:
         return {(c, p): (after, name) for c, p, after, name in json.loads(text)}
 
 
-def _is_held(message: Message, names: Mapping[str, str], held: Held) -> bool:
+def is_held(message: Message, names: Mapping[str, str], held: Held) -> bool:
     """Whether a message is an event that was read already.
 
     Most are: to take them apart would cost more than to fetch them.

@@ -14,7 +14,7 @@ from etf_pipeline.events.log.projections import Place, Projections
 from etf_pipeline.events.log.sqlite import SqliteLog
 from etf_pipeline.events.model.checks import first_few
 from etf_pipeline.events.model.envelope import Event
-from etf_pipeline.events.model.numbers import Gap
+from etf_pipeline.events.model.numbers import Gap, Held
 from etf_pipeline.events.model.types import CHANNELS
 
 
@@ -31,7 +31,15 @@ class Local:
         self.log = log
         self.archive = archive
         self.store = store
+        self._held: Held | None = None
         self._listed_at = -1  # up to where the log was pruned when the archive was listed
+
+    @property
+    def held(self) -> Held:
+        """What this process took in of the log, whose copies elsewhere may be passed over."""
+        if self._held is None or self._held.log != self.log.id.encode():
+            self._held = Held(self.log.id)
+        return self._held
 
     def given(self) -> dict[tuple[str, str], int]:
         """The last number that the local log gave, by log and channel."""
@@ -48,13 +56,12 @@ class Local:
         before = 0 if place is None else place.next
         if self._listed_at >= 0 and self.log.last() < max(before, self._listed_at + 1):
             return 0
-        new = sum(
-            projections.apply(
-                batch, local=(self.log.id, Place(batch[-1].position + 1, batch[-1].id))
-            )
-            for batch in self._new(place)
-            if batch
-        )
+        new = 0
+        for batch in self._new(place):
+            if batch:
+                upto = Place(batch[-1].position + 1, batch[-1].id)
+                new += projections.apply(batch, local=(self.log.id, upto))
+                self.held.saw(batch)
         pruned = self.log.anchor()[0]
         if self._listed_at < 0 or pruned > max(before - 1, self._listed_at):
             new += project_archive(projections, self.archive)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from etf_pipeline.errors import EventError
 from etf_pipeline.events.log.database import Database
-from etf_pipeline.events.log.spans import SPANS, gaps_in, note_numbers
+from etf_pipeline.events.log.spans import SPANS, gaps_in, note_lost, note_numbers
 from etf_pipeline.events.model.envelope import Event, source_of
 from etf_pipeline.events.model.numbers import Gap
 from etf_pipeline.events.model.positions import Key
@@ -155,6 +155,7 @@ class Projections:
             db.executemany(_LATEST, _newest(fresh))
             db.executemany(_COUNT, _queries(fresh))
             note_numbers(db, events)
+            note_lost(db, fresh)
             db.executemany(_OTHERS, list(others.items()))
             db.executemany(
                 "REPLACE INTO positions VALUES (?, ?, ?, ?)",

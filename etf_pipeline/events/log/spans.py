@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
+from etf_pipeline.errors import EventFormatError
 from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.model.numbers import Gap
+from etf_pipeline.events.model.types import EventsLost
 
 SPANS = """
 CREATE TABLE IF NOT EXISTS spans (
@@ -23,23 +27,35 @@ def note_numbers(db: sqlite3.Connection, events: Iterable[Event]) -> None:
         if event.number:
             groups.setdefault((event.log, event.channel), []).append(event.number)
     for key, numbers in groups.items():
-        runs = _runs(sorted(numbers))
-        # The span that begins before the first number may reach into it.
-        low = db.execute(
-            "SELECT coalesce(max(first), 0) FROM spans "
-            "WHERE log = ? AND channel = ? AND first <= ?",
-            (*key, runs[0][0]),
-        ).fetchone()[0]
-        where = "log = ? AND channel = ? AND first BETWEEN ? AND ?"
-        span = (*key, low, runs[-1][1] + 1)
-        there = db.execute(
-            f"SELECT first, last FROM spans WHERE {where} ORDER BY first",  # noqa: S608
-            span,
-        ).fetchall()
-        after = _joined(sorted([*there, *runs]))
-        if after != there:
-            db.execute(f"DELETE FROM spans WHERE {where}", span)  # noqa: S608
-            db.executemany("INSERT INTO spans VALUES (?, ?, ?, ?)", [(*key, *s) for s in after])
+        _note(db, key, _joined([(n, n) for n in sorted(numbers)]))
+
+
+def note_lost(db: sqlite3.Connection, events: Iterable[Event]) -> None:
+    """What these events declare lost for good is missed no more."""
+    for event in events:
+        if event.type == EventsLost.__name__:
+            with contextlib.suppress(EventFormatError):  # of a newer release
+                lost = cast(EventsLost, event.payload())
+                if lost.partition is None:
+                    _note(db, (lost.log, lost.channel), [(lost.first, lost.last)])
+
+
+def _note(db: sqlite3.Connection, key: tuple[str, str], runs: Sequence[Span]) -> None:
+    # The span that begins before the first number may reach into it.
+    low = db.execute(
+        "SELECT coalesce(max(first), 0) FROM spans WHERE log = ? AND channel = ? AND first <= ?",
+        (*key, runs[0][0]),
+    ).fetchone()[0]
+    where = "log = ? AND channel = ? AND first BETWEEN ? AND ?"
+    span = (*key, low, runs[-1][1] + 1)
+    there = db.execute(
+        f"SELECT first, last FROM spans WHERE {where} ORDER BY first",  # noqa: S608
+        span,
+    ).fetchall()
+    after = _joined(sorted([*there, *runs]))
+    if after != there:
+        db.execute(f"DELETE FROM spans WHERE {where}", span)  # noqa: S608
+        db.executemany("INSERT INTO spans VALUES (?, ?, ?, ?)", [(*key, *s) for s in after])
 
 
 def gaps_in(db: sqlite3.Connection, given: Mapping[tuple[str, str], int]) -> list[Gap]:
@@ -58,10 +74,6 @@ def gaps_in(db: sqlite3.Connection, given: Mapping[tuple[str, str], int]) -> lis
         if given.get(key, 0) > before:
             gaps.append(Gap(*key, before + 1, given[key]))
     return gaps
-
-
-def _runs(numbers: Sequence[int]) -> list[Span]:
-    return _joined([(n, n) for n in numbers])
 
 
 def _joined(spans: Sequence[Span]) -> list[Span]:
