@@ -29,8 +29,9 @@ class FailedStage:
 class LogRecord:
     """One record of the orchestrator's log.
 
-    `store` is the folder of the store that the run said it works on, `places` are files that it
-    said it wrote; both tell whose record it is. `stages` are those of a run that failed.
+    `store` is the folder of the store that the run said it works on and `store_id` the store's id,
+    `places` are files that it said it wrote: they tell whose record it is. `stages` are those of a
+    run that failed.
     """
 
     storage_id: int
@@ -46,6 +47,7 @@ class LogRecord:
     run_started: dt.datetime | None = None
     nominal: str | None = None
     store: str | None = None
+    store_id: str | None = None
     places: tuple[str, ...] = ()
     stages: tuple[FailedStage, ...] = ()
 

@@ -130,7 +130,7 @@ class Tailer:
         self._cursors = Cursors(events, source, lambda record: self._told(record).events)
         self._retelling = Retelling(layout, events, source, self._told)
         self._untold = Untold(layout, events, source)
-        self._ownership = Ownership(layout, events.log)
+        self._ownership = Ownership(layout, events.log, lambda: events.instance)
 
     def cursor(self, given: str | None = None) -> Cursor:
         """Where to go on: see `Cursors.load`; kept from the first call on."""

@@ -15,7 +15,7 @@ from etf_pipeline.events.orchestrator import FailedStage, Kind, LogRecord
 from etf_pipeline.model import assets
 from etf_pipeline.model.lineage import LINEAGE
 from etf_pipeline.orchestration.failures import run_failure, step_failure_of
-from etf_pipeline.orchestration.jobs import INGEST, STORE_TAG
+from etf_pipeline.orchestration.jobs import INGEST, STORE_ID_TAG, STORE_TAG
 from etf_pipeline.orchestration.slots import died
 
 _RUN_KINDS: dict[DagsterEventType, Kind] = {
@@ -163,6 +163,7 @@ class DagsterLog:
             "run_started": _moment(run.start_time) if run else None,
             "nominal": tags.get(_SCHEDULED),
             "store": tags.get(STORE_TAG),
+            "store_id": tags.get(STORE_ID_TAG),
         }
         if isinstance(kind, DagsterEventType):
             failed = kind in (DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED)

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import dagster as dg
 
-# On a run: the folder of the store that it works on.
-STORE_TAG = "etf/store"
+from etf_pipeline.events.log.identity import known_store_id
+from etf_pipeline.store.layout import Layout
+
+# On a run: the folder of the store that it works on, and the store's id where it has one by then.
+STORE_TAG, STORE_ID_TAG = "etf/store", "etf/store-id"
 INGEST, DERIVE = "ingest", "derive"
 DOWNLOADED = ("ingest", "history")
 DERIVED = ("risk", "portfolios", "serving")
@@ -18,7 +21,8 @@ DERIVED = ("risk", "portfolios", "serving")
 
 def store_tags(root: Path) -> dict[str, str]:
     """Tags of a run that say which store it works on, as one instance may be used for several."""
-    return {STORE_TAG: str(root.resolve())}
+    found = known_store_id(Layout(root))
+    return {STORE_TAG: str(root.resolve())} | ({} if found is None else {STORE_ID_TAG: found})
 
 
 def ingest_job(root: Path) -> dg.UnresolvedAssetJobDefinition:

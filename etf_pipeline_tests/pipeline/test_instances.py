@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import dagster as dg
 import pytest
@@ -15,6 +16,7 @@ from etf_pipeline.events.log.parked import Parked
 from etf_pipeline.events.model.types import LINEAGE
 from etf_pipeline.events.modes.embedded import Embedded
 from etf_pipeline.events.orchestrator import LogRecord
+from etf_pipeline.events.ownership import Ownership
 from etf_pipeline.events.status import events_status
 from etf_pipeline.events.tailer import Tailer
 from etf_pipeline.model.schemas import MANIFEST
@@ -172,6 +174,36 @@ def test_a_store_that_was_moved_knows_its_records(tmp_path, homes):
     assert (tick.elsewhere, tick.parked) == (0, 1)
     assert relayed_tickers(events) == [wanted[0], wanted[2]]
     events.close(0)
+
+
+@pytest.mark.parametrize(
+    ("said", "ours"),
+    [
+        ({}, True),
+        ({"store": "/elsewhere/etf"}, False),
+        ({"places": ("file:///elsewhere/etf/historical",)}, False),
+        ({"places": ("not a place",)}, True),
+        # mounted under another path, as in a container
+        ({"store": "/elsewhere/etf", "run_id": "known"}, True),
+        ({"store": "/elsewhere/etf", "store_id": "this"}, True),
+        ({"store": "here", "store_id": "another"}, False),
+        ({"store": "here"}, True),
+        ({"places": ("here/a%20b",)}, True),
+    ],
+)
+def test_whose_record_it_is(tmp_path, recorder, layout, said, ours):
+    here = str(layout.root.resolve())
+    said = {
+        k: v.replace("here", here)
+        if isinstance(v, str)
+        else tuple(p.replace("here", here) for p in v)
+        for k, v in said.items()
+    }
+    download(layout, 0, "known")
+    owner = Ownership(layout, recorder.log, lambda: "this")
+    owner.note()
+    record = LogRecord(1, "failure", "run", "ingest", T0)
+    assert owner.ours(replace(record, **said)) is ours
 
 
 def as_earlier_release(recorder, cursor):

@@ -183,6 +183,7 @@ def state_body(state: SystemState) -> dict[str, Any]:
         },
         "risk": {t: r.model_dump(mode="json") for t, r in state.risk.items()},
         "portfolios": {n: p.model_dump(mode="json") for n, p in state.portfolios.items()},
+        "failed_stages": {n: s.model_dump(mode="json") for n, s in state.failed_stages.items()},
         "query_counts": dict(state.query_counts),
         "unreadable": dict(state.unreadable),
     }
@@ -201,6 +202,10 @@ def state_lines(state: SystemState) -> list[str]:
         + (f"in {p.currency}: " if p.currency else "")
         + ", ".join(f"{t} {w:z.2%}" for t, w in (p.weights or {}).items() if w)
         for name, p in state.portfolios.items()
+    ]
+    lines += [
+        f"  {where} failed ({s.reason_code}) in run {s.run_id}: {s.reason}"
+        for where, s in state.failed_stages.items()
     ]
     lines += [f"  {t}: asked for {n} times" for t, n in state.query_counts.items()]
     lines += [f"  not readable here: {name} of {why}" for name, why in state.unreadable.items()]
