@@ -24,7 +24,7 @@ from etf_pipeline.orchestration.event_log import DagsterLog
 from etf_pipeline.orchestration.slots import PROCESS_TAG
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.processes import HOST
-from etf_pipeline_tests.events_support import T0, embedded_settings
+from etf_pipeline_tests.events_support import T0, embedded_settings, kafka_settings
 from etf_pipeline_tests.pipeline.relayed import (
     RunlessLog,
     download,
@@ -81,6 +81,24 @@ def test_a_home_that_is_removed_and_made_anew_loses_nothing(tmp_path, layout, ho
     tick = tailer(recorder, layout, homes("home")).tick()
     assert (tick.records, tick.behind) == (2, 0)
     assert relayed_tickers(recorder) == wanted
+
+
+def test_with_a_broker_a_home_that_is_made_anew_loses_nothing(tmp_path, layout, homes, broker):
+    """Nor does a home that goes while the broker is what the cursor waits for."""
+    recorder = open_events(layout.root, kafka_settings(broker.servers), publish=False)
+    tailer(recorder, layout, homes("home")).cursor()
+    wanted = materialise(homes("home"), layout, 2)
+    tick = tailer(recorder, layout, homes("home")).tick(seconds=60.0)
+    assert (tick.records, tick.pending, tick.problem) == (2, 0, None)
+    homes.leave("home")
+    shutil.rmtree(tmp_path / "home")
+    wanted += materialise(homes("home"), layout, 2, first=2)
+    spoil(layout, 3, "damaged")
+    tick = tailer(recorder, layout, homes("home")).tick(seconds=60.0)
+    assert (tick.records, tick.parked, tick.pending) == (2, 1, 0)
+    found = [e.subject for batch in recorder.read() for e in batch]
+    assert sorted(set(found)) == wanted[:3]
+    recorder.close()
 
 
 def test_instances_in_turn_on_one_store(layout, homes, recorder):
