@@ -129,6 +129,21 @@ class KafkaLog:
         self.closed = ensure_topics(self.settings, self.config, wait, warn=not again)
         self._topics_ready = True
 
+    def refresh(self, channels: Sequence[str]) -> None:
+        """Have the producer know the topics as they are: a key's partition depends on their number.
+
+        Raises:
+            EventError: the brokers cannot be reached.
+        """
+        producer = self.producer.get().producer
+        try:
+            for channel in channels:
+                topic = topic_name(self.settings, channel)
+                producer.list_topics(topic, timeout=self.timeouts.ask)
+        except KafkaException as error:
+            servers = self.settings.kafka_bootstrap_servers
+            raise EventError(f"Kafka at {servers}: {in_words(error)}") from None
+
     def read(
         self,
         channels: Sequence[str] = CHANNELS,

@@ -76,6 +76,7 @@ class Tails:
         self._broker.ensure_topics(again=self._epoch >= 0)
         reader = self._broker.reader
         channels = [c for c in (*CHANNELS, LINEAGE) if c not in self._broker.closed]
+        self._broker.refresh(channels)
         ranges = reader.ranges(channels)
         for place, newest in self._log.tails().items():
             if place.channel not in channels:
