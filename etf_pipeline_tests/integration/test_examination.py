@@ -4,12 +4,16 @@ import uuid
 
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
+from typer.testing import CliRunner
 
+from etf_pipeline.cli.app import app
 from etf_pipeline.errors import EventError
-from etf_pipeline.events.factory import examine
+from etf_pipeline.events.factory import examine, open_events
 from etf_pipeline.events.kafka.log import KafkaLog
 from etf_pipeline.events.model.types import CHANNELS, LINEAGE
-from etf_pipeline_tests.events_support import kafka_settings
+from etf_pipeline_tests.brokers import free_port
+from etf_pipeline_tests.events_support import ids, kafka_settings, queries
+from etf_pipeline_tests.unit.test_event_settings import FOREIGN
 
 
 def made(broker, **config):
@@ -54,3 +58,31 @@ def test_a_topic_that_loses_events_is_named_with_the_remedy(broker, config, word
         topic = f"{settings.kafka_topic_prefix}.{channel}"
         assert f"topic {topic} {words}" in str(told.value)
         assert f"--entity-name {topic} --add-config" in str(told.value)
+
+
+def test_variables_that_others_set_stop_no_sending(broker, monkeypatch, tmp_path):
+    """Case F: what Kubernetes and container images leave in the environment."""
+    for name, value in FOREIGN.items():
+        monkeypatch.setenv(name, value)
+    settings = kafka_settings(broker.servers)
+    recorder = open_events(tmp_path, settings)
+    events = queries(10)
+    recorder.append(events)
+    assert recorder.drain(30) == 0
+    assert set(ids(recorder.read())) == {e.id for e in events}
+    recorder.close()
+    told = examine(settings)
+    assert all(name in told for name in FOREIGN)
+
+
+def test_a_kafka_that_is_away_is_a_failure_of_the_status(monkeypatch, tmp_path):
+    servers = f"127.0.0.1:{free_port()}"
+    monkeypatch.setenv("ETF_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", servers)
+    for kind in ("auto", "kafka"):
+        monkeypatch.setenv("EVENT_STORE_TYPE", kind)
+        done = CliRunner().invoke(app, ["events", "status"])
+        assert done.exit_code == 1
+        assert f"FAIL Kafka at {servers} refuses connections" in done.stdout
+    monkeypatch.setenv("EVENT_STORE_TYPE", "embedded")
+    assert CliRunner().invoke(app, ["events", "status"]).exit_code == 0
