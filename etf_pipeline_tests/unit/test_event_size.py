@@ -6,6 +6,7 @@ import json
 import pytest
 
 from etf_pipeline.errors import CorruptFileError, StoreError
+from etf_pipeline.events.factory import open_events
 from etf_pipeline.events.log.large import whole
 from etf_pipeline.events.log.sqlite import SqliteLog
 from etf_pipeline.events.model.envelope import lineage_event, make_event
@@ -16,7 +17,9 @@ from etf_pipeline.events.model.types import (
     PortfolioOptimized,
     RiskMetricsCalculated,
 )
-from etf_pipeline_tests.events_support import T0
+from etf_pipeline.events.proof.verify import verify
+from etf_pipeline.store.layout import Layout
+from etf_pipeline_tests.events_support import T0, embedded_settings
 
 HALF_A_MEBIBYTE = 524_288
 
@@ -215,6 +218,28 @@ def test_the_whole_is_read_back_or_refused(log):
     file.unlink()
     with pytest.raises(FileNotFoundError):
         whole(found, log.path)
+
+
+def test_verify_says_when_the_whole_is_gone_or_changed(tmp_path):
+    layout = Layout(tmp_path)
+    events = open_events(layout, embedded_settings())
+    source = f"/etf_pipeline/{events.instance}"
+    events.append([rejected("x" * 600_000)._replace(source=source)])
+    (file,) = (layout.event_log.parent / "large").iterdir()
+
+    def readable():
+        return next(c for c in verify(events, layout) if c.name == "events readable")
+
+    assert readable().ok
+    text = file.read_text()
+    file.write_text(text.replace("x", "y"))
+    assert not readable().ok
+    assert "was changed" in readable().detail
+    file.unlink()
+    assert "is gone" in readable().detail
+    file.write_text(text)
+    assert readable().ok
+    events.close()
 
 
 def test_an_event_that_only_mentions_the_word_was_not_shortened():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from etf_pipeline.errors import CorruptFileError
@@ -50,6 +50,19 @@ def whole(event: Event, log: Path) -> str:
     if file_hash(path) != told.sha256:
         raise CorruptFileError(f"{path} was changed; restore it from a backup")
     return path.read_text(encoding="utf-8")
+
+
+def unkept(events: Iterable[Event], log: Path) -> Iterator[str]:
+    """What is wrong with files that hold the whole of events, in words."""
+    for event in events:
+        if (told := shortened(event)) is None:
+            continue
+        try:
+            whole(event, log)
+        except FileNotFoundError:
+            yield f"{event.id}: {_path(told, log)} is gone, which has its whole payload"
+        except CorruptFileError as error:
+            yield f"{event.id}: {error}"
 
 
 def _path(told: Shortened, log: Path) -> Path:

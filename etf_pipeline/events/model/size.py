@@ -16,6 +16,7 @@ from etf_pipeline.events.model.envelope import LINEAGE_TYPE, Event
 MAX_BYTES = 512 * 1024
 FOLDER = "large"
 _FIELD = "shortened"
+_MARK = f'"{_FIELD}":{{'
 # OpenLineage has facets for what is not its own.
 _FACET, _PRODUCER = "etf_pipeline_shortened", "urn:etf_pipeline:event:shortened"
 # Bytes that a text, and characters of JSON that anything within, may have: less each time.
@@ -59,7 +60,7 @@ def shorten(event: Event) -> Event | None:
 
 def shortened(event: Event) -> Shortened | None:
     """What an event that was shortened says of the whole; None for any other."""
-    if f'"{_FIELD}"' not in event.data and _FACET not in event.data:
+    if (_FACET if event.type == LINEAGE_TYPE else _MARK) not in event.data:
         return None
     try:
         body = json.loads(event.data)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from etf_pipeline.errors import EtfError, EventFormatError
 from etf_pipeline.events.log.archive import Archive, read_batches
+from etf_pipeline.events.log.large import unkept
 from etf_pipeline.events.log.parked import Parked
 from etf_pipeline.events.model.checks import Check, first_few
 from etf_pipeline.events.model.envelope import Event
@@ -112,8 +113,11 @@ def _readable(events: Events, archive: Archive, state: SystemState) -> Check:
     """
     bad: list[str] = []
     lineage: set[str] = set()
+    logs = {events.log.id, *events.log.former_ids}
     for batch in read_all(events, archive, (*CHANNELS, LINEAGE)):
         bad += _unreadable(batch)
+        # Those of other machines lie there.
+        bad += unkept((e for e in batch if e.log in logs), events.log.path)
         lineage.update(e.id for e in batch if e.channel == LINEAGE)
         state.apply(e for e in batch if e.channel != LINEAGE)
     more = f", and {len(lineage)} of lineage" if lineage else ""
