@@ -24,11 +24,11 @@ from etf_pipeline.events.model.types import CHANNELS
 from etf_pipeline.events.settings import EventSettings
 
 log = logging.getLogger(__name__)
-_BATCH = 5_000
+_BATCH = 2_000
 # `consume` waits for a full batch or this long, and the last one is never full.
 _WAIT_SECONDS = 0.03
-# What a variable may change.
-_DEFAULTS = {"fetch.wait.max.ms": 50}
+# What a variable may change. Megabytes are fetched ahead, and not 64: reading is as fast.
+_DEFAULTS = {"fetch.wait.max.ms": 50, "queued.max.messages.kbytes": 4_096}
 _MAY_PASS = (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE)
 _OF_THE_GROUP = (KafkaError.GROUP_AUTHORIZATION_FAILED,)
 _LEADERLESS = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
