@@ -21,6 +21,35 @@ from etf_pipeline.events.settings import EventSettings
 
 T0 = dt.datetime(2025, 11, 12, 6, 0, tzinfo=dt.UTC)
 _numbers = itertools.count()
+# A program that keeps read models up to date until SIGTERM: servers, prefix, file of the models.
+WORKER = """
+import signal
+import sys
+from pathlib import Path
+from etf_pipeline.events.kafka.log import KafkaLog
+from etf_pipeline.events.kafka.worker import Worker
+from etf_pipeline.events.log.projections import Projections
+from etf_pipeline.events.settings import EventSettings
+settings = EventSettings(event_store_type="kafka", kafka_bootstrap_servers=sys.argv[1],
+                         kafka_topic_prefix=sys.argv[2], kafka_topic_partitions=3)
+projections, workers, stopped = Projections(Path(sys.argv[3])), [], []
+
+
+def stop(*_):
+    stopped.append(True)
+    for worker in workers:
+        worker.stop()
+
+
+signal.signal(signal.SIGTERM, stop)
+while not stopped:
+    try:
+        workers[:] = [Worker(KafkaLog(settings), projections, "readers")]
+        if not stopped:
+            workers[0].run()
+    except Exception as error:
+        print(error, file=sys.stderr)
+"""
 
 
 def kafka_settings(servers: str, **changes: Any) -> EventSettings:

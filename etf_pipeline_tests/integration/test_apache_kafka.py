@@ -16,7 +16,7 @@ from etf_pipeline.events.log.projections import Projections
 from etf_pipeline.events.model.state import fold
 from etf_pipeline_tests.brokers import free_port
 from etf_pipeline_tests.brokers.apache import Apache
-from etf_pipeline_tests.events_support import ids, kafka_settings, queries, query
+from etf_pipeline_tests.events_support import WORKER, ids, kafka_settings, queries, query
 from etf_pipeline_tests.integration.test_event_cases import wait_until
 
 if (_why := Apache.missing()) is not None:
@@ -250,8 +250,6 @@ def _partitions(broker, settings):
 
 def test_two_workers_share_the_partitions(apache, tmp_path):
     """Both read; one leaves, the other takes over; every event counts once."""
-    from etf_pipeline_tests.integration.test_chaos import WORKER
-
     settings = kafka_settings(apache.servers, kafka_topic_partitions=4)
     store = KafkaLog(settings)
     store.append(queries(200, tickers=30))

@@ -17,8 +17,7 @@ from etf_pipeline.events.kafka.log import KafkaLog
 from etf_pipeline.events.kafka.topics import topic_name
 from etf_pipeline.events.log.projections import Projections
 from etf_pipeline.events.model.types import CHANNELS, QUERY
-from etf_pipeline_tests.events_support import kafka_settings, queries
-from etf_pipeline_tests.integration.test_chaos import WORKER
+from etf_pipeline_tests.events_support import WORKER, kafka_settings, queries
 from etf_pipeline_tests.integration.test_event_cases import wait_until
 
 

@@ -108,7 +108,8 @@ def delete_records(servers: str, prefix: str, choose: random.Random) -> dict[str
     if not wanted:
         return {}
     gone: dict[str, int] = {}
-    for place, future in _admin(servers).delete_records(wanted).items():
+    admin = _admin(servers)  # its answers end with it
+    for place, future in admin.delete_records(wanted).items():
         try:
             gone[f"{place.topic.removeprefix(prefix)}[{place.partition}]"] = future.result(
                 _PATIENCE
