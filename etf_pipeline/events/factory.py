@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from etf_pipeline.errors import EventError
+from etf_pipeline.errors import EtfError, EventError
 from etf_pipeline.events.kafka.probe import ask_kafka
 from etf_pipeline.events.modes.embedded import Embedded
 from etf_pipeline.events.modes.kafka import Kafka
@@ -126,7 +126,10 @@ def shared_events(data_dir: Path) -> Events:
 @atexit.register
 def _close_all() -> None:
     for events in list(_open):
-        events.close()
+        try:
+            events.close()
+        except EtfError as error:  # what was recorded is on the disk; nobody is left to catch it
+            log.warning("%s", error)
 
 
 def _warn_once(text: str) -> None:

@@ -94,6 +94,8 @@ def _quiet(world: World) -> None:
     abrupt = world.choose.random() < 0.4
     for store in world.stores:
         (store.ledgers / "stop").touch()
+    for process in [p for p in world.processes if p.clocked]:
+        world.kill(process)  # waits that began under another clock may end in a year
     for process in world.running("recorder"):
         if abrupt:
             world.kill(process)
@@ -171,8 +173,11 @@ def _processes(world: World) -> None:
 
 
 def _as_it_should(world: World, process: Process, code: int) -> bool:
-    if process.argv == ("events", "project") and world.script.has("rights_withdrawn"):
-        return code in (0, 2, -signal.SIGTERM)  # a worker that is refused says so and ends
+    if process.argv == ("events", "project"):  # a worker that is refused, or cannot begin, says so
+        refused = {2} if world.script.has("rights_withdrawn") else set()
+        away = any(map(world.script.has, ("broker_killed", "broker_paused", "broker_wiped")))
+        if code in refused | ({1} if away else set()):
+            return True
     excused = any(process.began < until for _, until in world.excused)
     if process.program == "cli" and (process.argv != ("events", "project") or excused):
         return code in (0, 1)  # a command may fail while things go wrong, and says why

@@ -1,5 +1,8 @@
 """Which mode the settings lead to, and what is one object for a process."""
 
+import subprocess
+import sys
+
 import pytest
 
 from etf_pipeline.errors import EventError, SettingsError
@@ -83,3 +86,24 @@ def test_who_waits_touches_no_file_and_stops_when_closed(tmp_path):
     events.close()
     events.close()
     assert not events.recording
+
+
+AT_EXIT = """
+import resource, sys, time
+from pathlib import Path
+from etf_pipeline.events.factory import open_events
+from etf_pipeline_tests.events_support import kafka_settings, query
+events = open_events(Path(sys.argv[1]), kafka_settings("127.0.0.1:1"))
+events.append([query()])
+while events.problem is None:
+    time.sleep(0.01)
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+"""
+
+
+def test_a_log_that_cannot_be_written_leaves_no_traceback_at_exit(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", AT_EXIT, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
