@@ -1,7 +1,7 @@
 """Seeded cycles in which things around the event log go wrong: nothing is lost, nothing doubled.
 
-20 of them, or as many as `ETF_TEST_CYCLES` says; `make soak` asks for 200. `ETF_TEST_SEED` is the
-first seed. A failure prints the seed, what happened, and the command that runs it again alone.
+Those of `SEEDS`, or as many as `ETF_TEST_CYCLES` says from the seed `ETF_TEST_SEED` on; `make soak`
+asks for 200. A failure prints the seed, what happened, and the command that runs it again alone.
 """
 
 import contextlib
@@ -12,10 +12,10 @@ import pytest
 from etf_pipeline_tests.soak.cycle import run_cycle
 from etf_pipeline_tests.soak.machine import Brokers
 from etf_pipeline_tests.soak.nursery import Nursery
-from etf_pipeline_tests.soak.script import CYCLES, SEED, draw
+from etf_pipeline_tests.soak.script import SEEDS, draw
 
-FIRST = int(os.environ.get("ETF_TEST_SEED", SEED))
-SEEDS = range(FIRST, FIRST + int(os.environ.get("ETF_TEST_CYCLES", CYCLES)))
+FIRST = int(os.environ.get("ETF_TEST_SEED", "0"))
+CYCLES = int(os.environ.get("ETF_TEST_CYCLES", "0"))
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def running(tmp_path_factory):
         yield made
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", range(FIRST, FIRST + CYCLES) if CYCLES else SEEDS)
 def test_nothing_is_lost_and_nothing_doubled(seed, tmp_path, nursery, running):
     script = draw(seed)
     if (why := running.missing(script.mode)) is not None:
