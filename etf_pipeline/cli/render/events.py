@@ -239,7 +239,7 @@ def event_line(event: Event) -> str:
 
 def missing_lines(found: Missing) -> list[str]:
     """What is missing, a gap a line."""
-    numbers = [f"{g.channel} {g.first} to {g.last} of log {g.log}" for g in found.numbers]
+    numbers = [str(g) for g in found.numbers]
     offsets = [
         f"{g.channel}[{g.partition}] offsets {g.first} to {g.last}, gone before they were archived"
         for g in found.offsets

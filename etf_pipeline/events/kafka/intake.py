@@ -14,8 +14,9 @@ from etf_pipeline.events.kafka.messages import said_id
 from etf_pipeline.events.kafka.others import is_held
 from etf_pipeline.events.kafka.places import beginnings
 from etf_pipeline.events.kafka.topics import topic_name
-from etf_pipeline.events.log.catching_up import Local, missing, prove_whole
+from etf_pipeline.events.log.catching_up import TAKEN_IN, Local, prove_whole
 from etf_pipeline.events.log.projections import Place, Projections
+from etf_pipeline.events.model.numbers import missing
 from etf_pipeline.events.model.positions import Key
 from etf_pipeline.events.model.types import CHANNELS
 
@@ -105,7 +106,10 @@ class Intake:
             self._gap_since, self.missing = None, ""
             return
         self._gap_since = self._gap_since or now
-        if now - self._gap_since >= _GAP_SECONDS and (text := missing(gaps)) != self.missing:
+        if (
+            now - self._gap_since >= _GAP_SECONDS
+            and (text := missing(gaps, TAKEN_IN)) != self.missing
+        ):
             self.missing = text
             log.error("%s", text)
 

@@ -6,16 +6,18 @@ have kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from etf_pipeline.errors import EventError
 from etf_pipeline.events.log.archive import Archive, read_file
 from etf_pipeline.events.log.projections import Place, Projections
 from etf_pipeline.events.log.sqlite import SqliteLog
-from etf_pipeline.events.model.checks import first_few
 from etf_pipeline.events.model.envelope import Event
-from etf_pipeline.events.model.numbers import Gap, Held
+from etf_pipeline.events.model.numbers import Held, missing
 from etf_pipeline.events.model.types import CHANNELS
+
+# What became of the events that are there, when others are missing.
+TAKEN_IN = "what there is was taken in"
 
 
 class Local:
@@ -108,14 +110,4 @@ def prove_whole(projections: Projections, given: dict[tuple[str, str], int] | No
     """
     gaps = projections.gaps(given)
     if gaps:
-        raise EventError(missing(gaps))
-
-
-def missing(gaps: Sequence[Gap]) -> str:
-    """What is missing, in words, and what to do."""
-    named = [f"{g.channel} {g.first} to {g.last} of log {g.log}" for g in gaps]
-    return (
-        f"events are missing: {first_few(named)}. What there is was taken in. Restore "
-        "events/archive from a backup, or start a process on the machine of that log, which sends "
-        "what waits there; then run this again"
-    )
+        raise EventError(missing(gaps, TAKEN_IN))

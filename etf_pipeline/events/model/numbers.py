@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from etf_pipeline.events.model.checks import first_few
 from etf_pipeline.events.model.envelope import Event
 
 # A local log's id, and a channel.
-Sequence = tuple[str, str]
+Series = tuple[str, str]
 
 
 class Gap(NamedTuple):
@@ -20,12 +21,29 @@ class Gap(NamedTuple):
     first: int
     last: int
 
+    def __str__(self) -> str:
+        return f"{self.channel} {self.first} to {self.last} of log {self.log}"
+
+
+def missing(gaps: Sequence[Gap], meanwhile: str) -> str:
+    """What is missing, in words, and what to do.
+
+    Args:
+        gaps: at least one.
+        meanwhile: what became of the events that are there.
+    """
+    return (
+        f"events are missing: {first_few([str(g) for g in gaps])}; {meanwhile}. Restore "
+        "events/archive from a backup, or start a process on the machine of that log, which sends "
+        "what waits there; `etf events missing` lists them, and declares them lost when they are"
+    )
+
 
 class Numbers:
     """Which numbers were seen of each log and channel; a byte an event."""
 
     def __init__(self) -> None:
-        self._seen: dict[Sequence, bytearray] = {}
+        self._seen: dict[Series, bytearray] = {}
 
     def saw(self, events: Iterable[Event]) -> None:
         """These were read; again and in any order is all the same. Without a number, none is."""
@@ -46,7 +64,7 @@ class Numbers:
         marks.extend(bytes(max(0, gap.last + 1 - len(marks))))
         marks[gap.first : gap.last + 1] = b"\1" * (gap.last + 1 - gap.first)
 
-    def gaps(self, upto: Mapping[Sequence, int] | None = None) -> Iterator[Gap]:
+    def gaps(self, upto: Mapping[Series, int] | None = None) -> Iterator[Gap]:
         """What is missing below the greatest number seen, or known to have been given.
 
         Args:

@@ -9,9 +9,8 @@ from etf_pipeline.errors import EventError
 from etf_pipeline.events.log.archive import LOG, Archive, Archived, read_batches
 from etf_pipeline.events.log.retention import origin_of
 from etf_pipeline.events.log.sqlite import SqliteLog
-from etf_pipeline.events.model.checks import first_few
 from etf_pipeline.events.model.envelope import Event, source_of
-from etf_pipeline.events.model.numbers import Gap, Held, Numbers
+from etf_pipeline.events.model.numbers import Gap, Held, Numbers, missing
 from etf_pipeline.events.model.positions import Batches
 from etf_pipeline.events.model.types import CHANNELS, DATA, EventsLost
 from etf_pipeline.events.protocol import Events
@@ -34,7 +33,7 @@ def read_all(
     reading = Reading(events, archive, channels)
     yield from reading.batches()
     if gaps := reading.gaps():
-        raise EventError(missing(gaps))
+        raise EventError(missing(gaps, "nothing was concluded from the others"))
 
 
 class Reading:
@@ -113,13 +112,3 @@ def of_store(file: Archived, store: str) -> Batches:
     mine = source_of(store)
     for batch in read_batches(file.path):
         yield batch if file.origin == LOG else [e for e in batch if e.source == mine]
-
-
-def missing(gaps: Sequence[Gap]) -> str:
-    """What is missing, in words, and what to do."""
-    named = [f"{g.channel} {g.first} to {g.last} of log {g.log}" for g in gaps]
-    return (
-        f"events are missing: {first_few(named)}; nothing was concluded from the others. Restore "
-        "events/archive from a backup, or start a process on the machine of that log, which sends "
-        "what waits there; `etf events missing` lists them, and declares them lost when they are"
-    )
