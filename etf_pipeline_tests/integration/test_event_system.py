@@ -19,9 +19,11 @@ from etf_pipeline.events.kafka.variables import variables
 from etf_pipeline.events.log.archive import Archive
 from etf_pipeline.events.log.catching_up import project_archive
 from etf_pipeline.events.log.projections import Projections
-from etf_pipeline.events.model.envelope import event_id, source_of
+from etf_pipeline.events.model.envelope import event_id, lineage_event, micros, source_of
 from etf_pipeline.events.model.numbers import Gap
 from etf_pipeline.events.model.state import fold
+from etf_pipeline.events.model.types import CHANNELS, LINEAGE
+from etf_pipeline.events.modes.embedded import Embedded
 from etf_pipeline.events.modes.kafka import Kafka
 from etf_pipeline.events.proof.archiving import read_all
 from etf_pipeline.events.proof.losses import declare_lost, missing_events
@@ -740,6 +742,42 @@ def test_two_stores_on_one_prefix_are_two(broker, tmp_path, caplog):
         assert "hold events of another store" in caplog.text
         assert all(c.ok for c in events.delivery_checks(archive))
         events.close(0)
+
+
+def test_an_older_copy_of_the_log_put_back_hides_nothing_of_the_archive(tmp_path):
+    layout, archive = Layout(tmp_path), Archive(Layout(tmp_path))
+    events = Embedded(layout, embedded_settings())
+    events.append(queries(10))
+    events.close()
+    copy = layout.event_log.read_bytes()
+    events = Embedded(layout, embedded_settings())
+    events.append(queries(10, start=10))
+    events.archive(archive, T0)
+    events.close()
+    for path in layout.event_log.parent.glob("events.sqlite*"):
+        path.unlink()
+    layout.event_log.write_bytes(copy)
+    events = Embedded(layout, embedded_settings())
+    assert set(ids(read_all(events, archive))) == {e.id for e in queries(20)}
+    events.append(queries(15, start=50))
+    expected = {e.id for e in [*queries(20), *queries(15, start=50)]}
+    assert set(ids(read_all(events, archive))) == expected
+    events.close()
+
+
+def test_an_archive_of_topics_that_is_lost_is_made_again(machines):
+    one, two = machines
+    archive = Archive(Layout(one.log.path.parents[1]))
+    told = [lineage_event(("run", str(i)), "job", micros(T0), "{}", "instance") for i in range(3)]
+    sent(two, *queries(13), *told)
+    one.append(queries(2, start=20))
+    assert one.archive(archive, T0).events == 18
+    assert {e.id: e[:9] for b in archive.read([LINEAGE]) for e in b} == {e.id: e[:9] for e in told}
+    shutil.rmtree(archive.root)
+    expected = {e.id for e in [*queries(13), *queries(2, start=20)]}
+    assert set(ids(read_all(one, archive))) == expected
+    assert one.archive(archive, T0 + dt.timedelta(days=1)).events == 18
+    assert set(ids(archive.read([*CHANNELS, LINEAGE]))) == expected | {e.id for e in told}
 
 
 def test_a_fresh_machine_continues_a_store_from_its_topics(broker, tmp_path):

@@ -17,7 +17,7 @@ from etf_pipeline.events.model.checks import first_few
 from etf_pipeline.events.model.envelope import Event, source_of
 from etf_pipeline.events.model.numbers import Held
 from etf_pipeline.events.model.positions import Batches, Gone, Key, Range
-from etf_pipeline.events.model.types import CHANNELS
+from etf_pipeline.events.model.types import CHANNELS, LINEAGE
 
 if TYPE_CHECKING:
     from confluent_kafka import Message
@@ -31,6 +31,7 @@ _ORIGIN = Origin(TOPICS)
 # Fact: how far topics are archived.
 _ARCHIVED = "archived_topics"
 _PARTS = 3
+_ALL = (*CHANNELS, LINEAGE)
 _Ends = dict[Key, tuple[int, str]]
 
 
@@ -55,7 +56,7 @@ class Others:
             EventError: what other machines recorded may have gone before it was archived.
         """
         ends, reader = self._ends(archive), self._broker.reader
-        ranges = reader.ranges(CHANNELS)
+        ranges = reader.ranges(_ALL)
         if gone := self._gone(ends, ranges):
             named = [f"{g.channel}[{g.partition}] offsets {g.first} to {g.last}" for g in gone]
             raise EventError(
@@ -82,13 +83,13 @@ class Others:
 
     def gone(self, archive: Archive) -> list[Gone]:
         """What retention took before it was archived, and may have been other machines'."""
-        return self._gone(self._ends(archive), self._broker.reader.ranges(CHANNELS))
+        return self._gone(self._ends(archive), self._broker.reader.ranges(_ALL))
 
     def pass_over(self, archive: Archive, gone: Sequence[Gone]) -> None:
         """Go on after what is gone."""
         ends = self._ends(archive)
         ends |= {(g.channel, g.partition): (g.last + 1, "") for g in gone}
-        self._keep(ends)
+        self._keep(archive, ends)
 
     def read(
         self,
@@ -149,16 +150,18 @@ class Others:
         start = self.start(archive)
         ends: _Ends = {k: e for k, e in self._ends(archive).items() if start.get(k) == e[0]}
         done = archive.add_all(_ORIGIN, self._new(start, ends), now)
-        self._keep(ends)
+        self._keep(archive, ends)
         return done
 
-    def _keep(self, ends: _Ends) -> None:
-        rows = [[*key, *end] for key, end in sorted(ends.items())]
+    def _keep(self, archive: Archive, ends: _Ends) -> None:
+        """Note how far topics are archived, and up to where files of them are there to show it."""
+        filed = archive.ends(_ORIGIN)
+        rows = [[*k, *end, filed.get(k, (0, ""))[0]] for k, end in sorted(ends.items())]
         self._local.append([], facts={_ARCHIVED: json.dumps(rows)})
 
     def _new(self, start: dict[Key, int], ends: _Ends) -> Batches:
         own = self._local.id
-        for batch in self._broker.read(CHANNELS, start):
+        for batch in self._broker.read(_ALL, start):
             for event in batch:
                 ends[(event.channel, event.partition)] = (event.position + 1, event.id)
             mine = list(self._of_store(batch))
@@ -171,10 +174,14 @@ class Others:
             yield new
 
     def _ends(self, archive: Archive) -> _Ends:
+        """How far topics are archived, as far as the files are there still."""
+        there = archive.ends(_ORIGIN)
         text = self._local.fact(_ARCHIVED)
         if text is None:
-            return archive.ends(_ORIGIN)
-        return {(c, p): (after, name) for c, p, after, name in json.loads(text)}
+            return there
+        noted = {(c, p): ((after, name), filed) for c, p, after, name, filed in json.loads(text)}
+        whole = {k: e for k, (e, filed) in noted.items() if there.get(k, (0, ""))[0] >= filed}
+        return there | whole
 
 
 def is_held(message: Message, names: Mapping[str, str], held: Held) -> bool:

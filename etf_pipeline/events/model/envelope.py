@@ -188,6 +188,8 @@ def to_kafka(event: Event) -> KafkaMessage:
         told = {
             "etf_id": event.id,
             "etf_source": event.source,
+            "etf_subject": event.subject,
+            "etf_time": _rfc3339(event.time),
             "etf_recordedtime": _rfc3339(event.recorded),
         }
         if event.number:

@@ -91,15 +91,19 @@ def _lineage(
 ) -> Event:
     name = _some(headers["etf_id"])
     text = (value or b"").decode()
-    body = json.loads(text)
-    recorded = headers.get("etf_recordedtime")
+    recorded, time = headers.get("etf_recordedtime"), headers.get("etf_time")
+    if time is None:  # by an earlier release, which left these to the body
+        body = json.loads(text)
+        subject, time = str(body["job"]["name"]), str(body["eventTime"]).encode()
+    else:
+        subject = headers["etf_subject"].decode()
     return Event(
         name,
         LINEAGE_TYPE,
         2,
         _some(headers.get("etf_source", _LINEAGE_SOURCE)),
-        str(body["job"]["name"]),
-        micros(dt.datetime.fromisoformat(body["eventTime"])),
+        subject,
+        _micros(time),
         timestamp_ms * 1000 if recorded is None else _micros(recorded),
         text,
         channel,

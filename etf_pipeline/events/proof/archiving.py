@@ -102,7 +102,9 @@ def files_beside(archive: Archive, log: SqliteLog, channels: Sequence[str]) -> l
         if file.first <= pruned:
             return False
         earlier = file.origin == LOG and file.log in former and file.last <= before
-        return mine.has(file) or earlier
+        # An older copy of the log that was put back ends before, or went on another way.
+        same = all(log.holds(b - 1, file.last_ids[p]) for p, (_, b) in file.ranges.items())
+        return (mine.has(file) or earlier) and same
 
     return [f for f in archive.files() if f.channel in channels and not in_log(f)]
 
