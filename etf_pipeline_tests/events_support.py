@@ -8,8 +8,10 @@ import os
 import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from etf_pipeline.events.log.archive import read_batches
 from etf_pipeline.events.model.envelope import Event, make_event
 from etf_pipeline.events.model.types import (
     ETFDataCollected,
@@ -81,6 +83,11 @@ def query(i: int | None = None, ticker: str = "VAS", time: dt.datetime | None = 
     )
     when = time or T0
     return make_event(data, ticker, (f"call{number}",), when, "instance", when)
+
+
+def read_file(path: Path) -> list[Event]:
+    """The events of one archive file."""
+    return [event for batch in read_batches(path) for event in batch]
 
 
 def queries(n: int, tickers: int = 5, start: int = 0) -> list[Event]:

@@ -7,7 +7,7 @@ import pytest
 
 from etf_pipeline.errors import EventError, EventsOffError, TamperError
 from etf_pipeline.events.kafka.probe import probe
-from etf_pipeline.events.log.archive import Archive, read_file
+from etf_pipeline.events.log.archive import Archive
 from etf_pipeline.events.log.outbox import Outbox
 from etf_pipeline.events.log.projections import Projections
 from etf_pipeline.events.log.retention import origin_of
@@ -34,6 +34,7 @@ from etf_pipeline_tests.events_support import (
     optimised,
     queries,
     query,
+    read_file,
 )
 
 _SECONDS = 30.0

@@ -3,6 +3,7 @@
 import asyncio
 import datetime as dt
 import json
+import re
 import shutil
 import sqlite3
 import uuid
@@ -16,7 +17,7 @@ from etf_pipeline.events.facts import events_of_manifest
 from etf_pipeline.events.kafka.timeouts import Timeouts
 from etf_pipeline.events.kafka.topics import topic_name
 from etf_pipeline.events.kafka.variables import variables
-from etf_pipeline.events.log.archive import Archive
+from etf_pipeline.events.log.archive import LOG, Archive, Origin
 from etf_pipeline.events.log.catching_up import project_archive
 from etf_pipeline.events.log.projections import Projections
 from etf_pipeline.events.model.envelope import event_id, lineage_event, micros, source_of
@@ -590,6 +591,32 @@ def test_archive_prune_and_verify(world):
     system.close()
 
 
+def test_an_archive_file_that_was_taken_in_by_half_is_taken_in_whole(world):
+    system = open_system(world)
+    made = queries(6_000)  # more than are read at once
+    system.event_store.append(made)
+    system.event_store.archive(system.archive, T0)
+    model = Projections(world.root / "p.sqlite")
+    assert model.files() == set()
+    refuse = "CREATE TRIGGER full BEFORE INSERT ON audit_trail WHEN NEW.id = '{}' BEGIN SELECT "
+    with sqlite3.connect(model.path) as db:
+        db.execute(refuse.format(made[-1].id) + "RAISE(ABORT, 'the disk is full'); END")
+    with pytest.raises(Exception, match="the disk is full"):
+        project_archive(model, system.archive)
+    done = len(model.event_ids())
+    assert 0 < done < 6_000
+    assert model.files() == set()
+    with sqlite3.connect(model.path) as db:
+        db.execute("DROP TRIGGER full")
+    assert project_archive(model, system.archive) == 6_000 - done
+    assert model.event_ids() == {e.id for e in made}
+    assert sum(model.query_counts().values()) == 6_000
+    assert model.gaps() == []
+    assert len(model.files()) == len(system.archive.files())
+    model.close()
+    system.close()
+
+
 def test_an_archive_file_with_other_content_shows(world):
     import pyarrow.parquet as pq
 
@@ -680,6 +707,40 @@ def test_what_a_machine_never_sent_is_missed_on_another(machines):
     assert two.drain(30) == 0
     found = ids(read_all(one, Archive(Layout(one.log.path.parents[1]))))
     assert set(found) == {e.id for e in [*first, *later]}
+
+
+def test_a_number_that_no_log_gives_is_a_gap_and_no_lack_of_memory(machines):
+    one, two = machines
+    sent(two, *queries(3))
+    (event,) = queries(1, start=3)
+    forged = event._replace(source=f"/etf_pipeline/{one.instance}", log=two.log.id, number=2**61)
+    assert all(d.ok for d in one.broker.append([forged]))
+    layout = Layout(one.log.path.parents[1])
+    missed = rf"query-events 4 to {2**61 - 1} of log {two.log.id}"
+    with pytest.raises(EventError, match=missed):
+        ids(read_all(one, Archive(layout)))
+    found = {c.name: c for c in verify(one, layout)}
+    assert re.search(missed, found["events readable"].detail)
+    model = Projections(layout.root / "models.sqlite")
+    with pytest.raises(EventError, match=missed):
+        one.projector(model).run(once=True)
+    model.close()
+    declare_lost(one, Archive(layout), "A. Smith", "forged")
+    assert forged.id in ids(read_all(one, Archive(layout)))
+
+
+def test_a_forged_number_in_the_archive_is_a_gap_and_no_lack_of_memory(world):
+    system = open_system(world)
+    system.event_store.append(queries(3))
+    held = [e for batch in system.event_store.log.read() for e in batch]
+    (event,) = queries(1, start=3)
+    forged = event._replace(
+        source=held[0].source, partition=0, position=9, log=held[0].log, number=2**61
+    )
+    system.archive.add(Origin(LOG, "another"), [forged], "20250101T000000Z")
+    with pytest.raises(EventError, match=f"query-events 4 to {2**61 - 1} of log {held[0].log}"):
+        replay(system)
+    system.close()
 
 
 def test_what_is_lost_for_good_is_declared_and_stays_known(machines):

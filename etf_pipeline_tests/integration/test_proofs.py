@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from etf_pipeline.cli.app import app
 from etf_pipeline.errors import ReasonCode
-from etf_pipeline.events.log.archive import TOPICS, Archive, Origin, read_file
+from etf_pipeline.events.log.archive import TOPICS, Archive, Origin
 from etf_pipeline.events.log.parked import KAFKA, ORCHESTRATOR, Parked, Spot, parked_record
 from etf_pipeline.events.model.envelope import lineage_event
 from etf_pipeline.events.model.heads import Kept, read_kept
@@ -34,7 +34,13 @@ from etf_pipeline.model.schemas import EVENTS
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.writer import META_KEY, publish
 from etf_pipeline_tests.conftest import BROKERS
-from etf_pipeline_tests.events_support import T0, embedded_settings, kafka_settings, queries
+from etf_pipeline_tests.events_support import (
+    T0,
+    embedded_settings,
+    kafka_settings,
+    queries,
+    read_file,
+)
 
 _SECONDS = 30.0
 _FIELDS = "id, type, version, source, subject, time_us, recorded_us, data, channel"

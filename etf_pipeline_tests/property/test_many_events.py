@@ -1,6 +1,7 @@
 """What holds ids, trails and payloads by the million, against Python's own sets and lists."""
 
 import hashlib
+import itertools
 import uuid
 
 import numpy as np
@@ -10,8 +11,10 @@ from hypothesis import strategies as st
 
 from etf_pipeline.events.model.ids import IdSet, Packed
 from etf_pipeline.events.model.kept import KeptEvents
+from etf_pipeline.events.model.numbered import Numbered
 from etf_pipeline.events.model.numbers import Held
 from etf_pipeline.events.model.state import SystemState
+from etf_pipeline.events.model.sums import Sums
 from etf_pipeline.store.hashing import content_hash
 from etf_pipeline_tests.events_support import T0, collected, query
 
@@ -145,3 +148,34 @@ def test_what_was_read_of_a_log_is_told_by_number_and_id():
     assert not held.has("another-channel", 1, events[0].id)
     assert not held.has(events[0].channel, 0, query(8).id)
     assert not held.has(events[0].channel, -1, events[3].id)
+
+
+far = st.sampled_from([1, 2**20 - 1, 2**20, 2**20 + 40, 17 * 2**20, 2**40, 2**61, 2**63 - 9])
+dense = st.one_of(st.integers(1, 40), st.builds(lambda base, n: base + n, far, st.integers(0, 8)))
+values = st.integers(1, 2**64 - 1)
+
+
+@given(st.lists(st.lists(st.tuples(dense, values), min_size=1, max_size=30), max_size=12))
+def test_values_by_number_are_a_dictionary_wherever_the_numbers_lie(batches):
+    found, told = Numbered(np.uint64), {}
+    for batch in batches:
+        found.put(*zip(*batch, strict=True))
+        told |= dict(batch)
+    asked = [*told, *(n + 1 for n in told), 0, -1, 5]
+    assert [found.get(n) for n in asked] == [told.get(n, 0) for n in asked]
+    spans = found.spans()
+    assert [n for a, b in spans for n in range(a, b + 1)] == sorted(told)
+    assert all(b + 1 < a for (_, b), (a, _) in itertools.pairwise(spans))
+
+
+def test_a_number_that_no_log_gives_takes_no_room():
+    log = "a" * 8
+    events = [query(n)._replace(log=log, number=n + 1) for n in range(3)]
+    events.append(query(3)._replace(log=log, number=2**61))
+    held, sums = Held(log), Sums(log)
+    held.saw(events)
+    sums.saw(events)
+    assert all(held.has(e.channel, e.number, e.id) for e in events)
+    assert not held.has(events[0].channel, 2**61 - 1, events[3].id)
+    sums.compare([*events[:2], events[3]._replace(data="{}"), events[2]._replace(number=2**61 + 1)])
+    assert (list(sums.differing), list(sums.lacking)) == ([events[3].id], [events[2].id])

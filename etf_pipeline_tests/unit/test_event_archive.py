@@ -6,10 +6,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from etf_pipeline.errors import CorruptFileError
-from etf_pipeline.events.log.archive import LOG, TOPICS, Archive, Origin, read_file
+from etf_pipeline.events.log.archive import LOG, TOPICS, Archive, Origin
 from etf_pipeline.events.model.envelope import micros
 from etf_pipeline.store.layout import Layout
-from etf_pipeline_tests.events_support import T0, queries
+from etf_pipeline_tests.events_support import T0, queries, read_file
 
 
 def placed(n):

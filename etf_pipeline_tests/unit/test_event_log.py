@@ -142,6 +142,10 @@ def test_a_log_of_another_store_is_refused(layout, log):
         ([], 4, [(1, 4)]),
         ([4_000], 0, [(1, 3_999)]),
         ([0, 0], 0, []),
+        ([1, 2, 2**61], 0, [(3, 2**61 - 1)]),  # forged or broken
+        ([2**61, 2**61 + 1, 2, 3], 0, [(1, 1), (4, 2**61 - 1)]),
+        ([1, 3], 2**61, [(2, 2), (4, 2**61)]),
+        ([-1, -(2**61), 1], 0, []),
     ],
 )
 def test_gaps_in_numbers_are_told(seen, given, expected):

@@ -242,15 +242,6 @@ def archived_chain(
         yield seq, head
 
 
-def read_file(path: Path) -> list[Event]:
-    """The events of one archive file.
-
-    Raises:
-        TamperError: its content is not what its footer vouches for.
-    """
-    return [event for batch in read_batches(path) for event in batch]
-
-
 def read_batches(path: Path) -> Batches:
     """The events of one archive file, some at a time: as objects they are many times as large.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from etf_pipeline.errors import EventError
-from etf_pipeline.events.log.archive import Archive, read_file
+from etf_pipeline.events.log.archive import Archive, read_batches
 from etf_pipeline.events.log.projections import Place, Projections
 from etf_pipeline.events.log.sqlite import SqliteLog
 from etf_pipeline.events.model.envelope import Event
@@ -88,13 +88,21 @@ class Local:
 
 
 def project_archive(projections: Projections, archive: Archive) -> int:
-    """Take in the archive files not taken in before; returns how many events were new."""
+    """Take in the archive files not taken in before; returns how many events were new.
+
+    A file is noted with the last of its parts: after an end in between it comes again, and what
+    was taken in of it is known by its ids.
+    """
     new = 0
     known = projections.files()
     for file in archive.files():
         name = file.path.relative_to(archive.root).as_posix()
         if name not in known and file.channel in CHANNELS:
-            new += projections.apply(read_file(file.path), file=name)
+            taken = 0
+            for batch in read_batches(file.path):
+                taken += len(batch)
+                whole = name if taken >= file.rows else None
+                new += projections.apply(batch, file=whole, places={})
     return new
 
 

@@ -9,6 +9,7 @@ from typing import cast
 
 from etf_pipeline.errors import EventFormatError
 from etf_pipeline.events.model.envelope import Event
+from etf_pipeline.events.model.numbered import Span, holes, joined
 from etf_pipeline.events.model.numbers import Gap
 from etf_pipeline.events.model.types import EventsLost
 
@@ -17,7 +18,6 @@ CREATE TABLE IF NOT EXISTS spans (
   log TEXT, channel TEXT, first INTEGER, last INTEGER NOT NULL,
   PRIMARY KEY (log, channel, first)) WITHOUT ROWID;
 """
-Span = tuple[int, int]
 
 
 def note_numbers(db: sqlite3.Connection, events: Iterable[Event]) -> None:
@@ -27,7 +27,7 @@ def note_numbers(db: sqlite3.Connection, events: Iterable[Event]) -> None:
         if event.number:
             groups.setdefault((event.log, event.channel), []).append(event.number)
     for key, numbers in groups.items():
-        _note(db, key, _joined([(n, n) for n in sorted(numbers)]))
+        _note(db, key, joined([(n, n) for n in sorted(numbers)]))
 
 
 def note_lost(db: sqlite3.Connection, events: Iterable[Event]) -> None:
@@ -52,7 +52,7 @@ def _note(db: sqlite3.Connection, key: tuple[str, str], runs: Sequence[Span]) ->
         f"SELECT first, last FROM spans WHERE {where} ORDER BY first",  # noqa: S608
         span,
     ).fetchall()
-    after = _joined(sorted([*there, *runs]))
+    after = joined(sorted([*there, *runs]))
     if after != there:
         db.execute(f"DELETE FROM spans WHERE {where}", span)  # noqa: S608
         db.executemany("INSERT INTO spans VALUES (?, ?, ?, ?)", [(*key, *s) for s in after])
@@ -64,24 +64,8 @@ def gaps_in(db: sqlite3.Connection, given: Mapping[tuple[str, str], int]) -> lis
     rows = db.execute("SELECT log, channel, first, last FROM spans ORDER BY log, channel, first")
     for log, channel, first, last in rows:
         found.setdefault((log, channel), []).append((first, last))
-    gaps = []
-    for key, spans in sorted(found.items()):
-        before = 0
-        for first, last in spans:
-            if first > before + 1:
-                gaps.append(Gap(*key, before + 1, first - 1))
-            before = last
-        if given.get(key, 0) > before:
-            gaps.append(Gap(*key, before + 1, given[key]))
-    return gaps
-
-
-def _joined(spans: Sequence[Span]) -> list[Span]:
-    """Spans, in order of their beginnings, where those that touch are one."""
-    found: list[Span] = []
-    for first, last in spans:
-        if found and first <= found[-1][1] + 1:
-            found[-1] = (found[-1][0], max(found[-1][1], last))
-        else:
-            found.append((first, last))
-    return found
+    return [
+        Gap(*key, *hole)
+        for key, spans in sorted(found.items())
+        for hole in holes(spans, given.get(key, 0))
+    ]

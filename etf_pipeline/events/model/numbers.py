@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from etf_pipeline.events.model.checks import first_few
 from etf_pipeline.events.model.envelope import Event
+from etf_pipeline.events.model.numbered import Numbered, Span, holes, joined
 
 # A local log's id, and a channel.
 Series = tuple[str, str]
@@ -43,26 +45,29 @@ class Numbers:
     """Which numbers were seen of each log and channel; a byte an event."""
 
     def __init__(self) -> None:
-        self._seen: dict[Series, bytearray] = {}
+        self._seen: dict[Series, Numbered] = {}
+        self._declared: dict[Series, list[Span]] = {}
 
     def saw(self, events: Iterable[Event]) -> None:
         """These were read; again and in any order is all the same. Without a number, none is."""
-        seen = self._seen
+        groups: dict[Series, list[int]] = {}
         for event in events:
-            number = event[12]
-            if number:
-                marks = seen.get((event[11], event[8]))
-                if marks is None:
-                    marks = seen[(event[11], event[8])] = bytearray(number + 1)
-                elif number >= len(marks):
-                    marks.extend(bytes(max(number + 1 - len(marks), len(marks))))
-                marks[number] = 1
+            if event[12] > 0:
+                key = (event[11], event[8])
+                group = groups.get(key)
+                if group is None:
+                    groups[key] = [event[12]]
+                else:
+                    group.append(event[12])
+        for key, group in groups.items():
+            marks = self._seen.get(key)
+            if marks is None:
+                marks = self._seen[key] = Numbered(np.uint8)
+            marks.put(group, [1] * len(group))
 
     def declared(self, gap: Gap) -> None:
         """Somebody declared these lost for good: they are missed no more."""
-        marks = self._seen.setdefault((gap.log, gap.channel), bytearray())
-        marks.extend(bytes(max(0, gap.last + 1 - len(marks))))
-        marks[gap.first : gap.last + 1] = b"\1" * (gap.last + 1 - gap.first)
+        self._declared.setdefault((gap.log, gap.channel), []).append((gap.first, gap.last))
 
     def gaps(self, upto: Mapping[Series, int] | None = None) -> Iterator[Gap]:
         """What is missing below the greatest number seen, or known to have been given.
@@ -71,16 +76,12 @@ class Numbers:
             upto: numbers that are known to have been given, by log and channel.
         """
         known = upto or {}
-        for log, channel in sorted({*self._seen, *known}):
-            marks = self._seen.get((log, channel), bytearray())
-            end = max(marks.rfind(1), known.get((log, channel), 0)) + 1
-            marks = marks[:end] + bytes(max(0, end - len(marks)))
-            first = marks.find(0, 1)
-            while first != -1:
-                after = marks.find(1, first)
-                after = end if after == -1 else after
-                yield Gap(log, channel, first, after - 1)
-                first = marks.find(0, after)
+        for key in sorted({*self._seen, *self._declared, *known}):
+            spans = list(self._declared.get(key, ()))
+            if key in self._seen:
+                spans += self._seen[key].spans()
+            for hole in holes(joined(sorted(spans)), known.get(key, 0)):
+                yield Gap(*key, *hole)
 
 
 class Held:
@@ -92,20 +93,21 @@ class Held:
 
     def __init__(self, log: str) -> None:
         self.log = log.encode()
-        self._marks: dict[str, array[int]] = {}
+        self._marks: dict[str, Numbered] = {}
 
     def saw(self, events: Iterable[Event]) -> None:
         """These were read."""
         log = self.log.decode()
+        groups: dict[str, tuple[list[int], list[int]]] = {}
         for event in events:
-            if event[11] == log and event[12]:
-                marks = self._marks.setdefault(event[8], array("q"))
-                number = event[12]
-                if number >= len(marks):
-                    marks.extend([0] * (number + 1 - len(marks)))
-                marks[number] = hash(event[0])
+            if event[12] > 0 and event[11] == log:
+                numbers, hashes = groups.setdefault(event[8], ([], []))
+                numbers.append(event[12])
+                hashes.append(hash(event[0]))
+        for channel, group in groups.items():
+            self._marks.setdefault(channel, Numbered(np.int64)).put(*group)
 
     def has(self, channel: str, number: int, name: str) -> bool:
         """Whether the event of this number and id was read."""
-        marks = self._marks.get(channel, ())
-        return 0 < number < len(marks) and marks[number] == hash(name)
+        marks = self._marks.get(channel)
+        return marks is not None and name != "" and marks.get(number) == hash(name)
