@@ -841,6 +841,20 @@ def test_an_archive_of_topics_that_is_lost_is_made_again(machines):
     assert set(ids(archive.read([*CHANNELS, LINEAGE]))) == expected | {e.id for e in told}
 
 
+def test_archived_topics_as_an_earlier_release_noted_them(machines):
+    """Without up to where there are files: then these are all that counts."""
+    one, two = machines
+    archive = Archive(Layout(one.log.path.parents[1]))
+    sent(two, *queries(5))
+    one.archive(archive, T0)
+    noted = [row[:4] for row in json.loads(one.log.fact("archived_topics"))]
+    one.log.append([], facts={"archived_topics": json.dumps(noted)})
+    sent(two, *queries(3, start=10))
+    expected = {e.id for e in [*queries(5), *queries(3, start=10)]}
+    assert set(ids(read_all(one, archive))) == expected
+    assert one.archive(archive, T0 + dt.timedelta(days=1)).events == 3
+
+
 def test_a_fresh_machine_continues_a_store_from_its_topics(broker, tmp_path):
     first = Kafka(Layout(tmp_path / "lost"), kafka_settings(broker.servers), publish=False)
     mine = source_of(first.instance)

@@ -27,6 +27,7 @@ from etf_pipeline.events.model.table import to_table
 from etf_pipeline.events.model.types import LINEAGE
 from etf_pipeline.events.modes.embedded import Embedded
 from etf_pipeline.events.modes.kafka import Kafka
+from etf_pipeline.events.proof.archiving import read_all
 from etf_pipeline.events.proof.heads import sign_daily
 from etf_pipeline.events.proof.signing import load_verifier
 from etf_pipeline.events.proof.verify import examine
@@ -463,6 +464,52 @@ def test_events_removed_at_the_end_that_the_archive_has(layout, local):
     local.archive(Archive(layout), T0)
     cut(layout, 7)
     assert "events were removed at its end" in bad(local, layout)["log untouched"]
+
+
+def test_an_older_copy_put_back_loses_nothing_that_the_archive_has(layout, local):
+    """Archived in three files and put back as of the first, then recorded on."""
+    archive = Archive(layout)
+
+    def read():
+        return {e.id for batch in read_all(local, archive) for e in batch}
+
+    recorded(local, 1, 5)
+    local.archive(archive, T0)
+    local.close()
+    local.log.close()
+    older = layout.event_log.read_bytes()
+    for first, last in ((6, 8), (9, 10)):
+        recorded(local, first, last)
+        local.archive(archive, T0 + dt.timedelta(days=first))
+    every = read()
+    assert len(every) == 10
+    local.log.close()
+    layout.event_log.write_bytes(older)
+    assert read() == every
+    told = bad(local, layout)["log untouched"]
+    assert "events were removed at its end" in told and "`etf events archive`" in told
+    recorded(local, 11, 15)
+    assert "is another one there than in" in bad(local, layout)["log untouched"]
+    assert len(read()) == 15 and read() > every
+    local.archive(archive, T0 + dt.timedelta(days=20))  # it is another log from here on
+    assert len(read()) == 15 and read() > every
+    assert bad(local, layout) == {}
+
+
+def archive_of(local, archive):
+    local.archive(archive, T0)
+    return archive.files()
+
+
+def test_an_archiving_that_was_stopped_half_way_is_mended_by_the_next(layout, local):
+    archive = Archive(layout)
+    run = lineage_event(("run", "1"), "job", 0, '{"eventType":"START"}', local.instance)
+    local.append([*queries(5), run])
+    (path,) = [f.path for f in archive_of(local, archive) if f.channel != LINEAGE]
+    path.unlink()
+    assert "`etf events archive`" in bad(local, layout)["archive untouched"]
+    local.archive(archive, T0 + dt.timedelta(days=1))
+    assert bad(local, layout) == {}
 
 
 def test_a_log_that_was_replaced_as_a_whole(layout, local):

@@ -151,3 +151,45 @@ def test_a_thread_reads_what_it_has_written_in_its_transaction_and_others_do_not
 def test_nobody_writes_without_a_turn(database):
     with database.reading() as db, pytest.raises(sqlite3.OperationalError, match="readonly"):
         db.execute("INSERT INTO t VALUES (1)")
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_nothing_is_written_to_a_file_that_was_removed_or_replaced(database, tmp_path, again):
+    """SQLite would go on with what it has open, and all of it be gone with the process."""
+    insert(database, 1)
+    assert values(database) == [1]
+    first = database.path.rename(tmp_path / "first")
+    if again:
+        with sqlite3.connect(database.path) as other:
+            other.executescript(SCHEMA)
+        other.close()
+    for use in (lambda: insert(database, 2), lambda: values(database)):
+        with pytest.raises(EventError, match="start the process again"):
+            use()
+    database.path.unlink(missing_ok=True)
+    first.rename(database.path)
+    insert(database, 3)
+    assert values(database) == [1, 3]
+
+
+def test_a_transaction_that_is_under_way_when_the_file_is_removed_fails(database):
+    insert(database, 1)
+
+    def removed_meanwhile():
+        with database.writing() as db:
+            db.execute("INSERT INTO t VALUES (2)")
+            database.path.unlink()
+
+    with pytest.raises(EventError, match="was removed"):
+        removed_meanwhile()
+
+
+def test_a_disk_that_fails_is_told_with_the_remedy(database):
+    def failing():
+        with database.reading():
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
+            raise error
+
+    with pytest.raises(EventError, match="its disk is full or failing"):
+        failing()

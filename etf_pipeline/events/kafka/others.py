@@ -179,8 +179,12 @@ class Others:
         text = self._local.fact(_ARCHIVED)
         if text is None:
             return there
-        noted = {(c, p): ((after, name), filed) for c, p, after, name, filed in json.loads(text)}
-        whole = {k: e for k, (e, filed) in noted.items() if there.get(k, (0, ""))[0] >= filed}
+        whole: _Ends = {}
+        # Noted before it was noted what is filed: then only the files count.
+        for channel, partition, after, name, *filed in json.loads(text):
+            key = (channel, partition)
+            if filed and there.get(key, (0, ""))[0] >= filed[0]:
+                whole[key] = (after, name)
         return there | whole
 
 

@@ -20,6 +20,7 @@ _HELD = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _FOLDER = "make the folder writable, or set ETF_DATA_DIR to one that is"
 _REMEDIES = {
     sqlite3.SQLITE_FULL: "free some space and try again",
+    sqlite3.SQLITE_IOERR: "see whether its disk is full or failing; free some space and try again",
     **dict.fromkeys(_HELD, "another process is holding it; wait for it to end"),
     sqlite3.SQLITE_READONLY: _FOLDER,
     sqlite3.SQLITE_CANTOPEN: _FOLDER,
@@ -74,6 +75,7 @@ class Database:
         self._upgrade = upgrade
         self._reader, self._writer = _Shared(), _Shared()
         self._turns = Turns(path)
+        self._opened: tuple[int, int] | None = None  # device and inode of the file
         tell_of_forks(self)
 
     @contextmanager
@@ -96,6 +98,7 @@ class Database:
                 yield connection
                 if self._writer.connection is not connection:
                     raise EventError(f"{self.path}: forked in the middle of a transaction")
+                self._check_file()
                 connection.execute("COMMIT")
             except BaseException:
                 if self._writer.connection is connection and connection.in_transaction:
@@ -115,6 +118,7 @@ class Database:
         for shared in (self._reader, self._writer):
             with unforked(), shared.lock:
                 shared.close()
+        self._opened = None
 
     def before_fork(self) -> None:
         """Close the connections; nobody is using them."""
@@ -126,7 +130,32 @@ class Database:
         self._reader.leave_behind()
         self._writer.leave_behind()
 
+    def _check_file(self) -> None:
+        """Show that the path still leads to the file that was opened first.
+
+        SQLite would go on with a file that was removed, and all that is written there be lost.
+        Nor is another file in its place opened: what is known of the first is not true of it.
+
+        Raises:
+            EventError: it does not.
+        """
+        if self._opened is None:
+            return
+        try:
+            now = self.path.stat()
+        except FileNotFoundError:
+            became = "removed"
+        else:
+            if (now.st_dev, now.st_ino) == self._opened:
+                return
+            became = "replaced by another file"
+        raise EventError(
+            f"{self.path} was {became} while this process had it open, which would write to a "
+            "file that is gone. Put back the one that is to go on, and start the process again"
+        )
+
     def _open(self, shared: _Shared) -> sqlite3.Connection:
+        self._check_file()
         if shared.connection is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(
@@ -138,6 +167,8 @@ class Database:
             if shared is self._reader:  # who writes waits for a turn
                 connection.execute("PRAGMA query_only = 1")
             shared.connection = connection
+            found = self.path.stat()
+            self._opened = (found.st_dev, found.st_ino)
         return shared.connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:

@@ -95,13 +95,15 @@ class Reading:
 
 def files_beside(archive: Archive, log: SqliteLog, channels: Sequence[str]) -> list[Archived]:
     """The archive's files that hold what was not read from the log: what it let go, and others'."""
-    mine, former = origin_of(log), set(log.former_ids)
+    mine, unnamed = origin_of(log), "" in log.former_ids
     pruned, before = log.anchor()[0], log.begun_after
 
     def in_log(file: Archived) -> bool:
         if file.first <= pruned:
             return False
-        earlier = file.origin == LOG and file.log in former and file.last <= before
+        # What was archived under another id of this log is read for its numbers, which the log
+        # does not have: all of them, or those that are read would seem to follow a gap.
+        earlier = unnamed and (file.origin, file.log) == (LOG, "") and file.last <= before
         # An older copy of the log that was put back ends before, or went on another way.
         same = all(log.holds(b - 1, file.last_ids[p]) for p, (_, b) in file.ranges.items())
         return (mine.has(file) or earlier) and same

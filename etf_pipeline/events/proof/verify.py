@@ -154,8 +154,9 @@ def _archive(archive: Archive, walked: Walked | None) -> Check:
         return Check("archive untouched", False, str(error))
     if walked is not None and walked.missing:
         text = (
-            f"event {walked.missing} is missing in {archive.root}; the log has it still, and "
-            "nothing from there on is let go: restore the folder from a backup"
+            f"event {walked.missing} is missing in {archive.root}, which has later ones; the log "
+            "has it still. `etf events archive` adds it where an archiving was stopped half-way; a "
+            "file that was removed has to be put back from a backup"
         )
         return Check("archive untouched", False, text)
     return Check(

@@ -14,6 +14,10 @@ from etf_pipeline.events.model.chain import GENESIS, chain
 from etf_pipeline.events.model.envelope import Event
 
 Link = tuple[int, bytes]
+_REMEDY = (
+    "Put the newest log back; if there is only an older copy, `etf events archive` has it go on as "
+    "another log, and what it lacks stays in the archive"
+)
 
 
 class Walked(NamedTuple):
@@ -117,13 +121,14 @@ def _walk(log: SqliteLog, archive: Archive, wanted: _Wanted) -> Walked:
             both = kept[0]
             if kept != (last, head):
                 raise TamperError(
-                    f"{archive.root}: event {last} is another one there than in {log.path}"
+                    f"{archive.root}: event {last} is another one there than in {log.path}. "
+                    f"{_REMEDY}"
                 )
     beyond = next(archived, None)
     if beyond is not None:
         raise TamperError(
             f"{log.path}: it ends at event {last}, and {archive.root} has event {beyond[0]}: "
-            "events were removed at its end"
+            f"events were removed at its end. {_REMEDY}"
         )
     missing = both + 1 if both < end else 0
     return Walked(count, last, head.hex(), both, wanted.hashes, wanted.numbers, unproven, missing)
