@@ -8,6 +8,8 @@ import shutil
 import sqlite3
 import uuid
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from etf_pipeline import ETFDataProvider, get_etf_system
@@ -37,6 +39,7 @@ from etf_pipeline.settings import Settings
 from etf_pipeline.store.hashing import file_hash
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifests import write_manifest
+from etf_pipeline.store.writer import META_KEY
 from etf_pipeline_tests.events_support import (
     T0,
     embedded_settings,
@@ -437,6 +440,22 @@ def test_changed_files_of_the_store_show(world, system):
     found = checks(system)
     assert found["raw batches whole"].ok
     assert "VAS" in found["histories as recorded"].detail
+
+
+def test_rows_of_a_history_that_were_changed_below_their_footer_show(world, system):
+    two_runs(world, system)
+    path = world.layout.of(HISTORY, "VAS")
+    whole = pq.read_table(path)
+    at = whole.schema.get_field_index("close")
+    higher = pc.multiply(whole["close"], 2.0)
+    pq.write_table(whole.set_column(at, whole.schema.field(at), higher), path)
+    assert pq.read_metadata(path).metadata[META_KEY] == whole.schema.metadata[META_KEY]
+    check = checks(system)["histories as recorded"]
+    assert not check.ok
+    assert f"VAS: its rows were changed after they were written; move {path} away" in check.detail
+    path.unlink()
+    assert len(system.provider.load_etf_data("VAS")) == len(whole)
+    assert checks(system)["histories as recorded"].ok
 
 
 def test_a_batch_of_what_was_said_besides_rows_is_told_and_proven(world, tmp_path):

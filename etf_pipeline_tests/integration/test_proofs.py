@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import uuid
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from etf_pipeline.cli.app import app
 from etf_pipeline.errors import ReasonCode
 from etf_pipeline.events.log.archive import TOPICS, Archive, Origin
 from etf_pipeline.events.log.parked import KAFKA, ORCHESTRATOR, Parked, Spot, parked_record
-from etf_pipeline.events.model.envelope import lineage_event
+from etf_pipeline.events.model.envelope import lineage_event, source_of
 from etf_pipeline.events.model.heads import Kept, read_kept
 from etf_pipeline.events.model.table import to_table
 from etf_pipeline.events.model.types import LINEAGE
@@ -301,6 +302,66 @@ def test_an_archive_file_with_another_content_and_footer_is_found(events, layout
     assert bad(events, layout) == {}
     rewritten(path, other)
     assert "does not lead up" in bad(events, layout)["log untouched"]
+
+
+def other_rows(event):
+    return event._replace(data=event.data.replace('"rows":10', '"rows":11'))
+
+
+def invented(event):
+    """Another event in its place, with an id that nobody has seen."""
+    return other_rows(event)._replace(id=str(uuid.uuid4()))
+
+
+@pytest.mark.parametrize("change", [other_rows, invented])
+def test_a_file_that_has_events_of_the_log_once_more_and_otherwise_is_found(layout, local, change):
+    archive = Archive(layout)
+    recorded(local, 1, 10)
+    local.archive(archive, T0)
+    local.prune(archive)
+    recorded(local, 11, 12)
+    events = read_file(archive.files()[0].path)
+    again = archive.add(Origin("embedded", local.log.id), events[2:5], "20240101T000000000000Z")
+    assert bad(local, layout) == {}, "as two who archive at once would leave it"
+    again[0].unlink()
+    archive.add(Origin("embedded", local.log.id), map(change, events[2:5]), again[0].stem)
+    assert "is another one in a file beside it" in bad(local, layout)["log untouched"]
+
+
+@pytest.mark.parametrize("origin", [Origin("embedded", "of another machine"), Origin(TOPICS)])
+def test_what_is_said_otherwise_under_another_name_is_found(layout, local, origin):
+    """Of two copies one counts: neither may say something else."""
+    archive = Archive(layout)
+    recorded(local, 1, 10)
+    local.archive(archive, T0)
+    local.prune(archive)
+    mine = source_of(local.instance)
+    theirs = [
+        e._replace(log=origin.log, number=0, source=mine)
+        for e in read_file(archive.files()[0].path)[:3]
+    ]
+    (path,) = archive.add(origin, map(invented, theirs), "20240101T000000000000Z")
+    (told,) = [c for c in examine(local, layout).checks if c.name == "events readable"]
+    assert (told.ok, told.detail) == (
+        True,
+        "13 events, each once; 3 of them are not of this log, and under no chain here",
+    )
+    path.unlink()
+    archive.add(origin, map(other_rows, theirs), "20240101T000000000000Z")
+    found = bad(local, layout)["events readable"]
+    assert all(f"{e.id} does not say the same in all its copies" in found for e in theirs)
+
+
+def test_what_another_producer_says_otherwise_is_found(layout, broker):
+    """Under a known id, and without saying which log it is of."""
+    events = Kafka(layout, kafka_settings(broker.servers), publish=False)
+    told = [e._replace(source=source_of(events.instance)) for e in queries(5)]
+    events.append(told)
+    assert events.drain(_SECONDS) == 0
+    assert bad(events, layout) == {}
+    assert all(d.ok for d in events.broker.append([other_rows(told[2])]))
+    assert f"{told[2].id} does not say the same" in bad(events, layout)["events readable"]
+    events.close(0)
 
 
 def test_a_log_that_was_chained_anew_is_found_by_a_kept_head_alone(layout, local):

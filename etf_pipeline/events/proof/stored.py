@@ -22,9 +22,9 @@ from etf_pipeline.store.batches import (
     list_batch_ids,
     partitions_with_batches,
 )
-from etf_pipeline.store.hashing import file_hash
+from etf_pipeline.store.hashing import content_hash, file_hash
 from etf_pipeline.store.layout import Layout
-from etf_pipeline.store.reader import file_info
+from etf_pipeline.store.reader import file_info, read_table
 from etf_pipeline.store.watermark import Watermark
 
 # A download is told by the next tick; for this long it is not missed.
@@ -118,8 +118,27 @@ def _histories_recorded(layout: Layout, told: _Told) -> Check:
             continue
         if held != digest:
             bad.append(f"{ticker}: its history is not the newest one that an event tells of")
+        elif digest is not None and (why := _rewritten(layout, ticker, digest)):
+            bad.append(why)
     text = first_few(bad) if bad else f"{len(told.histories)} histories, as the newest events say"
     return Check("histories as recorded", not bad, text)
+
+
+def _rewritten(layout: Layout, ticker: str, digest: str) -> str | None:
+    """What is wrong with the rows of a history whose footer is as recorded; None for nothing."""
+    path = layout.of(HISTORY, ticker)
+    try:
+        same = content_hash(read_table(path).replace_schema_metadata(None)) == digest
+    except CorruptFileError as error:
+        return str(error)
+    except FileNotFoundError:  # replaced or removed meanwhile
+        return None
+    if same or file_info(path).content_hash != digest:  # or a run published another meanwhile
+        return None
+    return (
+        f"{ticker}: its rows were changed after they were written; move {path} away, and loading "
+        "it rebuilds it"
+    )
 
 
 def _downloads_told(layout: Layout, told: _Told, etfs: Etfs) -> Check:

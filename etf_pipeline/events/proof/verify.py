@@ -12,6 +12,7 @@ from etf_pipeline.events.log.archive import Archive, read_batches
 from etf_pipeline.events.log.large import unkept
 from etf_pipeline.events.log.parked import Parked
 from etf_pipeline.events.model.checks import Check, first_few
+from etf_pipeline.events.model.copies import Copies
 from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.model.heads import Kept
 from etf_pipeline.events.model.state import SystemState
@@ -69,7 +70,7 @@ def examine(
     head = None if walked is None else Kept(events.log.id, walked.last, walked.head)
     state = SystemState()
     try:
-        checks.append(_readable(events, archive, state))
+        checks.append(_readable(events, archive, state, walked))
     except EtfError as error:
         return Verification([*checks, Check("events readable", False, str(error))], head)
     checks += [*_declared(state), *events.delivery_checks(archive)]
@@ -105,7 +106,7 @@ def _kept_head(kept: Kept, log: str, walked: Walked) -> Check:
     return Check(name, False, why)
 
 
-def _readable(events: Events, archive: Archive, state: SystemState) -> Check:
+def _readable(events: Events, archive: Archive, state: SystemState, walked: Walked | None) -> Check:
     """Whether every event can be read; they are folded into `state`.
 
     Raises:
@@ -113,14 +114,22 @@ def _readable(events: Events, archive: Archive, state: SystemState) -> Check:
     """
     bad: list[str] = []
     lineage: set[str] = set()
-    logs = {events.log.id, *events.log.former_ids}
+    logs, copies = {events.log.id, *events.log.former_ids}, Copies(events.log.id)
     for batch in read_all(events, archive, (*CHANNELS, LINEAGE)):
         bad += _unreadable(batch)
+        told = [e for e in batch if e.channel != LINEAGE]
+        copies.saw(told)
         # Those of other machines lie there.
         bad += unkept((e for e in batch if e.log in logs), events.log.path)
         lineage.update(e.id for e in batch if e.channel == LINEAGE)
-        state.apply(e for e in batch if e.channel != LINEAGE)
+        state.apply(told)
+    bad += (
+        f"{name} does not say the same in all its copies: one was changed"
+        for name in copies.differing(read_all(events, archive))
+    )
     more = f", and {len(lineage)} of lineage" if lineage else ""
+    if walked is not None and (unproven := copies.unproven(walked.names)):
+        more += f"; {unproven} of them are not of this log, and under no chain here"
     text = first_few(bad) if bad else f"{len(state)} events, each once{more}"
     return Check("events readable", not bad, text)
 

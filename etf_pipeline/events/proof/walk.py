@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import NamedTuple
@@ -34,6 +35,7 @@ class Walked(NamedTuple):
             without archiving them in their order; 0 for none.
         missing: the first event that the archive lacks although it has later ones; 0 for none.
         files: of the archive that were read, and found to hold what their footers vouch for.
+        names: hashes of the ids of the events that the archive leads through.
     """
 
     events: int
@@ -45,6 +47,7 @@ class Walked(NamedTuple):
     unproven: int = 0
     missing: int = 0
     files: frozenset[Path] = frozenset()
+    names: array[int] = array("q")
 
 
 class _Wanted:
@@ -94,7 +97,7 @@ def walk(
 
 
 def _walk(log: SqliteLog, archive: Archive, wanted: _Wanted) -> Walked:
-    anchors, read = log.anchors(), set[Path]()
+    anchors, read = log.anchors(), _Read()
     pruned = max(anchors, default=0)
     archived, end = _archived(log, archive, read)
     unproven = both = 0
@@ -131,7 +134,10 @@ def _walk(log: SqliteLog, archive: Archive, wanted: _Wanted) -> Walked:
             f"events were removed at its end. {_REMEDY}"
         )
     missing = both + 1 if both < end else 0
-    return Walked(count, last, head.hex(), both, wanted.hashes, wanted.numbers, unproven, missing)
+    named = (wanted.hashes, wanted.numbers)
+    return Walked(
+        count, last, head.hex(), both, *named, unproven, missing, frozenset(read.files), read.names
+    )
 
 
 def _excused(log: SqliteLog, archive: Archive, seq: int, pruned: int) -> int:
@@ -148,16 +154,24 @@ def _excused(log: SqliteLog, archive: Archive, seq: int, pruned: int) -> int:
     )
 
 
+class _Read:
+    """What was read of an archive: files, and hashes of the ids of the events in the chain."""
+
+    def __init__(self) -> None:
+        self.files: set[Path] = set()
+        self.names = array("q")
+
+
 def _archived(
-    log: SqliteLog, archive: Archive, read: set[Path], after: Link = (0, GENESIS)
+    log: SqliteLog, archive: Archive, read: _Read, after: Link = (0, GENESIS)
 ) -> tuple[Iterator[Link], int]:
     """Number and hash of the log's archived events, from one on until one is missing; the last.
 
-    Of the files that are there now; `read` takes those that were read. Under the ids that the log
-    had before, too: where two have an event, the newer one counts.
+    Of the files that are there now; `read` takes what was read. Under the ids that the log had
+    before, too: where two have an event, the newer one counts.
 
     Raises:
-        TamperError: a file was changed.
+        TamperError: a file was changed, or has an event of the log otherwise than another file.
     """
     ranked: list[tuple[int, Archived]] = []
     for rank, origin in enumerate(origins_of(log)):
@@ -168,24 +182,62 @@ def _archived(
 
 
 def _chained(
-    ranked: list[tuple[int, Archived]], before: int, read: set[Path], after: Link
+    ranked: list[tuple[int, Archived]], before: int, read: _Read, after: Link
 ) -> Iterator[Link]:
     waiting: dict[int, tuple[int, Event]] = {}
     seq, head = after
+    passed = _Passed(seq)
     while True:
         while ranked and ranked[-1][1].first <= seq + 1:
             rank, file = ranked.pop()
-            if file.last <= seq:
+            if file.last <= seq and rank:
                 continue
-            read.add(file.path)
+            read.files.add(file.path)
             for event in (e for batch in read_batches(file.path) for e in batch):
                 number = event.position
-                if number <= seq or (rank and number > before):
+                if rank and not seq < number <= before:
                     continue
-                if number not in waiting or waiting[number][0] > rank:
+                there = waiting.get(number)
+                if rank == 0:
+                    passed.compare(event, there, file.path)
+                if number > seq and (there is None or there[0] > rank):
                     waiting[number] = (rank, event)
         found = waiting.pop(seq + 1, None)
         if found is None:
             return
         seq, head = seq + 1, chain(head, found[1])
+        passed.add(found[1])
+        read.names.append(hash(found[1].id))
         yield seq, head
+
+
+class _Passed:
+    """What the events of a log were after one number, 8 bytes each: files may have them twice."""
+
+    def __init__(self, after: int) -> None:
+        self._first, self._sums = after + 1, array("q")
+
+    def add(self, event: Event) -> None:
+        self._sums.append(hash(event[:9]))
+
+    def compare(self, event: Event, waiting: tuple[int, Event] | None, path: Path) -> None:
+        """Show that a file has an event as another one had it.
+
+        Args:
+            event: of the file.
+            waiting: one of the same number that is not passed yet, and the rank of its log.
+            path: of the file.
+
+        Raises:
+            TamperError: it is another one.
+        """
+        at = event.position - self._first
+        if 0 <= at < len(self._sums):
+            same = self._sums[at] == hash(event[:9])
+        else:
+            same = waiting is None or waiting[0] > 0 or waiting[1][:9] == event[:9]
+        if not same:
+            raise TamperError(
+                f"{path}: event {event.position} ({event.id}) is another one in a file beside it: "
+                "one of the two was changed or put there; restore events/archive from a backup"
+            )
