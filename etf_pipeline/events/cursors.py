@@ -47,6 +47,12 @@ class Cursors:
             return self._ours(offered)
         return kept
 
+    def begin(self, moment: dt.datetime) -> None:
+        """Have an instance without a cursor begun no later than at `moment`, with a zone."""
+        if self._events.log.fact(_OF + self._source.instance) is None:
+            start = self._source.position_before(moment)
+            self.load(Cursor(start, start).dump())
+
     def keep(self, cursor: Cursor) -> None:
         """Keep how far the instance was relayed."""
         mine = self._ours(cursor)

@@ -138,6 +138,16 @@ class Tailer:
         self._ownership.note()
         return self._cursors.load(given)
 
+    def begin(self, moment: dt.datetime) -> None:
+        """Take the place to begin, where none was taken yet, so that a run that began then is told.
+
+        Args:
+            moment: when the run was made; whatever its store and instance saw later is told too.
+        """
+        self._untold.begin()
+        self._ownership.note()
+        self._cursors.begin(moment)
+
     def tick(self, given: str | None = None, seconds: float = TICK_SECONDS) -> Tick:
         """Relay what is new, for at most about `seconds`.
 

@@ -15,6 +15,7 @@ from etf_pipeline.orchestration.assets.price_history import price_history_asset
 from etf_pipeline.orchestration.assets.raw_prices import raw_prices_asset
 from etf_pipeline.orchestration.assets.risk import correlations, risk_metrics
 from etf_pipeline.orchestration.assets.serving import reports, sql_catalog
+from etf_pipeline.orchestration.beginning import noting_the_beginning
 from etf_pipeline.orchestration.checks.tables import TABLE_CHECKS
 from etf_pipeline.orchestration.executors import executor
 from etf_pipeline.orchestration.jobs import derive_job, ingest_job
@@ -54,6 +55,6 @@ def build_definitions(
         jobs=[ingest, derive_job(settings.data_dir)],
         schedules=exchange_schedules(pipeline.universe, delay, ingest, settings.schedules_enabled),
         sensors=[automation_sensor(settings.data_dir), tailer_sensor(events)],
-        resources={"pipeline": pipeline},
+        resources={"pipeline": noting_the_beginning(pipeline)},
         executor=executor(settings.executor),
     )

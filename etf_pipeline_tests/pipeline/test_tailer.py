@@ -455,6 +455,22 @@ def test_the_sensor_relays_and_tells_its_lag(tmp_path, instance):
     pipeline.events.close(0)
 
 
+@pytest.mark.parametrize("start", ["now", "beginning"])
+def test_runs_before_the_first_look_at_an_instance_are_told(tmp_path, instance, start):
+    """Two runs of the UI are over before the sensor ticks for the first time."""
+    pipeline = make_pipeline(tmp_path)
+    execute(pipeline, instance, "ingest", "XASX")  # events are off
+    pipeline.event_settings = embedded_settings(event_relay_start=start)
+    runs = [execute(pipeline, instance, "ingest", "XASX", full_refresh=True) for _ in range(2)]
+    _, tick = sensor_tick(pipeline, instance)
+    assert "0 behind" in tick.skip_message
+    told = [e["run"]["runId"] for e in lineage(pipeline.events) if e["job"]["name"] == "ingest"]
+    wanted = {r.run_id for r in runs}
+    assert wanted == set(told) if start == "now" else wanted < set(told)
+    assert len(told) == 2 * len(set(told))  # where each began, and how it ended
+    pipeline.events.close(0)
+
+
 def test_the_sensor_is_off_in_direct_mode(tmp_path, instance):
     pipeline = make_pipeline(tmp_path)
     pipeline.event_settings = load_event_settings()

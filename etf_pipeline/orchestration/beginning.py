@@ -1,0 +1,46 @@
+"""The beginning of every run: from there on Dagster's log is told.
+
+The sensor may look at an instance for the first time when runs are over already, and the command
+line long after the UI; a run that was to be recorded takes the place itself, before its first step.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import dagster as dg
+
+from etf_pipeline.events.factory import asked_for
+from etf_pipeline.events.tailer import Tailer
+from etf_pipeline.orchestration.event_log import DagsterLog
+from etf_pipeline.orchestration.resources import Pipeline
+
+
+def noting_the_beginning(pipeline: Pipeline) -> dg.ResourceDefinition:
+    """The pipeline as a resource; with events, a run that is given it takes the place to begin."""
+
+    def given(context: dg.InitResourceContext) -> Pipeline:
+        run, instance = context.run, context.instance
+        if run is not None and instance is not None:
+            _note(pipeline, instance, run.run_id, context.log)
+        return pipeline
+
+    return dg.ResourceDefinition(given)
+
+
+def _note(
+    pipeline: Pipeline, instance: dg.DagsterInstance, run_id: str, log: dg.DagsterLogManager | None
+) -> None:
+    """Take the place; a log that cannot be used costs no download, and is said."""
+    settings = pipeline.event_settings
+    record = instance.get_run_record_by_id(run_id) if settings and asked_for(settings) else None
+    if record is None:
+        return
+    made = record.create_timestamp
+    moment = made.replace(tzinfo=dt.UTC) if made.tzinfo is None else made
+    try:
+        source = DagsterLog(instance)
+        Tailer(pipeline.layout, pipeline.events, source, pipeline.files).begin(moment)
+    except Exception:
+        if log is not None:
+            log.exception("the place to begin events at could not be noted")
