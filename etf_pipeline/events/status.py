@@ -10,7 +10,7 @@ from typing import Any
 
 from etf_pipeline.errors import EtfError
 from etf_pipeline.events.factory import asked_for, detect, examine
-from etf_pipeline.events.log.identity import known_store_id
+from etf_pipeline.events.log.identity import check_store_id, known_store_id
 from etf_pipeline.events.log.outbox import Outbox
 from etf_pipeline.events.log.parked import Parked
 from etf_pipeline.events.proof.heads import SIGNING
@@ -33,7 +33,7 @@ class EventsStatus:
     that could not be read by reason, `parked_missing` those of them that an event is missing for.
     `signing` says why the head of the log was not signed when it was last to be.
     `sends` is whether this mode sends to a broker, `since` when the oldest of those that wait was
-    recorded; `problem` says what is wrong, where and what helps, if Kafka was looked at.
+    recorded; `problem` says what is wrong, where and what helps; of Kafka, if it was looked at.
     `store_id` is what another machine states to continue the store; None before the first event.
     `undeliverable` counts events that a broker refused, by its reason code.
     """
@@ -74,6 +74,8 @@ def events_status(data_dir: Path, settings: EventSettings) -> EventsStatus:
     if path.exists():
         log = Outbox(path)
         try:
+            if status.asked:
+                status.problem = _of_one_store(Layout(data_dir), log, settings)
             status.types = log.counts()
             if settings.kafka_bootstrap_servers is not None:
                 status.waiting = log.count_pending()
@@ -95,13 +97,23 @@ def events_status(data_dir: Path, settings: EventSettings) -> EventsStatus:
     return status
 
 
+def _of_one_store(layout: Layout, log: Outbox, settings: EventSettings) -> str | None:
+    """Why no call can be recorded, as the store is another one than it should be."""
+    try:
+        check_store_id(layout, log, settings.event_store_id)
+    except EtfError as error:
+        return str(error)
+    return None
+
+
 def examined_status(data_dir: Path, settings: EventSettings) -> tuple[EventsStatus, str]:
     """The same with a close look at Kafka, of some seconds; and in words, whether all is well."""
     status, told = events_status(data_dir, settings), ""
     try:
         told = examine(settings)
         age = None if status.since is None else dt.datetime.now(dt.UTC) - status.since
-        if age is not None and age > _PATIENCE and status.sends:
+        stuck = age is not None and age > _PATIENCE and status.sends
+        if stuck and status.problem is None:
             status.problem = (
                 f"{status.waiting} events wait, the oldest since {status.since:%Y-%m-%d %H:%M} "
                 "UTC, though Kafka would take them: no process is sending them. Any that records "

@@ -1,5 +1,6 @@
 """The local log's own names: the store's id, the log's id, and the numbers of its events."""
 
+import contextlib
 import sqlite3
 from itertools import groupby
 
@@ -11,8 +12,11 @@ from etf_pipeline.events.log.sqlite import SqliteLog
 from etf_pipeline.events.model.envelope import to_kafka
 from etf_pipeline.events.model.numbers import Numbers
 from etf_pipeline.events.model.records import from_kafka
+from etf_pipeline.events.modes.embedded import Embedded
+from etf_pipeline.events.proof.verify import verify
+from etf_pipeline.events.status import examined_status
 from etf_pipeline.store.layout import Layout
-from etf_pipeline_tests.events_support import collected, optimised, queries
+from etf_pipeline_tests.events_support import collected, embedded_settings, optimised, queries
 
 # What the release before made, and one event as it wrote it.
 _BEFORE = """
@@ -97,7 +101,7 @@ def test_a_log_by_the_release_before_is_numbered_from_now_on(layout):
     assert store_id(layout, SqliteLog(layout.event_log), None) == "a-store"
 
 
-def test_a_store_has_one_id_whatever_is_lost(layout, log):
+def test_a_store_has_one_id_whatever_is_lost(layout, log, caplog):
     made, first = store_id(layout, log, None), log.id
     assert store_id(layout, log, made) == made
     layout.store_id.unlink()
@@ -108,7 +112,10 @@ def test_a_store_has_one_id_whatever_is_lost(layout, log):
     fresh = SqliteLog(layout.event_log)
     assert store_id(layout, fresh, None) == made
     assert fresh.id != first
+    assert ["is begun anew" in r.getMessage() for r in caplog.records] == [True]
     fresh.close()
+    with contextlib.closing(Embedded(layout, embedded_settings())) as events:
+        assert "in a store that had a log before" in verify(events, layout)[0].detail
 
 
 def test_a_fresh_machine_continues_the_store_that_it_states(layout, log):
@@ -123,6 +130,9 @@ def test_another_id_than_the_stores_own_is_refused(layout, log, filed):
         layout.store_id.unlink()
     with pytest.raises(SettingsError, match=rf"EVENT_STORE_ID=other: .* {made}"):
         store_id(layout, log, "other")
+    status = examined_status(layout.root, embedded_settings(event_store_id="other"))[0]
+    assert status.problem is not None and "EVENT_STORE_ID=other" in status.problem
+    assert examined_status(layout.root, embedded_settings())[0].problem is None
 
 
 def test_a_log_of_another_store_is_refused(layout, log):
@@ -130,6 +140,8 @@ def test_a_log_of_another_store_is_refused(layout, log):
     layout.store_id.write_text("another\n")
     with pytest.raises(EventError, match=rf"{made}.* says another"):
         store_id(layout, log, None)
+    status = examined_status(layout.root, embedded_settings())[0]
+    assert status.problem is not None and "says another" in status.problem
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ of them is lost, and says so when they do not belong together.
 
 from __future__ import annotations
 
+import datetime as dt
+import logging
 import uuid
 
 from etf_pipeline.errors import EventError, SettingsError
@@ -16,6 +18,9 @@ from etf_pipeline.store.writer import write_text
 _FACT = "instance"
 # Fact: other machines record for this store, or did.
 SHARED = "shared"
+# Fact: when this log was begun, in a store that had one before.
+BEGUN = "begun_in_store"
+_warnings = logging.getLogger(__name__)
 
 
 def store_id(layout: Layout, log: SqliteLog, stated: str | None) -> str:
@@ -25,29 +30,53 @@ def store_id(layout: Layout, log: SqliteLog, stated: str | None) -> str:
         SettingsError: another id is stated than the store has.
         EventError: log and store are of different ids, or the file cannot be written.
     """
-    filed = known_store_id(layout)
+    filed, kept = known_store_id(layout), log.fact(_FACT)
+    _agree(layout, log, filed, kept, stated)
+    found = log.settle(_FACT, filed or stated or str(uuid.uuid4()))
+    if kept is None and (filed or stated):
+        log.settle(SHARED, "1")
+    if kept is None and filed:
+        log.settle(BEGUN, f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC")
+        _warnings.warning(
+            "%s is begun anew, though the store is %s already: what the log before it had is in "
+            "the archive or in Kafka, or gone. If it was lost, put it back from a backup",
+            log.path,
+            filed,
+        )
+    _agree(layout, log, filed, found, stated)
+    if filed is None:
+        write_text(layout.store_id, found)
+    return found
+
+
+def check_store_id(layout: Layout, log: SqliteLog, stated: str | None) -> None:
+    """Show that what is there and what is stated is of one store; changes nothing.
+
+    Raises:
+        SettingsError: another id is stated than the store has.
+        EventError: log and store are of different ids.
+    """
+    _agree(layout, log, known_store_id(layout), log.fact(_FACT), stated)
+
+
+def _agree(
+    layout: Layout, log: SqliteLog, filed: str | None, kept: str | None, stated: str | None
+) -> None:
     if filed is not None and stated not in (None, filed):
         raise SettingsError(
             f"EVENT_STORE_ID={stated}: the store at {layout.root} is {filed}; unset it, or choose "
             "an empty ETF_DATA_DIR to continue another store on this machine"
         )
-    fresh = log.fact(_FACT) is None
-    found = log.settle(_FACT, filed or stated or str(uuid.uuid4()))
-    if fresh and (filed or stated):
-        log.settle(SHARED, "1")
-    if filed is None and stated not in (None, found):
+    if kept is not None and filed is None and stated not in (None, kept):
         raise SettingsError(
-            f"EVENT_STORE_ID={stated}: {log.path} is of store {found}; unset it, or choose an "
+            f"EVENT_STORE_ID={stated}: {log.path} is of store {kept}; unset it, or choose an "
             "empty ETF_DATA_DIR to continue another store on this machine"
         )
-    if filed is None:
-        write_text(layout.store_id, found)
-    elif filed != found:
+    if kept is not None and filed not in (None, kept):
         raise EventError(
-            f"{log.path} is of store {found}, but {layout.store_id} says {filed}: put the log of "
+            f"{log.path} is of store {kept}, but {layout.store_id} says {filed}: put the log of "
             "this store back, or move both files away if they are not to be kept"
         )
-    return found
 
 
 def known_store_id(layout: Layout) -> str | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from etf_pipeline.errors import EtfError, EventFormatError
 from etf_pipeline.events.log.archive import Archive, read_batches
+from etf_pipeline.events.log.identity import BEGUN
 from etf_pipeline.events.log.large import unkept
 from etf_pipeline.events.log.parked import Parked
 from etf_pipeline.events.model.checks import Check, first_few
@@ -59,7 +60,7 @@ def examine(
     try:
         numbers = {h.event for h in signed} | {k.event for k in kept}
         walked = walk(events.log, archive, numbers, {k.hash for k in kept})
-        checks = [_untouched(walked)]
+        checks = [_untouched(walked, events.log.fact(BEGUN))]
         checks += [_kept_head(one, events.log.id, walked) for one in kept]
         logs = frozenset({events.log.id, *events.log.former_ids})
         reached = Reached(events.instance, logs, walked.hashes, walked.last, walked.unproven)
@@ -78,12 +79,17 @@ def examine(
     return Verification(checks, head)
 
 
-def _untouched(walked: Walked) -> Check:
+def _untouched(walked: Walked, begun: str | None) -> Check:
     text = f"{walked.events} events, {walked.archived} archived, head {walked.head}"
     if walked.unproven:
         text += (
             f"; the first {walked.unproven} were let go by an earlier release and cannot be "
             "recomputed in their order"
+        )
+    if begun is not None:
+        text += (
+            f"; it was begun on {begun} in a store that had a log before, whose events are in the "
+            "archive or in Kafka, or gone"
         )
     return Check("log untouched", True, text)
 
