@@ -134,7 +134,8 @@ class CourseQueries(PortfolioQueries):
         limits["objective"] = implied(*given) if objective is None else objective
         asked = request(names, limits | _active(limits, benchmark), walked=True)
         years = years_of(lookback_years)
-        return self._walked(asked, years, _ticker(benchmark), risk_free_rate, periods_per_year)
+        beside = _ticker(benchmark)
+        return self._walked("backtest", asked, years, beside, risk_free_rate, periods_per_year)
 
     def backtest_model_portfolio(
         self,
@@ -156,10 +157,18 @@ class CourseQueries(PortfolioQueries):
         given = {} if known is None else known.model_dump(exclude_unset=True) | changes
         changes |= _active(given, benchmark)
         asked, years = self._model(name, lookback_years, changes, walked=True)
-        return self._walked(asked, years, _ticker(benchmark), risk_free_rate, periods_per_year)
+        return self._walked(
+            "backtest_model_portfolio",
+            asked,
+            years,
+            _ticker(benchmark),
+            risk_free_rate,
+            periods_per_year,
+        )
 
     def _walked(
         self,
+        operation: str,
         asked: Request,
         years: int | None,
         benchmark: str | None,
@@ -182,7 +191,7 @@ class CourseQueries(PortfolioQueries):
         priced = [*together.series, *([] if other is None else [other])]
         conversion = conversion_for(self._layout, self._cache, priced, spec.base_currency)
         names = dict.fromkeys(s.ticker for s in (*together.series, *together.beside))
-        self._asked("backtest", [*names, *spec.comparison], found.backtest.wealth.index)
+        self._asked(operation, [*names, *spec.comparison], found.backtest.wealth.index)
         return backtest_answer(found, rate, other, conversion, annual)
 
     def _prices_beside(

@@ -187,7 +187,7 @@ class PortfolioQueries(BenchmarkQueries):
         """
         asked, years = self._model(name, lookback_years, changes)
         return self._optimised(
-            asked, years, self._rate(risk_free_rate), self._annual(periods_per_year)
+            asked, years, self._rate(risk_free_rate), self._annual(periods_per_year), name
         )
 
     @property
@@ -217,9 +217,14 @@ class PortfolioQueries(BenchmarkQueries):
         return replace(asked, spec=spec), years_of(lookback_years)
 
     def _optimised(
-        self, asked: Request, years: int | None, rate: RiskFree, annual: float | None
+        self,
+        asked: Request,
+        years: int | None,
+        rate: RiskFree,
+        annual: float | None,
+        name: str | None = None,
     ) -> dict[str, Any]:
-        """The answer to a request, recorded in event mode."""
+        """The answer to a request, recorded in event mode; `name` of a model portfolio."""
         from etf_pipeline.library.analysis import answer_dict
         from etf_pipeline.portfolio import optimise
 
@@ -234,6 +239,7 @@ class PortfolioQueries(BenchmarkQueries):
                 "lookback_years": spec.lookback(years),
                 "risk_free_rate": rate.said,
                 "periods_per_year": annual,
+                "model_portfolio": name,
             }
             self._calls.portfolio(spec.tickers, asked.parameters | assumed, answer)
         return answer

@@ -95,6 +95,20 @@ def test_each_call_is_recorded_as_the_page_says_under_one_id(world, provider):
     assert set(said) - set(calls(made, world)) == untried
 
 
+def test_a_call_about_a_portfolio_of_the_file_says_so(provider, tmp_path, monkeypatch):
+    made, events = provider
+    file = tmp_path / "portfolios.yaml"
+    file.write_text("portfolios: [{name: two, tickers: [VAS, VGS], objective: min_volatility}]")
+    monkeypatch.setenv("ETF_PORTFOLIOS_FILE", str(file))
+    made.optimize_model_portfolio("two")
+    made.optimize_portfolio(TWO, "min_volatility")
+    made.backtest_model_portfolio("two", lookback_years=1)
+    model, own, *walked = [e.payload() for batch in events.log.read() for e in batch]
+    assert model.parameters["model_portfolio"] == "two"
+    assert "model_portfolio" not in own.parameters
+    assert [p.operation for p in walked] == ["backtest_model_portfolio"] * 2
+
+
 def test_a_history_as_it_was_is_recorded_with_what_it_was(world, provider):
     made, events = provider
     over = world.now + dt.timedelta(days=1)

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from etf_pipeline.cli.render.answers import write, write_parquet
+from etf_pipeline.cli.render.output import print_error, print_warning
 from etf_pipeline.errors import SettingsError
 from etf_pipeline.sql.output import FORMATS, cell, markdown, plain
 from etf_pipeline.sql.safe import Answer
@@ -137,3 +138,12 @@ def test_parquet_does_not_go_to_a_terminal(monkeypatch):
     monkeypatch.setattr("sys.stdout", Terminal())
     with pytest.raises(SettingsError, match="--format parquet needs --output FILE, or a pipe"):
         write_parquet(pa.table({"a": [1]}), None)
+
+
+def test_messages_say_what_was_given_letter_by_letter(capsys):
+    print_error("--head 'a:b:c': is no head")
+    print_warning("/prices/:fire:/[bold]x[/]")
+    assert capsys.readouterr().err.splitlines() == [
+        "error: --head 'a:b:c': is no head",
+        "warning: /prices/:fire:/[bold]x[/]",
+    ]

@@ -78,9 +78,11 @@ def print_warning(message: str) -> None:
 
 
 def _on_stderr(line: str) -> None:
-    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(line)
+    # No emoji: what lies between two colons is part of a path or of what somebody typed.
+    plain = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
+    plain.print(line)
 
 
 def print_place(console: Console, root: object) -> None:
     """Where the files are, so that it can be copied."""
-    console.print(f"Files: {root}", soft_wrap=True, highlight=False, markup=False)
+    console.print(f"Files: {root}", soft_wrap=True, highlight=False, markup=False, emoji=False)
