@@ -11,6 +11,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from etf_pipeline.errors import EventError, EventFormatError
+from etf_pipeline.events.kafka import fetching
 from etf_pipeline.events.kafka.client import SILENT, explained_config, in_words
 from etf_pipeline.events.kafka.connecting import connect
 from etf_pipeline.events.kafka.messages import parse, said_id, set_aside
@@ -27,8 +28,6 @@ log = logging.getLogger(__name__)
 _BATCH = 2_000
 # `consume` waits for a full batch or this long, and the last one is never full.
 _WAIT_SECONDS = 0.03
-# What a variable may change. Megabytes are fetched ahead, and not 64: reading is as fast.
-_DEFAULTS = {"fetch.wait.max.ms": 50, "queued.max.messages.kbytes": 4_096}
 _MAY_PASS = (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE)
 _OF_THE_GROUP = (KafkaError.GROUP_AUTHORIZATION_FAILED,)
 _LEADERLESS = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
@@ -68,7 +67,7 @@ class KafkaReader:
         `KAFKA_…` variables win over `defaults`, `changes` over them.
         """
         config = {
-            **_DEFAULTS,
+            **fetching.defaults(self._config),
             "error_cb": self._heard.append,
             **(defaults or {}),
             **self._config,
@@ -191,7 +190,8 @@ class KafkaReader:
     ) -> Iterator[list[Message]]:
         """Messages between two offsets of each partition."""
         try:
-            yield from self._between(consumer, names, begin, ends)
+            for part in fetching.parts(begin, ends):
+                yield from self._between(consumer, names, begin, part)
         except KafkaException as error:
             raise self._gone(in_words(error)) from None
 
