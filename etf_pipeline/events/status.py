@@ -13,6 +13,7 @@ from etf_pipeline.events.factory import asked_for, detect, examine
 from etf_pipeline.events.log.identity import check_store_id, known_store_id
 from etf_pipeline.events.log.outbox import Outbox
 from etf_pipeline.events.log.parked import Parked
+from etf_pipeline.events.log.sender import told
 from etf_pipeline.events.proof.heads import SIGNING
 from etf_pipeline.events.settings import EventSettings
 from etf_pipeline.events.tailer import STATUS
@@ -33,7 +34,8 @@ class EventsStatus:
     that could not be read by reason, `parked_missing` those of them that an event is missing for.
     `signing` says why the head of the log was not signed when it was last to be.
     `sends` is whether this mode sends to a broker, `since` when the oldest of those that wait was
-    recorded; `problem` says what is wrong, where and what helps; of Kafka, if it was looked at.
+    recorded; `hindered` says what keeps the process that sends from it; `problem` says what is
+    wrong, where and what helps; of Kafka, if it was looked at.
     `store_id` is what another machine states to continue the store; None before the first event.
     `undeliverable` counts events that a broker refused, by its reason code.
     """
@@ -50,6 +52,7 @@ class EventsStatus:
     signing: str | None = None
     sends: bool = False
     since: dt.datetime | None = None
+    hindered: str | None = None
     problem: str | None = None
     store_id: str | None = None
     undeliverable: dict[str, int] = field(default_factory=dict)
@@ -80,6 +83,7 @@ def events_status(data_dir: Path, settings: EventSettings) -> EventsStatus:
             if settings.kafka_bootstrap_servers is not None:
                 status.waiting = log.count_pending()
                 status.since = next((e.recorded for e in log.pending(1)), None)
+                status.hindered = told(log) if status.waiting else None
             status.undeliverable = log.undeliverable()[0]
             text = log.fact(STATUS)
             status.relay = None if text is None else json.loads(text)
@@ -108,17 +112,26 @@ def _of_one_store(layout: Layout, log: Outbox, settings: EventSettings) -> str |
 
 def examined_status(data_dir: Path, settings: EventSettings) -> tuple[EventsStatus, str]:
     """The same with a close look at Kafka, of some seconds; and in words, whether all is well."""
-    status, told = events_status(data_dir, settings), ""
+    status, looked = events_status(data_dir, settings), ""
     try:
-        told = examine(settings)
+        looked = examine(settings)
         age = None if status.since is None else dt.datetime.now(dt.UTC) - status.since
         stuck = age is not None and age > _PATIENCE and status.sends
         if stuck and status.problem is None:
+            why = (
+                "though Kafka would take them: no process is sending them. Any that records "
+                "sends them, such as Dagster's sensor event_relay; so does `etf selftest`"
+            )
+            if status.hindered is not None:
+                why = (
+                    f"though Kafka answers here; the process that sends them: {status.hindered}. "
+                    "If its settings are no longer right, such as a password that was changed, "
+                    "start it again with the new ones"
+                )
             status.problem = (
                 f"{status.waiting} events wait, the oldest since {status.since:%Y-%m-%d %H:%M} "
-                "UTC, though Kafka would take them: no process is sending them. Any that records "
-                "sends them, such as Dagster's sensor event_relay; so does `etf selftest`"
+                f"UTC, {why}"
             )
     except EtfError as error:
         status.problem = str(error)
-    return status, told
+    return status, looked

@@ -18,7 +18,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from etf_pipeline.errors import EventError
-from etf_pipeline.events.kafka.client import SILENT, base_config, explained_config
+from etf_pipeline.events.kafka.client import SILENT, base_config, explained_config, in_words
 from etf_pipeline.events.kafka.connecting import connect
 from etf_pipeline.events.kafka.probe import ask_kafka
 from etf_pipeline.events.kafka.rights import missing_right
@@ -70,7 +70,7 @@ def examine_kafka(settings: EventSettings) -> Examined:
     try:
         look.at_topics()
     except (KafkaException, TimeoutError) as error:
-        said = error.args[0].str() if isinstance(error, KafkaException) else "no answer"
+        said = in_words(error) if isinstance(error, KafkaException) else "no answer"
         look.problems.append(f"Kafka at {servers}: {said}")
     return Examined(tuple(look.problems), (*remarks, *look.remarks))
 
@@ -167,7 +167,7 @@ class _Look:
                 elif error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
                     new.append(topic)
                 else:
-                    self.problems.append(f"topic {topic} cannot be made: {error.args[0].str()}")
+                    self.problems.append(f"topic {topic} cannot be made: {in_words(error)}")
         return new
 
     @property

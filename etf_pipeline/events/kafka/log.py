@@ -39,7 +39,7 @@ class KafkaLog:
         self._parked = parked
         self.producer = ProducerLease(self.config)
         self._topics_ready = False
-        # Channels whose topics are not there, and may not be made by this client.
+        # Channels whose topics are not there, and cannot be made.
         self.closed: dict[str, KafkaError] = {}
 
     def append(self, events: Sequence[Event], timeout: float = 15.0) -> list[Delivery]:

@@ -15,6 +15,7 @@ from etf_pipeline.events.kafka.pauses import Pauses
 from etf_pipeline.events.kafka.probe import ask_kafka
 from etf_pipeline.events.kafka.tails import Tails
 from etf_pipeline.events.log.outbox import Outbox
+from etf_pipeline.events.log.sender import tell
 from etf_pipeline.events.model.positions import Delivery
 from etf_pipeline.store.processes import process_name
 
@@ -58,6 +59,7 @@ class Publisher:
         self._idle_at: tuple[int, int] | None = None
         self._tried_again = False
         self.problem: str | None = None
+        self._told: str | None = ""  # of what another process said, nothing is known
         self.sent = 0
 
     def start(self) -> None:
@@ -77,7 +79,14 @@ class Publisher:
         if self._thread is not None:
             self._thread.join(timeout)
             self._thread = None
+        if self._told:
+            self._tell(None)
         self._log.release(_LEASE, self._owner)
+
+    def _tell(self, why: str | None) -> None:
+        if why != self._told:
+            tell(self._log, self._owner, why)
+            self._told = why
 
     def drain(self, seconds: float) -> int:
         """Send everything, for at most `seconds`; returns how many events are still waiting.
@@ -118,6 +127,7 @@ class Publisher:
             try:
                 return self._send(deadline)
             finally:
+                self._tell(self.problem)
                 self._log.lease(_LEASE, self._owner, _LEASE_SECONDS)
         finally:
             self._working.release()
@@ -224,7 +234,7 @@ class Publisher:
         self.problem = self._pauses.reasons
 
     def _failed(self, why: str) -> None:
-        if self.problem is None:
-            log.warning("%s; events wait in %s and are sent when it is back", why, self._log.path)
+        if _CONNECTION not in self._pauses.names:
+            log.warning("%s; events wait in %s and are sent once it is well", why, self._log.path)
         self._pauses.lengthen(_CONNECTION, why)
         self.problem = why

@@ -353,8 +353,8 @@ class KafkaReader:
         where = f"{topic}: " if topic else ""
         return EventError(
             f"Kafka at {self.settings.kafka_bootstrap_servers} does not answer as it should "
-            f"({where}{what}); nothing was concluded from what had been read. Try again when "
-            "it is back"
+            f"({where}{what}); nothing was concluded from what had been read. Try again once "
+            "that is well"
         )
 
 

@@ -18,17 +18,27 @@ OF_THE_EVENT = frozenset(
         KafkaError._INVALID_DIFFERENT_RECORD,
     }
 )
-# Other topics may do.
-OF_THE_TOPIC = frozenset(
+# A topic that is not there cannot be made: not by this client, or not as it asks for it.
+NOT_TO_BE_MADE = frozenset(
     {
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED,  # to make it
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
         KafkaError.TOPIC_EXCEPTION,
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError._UNKNOWN_TOPIC,
-        KafkaError._UNKNOWN_PARTITION,
+        KafkaError.INVALID_REPLICATION_FACTOR,
+        KafkaError.INVALID_PARTITIONS,
+        KafkaError.INVALID_CONFIG,
+        KafkaError.POLICY_VIOLATION,
     }
 )
+# Other topics may do.
+OF_THE_TOPIC = NOT_TO_BE_MADE | {
+    # Of the moment of sending, which is another one the next time.
+    KafkaError.INVALID_TIMESTAMP,
+    KafkaError.UNSUPPORTED_COMPRESSION_TYPE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_TOPIC,
+    KafkaError._UNKNOWN_PARTITION,
+}
 _EVENT_NAMES = frozenset(KafkaError(code).name() for code in OF_THE_EVENT)
 _TOPIC_NAMES = frozenset(KafkaError(code).name() for code in OF_THE_TOPIC)
 LOST = "LOST"

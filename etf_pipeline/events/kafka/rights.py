@@ -1,4 +1,4 @@
-"""What a broker does not let a client do: the right that is missing, on what, and the remedy."""
+"""What a broker does not let a client do: the right or setting that is amiss, and the remedy."""
 
 from __future__ import annotations
 
@@ -12,6 +12,15 @@ _RIGHTS = {
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "the right to Write to any topic, or IdempotentWrite "
     "on the cluster, is missing",
 }
+_SETTINGS = {
+    KafkaError.INVALID_REPLICATION_FACTOR: "KAFKA_REPLICATION_FACTOR is more than there are "
+    "brokers: set it lower, or start the others",
+    KafkaError.INVALID_PARTITIONS: "set KAFKA_TOPIC_PARTITIONS to what the broker takes",
+    KafkaError.INVALID_TIMESTAMP: "this host's clock and the broker's differ by more than the "
+    "topic takes: set the clock right, or raise the topic's message.timestamp.after.max.ms (a "
+    "clock that is ahead) or message.timestamp.before.max.ms (behind)",
+    KafkaError.UNSUPPORTED_COMPRESSION_TYPE: "set KAFKA_COMPRESSION_TYPE to what the broker takes",
+}
 _WHERE = 'see "Rights" in docs/events.md'
 NO_LOGIN = (
     "the broker refuses who this client says it is: check KAFKA_SASL_USERNAME, "
@@ -24,7 +33,7 @@ def refusal(error: KafkaError) -> str | None:
     if error.code() in AUTHENTICATION:
         return NO_LOGIN
     right = _RIGHTS.get(error.code())
-    return None if right is None else f"{right}; {_WHERE}"
+    return _SETTINGS.get(error.code()) if right is None else f"{right}; {_WHERE}"
 
 
 def missing_right(operation: str, kind: str, name: str, user: str | None) -> str:

@@ -18,12 +18,12 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from etf_pipeline.errors import EventError
 from etf_pipeline.events.kafka.client import SILENT, explained_config, in_words
 from etf_pipeline.events.kafka.connecting import connect
+from etf_pipeline.events.kafka.refusals import NOT_TO_BE_MADE
 from etf_pipeline.events.model.types import CHANNELS, LINEAGE
 from etf_pipeline.events.retention import broker_retention
 from etf_pipeline.events.settings import EventSettings
 
 log = logging.getLogger(__name__)
-_NOT_ALLOWED = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED)
 
 
 def topic_name(settings: EventSettings, channel: str) -> str:
@@ -37,7 +37,7 @@ def ensure_topics(
     """Make the topics that are not there, with partitions and retention as set.
 
     With `warn`, those that are there and keep events for another time are told. Returns the
-    channels whose topics are not there as this client may not make them.
+    channels whose topics are not there and cannot be made, by this client or as they are asked for.
 
     Raises:
         EventError: the brokers cannot be reached, or refuse.
@@ -83,7 +83,7 @@ def _make(
         try:
             future.result(timeout)
         except KafkaException as error:
-            if error.args[0].code() in _NOT_ALLOWED:
+            if error.args[0].code() in NOT_TO_BE_MADE:
                 refused[topic] = error.args[0]
             elif error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
