@@ -434,7 +434,22 @@ def test_a_log_that_an_earlier_release_pruned_without_an_archive_of_its_own(layo
     assert all(c.ok for c in found.checks), found
     assert "the first 5 were let go by an earlier release" in found.checks[0].detail
     assert "cannot be recomputed" in bad(local, layout, Kept("", 3, "0" * 64))[f"head {'0' * 16}"]
-    local.archive(Archive(layout), T0)
+    head = next(c.detail for c in found.checks if c.name == f"head {kept.hash[:16]}")
+    assert head.endswith("; whether the first 5 are there it cannot say, see above")
+    archive = Archive(layout)
+    for n in (1, 2):  # what this release lets go of is proven, also what was there before it
+        local.archive(archive, T0 + dt.timedelta(days=n))
+        local.prune(archive)
+        assert local.log.anchor()[0] == local.log.last()
+        now = examine(local, layout, [kept])
+        assert all(c.ok for c in now.checks), now
+        assert "the first 5 were let go by an earlier release" in now.checks[0].detail
+        recorded(local, 12 + n, 12 + n)
+    (path,) = [f.path for f in archive.files() if f.first == 6]
+    whole = path.read_bytes()
+    rewritten(path, other_rows)
+    assert "does not lead up" in bad(local, layout)["log untouched"]
+    path.write_bytes(whole)
     assert bad(local, layout) == {}
     for file in Archive(layout).files():
         file.path.unlink()

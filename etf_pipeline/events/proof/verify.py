@@ -98,7 +98,10 @@ def _kept_head(kept: Kept, log: str, walked: Walked) -> Check:
     name, found = f"head {kept.hash[:16]}", walked.numbers.get(kept.hash)
     if found is not None and kept.event in (0, found):
         after = walked.last - found
-        return Check(name, True, f"is that of event {found}; {after} events were recorded since")
+        text = f"is that of event {found}; {after} events were recorded since"
+        if walked.unproven:
+            text += f"; whether the first {walked.unproven} are there it cannot say, see above"
+        return Check(name, True, text)
     if kept.log not in ("", log):
         why = f"it is of log {kept.log}, and the log here is {log}"
     elif kept.event > walked.last:

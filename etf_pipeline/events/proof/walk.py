@@ -104,10 +104,9 @@ def _walk(log: SqliteLog, archive: Archive, wanted: _Wanted) -> Walked:
     while both < pruned:
         link = next(archived, None)
         if link is None:
-            unproven = _excused(log, archive, both, pruned)
-            archived, end = _archived(log, archive, read, (pruned, anchors[pruned]))
-            both = pruned
-            break
+            unproven = both = _excused(log, archive, both, min(n for n in anchors if n > both))
+            archived, end = _archived(log, archive, read, (both, anchors[both]))
+            continue
         both, head = link
         if anchors.get(both, head) != head:
             raise TamperError(
@@ -142,6 +141,9 @@ def _walk(log: SqliteLog, archive: Archive, wanted: _Wanted) -> Walked:
 
 def _excused(log: SqliteLog, archive: Archive, seq: int, pruned: int) -> int:
     """The number up to which nothing can be recomputed, where an earlier release is why.
+
+    That is the first pruning after `seq`, which is not in the archive: what was let go of later is
+    there in its order.
 
     Raises:
         TamperError: it is not.
