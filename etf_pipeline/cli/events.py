@@ -336,10 +336,11 @@ def missing(
     """
     from etf_pipeline.events.proof.losses import declare_lost, missing_events
 
+    who, why = (who or "").strip(), (why or "").strip()
     if accept and not (who and why):
         raise ArgumentError("--accept needs --who and --why, which are kept with the declaration")
     with _recording(data_dir) as system:
-        if accept and who and why:
+        if accept:
             told = declare_lost(system.event_store, system.archive, who, why)
             lines = [f"declared lost: {d.channel} {d.first} to {d.last}" for d in told]
             body: list[dict[str, Any]] = [d.model_dump() for d in told]

@@ -121,6 +121,7 @@ def test_some_tickers_only(etf, yahoo):
         (["run", "--window", "2y"], {}, "--window '2y'"),
         (["run"], {"ETF_YAHOO_CONCURRENCY": "99"}, "ETF_YAHOO_CONCURRENCY='99'"),
         (["run"], {"ETF_UNIVERSE_FILE": "nope.csv"}, "universe file nope.csv does not exist"),
+        (["events", "missing", "--accept", "--who", "A", "--why", " "], {}, "--who and --why"),
     ],
 )
 def test_bad_usage_is_2_and_one_line(etf, args, env, words):
