@@ -5,6 +5,7 @@ import datetime as dt
 import random
 import shutil
 import time
+from collections import Counter
 
 import pytest
 from confluent_kafka.admin import (
@@ -230,6 +231,26 @@ def test_topics_made_anew_while_connected_and_idle(tmp_path, broker, opened):
 
     wait_until(all_there, 90)
     last_occurrences_in_order(in_kafka(mine), recorded)
+
+
+def test_how_much_was_lost_is_counted_in_each_partition(tmp_path, broker, opened, caplog):
+    settings = kafka_settings(broker.servers, kafka_topic_partitions=3)
+    mine = opened(tmp_path, settings)
+    recorded = queries(40, tickers=12)
+    mine.append(recorded)
+    assert mine.drain(30) == 0
+    wanted = Counter(e.partition for e in in_kafka(mine))
+    assert len(wanted) > 1
+    admin = AdminClient({"bootstrap.servers": broker.servers})
+    names = [topic_name(settings, c) for c in (*CHANNELS, LINEAGE)]
+    for future in admin.delete_topics(names).values():
+        future.result(30)
+    wait_until(lambda: not set(names) & set(admin.list_topics(timeout=10).topics))
+    make_topics(broker, settings, 3)
+    mine.publisher.check()
+    told = [r.args for r in caplog.records if "events it had confirmed" in r.msg]
+    assert {partition: n for _, partition, n, _ in told} == wanted
+    assert mine.count_pending() == 40
 
 
 def test_what_a_process_sent_after_another_took_over_comes_again(tmp_path, broker, opened):

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from etf_pipeline.events.kafka import refusals
-from etf_pipeline.events.log.outbox import Outbox
+from etf_pipeline.events.log.outbox import Outbox, Place
 from etf_pipeline.events.model.positions import Delivery, Key
 from etf_pipeline.events.model.types import CHANNELS, LINEAGE
 
@@ -78,6 +78,7 @@ class Tails:
         channels = [c for c in (*CHANNELS, LINEAGE) if c not in self._broker.closed]
         self._broker.refresh(channels)
         ranges = reader.ranges(channels)
+        losses: list[tuple[Place, int]] = []
         for place, newest in self._log.tails().items():
             if place.channel not in channels:
                 continue
@@ -89,16 +90,19 @@ class Tails:
 
             if newest[0] < low or in_place(newest):
                 continue  # gone by retention, or there: and then all before it are too
-            lost = first_lost([c for c in self._log.confirmed(place) if c[0] >= low], in_place)
+            confirmed = [c for c in self._log.confirmed(place) if c[0] >= low]
+            lost = first_lost(confirmed, in_place)
             if lost is not None:
-                n = self._log.forget_deliveries(place, lost)
+                losses.append((place, lost))
                 log.warning(
                     "%s[%d]: the broker lost %d events it had confirmed, from offset %d on; "
                     "sending them again, and what came after them",
                     *key,
-                    n,
+                    sum(offset >= lost for offset, _ in confirmed),
                     lost,
                 )
+        for place, lost in losses:  # which takes others of the channel along
+            self._log.forget_deliveries(place, lost)
         self._epoch = self._log.begin_epoch(checked=True)
         self._ends = {key: (high - 1, "") for key, (_, high) in ranges.items()}
         self._checked = True
