@@ -507,6 +507,28 @@ def test_a_batch_that_a_history_holds_and_no_event_names_is_missed(world):
     system.close()
 
 
+def test_an_older_batch_that_a_history_holds_and_no_event_names_is_missed(world):
+    """The run that downloaded it was killed before it could say so; later ones were told."""
+    system = open_system(world)
+    days = asx_days("2024-01-02", 40)
+    vas = instrument("VAS")
+    for n in (20, 30, 40):
+        world.serve("VAS", bars(days[:n], walk(40)[:n]))
+        world.now = dt.datetime.combine(days[n - 1].astype(object), dt.time(12), UTC)
+        if n == 30:
+            world.run(vas)
+        else:
+            run(world, system, vas)
+    middle = sorted(world.layout.folder(RAW).rglob("*.parquet"))[1]
+    assert checks(system)["raw batches whole"].ok
+    middle.unlink()
+    found = checks(system)["raw batches whole"]
+    assert not found.ok
+    assert middle.stem in found.detail
+    assert "restore raw/ from a backup" in found.detail
+    system.close()
+
+
 def test_a_download_that_no_event_tells_of_is_missed(world):
     """Of a run that nobody relayed, although a later one was."""
     system = open_system(world)

@@ -24,6 +24,7 @@ from etf_pipeline.store.batches import (
 )
 from etf_pipeline.store.hashing import content_hash, file_hash
 from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.origins import incomplete
 from etf_pipeline.store.reader import file_info, read_table
 from etf_pipeline.store.watermark import Watermark
 
@@ -79,6 +80,8 @@ def _batches_whole(layout: Layout, told: _Told) -> Check:
         elif digest is not None and file_hash(path) != digest:
             bad.append(f"{path} was changed")
     bad += _gone(layout, {p for p, _ in told.hashes}, {b for _, b in told.hashes})
+    # A run that was killed may have left a batch that no event names; a history's footer does.
+    bad = bad or [text for ticker, text in incomplete(layout) if ticker in told.histories]
     text = first_few(bad) if bad else f"{len(told.hashes)} batches, as collected"
     return Check("raw batches whole", not bad, text)
 
