@@ -247,7 +247,7 @@ class Tailer:
             Exception: whatever a record that is not as it should be leads to.
         """
         if record.kind == "unreadable":
-            raise ValueError(record.error)
+            raise ValueError(sayable(record.error or ""))
         events, unreadable = told_of_record(self._layout, record, self._events.instance)
         settings = self._events.settings
         if not settings.openlineage_disabled:
