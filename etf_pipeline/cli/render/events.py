@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from etf_pipeline.events.model.envelope import from_micros
-
 if TYPE_CHECKING:
     from etf_pipeline.events.log.parked import ParkedRecord
     from etf_pipeline.events.log.retention import Pruned
@@ -147,7 +145,7 @@ def parked_body(record: ParkedRecord) -> dict[str, Any]:
         "reason": record.reason,
         "detail": record.detail,
         "missing": record.missing,
-        "parked": from_micros(record.at_us),
+        "parked": record.at,
         "size": record.size,
         "sha256": record.digest,
         "raw": base64.b64encode(record.raw).decode(),
@@ -159,7 +157,7 @@ def parked_line(record: ParkedRecord) -> str:
     spot = record.spot
     lost = "; its event is missing" if record.missing else ""
     return (
-        f"{from_micros(record.at_us):%Y-%m-%d %H:%M:%S} UTC  {spot.kind} {spot.name}"
+        f"{record.at:%Y-%m-%d %H:%M:%S} UTC  {spot.kind} {spot.name}"
         f"[{spot.partition}] {spot.position}: {record.reason}, {record.size} bytes{lost}; "
         f"{record.detail}"
     )

@@ -6,6 +6,7 @@ parked, and nothing else waits for it.
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import sqlite3
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from typing import NamedTuple
 
 from etf_pipeline.errors import ReasonCode
 from etf_pipeline.events.log.database import Database
-from etf_pipeline.events.model.envelope import now_micros
+from etf_pipeline.events.model.envelope import from_micros, now_micros
 
 # Kinds of places: a Kafka topic, an orchestrator's log, an archive file, the local log, and the
 # manifest of a run, by its path below the store.
@@ -63,6 +64,11 @@ class ParkedRecord(NamedTuple):
     digest: str
     missing: bool
     at_us: int
+
+    @property
+    def at(self) -> dt.datetime:
+        """When it was put aside (UTC)."""
+        return from_micros(self.at_us)
 
 
 def parked_record(
