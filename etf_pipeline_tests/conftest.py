@@ -96,3 +96,19 @@ def yahoo() -> Iterator[StandIn]:
 def world(tmp_path: Path, yahoo: StandIn) -> World:
     """A store, a stand-in and a clock."""
     return World(tmp_path / "store", yahoo)
+
+
+@pytest.fixture
+def opened():
+    """Opens a store without a thread that sends, and closes it in the end."""
+    from etf_pipeline.events.factory import open_events
+
+    made = []
+
+    def get(folder, settings, **options):
+        made.append(open_events(folder, settings, publish=False, **options))
+        return made[-1]
+
+    yield get
+    for events in made:
+        events.close(0)

@@ -14,24 +14,9 @@ from etf_pipeline.events.modes.kafka import Kafka
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.processes import HOST
 from etf_pipeline_tests.events_support import ids, kafka_settings, queries, query, wait_until
+from etf_pipeline_tests.forks_support import child, exit_code
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no forks")
-
-
-def child(work):
-    pid = os.fork()
-    if pid == 0:
-        try:
-            work()
-        except BaseException as error:
-            os.write(2, f"child: {error!r}\n".encode())
-            os._exit(1)
-        os._exit(0)
-    return pid
-
-
-def exit_code(pid):
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 @forks

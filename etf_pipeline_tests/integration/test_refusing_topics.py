@@ -16,7 +16,6 @@ from confluent_kafka.admin import (
     UserScramCredentialUpsertion,
 )
 
-from etf_pipeline.events.factory import open_events
 from etf_pipeline.events.kafka.topics import topic_name
 from etf_pipeline.events.model.types import CHANNELS, LINEAGE
 from etf_pipeline.events.settings import load_event_settings
@@ -34,19 +33,6 @@ KEPT = {"retention.ms": "-1"}
 def apache(tmp_path_factory):
     with Apache(tmp_path_factory.mktemp("apache")) as broker:
         yield broker
-
-
-@pytest.fixture
-def opened():
-    made = []
-
-    def get(folder, settings, **options):
-        made.append(open_events(folder, settings, publish=False, **options))
-        return made[-1]
-
-    yield get
-    for events in made:
-        events.close(0)
 
 
 def made_by_an_administrator(broker, settings, channels, **special):

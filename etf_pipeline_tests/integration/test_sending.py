@@ -29,20 +29,6 @@ from etf_pipeline_tests.integration.test_event_cases import wait_until
 LIMIT = 20_000
 
 
-@pytest.fixture
-def opened():
-    """Opens a store without a thread that sends, and closes it in the end."""
-    made = []
-
-    def get(folder, settings, **options):
-        made.append(open_events(folder, settings, publish=False, **options))
-        return made[-1]
-
-    yield get
-    for events in made:
-        events.close(0)
-
-
 def bulky(i, ticker="T1", size=30_000):
     """A query-like event of about `size` bytes that no compression makes small."""
     noise = base64.b85encode(random.Random(i).randbytes(size * 4 // 5)).decode()

@@ -11,6 +11,7 @@ import pytest
 from etf_pipeline.errors import EventError
 from etf_pipeline.events.log.database import Database
 from etf_pipeline_tests.events_support import wait_until
+from etf_pipeline_tests.forks_support import child, exit_code
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no forks")
 SCHEMA = "CREATE TABLE IF NOT EXISTS t (i INTEGER PRIMARY KEY, data TEXT);"
@@ -28,23 +29,6 @@ def count(path):
         (rows,) = db.execute("SELECT count(*) FROM t").fetchone()
     db.close()
     return rows
-
-
-def child(work):
-    """The number of a forked process that runs `work`; it exits with 0 if that goes well."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            work()
-        except BaseException as error:
-            os.write(2, f"child: {error!r}\n".encode())
-            os._exit(1)
-        os._exit(0)
-    return pid
-
-
-def exit_code(pid):
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def test_a_child_records_on_when_its_parent_exits_and_others_open_the_file(tmp_path):
