@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from etf_pipeline.events.log.database import Database
+from etf_pipeline.events.log.links import head
 from etf_pipeline.events.log.sqlite import (
     PLACED,
     SCHEMA,
     SqliteLog,
     chunks,
     known_events,
-    last_number,
     upgrade,
 )
 from etf_pipeline.events.log.undeliverable import (
@@ -99,7 +99,7 @@ class Outbox(SqliteLog):
     def mark(self) -> tuple[int, int]:
         """Changes whenever there may be something to send; cheap to ask for."""
         with self._notes.reading() as db:
-            return last_number(db), _epoch(db)
+            return head(db)[0], _epoch(db)
 
     def pending(self, limit: int = 2_000, without: Collection[str] = ()) -> list[Event]:
         """The oldest events that have to go out, in order, but for some channels."""
@@ -107,7 +107,7 @@ class Outbox(SqliteLog):
         marks = ",".join("?" * len(but))
         with self._notes.reading() as db:
             epoch, below = self._start(db, but)
-            last = last_number(db)
+            last = head(db)[0]
             rows = db.execute(
                 f"SELECT {PLACED} FROM events e WHERE seq > ? "  # noqa: S608
                 f"AND channel NOT IN ({marks}) AND {_OPEN} ORDER BY seq LIMIT ?",
@@ -132,7 +132,7 @@ class Outbox(SqliteLog):
         with self._notes.reading() as db:
             aside = db.execute("SELECT min(seq) FROM undeliverable").fetchone()[0]
             first = [n for n in (waiting[0].position if waiting else None, aside) if n is not None]
-            return min(first) - 1 if first else last_number(db)
+            return min(first) - 1 if first else head(db)[0]
 
     def _start(
         self, db: sqlite3.Connection, without: frozenset[str] = frozenset()

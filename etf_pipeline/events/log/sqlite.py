@@ -15,11 +15,11 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from etf_pipeline.errors import TamperError
 from etf_pipeline.events.log.database import Database
 from etf_pipeline.events.log.large import fitting
+from etf_pipeline.events.log.links import COLUMNS, Link, anchor, ever, head, links
 from etf_pipeline.events.log.shrinking import shrink
-from etf_pipeline.events.model.chain import GENESIS, Verified, chain
+from etf_pipeline.events.model.chain import Verified, chain
 from etf_pipeline.events.model.envelope import Event, now_micros
 from etf_pipeline.events.model.positions import Batches, Delivery, Key, Range
 from etf_pipeline.events.model.types import CHANNELS
@@ -27,7 +27,6 @@ from etf_pipeline.events.model.types import CHANNELS
 _PAGE = 5_000
 _PRUNED_AT_ONCE = 1_000
 T = TypeVar("T")
-COLUMNS = "id, type, version, source, subject, time_us, recorded_us, data, channel"
 # All of `Event`'s fields.
 PLACED = (
     f"{COLUMNS}, 0, seq, (SELECT value FROM facts WHERE name = 'log'), "  # noqa: S608
@@ -139,7 +138,7 @@ class SqliteLog:
         wanted = {c: (start or {}).get((c, 0), 0) for c in channels}
         position = min(wanted.values(), default=0) - 1
         with self._db.reading() as db:
-            last = _head(db)[0]
+            last = head(db)[0]
         marks = ",".join("?" * len(wanted))
         query = (
             f"SELECT {PLACED} FROM events WHERE seq > ? AND seq <= ? "  # noqa: S608
@@ -167,7 +166,7 @@ class SqliteLog:
     def ranges(self, channels: Sequence[str] = CHANNELS) -> dict[Key, Range]:
         """Numbers of the first event there is and after the last; all channels share them."""
         with self._db.reading() as db:
-            span = (_anchor(db)[0] + 1, _head(db)[0] + 1)
+            span = (anchor(db)[0] + 1, head(db)[0] + 1)
         return {(c, 0): span for c in channels}
 
     def verify(self) -> Verified:
@@ -177,41 +176,17 @@ class SqliteLog:
             TamperError: naming the first event that is not what was written.
         """
         first = self.anchor()
-        last, head = ([first, *deque(self.links(), 1)])[-1]
-        return Verified(last - first[0], last, head.hex())
+        last, value = ([first, *deque(self.links(), 1)])[-1]
+        return Verified(last - first[0], last, value.hex())
 
-    def links(self) -> Iterator[tuple[int, bytes]]:
-        """Number and hash of every event, recomputed from what was pruned on.
+    def links(self, after: Link | None = None, until: int | None = None) -> Iterator[Link]:
+        """Number and hash of every event, recomputed; see `links.py`."""
+        return links(self._db, after, until)
 
-        Raises:
-            TamperError: naming the first event that is not what was written.
-        """
+    def ever(self) -> int:
+        """Number of the last event that was ever recorded, 0 for none."""
         with self._db.reading() as db:
-            seq, head = _anchor(db)
-            ever = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
-            below = db.execute("SELECT seq FROM events WHERE seq <= ? LIMIT 1", (seq,)).fetchone()
-        if below is not None:
-            raise TamperError(f"{self.path}: event {below[0]} is there, and was let go")
-        while True:
-            with self._db.reading() as db:
-                rows = db.execute(
-                    f"SELECT {COLUMNS}, seq, hash FROM events WHERE seq > ? "  # noqa: S608
-                    f"ORDER BY seq LIMIT {_PAGE}",
-                    (seq,),
-                ).fetchall()
-            if not rows:
-                break
-            for row in rows:
-                if row[9] != seq + 1:
-                    raise TamperError(f"{self.path}: event {seq + 1} is missing")
-                seq, head = row[9], chain(head, row)
-                if head != row[10]:
-                    raise TamperError(
-                        f"{self.path}: event {seq} ({row[0]}) or one before it was changed"
-                    )
-                yield seq, head
-        if ever is not None and ever[0] > seq:
-            raise TamperError(f"{self.path}: events {seq + 1} to {ever[0]} are missing at the end")
+            return ever(db)
 
     def anchors(self) -> dict[int, bytes]:
         """Every event that was the last one of a pruning, and its hash."""
@@ -221,30 +196,30 @@ class SqliteLog:
     def anchor(self) -> tuple[int, bytes]:
         """The last event that was pruned, 0 for none, and the hash that the log builds on."""
         with self._db.reading() as db:
-            return _anchor(db)
+            return anchor(db)
 
     def head(self) -> tuple[int, bytes]:
         """The last event's number, 0 for none, and the hash that vouches for all up to it."""
         with self._db.reading() as db:
-            return _head(db)
+            return head(db)
 
     def last(self) -> int:
         """Number of the last event, 0 for none."""
         with self._db.reading() as db:
-            return last_number(db)
+            return head(db)[0]
 
     def hash_at(self, seq: int) -> bytes | None:
         """Hash of an event, or of the anchor that stands for it; None when there is neither."""
         with self._db.reading() as db:
-            if seq == _anchor(db)[0]:
-                return _anchor(db)[1]
+            if seq == anchor(db)[0]:
+                return anchor(db)[1]
             row = db.execute("SELECT hash FROM events WHERE seq = ?", (seq,)).fetchone()
         return None if row is None else bytes(row[0])
 
     def holds(self, seq: int, name: str) -> bool:
         """Whether the event of this number has this id; true of what was pruned."""
         with self._db.reading() as db:
-            if seq <= _anchor(db)[0]:
+            if seq <= anchor(db)[0]:
                 return True
             row = db.execute("SELECT id FROM events WHERE seq = ?", (seq,)).fetchone()
         return row is not None and row[0] == name
@@ -264,7 +239,7 @@ class SqliteLog:
             row = db.execute(
                 "SELECT min(seq) FROM events WHERE recorded_us >= ?", (moment_us,)
             ).fetchone()
-            return _head(db)[0] if row[0] is None else int(row[0]) - 1
+            return head(db)[0] if row[0] is None else int(row[0]) - 1
 
     def prune(self, upto: int) -> int:
         """Let events up to `upto` go, keeping the hash that later ones build on.
@@ -319,15 +294,15 @@ def _insert(db: sqlite3.Connection, events: Collection[Event]) -> dict[str, int]
 
 
 def _insert_new(db: sqlite3.Connection, events: Iterable[Event]) -> dict[str, int]:
-    seq, head = _head(db)
+    seq, value = head(db)
     numbers: dict[str, int] = dict(db.execute("SELECT channel, number FROM channels"))
     rows, found = [], {}
     for event in events:
         seq += 1
-        head = chain(head, event)
+        value = chain(value, event)
         found[event.id] = seq
         number = numbers[event.channel] = numbers.get(event.channel, 0) + 1
-        rows.append((seq, *event[:9], head, number))
+        rows.append((seq, *event[:9], value, number))
     db.executemany("INSERT INTO events VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", rows)
     db.executemany("REPLACE INTO channels VALUES (?, ?)", list(numbers.items()))
     return found
@@ -355,7 +330,7 @@ def upgrade(db: sqlite3.Connection) -> None:
 def _begin(db: sqlite3.Connection) -> None:
     """Give the log an id; what it holds already was of another, or of none."""
     facts = {"log": str(uuid.uuid4())}
-    if last := _head(db)[0]:
+    if last := head(db)[0]:
         before = [*json.loads(_fact(db, _FORMER) or "[]"), _fact(db, "log") or ""]
         facts |= {_BEFORE: str(last), _FORMER: json.dumps(before)}
     db.executemany("REPLACE INTO facts VALUES (?, ?)", list(facts.items()))
@@ -380,18 +355,3 @@ def chunks(values: Sequence[T], size: int = 500) -> Iterator[list[T]]:
     """Values in parts that fit the parameters of one statement."""
     for i in range(0, len(values), size):
         yield list(values[i : i + size])
-
-
-def last_number(db: sqlite3.Connection) -> int:
-    """Number of the last event, 0 for none."""
-    return _head(db)[0]
-
-
-def _anchor(db: sqlite3.Connection) -> tuple[int, bytes]:
-    row = db.execute("SELECT seq, hash FROM anchors ORDER BY seq DESC LIMIT 1").fetchone()
-    return (0, GENESIS) if row is None else (row[0], row[1])
-
-
-def _head(db: sqlite3.Connection) -> tuple[int, bytes]:
-    row = db.execute("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1").fetchone()
-    return _anchor(db) if row is None else (row[0], row[1])

@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from etf_pipeline.errors import TamperError
 from etf_pipeline.events.log.archive import TOPICS, Archive, Archived, read_batches
+from etf_pipeline.events.log.links import Link
 from etf_pipeline.events.log.retention import origins_of
 from etf_pipeline.events.log.sqlite import SqliteLog
 from etf_pipeline.events.model.chain import GENESIS, chain
 from etf_pipeline.events.model.envelope import Event
 
-Link = tuple[int, bytes]
 _REMEDY = (
     "Put the newest log back; if there is only an older copy, `etf events archive` has it go on as "
     "another log, and what it lacks stays in the archive"
@@ -84,59 +84,65 @@ def walk(
     Raises:
         TamperError: naming the first event that is missing, or not what was written.
     """
-    while True:
-        pruned = log.anchor()
-        try:
-            found = _walk(log, archive, _Wanted(numbers, hashes))
-        except TamperError:
-            if log.anchor() == pruned:
-                raise
-            continue  # events moved from the log to the archive meanwhile
-        if log.anchor() == pruned:
-            return found
+    return _walk(log, archive, _Wanted(numbers, hashes))
 
 
 def _walk(log: SqliteLog, archive: Archive, wanted: _Wanted) -> Walked:
-    anchors, read = log.anchors(), _Read()
-    pruned = max(anchors, default=0)
-    archived, end = _archived(log, archive, read)
-    unproven = both = 0
-    while both < pruned:
-        link = next(archived, None)
-        if link is None:
-            unproven = both = _excused(log, archive, both, min(n for n in anchors if n > both))
-            archived, end = _archived(log, archive, read, (both, anchors[both]))
-            continue
-        both, head = link
-        if anchors.get(both, head) != head:
-            raise TamperError(
-                f"{archive.root}: it does not lead up to {log.path}: event {both}, or one before "
-                "it, is not what it was when the log let it go"
-            )
-        wanted.pass_by(link)
-    last, head, count = pruned, anchors.get(pruned, GENESIS), 0
-    for last, head in log.links():
-        count += 1
-        wanted.pass_by((last, head))
-        kept = next(archived, None)
-        if kept is not None:
-            both = kept[0]
-            if kept != (last, head):
+    # What is recorded from now on is for the next time: who records is not to be run after.
+    until, read = log.ever(), _Read()
+    # As far as was walked, and as far as the archive has it too.
+    at = both = (0, GENESIS)
+    unproven = 0
+    while True:
+        anchors = log.anchors()
+        pruned = max(anchors, default=0)
+        archived, end = _archived(log, archive, read, both)
+        while both[0] < pruned:
+            there = next(archived, None)
+            if there is None:
+                gone = min(n for n in anchors if n > both[0])
+                unproven = _excused(log, archive, both[0], gone)
+                both = (unproven, anchors[unproven])
+                archived, end = _archived(log, archive, read, both)
+                continue
+            both = there
+            if anchors.get(both[0], both[1]) != both[1]:
                 raise TamperError(
-                    f"{archive.root}: event {last} is another one there than in {log.path}. "
-                    f"{_REMEDY}"
+                    f"{archive.root}: it does not lead up to {log.path}: event {both[0]}, or one "
+                    "before it, is not what it was when the log let it go"
                 )
+            _compare(log, archive, at, both)
+            wanted.pass_by(both)
+        if at[0] < pruned:
+            at = (pruned, anchors[pruned])
+        for link in log.links(at, until):
+            at = link
+            wanted.pass_by(at)
+            kept = next(archived, None)
+            if kept is not None:
+                both = kept
+                _compare(log, archive, at, both)
+        if at[0] >= until:
+            break
+        # Events moved from the log to the archive meanwhile.
     beyond = next(archived, None)
-    if beyond is not None:
+    if beyond is not None and beyond[0] > log.ever():
         raise TamperError(
-            f"{log.path}: it ends at event {last}, and {archive.root} has event {beyond[0]}: "
+            f"{log.path}: it ends at event {at[0]}, and {archive.root} has event {beyond[0]}: "
             f"events were removed at its end. {_REMEDY}"
         )
-    missing = both + 1 if both < end else 0
+    missing = both[0] + 1 if both[0] < min(end, at[0]) else 0
     named = (wanted.hashes, wanted.numbers)
-    return Walked(
-        count, last, head.hex(), both, *named, unproven, missing, frozenset(read.files), read.names
-    )
+    files = frozenset(read.files)
+    count = at[0] - pruned
+    return Walked(count, at[0], at[1].hex(), both[0], *named, unproven, missing, files, read.names)
+
+
+def _compare(log: SqliteLog, archive: Archive, here: Link, there: Link) -> None:
+    if here[0] == there[0] and here != there:
+        raise TamperError(
+            f"{archive.root}: event {there[0]} is another one there than in {log.path}. {_REMEDY}"
+        )
 
 
 def _excused(log: SqliteLog, archive: Archive, seq: int, pruned: int) -> int:
@@ -192,7 +198,7 @@ def _chained(
     while True:
         while ranked and ranked[-1][1].first <= seq + 1:
             rank, file = ranked.pop()
-            if file.last <= seq and rank:
+            if file.last <= seq and (rank or file.path in read.files):
                 continue
             read.files.add(file.path)
             for event in (e for batch in read_batches(file.path) for e in batch):
