@@ -7,6 +7,7 @@ import pytest
 
 from etf_pipeline.events.log.outbox import Outbox
 from etf_pipeline.events.model.positions import Delivery
+from etf_pipeline.events.model.types import CHANNELS
 from etf_pipeline.events.proof.delivery import all_sent
 from etf_pipeline.events.status import events_status
 from etf_pipeline.library.doctor import examine
@@ -46,6 +47,18 @@ def test_what_is_set_aside_is_counted_and_waits_for_nothing(log):
     assert log.pending() == []
     assert log.all_delivered(pending)
     assert len(ids(log.read())) == 10
+
+
+def test_what_was_confirmed_is_read_to_its_end_while_others_send(log):
+    log.append(queries(10))
+    confirm(log, log.pending())
+    read = []
+    for page in log.confirmed_by_place(CHANNELS):
+        read += [offset for _, _, offset, _ in page]
+        log.append(queries(1, start=1_000 + len(read)))
+        confirm(log, log.pending())
+        assert len(read) == 10, "who sends is run after"
+    assert read == list(range(1, 11))
 
 
 def test_tried_again_it_comes_first_and_later_events_of_its_key_once_more(log):

@@ -251,10 +251,11 @@ class Outbox(SqliteLog):
         while True:
             with self._notes.reading() as db:
                 rows = db.execute(query, (*channels, seq)).fetchall()
-            if not rows:
+            if rows:
+                seq = rows[-1][4]
+                yield [row[:4] for row in rows]
+            if len(rows) < _PAGE:  # whoever sends meanwhile is not to be run after
                 return
-            seq = rows[-1][4]
-            yield [row[:4] for row in rows]
 
     def newest(
         self, limit: int, channels: Sequence[str], subject: str | None, kind: str | None
