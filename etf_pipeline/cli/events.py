@@ -36,11 +36,13 @@ from etf_pipeline.cli.render.events import (
     verification_body,
 )
 from etf_pipeline.cli.render.output import print_either, print_warning, verdict_line
-from etf_pipeline.errors import ArgumentError, EventsOffError, SettingsError
+from etf_pipeline.errors import ArgumentError, EventsOffError, SettingsError, StoreError
 
 if TYPE_CHECKING:
     from etf_pipeline.events.model.state import SystemState
+    from etf_pipeline.events.settings import EventSettings
     from etf_pipeline.library.system import ETFSystem
+    from etf_pipeline.settings import Settings
 
 T = TypeVar("T")
 app = typer.Typer(
@@ -55,11 +57,33 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(work)
 
 
+def _of_store(data_dir: Path | None) -> tuple[Settings, EventSettings]:
+    """The settings of a store.
+
+    Raises:
+        StoreError: there is none.
+    """
+    from etf_pipeline.events.settings import load_event_settings
+    from etf_pipeline.events.status import no_store
+    from etf_pipeline.settings import load_settings
+    from etf_pipeline.store.layout import Layout
+
+    settings, events = load_settings(data_dir=data_dir), load_event_settings()
+    if (why := no_store(Layout(settings.data_dir), events)) is not None:
+        raise StoreError(why)
+    return settings, events
+
+
 @contextmanager
 def _system(data_dir: Path | None) -> Iterator[ETFSystem]:
-    from etf_pipeline.library.system import get_etf_system
+    """The system of a store.
 
-    system = get_etf_system(data_dir)
+    Raises:
+        StoreError: there is none.
+    """
+    from etf_pipeline.library.system import ETFSystem
+
+    system = ETFSystem(*_of_store(data_dir))
     try:
         yield system
     finally:
@@ -87,11 +111,13 @@ def status(data_dir: DataDir = None, as_json: Json = False) -> None:
     and how long its topics keep events.
     """
     from etf_pipeline.events.settings import load_event_settings
-    from etf_pipeline.events.status import examined_status
+    from etf_pipeline.events.status import examined_status, no_store
     from etf_pipeline.settings import load_settings
+    from etf_pipeline.store.layout import Layout
 
     data, events = load_settings(data_dir=data_dir).data_dir, load_event_settings()
     found, _ = examined_status(data, events)
+    found.problem = found.problem or no_store(Layout(data), events)
     line = status_line(found, dt.datetime.now(dt.UTC)) or "Events: off (EVENT_STORE_TYPE)"
     lines = [line, *(f"  {n:>8} {k}" for k, n in found.types.items())]
     if found.problem is not None:
@@ -306,10 +332,9 @@ def parked(
     Example: etf events parked --json
     """
     from etf_pipeline.events.log.parked import Parked
-    from etf_pipeline.settings import load_settings
     from etf_pipeline.store.layout import Layout
 
-    table = Parked(Layout(load_settings(data_dir=data_dir).data_dir).event_log)
+    table = Parked(Layout(_of_store(data_dir)[0].data_dir).event_log)
     try:
         found = table.newest(limit)
     finally:

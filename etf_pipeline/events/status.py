@@ -17,6 +17,7 @@ from etf_pipeline.events.log.sender import told
 from etf_pipeline.events.proof.heads import SIGNING
 from etf_pipeline.events.settings import EventSettings
 from etf_pipeline.events.tailer import STATUS
+from etf_pipeline.model.schemas import HISTORY, RAW
 from etf_pipeline.store.layout import Layout
 
 # What a queue takes at the most, when all is well.
@@ -99,6 +100,18 @@ def events_status(data_dir: Path, settings: EventSettings) -> EventsStatus:
         finally:
             parked.close()
     return status
+
+
+def no_store(layout: Layout, settings: EventSettings) -> str | None:
+    """Why there is nothing to tell of, in words; None where there is a store, or Kafka has one."""
+    parts = (layout.event_log, layout.store_id, layout.archive, *map(layout.folder, (RAW, HISTORY)))
+    if settings.event_store_id is not None or any(p.exists() for p in parts):
+        return None
+    there = "has no store yet" if layout.root.is_dir() else "is not there"
+    return (
+        f"{layout.root} {there}: see --data-dir and ETF_DATA_DIR. `etf run` makes a store; "
+        "EVENT_STORE_ID names one that other machines have, to be continued here"
+    )
 
 
 def _of_one_store(layout: Layout, log: Outbox, settings: EventSettings) -> str | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import os
 import re
 import warnings
 from collections.abc import Collection, Iterable, Mapping
@@ -17,7 +18,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from etf_pipeline.errors import ArgumentError, nearest
+from etf_pipeline.errors import ArgumentError, StoreError, nearest
 from etf_pipeline.model.instants import aware
 from etf_pipeline.model.instruments import repeated
 from etf_pipeline.model.number_texts import number_meant
@@ -36,6 +37,32 @@ _YEARS_OF_DATES = (1700, 2200)
 _AWARE = "an aware one, for example datetime(2025, 11, 1, tzinfo=UTC)"
 _TIMED = re.compile(r"\d{4}-\d{2}-\d{2}[T ]")
 _DAY = re.compile(r"(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?")
+
+
+def new_folder(value: str | PathLike[str], store: Path, name: str = "into") -> Path:
+    """A folder to write into that holds nothing yet, outside of the store.
+
+    Raises:
+        ArgumentError: it holds something, is in the store, or is a file.
+        StoreError: it cannot be written.
+    """
+    path = Path(value)
+    found, root = path.resolve(), store.resolve()
+    if found == root:
+        raise ArgumentError(f"{name}={value}: must be another folder than the store")
+    if found.is_relative_to(root):
+        raise ArgumentError(f"{name}={value}: lies in the store {store}; give a folder outside")
+    if found.exists() and not found.is_dir():
+        raise ArgumentError(f"{name}={value}: is a file; give a folder")
+    if found.is_dir() and any(found.iterdir()):
+        raise ArgumentError(
+            f"{name}={value}: holds something already, which would be taken for what is written "
+            "now; give a new folder, or an empty one"
+        )
+    there = next(p for p in (found, *found.parents) if p.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise StoreError(f"{name}={value}: {there} cannot be written; give a folder that can")
+    return path
 
 
 def ticker_of(value: object, name: str = "ticker") -> str:

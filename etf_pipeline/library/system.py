@@ -20,7 +20,7 @@ from etf_pipeline.events.proof.archiving import read_all
 from etf_pipeline.events.proof.newest import newest
 from etf_pipeline.events.protocol import Events
 from etf_pipeline.events.settings import EventSettings
-from etf_pipeline.library.arguments import instant_of, one_of
+from etf_pipeline.library.arguments import instant_of, new_folder, one_of
 from etf_pipeline.library.provider import ETFDataProvider
 from etf_pipeline.model.file_names import decode_ticker
 from etf_pipeline.settings import Settings, load_settings
@@ -156,12 +156,11 @@ class ETFSystem:
         ticker says so.
 
         Raises:
-            ArgumentError: `instant` is no time, or `into` is the store itself.
+            ArgumentError: `instant` is no time, or `into` holds something, or is in the store.
+            StoreError: `into` cannot be written.
         """
         moment = _moment(instant, "instant")
-        target = Layout(Path(into))
-        if target.root.resolve() == self.layout.root.resolve():
-            raise ArgumentError(f"into={into}: must be another folder than the store")
+        target = Layout(new_folder(into, self.layout.root))
         return await asyncio.to_thread(self._rebuild, moment, target)
 
     def _rebuild(self, moment: int, target: Layout) -> list[Rebuilt]:

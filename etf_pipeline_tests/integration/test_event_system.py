@@ -13,13 +13,20 @@ import pyarrow.parquet as pq
 import pytest
 
 from etf_pipeline import ETFDataProvider, get_etf_system
-from etf_pipeline.errors import ArgumentError, EventError, EventsOffError, ProofError, SettingsError
+from etf_pipeline.errors import (
+    ArgumentError,
+    EventError,
+    EventsOffError,
+    ProofError,
+    SettingsError,
+    StoreError,
+)
 from etf_pipeline.events.factory import open_events
 from etf_pipeline.events.facts import events_of_manifest
 from etf_pipeline.events.kafka.timeouts import Timeouts
 from etf_pipeline.events.kafka.topics import topic_name
 from etf_pipeline.events.kafka.variables import variables
-from etf_pipeline.events.log.archive import LOG, Archive, Origin
+from etf_pipeline.events.log.archive import LOG, TOPICS, Archive, Origin
 from etf_pipeline.events.log.catching_up import project_archive
 from etf_pipeline.events.log.projections import Projections
 from etf_pipeline.events.model.envelope import event_id, lineage_event, micros, source_of
@@ -30,6 +37,7 @@ from etf_pipeline.events.modes.embedded import Embedded
 from etf_pipeline.events.modes.kafka import Kafka
 from etf_pipeline.events.proof.archiving import read_all
 from etf_pipeline.events.proof.losses import declare_lost, missing_events
+from etf_pipeline.events.proof.rebuild import Rebuilder
 from etf_pipeline.events.proof.verify import verify
 from etf_pipeline.events.settings import client_config, load_event_settings, redacted
 from etf_pipeline.library.selftest import selftest
@@ -46,6 +54,8 @@ from etf_pipeline_tests.events_support import (
     ids,
     kafka_settings,
     queries,
+    read_file,
+    wait_until,
 )
 from etf_pipeline_tests.support import asx_days, bars, instrument, walk, yahoo_rows
 from etf_pipeline_tests.yahoo_standin import Series
@@ -297,9 +307,34 @@ def test_without_events_a_rebuilt_history_is_called_unproven(world, tmp_path):
     assert (tmp_path / "then/historical/VAS.parquet").read_bytes() == (
         world.layout.of(HISTORY, "VAS").read_bytes()
     )
-    with pytest.raises(ValueError, match="another folder"):
-        asyncio.run(system.rebuild_history(world.now, world.root))
+    before = (tmp_path / "then/historical/VAS.parquet").read_bytes()
+    for into, words in (
+        (world.root, "another folder"),
+        (world.root / "historical", "lies in the store"),
+        (world.root / "new", "lies in the store"),
+        (tmp_path / "then", "holds something already"),
+        (world.root.parent, "holds something already"),
+        (tmp_path / "then/historical/VAS.parquet", "is a file"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            asyncio.run(system.rebuild_history(dt.datetime(2020, 1, 1, tzinfo=UTC), into))
+    assert (tmp_path / "then/historical/VAS.parquet").read_bytes() == before
+    assert not (world.root / "new").exists()
     system.close()
+
+
+def test_a_folder_that_takes_no_histories_is_an_error_and_no_difference(world, tmp_path):
+    days = asx_days("2024-01-02", 300)
+    world.serve("VAS", bars(days, walk(300)))
+    world.run(instrument("VAS"))
+    into = Layout(tmp_path / "then")
+    into.folder(HISTORY).parent.mkdir()
+    into.folder(HISTORY).write_text("a file where a folder should be")
+    with (
+        Rebuilder(world.layout, into) as rebuilder,
+        pytest.raises(StoreError, match="cannot write"),
+    ):
+        rebuilder.rebuild_unproven("VAS", "9")
 
 
 def test_the_environment_turns_events_on(world, monkeypatch):
@@ -880,6 +915,73 @@ def test_an_archive_of_topics_that_is_lost_is_made_again(machines):
     assert set(ids(read_all(one, archive))) == expected
     assert one.archive(archive, T0 + dt.timedelta(days=1)).events == 18
     assert set(ids(archive.read([*CHANNELS, LINEAGE]))) == expected | {e.id for e in told}
+
+
+def wiped(broker, events):
+    """Have the broker lose its topics."""
+    from confluent_kafka.admin import AdminClient
+
+    admin = AdminClient({"bootstrap.servers": broker.servers})
+    prefix = events.settings.kafka_topic_prefix
+    names = [t for t in admin.list_topics(timeout=10).topics if t.startswith(prefix)]
+    for future in admin.delete_topics(names).values():
+        future.result(20)
+    wait_until(lambda: not set(names) & set(admin.list_topics(timeout=10).topics))
+
+
+@pytest.mark.parametrize("lost", ["all", "first", "last"])
+def test_what_archive_and_topics_lost_of_others_is_missed(broker, machines, tmp_path, lost):
+    """The log knows what it had archived; who sent it is silent."""
+    one, two = machines
+    archive = Archive(Layout(one.log.path.parents[1]))
+    for day in range(3):
+        sent(two, *queries(4, start=10 * day))
+        sent(one, *queries(2, start=10 * day + 5))
+        one.archive(archive, T0 + dt.timedelta(days=day))
+    expected = set(ids(read_all(one, archive)))
+    theirs = sorted(archive.files_of(Origin(TOPICS)), key=lambda f: (f.path.name[:16], f.first))
+    chosen = {"all": theirs, "first": theirs[:1], "last": theirs[-1:]}[lost]
+    for file in chosen:
+        file.path.unlink()
+    # what topics have still is read, and archived once more
+    assert set(ids(read_all(one, archive))) == expected
+    rows = sum(f.rows for f in chosen)
+    assert one.archive(archive, T0 + dt.timedelta(days=10)).events == rows
+    there = [e for f in archive.files_of(Origin(TOPICS)) for e in read_file(f.path)]
+    assert len(there) == len({e.id for e in there}) == 12
+    for file in archive.files_of(Origin(TOPICS)):
+        if file.path.name.find("20251122") > 0 or lost == "all":
+            file.path.unlink()
+    wiped(broker, one)
+    for commands in (lambda: ids(read_all(one, archive)), lambda: project(one, tmp_path)):
+        with pytest.raises(EventError, match=f"query-events .* of log {two.log.id}"):
+            commands()
+    one.archive(archive, T0 + dt.timedelta(days=11))
+    with pytest.raises(EventError, match="events are missing"):
+        ids(read_all(one, archive))
+    found = missing_events(one, archive).numbers
+    assert {g.log for g in found} == {two.log.id}
+    assert sum(g.last - g.first + 1 for g in found) == rows
+    declare_lost(one, archive, "A", "gone")
+    assert len(set(ids(read_all(one, archive)))) == len(expected) - rows + len(found)
+
+
+def project(events, folder):
+    projections = Projections(folder / f"{uuid.uuid4()}.sqlite")
+    try:
+        return events.projector(projections).run(once=True)
+    finally:
+        projections.close()
+
+
+def test_what_two_machines_told_is_archived_with_the_numbers_of_both(broker, machines):
+    one, two = machines
+    archive = Archive(Layout(one.log.path.parents[1]))
+    sent(one, *queries(5))
+    sent(two, *queries(3, start=2), *queries(2, start=10))
+    one.archive(archive, T0)
+    deleted(broker, one)
+    assert set(ids(read_all(one, archive))) == {e.id for e in [*queries(5), *queries(2, start=10)]}
 
 
 def test_archived_topics_as_an_earlier_release_noted_them(machines):

@@ -85,4 +85,5 @@ def test_a_kafka_that_is_away_is_a_failure_of_the_status(monkeypatch, tmp_path):
         assert done.exit_code == 1
         assert f"FAIL Kafka at {servers} refuses connections" in done.stdout
     monkeypatch.setenv("EVENT_STORE_TYPE", "embedded")
+    (tmp_path / "raw").mkdir()
     assert CliRunner().invoke(app, ["events", "status"]).exit_code == 0

@@ -53,21 +53,25 @@ def layout(tmp_path):
     return Layout(tmp_path / "store")
 
 
+# That of the events that are recorded here.
+STORE = {"event_store_id": "instance", "event_store_retention_days": 30}
+
+
 @pytest.fixture(params=["embedded", *BROKERS])
 def events(request, layout):
     """An empty store in each mode that records."""
     if request.param == "embedded":
-        made = Embedded(layout, embedded_settings(event_store_retention_days=30))
+        made = Embedded(layout, embedded_settings(**STORE))
     else:
         servers = request.getfixturevalue("shared_brokers")(request.param).servers
-        made = Kafka(layout, kafka_settings(servers, event_store_retention_days=30), publish=False)
+        made = Kafka(layout, kafka_settings(servers, **STORE), publish=False)
     yield made
     made.close(0)
 
 
 @pytest.fixture
 def local(layout):
-    made = Embedded(layout, embedded_settings(event_store_retention_days=30))
+    made = Embedded(layout, embedded_settings(**STORE))
     yield made
     made.close()
 
@@ -185,6 +189,7 @@ def test_a_head_that_was_kept_is_found_years_later(events, layout):
 
 def test_the_command_prints_the_head_and_takes_it(layout, local, monkeypatch):
     monkeypatch.setenv("EVENT_STORE_TYPE", "embedded")
+    monkeypatch.setenv("EVENT_STORE_ID", STORE["event_store_id"])
     monkeypatch.setenv("ETF_DATA_DIR", str(layout.root))
     recorded(local, 1, 3)
     run = CliRunner().invoke(app, ["events", "verify"])
@@ -210,7 +215,7 @@ def test_the_command_prints_the_head_and_takes_it(layout, local, monkeypatch):
 def test_the_command_that_signs(signed_store, layout, monkeypatch):
     run = CliRunner().invoke(app, ["events", "sign"], catch_exceptions=False)
     assert (run.exit_code, run.output) == (0, "the head of the log is signed already\n")
-    events = Embedded(layout, embedded_settings())
+    events = Embedded(layout, embedded_settings(**STORE))
     recorded(events, 7, 8)
     events.close()
     run = CliRunner().invoke(app, ["events", "sign", "--json"], catch_exceptions=False)
@@ -223,7 +228,7 @@ def test_the_command_that_signs(signed_store, layout, monkeypatch):
     run = CliRunner().invoke(app, ["events", "sign"])
     assert "gone.pem: cannot be read" in str(run.exception)
     # archiving goes on, says so, and status and verify do until it is mended
-    events = Embedded(layout, embedded_settings())
+    events = Embedded(layout, embedded_settings(**STORE))
     recorded(events, 9, 9)
     events.close()
     run = CliRunner().invoke(app, ["events", "archive"], catch_exceptions=False)
@@ -354,7 +359,7 @@ def test_what_is_said_otherwise_under_another_name_is_found(layout, local, origi
 
 def test_what_another_producer_says_otherwise_is_found(layout, broker):
     """Under a known id, and without saying which log it is of."""
-    events = Kafka(layout, kafka_settings(broker.servers), publish=False)
+    events = Kafka(layout, kafka_settings(broker.servers, **STORE), publish=False)
     told = [e._replace(source=source_of(events.instance)) for e in queries(5)]
     events.append(told)
     assert events.drain(_SECONDS) == 0
@@ -377,7 +382,7 @@ def test_a_log_that_was_chained_anew_is_found_by_a_kept_head_alone(layout, local
 
 
 def test_a_log_that_was_chained_anew_is_found_by_what_kafka_has(layout, broker):
-    settings = kafka_settings(broker.servers)
+    settings = kafka_settings(broker.servers, **STORE)
     events = Kafka(layout, settings, publish=False)
     recorded(events, 1, 10)
     assert bad(events, layout) == {}
@@ -410,6 +415,85 @@ def test_an_archive_file_that_is_gone_while_the_log_has_its_events(layout, local
     assert "event 6 is missing" in bad(local, layout)["archive untouched"]
     local.prune(archive)
     assert local.log.anchor()[0] == 5
+    # the command that is named makes it again, and once
+    assert local.archive(archive, T0 + dt.timedelta(days=4)).events == 5
+    assert local.archive(archive, T0 + dt.timedelta(days=5)).events == 0
+    assert bad(local, layout) == {}
+    local.prune(archive)
+    assert local.log.anchor()[0] == 15
+    assert bad(local, layout) == {}
+
+
+def test_an_archive_that_lost_several_files_of_several_channels_is_made_whole(layout, local):
+    archive = Archive(layout)
+    for n in range(6):
+        run = lineage_event(("run", str(n)), "job", n, "{}", local.instance)
+        local.append([*queries(2, start=2 * n), run])
+        local.archive(archive, T0 + n * dt.timedelta(days=1))
+    whole = {e.id: e for f in archive.files() for e in read_file(f.path)}
+    assert len(whole) == 18
+    gone = sorted(archive.files(), key=lambda f: f.first)[1:-1:2]
+    assert {f.channel for f in gone} >= {LINEAGE}
+    for file in gone:
+        file.path.unlink()
+    local.append(queries(1, start=20))
+    done = local.archive(archive, T0 + dt.timedelta(days=9))
+    assert done.events == sum(f.rows for f in gone) + 1
+    there = [e for f in archive.files() for e in read_file(f.path)]
+    assert len(there) == 19
+    assert whole.items() <= {e.id: e for e in there}.items()
+    assert bad(local, layout) == {}
+
+
+NUMBERS = "numbers and store"
+
+
+@pytest.mark.parametrize("archived", ["not", "beside", "pruned"])
+def test_numbers_and_a_store_that_were_changed_are_found(layout, local, archived):
+    """They are not under the hash; what follows from the order of events is."""
+    archive = Archive(layout)
+    run = lineage_event(("run", "1"), "job", 0, "{}", local.instance)
+    old = run._replace(recorded_us=queries(1)[0].recorded_us)
+    local.append([*queries(3), old, *queries(3, start=3)])
+    if archived != "not":
+        local.archive(archive, T0)
+    if archived == "pruned":
+        local.prune(archive)
+        assert local.log.anchor()[0] == 7
+    local.append(queries(3, start=6))
+    assert bad(local, layout) == {}
+    # two of a channel swapped, in the log
+    last = [8, 9] if archived == "pruned" else [3, 5]
+    with at(layout) as db:
+        before = dict(db.execute("SELECT seq, number FROM events"))
+    number = "UPDATE events SET number = ? WHERE seq = ?"
+    swapped = [(number, (before[b], a)) for a, b in (last, last[::-1])]
+    tampered(layout, *swapped)
+    assert "numbers were changed" in bad(local, layout)[NUMBERS]
+    tampered(
+        layout, *(("UPDATE events SET number = ? WHERE seq = ?", (before[s], s)) for s in last)
+    )
+    assert bad(local, layout) == {}
+    # none any more, and nobody counted
+    tampered(layout, "UPDATE events SET number = 0", "DELETE FROM channels")
+    assert "has the number 0" in bad(local, layout)[NUMBERS]
+    tampered(layout, *((number, (n, s)) for s, n in before.items()))
+    # another store's, in the file and in the log
+    other = str(uuid.uuid4())
+    layout.store_id.write_text(other)
+    tampered(layout, ("UPDATE facts SET value = ? WHERE name = 'instance'", (other,)))
+    again = Embedded(layout, embedded_settings())
+    assert f"/etf_pipeline/instance, and this is store {other}" in bad(again, layout)[NUMBERS]
+    again.close()
+
+
+def test_numbers_that_were_changed_in_the_archive_are_found(layout, local):
+    archive = Archive(layout)
+    recorded(local, 1, 6)
+    local.archive(archive, T0)
+    local.prune(archive)
+    rewritten(archive.files()[0].path, lambda e: e._replace(number=7 - e.number))
+    assert "event 1 of" in bad(local, layout)[NUMBERS]
 
 
 def test_a_log_that_an_earlier_release_pruned_without_an_archive_of_its_own(layout, local):
@@ -461,7 +545,7 @@ def test_proving_while_others_record_archive_and_prune(layout, local):
     archive, stop, problems = Archive(layout), threading.Event(), []
 
     def others():
-        other = Embedded(layout, embedded_settings(event_store_retention_days=30))
+        other = Embedded(layout, embedded_settings(**STORE))
         for n in itertools.count():
             if stop.is_set():
                 break
@@ -593,7 +677,7 @@ def test_a_log_that_was_replaced_as_a_whole(layout, local):
     kept = kept_now(local, layout)
     local.close()
     shutil.rmtree(layout.event_log.parent)
-    other = Embedded(layout, embedded_settings())
+    other = Embedded(layout, embedded_settings(**STORE))
     recorded(other, 2, 11)
     assert bad(other, layout) == {}
     assert f"of log {kept.log}" in bad(other, layout, kept)[f"head {kept.hash[:16]}"]
@@ -609,7 +693,7 @@ def test_signed_heads_find_what_was_rewritten_everywhere(layout, tmp_path):
         ("pkey", "-in", private, "-pubout", "-out", public),
     ):
         subprocess.run(["openssl", *words], check=True, capture_output=True)
-    settings = embedded_settings(event_signing_key=private, event_store_retention_days=30)
+    settings = embedded_settings(event_signing_key=private, **STORE)
     events, archive = Embedded(layout, settings), Archive(layout)
     key = load_verifier(public)
     recorded(events, 1, 10)
@@ -657,8 +741,9 @@ def signed_store(tmp_path, monkeypatch, layout):
         pytest.skip("no openssl here")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("EVENT_STORE_TYPE", "embedded")
+    monkeypatch.setenv("EVENT_STORE_ID", STORE["event_store_id"])
     monkeypatch.setenv("ETF_DATA_DIR", str(layout.root))
-    events = Embedded(layout, embedded_settings())
+    events = Embedded(layout, embedded_settings(**STORE))
     recorded(events, 1, 6)
     events.archive(Archive(layout), T0)
     (block,) = [b for b in lines_of("console") if "genpkey" in b]

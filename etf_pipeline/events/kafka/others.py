@@ -6,16 +6,25 @@ import datetime as dt
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from etf_pipeline.errors import EventError
 from etf_pipeline.events.kafka.topics import topic_name
-from etf_pipeline.events.log.archive import TOPICS, Archive, ArchiveReport, Origin
+from etf_pipeline.events.log.archive import (
+    TOPICS,
+    Archive,
+    Archived,
+    ArchiveReport,
+    Origin,
+    ends_of,
+    read_batches,
+)
 from etf_pipeline.events.log.identity import SHARED
+from etf_pipeline.events.log.sqlite import OTHERS
 from etf_pipeline.events.model.checks import first_few
 from etf_pipeline.events.model.envelope import Event, source_of
-from etf_pipeline.events.model.numbers import Held
+from etf_pipeline.events.model.numbers import Held, Series
 from etf_pipeline.events.model.positions import Batches, Gone, Key, Range
 from etf_pipeline.events.model.types import CHANNELS, LINEAGE
 
@@ -149,43 +158,101 @@ class Others:
         """
         start = self.start(archive)
         ends: _Ends = {k: e for k, e in self._ends(archive).items() if start.get(k) == e[0]}
-        done = archive.add_all(_ORIGIN, self._new(start, ends), now)
-        self._keep(archive, ends)
+        told = self._told(archive)
+        done = archive.add_all(_ORIGIN, self._new(archive, start, ends, told), now)
+        self._keep(archive, ends, told)
         return done
 
-    def _keep(self, archive: Archive, ends: _Ends) -> None:
-        """Note how far topics are archived, and up to where files of them are there to show it."""
-        filed = archive.ends(_ORIGIN)
-        rows = [[*k, *end, filed.get(k, (0, ""))[0]] for k, end in sorted(ends.items())]
-        self._local.append([], facts={_ARCHIVED: json.dumps(rows)})
+    def _told(self, archive: Archive) -> dict[Series, int]:
+        """The last numbers of other machines' logs that were archived, by log and channel."""
+        text = self._local.fact(OTHERS)
+        if text is not None:
+            return {(log, channel): int(number) for log, channel, number in json.loads(text)}
+        found: dict[Series, int] = {}
+        for file in archive.files_of(_ORIGIN):  # by an earlier release
+            for batch in read_batches(file.path):
+                self._note(found, batch)
+        return found
 
-    def _new(self, start: dict[Key, int], ends: _Ends) -> Batches:
-        own = self._local.id
+    def _note(self, told: dict[Series, int], events: Sequence[Event]) -> None:
+        mine = {"", self._local.id, *self._local.former_ids}
+        for event in events:
+            if event.log not in mine:
+                key = (event.log, event.channel)
+                told[key] = max(event.number, told.get(key, 0))
+
+    def _keep(
+        self, archive: Archive, ends: _Ends, told: Mapping[Series, int] | None = None
+    ) -> None:
+        """Note how far topics are archived, and what files of them are there to show it.
+
+        And the numbers by which the events are missed should the files go, with `told`.
+        """
+        files = archive.files_of(_ORIGIN)
+        filed, rows = ends_of(files), _rows(files)
+        noted = [[*k, *end, filed.get(k, (0, ""))[0], rows[k]] for k, end in sorted(ends.items())]
+        facts = {_ARCHIVED: json.dumps(noted)}
+        if told is not None:
+            facts[OTHERS] = json.dumps([[*key, number] for key, number in sorted(told.items())])
+        self._local.append([], facts=facts)
+
+    def _new(
+        self, archive: Archive, start: dict[Key, int], ends: _Ends, told: dict[Series, int]
+    ) -> Batches:
+        own, filed, begun = self._local.id, _filed(archive, start), False
         for batch in self._broker.read(_ALL, start):
             for event in batch:
                 ends[(event.channel, event.partition)] = (event.position + 1, event.id)
             mine = list(self._of_store(batch))
+            self._note(told, mine)
             known = self._local.known(mine)
-            new = [e for e in mine if e.id not in known]
             given = self._local.numbers()
-            if any(e.log == own and e.number > given.get(e.channel, 0) for e in new):
+            # Of an event that another machine told too, its number there is kept.
+            here = {"", own, *self._local.former_ids}
+            new = [e for e in mine if e.id not in known or e.log not in here]
+            ahead = (e.log == own and e.number > given.get(e.channel, 0) for e in new)
+            if not begun and any(ahead):
                 log.warning("%s is older than what it sent: it begins anew", self._local.path)
                 self._local.begin_anew()
-            yield new
+                begun = True
+            yield [e for e in new if (e.log, e.id) not in filed]
 
     def _ends(self, archive: Archive) -> _Ends:
         """How far topics are archived, as far as the files are there still."""
-        there = archive.ends(_ORIGIN)
+        files = archive.files_of(_ORIGIN)
+        there, rows = ends_of(files), _rows(files)
         text = self._local.fact(_ARCHIVED)
         if text is None:
             return there
-        whole: _Ends = {}
+        found = dict(there)
         # Noted before it was noted what is filed: then only the files count.
         for channel, partition, after, name, *filed in json.loads(text):
             key = (channel, partition)
-            if filed and there.get(key, (0, ""))[0] >= filed[0]:
-                whole[key] = (after, name)
-        return there | whole
+            if len(filed) > 1 and rows[key] < filed[1]:
+                found.pop(key, None)  # a file is gone, and all is to be looked for again
+            elif filed and there.get(key, (0, ""))[0] >= filed[0]:
+                found[key] = (after, name)
+        return found
+
+
+def _rows(files: Iterable[Archived]) -> Counter[Key]:
+    """By channel and partition, how many events these files have."""
+    found: Counter[Key] = Counter()
+    for file in files:
+        for partition in file.ranges:
+            found[(file.channel, partition)] += file.rows
+    return found
+
+
+def _filed(archive: Archive, start: Mapping[Key, int]) -> set[tuple[str, str]]:
+    """Log and id of what is archived of topics at or after these positions."""
+    return {
+        (event.log, event.id)
+        for file in archive.files_of(_ORIGIN)
+        if any(after > start.get((file.channel, p), 0) for p, (_, after) in file.ranges.items())
+        for batch in read_batches(file.path)
+        for event in batch
+    }
 
 
 def is_held(message: Message, names: Mapping[str, str], held: Held) -> bool:

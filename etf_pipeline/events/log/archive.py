@@ -109,13 +109,7 @@ class Archive:
 
     def ends(self, origin: Origin) -> dict[Key, tuple[int, str]]:
         """By channel and partition: the position after the last archived event, and its id."""
-        found: dict[Key, tuple[int, str]] = {}
-        for file in self.files_of(origin):
-            for partition, (_, after) in file.ranges.items():
-                key = (file.channel, partition)
-                if after > found.get(key, (0, ""))[0]:
-                    found[key] = (after, file.last_ids[partition])
-        return found
+        return ends_of(self.files_of(origin))
 
     def read(self, channels: Sequence[str] = CHANNELS) -> Batches:
         """Every archived event in batches; the content hash of each file is checked first.
@@ -128,14 +122,20 @@ class Archive:
                 yield from read_batches(file.path)
 
     def add_all(
-        self, origin: Origin, batches: Iterable[list[Event]], now: dt.datetime
+        self, origin: Origin, batches: Iterable[list[Event]], now: dt.datetime, part: int = 0
     ) -> ArchiveReport:
         """Write batches into new files, some at a time.
+
+        Args:
+            origin: where the events come from.
+            batches: what follows each other in its channel and partition.
+            now: what the files are named by, with `part` and the numbers after it.
+            part: as many files' parts were named by `now` before.
 
         Raises:
             TamperError: what was read back differs; the originals must stay.
         """
-        stamp, part, count = now.astimezone(dt.UTC).strftime(STAMP), 0, 0
+        stamp, count = now.astimezone(dt.UTC).strftime(STAMP), 0
         files, held = list[Path](), list[Event]()
         for batch in batches:
             held += batch
@@ -172,6 +172,17 @@ class Archive:
                 raise TamperError(f"{path}: read back, it differs from what was written")
             made.append(path)
         return made
+
+
+def ends_of(files: Iterable[Archived]) -> dict[Key, tuple[int, str]]:
+    """By channel and partition: the position after the last event of these files, and its id."""
+    found: dict[Key, tuple[int, str]] = {}
+    for file in files:
+        for partition, (_, after) in file.ranges.items():
+            key = (file.channel, partition)
+            if after > found.get(key, (0, ""))[0]:
+                found[key] = (after, file.last_ids[partition])
+    return found
 
 
 def _same(batches: Batches, events: Sequence[Event]) -> bool:

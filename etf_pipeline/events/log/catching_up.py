@@ -44,9 +44,8 @@ class Local:
         return self._held
 
     def given(self) -> dict[tuple[str, str], int]:
-        """The last number that the local log gave, by log and channel."""
-        log = self.log.id
-        return {(log, c): n for c, n in self.log.numbers().items() if c in CHANNELS}
+        """The last number that is known to be given, by log and channel."""
+        return {key: n for key, n in self.log.given().items() if key[1] in CHANNELS}
 
     def take_in(self, projections: Projections) -> int:
         """Take in what is new; returns how many events were new.

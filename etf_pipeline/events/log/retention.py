@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from etf_pipeline.errors import TamperError
@@ -10,9 +11,13 @@ from etf_pipeline.events.log.archive import LOG, Archive, ArchiveReport, Origin,
 from etf_pipeline.events.log.outbox import Outbox
 from etf_pipeline.events.log.sqlite import SqliteLog
 from etf_pipeline.events.model.envelope import micros
+from etf_pipeline.events.model.numbered import holes, joined
+from etf_pipeline.events.model.positions import Batches
 from etf_pipeline.events.model.types import CHANNELS, LINEAGE
 
 _ALL = (*CHANNELS, LINEAGE)
+# More than one archiving has of parts.
+_PARTS = 10_000
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,21 @@ def archive_log(log: SqliteLog, archive: Archive, now: dt.datetime) -> ArchiveRe
         log.begin_anew()
         origin, ends = origin_of(log), {}
     start = {(c, 0): ends.get((c, 0), (0, ""))[0] for c in _ALL}
-    return archive.add_all(origin, log.read(_ALL, start), now)
+    done = ArchiveReport([], 0)
+    for part, batches in enumerate([*_left_out(log, archive, origin), log.read(_ALL, start)]):
+        more = archive.add_all(origin, batches, now, part * _PARTS)
+        done = ArchiveReport([*done.files, *more.files], done.events + more.events)
+    return done
+
+
+def _left_out(log: SqliteLog, archive: Archive, origin: Origin) -> Iterator[Batches]:
+    """What lies between archived files of a channel, where one was removed and the log has it."""
+    files, pruned = archive.files_of(origin), log.anchor()[0]
+    for channel in _ALL:
+        spans = sorted((f.first, f.last) for f in files if f.channel == channel)
+        for first, last in holes(joined(spans), 0):
+            if last > pruned:
+                yield log.read([channel], {(channel, 0): first}, last)
 
 
 def prune(log: Outbox, archive: Archive, days: int, safe: int, wait: str = "") -> Pruned:

@@ -36,6 +36,8 @@ PLACED = (
 # Facts: which event of the file was the last before the log had its id, ids it had before (empty
 # for that of an earlier release, which gave none).
 _BEFORE, _FORMER = "unnumbered", "former_logs"
+# Fact: the last numbers of other machines' logs that were archived here, as JSON.
+OTHERS = "archived_numbers"
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
   seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, type TEXT NOT NULL,
@@ -133,12 +135,13 @@ class SqliteLog:
         self,
         channels: Sequence[str] = CHANNELS,
         start: dict[Key, int] | None = None,
+        upto: int | None = None,
     ) -> Batches:
-        """Events in order of recording, up to the last one there is now."""
+        """Events in order of recording, up to one number or the last there is now."""
         wanted = {c: (start or {}).get((c, 0), 0) for c in channels}
         position = min(wanted.values(), default=0) - 1
         with self._db.reading() as db:
-            last = head(db)[0]
+            last = head(db)[0] if upto is None else min(upto, head(db)[0])
         marks = ",".join("?" * len(wanted))
         query = (
             f"SELECT {PLACED} FROM events WHERE seq > ? AND seq <= ? "  # noqa: S608
@@ -162,6 +165,29 @@ class SqliteLog:
         """By channel, how many events were ever numbered: the last number there is."""
         with self._db.reading() as db:
             return dict(db.execute("SELECT channel, number FROM channels"))
+
+    def placing(self) -> Iterator[list[tuple[int, str, int]]]:
+        """Number, channel and number in the channel of every event, as they are in the file."""
+        query = "SELECT seq, channel, number FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
+        seq = 0
+        while True:
+            with self._db.reading() as db:
+                rows = db.execute(query, (seq, _PAGE)).fetchall()
+            if not rows:
+                return
+            seq = rows[-1][0]
+            yield rows
+
+    def sources(self) -> list[str]:
+        """What events say they are of."""
+        with self._db.reading() as db:
+            return [s for (s,) in db.execute("SELECT DISTINCT source FROM events")]
+
+    def given(self) -> dict[tuple[str, str], int]:
+        """By log and channel, the last number known to be given: here, or in what was archived."""
+        told = json.loads(self.fact(OTHERS) or "[]")
+        found = {(log, channel): int(number) for log, channel, number in told}
+        return found | {(self.id, c): n for c, n in self.numbers().items()}
 
     def ranges(self, channels: Sequence[str] = CHANNELS) -> dict[Key, Range]:
         """Numbers of the first event there is and after the last; all channels share them."""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:  # needed for Kafka alone
 
 TYPE_PREFIX = "etf_pipeline."
 LINEAGE_TYPE = "OpenLineage.RunEvent"
+# What earlier releases had as the source of lineage events.
+LINEAGE_SOURCE = "/etf_pipeline/openlineage"
 _NAMESPACE = uuid.UUID("6d0f1c1e-6a3e-5b52-9a55-0a3b8a5f1f1d")
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MICRO = dt.timedelta(microseconds=1)

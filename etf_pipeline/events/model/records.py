@@ -12,15 +12,13 @@ import re
 from collections.abc import Mapping, Sequence
 
 from etf_pipeline.errors import EventFormatError, ReasonCode
-from etf_pipeline.events.model.envelope import LINEAGE_TYPE, Event, micros
+from etf_pipeline.events.model.envelope import LINEAGE_SOURCE, LINEAGE_TYPE, Event, micros
 from etf_pipeline.events.model.types import LINEAGE
 
 Headers = Sequence[tuple[str, bytes | str | None]]
 _TYPE = re.compile(r"etf_pipeline\.([A-Za-z.]{1,200})\.v(\d{1,6})", re.ASCII)
 _TYPES: dict[bytes, tuple[str, int]] = {}
 _MOST_TYPES = 1_000
-# What earlier releases had as the source of lineage events.
-_LINEAGE_SOURCE = b"/etf_pipeline/openlineage"
 
 
 def from_kafka(
@@ -101,7 +99,7 @@ def _lineage(
         name,
         LINEAGE_TYPE,
         2,
-        _some(headers.get("etf_source", _LINEAGE_SOURCE)),
+        _some(headers.get("etf_source", LINEAGE_SOURCE.encode())),
         subject,
         _micros(time),
         timestamp_ms * 1000 if recorded is None else _micros(recorded),

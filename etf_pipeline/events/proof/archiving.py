@@ -51,8 +51,7 @@ class Reading:
         self._channels = channels
         self._numbers, self._held = Numbers(), Held(events.log.id)
         self._lost: dict[str, Event] = {}
-        log = events.log
-        self._given = {(log.id, c): n for c, n in log.numbers().items() if c in channels}
+        self._given = {key: n for key, n in events.log.given().items() if key[1] in channels}
 
     def batches(self) -> Iterator[list[Event]]:
         """Every event, some twice."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from etf_pipeline.errors import CorruptFileError, EtfError, ProofError
+from etf_pipeline.errors import CorruptFileError, EtfError, ProofError, ReasonCode
 from etf_pipeline.events.model.state import EtfState
 from etf_pipeline.events.model.types import ETFDataCollected, ETFDataUpdated
 from etf_pipeline.history.build import RULES_VERSION, Built
@@ -86,7 +86,7 @@ class Rebuilder:
             slices = self.slices(etf.ticker, updated.batch_id, etf.batches)
             rows = self._publish(etf.ticker, slices, updated)
         except EtfError as error:
-            return Rebuilt(etf.ticker, "differs", reason=str(error))
+            return _differs(etf.ticker, error)
         return Rebuilt(etf.ticker, "proved", rows, len(slices), updated.content_hash)
 
     def rebuild_unproven(self, ticker: str, newest: str) -> Rebuilt:
@@ -95,7 +95,7 @@ class Rebuilder:
             slices = self.slices(ticker, newest)
             rows = self._publish(ticker, slices, None)
         except EtfError as error:
-            return Rebuilt(ticker, "differs", reason=str(error))
+            return _differs(ticker, error)
         return Rebuilt(ticker, "unproven", rows, len(slices), reason="no event to compare with")
 
     def _void(self, ticker: str) -> Correction | None:
@@ -182,6 +182,17 @@ class Rebuilder:
             return Instrument(ticker, "", "", "", "", "", "")
         info = newest.info
         return Instrument(ticker, info.symbol, info.exchange, ticker, "", "", info.currency)
+
+
+def _differs(ticker: str, error: EtfError) -> Rebuilt:
+    """Why a ticker came out otherwise.
+
+    Raises:
+        EtfError: it came to nothing, as the folder cannot be written.
+    """
+    if error.code in (ReasonCode.STORE_UNUSABLE, ReasonCode.DISK_FULL):
+        raise error
+    return Rebuilt(ticker, "differs", reason=str(error))
 
 
 def restore(

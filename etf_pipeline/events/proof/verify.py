@@ -20,6 +20,7 @@ from etf_pipeline.events.model.state import SystemState
 from etf_pipeline.events.model.types import CHANNELS, LINEAGE, REGISTRY
 from etf_pipeline.events.proof.archiving import read_all
 from etf_pipeline.events.proof.heads import Reached, check_heads, signed_heads
+from etf_pipeline.events.proof.numbering import numbering
 from etf_pipeline.events.proof.signing import Verifier
 from etf_pipeline.events.proof.stored import store_checks
 from etf_pipeline.events.proof.walk import Walked, walk
@@ -61,6 +62,7 @@ def examine(
         numbers = {h.event for h in signed} | {k.event for k in kept}
         walked = walk(events.log, archive, numbers, {k.hash for k in kept})
         checks = [_untouched(walked, events.log.fact(BEGUN))]
+        checks.append(numbering(events.log, archive, events.instance))
         checks += [_kept_head(one, events.log.id, walked) for one in kept]
         logs = frozenset({events.log.id, *events.log.former_ids})
         reached = Reached(events.instance, logs, walked.hashes, walked.last, walked.unproven)
@@ -173,8 +175,7 @@ def _archive(archive: Archive, walked: Walked | None) -> Check:
     if walked is not None and walked.missing:
         text = (
             f"event {walked.missing} is missing in {archive.root}, which has later ones; the log "
-            "has it still. `etf events archive` adds it where an archiving was stopped half-way; a "
-            "file that was removed has to be put back from a backup"
+            "has it still, and `etf events archive` adds it"
         )
         return Check("archive untouched", False, text)
     return Check(
