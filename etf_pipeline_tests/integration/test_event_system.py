@@ -641,7 +641,8 @@ def test_what_a_killed_run_published_is_told_by_the_next(world):
 
 
 def test_archive_prune_and_verify(world):
-    system = open_system(world, embedded_settings(event_store_retention_days=1))
+    settings = embedded_settings(event_store_retention_days=1, event_store_id="instance")
+    system = open_system(world, settings)
     system.event_store.append(queries(50))
     before = replay(system)
     system.event_store.archive(system.archive, T0)

@@ -136,6 +136,7 @@ def told(tmp_path, monkeypatch):
     """What `etf events status` says of Kafka (None when all is well), and in how long."""
     monkeypatch.setenv("EVENT_STORE_TYPE", "kafka")
     monkeypatch.setenv("ETF_DATA_DIR", str(tmp_path / "store"))
+    (tmp_path / "store" / "raw").mkdir(parents=True)
 
     def ask():
         started = time.monotonic()
