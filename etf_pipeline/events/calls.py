@@ -21,6 +21,7 @@ from etf_pipeline.events.model.types import (
     rates_used,
 )
 from etf_pipeline.events.proof.archiving import read_all
+from etf_pipeline.events.proof.own import own_first
 from etf_pipeline.events.protocol import Events
 from etf_pipeline.store.cache import FileCache
 from etf_pipeline.store.layout import Layout
@@ -157,7 +158,8 @@ class CallLog:
         from etf_pipeline.events.proof.rebuild import restore
 
         state = SystemState()
-        for batch in read_all(self.events, Archive(self._layout), [DATA]):
+        found = read_all(self.events, Archive(self._layout), [DATA])
+        for batch in own_first(found, self.events.log):
             state.apply(e for e in batch if e.subject == ticker)
         etf = state.etf(ticker)
         if etf.updated is None:

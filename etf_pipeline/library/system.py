@@ -18,6 +18,7 @@ from etf_pipeline.events.model.types import CHANNELS, DATA
 from etf_pipeline.events.modes.off import OFF
 from etf_pipeline.events.proof.archiving import read_all
 from etf_pipeline.events.proof.newest import newest
+from etf_pipeline.events.proof.own import own_first
 from etf_pipeline.events.protocol import Events
 from etf_pipeline.events.settings import EventSettings
 from etf_pipeline.library.arguments import instant_of, new_folder, one_of
@@ -75,7 +76,9 @@ class ETFSystem:
         return Archive(self.layout)
 
     def events(self, channels: Sequence[str] = CHANNELS) -> Iterator[list[Event]]:
-        """Archive, log, and what still waits for a broker, in batches; duplicates may come.
+        """Log, archive and what other machines sent, in batches; duplicates may come.
+
+        Of what this machine recorded there are no copies of others, which may tell another time.
 
         Raises:
             EventsOffError: events are not being recorded.
@@ -83,7 +86,8 @@ class ETFSystem:
         """
         if not self.event_store.recording:
             raise EventsOffError(OFF)
-        yield from read_all(self.event_store, self.archive, channels)
+        found = read_all(self.event_store, self.archive, channels)
+        yield from own_first(found, self.event_store.log)
 
     def newest_events(
         self, limit: int, subject: str | None = None, kind: str | None = None

@@ -668,6 +668,44 @@ def test_archive_prune_and_verify(world):
     system.close()
 
 
+@pytest.mark.parametrize("pruned", [False, True])
+@pytest.mark.parametrize("log", ["", "of another machine"])
+def test_what_the_local_log_says_counts_whatever_copies_say(world, pruned, log):
+    """A copy that tells an earlier time of recording has nothing known earlier, nor otherwise."""
+    settings = embedded_settings(event_store_retention_days=1, event_store_id="instance")
+    system = open_system(world, settings)
+    made, theirs = queries(6), queries(3, start=6)
+    system.event_store.append(made)
+    if pruned:
+        system.event_store.archive(system.archive, T0)
+        system.event_store.prune(system.archive)
+        assert system.event_store.log.anchor()[0] == 6
+    before = replay(system)
+    earlier = [
+        e._replace(
+            recorded_us=e.recorded_us - 10**12,
+            time_us=e.time_us + n,
+            data=e.data.replace('"rows":10', '"rows":11'),
+            log=log,
+            partition=0,
+            position=n,
+        )
+        for n, e in enumerate([*made, *theirs])
+    ]
+    (path,) = system.archive.add(Origin(TOPICS), earlier, "20240101T000000000000Z")
+    # listed before the archive of the log
+    assert path == system.archive.files()[0].path
+    after = replay(system)
+    assert after.event_ids - before.event_ids == {e.id for e in theirs}
+    known = asyncio.run(system.state_at(T0 - dt.timedelta(days=1), clock="record"))
+    assert known.event_ids == {e.id for e in theirs}
+    told = {e.id: (e.recorded_us, e.data) for e in system.newest_events(20)}
+    assert {i: t for i, t in told.items() if i in before.event_ids} == {
+        e.id: (e.recorded_us, e.data) for e in made
+    }
+    system.close()
+
+
 def test_an_archive_file_that_was_taken_in_by_half_is_taken_in_whole(world):
     system = open_system(world)
     made = queries(6_000)  # more than are read at once

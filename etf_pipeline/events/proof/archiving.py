@@ -107,7 +107,8 @@ def files_beside(archive: Archive, log: SqliteLog, channels: Sequence[str]) -> l
         same = all(log.holds(b - 1, file.last_ids[p]) for p, (_, b) in file.ranges.items())
         return (mine.has(file) or earlier) and same
 
-    return [f for f in archive.files() if f.channel in channels and not in_log(f)]
+    found = [f for f in archive.files() if f.channel in channels and not in_log(f)]
+    return sorted(found, key=lambda f: not mine.has(f))  # as `own.py` takes them
 
 
 def of_store(file: Archived, store: str) -> Batches:

@@ -11,6 +11,7 @@ from etf_pipeline.events.log.archive import Archive, Archived
 from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.model.types import CHANNELS
 from etf_pipeline.events.proof.archiving import files_beside, of_store
+from etf_pipeline.events.proof.own import own_ids
 from etf_pipeline.events.protocol import Events
 
 _EVER = 2**63 - 1
@@ -18,11 +19,15 @@ _EVER = 2**63 - 1
 
 @dataclass
 class _Newest:
-    """The newest of the events it was given, each once: of copies the one recorded first."""
+    """The newest of the events it was given, each once.
+
+    Of copies that of a log in `own`, else the one recorded first.
+    """
 
     limit: int
     subject: str | None
     kind: str | None
+    own: frozenset[str]
 
     def __post_init__(self) -> None:
         self.found: list[Event] = []
@@ -39,10 +44,13 @@ class _Newest:
             by_id: dict[str, Event] = {}
             for event in [*self.found, *wanted]:
                 known = by_id.get(event.id)
-                if known is None or event.recorded_us < known.recorded_us:
+                if known is None or self._rank(event) < self._rank(known):
                     by_id[event.id] = event
             ordered = sorted(by_id.values(), key=lambda e: (e.time_us, e.id), reverse=True)
             self.found = ordered[: self.limit]
+
+    def _rank(self, event: Event) -> tuple[bool, int]:
+        return event.log not in self.own, event.recorded_us
 
     @property
     def least(self) -> int:
@@ -72,7 +80,7 @@ def newest(
     Raises:
         EventError: a log cannot be read.
     """
-    best = _Newest(limit, subject, kind)
+    best = _Newest(limit, subject, kind, own_ids(events.log))
     # The log first, as things only move from it to the archive.
     best.take(events.log.newest(limit, CHANNELS, subject, kind))
     start = events.seam(archive)
