@@ -158,7 +158,7 @@ class Events(Protocol):
         ...
 
     def confirmed(self, events: Sequence[Event]) -> bool:
-        """Whether all of these were recorded and wait for nothing any more."""
+        """Whether all of these were recorded and wait for nothing, or for a closed topic alone."""
         ...
 
     def seam(self, archive: Archive) -> dict[Key, int]:

@@ -78,7 +78,9 @@ def limit_topic(broker, settings, limit):
 
 
 @pytest.mark.parametrize("whose", ["the client's", "the topic's"])
-def test_nothing_waits_for_an_event_that_is_refused(tmp_path, broker, opened, monkeypatch, whose):
+def test_nothing_waits_for_an_event_that_is_refused(
+    tmp_path, broker, opened, monkeypatch, whose, caplog
+):
     """It is set aside with its reason, and tried again by the next process that sends."""
     settings = kafka_settings(broker.servers)
     if whose == "the client's":
@@ -100,6 +102,8 @@ def test_nothing_waits_for_an_event_that_is_refused(tmp_path, broker, opened, mo
     counts, newest = mine.log.undeliverable(10)
     assert counts == {"MSG_SIZE_TOO_LARGE": 2}
     assert [u.id for u in newest] == [recorded[401].id, recorded[200].id]
+    # one line, however many there are
+    assert sum("refuses the event" in r.getMessage() for r in caplog.records) == 1
     assert mine.confirmed(recorded)  # nothing waits for them
     assert ids(mine.log.read()) == [e.id for e in recorded]
     mine.close(0)
@@ -315,10 +319,15 @@ def test_a_closed_topic_stops_no_other(tmp_path, broker, opened):
     assert time.monotonic() - started < 20  # it does not wait for what cannot go
     assert set(ids(broker_log.read())) == {e.id for e in some}
     assert LINEAGE in publisher.problem
+    # what waits for it is on the disk, and whoever tells a run's events goes on
+    assert mine.confirmed([*told, *some])
+    assert not mine.confirmed([*told, lineage_event(("x",), "job", micros(T0), body, "instance")])
+    assert not mine.confirmed([*told, *queries(1, start=900)])
     broker_log.shut = False
     wait_until(lambda: publisher.drain(5) == 0, 60)
     assert set(ids(broker_log.read([LINEAGE]))) == {e.id for e in told}
     assert publisher.problem is None
+    assert mine.confirmed([*told, *some])
     publisher.stop()
     broker_log.close()
 

@@ -58,6 +58,8 @@ class Publisher:
         self._size = _BATCH
         self._idle_at: tuple[int, int] | None = None
         self._tried_again = False
+        # Channel and code of what was refused and said.
+        self._refusals: set[tuple[str, str]] = set()
         self.problem: str | None = None
         self._told: str | None = ""  # of what another process said, nothing is known
         self.sent = 0
@@ -85,7 +87,7 @@ class Publisher:
 
     def _tell(self, why: str | None) -> None:
         if why != self._told:
-            tell(self._log, self._owner, why)
+            tell(self._log, self._owner, why, self._pauses.names - {_CONNECTION})
             self._told = why
 
     def drain(self, seconds: float) -> int:
@@ -194,8 +196,13 @@ class Publisher:
             return
         (event,) = events
         self._log.set_aside(event, refusal)
+        kind = (event.channel, refusal.code)
+        if kind in self._refusals:
+            return
+        self._refusals.add(kind)
         log.warning(
-            "Kafka at %s refuses the event %s (%s of %s): %s; it is set aside and stays in %s",
+            "Kafka at %s refuses the event %s (%s of %s): %s; it is set aside and stays in %s, and "
+            "so do others that are refused for the same reason: `etf events status` counts them",
             self._servers,
             event.id,
             event.type,

@@ -16,6 +16,7 @@ from etf_pipeline.events.log.catching_up import Local as LocalPart
 from etf_pipeline.events.log.parked import Parked
 from etf_pipeline.events.log.projections import Projections
 from etf_pipeline.events.log.retention import Pruned, archive_log, prune
+from etf_pipeline.events.log.sender import closed
 from etf_pipeline.events.model.checks import Check
 from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.model.numbers import Held
@@ -159,8 +160,14 @@ class Kafka(Local):
         return self.publisher.drain(seconds)
 
     def confirmed(self, events: Sequence[Event]) -> bool:
-        """Whether a broker has confirmed every one of these events."""
-        return self.log.all_delivered(events)
+        """Whether a broker has confirmed every one of these, but for topics that take none now.
+
+        Those wait in the local log, for as long as it takes.
+        """
+        waiting = closed(self.log)
+        return self.log.all_delivered([e for e in events if e.channel not in waiting]) and not (
+            waiting and self.log.lacks(events)
+        )
 
     @property
     def others(self) -> Others:
