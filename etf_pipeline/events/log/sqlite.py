@@ -168,14 +168,14 @@ class SqliteLog:
 
     def placing(self) -> Iterator[list[tuple[int, str, int]]]:
         """Number, channel and number in the channel of every event, as they are in the file."""
-        query = "SELECT seq, channel, number FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
-        seq = 0
-        while True:
+        query = "SELECT seq, channel, number FROM events WHERE seq > ? AND seq <= ? ORDER BY seq"
+        with self._db.reading() as db:
+            seq, last = anchor(db)[0], head(db)[0]
+        while seq < last:
+            upto = min(seq + _PAGE, last)
             with self._db.reading() as db:
-                rows = db.execute(query, (seq, _PAGE)).fetchall()
-            if not rows:
-                return
-            seq = rows[-1][0]
+                rows = db.execute(query, (seq, upto)).fetchall()
+            seq = upto
             yield rows
 
     def sources(self) -> list[str]:
