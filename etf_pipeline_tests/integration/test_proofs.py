@@ -54,7 +54,8 @@ def layout(tmp_path):
 
 
 # That of the events that are recorded here.
-STORE = {"event_store_id": "instance", "event_store_retention_days": 30}
+MINE = {"event_store_id": "instance"}
+STORE = MINE | {"event_store_retention_days": 30}
 
 
 @pytest.fixture(params=["embedded", *BROKERS])
@@ -359,7 +360,7 @@ def test_what_is_said_otherwise_under_another_name_is_found(layout, local, origi
 
 def test_what_another_producer_says_otherwise_is_found(layout, broker):
     """Under a known id, and without saying which log it is of."""
-    events = Kafka(layout, kafka_settings(broker.servers, event_store_id=STORE["event_store_id"]), publish=False)
+    events = Kafka(layout, kafka_settings(broker.servers, **MINE), publish=False)
     told = [e._replace(source=source_of(events.instance)) for e in queries(5)]
     events.append(told)
     assert events.drain(_SECONDS) == 0
@@ -382,7 +383,7 @@ def test_a_log_that_was_chained_anew_is_found_by_a_kept_head_alone(layout, local
 
 
 def test_a_log_that_was_chained_anew_is_found_by_what_kafka_has(layout, broker):
-    settings = kafka_settings(broker.servers, event_store_id=STORE["event_store_id"])
+    settings = kafka_settings(broker.servers, **MINE)
     events = Kafka(layout, settings, publish=False)
     recorded(events, 1, 10)
     assert bad(events, layout) == {}
