@@ -15,6 +15,9 @@ from etf_pipeline.events.tailer import Tailer
 from etf_pipeline.orchestration.event_log import DagsterLog
 from etf_pipeline.orchestration.resources import Pipeline
 
+# Records that a run has before its first step, and some.
+_FEW = 50
+
 
 def noting_the_beginning(pipeline: Pipeline) -> dg.ResourceDefinition:
     """The pipeline as a resource; with events, a run that is given it takes the place to begin."""
@@ -33,11 +36,16 @@ def _note(
 ) -> None:
     """Take the place; a log that cannot be used costs no download, and is said."""
     settings = pipeline.event_settings
-    record = instance.get_run_record_by_id(run_id) if settings and asked_for(settings) else None
-    if record is None:
+    if settings is None or not asked_for(settings):
         return
-    made = record.create_timestamp
-    moment = made.replace(tzinfo=dt.UTC) if made.tzinfo is None else made
+    # When the run was made is told by the database's clock, in a zone that it does not say.
+    told = [
+        r.event_log_entry.timestamp
+        for r in instance.get_records_for_run(run_id, limit=_FEW).records
+    ]
+    if not told:
+        return
+    moment = dt.datetime.fromtimestamp(min(told), dt.UTC)
     try:
         source = DagsterLog(instance)
         Tailer(pipeline.layout, pipeline.events, source, pipeline.files).begin(moment)
