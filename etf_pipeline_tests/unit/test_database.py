@@ -1,6 +1,9 @@
 """SQLite files: which code of SQLite becomes which advice, and a lock that is waited for."""
 
+import os
 import sqlite3
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -168,6 +171,10 @@ def test_nothing_is_written_to_a_file_that_was_removed_or_replaced(database, tmp
             use()
     database.path.unlink(missing_ok=True)
     first.rename(database.path)
+    if again:  # whoever used the other one has removed what lay beside the first
+        with pytest.raises(EventError, match="end all processes"):
+            values(database)
+        database.close()
     insert(database, 3)
     assert values(database) == [1, 3]
 
@@ -193,3 +200,81 @@ def test_a_disk_that_fails_is_told_with_the_remedy(database):
 
     with pytest.raises(EventError, match="its disk is full or failing"):
         failing()
+
+
+@pytest.mark.parametrize("gone", [("-wal",), ("-shm",), ("-wal", "-shm")])
+def test_files_beside_it_that_are_removed_while_it_is_open_lose_nothing(database, gone):
+    """Calls fail, and nobody else begins anew: what was committed is written down at the end."""
+    insert(database, 1, 2)
+    for suffix in gone:
+        database.path.with_name(database.path.name + suffix).unlink()
+    with pytest.raises(EventError, match=f"x.sqlite{gone[0]} was removed while this process"):
+        insert(database, 3)
+    with pytest.raises(EventError, match="was removed while this process"):
+        values(database)
+    done = opened_elsewhere(database.path)
+    assert done.returncode == 1
+    assert f"while the process {os.getpid()} has x.sqlite open" in done.stderr
+    database.close()
+    assert opened_elsewhere(database.path).stdout == "[1, 2]\n"
+
+
+def test_what_another_has_written_meanwhile_is_not_written_over(database):
+    """Where nobody can be told who has a file open, as from another container."""
+    insert(database, 1)
+    for suffix in ("-wal", "-shm"):
+        database.path.with_name(database.path.name + suffix).unlink()
+    program = (
+        "import os, sqlite3, sys; db = sqlite3.connect(sys.argv[1]); "
+        "db.execute('CREATE TABLE other (i)'); db.execute('INSERT INTO other VALUES (7)'); "
+        "db.commit(); os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(database.path)], check=True, timeout=60)
+    with pytest.raises(EventError, match="replaced by another file"):
+        insert(database, 2)
+    database.close()
+    program = (
+        "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); "
+        "print(db.execute('SELECT i FROM other').fetchall())"
+    )
+    command = [sys.executable, "-c", program, str(database.path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "[(7,)]\n"
+
+
+def test_a_folder_that_may_not_be_written_is_read(tmp_path):
+    """Such as an auditor's copy; whoever may write goes on as ever."""
+    path = tmp_path / "öne #1?" / "x.sqlite"
+    made = Database(path, SCHEMA)
+    insert(made, 1, 2)
+    made.close()
+    assert not path.with_name("x.sqlite-shm").exists()
+    path.parent.chmod(0o555)
+    try:
+        done = opened_elsewhere(path, bound=True)
+        assert done.stdout == "[1, 2]\n", done.stderr
+        written = opened_elsewhere(path, "db.writing()", bound=True)
+        assert "make the folder writable" in written.stderr
+    finally:
+        path.parent.chmod(0o755)
+
+
+def opened_elsewhere(path, how="db.reading()", *, bound=False):
+    """The values of a file as another process finds them; `bound` by rights, even if it is root."""
+    program = f"""
+import sys
+from pathlib import Path
+from etf_pipeline.errors import EventError
+from etf_pipeline.events.log.database import Database
+db = Database(Path(sys.argv[1]), {SCHEMA!r})
+try:
+    with {how} as connection:
+        print([i for (i,) in connection.execute("SELECT i FROM t ORDER BY i")])
+except EventError as error:
+    sys.exit(str(error))
+"""
+    command = [sys.executable, "-c", program, str(path)]
+    if bound and os.geteuid() == 0:
+        rights = "-dac_override,-dac_read_search"
+        command = ["setpriv", "--bounding-set", rights, "--inh-caps", rights, *command]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)

@@ -10,14 +10,24 @@ from pathlib import Path
 
 from etf_pipeline.errors import EventError
 from etf_pipeline.events.log.fair_lock import FairLock
+from etf_pipeline.events.log.open_files import (
+    FilesBeside,
+    Identity,
+    check_before_opening,
+    identity,
+    keep_open,
+)
 from etf_pipeline.events.log.turns import Turns
+from etf_pipeline.events.log.unwritable import Unwritten, open_unwritten, unwritable
 from etf_pipeline.store.forks import tell_of_forks, unforked
 
 BUSY_SECONDS = 30.0
 # Bytes that the write-ahead log keeps on the disk after it was larger for once.
 _MAX_WAL = 16 * 2**20
 _HELD = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-_FOLDER = "make the folder writable, or set ETF_DATA_DIR to one that is"
+_FOLDER = (
+    "make the folder writable, or set ETF_DATA_DIR to one that is, such as a copy of all files"
+)
 _REMEDIES = {
     sqlite3.SQLITE_FULL: "free some space and try again",
     sqlite3.SQLITE_IOERR: "see whether its disk is full or failing; free some space and try again",
@@ -25,8 +35,6 @@ _REMEDIES = {
     sqlite3.SQLITE_READONLY: _FOLDER,
     sqlite3.SQLITE_CANTOPEN: _FOLDER,
 }
-# A connection must not be used, nor closed, in the child of a fork: it is kept and forgotten.
-_LEFT_BEHIND: list[sqlite3.Connection] = []
 
 
 class _Shared:
@@ -34,17 +42,27 @@ class _Shared:
 
     def __init__(self) -> None:
         self.lock = FairLock()
+        self.begin()
+
+    def begin(self) -> None:
+        """Without a connection."""
         self.connection: sqlite3.Connection | None = None
+        self.beside: FilesBeside | None = None
+        self.unwritten: Unwritten | None = None
 
     def close(self) -> None:
         if self.connection is not None:
-            self.connection.close()
-            self.connection = None
+            if self.beside is not None and self.beside.taken_over:
+                keep_open(self.connection)
+            else:
+                self.connection.close()
+        self.begin()
 
     def leave_behind(self) -> None:
+        """Forget a connection that is the parent's: it must not be used here, nor closed."""
         if self.connection is not None:
-            _LEFT_BEHIND.append(self.connection)
-            self.connection = None
+            keep_open(self.connection)
+        self.begin()
         self.lock = FairLock()
 
 
@@ -75,7 +93,7 @@ class Database:
         self._upgrade = upgrade
         self._reader, self._writer = _Shared(), _Shared()
         self._turns = Turns(path)
-        self._opened: tuple[int, int] | None = None  # device and inode of the file
+        self._opened: Identity | None = None
         tell_of_forks(self)
 
     @contextmanager
@@ -85,6 +103,8 @@ class Database:
         shared = self._writer if self._writer.lock.owned() else self._reader
         with unforked(), shared.lock, _explained(self.path):
             yield self._open(shared)
+            if shared.unwritten is not None:
+                shared.unwritten.check()
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -98,7 +118,7 @@ class Database:
                 yield connection
                 if self._writer.connection is not connection:
                     raise EventError(f"{self.path}: forked in the middle of a transaction")
-                self._check_file()
+                self._check_files()
                 connection.execute("COMMIT")
             except BaseException:
                 if self._writer.connection is connection and connection.in_transaction:
@@ -130,58 +150,64 @@ class Database:
         self._reader.leave_behind()
         self._writer.leave_behind()
 
-    def _check_file(self) -> None:
-        """Show that the path still leads to the file that was opened first.
+    def _check_files(self) -> None:
+        """Show that the path still leads to the files that were opened.
 
-        SQLite would go on with a file that was removed, and all that is written there be lost.
-        Nor is another file in its place opened: what is known of the first is not true of it.
+        Nor is another file in the database's place opened: what is known of the first is not true
+        of it.
 
         Raises:
             EventError: it does not.
         """
         if self._opened is None:
             return
-        try:
-            now = self.path.stat()
-        except FileNotFoundError:
-            became = "removed"
-        else:
-            if (now.st_dev, now.st_ino) == self._opened:
-                return
-            became = "replaced by another file"
-        raise EventError(
-            f"{self.path} was {became} while this process had it open, which would write to a "
-            "file that is gone. Put back the one that is to go on, and start the process again"
-        )
+        now = identity(self.path)
+        if now != self._opened:
+            became = "removed" if now is None else "replaced by another file"
+            raise EventError(
+                f"{self.path} was {became} while this process had it open, which would write to a "
+                "file that is gone. Put back the one that is to go on, and start the process again"
+            )
+        for beside in (self._reader.beside, self._writer.beside):
+            if beside is not None:
+                beside.check()
 
     def _open(self, shared: _Shared) -> sqlite3.Connection:
-        self._check_file()
+        self._check_files()
+        if shared.unwritten is not None and shared.unwritten.over:
+            shared.close()
         if shared.connection is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(
-                self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-            )
-            connection.execute(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
-            connection.execute(f"PRAGMA journal_size_limit = {_MAX_WAL}")
-            self._prepare(connection)
-            if shared is self._reader:  # who writes waits for a turn
-                connection.execute("PRAGMA query_only = 1")
-            shared.connection = connection
-            found = self.path.stat()
-            self._opened = (found.st_dev, found.st_ino)
+            shared.connection = self._connected(shared)
+            self._opened = identity(self.path)
+            shared.beside = FilesBeside(self.path)
         return shared.connection
 
-    def _prepare(self, connection: sqlite3.Connection) -> None:
+    def _connected(self, shared: _Shared) -> sqlite3.Connection:
+        reads = shared is self._reader
+        if reads and unwritable(self.path):
+            shared.unwritten = Unwritten(self.path)
+            connection = open_unwritten(self.path)
+            self._prepare(connection, journal=False)
+            return connection
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        check_before_opening(self.path)
+        connection = sqlite3.connect(
+            self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        connection.execute(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
+        connection.execute(f"PRAGMA journal_size_limit = {_MAX_WAL}")
+        self._prepare(connection)
+        if reads:  # who writes waits for a turn
+            connection.execute("PRAGMA query_only = 1")
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection, *, journal: bool = True) -> None:
         """Switch to WAL and make the tables; SQLite does not wait by itself for the former."""
         deadline = time.monotonic() + BUSY_SECONDS
         while True:
             try:
-                # Free pages can then be given back in steps. Asked of any other file it would wait
-                # for whoever writes, and change nothing.
-                if connection.execute("PRAGMA page_count").fetchone()[0] == 0:
-                    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-                if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-                    connection.execute("PRAGMA journal_mode=WAL")
+                if journal:
+                    _switch(connection)
                 connection.executescript(self._schema)
                 if self._upgrade is not None:
                     self._upgrade(connection)
@@ -191,6 +217,15 @@ class Database:
                     connection.close()
                     raise
                 time.sleep(0.01)
+
+
+def _switch(connection: sqlite3.Connection) -> None:
+    """To WAL mode, in which a new file can give free pages back in steps."""
+    # Asked of any other file it would wait for whoever writes, and change nothing.
+    if connection.execute("PRAGMA page_count").fetchone()[0] == 0:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        connection.execute("PRAGMA journal_mode=WAL")
 
 
 @contextmanager

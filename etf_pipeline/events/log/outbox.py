@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from etf_pipeline.events.log.database import Database
 from etf_pipeline.events.log.links import head
+from etf_pipeline.events.log.parked import PARKED
 from etf_pipeline.events.log.sqlite import (
     PLACED,
     SCHEMA,
@@ -76,10 +77,10 @@ class Outbox(SqliteLog):
     """The local log, and what became of each event on its way to Kafka."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path)
+        # All tables at once: where nothing can be written, none can be added to be read.
+        super().__init__(path, SCHEMA + _TABLES + UNDELIVERABLE + PARKED)
         # What is known of the broker may be learnt again, so it need not wait for the disk.
-        schema = SCHEMA + _TABLES + UNDELIVERABLE
-        self._notes = Database(path, schema, durable=False, upgrade=upgrade)
+        self._notes = Database(path, self.schema, durable=False, upgrade=upgrade)
         # As these facts, of all channels but some.
         self._below: dict[frozenset[str], tuple[int, int]] = {}
         # Others' leases, and when they were first seen to be so, by this process's own clock.

@@ -26,7 +26,7 @@ MAX_RAW = 64 * 1024
 RAW_RECORDS = 1_000
 _DETAIL = 2_000
 _COLUMNS = "kind, name, partition, position, reason, detail, raw, size, digest, missing, at_us"
-_SCHEMA = """
+PARKED = """
 CREATE TABLE IF NOT EXISTS parked (
   kind TEXT, name TEXT, partition INTEGER, position INTEGER, digest TEXT,
   reason TEXT NOT NULL, detail TEXT NOT NULL, raw BLOB NOT NULL, size INTEGER NOT NULL,
@@ -87,7 +87,7 @@ class Parked:
     def __init__(self, path: Path) -> None:
         self.path = path
         # What cannot be read can be found again, so it need not wait for the disk.
-        self._db = Database(path, _SCHEMA, durable=False)
+        self._db = Database(path, PARKED, durable=False)
 
     def add(self, records: Sequence[ParkedRecord]) -> int:
         """Park records; returns how many were not parked before.

@@ -59,9 +59,10 @@ BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
 class SqliteLog:
     """Append-only log in `events.sqlite`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, schema: str = SCHEMA) -> None:
         self.path = path
-        self._db = Database(path, SCHEMA, upgrade=upgrade)
+        self.schema = schema
+        self._db = Database(path, schema, upgrade=upgrade)
 
     @property
     def id(self) -> str:
