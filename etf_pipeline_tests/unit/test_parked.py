@@ -109,6 +109,9 @@ def run(layout, *args):
 
 
 def test_commands_tell_of_them(layout, parked):
+    log = Outbox(layout.event_log)
+    log.append(queries(1))
+    log.close()
     assert "no record is parked" in run(layout, "parked")
     parked.add([foreign()])
     assert "1 records parked (etf events parked)" in run(layout, "status")
