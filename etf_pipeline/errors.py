@@ -160,6 +160,12 @@ class StoreError(EtfError):
     code = ReasonCode.STORE_UNUSABLE
 
 
+class DiskFullError(StoreError):
+    """There is no room for a file of the store."""
+
+    code = ReasonCode.DISK_FULL
+
+
 class CorruptFileError(StoreError):
     """A file of the store is not readable Parquet of the expected kind."""
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from etf_pipeline.errors import (
     CorruptFileError,
+    DiskFullError,
     EtfError,
     EventError,
     RawMissingError,
-    ReasonCode,
     SettingsError,
     StoreError,
 )
@@ -153,9 +153,7 @@ def _writable(settings: Settings) -> str:
 def _disk(settings: Settings) -> str:
     free = shutil.disk_usage(_nearest(settings.data_dir)).free / 2**30
     if free < _LEAST_FREE:
-        raise StoreError(
-            f"{free:.2f} GiB free; a run may need {_LEAST_FREE:g} GiB", code=ReasonCode.DISK_FULL
-        )
+        raise DiskFullError(f"{free:.2f} GiB free; a run may need {_LEAST_FREE:g} GiB")
     return f"{free:.1f} GiB free"
 
 

@@ -318,7 +318,12 @@ def empty_columns(view: View) -> str:
         )
         for c in table.columns
     }
-    known |= {"as_of": "DATE", "ticker": "VARCHAR", "collected_at": "TIMESTAMP"}
+    known |= {
+        "as_of": "DATE",
+        "ticker": "VARCHAR",
+        "collected_at": "TIMESTAMP",
+        "remark": "VARCHAR",
+    }
     names = list(view.comments)
     if view.name == "raw_answers":
         names = ["collected_at", *RAW.names]

@@ -20,14 +20,17 @@ from etf_pipeline.steps.catalogue_freshness import FILES, filled, stamp
 from etf_pipeline.store.inventory import available_tickers
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.reader import file_info, user_file
-from etf_pipeline.store.writer import temp_beside
+from etf_pipeline.store.writer import check_room, temp_beside
+
+# What a disk can lead to; a transaction also fails for other reasons.
+_DISK = (duckdb.IOException, duckdb.FatalException, duckdb.TransactionException)
 
 
 def build_catalogue(layout: Layout, universe_file: Path, signed: str) -> None:
     """Write the catalogue anew, with the signature that tells later whether it still is right.
 
     Raises:
-        StoreError: the folder cannot be written.
+        StoreError: the folder cannot be written, or the disk is full.
     """
     path = layout.catalogue
     temp = temp_beside(path)
@@ -37,7 +40,10 @@ def build_catalogue(layout: Layout, universe_file: Path, signed: str) -> None:
             db.execute("CREATE TABLE catalogue_info AS SELECT ? AS signature", [signed])
             db.execute("CHECKPOINT")
         temp.replace(path)
-    except (duckdb.IOException, OSError) as error:
+    except (*_DISK, OSError) as error:
+        check_room(path)  # which DuckDB tells in words alone
+        if isinstance(error, duckdb.TransactionException):
+            raise
         raise StoreError(f"cannot write {path}: {error}; make the folder writable") from error
     finally:
         for left in path.parent.glob(f"{temp.name}*"):

@@ -19,12 +19,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from etf_pipeline.errors import LockTimeoutError, ReasonCode, StoreError
+from etf_pipeline.errors import DiskFullError, LockTimeoutError, StoreError
 from etf_pipeline.model.schemas import SCHEMA_VERSION, Table
 from etf_pipeline.store.hashing import content_hash
 from etf_pipeline.store.processes import HOST, is_gone, process_name
 
 _FOREIGN_TEMP_SECONDS = 86_400
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 # DuckDB writes ahead into a file beside its own.
 _WAL = ".wal"
 _TEMPS = (".*.tmp", f".*.tmp{_WAL}")
@@ -116,6 +117,30 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
             temp.unlink(missing_ok=True)
 
 
+def check_room(path: Path, size: int = 2**20) -> None:
+    """Show that the disk is full, if it is: where a library says of it what no program can read.
+
+    Args:
+        path: what was to be written.
+        size: bytes that there has to be room for.
+
+    Raises:
+        DiskFullError: naming the path.
+    """
+    temp = temp_beside(path)
+    try:
+        with temp.open("wb") as handle:
+            handle.write(bytes(size))
+            handle.flush()
+            os.fsync(handle.fileno())
+    except OSError as error:
+        if error.errno in _FULL:
+            raise _explain(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temp.unlink(missing_ok=True)
+
+
 def parquet_bytes(table: pa.Table) -> bytes:
     """A table as the bytes of a Parquet file, for a pipe."""
     buffer = io.BytesIO()
@@ -201,15 +226,14 @@ def _fsync_dir(folder: Path) -> None:
 
 
 def _explain(path: Path, error: OSError) -> StoreError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in _FULL:
         try:
             free = f"{shutil.disk_usage(path.parent).free / 2**20:.1f} MiB free"
         except OSError:
             free = "free space unknown"
-        return StoreError(
+        return DiskFullError(
             f"disk full while writing {path} ({free}): free some space and run again; "
-            "the previous file is untouched",
-            code=ReasonCode.DISK_FULL,
+            "the previous file is untouched"
         )
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return StoreError(

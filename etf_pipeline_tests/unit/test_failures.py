@@ -3,7 +3,13 @@
 import dagster as dg
 import pytest
 
-from etf_pipeline.errors import CorruptFileError, LockTimeoutError, ReasonCode, SettingsError
+from etf_pipeline.errors import (
+    CorruptFileError,
+    DiskFullError,
+    LockTimeoutError,
+    ReasonCode,
+    SettingsError,
+)
 from etf_pipeline.model.outcomes import FailureKind, Outcome, OutcomeKind
 from etf_pipeline.orchestration.failures import (
     StepFailure,
@@ -115,6 +121,13 @@ def test_an_error_of_ours_counts_before_what_caused_it():
 
     (failure,) = run(fail)
     assert failure == StepFailure(ReasonCode.CORRUPT_FILE, "a.parquet is not readable: run again")
+
+
+def test_a_full_disk_is_told_by_its_code():
+    def fail():
+        raise DiskFullError("disk full while writing etf.duckdb")
+
+    assert [f.code for f in run(fail)] == [ReasonCode.DISK_FULL]
 
 
 def test_of_unknown_errors_the_innermost_is_told():

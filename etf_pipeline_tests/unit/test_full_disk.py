@@ -1,0 +1,40 @@
+"""A disk that fills while the catalogue is written: said by its code, whatever DuckDB raises."""
+
+import shutil
+import subprocess
+
+import duckdb
+import pytest
+
+from etf_pipeline.errors import DiskFullError, ReasonCode
+from etf_pipeline.steps.catalogue_building import build_catalogue
+from etf_pipeline.store.layout import Layout
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small tmpfs needs root")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_disk_without_room_for_the_catalogue(small_disk):
+    layout = Layout(small_disk / "store")
+    layout.root.mkdir()
+    ballast = small_disk / "ballast"
+    for left in (0, 4_096, 16_384, 65_536, 300_000):
+        ballast.unlink(missing_ok=True)
+        ballast.write_bytes(bytes(max(shutil.disk_usage(small_disk).free - left, 0)))
+        with pytest.raises(DiskFullError, match="free some space") as told:
+            build_catalogue(layout, small_disk / "none.csv", "signature")
+        assert told.value.code is ReasonCode.DISK_FULL
+        assert list(layout.root.iterdir()) == []
+    ballast.unlink()
+    build_catalogue(layout, small_disk / "none.csv", "signature")
+    # without a history, every view is there and empty
+    with duckdb.connect(str(layout.catalogue), read_only=True) as db:
+        assert db.execute("SELECT ticker, currency, remark FROM currencies").fetchall() == []
