@@ -15,8 +15,8 @@ from etf_pipeline.events.log.outbox import Outbox
 from etf_pipeline.events.log.parked import Parked
 from etf_pipeline.events.log.sender import told
 from etf_pipeline.events.proof.heads import SIGNING
+from etf_pipeline.events.proof.relayed import STATUS
 from etf_pipeline.events.settings import EventSettings
-from etf_pipeline.events.tailer import STATUS
 from etf_pipeline.model.schemas import HISTORY, RAW
 from etf_pipeline.store.layout import Layout
 

@@ -23,6 +23,7 @@ from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.orchestrator import LogRecord, OrchestratorLog
 from etf_pipeline.events.ownership import Ownership
 from etf_pipeline.events.proof.heads import sign_daily
+from etf_pipeline.events.proof.relayed import STATUS
 from etf_pipeline.events.protocol import Events
 from etf_pipeline.events.retelling import Puzzling, Retelling
 from etf_pipeline.events.untold import Untold
@@ -36,8 +37,6 @@ _BATCH_EVENTS = 2_000
 _RECORDS = 2_000
 # How far ahead is counted what is left when time runs out.
 _COUNTED = 200
-# Name of the fact with what the tailer said last; the same with the instance's id is of that one.
-STATUS = "relay_status"
 
 
 @dataclass(frozen=True)

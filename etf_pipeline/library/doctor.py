@@ -57,6 +57,7 @@ def examine(data_dir: Path | None) -> Iterator[Finding]:
         ("disk", _disk),
         ("histories", _histories),
         ("raw batches", _raw_batches),
+        ("manifests", _manifests),
         ("events", _events),
         ("parked records", _parked),
         ("signing key", _signing),
@@ -177,6 +178,17 @@ def _raw_batches(settings: Settings) -> str:
         more = f" (and {len(found) - 1} more tickers)" if len(found) > 1 else ""
         raise RawMissingError(f"{found[0]}{more}")
     return "all that histories were made from are there"
+
+
+def _manifests(settings: Settings) -> str:
+    from etf_pipeline.store.layout import Layout
+    from etf_pipeline.store.manifest_checks import damaged_manifests
+
+    found = list(damaged_manifests(Layout(settings.data_dir)))
+    if found:
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        raise CorruptFileError(f"{found[0]}{more}")
+    return "all readable"
 
 
 def _events(settings: Settings) -> str:

@@ -24,6 +24,7 @@ ALL = [
     "disk",
     "histories",
     "raw batches",
+    "manifests",
     "events",
     "parked records",
     "signing key",

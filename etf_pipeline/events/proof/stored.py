@@ -24,6 +24,7 @@ from etf_pipeline.store.batches import (
 )
 from etf_pipeline.store.hashing import content_hash, file_hash
 from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.manifest_checks import damaged_manifests
 from etf_pipeline.store.origins import incomplete
 from etf_pipeline.store.reader import file_info, read_table
 from etf_pipeline.store.watermark import Watermark
@@ -67,6 +68,7 @@ def store_checks(layout: Layout, etfs: Etfs) -> list[Check]:
         _batches_whole(layout, told),
         _histories_recorded(layout, told),
         _downloads_told(layout, told, etfs),
+        _manifests_whole(layout),
     ]
 
 
@@ -84,6 +86,12 @@ def _batches_whole(layout: Layout, told: _Told) -> Check:
     bad = bad or [text for ticker, text in incomplete(layout) if ticker in told.histories]
     text = first_few(bad) if bad else f"{len(told.hashes)} batches, as collected"
     return Check("raw batches whole", not bad, text)
+
+
+def _manifests_whole(layout: Layout) -> Check:
+    """Whether each run manifest can be read, and is what was written."""
+    bad = list(damaged_manifests(layout, rows=True))
+    return Check("manifests whole", not bad, first_few(bad) if bad else "as runs left them")
 
 
 def _gone(layout: Layout, partitions: set[str], named: set[str]) -> Iterator[str]:

@@ -21,6 +21,7 @@ from etf_pipeline.events.model.types import CHANNELS, LINEAGE, REGISTRY
 from etf_pipeline.events.proof.archiving import read_all
 from etf_pipeline.events.proof.heads import Reached, check_heads, signed_heads
 from etf_pipeline.events.proof.numbering import numbering
+from etf_pipeline.events.proof.relayed import relayed
 from etf_pipeline.events.proof.signing import Verifier
 from etf_pipeline.events.proof.stored import store_checks
 from etf_pipeline.events.proof.walk import Walked, walk
@@ -77,6 +78,7 @@ def examine(
     except EtfError as error:
         return Verification([*checks, Check("events readable", False, str(error))], head)
     checks += [*_declared(state), *events.delivery_checks(archive)]
+    checks += relayed(events.log, layout, now)
     checks += store_checks(layout, state.etfs)
     return Verification(checks, head)
 

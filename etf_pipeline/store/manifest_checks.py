@@ -1,0 +1,34 @@
+"""Whether run manifests can be read, and are what was written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from etf_pipeline.errors import CorruptFileError
+from etf_pipeline.model.lineage import LINEAGE
+from etf_pipeline.store.hashing import content_hash
+from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.reader import file_info, read_table
+
+
+def damaged_manifests(layout: Layout, *, rows: bool = False) -> Iterator[str]:
+    """What is wrong with manifests, in words.
+
+    Args:
+        layout: of the store.
+        rows: also read all rows, and compare their hash with what was written.
+    """
+    for asset in LINEAGE:
+        for path in layout.manifest_files(asset):
+            try:
+                digest = file_info(path).content_hash
+                if not rows:
+                    continue
+                found = content_hash(read_table(path).replace_schema_metadata(None))
+            except CorruptFileError as error:
+                yield str(error)
+            except FileNotFoundError:  # removed meanwhile
+                continue
+            else:
+                if digest is not None and found != digest:
+                    yield f"{path}: its rows are not what was written; restore it from a backup"
