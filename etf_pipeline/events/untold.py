@@ -18,6 +18,7 @@ from etf_pipeline.errors import CorruptFileError
 from etf_pipeline.events.facts import ASSETS, Told, run_of_manifest, told_of_manifest
 from etf_pipeline.events.orchestrator import OrchestratorLog
 from etf_pipeline.events.protocol import Events
+from etf_pipeline.store.killed_runs import tell_all_killed_runs
 from etf_pipeline.store.layout import Layout
 
 _SWEPT = "swept"
@@ -71,6 +72,7 @@ class Untold:
     def find(self, deadline: float) -> Iterator[Told]:
         """What can be told of each, and what cannot, until `deadline` of the monotonic clock."""
         self.begin()
+        tell_all_killed_runs(self._layout)
         state = json.loads(self._events.log.fact(_SWEPT) or "{}")
         since = int(state["since"])
         folders = {a: _Folder(**f) for a, f in state["folders"].items()}

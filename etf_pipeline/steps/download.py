@@ -44,6 +44,7 @@ from etf_pipeline.store.histories import (
     rests_on_void,
 )
 from etf_pipeline.store.inventory import date_range
+from etf_pipeline.store.killed_runs import said_of_run, tell_killed_runs
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifests import recent_manifests, write_manifest
 from etf_pipeline.store.origins import Present
@@ -131,10 +132,10 @@ def download(
     layout = store.layout
     sweep_temp_files(layout.batches(run.partition), layout.manifests(ASSET))
     with locked(layout.lock("raw", run.partition), store.lock_timeout):
+        tell_killed_runs(layout, run.partition)
         now = clock()
-        batch_id = new_batch_id(now, run.run_id)
         holds = Watermark.load(layout.watermark(run.partition)).last
-        batch = BatchWriter(layout, run.partition, batch_id, source.name)
+        batch = _new_batch(layout, run, source, now)
         with BatchReader(layout) as reader, batch:
             declared = corrections_at(layout) if corrections is None else corrections
             collection = _Collection(
@@ -150,10 +151,17 @@ def download(
                 Present(layout),
             )
             _collect(collection, instruments)
-        outcomes = collection.told(instruments)
-        published = _published(layout, run, batch)
-    version = version_of(layout, declared)
-    return _recorded(layout, run, source, outcomes, published, clock, version)
+            outcomes = collection.told(instruments)
+            version = version_of(layout, declared)
+            # A download takes its time: its outcomes are recorded when it ends.
+            recorded_at = max(run.recorded_at, clock())
+            batch.run = said_of_run(run.run_id, outcomes, recorded_at, version)
+        found = _published(layout, run, batch)
+        return _recorded(layout, run, source, outcomes, found, recorded_at, version)
+
+
+def _new_batch(layout: Layout, run: Run, source: PriceSource, now: dt.datetime) -> BatchWriter:
+    return BatchWriter(layout, run.partition, new_batch_id(now, run.run_id), source.name)
 
 
 def _recorded(
@@ -162,7 +170,7 @@ def _recorded(
     source: PriceSource,
     outcomes: list[Outcome],
     published: Published | None,
-    clock: Clock,
+    recorded_at: dt.datetime,
     corrections: str | None,
 ) -> StepResult:
     """The manifest, and the result of the step."""
@@ -173,8 +181,6 @@ def _recorded(
             replace(o, batch_hash=published.content_hash, path=path) if o.batch_id else o
             for o in outcomes
         ]
-    # A download takes its time: its outcomes are recorded when it ends.
-    recorded_at = max(run.recorded_at, clock())
     manifest = write_manifest(
         layout,
         ASSET,

@@ -46,7 +46,7 @@ def collected_at(batch_id: str) -> dt.datetime:
 class BatchWriter:
     """Collects slices into one batch; memory holds one ticker at a time.
 
-    `rows` is how many rows it has so far.
+    `rows` is how many rows it has so far; `run` is what it says of the run, see `killed_runs.py`.
     """
 
     def __init__(self, layout: Layout, partition: str, batch_id: str, source: str) -> None:
@@ -54,6 +54,7 @@ class BatchWriter:
         self._path = layout.of(RAW, partition, batch_id)
         self._source = source
         self.rows = 0
+        self.run: Mapping[str, Any] | None = None
         self._slices: list[SliceInfo] = []
         self._stack = ExitStack()
         self._writer: pq.ParquetWriter | None = None
@@ -65,7 +66,7 @@ class BatchWriter:
         if self._writer is None:
             return
         if exc[0] is None:
-            body = {
+            body: dict[str, Any] = {
                 "table": RAW.name,
                 "schema_version": SCHEMA_VERSION,
                 "source": self._source,
@@ -73,6 +74,8 @@ class BatchWriter:
                 # The footer's word for the slices, which every release reads.
                 "pieces": [asdict(s) for s in self._slices],
             }
+            if self.run is not None:
+                body["run"] = self.run
             self._writer.add_key_value_metadata({META_KEY.decode(): json.dumps(body)})
         self._writer.close()
         self._stack.__exit__(*exc)  # type: ignore[arg-type]
@@ -115,12 +118,16 @@ class BatchWriter:
 
 @dataclass(frozen=True)
 class Batch:
-    """One raw batch on disk: its footer read, its rows not."""
+    """One raw batch on disk: its footer read, its rows not.
+
+    `run` is what it says of the run that made it; None by an earlier release.
+    """
 
     path: Path
     batch_id: str
     source: str
     slices: dict[str, SliceInfo]
+    run: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -254,7 +261,7 @@ def open_batch(layout: Layout, partition: str, batch_id: str) -> Batch:
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
         raise _corrupt(path) from error
     slices = {s["ticker"]: SliceInfo(**s) for s in meta["pieces"]}
-    return Batch(path, batch_id, meta["source"], slices)
+    return Batch(path, batch_id, meta["source"], slices, meta.get("run"))
 
 
 def partitions_with_batches(layout: Layout) -> Iterable[Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +58,13 @@ def write_manifest(
 
 def read_manifest(path: Path) -> list[Outcome]:
     """Outcomes of one manifest file."""
-    rows = read_table(path).to_pylist()
+    return [outcome_of(row) for row in read_table(path).to_pylist()]
+
+
+def outcome_of(row: Mapping[str, Any]) -> Outcome:
+    """An outcome of its values by name; others are passed over."""
     fields = Outcome.__dataclass_fields__
-    return [Outcome(**{k: _typed(k, v) for k, v in row.items() if k in fields}) for row in rows]
+    return Outcome(**{k: _typed(k, v) for k, v in row.items() if k in fields})
 
 
 def _typed(name: str, value: Any) -> Any:
