@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from etf_pipeline.events.log.archive import Archive, ArchiveReport
+from etf_pipeline.events.log.comparison import Comparison
 from etf_pipeline.events.log.outbox import Outbox
 from etf_pipeline.events.log.projections import Projections
 from etf_pipeline.events.log.retention import Pruned
@@ -184,10 +185,12 @@ class Events(Protocol):
         channels: Sequence[str],
         start: dict[Key, int],
         held: Held | None = None,
+        comparison: Comparison | None = None,
     ) -> Batches:
         """What other machines recorded for this store, from these positions on.
 
-        Some of this machine's own may come too, but not those that are `held`.
+        Some of this machine's own may come too, but not those that are `held`. All that brokers
+        have is told to the `comparison`, from before these positions too.
 
         Raises:
             EventError: the topics cannot be read.
@@ -228,8 +231,17 @@ class Events(Protocol):
         """
         ...
 
-    def delivery_checks(self, archive: Archive) -> list[Check]:
-        """Whether what was recorded here got to where it is sent, and is archived in time."""
+    def comparison(self, archive: Archive) -> Comparison | None:
+        """What brokers have is compared by this with what is recorded here; None without any."""
+        ...
+
+    def delivery_checks(self, archive: Archive, found: Comparison | None = None) -> list[Check]:
+        """Whether what was recorded here got to where it is sent, and is archived in time.
+
+        Args:
+            archive: of the store.
+            found: what was compared when all was read; without it, that is done here.
+        """
         ...
 
     def projector(self, projections: Projections, group: str | None = None) -> Projector:

@@ -170,8 +170,8 @@ def test_values_by_number_are_a_dictionary_wherever_the_numbers_lie(batches):
 
 def test_a_number_that_no_log_gives_takes_no_room():
     log = "a" * 8
-    events = [query(n)._replace(log=log, number=n + 1) for n in range(3)]
-    events.append(query(3)._replace(log=log, number=2**61))
+    events = [query(n)._replace(log=log, number=n + 1, position=n + 1) for n in range(3)]
+    events.append(query(3)._replace(log=log, number=2**61, position=2**61))
     held, sums = Held(log), Sums(log)
     held.saw(events)
     sums.saw(events)
@@ -179,3 +179,4 @@ def test_a_number_that_no_log_gives_takes_no_room():
     assert not held.has(events[0].channel, 2**61 - 1, events[3].id)
     sums.compare([*events[:2], events[3]._replace(data="{}"), events[2]._replace(number=2**61 + 1)])
     assert (list(sums.differing), list(sums.lacking)) == ([events[3].id], [events[2].id])
+    assert sums.not_same([1, 2, 3, 2**61]) == [3, 2**61]

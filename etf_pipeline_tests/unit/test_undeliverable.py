@@ -5,9 +5,10 @@ import sqlite3
 
 import pytest
 
+from etf_pipeline.events.log.archive import Archive
+from etf_pipeline.events.log.comparison import Comparison
 from etf_pipeline.events.log.outbox import Outbox
 from etf_pipeline.events.model.positions import Delivery
-from etf_pipeline.events.model.types import CHANNELS
 from etf_pipeline.events.proof.delivery import all_sent
 from etf_pipeline.events.status import events_status
 from etf_pipeline.library.doctor import examine
@@ -53,8 +54,9 @@ def test_what_was_confirmed_is_read_to_its_end_while_others_send(log):
     log.append(queries(10))
     confirm(log, log.pending())
     read = []
-    for page in log.confirmed_by_place(CHANNELS):
-        read += [offset for _, _, offset, _ in page]
+    (partition,) = log.partitions()
+    for page in log.confirmed_within(partition, (0, 2**62)):
+        read += page
         log.append(queries(1, start=1_000 + len(read)))
         confirm(log, log.pending())
         assert len(read) == 10, "who sends is run after"
@@ -102,14 +104,17 @@ def test_other_processes_see_that_it_is_to_be_tried_again(tmp_path, log):
 def test_status_doctor_and_verify_say_so(tmp_path, log, monkeypatch):
     monkeypatch.setenv("ETF_DATA_DIR", str(tmp_path))
     log.append(queries(3))
-    there = list(log.read())
+    there = Comparison(log, Archive(Layout(tmp_path)))
     log.set_aside(log.pending()[2], TOO_LARGE)
     confirm(log, log.pending())
     status = events_status(tmp_path, embedded_settings())
     assert status.undeliverable == {"MSG_SIZE_TOO_LARGE": 1}
     (finding,) = [f for f in examine(tmp_path) if f.name == "refused events"]
     assert not finding.ok
-    check = all_sent(log, there, {})
+    for batch in log.read():
+        there.recorded(batch)
+        there.there(batch[:2])
+    check = all_sent(log, there.gone())
     assert not check.ok
     for text in (finding.detail, check.detail):
         assert "refuses 1 events (" in text

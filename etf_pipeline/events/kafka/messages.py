@@ -37,7 +37,7 @@ def said_id(message: Message) -> str | None:
 def headers_of(message: Message) -> list[tuple[str, bytes | str | None]]:
     """The headers of a message, none where the client cannot tell them (a name in no encoding)."""
     try:
-        return list(message.headers() or ())  # type: ignore[arg-type]
+        return message.headers() or []  # type: ignore[return-value]
     except (UnicodeDecodeError, SystemError):
         return []
 

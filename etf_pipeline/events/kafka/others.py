@@ -20,6 +20,7 @@ from etf_pipeline.events.log.archive import (
     ends_of,
     read_batches,
 )
+from etf_pipeline.events.log.comparison import Comparison
 from etf_pipeline.events.log.identity import SHARED
 from etf_pipeline.events.log.sqlite import OTHERS
 from etf_pipeline.events.model.checks import first_few
@@ -105,6 +106,7 @@ class Others:
         channels: Sequence[str],
         start: dict[Key, int],
         held: Held | None = None,
+        comparison: Comparison | None = None,
     ) -> Batches:
         """Events of this store from these positions on.
 
@@ -112,10 +114,16 @@ class Others:
             channels: which channels.
             start: first position wanted by (channel, partition).
             held: events of the local log that need not be given.
+            comparison: is told of all that there is, from the beginning on.
         """
         reader = self._broker.reader
         names = {topic_name(self._broker.settings, c): c for c in channels}
-        for messages in reader.messages(channels, start):
+        for messages in reader.messages(channels, start if comparison is None else {}):
+            if comparison is not None:
+                events = reader.events(messages, names)
+                comparison.there(events)
+                yield list(self._of_store(_after(start, events, held)))
+                continue
             if held is not None:
                 messages = [m for m in messages if not is_held(m, names, held)]
             yield list(self._of_store(reader.events(messages, names)))
@@ -133,7 +141,7 @@ class Others:
             for messages in reader.between(now):
                 yield list(self._of_store(reader.events(messages, names)))
 
-    def _of_store(self, batch: list[Event]) -> Iterator[Event]:
+    def _of_store(self, batch: Iterable[Event]) -> Iterator[Event]:
         mine, own = self._mine, self._local.id
         for event in batch:
             if event.source != mine:
@@ -253,6 +261,16 @@ def _filed(archive: Archive, start: Mapping[Key, int]) -> set[tuple[str, str]]:
         for batch in read_batches(file.path)
         for event in batch
     }
+
+
+def _after(start: Mapping[Key, int], events: list[Event], held: Held | None) -> Iterator[Event]:
+    """Events from these positions on, without those that are held."""
+    log = None if held is None else held.log.decode()
+    for event in events:
+        if event.position < start.get((event.channel, event.partition), 0):
+            continue
+        if held is None or event.log != log or not held.has(event.channel, event.number, event.id):
+            yield event
 
 
 def is_held(message: Message, names: Mapping[str, str], held: Held) -> bool:

@@ -36,7 +36,7 @@ from etf_pipeline.events.log.undeliverable import (
     read_aside,
 )
 from etf_pipeline.events.model.envelope import Event, now_micros
-from etf_pipeline.events.model.positions import Delivery, Range
+from etf_pipeline.events.model.positions import Delivery, Key, Range
 from etf_pipeline.store.processes import is_gone
 
 # An epoch is `era` in the file, and `checked_era` the newest of those that were checked.
@@ -237,26 +237,35 @@ class Outbox(SqliteLog):
                 place,
             ).fetchall()
 
-    def confirmed_by_place(
-        self, channels: Sequence[str]
-    ) -> Iterator[list[tuple[str, int, int, str]]]:
-        """Channel, partition, offset and id of every event that a broker confirmed, in pages."""
-        # By the index of channels, each page would sort all that there is.
+    def confirmed_within(self, key: Key, span: Range) -> Iterator[list[int]]:
+        """Numbers of the events that a broker confirmed in a span of offsets, in pages."""
         query = (
-            "SELECT d.channel, partition, position, id, d.seq FROM deliveries d "  # noqa: S608
-            "CROSS JOIN events e ON e.seq = d.seq "
-            f"WHERE +d.channel IN ({','.join('?' * len(channels))}) "
-            f"AND d.seq > ? ORDER BY d.seq LIMIT {_PAGE}"
+            "SELECT position, seq FROM deliveries WHERE channel = ? AND partition = ? "
+            "AND (position, seq) > (?, ?) AND position < ? ORDER BY position, seq LIMIT ?"
         )
-        seq = 0
+        after = (span[0], 0)
         while True:
             with self._notes.reading() as db:
-                rows = db.execute(query, (*channels, seq)).fetchall()
+                rows = db.execute(query, (*key, *after, span[1], _PAGE)).fetchall()
             if rows:
-                seq = rows[-1][4]
-                yield [row[:4] for row in rows]
+                after = rows[-1]
+                yield [seq for _, seq in rows]
             if len(rows) < _PAGE:  # whoever sends meanwhile is not to be run after
                 return
+
+    def partitions(self) -> list[Key]:
+        """Where brokers confirmed any event."""
+        with self._notes.reading() as db:
+            return db.execute("SELECT DISTINCT channel, partition FROM deliveries").fetchall()
+
+    def ids_of(self, numbers: Sequence[int]) -> list[str]:
+        """Ids of the events with these numbers that are in the log."""
+        found: list[tuple[str]] = []
+        with self._notes.reading() as db:
+            for chunk in chunks(numbers):
+                marks = ",".join("?" * len(chunk))
+                found += db.execute(f"SELECT id FROM events WHERE seq IN ({marks})", chunk)  # noqa: S608
+        return [name for (name,) in found]
 
     def newest(
         self, limit: int, channels: Sequence[str], subject: str | None, kind: str | None

@@ -35,6 +35,8 @@ class Copies:
             proven: hashes of the ids of events that its chain leads through under former ids.
         """
         names, foreign = np.asarray(self._names), np.frombuffer(self._foreign, np.bool_)
+        if not foreign.any():
+            return 0
         known = np.concatenate([names[~foreign], np.asarray(proven)])
         return len(np.setdiff1d(names[foreign], known))
 
@@ -45,8 +47,10 @@ class Copies:
             again: the same events once more, read only when there are such.
         """
         names, sums = np.asarray(self._names), np.asarray(self._sums)
-        order = np.lexsort((sums, names))
-        names, sums = names[order], sums[order]
-        bad = set(names[1:][(names[1:] == names[:-1]) & (sums[1:] != sums[:-1])].tolist())
+        order = np.argsort(names)
+        ordered = names[order]
+        # Of several copies, those that say the same may lie apart, but then not all are alike.
+        first = np.flatnonzero(ordered[1:] == ordered[:-1])
+        bad = set(ordered[first[sums[order[first]] != sums[order[first + 1]]]].tolist())
         if bad:
             yield from sorted({e.id for batch in again for e in batch if hash(e.id) in bad})

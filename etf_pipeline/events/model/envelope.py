@@ -22,7 +22,6 @@ LINEAGE_TYPE = "OpenLineage.RunEvent"
 LINEAGE_SOURCE = "/etf_pipeline/openlineage"
 _NAMESPACE = uuid.UUID("6d0f1c1e-6a3e-5b52-9a55-0a3b8a5f1f1d")
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_MICRO = dt.timedelta(microseconds=1)
 
 
 class Event(NamedTuple):
@@ -78,7 +77,8 @@ def micros(moment: dt.datetime, what: str = "time") -> int:
             f"{what} {moment.isoformat()} has no time zone; pass an aware one, for example "
             "datetime(2025, 11, 1, tzinfo=UTC)"
         )
-    return (moment - _EPOCH) // _MICRO
+    since = moment - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def from_micros(value: int) -> dt.datetime:

@@ -59,6 +59,17 @@ class Numbered:
             return int(self._near[number])
         return self._far.get(number, 0)
 
+    def values(self, numbers: Sequence[int]) -> npt.NDArray[np.generic]:
+        """The values of some numbers, each above 0, 0 for none."""
+        wanted = np.array(numbers, np.int64)
+        found = np.zeros(len(wanted), self._near.dtype)
+        near = wanted < len(self._near)
+        found[near] = self._near[wanted[near]]
+        if self._far:
+            for i in np.flatnonzero(~near).tolist():
+                found[i] = self._far.get(numbers[i], 0)
+        return found
+
     def spans(self) -> list[Span]:
         """First and last of the numbers, in order, that have values and follow each other."""
         has = self._near != 0

@@ -19,6 +19,9 @@ Headers = Sequence[tuple[str, bytes | str | None]]
 _TYPE = re.compile(r"etf_pipeline\.([A-Za-z.]{1,200})\.v(\d{1,6})", re.ASCII)
 _TYPES: dict[bytes, tuple[str, int]] = {}
 _MOST_TYPES = 1_000
+# Headers that have a number and its log.
+_CE, _ETF = ("ce_sequence", "ce_logid"), ("etf_sequence", "etf_logid")
+_NUMBERS = 2**62
 
 
 def from_kafka(
@@ -60,7 +63,8 @@ def _cloud_event(
     position: int,
     timestamp_ms: int,
 ) -> Event:
-    kind = _type(headers["ce_type"])
+    raw = headers["ce_type"]
+    kind = _TYPES.get(raw) or _type(raw)
     recorded = headers.get("ce_recordedtime")
     if value is None:
         raise ValueError("it has no value")
@@ -75,7 +79,7 @@ def _cloud_event(
         channel,
         partition,
         position,
-        *_numbered(headers, "ce"),
+        *_numbered(headers, _CE),
     )
 
 
@@ -107,7 +111,7 @@ def _lineage(
         channel,
         partition,
         position,
-        *_numbered(headers, "etf"),
+        *_numbered(headers, _ETF),
     )
 
 
@@ -126,14 +130,12 @@ def _says_ours(headers: Mapping[str, bytes | str | None], channel: str) -> bool:
 
 
 def _type(raw: bytes) -> tuple[str, int]:
-    kind = _TYPES.get(raw)
-    if kind is None:
-        match = _TYPE.fullmatch(raw.decode())
-        if match is None:
-            raise ValueError(f"type {raw[:200]!r} is not one of ours")
-        kind = (match[1], int(match[2]))
-        if len(_TYPES) < _MOST_TYPES:
-            _TYPES[raw] = kind
+    match = _TYPE.fullmatch(raw.decode())
+    if match is None:
+        raise ValueError(f"type {raw[:200]!r} is not one of ours")
+    kind = (match[1], int(match[2]))
+    if len(_TYPES) < _MOST_TYPES:
+        _TYPES[raw] = kind
     return kind
 
 
@@ -143,15 +145,15 @@ def _some(raw: bytes) -> str:
     return raw.decode()
 
 
-def _numbered(headers: Mapping[str, bytes], prefix: str) -> tuple[str, int]:
+def _numbered(headers: Mapping[str, bytes], names: tuple[str, str]) -> tuple[str, int]:
     """Log and number, unknown in what earlier releases sent."""
-    digits = headers.get(f"{prefix}_sequence")
+    digits = headers.get(names[0])
     if digits is None:
         return "", 0
     number = int(digits)
-    if not 0 < number < 2**62:
+    if not 0 < number < _NUMBERS:
         raise ValueError(f"number {number} is none that a log gives")
-    return _some(headers[f"{prefix}_logid"]), number
+    return _some(headers[names[1]]), number
 
 
 def _micros(raw: bytes) -> int:

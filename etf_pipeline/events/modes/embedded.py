@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from etf_pipeline.events.log.archive import Archive, ArchiveReport
 from etf_pipeline.events.log.catching_up import Local as LocalPart
 from etf_pipeline.events.log.catching_up import prove_whole
+from etf_pipeline.events.log.comparison import Comparison
 from etf_pipeline.events.log.projections import Projections
 from etf_pipeline.events.log.retention import Pruned, archive_log, prune
 from etf_pipeline.events.model.checks import Check
@@ -68,7 +69,7 @@ class Embedded(Local):
         """Let go of what is older than the retention and in the archive."""
         return prune(self.log, archive, self.settings.event_store_retention_days, self.log.last())
 
-    def delivery_checks(self, archive: Archive) -> list[Check]:
+    def delivery_checks(self, archive: Archive, found: Comparison | None = None) -> list[Check]:
         """There is nowhere to send to."""
         return [Check("all sent", True, "nothing is to be sent in this mode")]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
@@ -13,6 +14,7 @@ from etf_pipeline.events.kafka.publisher import Publisher
 from etf_pipeline.events.kafka.timeouts import Timeouts
 from etf_pipeline.events.log.archive import Archive, ArchiveReport
 from etf_pipeline.events.log.catching_up import Local as LocalPart
+from etf_pipeline.events.log.comparison import Comparison
 from etf_pipeline.events.log.parked import Parked
 from etf_pipeline.events.log.projections import Projections
 from etf_pipeline.events.log.retention import Pruned, archive_log, prune
@@ -21,9 +23,14 @@ from etf_pipeline.events.model.checks import Check
 from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.model.numbers import Held
 from etf_pipeline.events.model.positions import Batches, Gone, Key, Range
-from etf_pipeline.events.model.types import CHANNELS
+from etf_pipeline.events.model.types import CHANNELS, LINEAGE
 from etf_pipeline.events.modes.local import Local
-from etf_pipeline.events.proof.delivery import all_sent, archived_in_time, as_sent, same_there
+from etf_pipeline.events.proof.archiving import read_all
+from etf_pipeline.events.proof.delivery import (
+    all_sent,
+    archived_in_time,
+    same_there,
+)
 from etf_pipeline.events.protocol import EXIT_SECONDS, Projector
 from etf_pipeline.events.settings import EventSettings
 from etf_pipeline.store.layout import Layout
@@ -196,9 +203,12 @@ class Kafka(Local):
         channels: Sequence[str],
         start: dict[Key, int],
         held: Held | None = None,
+        comparison: Comparison | None = None,
     ) -> Batches:
         """What the topics hold of this store."""
-        return self.others.read(channels, start, held)
+        if comparison is not None:
+            comparison.ranges = self.ranges(channels)
+        return self.others.read(channels, start, held, comparison)
 
     def besides(self, channels: Sequence[str], start: dict[Key, int]) -> Batches:
         """What the topics hold of this store that this machine did not send."""
@@ -218,11 +228,16 @@ class Kafka(Local):
         safe = self.log.sent_up_to()
         return prune(self.log, archive, days, safe, "at or after one that Kafka does not have")
 
-    def delivery_checks(self, archive: Archive) -> list[Check]:
+    def comparison(self, archive: Archive) -> Comparison | None:
+        """What compares what brokers have with what is recorded here."""
+        return Comparison(self.log, archive)
+
+    def delivery_checks(self, archive: Archive, found: Comparison | None = None) -> list[Check]:
         """Whether everything arrived and, where brokers let events go, is archived in time."""
-        ranges = self.ranges()
-        sums, there = as_sent(self.log, archive, self.broker.read())
-        checks = [all_sent(self.log, there, ranges), same_there(sums)]
+        if found is None:
+            found = Comparison(self.log, archive)
+            deque(read_all(self, archive, (*CHANNELS, LINEAGE), found), 0)
+        checks = [all_sent(self.log, found.gone()), same_there(found.sums)]
         days = self.settings.event_store_retention_days
         if days > 0:
             checks.append(

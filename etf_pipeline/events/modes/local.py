@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Self
 
 from etf_pipeline.events.log.archive import Archive
+from etf_pipeline.events.log.comparison import Comparison
 from etf_pipeline.events.log.identity import store_id
 from etf_pipeline.events.log.outbox import Outbox
 from etf_pipeline.events.model.chain import Verified
@@ -73,9 +74,14 @@ class Local:
         channels: Sequence[str],
         start: dict[Key, int],
         held: Held | None = None,
+        comparison: Comparison | None = None,
     ) -> Batches:
         """Nothing is anywhere else."""
         return iter(())
+
+    def comparison(self, archive: Archive) -> Comparison | None:
+        """There is nothing to compare with."""
+        return None
 
     def besides(self, channels: Sequence[str], start: dict[Key, int]) -> Batches:
         """Nothing is."""

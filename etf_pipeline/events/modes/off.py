@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from etf_pipeline.errors import EventsOffError
 from etf_pipeline.events.log.archive import Archive, ArchiveReport
+from etf_pipeline.events.log.comparison import Comparison
 from etf_pipeline.events.log.projections import Projections
 from etf_pipeline.events.log.retention import Pruned
 from etf_pipeline.events.model.checks import Check
@@ -73,7 +74,7 @@ class Off(Local):
         """Nothing goes: what an earlier mode recorded is not this one's to judge."""
         return Pruned(0, 0)
 
-    def delivery_checks(self, archive: Archive) -> list[Check]:
+    def delivery_checks(self, archive: Archive, found: Comparison | None = None) -> list[Check]:
         """Nothing is recorded, so nothing is to be sent."""
         return []
 

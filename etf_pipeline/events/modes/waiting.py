@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from etf_pipeline.errors import EtfError
 from etf_pipeline.events.kafka.probe import ask_kafka
 from etf_pipeline.events.log.archive import Archive, ArchiveReport
+from etf_pipeline.events.log.comparison import Comparison
 from etf_pipeline.events.log.outbox import Outbox
 from etf_pipeline.events.log.projections import Projections
 from etf_pipeline.events.log.retention import Pruned
@@ -182,9 +183,10 @@ class Waiting:
         channels: Sequence[str],
         start: dict[Key, int],
         held: Held | None = None,
+        comparison: Comparison | None = None,
     ) -> Batches:
         """What other machines recorded."""
-        return self._now.elsewhere(channels, start, held)
+        return self._now.elsewhere(channels, start, held, comparison)
 
     def besides(self, channels: Sequence[str], start: dict[Key, int]) -> Batches:
         """What this machine did not send."""
@@ -202,9 +204,13 @@ class Waiting:
         """Recompute the hash chain."""
         return self._now.verify_log(archive)
 
-    def delivery_checks(self, archive: Archive) -> list[Check]:
+    def comparison(self, archive: Archive) -> Comparison | None:
+        """What compares what brokers have, once Kafka answers."""
+        return self._now.comparison(archive)
+
+    def delivery_checks(self, archive: Archive, found: Comparison | None = None) -> list[Check]:
         """Whether everything arrived."""
-        return self._now.delivery_checks(archive)
+        return self._now.delivery_checks(archive, found)
 
     def projector(self, projections: Projections, group: str | None = None) -> Projector:
         """What keeps read models up to date."""

@@ -7,6 +7,7 @@ from typing import cast
 
 from etf_pipeline.errors import EventError
 from etf_pipeline.events.log.archive import LOG, Archive, Archived, read_batches
+from etf_pipeline.events.log.comparison import Comparison
 from etf_pipeline.events.log.retention import origin_of
 from etf_pipeline.events.log.sqlite import SqliteLog
 from etf_pipeline.events.model.envelope import Event, source_of
@@ -19,7 +20,10 @@ LOST = EventsLost.__name__
 
 
 def read_all(
-    events: Events, archive: Archive, channels: Sequence[str] = CHANNELS
+    events: Events,
+    archive: Archive,
+    channels: Sequence[str] = CHANNELS,
+    comparison: Comparison | None = None,
 ) -> Iterator[list[Event]]:
     """Every event of a store: the local log, the archive, and what topics have besides.
 
@@ -30,7 +34,7 @@ def read_all(
     Raises:
         EventError: a log cannot be read, or events are missing.
     """
-    reading = Reading(events, archive, channels)
+    reading = Reading(events, archive, channels, comparison)
     yield from reading.batches()
     if gaps := reading.gaps():
         raise EventError(missing(gaps, "nothing was concluded from the others"))
@@ -43,10 +47,18 @@ class Reading:
         events: of the store.
         archive: of the store.
         channels: which are read.
+        comparison: of what brokers have and what was recorded here, when it is asked for.
     """
 
-    def __init__(self, events: Events, archive: Archive, channels: Sequence[str]) -> None:
+    def __init__(
+        self,
+        events: Events,
+        archive: Archive,
+        channels: Sequence[str],
+        comparison: Comparison | None = None,
+    ) -> None:
         self._events = events
+        self._comparison = comparison
         self._archive = archive
         self._channels = channels
         self._numbers, self._held = Numbers(), Held(events.log.id)
@@ -56,18 +68,20 @@ class Reading:
     def batches(self) -> Iterator[list[Event]]:
         """Every event, some twice."""
         events, channels = self._events, self._channels
-        yield from self._here(events.log.read(channels))
-        start = events.seam(self._archive)
+        yield from self._here(events.log.read(channels), recorded=True)
+        start, mine = events.seam(self._archive), origin_of(events.log)
         for file in files_beside(self._archive, events.log, channels):
-            yield from self._here(of_store(file, events.instance))
-        yield from self._counted(events.elsewhere(channels, start, self._held))
+            yield from self._here(of_store(file, events.instance), recorded=mine.has(file))
+        yield from self._counted(events.elsewhere(channels, start, self._held, self._comparison))
         if start and self.gaps():
             # Another machine was sending meanwhile, or topics have what the archive lost.
             yield from self._counted(events.elsewhere(channels, {}))
 
-    def _here(self, batches: Iterable[list[Event]]) -> Iterator[list[Event]]:
+    def _here(self, batches: Iterable[list[Event]], recorded: bool) -> Iterator[list[Event]]:
         for batch in self._counted(batches):
             self._held.saw(batch)
+            if recorded and self._comparison is not None:
+                self._comparison.recorded(batch)
             yield batch
 
     def _counted(self, batches: Iterable[list[Event]]) -> Iterator[list[Event]]:

@@ -3,45 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import chain
+from collections.abc import Callable, Mapping
 
 from etf_pipeline.errors import EtfError
-from etf_pipeline.events.log.archive import Archive, read_batches
 from etf_pipeline.events.log.outbox import Outbox
-from etf_pipeline.events.log.retention import origin_of
 from etf_pipeline.events.model.checks import Check, first_few
 from etf_pipeline.events.model.envelope import Event
-from etf_pipeline.events.model.ids import IdSet, Packed
 from etf_pipeline.events.model.positions import Key, Range
 from etf_pipeline.events.model.sums import Sums
-from etf_pipeline.events.model.types import CHANNELS
 
 # Part of the retention after which an event should be in the archive.
 _LATE = 0.5
-_EVER = 2**62
 
 
-def all_sent(log: Outbox, there: Iterable[list[Event]], ranges: Mapping[Key, Range]) -> Check:
-    """Whether brokers have what they confirmed, but for what their retention took.
+def all_sent(log: Outbox, gone: int) -> Check:
+    """Whether brokers have what they confirmed, and what waits for them.
 
     Args:
         log: the local log.
-        there: what the brokers have now.
-        ranges: of their partitions, as of before that was read.
+        gone: how many events they confirmed and have no longer.
     """
-    ids = IdSet()
-    for batch in there:
-        names = [e.id for e in batch]
-        ids.add(names, Packed(names))
-    gone = 0
-    for noted in log.confirmed_by_place(CHANNELS):
-        wanted = []
-        for channel, partition, position, name in noted:
-            low, high = ranges.get((channel, partition), (0, _EVER))
-            if low <= position < high:  # what is sent meanwhile does not count
-                wanted.append(name)
-        gone += len(ids.missing(wanted))
     if gone:
         text = f"Kafka confirmed {gone} events and has them no longer; they are sent again"
         return Check("all sent", False, f"{text} while any process that records is open")
@@ -58,36 +39,6 @@ def all_sent(log: Outbox, there: Iterable[list[Event]], ranges: Mapping[Key, Ran
     if not waiting:
         return Check("all sent", True, "Kafka has every event of this machine, or had it in time")
     return Check("all sent", False, f"{waiting} events wait for Kafka; none is lost")
-
-
-def as_sent(
-    log: Outbox, archive: Archive, there: Iterator[list[Event]]
-) -> tuple[Sums, Iterator[list[Event]]]:
-    """Sums of what this machine recorded, and what brokers have, compared on its way.
-
-    Once the second was read to its end, `Sums` says which of the events differ.
-    """
-    sums = Sums(log.id)
-
-    def compared() -> Iterator[list[Event]]:
-        # Its end is fixed when the first batch is asked for: by then all of it was recorded here.
-        first = next(there, [])
-        _sum_up(sums, log, archive)
-        for batch in chain([first], there):
-            sums.compare(batch)
-            yield batch
-
-    return sums, compared()
-
-
-def _sum_up(sums: Sums, log: Outbox, archive: Archive) -> None:
-    for batch in log.read():
-        sums.saw(batch)
-    pruned = log.anchor()[0]
-    for file in archive.files_of(origin_of(log)):
-        if file.first <= pruned:
-            for batch in read_batches(file.path):
-                sums.saw(batch)
 
 
 def same_there(sums: Sums) -> Check:

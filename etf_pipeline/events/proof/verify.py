@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from etf_pipeline.errors import EtfError, EventFormatError
 from etf_pipeline.events.log.archive import Archive, read_batches
+from etf_pipeline.events.log.comparison import Comparison
 from etf_pipeline.events.log.identity import BEGUN
 from etf_pipeline.events.log.large import unkept
 from etf_pipeline.events.log.parked import Parked
@@ -74,10 +75,11 @@ def examine(
     head = None if walked is None else Kept(events.log.id, walked.last, walked.head)
     state = SystemState()
     try:
-        checks.append(_readable(events, archive, state, walked))
+        comparison = events.comparison(archive)
+        checks.append(_readable(events, archive, state, walked, comparison))
     except EtfError as error:
         return Verification([*checks, Check("events readable", False, str(error))], head)
-    checks += [*_declared(state), *events.delivery_checks(archive)]
+    checks += [*_declared(state), *events.delivery_checks(archive, comparison)]
     checks += relayed(events.log, layout, now)
     checks += store_checks(layout, state.etfs)
     return Verification(checks, head)
@@ -119,7 +121,13 @@ def _kept_head(kept: Kept, log: str, walked: Walked) -> Check:
     return Check(name, False, why)
 
 
-def _readable(events: Events, archive: Archive, state: SystemState, walked: Walked | None) -> Check:
+def _readable(
+    events: Events,
+    archive: Archive,
+    state: SystemState,
+    walked: Walked | None,
+    comparison: Comparison | None,
+) -> Check:
     """Whether every event can be read; they are folded into `state`.
 
     Raises:
@@ -128,7 +136,7 @@ def _readable(events: Events, archive: Archive, state: SystemState, walked: Walk
     bad: list[str] = []
     lineage: set[str] = set()
     logs, copies = {events.log.id, *events.log.former_ids}, Copies(events.log.id)
-    for batch in read_all(events, archive, (*CHANNELS, LINEAGE)):
+    for batch in read_all(events, archive, (*CHANNELS, LINEAGE), comparison):
         bad += _unreadable(batch)
         told = [e for e in batch if e.channel != LINEAGE]
         copies.saw(told)
