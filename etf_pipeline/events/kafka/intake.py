@@ -11,7 +11,7 @@ from confluent_kafka import Message
 
 from etf_pipeline.events.kafka.log import KafkaLog
 from etf_pipeline.events.kafka.messages import said_id
-from etf_pipeline.events.kafka.others import is_held
+from etf_pipeline.events.kafka.others import not_held
 from etf_pipeline.events.kafka.places import beginnings
 from etf_pipeline.events.kafka.topics import topic_name
 from etf_pipeline.events.log.catching_up import TAKEN_IN, Local, prove_whole
@@ -73,8 +73,7 @@ class Intake:
             for (topic, partition), m in newest.items()
         }
         if self._local is not None:
-            held = self._local.held
-            messages = [m for m in messages if not is_held(m, self.names, held)]
+            messages = not_held(messages, self.names, self._local.held)
         events = self._broker.reader.events(messages, self.names)
         self.taken += self._projections.apply(events, places=places)
         self.next.update({key: place.next for key, place in places.items()})

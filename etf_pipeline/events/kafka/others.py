@@ -41,6 +41,8 @@ _ORIGIN = Origin(TOPICS)
 # Fact: how far topics are archived.
 _ARCHIVED = "archived_topics"
 _PARTS = 3
+# Numbers that a log gives are smaller.
+_NUMBERS = 2**62
 _ALL = (*CHANNELS, LINEAGE)
 _Ends = dict[Key, tuple[int, str]]
 
@@ -125,7 +127,7 @@ class Others:
                 yield list(self._of_store(_after(start, events, held)))
                 continue
             if held is not None:
-                messages = [m for m in messages if not is_held(m, names, held)]
+                messages = not_held(messages, names, held)
             yield list(self._of_store(reader.events(messages, names)))
 
     def besides(self, channels: Sequence[str], start: dict[Key, int], sent: Outbox) -> Batches:
@@ -265,24 +267,33 @@ def _filed(archive: Archive, start: Mapping[Key, int]) -> set[tuple[str, str]]:
 
 def _after(start: Mapping[Key, int], events: list[Event], held: Held | None) -> Iterator[Event]:
     """Events from these positions on, without those that are held."""
-    log = None if held is None else held.log.decode()
-    for event in events:
-        if event.position < start.get((event.channel, event.partition), 0):
-            continue
-        if held is None or event.log != log or not held.has(event.channel, event.number, event.id):
+    for event in events if held is None else held.others(events):
+        if event.position >= start.get((event.channel, event.partition), 0):
             yield event
 
 
-def is_held(message: Message, names: Mapping[str, str], held: Held) -> bool:
-    """Whether a message is an event that was read already.
+def not_held(messages: Sequence[Message], names: Mapping[str, str], held: Held) -> list[Message]:
+    """Those messages that are no events that were read already, in their order.
 
     Most are: to take them apart would cost more than to fetch them.
     """
-    headers: dict[str, Any] = dict(message.headers() or ())
-    if headers.get("ce_logid") != held.log:
-        return False
-    try:
-        number, name = int(headers["ce_sequence"]), headers["ce_id"]
-        return held.has(names[message.topic() or ""], number, name.decode())
-    except (KeyError, ValueError, AttributeError, TypeError):
-        return False  # whoever takes it apart says what is wrong with it
+    rest, log = [], held.log
+    groups: dict[str, tuple[list[int], list[int], list[str]]] = {}
+    for i, message in enumerate(messages):
+        headers: dict[str, Any] = dict(message.headers() or ())
+        if headers.get("ce_logid") != log:
+            rest.append(i)
+            continue
+        try:
+            number, name = int(headers["ce_sequence"]), headers["ce_id"].decode()
+        except (KeyError, ValueError, AttributeError, TypeError):
+            rest.append(i)  # whoever takes it apart says what is wrong with it
+            continue
+        group = groups.setdefault(message.topic() or "", ([], [], []))
+        group[0].append(i)
+        group[1].append(number if 0 < number < _NUMBERS else 0)
+        group[2].append(name)
+    for topic, (places, numbers, ids) in groups.items():
+        was = held.which(names[topic], numbers, ids)
+        rest += [i for i, known in zip(places, was, strict=True) if not known]
+    return [messages[i] for i in sorted(rest)]

@@ -209,23 +209,28 @@ class KafkaReader:
             messages = consume(consumer, _BATCH, _WAIT_SECONDS)
             batch = []
             for message in messages:
-                error = message.error()
-                if message.topic() not in names:
+                error, topic = message.error(), message.topic() or ""
+                channel = names.get(topic)
+                if channel is None:
                     self._judge_client(error)
                     continue
-                key = (names[message.topic() or ""], message.partition() or 0)
+                key = (channel, message.partition() or 0)
                 end = ends.get(key)
                 if end is None:
                     continue
-                if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                offset = message.offset() or 0
+                if error is None:
+                    if offset < end:
+                        batch.append(message)
+                    after = offset + 1
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    after = offset
+                else:
                     self._judge(error, key)
                     continue
-                offset = message.offset() or 0
-                if error is None and offset < end:
-                    batch.append(message)
-                if offset + (error is None) >= end:
+                if after >= end:
                     del ends[key]
-                    consumer.pause([TopicPartition(message.topic() or "", key[1])])
+                    consumer.pause([TopicPartition(topic, key[1])])
             if any(m.topic() in names for m in messages):
                 heard = time.monotonic()
             elif time.monotonic() - heard > self._timeouts.stall:

@@ -27,7 +27,11 @@ def note_numbers(db: sqlite3.Connection, events: Iterable[Event]) -> None:
         if event.number:
             groups.setdefault((event.log, event.channel), []).append(event.number)
     for key, numbers in groups.items():
-        _note(db, key, joined([(n, n) for n in sorted(numbers)]))
+        first, last = min(numbers), max(numbers)
+        if last - first + 1 == len(numbers) == len(set(numbers)):
+            _note(db, key, [(first, last)])
+        else:
+            _note(db, key, joined([(n, n) for n in sorted(numbers)]))
 
 
 def note_lost(db: sqlite3.Connection, events: Iterable[Event]) -> None:

@@ -12,6 +12,7 @@ import sqlite3
 import uuid
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,6 +28,8 @@ from etf_pipeline.events.model.types import CHANNELS
 _PAGE = 5_000
 _PRUNED_AT_ONCE = 1_000
 T = TypeVar("T")
+# As `Event._make`, in a third of the time.
+_event = partial(tuple.__new__, Event)
 # All of `Event`'s fields.
 PLACED = (
     f"{COLUMNS}, 0, seq, (SELECT value FROM facts WHERE name = 'log'), "  # noqa: S608
@@ -154,7 +157,7 @@ class SqliteLog:
             if not rows:
                 return
             position = rows[-1][10]
-            page = list(map(Event._make, rows))
+            page = list(map(_event, rows))
             yield [e for e in page if e.position >= wanted[e.channel]] if start else page
 
     def known(self, events: Sequence[Event]) -> set[str]:

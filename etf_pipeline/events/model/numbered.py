@@ -53,17 +53,11 @@ class Numbered:
         for number in [n for n in self._far if n < len(near)]:
             near[number] = self._far.pop(number)
 
-    def get(self, number: int) -> int:
-        """The value of a number, 0 for none."""
-        if 0 < number < len(self._near):
-            return int(self._near[number])
-        return self._far.get(number, 0)
-
     def values(self, numbers: Sequence[int]) -> npt.NDArray[np.generic]:
-        """The values of some numbers, each above 0, 0 for none."""
+        """The values of some numbers, 0 for none."""
         wanted = np.array(numbers, np.int64)
         found = np.zeros(len(wanted), self._near.dtype)
-        near = wanted < len(self._near)
+        near = (wanted > 0) & (wanted < len(self._near))
         found[near] = self._near[wanted[near]]
         if self._far:
             for i in np.flatnonzero(~near).tolist():

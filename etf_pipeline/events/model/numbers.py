@@ -101,13 +101,36 @@ class Held:
         groups: dict[str, tuple[list[int], list[int]]] = {}
         for event in events:
             if event[12] > 0 and event[11] == log:
-                numbers, hashes = groups.setdefault(event[8], ([], []))
-                numbers.append(event[12])
-                hashes.append(hash(event[0]))
+                group = groups.get(event[8])
+                if group is None:
+                    group = groups[event[8]] = ([], [])
+                group[0].append(event[12])
+                group[1].append(hash(event[0]))
         for channel, group in groups.items():
             self._marks.setdefault(channel, Numbered(np.int64)).put(*group)
 
-    def has(self, channel: str, number: int, name: str) -> bool:
-        """Whether the event of this number and id was read."""
+    def others(self, events: Sequence[Event]) -> Sequence[Event]:
+        """Those of some events that were not read, in their order."""
+        log, groups = self.log.decode(), dict[str, list[int]]()
+        rest = []
+        for i, event in enumerate(events):
+            if event[11] != log:
+                rest.append(i)
+            elif (group := groups.get(event[8])) is None:
+                groups[event[8]] = [i]
+            else:
+                group.append(i)
+        for channel, group in groups.items():
+            mine = [events[i] for i in group]
+            was = self.which(channel, [e[12] for e in mine], [e[0] for e in mine])
+            rest += [i for i, known in zip(group, was, strict=True) if not known]
+        return [events[i] for i in sorted(rest)]
+
+    def which(self, channel: str, numbers: Sequence[int], names: Sequence[str]) -> list[bool]:
+        """Of each event whether it was read, told by its number, above 0, and its id."""
         marks = self._marks.get(channel)
-        return marks is not None and name != "" and marks.get(number) == hash(name)
+        if marks is None:
+            return [False] * len(numbers)
+        same = marks.values(numbers) == np.array(list(map(hash, names)), np.int64)
+        found: list[bool] = same.tolist()
+        return found if all(names) else [f and n != "" for f, n in zip(found, names, strict=True)]
