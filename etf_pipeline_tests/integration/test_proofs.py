@@ -16,6 +16,8 @@ import uuid
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from typer.testing import CliRunner
 
 from etf_pipeline.cli.app import app
@@ -515,8 +517,14 @@ def test_a_log_that_an_earlier_release_pruned_without_an_archive_of_its_own(layo
         "DELETE FROM channels",
     )
     recorded(local, 11, 12)
+    # kept when all could be recomputed: then an earlier release cannot have let them go
+    for claim in (kept, Kept("", 0, kept.hash), kept._replace(unproven=4)):
+        told = bad(local, layout, claim)[f"head {kept.hash[:16]}"]
+        assert "now the first 5 cannot" in told and "`:5` at its end" in told
+    kept = kept._replace(unproven=5)
     found = examine(local, layout, [kept])
     assert all(c.ok for c in found.checks), found
+    assert found.head.text().endswith(":5") and read_kept(found.head.text()) == found.head
     assert "the first 5 were let go by an earlier release" in found.checks[0].detail
     assert "cannot be recomputed" in bad(local, layout, Kept("", 3, "0" * 64))[f"head {'0' * 16}"]
     head = next(c.detail for c in found.checks if c.name == f"head {kept.hash[:16]}")
@@ -539,6 +547,40 @@ def test_a_log_that_an_earlier_release_pruned_without_an_archive_of_its_own(layo
     for file in Archive(layout).files():
         file.path.unlink()
     assert "event 1 is missing" in bad(local, layout)["log untouched"]
+
+
+def test_a_signed_head_says_what_could_not_be_proven_then(layout, tmp_path):
+    """An excuse that is forged later is found by it, and a true one is signed with it."""
+    private = Ed25519PrivateKey.generate()
+    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (tmp_path / "key.pem").write_bytes(pem)
+    settings = embedded_settings(event_signing_key=tmp_path / "key.pem", **STORE)
+    local = Embedded(layout, settings)
+    recorded(local, 1, 10)
+    assert sign_daily(local, layout, T0) is None
+    (first,) = layout.head_files()
+    assert "unproven" not in first.read_text()
+    there = [e._replace(log="", number=0) for b in local.log.read() for e in b]
+    Archive(layout).add(Origin(TOPICS), there[:1], "20250101T000000000000Z")
+    with at(layout) as db:
+        (five,) = db.execute("SELECT hash FROM events WHERE seq = 5").fetchone()
+    tampered(
+        layout,
+        "DELETE FROM events WHERE seq <= 5",
+        ("INSERT INTO anchors VALUES (5, ?, 0)", (five,)),
+        "INSERT INTO facts VALUES ('unnumbered', '10')",
+        "INSERT INTO facts VALUES ('former_logs', '[\"\"]')",
+        "DELETE FROM channels",
+    )
+    recorded(local, 11, 12)
+    assert "up to 5 cannot be recomputed, and could be then" in bad(local, layout)["signed heads"]
+    first.unlink()  # as one who upgraded before he signed
+    first.with_suffix(".sig").unlink()
+    assert sign_daily(local, layout, dt.datetime.now(dt.UTC)) is None
+    (head,) = layout.head_files()
+    assert "\nunproven 5\n" in head.read_text()
+    assert bad(local, layout) == {}
+    local.close()
 
 
 def test_proving_while_others_record_archive_and_prune(layout, local):

@@ -7,6 +7,7 @@ The lines, each ended by a line feed, in this order, in ASCII:
     log <id of the local log>
     event <number of the last event in that log>
     hash <its SHA-256 in the hash chain>
+    unproven <number of the last event that cannot be recomputed> (only where there are such)
     time <when this was written, UTC, RFC 3339, to the second>
     key <SHA-256 of the public key that signs, as DER of SubjectPublicKeyInfo>
     previous <SHA-256 of the signed text before this one of the same log; 64 zeros for the first>
@@ -28,16 +29,20 @@ _TITLE = "etf_pipeline head 1"
 _HASH = r"[0-9a-f]{64}"
 _TEXT = re.compile(
     rf"{_TITLE}\nstore (?P<store>[!-~]+)\nlog (?P<log>[!-~]+)\nevent (?P<event>\d+)\n"
-    rf"hash (?P<hash>{_HASH})\ntime (?P<time>[0-9T:Z-]+)\nkey (?P<key>{_HASH})\n"
+    rf"hash (?P<hash>{_HASH})\n(?:unproven (?P<unproven>[1-9]\d*)\n)?"
+    rf"time (?P<time>[0-9T:Z-]+)\nkey (?P<key>{_HASH})\n"
     rf"previous (?P<previous>{_HASH})\n(?P<files>(?:file {_HASH}  [^\n]+\n)*)"
 )
-_KEPT = re.compile(rf"(?:(?:(?P<log>[^:\s]+):)?(?P<event>\d+):)?(?P<hash>{_HASH})")
+_KEPT = re.compile(
+    rf"(?:(?:(?P<log>[^:\s]+):)?(?P<event>\d+):)?(?P<hash>{_HASH})(?::(?P<unproven>\d+))?"
+)
 
 
 class Head(NamedTuple):
     """What was the last event of a log at a time, and what its hash vouched for.
 
-    `files` are the SHA-256 and path of archive files, each said once.
+    `files` are the SHA-256 and path of archive files, each said once. Events up to `unproven` could
+    not be recomputed then, as a release before had let them go.
     """
 
     store: str
@@ -48,6 +53,7 @@ class Head(NamedTuple):
     key: str
     previous: str = FIRST
     files: tuple[tuple[str, str], ...] = ()
+    unproven: int = 0
 
     def text(self) -> str:
         """What is signed."""
@@ -57,6 +63,7 @@ class Head(NamedTuple):
             f"log {self.log}",
             f"event {self.event}",
             f"hash {self.hash}",
+            *([f"unproven {self.unproven}"] if self.unproven else []),
             f"time {self.time.astimezone(dt.UTC).strftime(_TIME)}",
             f"key {self.key}",
             f"previous {self.previous}",
@@ -70,15 +77,20 @@ class Head(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """A head as somebody kept it: `log:event:hash`, or its end; 0 and "" where it does not say."""
+    """A head as somebody kept it: `log:event:hash`, or its end; 0 and "" where it does not say.
+
+    Where the first events could not be recomputed then, the number of the last of them follows.
+    """
 
     log: str
     event: int
     hash: str
+    unproven: int = 0
 
     def text(self) -> str:
         """In the form to keep."""
-        return f"{self.log}:{self.event}:{self.hash}"
+        unproven = f":{self.unproven}" if self.unproven else ""
+        return f"{self.log}:{self.event}:{self.hash}{unproven}"
 
 
 def read_head(text: str) -> Head | None:
@@ -92,7 +104,8 @@ def read_head(text: str) -> Head | None:
         return None
     files = tuple((line[5:69], line[71:]) for line in found["files"].split("\n") if line)
     plain = (found["store"], found["log"], int(found["event"]), found["hash"])
-    made = Head(*plain, time, found["key"], found["previous"], files)
+    before = int(found["unproven"] or 0)
+    made = Head(*plain, time, found["key"], found["previous"], files, before)
     return made if made.text() == text else None
 
 
@@ -101,4 +114,5 @@ def read_kept(text: str) -> Kept | None:
     found = _KEPT.fullmatch(text.strip().lower())
     if found is None:
         return None
-    return Kept(found["log"] or "", int(found["event"] or 0), found["hash"])
+    numbers = (int(found["event"] or 0), int(found["unproven"] or 0))
+    return Kept(found["log"] or "", numbers[0], found["hash"], numbers[1])

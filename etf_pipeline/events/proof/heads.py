@@ -13,6 +13,7 @@ from etf_pipeline.events.log.archive import Archive
 from etf_pipeline.events.model.checks import Check, first_few
 from etf_pipeline.events.model.heads import FIRST, Head, read_head
 from etf_pipeline.events.proof.signing import Signer, Verifier, load_signer
+from etf_pipeline.events.proof.walk import let_go_unproven
 from etf_pipeline.events.protocol import Events
 from etf_pipeline.model.file_names import STAMP
 from etf_pipeline.store.hashing import file_hash
@@ -87,6 +88,7 @@ def sign_head(
             signer.key,
             FIRST if newest is None else newest.digest(),
             tuple(_new_files(Archive(layout), ours)),
+            let_go_unproven(events.log, Archive(layout)),
         )
         path = layout.head(name, f"{number:012d}-{today.strftime(STAMP)}")
         text = head.text().encode("ascii")
@@ -222,8 +224,8 @@ def _wrong_place(path: Path, head: Head, reached: Reached) -> Iterator[str]:
             f"{path}: the log had {head.event} events on {head.time:%Y-%m-%d} and ends at "
             f"{reached.last} now"
         )
-    elif head.event <= reached.unproven:
-        yield f"{path}: events up to {reached.unproven} cannot be recomputed"
+    elif reached.unproven > head.unproven:
+        yield f"{path}: events up to {reached.unproven} cannot be recomputed, and could be then"
     elif reached.hashes.get(head.event) != head.hash:
         yield (
             f"{path}: event {head.event}, or one before it, is not what it was on "

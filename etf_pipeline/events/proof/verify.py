@@ -72,7 +72,7 @@ def examine(
     except EtfError as error:
         checks = [Check("log untouched", False, str(error))]
     checks += [_archive(archive, walked), _parked(events)]
-    head = None if walked is None else Kept(events.log.id, walked.last, walked.head)
+    head = None if walked is None else _head(events.log.id, walked)
     state = SystemState()
     try:
         comparison = events.comparison(archive)
@@ -83,6 +83,10 @@ def examine(
     checks += relayed(events.log, layout, now)
     checks += store_checks(layout, state.etfs)
     return Verification(checks, head)
+
+
+def _head(log: str, walked: Walked) -> Kept:
+    return Kept(log, walked.last, walked.head, walked.unproven)
 
 
 def _untouched(walked: Walked, begun: str | None) -> Check:
@@ -103,6 +107,15 @@ def _untouched(walked: Walked, begun: str | None) -> Check:
 def _kept_head(kept: Kept, log: str, walked: Walked) -> Check:
     name, found = f"head {kept.hash[:16]}", walked.numbers.get(kept.hash)
     if found is not None and kept.event in (0, found):
+        if walked.unproven > kept.unproven:
+            then = f"after the first {kept.unproven} " if kept.unproven else ""
+            why = (
+                f"is that of event {found}, and says that all {then}could be recomputed when it "
+                f"was kept: now the first {walked.unproven} cannot, see `log untouched`. If a "
+                "release before this had let them go already, give the head with "
+                f"`:{walked.unproven}` at its end"
+            )
+            return Check(name, False, why)
         after = walked.last - found
         text = f"is that of event {found}; {after} events were recorded since"
         if walked.unproven:

@@ -14,6 +14,7 @@ from etf_pipeline.events.log.retention import origins_of
 from etf_pipeline.events.log.sqlite import SqliteLog
 from etf_pipeline.events.model.chain import GENESIS, chain
 from etf_pipeline.events.model.envelope import Event
+from etf_pipeline.events.model.numbered import holes, joined
 
 _REMEDY = (
     "Put the newest log back; if there is only an older copy, `etf events archive` has it go on as "
@@ -160,6 +161,18 @@ def _excused(log: SqliteLog, archive: Archive, seq: int, pruned: int) -> int:
     raise TamperError(
         f"{archive.root}: event {seq + 1} is missing, and {log.path} let go of all up to {pruned}"
     )
+
+
+def let_go_unproven(log: SqliteLog, archive: Archive) -> int:
+    """The number up to which a walk could recompute nothing; told by footers, without a walk."""
+    if "" not in log.former_ids:
+        return 0
+    files = [f for origin in origins_of(log) for f in archive.files_of(origin)]
+    pruned = sorted(n for n in log.anchors() if n <= log.begun_after)
+    found = 0
+    for first, _ in holes(joined(sorted((f.first, f.last) for f in files)), max(pruned, default=0)):
+        found = next((n for n in pruned if n >= max(first, found)), found)
+    return found
 
 
 class _Read:
