@@ -90,8 +90,11 @@ def make_anew(servers: str, prefix: str, partitions: int | None) -> None:
             time.sleep(0.05)
 
 
-def delete_records(servers: str, prefix: str, choose: random.Random) -> dict[str, int]:
-    """Have the broker let the older part of each partition go, as its retention would."""
+def delete_records(servers: str, prefix: str, choose: random.Random) -> dict[tuple[str, int], int]:
+    """Have the broker let the older part of each partition go, as its retention would.
+
+    Returns where each begins now, by channel and partition.
+    """
     consumer = Consumer({"bootstrap.servers": servers, "group.id": "soak-marks", "log_level": 0})
     there = consumer.list_topics(timeout=_PATIENCE).topics
     wanted = []
@@ -107,13 +110,12 @@ def delete_records(servers: str, prefix: str, choose: random.Random) -> dict[str
     consumer.close()
     if not wanted:
         return {}
-    gone: dict[str, int] = {}
+    gone: dict[tuple[str, int], int] = {}
     admin = _admin(servers)  # its answers end with it
     for place, future in admin.delete_records(wanted).items():
         try:
-            gone[f"{place.topic.removeprefix(prefix)}[{place.partition}]"] = future.result(
-                _PATIENCE
-            ).low_watermark
+            key = (place.topic.removeprefix(f"{prefix}."), place.partition)
+            gone[key] = future.result(_PATIENCE).low_watermark
         except KafkaException:
             continue
     return gone

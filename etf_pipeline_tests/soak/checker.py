@@ -18,10 +18,15 @@ _NEVER = float("inf")
 
 @dataclass
 class Loss:
-    """A local log was lost at a moment; `left` is what the archive and Kafka had of its events."""
+    """A local log was lost at a moment.
+
+    `left` is what the archive and Kafka had of its events, and `numbers` are those of the others,
+    each with its log and channel.
+    """
 
     when: float
     left: set[str]
+    numbers: set[tuple[str, str, int]] = field(default_factory=set)
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import signal
@@ -16,6 +15,7 @@ from etf_pipeline_tests.soak import brokers
 from etf_pipeline_tests.soak.checker import judge, not_parked, not_sent
 from etf_pipeline_tests.soak.ledger import read_ledgers
 from etf_pipeline_tests.soak.nursery import Nursery
+from etf_pipeline_tests.soak.operating import declare_losses, must, printed, said
 from etf_pipeline_tests.soak.script import EMBEDDED, Script
 from etf_pipeline_tests.soak.steps import take
 from etf_pipeline_tests.soak.world import PATIENCE, Process, Store, World
@@ -123,8 +123,9 @@ def _await_forked(world: World, store: Store) -> None:
 
 
 def _finish(world: World) -> None:
-    """Send, project, replay, archive, verify, and replay again."""
+    """Declare what is lost, send, project, replay, archive, verify, and replay again."""
     for store in world.stores:
+        declare_losses(world, store)
         if world.script.mode != EMBEDDED:
             sender = world.start(store, "sender", str(store.ledgers))
             there = world.poll(
@@ -135,18 +136,12 @@ def _finish(world: World) -> None:
             world.say(f"{store.name}: all sent: {there}")
             world.end(sender)
     for store in world.stores:
-        _command(world, store, "events", "project", "--once")
+        must(world, store, "events", "project", "--once")
         _replay(world, store)
-        _command(world, store, "events", "archive")
-        _command(world, store, "events", "verify", "--json")
+        must(world, store, "events", "archive")
+        must(world, store, "events", "verify", "--json")
+        must(world, store, "events", "missing")
         _replay(world, store)
-
-
-def _command(world: World, store: Store, *argv: str) -> None:
-    made = world.command(store, *argv)
-    code = world.await_end(made, 2 * PATIENCE)
-    if code != 0:
-        world.fault(f"{store.name}: etf {' '.join(argv)} ended with {code}: {_said(made)}")
 
 
 def _replay(world: World, store: Store) -> None:
@@ -155,7 +150,7 @@ def _replay(world: World, store: Store) -> None:
     world.await_end(made)
     last = [r for r in read_ledgers(store.ledgers).replays if r.began >= began]
     if not last or last[-1].error:
-        text = last[-1].error if last else _said(made)
+        text = last[-1].error if last else said(made)
         world.fault(f"{store.name}: a replay failed when all was quiet: {text}")
 
 
@@ -163,13 +158,13 @@ def _processes(world: World) -> None:
     """No process broke, and none cried wolf."""
     for process in world.processes:
         code = world.nursery.ended(process.pid)
-        said = _said(process)
-        if _BROKEN.search(said):
-            world.fault(f"{process} broke ({' '.join(process.argv)}): {said}")
+        text = said(process)
+        if _BROKEN.search(text):
+            world.fault(f"{process} broke ({' '.join(process.argv)}): {text}")
         elif not process.killed and code is not None and not _as_it_should(world, process, code):
-            world.fault(f"{process} ended with {code} ({' '.join(process.argv)}): {said}")
+            world.fault(f"{process} ended with {code} ({' '.join(process.argv)}): {text}")
         if process.argv[:2] == ("events", "verify") and _cries_wolf(process):
-            world.fault(f"{process}: the log was called tampered with: {said}")
+            world.fault(f"{process}: the log was called tampered with: {text}")
 
 
 def _as_it_should(world: World, process: Process, code: int) -> bool:
@@ -185,15 +180,7 @@ def _as_it_should(world: World, process: Process, code: int) -> bool:
 
 
 def _cries_wolf(process: Process) -> bool:
-    try:
-        checks = json.loads(process.out.read_text())
-    except ValueError:
-        return False
-    return any(c["name"] == _FALSE_ALARM and not c["ok"] for c in checks)
-
-
-def _said(process: Process) -> str:
-    return process.out.read_text(errors="replace")[-3000:] if process.out.exists() else ""
+    return any(c["name"] == _FALSE_ALARM and not c["ok"] for c in printed(process) or ())
 
 
 def _figures(world: World) -> dict[str, int]:

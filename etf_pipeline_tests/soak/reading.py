@@ -27,6 +27,7 @@ class Row:
     subject: str
     type: str
     run_id: str
+    number: int = 0
 
     @property
     def mine(self) -> bool:
@@ -40,14 +41,35 @@ def local_log(store: Path) -> list[Row]:
     if not path.exists():
         return []
     with contextlib.closing(sqlite3.connect(path, timeout=30.0)) as db:
-        rows = db.execute("SELECT seq, id, channel, subject, type, data FROM events ORDER BY seq")
-        return [Row(*r[:5], _run_id(r[5])) for r in rows]
+        rows = db.execute(
+            "SELECT seq, id, channel, subject, type, data, number FROM events ORDER BY seq"
+        )
+        return [Row(*r[:5], _run_id(r[5]), r[6]) for r in rows]
 
 
 def store_id(store: Path) -> str:
+    return _fact(store, "instance")
+
+
+def _fact(store: Path, name: str) -> str:
     path = store / "events" / "events.sqlite"
     with contextlib.closing(sqlite3.connect(path, timeout=30.0)) as db:
-        return str(db.execute("SELECT value FROM facts WHERE name = 'instance'").fetchone()[0])
+        found = db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+    return "" if found is None else str(found[0])
+
+
+def numbered(store: Path) -> dict[tuple[str, str, int], str]:
+    """Ids of the local log's events by log, channel and number.
+
+    Those of before the log took another id are named under each id that it had.
+    """
+    before, named = int(_fact(store, "unnumbered") or 0), _fact(store, "log")
+    former = json.loads(_fact(store, "former_logs") or "[]")
+    found = {}
+    for row in local_log(store):
+        for log in former if row.seq <= before else (named,):
+            found[log, row.channel, row.number] = row.id
+    return found
 
 
 def archived(store: Path) -> dict[str, Row]:

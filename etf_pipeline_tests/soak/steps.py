@@ -11,7 +11,7 @@ import signal
 import sqlite3
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from confluent_kafka import Producer
@@ -20,7 +20,8 @@ from etf_pipeline_tests.soak import brokers
 from etf_pipeline_tests.soak.checker import Loss
 from etf_pipeline_tests.soak.ledger import CHANNELS, LINEAGE
 from etf_pipeline_tests.soak.nursery import can_forbid_writing
-from etf_pipeline_tests.soak.reading import archived, store_id, topics
+from etf_pipeline_tests.soak.operating import declare_losses, must
+from etf_pipeline_tests.soak.reading import archived, numbered, store_id, topics
 from etf_pipeline_tests.soak.script import EMBEDDED, NOT_YET, Step
 from etf_pipeline_tests.soak.world import FAKETIME, Process, Store, World
 
@@ -232,8 +233,7 @@ def log_restored(world: World) -> None:
     _again(world, store)
     time.sleep(world.choose.uniform(0.3, 0.8))
     _silence(world, store)
-    left = _kept_elsewhere(world, store) | {*_ids(backup)}
-    store.losses.append(Loss(time.monotonic(), left))
+    _lose(world, store, _ids(backup))
     for path in (store.data / "events").iterdir():
         if path.is_file():
             path.unlink()
@@ -245,6 +245,14 @@ def log_restored(world: World) -> None:
 def _ids(folder: Path) -> list[str]:
     with contextlib.closing(sqlite3.connect(folder / "events.sqlite")) as db:
         return [i for (i,) in db.execute("SELECT id FROM events")]
+
+
+def _lose(world: World, store: Store, kept: Iterable[str] = ()) -> None:
+    """Note what goes with the local log: all but what is `kept`, in Kafka, or archived."""
+    left = _kept_elsewhere(world, store) | {*kept}
+    gone = {number for number, name in numbered(store.data).items() if name not in left}
+    store.losses.append(Loss(time.monotonic(), left, gone))
+    world.say(f"{len(gone)} events are lost with their log")
 
 
 def _kept_elsewhere(world: World, store: Store) -> set[str]:
@@ -260,7 +268,7 @@ def fresh_machine(world: World) -> None:
     if not store.log.exists():
         return
     _silence(world, store)
-    store.losses.append(Loss(time.monotonic(), _kept_elsewhere(world, store)))
+    _lose(world, store)
     if world.choose.random() < 0.3:  # only its log is lost
         for path in (store.data / "events").glob("events.sqlite*"):
             path.unlink()
@@ -269,7 +277,8 @@ def fresh_machine(world: World) -> None:
         _move(store)
     _again(world, store)
     # What only Kafka has of the old machine would go with the next broker that loses its disk.
-    world.await_end(world.command(store, "events", "archive"))
+    must(world, store, "events", "archive")
+    declare_losses(world, store)
 
 
 def _move(store: Store) -> None:
@@ -312,6 +321,8 @@ def topics_made_anew(world: World) -> None:
 
 def records_deleted(world: World) -> None:
     gone = brokers.delete_records(world.servers, world.prefix, world.choose)
+    for place, low in gone.items():
+        world.deleted[place] = max(low, world.deleted.get(place, 0))
     world.say(f"records deleted: {gone}")
 
 

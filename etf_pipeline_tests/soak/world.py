@@ -93,7 +93,7 @@ class World:
         self.faults: list[str] = []
         self.excused: list[tuple[float, float]] = []
         self.foreign = 0
-        self.lossy = False
+        self.deleted: dict[tuple[str, int], int] = {}
         self.clock = folder / "clock"
         self.set_clock("+0")
         self._began = time.monotonic()
