@@ -22,12 +22,15 @@ def main() -> None:
     parser.add_argument("seed", type=int)
     parser.add_argument("--cycles", type=int, default=1)
     parser.add_argument("--mode", choices=MODES)
+    parser.add_argument("--short", action="store_true", help="cycles as in every test run")
     parser.add_argument("--show", action="store_true", help="print the scripts alone")
     parser.add_argument("--tell", action="store_true", help="print what happened in any case")
     parser.add_argument("--folder", type=Path, help="where stores and brokers are kept")
     parser.add_argument("--without", default="", help="steps to pass over, by commas")
     asked = parser.parse_args()
-    scripts = [draw(s, asked.mode) for s in range(asked.seed, asked.seed + asked.cycles)]
+    scripts = [
+        draw(s, asked.mode, short=asked.short) for s in range(asked.seed, asked.seed + asked.cycles)
+    ]
     without = set(asked.without.split(","))
     scripts = [
         replace(s, steps=tuple(t for t in s.steps if t.what not in without)) for s in scripts

@@ -6,7 +6,9 @@ import re
 import shutil
 import signal
 import sys
+import threading
 import time
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from etf_pipeline_tests.soak import brokers
 from etf_pipeline_tests.soak.checker import judge, not_parked, not_sent
 from etf_pipeline_tests.soak.ledger import read_ledgers
 from etf_pipeline_tests.soak.nursery import Nursery
-from etf_pipeline_tests.soak.operating import declare_losses, must, printed, said
+from etf_pipeline_tests.soak.operating import declare_losses, must, printed
 from etf_pipeline_tests.soak.script import EMBEDDED, Script
 from etf_pipeline_tests.soak.steps import take
 from etf_pipeline_tests.soak.world import PATIENCE, Process, Store, World
@@ -36,6 +38,7 @@ class Outcome:
 
     def __str__(self) -> str:
         again = f"python -m etf_pipeline_tests.soak {self.script.seed} --mode {self.script.mode}"
+        again += " --short" * self.script.short
         parts = (
             [f"{len(self.faults)} faults; again: {again}", *(f"  {f}" for f in self.faults)],
             ["the script:", str(self.script)],
@@ -47,23 +50,45 @@ class Outcome:
 def run_cycle(
     folder: Path, script: Script, nursery: Nursery, broker: Broker | None, *, keep: bool = True
 ) -> Outcome:
-    """Run a cycle in a folder of its own, which goes when all was well and `keep` is not set."""
+    """Run a cycle in a folder of its own, which goes when all was well and `keep` is not set.
+
+    It ends in any case: after the script's seconds all of it is killed, and the fault says where
+    each process was, and this one.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     world = World(folder, script, nursery, broker)
-    if broker is not None:
-        brokers.permit(broker, world.prefix)
-    try:
-        _chaos(world)
-        _quiet(world)
-        _finish(world)
-        _judge(world)
-        _processes(world)
-        figures = _figures(world)
-    finally:
-        world.close()
+    raised: list[BaseException] = []
+    # Apart, as a call of a client that never returns takes no signal either.
+    cycle = threading.Thread(target=_cycle, args=[world, raised], daemon=True)
+    cycle.start()
+    cycle.join(script.seconds)
+    if cycle.is_alive():
+        assert cycle.ident is not None
+        here = traceback.format_stack(sys._current_frames()[cycle.ident])
+        where = "\n".join(["".join(here), *world.abandon()])
+        world.fault(f"the cycle did not end within {script.seconds:g} s:\n{where}")
+    elif raised:
+        raise raised[0]
+    outcome = Outcome(script, world.faults, world.happened, _figures(world))
     if not world.faults and not keep:
         shutil.rmtree(folder)
-    return Outcome(script, world.faults, world.happened, figures)
+    return outcome
+
+
+def _cycle(world: World, raised: list[BaseException]) -> None:
+    try:
+        if world.broker is not None:
+            brokers.permit(world.broker, world.prefix)
+        try:
+            _chaos(world)
+            _quiet(world)
+            _finish(world)
+            _judge(world)
+            _processes(world)
+        finally:
+            world.close()
+    except BaseException as error:
+        raised.append(error)
 
 
 def _judge(world: World) -> None:
@@ -150,7 +175,7 @@ def _replay(world: World, store: Store) -> None:
     world.await_end(made)
     last = [r for r in read_ledgers(store.ledgers).replays if r.began >= began]
     if not last or last[-1].error:
-        text = last[-1].error if last else said(made)
+        text = last[-1].error if last else made.said
         world.fault(f"{store.name}: a replay failed when all was quiet: {text}")
 
 
@@ -158,7 +183,7 @@ def _processes(world: World) -> None:
     """No process broke, and none cried wolf."""
     for process in world.processes:
         code = world.nursery.ended(process.pid)
-        text = said(process)
+        text = process.said
         if _BROKEN.search(text):
             world.fault(f"{process} broke ({' '.join(process.argv)}): {text}")
         elif not process.killed and code is not None and not _as_it_should(world, process, code):

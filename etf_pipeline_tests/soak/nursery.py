@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import faulthandler
 import importlib
 import json
 import os
@@ -18,8 +19,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,7 @@ _NEEDED = (
     "etf_pipeline_tests.soak.programs",
 )
 _PR_SET_CHILD_SUBREAPER = 36
+_START_SECONDS, _END_SECONDS = 60.0, 10.0
 # Without these rights even root is stopped by a folder that may not be written.
 _RIGHTS = "-dac_override,-dac_read_search"
 
@@ -44,14 +48,27 @@ class Nursery:
         self._ended: dict[int, int] = {}
         self._replies: list[int] = []
         self._changed = threading.Condition()
+        self._begin()
+
+    def _begin(self) -> None:
+        # Not ours: whoever reads that to its end would wait for what is left of a cycle.
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             [*_without_rights(), sys.executable, "-m", __name__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=self._errors,
             text=True,
             start_new_session=True,
         )
-        threading.Thread(target=self._listen, daemon=True).start()
+        threading.Thread(target=self._listen, args=[self._process.stdout], daemon=True).start()
+
+    def restart(self) -> None:
+        """Kill it, and begin anew; what was started is killed by whoever knows of it."""
+        self._process.kill()
+        self._process.wait(_END_SECONDS)
+        self._replies.clear()
+        self._begin()
 
     def start(
         self, program: str, args: list[str], env: dict[str, str], out: Path, *, afresh: bool = False
@@ -62,8 +79,10 @@ class Nursery:
         with self._changed:
             self._process.stdin.write(json.dumps(asked) + "\n")
             self._process.stdin.flush()
-            if not self._changed.wait_for(lambda: self._replies, 60.0):
-                raise RuntimeError("no process was started within 60 s")
+            if not self._changed.wait_for(lambda: self._replies, _START_SECONDS):
+                self._errors.seek(0)
+                text = self._errors.read().decode(errors="replace")[-3000:]
+                raise RuntimeError(f"no process was started within {_START_SECONDS:g} s: {text}")
             return self._replies.pop(0)
 
     def ended(self, pid: int) -> int | None:
@@ -82,14 +101,13 @@ class Nursery:
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
         try:
-            self._process.wait(10)
+            self._process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
+            self._process.wait(_END_SECONDS)
 
-    def _listen(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
+    def _listen(self, said: Iterable[str]) -> None:
+        for line in said:
             told = json.loads(line)
             with self._changed:
                 if "started" in told:
@@ -177,6 +195,7 @@ def _become(asked: dict[str, Any]) -> None:
     if asked["afresh"]:
         argv = [sys.executable, "-m", "etf_pipeline_tests.soak.programs"]
         os.execve(sys.executable, [*argv, asked["program"], *asked["args"]], asked["env"])
+    faulthandler.register(signal.SIGQUIT, file=2, all_threads=True)  # says where it is
     os.environ.clear()
     os.environ.update(asked["env"])
     time.tzset()

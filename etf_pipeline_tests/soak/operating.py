@@ -19,7 +19,7 @@ def must(world: World, store: Store, *argv: str, codes: tuple[int, ...] = (0,)) 
     made = world.command(store, *argv)
     code = world.await_end(made, 2 * PATIENCE)
     if code not in codes:
-        world.fault(f"{store.name}: etf {' '.join(argv)} ended with {code}: {said(made)}")
+        world.fault(f"{store.name}: etf {' '.join(argv)} ended with {code}: {made.said}")
     return made
 
 
@@ -41,7 +41,7 @@ def missing(world: World, store: Store) -> list[dict[str, Any]]:
     made = must(world, store, "events", "missing", "--json", codes=(0, 1))
     found = printed(made)
     if not isinstance(found, list):
-        world.fault(f"{store.name}: etf events missing did not say what is: {said(made)}")
+        world.fault(f"{store.name}: etf events missing did not say what is: {made.said}")
         return []
     return found
 
@@ -55,11 +55,6 @@ def _went(world: World, store: Store, gap: dict[str, Any]) -> bool:
     gone = set().union(*(loss.numbers for loss in store.losses))
     numbers = range(gap["first"], gap["last"] + 1)
     return all((gap["log"], gap["channel"], n) in gone for n in numbers)
-
-
-def said(process: Process) -> str:
-    """The end of what a process printed, warnings too."""
-    return process.out.read_text(errors="replace")[-3000:] if process.out.exists() else ""
 
 
 def printed(process: Process) -> Any:

@@ -40,6 +40,7 @@ FAKETIME = next(
 USER = "etf"
 PATIENCE = 60.0
 _EVENTS_SECONDS = 15.0
+_TRACE_SECONDS = 0.5
 _AMBIENT = ("ETF_", "DAGSTER_", "EVENT_", "KAFKA_", "OPENLINEAGE_")
 
 
@@ -59,6 +60,11 @@ class Process:
 
     def __str__(self) -> str:
         return f"{self.name} ({self.pid})"
+
+    @property
+    def said(self) -> str:
+        """The end of what it printed, warnings too."""
+        return self.out.read_text(errors="replace")[-3000:] if self.out.exists() else ""
 
 
 @dataclass
@@ -94,6 +100,7 @@ class World:
         self.excused: list[tuple[float, float]] = []
         self.foreign = 0
         self.deleted: dict[tuple[str, int], int] = {}
+        self.over = False
         self.clock = folder / "clock"
         self.set_clock("+0")
         self._began = time.monotonic()
@@ -155,6 +162,8 @@ class World:
     def start(
         self, store: Store, program: str, *args: str, name: str = "", clocked: bool = False
     ) -> Process:
+        if self.over:
+            raise RuntimeError("the cycle was ended from outside")
         self._count += 1
         name = name or f"{program}{self._count}"
         out = store.ledgers.parent / f"{name}.out"
@@ -224,9 +233,17 @@ class World:
     def await_end(self, process: Process, seconds: float = PATIENCE) -> int | None:
         code = self.nursery.wait(process.pid, seconds)
         if code is None:
-            self.fault(f"{process} did not end within {seconds:g} s: {process.argv}")
+            where = self.trace(process)
+            self.fault(f"{process} did not end within {seconds:g} s: {process.argv}\n{where}")
             self.kill(process)
         return code
+
+    def trace(self, process: Process) -> str:
+        """Where a process is that runs, each of its threads, after what else it said last."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGQUIT)
+            time.sleep(_TRACE_SECONDS)
+        return process.said
 
     def await_started(self, process: Process) -> None:
         """Until a recorder has begun: signals before that would end it."""
@@ -281,6 +298,19 @@ class World:
             parked(store.data, self.prefix),
             kafka,
         )
+
+    def abandon(self) -> list[str]:
+        """Kill everything and wait for nothing; where each process was."""
+        self.over = True
+        found = [p for p in self.processes if self.nursery.ended(p.pid) is None]
+        traces = [f"{p} {p.argv}:\n{self.trace(p)}" for p in found]
+        for process in self.processes:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+        if self.broker is not None:
+            self.broker.kill()
+        self.nursery.restart()
+        return traces
 
     def close(self) -> None:
         """End everything that was started here."""
