@@ -6,7 +6,7 @@ from etf_pipeline_tests.soak.checker import Left, Loss, judge, not_parked
 from etf_pipeline_tests.soak.ledger import Intended, Ledger, Noted, Replay, read_ledgers
 from etf_pipeline_tests.soak.prices import TICKERS
 from etf_pipeline_tests.soak.reading import ReadModels, Record, Row
-from etf_pipeline_tests.soak.script import KINDS, MODES, NOT_YET, draw
+from etf_pipeline_tests.soak.script import KILLS, KINDS, LOSSES, MODES, NOT_YET, SEEDS, draw
 from etf_pipeline_tests.soak.steps import STEPS
 
 QUERY, CHANNEL = "PriceDataQueried", "query-events"
@@ -156,6 +156,16 @@ def test_a_seed_is_a_script_and_every_step_is_drawn(mode):
     drawn = {s.what for seed in range(300) for s in draw(seed, mode).steps}
     assert drawn == {name for name, kind in KINDS.items() if mode in kind.modes}
     assert set(KINDS) == set(STEPS)
+
+
+def test_each_short_cycle_has_a_kill_and_a_loss_and_all_together_every_step():
+    scripts = [draw(seed, short=True) for seed in SEEDS]
+    assert len(scripts) == 20
+    assert {s.mode for s in scripts} == set(MODES)
+    for script in scripts:
+        assert any(map(script.has, KILLS))
+        assert any(map(script.has, LOSSES))
+    assert {s.what for script in scripts for s in script.steps} == set(KINDS)
 
 
 def test_no_step_is_passed_over():
