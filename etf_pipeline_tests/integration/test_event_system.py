@@ -7,6 +7,7 @@ import re
 import shutil
 import sqlite3
 import uuid
+from collections import Counter
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -1079,6 +1080,54 @@ def test_an_older_copy_of_the_log_put_back_begins_anew(broker, tmp_path):
     assert set(ids(read_all(events, archive))) == expected
     assert events.verify_log(archive).events == 30
     events.close(0)
+
+
+@pytest.mark.parametrize("count", [3, 30])
+def test_an_older_copy_that_records_before_it_is_archived_gives_no_number_twice(
+    broker, tmp_path, count
+):
+    """However far its numbers come in the meantime: those it had sent are no one else's."""
+    layout = Layout(tmp_path)
+    settings = kafka_settings(broker.servers, event_store_id="instance")
+    events, archive = Kafka(layout, settings, publish=False), Archive(layout)
+    sent(events, *queries(20))
+    events.close(0)
+    copy = layout.event_log.read_bytes()
+    events = Kafka(layout, settings, publish=False)
+    sent(events, *queries(10, start=20))
+    events.close(0)
+    for path in layout.event_log.parent.glob("events.sqlite*"):
+        path.unlink()
+    layout.event_log.write_bytes(copy)
+    events = Kafka(layout, settings, publish=False)
+    sent(events, *queries(count, start=50))
+    sent(events, *queries(5, start=100))
+    events.archive(archive, T0)
+    found = [e for batch in events.broker.read(["query-events"]) for e in batch if e.number]
+    given = Counter((log, number) for log, number, _ in {(e.log, e.number, e.id) for e in found})
+    assert len(given) >= 30 + 5
+    assert set(given.values()) == {1}
+    wanted = [*queries(30), *queries(count, start=50), *queries(5, start=100)]
+    assert set(ids(read_all(events, archive))) == {e.id for e in wanted}
+    assert all(c.ok for c in events.delivery_checks(archive) if c.name == "as sent")
+    events.close(0)
+
+
+def test_a_log_that_was_pruned_and_whose_deliveries_went_with_it_is_no_older_copy(broker, tmp_path):
+    layout = Layout(tmp_path)
+    settings = kafka_settings(
+        broker.servers, event_store_id="instance", event_store_retention_days=1
+    )
+    events, archive = Kafka(layout, settings, publish=False), Archive(layout)
+    sent(events, *queries(20))
+    events.archive(archive, T0)
+    assert events.prune(archive).events > 0
+    before = events.log.id
+    events.close(0)
+    again = Kafka(layout, settings, publish=False)
+    sent(again, *queries(3, start=50))
+    assert again.log.id == before
+    again.close(0)
 
 
 def test_replay_of_a_dead_broker_is_an_error_not_an_empty_state(tmp_path, own_broker):

@@ -33,7 +33,8 @@ class Loss:
 class Left:
     """What there is of one store's events, and what there should be.
 
-    `excused` are times in which calls might fail; `kafka` says whether there is a broker.
+    `excused` are times in which calls might fail; `kafka` says whether there is a broker, and
+    `expired` are events that it had and let go by its retention.
     """
 
     noted: Noted
@@ -45,6 +46,7 @@ class Left:
     excused: list[tuple[float, float]] = field(default_factory=list)
     parked: set[tuple[str, int, int]] = field(default_factory=set)
     kafka: bool = True
+    expired: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.here = {r.id for r in self.log} | set(self.archive)
@@ -93,14 +95,14 @@ def judge(left: Left) -> Iterator[str]:
         yield f"and {len(faults) - 3} more faults of {len(left.noted.replays)} replays"
     yield from _failures(left)
     if left.kafka:
-        if gone := wanted - elsewhere - set(left.archive):
+        if gone := wanted - elsewhere - set(left.archive) - left.expired:
             yield f"{len(gone)} acknowledged events are neither in Kafka nor archived: {few(gone)}"
         yield from not_sent(left)
 
 
 def not_sent(left: Left) -> Iterator[str]:
     """What is missing or out of order in Kafka while the publisher has not finished."""
-    there = {r.id for r in left.records}
+    there = {r.id for r in left.records} | left.expired
     if missing := [r.id for r in left.log if r.id not in there]:
         yield f"{len(missing)} of the local log are not in Kafka: {few(missing)}"
     yield from _out_of_order(left.log, left.records)

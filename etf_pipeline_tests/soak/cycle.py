@@ -138,13 +138,16 @@ def _quiet(world: World) -> None:
 
 def _await_forked(world: World, store: Store) -> None:
     """What recorders forked ends by itself too."""
-    killed = {p.pid for p in world.processes if p.killed}
-
-    def alive() -> list[int]:
-        pids = read_ledgers(store.ledgers).pids - killed
-        return [p for p in pids if Path(f"/proc/{p}").exists()]
-
-    world.poll(lambda: not alive(), PATIENCE, f"what was forked ended ({store.name})")
+    recorders = [p for p in world.processes if p.store is store and p.program == "recorder"]
+    ended = world.poll(
+        lambda: not any(map(world.group, recorders)),
+        PATIENCE,
+        f"what was forked ended ({store.name})",
+    )
+    if not ended:
+        for process in recorders:
+            world.say(f"{process}: {world.trace(process)}")
+            world.kill(process)
 
 
 def _finish(world: World) -> None:
@@ -194,7 +197,8 @@ def _processes(world: World) -> None:
 
 def _as_it_should(world: World, process: Process, code: int) -> bool:
     if process.argv == ("events", "project"):  # a worker that is refused, or cannot begin, says so
-        refused = {2} if world.script.has("rights_withdrawn") else set()
+        no_rights = any(map(world.script.has, ("rights_withdrawn", "broker_wiped")))
+        refused = {2} if no_rights else set()
         away = any(map(world.script.has, ("broker_killed", "broker_paused", "broker_wiped")))
         if code in refused | ({1} if away else set()):
             return True

@@ -104,11 +104,10 @@ class Noted:
     crashed: list[str] = field(default_factory=list)
     replays: list[Replay] = field(default_factory=list)
     runs: dict[str, float] = field(default_factory=dict)
-    pids: set[int] = field(default_factory=set)
 
 
 def read_ledgers(folder: Path) -> Noted:
-    found = Noted(pids={int(p.stem.rpartition("-")[2]) for p in folder.glob("*.jsonl")})
+    found = Noted()
     for line in _lines(folder):
         kind, *rest = line
         if kind == "intend":

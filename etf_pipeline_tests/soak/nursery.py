@@ -25,7 +25,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,25 @@ class Nursery:
             self._changed.wait_for(lambda: pid in self._ended, seconds)
             return self._ended.get(pid)
 
+    def family(self) -> dict[int, int]:
+        """Its children, theirs and so on, each with its process group; but those that ended.
+
+        A number that is noted anywhere may be that of somebody else's process by now.
+        """
+        found = dict(_processes())
+        mine, new = dict[int, int](), {self._process.pid}
+        while new:
+            new = {p for p, (parent, _) in found.items() if parent in new}
+            mine |= {p: found[p][1] for p in new}
+        return mine
+
+    def kill(self, *groups: int) -> None:
+        """SIGKILL for all of these process groups."""
+        for pid, group in self.family().items():
+            if group in groups:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
     def close(self) -> None:
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
@@ -114,10 +133,20 @@ class Nursery:
             told = json.loads(line)
             with self._changed:
                 if "started" in told:
+                    self._ended.pop(told["started"], None)  # another one had the number before
                     self._replies.append(told["started"])
                 else:
                     self._ended[told["ended"]] = told["code"]
                 self._changed.notify_all()
+
+
+def _processes() -> Iterator[tuple[int, tuple[int, int]]]:
+    """Each process that has not ended, with its parent and its process group."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, parent, group, *_ = path.read_text().rpartition(")")[2].split()
+            if state not in "ZX":
+                yield int(path.parent.name), (int(parent), int(group))
 
 
 def _without_rights() -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import resource
 import shutil
 import signal
@@ -172,20 +171,10 @@ def no_space(world: World) -> None:
     with world.excusing():
         resource.prlimit(victim.pid, resource.RLIMIT_FSIZE, (8_192, most))
         time.sleep(world.choose.uniform(0.1, 0.4))
-        for pid in _group(victim.pid):  # it may have forked meanwhile
+        for pid in world.group(victim):  # it may have forked meanwhile
             with contextlib.suppress(ProcessLookupError):
                 resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, most))
         time.sleep(0.1)
-
-
-def _group(pid: int) -> list[int]:
-    """The processes of a group that are alive."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(ProcessLookupError, FileNotFoundError, ValueError):
-            if os.getpgid(int(entry.name)) == pid:
-                found.append(int(entry.name))
-    return found
 
 
 def runs_and_home_removed(world: World) -> None:
@@ -210,7 +199,7 @@ def _silence(world: World, store: Store) -> None:
     mine = [p for p in world.processes if p.store is store]
     for process in mine:
         world.kill(process)
-    world.poll(lambda: not any(_group(p.pid) for p in mine), 30.0, f"all of {store.name} is killed")
+    world.poll(lambda: not any(map(world.group, mine)), 30.0, f"all of {store.name} is killed")
 
 
 def _again(world: World, store: Store) -> None:
@@ -306,11 +295,13 @@ def broker_paused(world: World) -> None:
 
 
 def broker_wiped(world: World) -> None:
+    """With the rights, where it has any."""
     assert world.broker is not None
     world.broker.kill()
     shutil.rmtree(world.broker.folder / "data", ignore_errors=True)
     world.broker.start()
     brokers.permit(world.broker, world.prefix)
+    _projectors_again(world)
 
 
 def topics_made_anew(world: World) -> None:
@@ -320,7 +311,9 @@ def topics_made_anew(world: World) -> None:
 
 
 def records_deleted(world: World) -> None:
+    before = topics(world.servers, world.prefix)
     gone = brokers.delete_records(world.servers, world.prefix, world.choose)
+    world.expired |= {r.id for r in before if r.offset < gone.get((r.channel, r.partition), 0)}
     for place, low in gone.items():
         world.deleted[place] = max(low, world.deleted.get(place, 0))
     world.say(f"records deleted: {gone}")
@@ -353,6 +346,11 @@ def rights_withdrawn(world: World) -> None:
     brokers.permit(world.broker, world.prefix, kept)
     time.sleep(world.choose.uniform(0.3, 1.2))
     brokers.permit(world.broker, world.prefix)
+    _projectors_again(world)
+
+
+def _projectors_again(world: World) -> None:
+    """Those that ended as they were refused."""
     for store in world.stores:
         if not world.projectors(store):
             world.projector(store)

@@ -99,6 +99,7 @@ class World:
         self.faults: list[str] = []
         self.excused: list[tuple[float, float]] = []
         self.foreign = 0
+        self.expired: set[str] = set()
         self.deleted: dict[tuple[str, int], int] = {}
         self.over = False
         self.clock = folder / "clock"
@@ -216,14 +217,21 @@ class World:
 
     def kill(self, process: Process) -> None:
         """SIGKILL, with what it forked."""
-        process.killed |= self.nursery.ended(process.pid) is None
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
+        if self.nursery.ended(process.pid) is None:  # so that its number is its own still
+            process.killed = True
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        self.nursery.kill(process.pid)
         self.nursery.wait(process.pid, PATIENCE)
 
     def signal(self, process: Process, number: int) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, number)
+        if self.nursery.ended(process.pid) is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, number)
+
+    def group(self, process: Process) -> list[int]:
+        """What is alive of a process and what it forked."""
+        return [pid for pid, group in self.nursery.family().items() if group == process.pid]
 
     def end(self, process: Process, seconds: float = PATIENCE) -> None:
         """SIGTERM, and wait."""
@@ -240,9 +248,11 @@ class World:
 
     def trace(self, process: Process) -> str:
         """Where a process is that runs, each of its threads, after what else it said last."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGQUIT)
-            time.sleep(_TRACE_SECONDS)
+        for pid, group in self.nursery.family().items():
+            if group == process.pid:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGQUIT)
+        time.sleep(_TRACE_SECONDS)
         return process.said
 
     def await_started(self, process: Process) -> None:
@@ -297,6 +307,7 @@ class World:
             self.excused,
             parked(store.data, self.prefix),
             kafka,
+            self.expired,
         )
 
     def abandon(self) -> list[str]:
@@ -304,9 +315,7 @@ class World:
         self.over = True
         found = [p for p in self.processes if self.nursery.ended(p.pid) is None]
         traces = [f"{p} {p.argv}:\n{self.trace(p)}" for p in found]
-        for process in self.processes:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
+        self.nursery.kill(*(p.pid for p in self.processes))
         if self.broker is not None:
             self.broker.kill()
         self.nursery.restart()
@@ -317,6 +326,5 @@ class World:
         for process in self.processes:
             if self.nursery.ended(process.pid) is None:
                 self.kill(process)
-            else:  # what it forked may have outlived it
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(process.pid, signal.SIGKILL)
+        # What these forked may have outlived them.
+        self.nursery.kill(*(p.pid for p in self.processes))

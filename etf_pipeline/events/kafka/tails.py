@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from etf_pipeline.events.kafka import refusals
+from etf_pipeline.events.kafka.restored import sent_more
 from etf_pipeline.events.log.outbox import Outbox, Place
 from etf_pipeline.events.model.positions import Delivery, Key
 from etf_pipeline.events.model.types import CHANNELS, LINEAGE
@@ -78,6 +79,9 @@ class Tails:
         channels = [c for c in (*CHANNELS, LINEAGE) if c not in self._broker.closed]
         self._broker.refresh(channels)
         ranges = reader.ranges(channels)
+        if self._epoch < 0 and sent_more(self._log, self._broker, ranges):
+            log.warning("%s is older than what it sent: it begins anew", self._log.path)
+            self._log.begin_anew()
         losses: list[tuple[Place, int]] = []
         for place, newest in self._log.tails().items():
             if place.channel not in channels:
