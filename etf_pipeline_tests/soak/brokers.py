@@ -11,6 +11,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from etf_pipeline_tests.brokers import Broker
 from etf_pipeline_tests.brokers.secured import Secured
 from etf_pipeline_tests.soak.ledger import CHANNELS, LINEAGE
+from etf_pipeline_tests.soak.reading import topics
 
 USER = "etf"
 _PATIENCE = 20.0
@@ -90,10 +91,12 @@ def make_anew(servers: str, prefix: str, partitions: int | None) -> None:
             time.sleep(0.05)
 
 
-def delete_records(servers: str, prefix: str, choose: random.Random) -> dict[tuple[str, int], int]:
+def delete_records(
+    servers: str, prefix: str, choose: random.Random
+) -> tuple[dict[tuple[str, int], int], set[str]]:
     """Have the broker let the older part of each partition go, as its retention would.
 
-    Returns where each begins now, by channel and partition.
+    Returns where each begins now, by channel and partition, and the ids of what went.
     """
     consumer = Consumer({"bootstrap.servers": servers, "group.id": "soak-marks", "log_level": 0})
     there = consumer.list_topics(timeout=_PATIENCE).topics
@@ -109,7 +112,8 @@ def delete_records(servers: str, prefix: str, choose: random.Random) -> dict[tup
                 wanted.append(TopicPartition(topic, partition, choose.randint(low, high)))
     consumer.close()
     if not wanted:
-        return {}
+        return {}, set()
+    there_before = topics(servers, prefix)
     gone: dict[tuple[str, int], int] = {}
     admin = _admin(servers)  # its answers end with it
     for place, future in admin.delete_records(wanted).items():
@@ -118,4 +122,5 @@ def delete_records(servers: str, prefix: str, choose: random.Random) -> dict[tup
             gone[key] = future.result(_PATIENCE).low_watermark
         except KafkaException:
             continue
-    return gone
+    went = {r.id for r in there_before if r.offset < gone.get((r.channel, r.partition), 0)}
+    return gone, went
