@@ -161,7 +161,8 @@ def _readable(
         f"{name} does not say the same in all its copies: one was changed"
         for name in copies.differing(read_all(events, archive))
     )
-    more = f", and {len(lineage)} of lineage" if lineage else ""
+    less = f"; of {len(copies.fewer)} another machine tells less" if copies.fewer else ""
+    more = f", and {len(lineage)} of lineage{less}" if lineage else less
     if walked is not None and (unproven := copies.unproven(walked.names)):
         more += f"; {unproven} of them are not of this log, and under no chain here"
     text = first_few(bad) if bad else f"{len(state)} events, each once{more}"
