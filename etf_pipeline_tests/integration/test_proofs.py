@@ -360,6 +360,29 @@ def test_what_is_said_otherwise_under_another_name_is_found(layout, local, origi
     assert all(f"{e.id} does not say the same in all its copies" in found for e in theirs)
 
 
+def test_a_file_of_a_log_that_a_store_of_one_machine_never_had(layout):
+    local, archive = Embedded(layout, embedded_settings()), Archive(layout)
+    local.append([e._replace(source=source_of(local.instance)) for e in queries(5)])
+    local.archive(archive, T0)
+    assert bad(local, layout) == {}
+    theirs = [
+        e._replace(log="invented", number=n, position=n, partition=0, id=str(uuid.uuid4()))
+        for n, e in enumerate(read_file(archive.files()[0].path), 1)
+    ]
+    (path,) = archive.add(Origin("embedded", "invented"), theirs, "20240101T000000000000Z")
+    told = bad(local, layout)["archive untouched"]
+    assert f"{path} is of log invented" in told
+    path.unlink()
+    # a log that begins anew in the store has what the one before archived
+    local.close()
+    for part in layout.event_log.parent.glob("events.sqlite*"):
+        part.unlink()
+    again = Embedded(layout, embedded_settings())
+    again.append([e._replace(source=source_of(again.instance)) for e in queries(2, start=9)])
+    assert bad(again, layout) == {}
+    again.close()
+
+
 def test_what_another_producer_says_otherwise_is_found(layout, broker):
     """Under a known id, and without saying which log it is of."""
     events = Kafka(layout, kafka_settings(broker.servers, **MINE), publish=False)

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from etf_pipeline.errors import EtfError, EventFormatError
-from etf_pipeline.events.log.archive import Archive, read_batches
+from etf_pipeline.events.log.archive import LOG, Archive, Archived, read_batches
 from etf_pipeline.events.log.comparison import Comparison
-from etf_pipeline.events.log.identity import BEGUN
+from etf_pipeline.events.log.identity import BEGUN, SHARED
 from etf_pipeline.events.log.large import unkept
 from etf_pipeline.events.log.parked import Parked
+from etf_pipeline.events.log.sqlite import SqliteLog
 from etf_pipeline.events.model.checks import Check, first_few
 from etf_pipeline.events.model.copies import Copies
 from etf_pipeline.events.model.envelope import Event
@@ -71,7 +72,7 @@ def examine(
         checks += check_heads(events, layout, reached, keys, now)
     except EtfError as error:
         checks = [Check("log untouched", False, str(error))]
-    checks += [_archive(archive, walked), _parked(events)]
+    checks += [_archive(archive, walked, events.log), _parked(events)]
     head = None if walked is None else _head(events.log.id, walked)
     state = SystemState()
     try:
@@ -188,7 +189,7 @@ def _unreadable(batch: list[Event]) -> Iterator[str]:
             yield f"{event.id}: {error}"
 
 
-def _archive(archive: Archive, walked: Walked | None) -> Check:
+def _archive(archive: Archive, walked: Walked | None, log: SqliteLog) -> Check:
     try:
         files = archive.files()
         for file in files:
@@ -196,6 +197,8 @@ def _archive(archive: Archive, walked: Walked | None) -> Check:
                 next(read_batches(file.path), None)  # its hash is checked first
     except EtfError as error:
         return Check("archive untouched", False, str(error))
+    if strange := list(_of_no_log(files, log)):
+        return Check("archive untouched", False, first_few(strange))
     if walked is not None and walked.missing:
         text = (
             f"event {walked.missing} is missing in {archive.root}, which has later ones; the log "
@@ -205,6 +208,19 @@ def _archive(archive: Archive, walked: Walked | None) -> Check:
     return Check(
         "archive untouched", True, f"{sum(f.rows for f in files)} events in {len(files)} files"
     )
+
+
+def _of_no_log(files: Sequence[Archived], log: SqliteLog) -> Iterator[str]:
+    """Files of logs that a store never had which has had one log, on one machine."""
+    if log.fact(SHARED) is not None or log.fact(BEGUN) is not None:
+        return
+    known = {"", log.id, *log.former_ids}
+    for file in files:
+        if file.origin == LOG and file.log not in known:
+            yield (
+                f"{file.path} is of log {file.log}, and this store never had another than "
+                f"{log.id}: it was put there; move it away"
+            )
 
 
 def _parked(events: Events) -> Check:
