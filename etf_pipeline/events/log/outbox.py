@@ -18,13 +18,12 @@ from typing import NamedTuple
 
 from etf_pipeline.events.log.database import Database
 from etf_pipeline.events.log.links import head
+from etf_pipeline.events.log.lookups import chunks, known_events
 from etf_pipeline.events.log.parked import PARKED
 from etf_pipeline.events.log.sqlite import (
     PLACED,
     SCHEMA,
     SqliteLog,
-    chunks,
-    known_events,
     upgrade,
 )
 from etf_pipeline.events.log.undeliverable import (

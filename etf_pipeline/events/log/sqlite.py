@@ -14,11 +14,11 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from etf_pipeline.events.log.database import Database
 from etf_pipeline.events.log.large import fitting
 from etf_pipeline.events.log.links import COLUMNS, Link, anchor, ever, head, links
+from etf_pipeline.events.log.lookups import known_events
 from etf_pipeline.events.log.shrinking import shrink
 from etf_pipeline.events.model.chain import Verified, chain
 from etf_pipeline.events.model.envelope import Event, now_micros
@@ -27,7 +27,6 @@ from etf_pipeline.events.model.types import CHANNELS
 
 _PAGE = 5_000
 _PRUNED_AT_ONCE = 1_000
-T = TypeVar("T")
 # As `Event._make`, in a third of the time.
 _event = partial(tuple.__new__, Event)
 # All of `Event`'s fields.
@@ -384,19 +383,3 @@ def _begin(db: sqlite3.Connection) -> None:
 def _fact(db: sqlite3.Connection, name: str) -> str | None:
     row = db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
     return None if row is None else str(row[0])
-
-
-def known_events(db: sqlite3.Connection, events: Iterable[Event]) -> dict[str, int]:
-    """Sequence number by id of those that are in the log."""
-    found: dict[str, int] = {}
-    for chunk in chunks(list(events)):
-        marks = ",".join(["(?,?)"] * len(chunk))
-        query = f"SELECT id, seq FROM events WHERE (time_us, id) IN (VALUES {marks})"  # noqa: S608
-        found.update(db.execute(query, [v for e in chunk for v in (e.time_us, e.id)]))
-    return found
-
-
-def chunks(values: Sequence[T], size: int = 500) -> Iterator[list[T]]:
-    """Values in parts that fit the parameters of one statement."""
-    for i in range(0, len(values), size):
-        yield list(values[i : i + size])
