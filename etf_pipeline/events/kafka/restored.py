@@ -40,13 +40,16 @@ def sent_more(log: Outbox, broker: KafkaLog, ranges: Mapping[Key, Range]) -> boo
         ends[key] = max(offset, ends.get(key, -1))
     spans = {}
     for key, (low, high) in ranges.items():
-        first = max(low, ends.get(key, -1) + 1)
-        if first < high:
-            spans[key] = (first, min(high, first + _MOST))
+        after = max(low, ends.get(key, -1) + 1)
+        if after < high:
+            spans[key] = (after, min(high, after + _MOST))
     names = {topic_name(broker.settings, channel): channel for channel, _ in spans}
     for messages in broker.reader.between(spans) if spans else ():
         mine = [m for m in messages if _of(m) == own]
-        if mine and log.lacks_its_own(broker.reader.events(mine, names)):
+        lacking = log.lacks([e for e in broker.reader.events(mine, names) if e.number > 0])
+        # What it let go of has lower numbers than what it holds.
+        first = {channel: log.first_number(channel) for channel in {e.channel for e in lacking}}
+        if any(e.number >= first[e.channel] for e in lacking):
             return True
     return False
 

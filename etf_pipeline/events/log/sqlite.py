@@ -119,20 +119,14 @@ class SqliteLog:
             known = known_events(db, events)
         return [e for e in events if e.id not in known]
 
-    def lacks_its_own(self, events: Sequence[Event]) -> bool:
-        """Whether any of these, which are all of this log, is neither in it nor was let go of."""
-        lacking = self.lacks([e for e in events if e.number > 0])
-        lowest: dict[str, int] = {}
-        for channel in {e.channel for e in lacking}:
-            with self._db.reading() as db:
-                row = db.execute(
-                    "SELECT number FROM events WHERE channel = ? AND seq > ? ORDER BY seq LIMIT 1",
-                    (channel, int(_fact(db, _BEFORE) or 0)),
-                ).fetchone()
-                given = db.execute("SELECT number FROM channels WHERE channel = ?", (channel,))
-                last = given.fetchone() or (0,)
-            lowest[channel] = last[0] + 1 if row is None else row[0]
-        return any(e.number >= lowest[e.channel] for e in lacking)
+    def first_number(self, channel: str) -> int:
+        """Number of the first event of a channel that is in the log, and of its id."""
+        with self._db.reading() as db:
+            row = db.execute(
+                "SELECT number FROM events WHERE channel = ? AND seq > ? ORDER BY seq LIMIT 1",
+                (channel, int(_fact(db, _BEFORE) or 0)),
+            ).fetchone()
+        return self.numbers().get(channel, 0) + 1 if row is None else int(row[0])
 
     def append(
         self, events: Sequence[Event], timeout: float = 15.0, facts: dict[str, str] | None = None
