@@ -137,6 +137,9 @@ class EventSettings(BaseSettings):
             host, _, port = part.rpartition(":")
             if not host or not port.isdigit() or not 0 < int(port) < 65536:
                 raise ValueError("must be host:port, several separated by commas")
+            bare = host.removeprefix("[").removesuffix("]")
+            if ("[" in host or ":" in host) and (host != f"[{bare}]" or ":" not in bare):
+                raise ValueError("must have IPv6 addresses in brackets, such as [::1]:9092")
         return text or None
 
     @field_validator("openlineage_disabled", mode="before")

@@ -176,3 +176,14 @@ def test_a_file_that_is_not_there_is_named(monkeypatch, tmp_path):
     lease = ProducerLease(config)
     with pytest.raises(SettingsError, match=r"KAFKA_SSL_CA_LOCATION=.*none\.pem: there is no such"):
         lease.get()
+
+
+@pytest.mark.parametrize("where", ["::1:9092", "[::1:9092", "::1]:9092", "[::1", "[host]:9092"])
+def test_an_address_of_ipv6_is_in_brackets(where):
+    with pytest.raises(ValueError, match="in brackets|host:port"):
+        EventSettings(kafka_bootstrap_servers=f"localhost:9092,{where}")
+
+
+@pytest.mark.parametrize("where", ["[::1]:9092", "[fe80::1%eth0]:9092", "[2001:db8::7]:1, host:2"])
+def test_addresses_of_ipv6_are_taken(where):
+    assert EventSettings(kafka_bootstrap_servers=where).kafka_bootstrap_servers == where
