@@ -180,7 +180,7 @@ def test_a_file_that_is_not_there_is_named(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("where", ["::1:9092", "[::1:9092", "::1]:9092", "[::1", "[host]:9092"])
 def test_an_address_of_ipv6_is_in_brackets(where):
-    with pytest.raises(ValueError, match="in brackets|host:port"):
+    with pytest.raises(ValueError, match=r"in brackets|host:port"):
         EventSettings(kafka_bootstrap_servers=f"localhost:9092,{where}")
 
 
