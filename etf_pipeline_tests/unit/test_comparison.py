@@ -11,9 +11,9 @@ from etf_pipeline.events.factory import open_events
 from etf_pipeline.events.log.archive import TOPICS, Archive, Origin
 from etf_pipeline.events.log.comparison import Comparison
 from etf_pipeline.events.log.outbox import Outbox
-from etf_pipeline.events.model.envelope import Event
+from etf_pipeline.events.model.envelope import Event, lineage_event
 from etf_pipeline.events.model.positions import Delivery
-from etf_pipeline.events.model.types import CHANNELS
+from etf_pipeline.events.model.types import CHANNELS, LINEAGE
 from etf_pipeline.events.proof.archiving import read_all
 from etf_pipeline.events.proof.delivery import all_sent, same_there
 from etf_pipeline.store.layout import Layout
@@ -140,3 +140,15 @@ def test_what_was_archived_from_topics_proves_nothing_of_the_log(tmp_path, log):
     assert forged.id in {e.id for e in read}
     comparison.there([*rows(log)[:3], forged])
     assert list(comparison.sums.differing) == [forged.id]
+
+
+def test_lineage_is_compared_too(tmp_path, log):
+    body = '{"eventType": "COMPLETE"}'
+    log.append([lineage_event((str(i),), "job", i, body, "instance") for i in range(3)])
+    there = [e for batch in log.read([LINEAGE]) for e in batch]
+    confirm(log, there)
+    comparison = Comparison(log, Archive(Layout(tmp_path)))
+    comparison.recorded(there)
+    comparison.there([there[0], there[1]._replace(data="{}")])
+    assert told(log, comparison) == (False, False, 1)
+    assert list(comparison.sums.differing) == [there[1].id]
