@@ -36,7 +36,7 @@ from etf_pipeline.events.model.state import fold
 from etf_pipeline.events.model.types import CHANNELS, LINEAGE
 from etf_pipeline.events.modes.embedded import Embedded
 from etf_pipeline.events.modes.kafka import Kafka
-from etf_pipeline.events.proof.archiving import read_all
+from etf_pipeline.events.proof.archiving import Reading, read_all
 from etf_pipeline.events.proof.losses import declare_lost, missing_events
 from etf_pipeline.events.proof.rebuild import Rebuilder
 from etf_pipeline.events.proof.verify import verify
@@ -1080,6 +1080,36 @@ def test_an_older_copy_of_the_log_put_back_begins_anew(broker, tmp_path):
     assert set(ids(read_all(events, archive))) == expected
     assert events.verify_log(archive).events == 30
     events.close(0)
+
+
+def half_sent(events, start):
+    """Record six events, of which brokers have the last three; returns the others."""
+    events.append([e._replace(source=source_of("instance")) for e in queries(6, start=start)])
+    waiting = events.pending()
+    assert all(d.ok for d in events.broker.append(waiting[3:], 30.0))
+    return waiting[:3]
+
+
+def test_what_is_recorded_and_sent_while_all_is_read_is_no_gap(machines):
+    """One partition has what comes after what another gets next: neither machine misses any."""
+    one, two = machines
+    sent(one, *queries(10))
+    sent(two, *(e._replace(source=source_of("instance")) for e in queries(10, start=100)))
+    reading = Reading(one, Archive(one._layout), CHANNELS)
+    batches = reading.batches()
+    found = set(ids([next(batches)]))
+    half_sent(one, 200)
+    late = half_sent(two, 300)
+    for batch in batches:
+        found |= {e.id for e in batch}
+        if late and {e.id for e in queries(3, start=303)} <= found:
+            assert all(d.ok for d in two.broker.append(late, 30.0))
+            late = half_sent(two, 400)[3:]
+    assert not late
+    assert found >= {
+        e.id for n, k in ((10, 0), (10, 100), (6, 200), (6, 300)) for e in queries(n, start=k)
+    }
+    assert reading.gaps() == []
 
 
 @pytest.mark.parametrize("count", [3, 30])

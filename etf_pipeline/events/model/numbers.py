@@ -11,6 +11,7 @@ from etf_pipeline.events.model.checks import first_few
 from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.model.numbered import Numbered, Span, holes, joined
 
+_EVER = 2**63
 # A local log's id, and a channel.
 Series = tuple[str, str]
 
@@ -69,19 +70,28 @@ class Numbers:
         """Somebody declared these lost for good: they are missed no more."""
         self._declared.setdefault((gap.log, gap.channel), []).append((gap.first, gap.last))
 
-    def gaps(self, upto: Mapping[Series, int] | None = None) -> Iterator[Gap]:
+    def tops(self) -> dict[Series, int]:
+        """The greatest number that was seen of each log and channel."""
+        return {key: marks.spans()[-1][1] for key, marks in self._seen.items()}
+
+    def gaps(
+        self, upto: Mapping[Series, int] | None = None, below: Mapping[Series, int] | None = None
+    ) -> Iterator[Gap]:
         """What is missing below the greatest number seen, or known to have been given.
 
         Args:
             upto: numbers that are known to have been given, by log and channel.
+            below: if given, greater ones that were seen besides do not count.
         """
         known = upto or {}
         for key in sorted({*self._seen, *self._declared, *known}):
             spans = list(self._declared.get(key, ()))
             if key in self._seen:
                 spans += self._seen[key].spans()
-            for hole in holes(joined(sorted(spans)), known.get(key, 0)):
-                yield Gap(*key, *hole)
+            top = _EVER if below is None else max(below.get(key, 0), known.get(key, 0))
+            for first, last in holes(joined(sorted(spans)), known.get(key, 0)):
+                if first <= top:
+                    yield Gap(*key, first, min(last, top))
 
 
 class Held:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
+from pathlib import Path
 from typing import cast
 
 from etf_pipeline.errors import EventError
@@ -11,7 +12,7 @@ from etf_pipeline.events.log.comparison import Comparison
 from etf_pipeline.events.log.retention import origin_of
 from etf_pipeline.events.log.sqlite import SqliteLog
 from etf_pipeline.events.model.envelope import Event, source_of
-from etf_pipeline.events.model.numbers import Gap, Held, Numbers, missing
+from etf_pipeline.events.model.numbers import Gap, Held, Numbers, Series, missing
 from etf_pipeline.events.model.positions import Batches
 from etf_pipeline.events.model.types import CHANNELS, DATA, EventsLost
 from etf_pipeline.events.protocol import Events
@@ -64,18 +65,37 @@ class Reading:
         self._numbers, self._held = Numbers(), Held(events.log.id)
         self._lost: dict[str, Event] = {}
         self._given = {key: n for key, n in events.log.given().items() if key[1] in channels}
+        self._tops: dict[Series, int] | None = None  # which numbers were looked for twice
 
     def batches(self) -> Iterator[list[Event]]:
         """Every event, some twice."""
         events, channels = self._events, self._channels
-        yield from self._here(events.log.read(channels), recorded=True)
+        after = 0
+        for batch in self._here(events.log.read(channels), recorded=True):
+            after = max(after, batch[-1].position + 1) if batch else after
+            yield batch
         start, mine = events.seam(self._archive), origin_of(events.log)
-        for file in files_beside(self._archive, events.log, channels):
+        files = files_beside(self._archive, events.log, channels)
+        for file in files:
             yield from self._here(of_store(file, events.instance), recorded=mine.has(file))
         yield from self._counted(events.elsewhere(channels, start, self._held, self._comparison))
-        if start and self.gaps():
-            # Another machine was sending meanwhile, or topics have what the archive lost.
-            yield from self._counted(events.elsewhere(channels, {}))
+        if self.gaps():
+            yield from self._again(after, {f.path for f in files})
+
+    def _again(self, after: int, files: Set[Path]) -> Iterator[list[Event]]:
+        """What may have been missed: topics have what an archive lost, and machines went on.
+
+        They send to one partition what comes after what they send to another. What this one
+        sent is in its log, or was let go of since, which is read last for that.
+        """
+        events, channels = self._events, self._channels
+        self._tops = self._numbers.tops()
+        yield from self._counted(events.elsewhere(channels, {}))
+        since = events.log.read(channels, {(c, 0): after for c in channels})
+        yield from self._here(since, recorded=False)
+        for file in files_beside(self._archive, events.log, channels):
+            if file.path not in files:
+                yield from self._here(of_store(file, events.instance), recorded=False)
 
     def _here(self, batches: Iterable[list[Event]], recorded: bool) -> Iterator[list[Event]]:
         for batch in self._counted(batches):
@@ -92,7 +112,7 @@ class Reading:
 
     def gaps(self) -> list[Gap]:
         """What is missing after `batches`, and nobody declared lost."""
-        if not any(self._numbers.gaps(self._given)):
+        if not any(self._numbers.gaps(self._given, self._tops)):
             return []
         if DATA not in self._channels:  # where losses are declared
             told = Reading(self._events, self._archive, [DATA])
@@ -103,7 +123,7 @@ class Reading:
             data = cast(EventsLost, event.payload())
             if data.partition is None:
                 self._numbers.declared(Gap(data.log, data.channel, data.first, data.last))
-        return list(self._numbers.gaps(self._given))
+        return list(self._numbers.gaps(self._given, self._tops))
 
 
 def files_beside(archive: Archive, log: SqliteLog, channels: Sequence[str]) -> list[Archived]:
