@@ -265,7 +265,9 @@ def opened_elsewhere(path, how="db.reading()", *, bound=False):
 import sys
 from pathlib import Path
 from etf_pipeline.errors import EventError
+from etf_pipeline.events.log import open_files
 from etf_pipeline.events.log.database import Database
+open_files.PATIENCE_SECONDS = 0.2
 db = Database(Path(sys.argv[1]), {SCHEMA!r})
 try:
     with {how} as connection:

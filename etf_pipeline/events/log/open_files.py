@@ -20,7 +20,8 @@ Identity = tuple[int, int]  # device and inode
 _BESIDE = ("-wal", "-shm")
 # Where Linux tells who has locked what; SQLite locks these bytes of a database that it has open.
 _LOCKS, _SHARED_BYTES = Path("/proc/locks"), 0x40000002
-_PATIENCE_SECONDS = 2.0
+# One that makes the database has none of these files yet, and a busy disk may keep it for long.
+PATIENCE_SECONDS = 15.0
 
 
 def identity(path: Path) -> Identity | None:
@@ -91,11 +92,10 @@ def check_before_opening(database: Path) -> None:
     Raises:
         EventError: somebody has, and they were removed, so that what waits there is not seen.
     """
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while any(identity(beside(database, s)) is None for s in _BESIDE) and (
         holders := _holders(database)
     ):
-        # One that has only just opened it makes them soon.
         if time.monotonic() > deadline:
             named = ", ".join(map(str, sorted(holders)))
             raise EventError(
