@@ -46,11 +46,13 @@ def homes(tmp_path):
     def home(name):
         if name not in opened:
             (tmp_path / name).mkdir(exist_ok=True)
-            opened[name] = dg.DagsterInstance.local_temp(str(tmp_path / name)).__enter__()
+            # Not entered: Dagster keeps the one that was entered last for the whole process, and
+            # these are left in any order.
+            opened[name] = dg.DagsterInstance.local_temp(str(tmp_path / name))
         return opened[name]
 
     def leave(name):
-        opened.pop(name).__exit__(None, None, None)
+        opened.pop(name).dispose()
 
     home.leave = leave
     yield home
