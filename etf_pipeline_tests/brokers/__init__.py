@@ -87,7 +87,7 @@ class Broker:
                 self.process.wait(20)
             except subprocess.TimeoutExpired:
                 self.signal(signal.SIGKILL)
-                self.process.wait()
+                self.process.wait(20)
         self.process = None
 
     def __enter__(self) -> Broker:

@@ -64,13 +64,18 @@ class Nursery:
             text=True,
             start_new_session=True,
         )
-        threading.Thread(target=self._listen, args=[self._process.stdout], daemon=True).start()
+        # Its own: who still waits for one before it gets none of these.
+        self._ended, self._replies = {}, []
+        threading.Thread(
+            target=self._listen,
+            args=[self._process.stdout, self._ended, self._replies],
+            daemon=True,
+        ).start()
 
     def restart(self) -> None:
         """Kill it, and begin anew; what was started is killed by whoever knows of it."""
         self._process.kill()
         self._process.wait(_END_SECONDS)
-        self._replies.clear()
         self._begin()
 
     def start(
@@ -80,13 +85,14 @@ class Nursery:
         asked = {"program": program, "args": args, "env": env, "out": str(out), "afresh": afresh}
         assert self._process.stdin is not None
         with self._changed:
+            replies = self._replies
             self._process.stdin.write(json.dumps(asked) + "\n")
             self._process.stdin.flush()
-            if not self._changed.wait_for(lambda: self._replies, _START_SECONDS):
+            if not self._changed.wait_for(lambda: replies, _START_SECONDS):
                 self._errors.seek(0)
                 text = self._errors.read().decode(errors="replace")[-3000:]
                 raise RuntimeError(f"no process was started within {_START_SECONDS:g} s: {text}")
-            return self._replies.pop(0)
+            return replies.pop(0)
 
     def ended(self, pid: int) -> int | None:
         """How it ended: an exit code, or a signal's number negated; None while it runs."""
@@ -128,15 +134,15 @@ class Nursery:
             self._process.kill()
             self._process.wait(_END_SECONDS)
 
-    def _listen(self, said: Iterable[str]) -> None:
+    def _listen(self, said: Iterable[str], ended: dict[int, int], replies: list[int]) -> None:
         for line in said:
             told = json.loads(line)
             with self._changed:
                 if "started" in told:
-                    self._ended.pop(told["started"], None)  # another one had the number before
-                    self._replies.append(told["started"])
+                    ended.pop(told["started"], None)  # another one had the number before
+                    replies.append(told["started"])
                 else:
-                    self._ended[told["ended"]] = told["code"]
+                    ended[told["ended"]] = told["code"]
                 self._changed.notify_all()
 
 
