@@ -198,9 +198,10 @@ def test_what_means_nothing_is_bad_usage(etf, args, words):
         ),
     ],
 )
-def test_words_and_times_of_events_too(etf, monkeypatch, tmp_path, args, words):
+def test_words_and_times_of_events_too(etf, root, monkeypatch, tmp_path, args, words):
+    shutil.copytree(root / "store", tmp_path / "store")
     monkeypatch.setenv("EVENT_STORE_TYPE", "embedded")
-    monkeypatch.setenv("ETF_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("ETF_DATA_DIR", str(tmp_path / "store"))
     code, text = etf(*args)
     assert code == ExitCode.USAGE
     assert words in text
