@@ -15,7 +15,7 @@ from etf_pipeline.events.factory import open_events
 from etf_pipeline.events.kafka.claims import ClaimedError
 from etf_pipeline.events.kafka.log import KafkaLog
 from etf_pipeline.events.kafka.topics import topic_name
-from etf_pipeline.events.log.projections import Projections
+from etf_pipeline.events.log.projections import Place, Projections
 from etf_pipeline.events.model.types import CHANNELS, QUERY
 from etf_pipeline_tests.events_support import WORKER, kafka_settings, queries
 from etf_pipeline_tests.integration.test_event_cases import wait_until
@@ -248,6 +248,26 @@ def test_a_worker_outlives_topics_that_were_made_anew_with_more_partitions(
         wanted = {e.id for e in [*queries(30), *queries(40, start=100)]}
         wait_until(lambda: model.event_ids() == wanted, 90)
     assert running.error is None
+
+
+@pytest.mark.parametrize("once", [True, False])
+def test_what_was_passed_over_in_a_topic_that_was_made_anew_is_read(tmp_path, broker, opened, once):
+    """Nobody noticed, and reading went on where the topic before had ended."""
+    settings = settings_for(broker, kafka_topic_partitions=1)
+    mine = machine(opened, tmp_path / "store", settings, *queries(10))
+    machine(opened, tmp_path / "other", settings, *queries(20, start=100))
+    model = opened(Projections(tmp_path / "p.sqlite"))
+    last = KafkaLog(settings).reader.ids_at({(QUERY, 0): 24})[(QUERY, 0)]
+    model.apply([], places={(QUERY, 0): Place(25, last)})
+    wanted = {e.id for e in [*queries(10), *queries(20, start=100)]}
+    if once:
+        assert mine.projector(model).run(once=True) == 30
+    else:
+        running = opened(Running(mine.projector(model)))
+        wait_until(lambda: model.event_ids() == wanted, 60)
+        assert running.error is None
+    assert model.event_ids() == wanted
+    assert model.place(QUERY, 0).next == 30
 
 
 def test_a_worker_finds_partitions_that_were_added(tmp_path, broker, opened):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from confluent_kafka import Message
 
@@ -16,13 +16,13 @@ from etf_pipeline.events.kafka.places import beginnings
 from etf_pipeline.events.kafka.topics import topic_name
 from etf_pipeline.events.log.catching_up import TAKEN_IN, Local, prove_whole
 from etf_pipeline.events.log.projections import Place, Projections
-from etf_pipeline.events.model.numbers import missing
+from etf_pipeline.events.model.numbers import Gap, missing
 from etf_pipeline.events.model.positions import Key
 from etf_pipeline.events.model.types import CHANNELS
 
 log = logging.getLogger(__name__)
 # Another machine may be sending what is missing.
-_GAP_SECONDS = 60.0
+_AGAIN_SECONDS, _GAP_SECONDS = 5.0, 60.0
 _GAP_TRIES = 3
 
 
@@ -41,7 +41,9 @@ class Intake:
         self._broker = broker
         self._projections = projections
         self._local = local
-        self._gap_since: float | None = None
+        # When each gap was seen first, and those for which topics were read again.
+        self._seen: dict[Gap, float] = {}
+        self._sought: set[Gap] = set()
         self.names = {topic_name(broker.settings, c): c for c in CHANNELS}
         self.next: dict[Key, int] = {}
         self.looked = 0.0
@@ -92,25 +94,44 @@ class Intake:
                 self.apply(messages)
                 if stop.is_set():
                     return
-            if not self._projections.gaps(given) or stop.wait(tries + 1):
+            gaps = self._projections.gaps(given)
+            if not gaps or stop.wait(tries + 1):
                 break
+            if tries == _GAP_TRIES - 2:
+                self.read_again(gaps, self._projections.places())
         prove_whole(self._projections, given)
 
-    def mind_gaps(self) -> None:
-        """Say what stays missing; what another machine is sending comes by itself."""
+    def read_again(self, gaps: Iterable[Gap], keys: Iterable[Key]) -> set[Key]:
+        """Have those of these partitions be read from the beginning that may have what is missing.
+
+        A topic that was made anew may be longer than what was read of the one before. Who did not
+        notice went on in the middle of it, and each place seems to be right since.
+        """
+        channels = {g.channel for g in gaps}
+        chosen = {key for key in keys if key[0] in channels}
+        if chosen:
+            log.warning("events seem to be missing: %s is read again", ", ".join(sorted(channels)))
+        self._projections.read_again(chosen)
+        return chosen
+
+    def mind_gaps(self) -> list[Gap]:
+        """Say what stays missing; returns what is to be looked for in the topics again, once.
+
+        What another machine is sending comes by itself.
+        """
         given, now = self._given(), time.monotonic()
         self.look()
         gaps = self._projections.gaps(given)
-        if not gaps:
-            self._gap_since, self.missing = None, ""
-            return
-        self._gap_since = self._gap_since or now
-        if (
-            now - self._gap_since >= _GAP_SECONDS
-            and (text := missing(gaps, TAKEN_IN)) != self.missing
-        ):
-            self.missing = text
+        self._seen = {g: self._seen.get(g, now) for g in gaps}
+        self._sought &= self._seen.keys()
+        stay = [g for g in gaps if now - self._seen[g] >= _GAP_SECONDS]
+        text = missing(stay, TAKEN_IN) if stay else ""
+        if text and text != self.missing:
             log.error("%s", text)
+        self.missing = text
+        again = [g for g in gaps if g not in self._sought and now - self._seen[g] >= _AGAIN_SECONDS]
+        self._sought.update(again)
+        return again
 
     def _given(self) -> dict[tuple[str, str], int]:
         return {} if self._local is None else self._local.given()

@@ -235,8 +235,8 @@ class Worker:
         if self._in_group and (self._claims or now - self._minded >= _CLAIM_SECONDS):
             self._minded = now
             self._mind_group(consumer)
-            if self._eof >= self.assigned:
-                self._intake.mind_gaps()
+            if self._eof >= self.assigned and (gaps := self._intake.mind_gaps()):
+                self._seek(consumer, self._intake.read_again(gaps, self.assigned))
 
     def _mind_group(self, consumer: Consumer) -> None:
         if self._named is None and self._projections.id != self._model:

@@ -186,6 +186,17 @@ class Projections:
             rows = db.execute("SELECT channel, partition, next, last_id FROM positions").fetchall()
         return {(c, p): Place(n, i) for c, p, n, i in rows}
 
+    def read_again(self, keys: Iterable[Key]) -> None:
+        """Forget how far partitions were read, so that they are read from their beginnings.
+
+        Ids keep anything from counting twice.
+        """
+        with self._db.writing() as db:
+            db.executemany(
+                "DELETE FROM positions WHERE channel = ? AND partition = ?",
+                list(keys),
+            )
+
     def log_place(self, log: str) -> Place | None:
         """Where a local log was read up to, None when it never was."""
         with self._db.reading() as db:
