@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pytest
 
 from etf_pipeline.ingest.planning import Terms
 from etf_pipeline.ingest.sources.yahoo import YahooSource
@@ -243,3 +245,16 @@ class World:
             for folder in folders or ("historical", "quarantine")
             for p in sorted((self.root / folder).rglob("*.parquet"))
         }
+
+
+@contextlib.contextmanager
+def disk_in_memory(folder: Path, options: str) -> Iterator[Path]:
+    """A disk at `folder`, with options of `mount -o`; skips where none may be mounted."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small tmpfs needs root")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)

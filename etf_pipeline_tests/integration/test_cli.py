@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from etf_pipeline_tests.pipeline.support import PORTFOLIOS, write_universe
-from etf_pipeline_tests.support import asx_days, bars, walk, yahoo_rows
+from etf_pipeline_tests.support import asx_days, bars, disk_in_memory, walk, yahoo_rows
 from etf_pipeline_tests.yahoo_standin import Series
 
 ETF = Path(sys.executable).with_name("etf")
@@ -242,13 +242,8 @@ def test_a_second_run_that_may_not_wait_names_the_remedy(etf, project):
 
 @pytest.fixture
 def tiny_disk(project):
-    folder = project / "tiny"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a small tmpfs needs root")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with disk_in_memory(project / "tiny", "size=12m") as folder:
+        yield folder
 
 
 def test_a_disk_that_fills_in_the_middle(etf, project, tiny_disk, yahoo):

@@ -522,13 +522,8 @@ def test_numbers_that_were_changed_in_the_archive_are_found(layout, local):
     assert "event 1 of" in bad(local, layout)[NUMBERS]
 
 
-def test_a_log_that_an_earlier_release_pruned_without_an_archive_of_its_own(layout, local):
-    """In Kafka mode: what it let go is in an archive of the topics, in another order."""
-    recorded(local, 1, 10)
-    kept = kept_now(local, layout)
-    there = [e._replace(log="", number=0) for b in local.log.read() for e in b]
-    other_way = [e._replace(position=n) for n, e in enumerate(reversed(there))]
-    Archive(layout).add(Origin(TOPICS), other_way, "20250101T000000000000Z")
+def let_go_by_an_earlier_release(layout):
+    """As it left a log of ten events, without numbers and an id, five of which it let go."""
     with at(layout) as db:
         (five,) = db.execute("SELECT hash FROM events WHERE seq = 5").fetchone()
     tampered(
@@ -539,6 +534,16 @@ def test_a_log_that_an_earlier_release_pruned_without_an_archive_of_its_own(layo
         "INSERT INTO facts VALUES ('former_logs', '[\"\"]')",
         "DELETE FROM channels",
     )
+
+
+def test_a_log_that_an_earlier_release_pruned_without_an_archive_of_its_own(layout, local):
+    """In Kafka mode: what it let go is in an archive of the topics, in another order."""
+    recorded(local, 1, 10)
+    kept = kept_now(local, layout)
+    there = [e._replace(log="", number=0) for b in local.log.read() for e in b]
+    other_way = [e._replace(position=n) for n, e in enumerate(reversed(there))]
+    Archive(layout).add(Origin(TOPICS), other_way, "20250101T000000000000Z")
+    let_go_by_an_earlier_release(layout)
     recorded(local, 11, 12)
     # kept when all could be recomputed: then an earlier release cannot have let them go
     for claim in (kept, Kept("", 0, kept.hash), kept._replace(unproven=4)):
@@ -585,16 +590,7 @@ def test_a_signed_head_says_what_could_not_be_proven_then(layout, tmp_path):
     assert "unproven" not in first.read_text()
     there = [e._replace(log="", number=0) for b in local.log.read() for e in b]
     Archive(layout).add(Origin(TOPICS), there[:1], "20250101T000000000000Z")
-    with at(layout) as db:
-        (five,) = db.execute("SELECT hash FROM events WHERE seq = 5").fetchone()
-    tampered(
-        layout,
-        "DELETE FROM events WHERE seq <= 5",
-        ("INSERT INTO anchors VALUES (5, ?, 0)", (five,)),
-        "INSERT INTO facts VALUES ('unnumbered', '10')",
-        "INSERT INTO facts VALUES ('former_logs', '[\"\"]')",
-        "DELETE FROM channels",
-    )
+    let_go_by_an_earlier_release(layout)
     recorded(local, 11, 12)
     assert "up to 5 cannot be recomputed, and could be then" in bad(local, layout)["signed heads"]
     first.unlink()  # as one who upgraded before he signed

@@ -3,7 +3,6 @@
 import os
 import shutil
 import socket
-import subprocess
 
 import pytest
 
@@ -11,6 +10,7 @@ from etf_pipeline.library.doctor import examine
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.writer import locked
 from etf_pipeline_tests.conftest import ROOT
+from etf_pipeline_tests.support import disk_in_memory
 
 ALL = [
     "Python",
@@ -110,13 +110,8 @@ def test_a_damaged_history_is_named(place):
 
 @pytest.fixture
 def read_only(tmp_path):
-    folder = tmp_path / "tiny"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m,ro", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a small tmpfs needs root")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with disk_in_memory(tmp_path / "tiny", "size=1m,ro") as folder:
+        yield folder
 
 
 def test_a_small_disk_that_cannot_be_written(place, read_only):

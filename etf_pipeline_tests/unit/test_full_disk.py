@@ -1,7 +1,6 @@
 """A disk that fills while the catalogue is written: said by its code, whatever DuckDB raises."""
 
 import shutil
-import subprocess
 
 import duckdb
 import pytest
@@ -9,17 +8,13 @@ import pytest
 from etf_pipeline.errors import DiskFullError, ReasonCode
 from etf_pipeline.steps.catalogue_building import build_catalogue
 from etf_pipeline.store.layout import Layout
+from etf_pipeline_tests.support import disk_in_memory
 
 
 @pytest.fixture
 def small_disk(tmp_path):
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a small tmpfs needs root")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with disk_in_memory(tmp_path / "disk", "size=3m") as folder:
+        yield folder
 
 
 def test_a_disk_without_room_for_the_catalogue(small_disk):

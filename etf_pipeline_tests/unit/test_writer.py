@@ -14,6 +14,7 @@ from etf_pipeline.model.schemas import FRONTIER
 from etf_pipeline.store import writer
 from etf_pipeline.store.hashing import content_hash
 from etf_pipeline.store.writer import atomic_file, locked, publish, sweep_temp_files
+from etf_pipeline_tests.support import disk_in_memory
 
 
 def table(points=3, name="a"):
@@ -133,13 +134,8 @@ with atomic_file(pathlib.Path(sys.argv[1]) / "theirs.parquet") as handle:
 @pytest.fixture
 def tiny_disk(tmp_path):
     """A one-megabyte disk."""
-    folder = tmp_path / "tiny"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a small tmpfs needs root")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with disk_in_memory(tmp_path / "tiny", "size=1m") as folder:
+        yield folder
 
 
 def test_a_full_disk_is_told_plainly_and_the_old_file_survives(tiny_disk):

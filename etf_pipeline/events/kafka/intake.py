@@ -111,7 +111,7 @@ class Intake:
         chosen = {key for key in keys if key[0] in channels}
         if chosen:
             log.warning("events seem to be missing: %s is read again", ", ".join(sorted(channels)))
-        self._projections.read_again(chosen)
+            self._projections.read_again(chosen)
         return chosen
 
     def mind_gaps(self) -> list[Gap]:
