@@ -215,7 +215,8 @@ def log_restored(world: World) -> None:
     store = world.main
     _silence(world, store)
     if not store.log.exists():
-        return _again(world, store)
+        _again(world, store)
+        return
     world.settle_wal(store)
     backup = store.data.parent / "backup"
     shutil.copytree(store.data / "events", backup, ignore=shutil.ignore_patterns("archive"))
@@ -228,7 +229,10 @@ def log_restored(world: World) -> None:
             path.unlink()
     shutil.copytree(backup, store.data / "events", dirs_exist_ok=True)
     shutil.rmtree(backup)
-    return _again(world, store)
+    _again(world, store)
+    # What only Kafka has of the log that went would go with the next broker that loses its disk.
+    must(world, store, "events", "archive")
+    declare_losses(world, store)
 
 
 def _ids(folder: Path) -> list[str]:

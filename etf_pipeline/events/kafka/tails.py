@@ -80,7 +80,11 @@ class Tails:
         self._broker.refresh(channels)
         ranges = reader.ranges(channels)
         if self._epoch < 0 and sent_more(self._log, self._broker, ranges):
-            log.warning("%s is older than what it sent: it begins anew", self._log.path)
+            log.warning(
+                "%s is older than what it sent: it begins anew. Run `etf events archive`: until "
+                "then only Kafka has what was recorded after that copy",
+                self._log.path,
+            )
             self._log.begin_anew()
         losses: list[tuple[Place, int]] = []
         for place, newest in self._log.tails().items():
