@@ -1,5 +1,7 @@
 """The file of the read models: whose they are, what is missing, and files of earlier releases."""
 
+import contextlib
+import json
 import random
 import sqlite3
 from itertools import pairwise
@@ -7,13 +9,16 @@ from itertools import pairwise
 import pytest
 
 from etf_pipeline.errors import EventError
-from etf_pipeline.events.log.archive import Archive
+from etf_pipeline.events.log.archive import TOPICS, Archive, Origin
 from etf_pipeline.events.log.catching_up import Local, prove_whole
 from etf_pipeline.events.log.outbox import Outbox
 from etf_pipeline.events.log.projections import Place, Projections
-from etf_pipeline.events.model.envelope import make_event
+from etf_pipeline.events.model.envelope import make_event, micros
+from etf_pipeline.events.model.state import fold
 from etf_pipeline.events.model.types import EventsLost
 from etf_pipeline.events.modes.embedded import Embedded
+from etf_pipeline.events.proof.archiving import read_all
+from etf_pipeline.events.proof.own import own_first
 from etf_pipeline.store.layout import Layout
 from etf_pipeline_tests.events_support import T0, embedded_settings, queries, query
 
@@ -87,6 +92,44 @@ def test_a_copy_of_an_event_counts_once_and_fills_the_number_of_its_own_log(mode
     assert recorded == copy.recorded_us
 
 
+def trail_of(model):
+    """Number, time of recording and payload of each event, and the payload that is its newest."""
+    with contextlib.closing(sqlite3.connect(model.path)) as db:
+        rows = db.execute("SELECT id, recorded_us, data FROM audit_trail").fetchall()
+        newest = dict(db.execute("SELECT subject, data FROM latest_state"))
+    return {i: (r, d) for i, r, d in rows}, newest
+
+
+def copy(event, log, microseconds):
+    """What another machine tells of an event: at another time, and more of it."""
+    data = json.loads(event.data) | {"rows": microseconds}
+    recorded = event.recorded_us + microseconds
+    return event._replace(log=log, recorded_us=recorded, data=json.dumps(data))
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_what_the_local_log_says_counts_whatever_comes_first(model, seed):
+    choose = random.Random(seed)
+    own, others = numbered(12, "mine now"), []
+    own = [e._replace(log=choose.choice(["mine now", "mine before"])) for e in own]
+    for event in own:
+        apart = choose.sample([-7, -3, 4, 9], choose.randrange(0, 4))
+        others += [copy(event, choose.choice(["b", "c"]), us) for us in apart]
+    told = own[: choose.randrange(4, 12)]
+    mixed = choose.sample([*told, *others], len(told) + len(others))
+    model.own(frozenset({"mine now", "mine before"}))
+    size = choose.randrange(1, 9)
+    for i in range(0, len(mixed), size):
+        model.apply(mixed[i : i + size], places={})
+    wanted = {e.id: e for e in sorted(others, key=lambda e: -e.recorded_us)}
+    wanted |= {e.id: e for e in told}
+    trail, newest = trail_of(model)
+    assert trail == {i: (e.recorded_us, e.data) for i, e in wanted.items()}
+    last = {e.subject: e for e in sorted(wanted.values(), key=lambda e: (e.time_us, e.id))}
+    assert newest == {s: e.data for s, e in last.items()}
+    assert sum(model.query_counts().values()) == len(wanted)
+
+
 def test_they_are_of_one_store(model):
     model.bind("instance")
     foreign = [e._replace(source="/etf_pipeline/other") for e in queries(3, start=50)]
@@ -128,7 +171,7 @@ def test_a_file_of_an_earlier_release_keeps_what_it_has(tmp_path):
         rows = db.execute("SELECT * FROM audit_trail").fetchall()
         assert not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'audit_trail_1'").fetchall()
     db.close()
-    assert sorted(rows) == sorted(tuple(e[:9]) for e in events)
+    assert sorted(rows) == sorted((*e[:9], 0) for e in events)
 
 
 @pytest.fixture
@@ -177,6 +220,38 @@ def test_what_was_pruned_before_it_was_taken_in_comes_from_the_archive(layout, m
     store.append([query()])
     assert local.take_in(model) == 11
     prove_whole(model, local.given())
+    store.close()
+
+
+def test_read_models_of_an_earlier_release_learn_what_the_local_log_says(layout, local, model):
+    local.log.append(queries(10))
+    early = [copy(e, "another", -5) for e in queries(10)]
+    with contextlib.closing(sqlite3.connect(model.path)) as db, db:
+        assert model.id
+        db.execute("ALTER TABLE audit_trail DROP COLUMN own")
+        db.executemany("INSERT INTO audit_trail VALUES (?,?,?,?,?,?,?,?,?)", [e[:9] for e in early])
+        db.execute("INSERT INTO logs VALUES (?, 11, ?)", (local.log.id, early[-1].id))
+    model.close()
+    again = Projections(model.path)
+    assert local.take_in(again) == 0
+    trail, _ = trail_of(again)
+    assert trail == {e.id: (e.recorded_us, e.data) for e in queries(10)}
+    again.close()
+
+
+def test_the_audit_trail_has_the_time_at_which_a_replay_says_it_was_known(layout, local, model):
+    store = Embedded(layout, embedded_settings(event_store_id="instance"))
+    store.append(queries(10))
+    archive = Archive(layout)
+    store.archive(archive, T0)
+    others = [copy(e, "another", -5)._replace(position=i) for i, e in enumerate(queries(12))]
+    archive.add(Origin(TOPICS), others, "20251112T060000000000Z-0001")
+    assert store.projector(model).run(once=True) == 12
+    state = fold(own_first(read_all(store, archive), store.log))
+    wanted = {e.id: micros(e.recorded) for e in state.audit_trail}
+    own = {e.id: e.recorded_us for e in queries(10)}
+    assert wanted == own | {e.id: e.recorded_us for e in others[10:]}
+    assert {i: r for i, (r, _) in trail_of(model)[0].items()} == wanted
     store.close()
 
 

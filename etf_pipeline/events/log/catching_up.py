@@ -59,10 +59,12 @@ class Local:
             return 0
         new = 0
         for batch in self._new(place):
+            projections.own(self.log.own_ids)  # after it was read, as a log may begin anew
             if batch:
                 upto = Place(batch[-1].position + 1, batch[-1].id)
                 new += projections.apply(batch, local=(self.log.id, upto))
                 self.held.saw(batch)
+        projections.own(self.log.own_ids)
         pruned = self.log.anchor()[0]
         if self._listed_at < 0 or pruned > max(before - 1, self._listed_at):
             new += project_archive(projections, self.archive)

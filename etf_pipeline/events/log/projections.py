@@ -28,7 +28,7 @@ _TRAIL = """
 CREATE TABLE IF NOT EXISTS audit_trail (
   id TEXT NOT NULL, type TEXT NOT NULL, version INTEGER NOT NULL, source TEXT NOT NULL,
   subject TEXT NOT NULL, time_us INTEGER NOT NULL, recorded_us INTEGER NOT NULL,
-  data TEXT NOT NULL, channel TEXT NOT NULL,
+  data TEXT NOT NULL, channel TEXT NOT NULL, own INTEGER NOT NULL DEFAULT 0,
   UNIQUE (time_us, id)); -- an id says its time too; in this order the index grows at its end
 """
 _SCHEMA = f"""
@@ -49,13 +49,17 @@ CREATE TABLE IF NOT EXISTS others (source TEXT PRIMARY KEY, records INTEGER NOT 
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS claims (token TEXT PRIMARY KEY) WITHOUT ROWID;
 """
+_OWN = "ALTER TABLE audit_trail ADD COLUMN own INTEGER NOT NULL DEFAULT 0"
 _INSERT = """
-INSERT INTO audit_trail VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING
+INSERT INTO audit_trail VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING
 """
-# Of two copies of one event the one recorded first counts, as in a replay.
-_EARLIER = """
-UPDATE audit_trail SET recorded_us = ?, data = ? WHERE (time_us, id) = (?, ?) AND recorded_us > ?
+# Of two copies of one event that of the local log counts, of others the one recorded first, as in
+# a replay.
+_COUNTS = """
+UPDATE audit_trail SET version = ?, recorded_us = ?, data = ?, own = ?
+WHERE (time_us, id) = (?, ?) AND (own, -recorded_us) < (?, ?)
 """
+_SAID = "UPDATE latest_state SET data = ? WHERE (type, subject, time_us, id) = (?, ?, ?, ?)"
 _LATEST = """
 INSERT INTO latest_state VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
 SET time_us = excluded.time_us, id = excluded.id, data = excluded.data
@@ -89,6 +93,7 @@ class Projections:
         self.path = path
         self._db = Database(path, _SCHEMA, upgrade=_upgrade)
         self._store: str | None = None
+        self._own: frozenset[str] = frozenset()
 
     @property
     def id(self) -> str:
@@ -122,6 +127,10 @@ class Projections:
             )
         self._store = source_of(store)
 
+    def own(self, logs: frozenset[str]) -> None:
+        """What these logs say of an event counts, whatever copies of others say."""
+        self._own = logs
+
     def apply(
         self,
         events: Sequence[Event],
@@ -151,8 +160,10 @@ class Projections:
         else:
             others = Counter()
         with self._db.writing() as db:
-            fresh = _insert(db, events)
-            db.executemany(_LATEST, _newest(fresh))
+            fresh, better = _insert(db, events, self._own)
+            db.executemany(_LATEST, _newest([*fresh, *better]))
+            said = [(e.data, e.type, e.subject, e.time_us, e.id) for e in better if _is_json(e)]
+            db.executemany(_SAID, said)
             db.executemany(_COUNT, _queries(fresh))
             note_numbers(db, events)
             note_lost(db, fresh)
@@ -253,25 +264,29 @@ def _fact(db: sqlite3.Connection, name: str) -> str | None:
     return None if row is None else str(row[0])
 
 
-def _insert(db: sqlite3.Connection, events: Sequence[Event]) -> list[Event]:
-    """Insert events; those that were not there."""
+def _insert(
+    db: sqlite3.Connection, events: Sequence[Event], own: frozenset[str]
+) -> tuple[list[Event], list[Event]]:
+    """Insert events; those that were not there, and those that count in place of a copy."""
     before = db.total_changes
     db.execute("SAVEPOINT fresh")
-    db.executemany(_INSERT, [e[:9] for e in events])
+    db.executemany(_INSERT, [(*e[:9], e[11] in own) for e in events])
     whole = db.total_changes - before == len(events)
     if not whole:
         db.execute("ROLLBACK TO fresh")
     db.execute("RELEASE fresh")
     if whole:
-        return list(events)
-    fresh = []
+        return list(events), []
+    fresh, better = [], []
     for event in events:
-        if db.execute(_INSERT, event[:9]).rowcount == 1:
+        mine = event.log in own
+        if db.execute(_INSERT, (*event[:9], mine)).rowcount == 1:
             fresh.append(event)
-        else:
-            earlier = (event.recorded_us, event.data, event.time_us, event.id, event.recorded_us)
-            db.execute(_EARLIER, earlier)
-    return fresh
+            continue
+        said = (event.version, event.recorded_us, event.data, mine, event.time_us, event.id)
+        if db.execute(_COUNTS, (*said, mine, -event.recorded_us)).rowcount == 1:
+            better.append(event)
+    return fresh, better
 
 
 def _newest(events: Sequence[Event]) -> list[tuple[str, str, int, str, str]]:
@@ -313,18 +328,28 @@ def _queries(events: Iterable[Event]) -> list[tuple[str, int, int]]:
 
 
 def _upgrade(db: sqlite3.Connection) -> None:
-    """Bring the audit trail of an earlier release into the order of time."""
+    """Bring the audit trail of an earlier release into the order of time, and note what is own.
+
+    For that the local log and the archive are read again.
+    """
     db.execute("PRAGMA cache_size = -32768")
-    columns = "SELECT count(*) FROM pragma_table_info('audit_trail') WHERE name = 'id' AND pk = 1"
-    if not db.execute(columns).fetchone()[0]:
+    own = "SELECT count(*) FROM pragma_table_info('audit_trail') WHERE name = 'own'"
+    by_id = "SELECT count(*) FROM pragma_table_info('audit_trail') WHERE name = 'id' AND pk = 1"
+    if db.execute(own).fetchone()[0]:
         return
     db.execute("BEGIN IMMEDIATE")
     try:
-        if db.execute(columns).fetchone()[0]:  # nobody was quicker
-            db.execute("ALTER TABLE audit_trail RENAME TO audit_trail_1")
-            db.execute(_TRAIL.split("--")[0].rstrip().removesuffix(";"))
-            db.execute("INSERT INTO audit_trail SELECT * FROM audit_trail_1 ORDER BY time_us, id")
-            db.execute("DROP TABLE audit_trail_1")
+        if not db.execute(own).fetchone()[0]:  # nobody was quicker
+            if db.execute(by_id).fetchone()[0]:
+                db.execute("ALTER TABLE audit_trail RENAME TO audit_trail_1")
+                db.execute(_TRAIL.split("--")[0].rstrip().removesuffix(";"))
+                rows = "SELECT *, 0 FROM audit_trail_1 ORDER BY time_us, id"
+                db.execute(f"INSERT INTO audit_trail {rows}")
+                db.execute("DROP TABLE audit_trail_1")
+            else:
+                db.execute(_OWN)
+            db.execute("DELETE FROM logs")
+            db.execute("DELETE FROM archive_files")
         db.execute("COMMIT")
     except BaseException:
         db.execute("ROLLBACK")

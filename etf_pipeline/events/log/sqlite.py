@@ -77,6 +77,11 @@ class SqliteLog:
         return list(json.loads(self.fact(_FORMER) or "[]"))
 
     @property
+    def own_ids(self) -> frozenset[str]:
+        """Ids under which events are of this log."""
+        return frozenset({self.id, *self.former_ids}) - {""}
+
+    @property
     def begun_after(self) -> int:
         """Number of the last event from before the log had its id, 0 for none."""
         return int(self.fact(_BEFORE) or 0)

@@ -11,7 +11,6 @@ from etf_pipeline.events.log.archive import Archive, Archived
 from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.model.types import CHANNELS
 from etf_pipeline.events.proof.archiving import files_beside, of_store
-from etf_pipeline.events.proof.own import own_ids
 from etf_pipeline.events.protocol import Events
 
 _EVER = 2**63 - 1
@@ -80,7 +79,7 @@ def newest(
     Raises:
         EventError: a log cannot be read.
     """
-    best = _Newest(limit, subject, kind, own_ids(events.log))
+    best = _Newest(limit, subject, kind, events.log.own_ids)
     # The log first, as things only move from it to the archive.
     best.take(events.log.newest(limit, CHANNELS, subject, kind))
     start = events.seam(archive)

@@ -11,11 +11,6 @@ from etf_pipeline.events.log.sqlite import SqliteLog
 from etf_pipeline.events.model.envelope import Event
 
 
-def own_ids(log: SqliteLog) -> frozenset[str]:
-    """Ids under which events are of this local log."""
-    return frozenset({log.id, *log.former_ids}) - {""}
-
-
 def own_first(batches: Iterable[list[Event]], log: SqliteLog) -> Iterator[list[Event]]:
     """The same events without copies of those that the local log recorded.
 
@@ -26,7 +21,7 @@ def own_first(batches: Iterable[list[Event]], log: SqliteLog) -> Iterator[list[E
         batches: of all places, what the local log recorded first.
         log: the local log.
     """
-    own, mine = own_ids(log), array("q")
+    own, mine = log.own_ids, array("q")
     known: np.ndarray | None = None
     for batch in batches:
         others = [e for e in batch if e[11] not in own]
