@@ -6,11 +6,15 @@ import os
 
 import pytest
 
+from etf_pipeline.events.facts import events_of_manifest
 from etf_pipeline.events.modes.embedded import Embedded
 from etf_pipeline.events.proof.verify import verify
 from etf_pipeline.events.tailer import STATUS
 from etf_pipeline.library.doctor import examine
+from etf_pipeline.model.outcomes import Outcome, OutcomeKind
+from etf_pipeline.model.schemas import MANIFEST
 from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.manifests import write_manifest
 from etf_pipeline_tests.events_support import embedded_settings
 from etf_pipeline_tests.pipeline.relayed import download
 
@@ -49,7 +53,7 @@ def found(events, layout):
 
 def written(layout, i, ago):
     """A manifest of a run some time ago."""
-    download(layout, i)
+    download(layout, i, at=NOW - ago)
     path = max(layout.manifest_files("raw_prices"), key=lambda p: p.stat().st_mtime_ns)
     moment = (NOW - ago).timestamp()
     os.utime(path, (moment, moment))
@@ -82,6 +86,30 @@ def test_manifests_that_nobody_looked_for(layout, events):
     assert not told.ok and told.detail.startswith("1 manifests were written since")
     said(events, "one", dt.timedelta(0))
     assert found(events, layout)["runs told"].ok
+
+
+def test_a_copied_store_whose_files_have_new_times(layout, events):
+    run, at = ("run00001", "XASX"), NOW - dt.timedelta(days=6)
+    for asset, kind in (("raw_prices", OutcomeKind.FAILED), ("correlations", OutcomeKind.UPDATED)):
+        write_manifest(layout, asset, *run, [Outcome("T1", kind, "a reason")], at, "yahoo")
+    path = layout.of(MANIFEST, "raw_prices", *run)
+    # told at once, from its manifest; correlations have no events of their own
+    events.append(events_of_manifest(layout, path, events.instance))
+    said(events, "one", dt.timedelta(days=6))
+    early = written(layout, 2, dt.timedelta(days=8))  # before events were on
+    copied = (NOW - dt.timedelta(days=2)).timestamp()
+    manifests = [p for a in ("raw_prices", "correlations") for p in layout.manifest_files(a)]
+    assert len(manifests) == 3 and early in manifests
+    for one in manifests:
+        os.utime(one, (copied, copied))
+    assert found(events, layout)["runs told"].ok
+    # what was told of the run is not a copy: the tailer has not come to the rest of it
+    told = (NOW - dt.timedelta(days=6, hours=1)).timestamp()
+    os.utime(path, (told, told))
+    assert found(events, layout)["runs told"].detail.startswith("1 manifests were written since")
+    os.utime(path, (copied, copied))
+    written(layout, 3, dt.timedelta(days=4))
+    assert found(events, layout)["runs told"].detail.startswith("1 manifests were written since")
 
 
 @pytest.mark.parametrize("kind", ["no Parquet", "other rows"])

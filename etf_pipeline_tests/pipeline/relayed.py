@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import dagster as dg
@@ -25,12 +26,12 @@ def materialise(instance: dg.DagsterInstance, layout: Layout, n: int, first: int
     return tickers
 
 
-def download(layout: Layout, i: int, run_id: str = "") -> str:
-    """What the download step leaves in the store; returns its ticker."""
+def download(layout: Layout, i: int, run_id: str = "", at: dt.datetime = T0) -> str:
+    """What the download step of a run at `at` leaves in the store; returns its ticker."""
     run_id = run_id or f"run{i:05d}"
     ticker = f"T{i:05d}"
     outcome = Outcome(ticker, OutcomeKind.COLLECTED, batch_id=f"batch{i}", batch_hash="ab" * 32)
-    write_manifest(layout, "raw_prices", run_id, "XASX", [outcome], T0, "yahoo")
+    write_manifest(layout, "raw_prices", run_id, "XASX", [outcome], at, "yahoo")
     return ticker
 
 

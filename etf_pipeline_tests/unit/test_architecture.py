@@ -55,7 +55,7 @@ MAY_IN_EVENTS = {
         "retention": "model log",
         "protocol": "model settings log",
         "kafka": "model settings log retention",
-        "proof": "model settings log protocol",
+        "proof": "model settings log protocol facts",
         "modes": "model settings log retention protocol kafka proof",
         "factory": "settings protocol kafka modes",
         "cursor": "",

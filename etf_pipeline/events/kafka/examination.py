@@ -133,7 +133,7 @@ class _Look:
         if leaderless:
             self.problems.append(
                 f"topic {topic.name}: partitions {leaderless} have no leader, so nothing is taken; "
-                "start the brokers that hold them"
+                "start the brokers that hold them, or see whether their disks are full or failing"
             )
 
     def _absent(self, topics: Sequence[str]) -> list[str]:

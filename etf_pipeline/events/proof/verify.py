@@ -81,7 +81,7 @@ def examine(
     except EtfError as error:
         return Verification([*checks, Check("events readable", False, str(error))], head)
     checks += [*_declared(state), *events.delivery_checks(archive, comparison)]
-    checks += relayed(events.log, layout, now)
+    checks += relayed(events, layout, state.event_ids, now)
     checks += store_checks(layout, state.etfs)
     return Verification(checks, head)
 
