@@ -102,14 +102,16 @@ def _run(
     with console.status("starting"):
         pipeline.open_source(None)
         from etf_pipeline.cli.render.run import outcome_body, progress_display
-        from etf_pipeline.orchestration.instance import open_instance
+        from etf_pipeline.orchestration.instance import disk_told, open_instance
         from etf_pipeline.orchestration.runner import run_graph, tailed
         from etf_pipeline.orchestration.slots import slots_kept_free
 
-        instance = open_instance()
+        with disk_told():
+            instance = open_instance()
     total = sum(len(pipeline.universe.in_partition(p, chosen or None)) for p in partitions)
     try:
         with (
+            disk_told(),
             instance,
             slots_kept_free(instance),
             tailed(pipeline, instance),

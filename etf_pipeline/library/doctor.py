@@ -23,9 +23,10 @@ from etf_pipeline.errors import (
 )
 from etf_pipeline.events.settings import load_event_settings
 from etf_pipeline.events.status import examined_status
-from etf_pipeline.settings import Settings, load_settings
+from etf_pipeline.settings import Settings, environment, load_settings
 
 _LEAST_FREE = 1.0  # GiB
+_LEAST_OF_HOME = 0.05  # GiB, for what an orchestrator records of a run
 _PARTS = ("dagster", "yfinance", "duckdb", "matplotlib", "confluent_kafka")
 
 
@@ -155,6 +156,13 @@ def _disk(settings: Settings) -> str:
     free = shutil.disk_usage(_nearest(settings.data_dir)).free / 2**30
     if free < _LEAST_FREE:
         raise DiskFullError(f"{free:.2f} GiB free; a run may need {_LEAST_FREE:g} GiB")
+    home = environment.dagster_home()
+    left = shutil.disk_usage(_nearest(home)).free / 2**30
+    if left < _LEAST_OF_HOME:
+        raise DiskFullError(
+            f"{left:.3f} GiB free where DAGSTER_HOME={home} is; a run may need {_LEAST_OF_HOME:g} "
+            "GiB there"
+        )
     return f"{free:.1f} GiB free"
 
 

@@ -5,16 +5,21 @@ Belongs here: DAGSTER_HOME, the `dagster.yaml` in it, and opening it safely from
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 
-from etf_pipeline.errors import SettingsError
+from etf_pipeline.errors import DiskFullError, SettingsError
 from etf_pipeline.settings import environment
 from etf_pipeline.settings.defaults import default_text
 from etf_pipeline.store.writer import locked, write_text
 
 _OPENING_SECONDS = 60.0
+# A disk without a byte left is an I/O error to SQLite, which maps a file beside the database.
+_NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
 _POSTGRES = """
 storage:
@@ -42,6 +47,25 @@ def prepare_home() -> Path:
         ) from None
     environment.name_dagster_home(home)
     return home
+
+
+@contextlib.contextmanager
+def disk_told() -> Iterator[None]:
+    """Say it when the disk of DAGSTER_HOME is full.
+
+    Raises:
+        DiskFullError: naming the folder, whatever SQLAlchemy wraps it in.
+    """
+    try:
+        yield
+    except Exception as error:
+        cause = getattr(error, "orig", error)
+        if not isinstance(cause, sqlite3.Error) or cause.sqlite_errorcode & 0xFF not in _NO_ROOM:
+            raise
+        raise DiskFullError(
+            f"DAGSTER_HOME={environment.dagster_home()}: {cause}; free some space on its disk, or "
+            "see whether that is failing, and run again; what was published is whole"
+        ) from error
 
 
 def open_instance() -> dg.DagsterInstance:

@@ -121,6 +121,15 @@ def test_a_small_disk_that_cannot_be_written(place, read_only):
     assert bad["disk"] == "0.00 GiB free; a run may need 1 GiB"
 
 
+def test_a_home_of_dagster_on_a_full_disk_of_its_own(place, tmp_path, monkeypatch):
+    with disk_in_memory(tmp_path / "small", "size=1m") as disk:
+        home = disk / "home"
+        monkeypatch.setenv("DAGSTER_HOME", str(home))
+        bad = faults(place / "store")
+        assert set(bad) == {"disk"} and f"DAGSTER_HOME={home}" in bad["disk"]
+        assert not home.exists()
+
+
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
