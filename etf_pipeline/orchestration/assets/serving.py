@@ -8,7 +8,6 @@ from etf_pipeline.orchestration.assets.declared import followed
 from etf_pipeline.orchestration.metadata import markdown_table, materialised
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.steps import catalogue
-from etf_pipeline.steps import reports as pages
 from etf_pipeline.steps.derived import Assumptions
 from etf_pipeline.steps.report_inputs import report_inputs
 
@@ -43,6 +42,8 @@ def sql_catalog(pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult:
 )
 def reports(pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult:
     """Draw and write every report."""
+    from etf_pipeline.steps import reports as pages  # with matplotlib, slow to import
+
     inputs = report_inputs(
         pipeline.store,
         pipeline.histories(),
