@@ -54,11 +54,40 @@ def built(tmp_path_factory):
     return pipeline
 
 
+@pytest.fixture(scope="module")
+def catalogued(built, tmp_path_factory):
+    """The store again with its catalogue, which holds for one place; where it was, and the copy."""
+    place, kept = (tmp_path_factory.mktemp(name) / "store" for name in ("place", "kept"))
+    shutil.copytree(built.layout.root, place)
+    ensure_catalogue((place, built.settings.universe_file))
+    shutil.move(place, kept)
+    return place, kept, built.settings.universe_file
+
+
 @pytest.fixture
-def store(built, tmp_path):
-    """A copy that the test may change; its root and universe."""
-    shutil.copytree(built.layout.root, tmp_path / "store")
-    return tmp_path / "store", built.settings.universe_file
+def store(catalogued):
+    """A store with its catalogue that the test may change; its root and universe."""
+    place, kept, universe_file = catalogued
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(kept, place)
+    return place, universe_file
+
+
+@pytest.fixture
+def without_catalogue(store):
+    """The same before its catalogue is made, from what the test has put there."""
+    Layout(store[0]).catalogue.unlink()
+    return store
+
+
+@pytest.fixture(scope="module")
+def unchanged(built, tmp_path_factory):
+    """A store for tests that read only, and the hashes of its files."""
+    store = tmp_path_factory.mktemp("unchanged") / "store", built.settings.universe_file
+    shutil.copytree(built.layout.root, store[0])
+    ensure_catalogue(store)
+    (store[0].parent / "outside.parquet").write_bytes(b"")
+    return store, hashes(store[0])
 
 
 def open_catalogue(store, limits=None, copy=copy_log):
@@ -96,7 +125,8 @@ def etf(store, *arguments, **options):
     )
 
 
-def test_every_view_and_macro_answers(store):
+def test_every_view_and_macro_answers(without_catalogue):
+    store = without_catalogue
     for view in VIEWS:
         assert ask(store, f"SELECT * FROM {view.name} LIMIT 3").columns, view.name
     for macro in MACROS:
@@ -138,7 +168,8 @@ def test_the_views_say_what_the_files_say(store):
     assert fall == pytest.approx((frame["adj_close"] / frame["adj_close"].cummax() - 1).min())
 
 
-def test_the_newest_tables_are_the_newest(store):
+def test_the_newest_tables_are_the_newest(without_catalogue):
+    store = without_catalogue
     for group, table, view in (
         ("risk", "risk_metrics", "risk_metrics"),
         ("portfolios", "weights", "weights"),
@@ -188,8 +219,9 @@ def test_a_catalogue_of_other_views_is_made_anew(store, monkeypatch):
     assert ensure_catalogue(store).stat().st_ino != before
 
 
-def test_runs_of_an_earlier_release_have_every_column(store):
+def test_runs_of_an_earlier_release_have_every_column(without_catalogue):
     """Its manifests knew no codes and no paths."""
+    store = without_catalogue
     for path in (store[0] / "manifests").rglob("*.parquet"):
         pq.write_table(pq.read_table(path).drop_columns(["reason_code", "path"]), path)
     rows = ask(store, "SELECT subject, reason_code, path FROM runs").rows
@@ -197,8 +229,9 @@ def test_runs_of_an_earlier_release_have_every_column(store):
     assert {row[1:] for row in rows} == {(None, None)}
 
 
-def test_days_of_an_earlier_release_have_every_column(store):
+def test_days_of_an_earlier_release_have_every_column(without_catalogue):
     """Its tables lacked columns, and counted periods a year by whole numbers."""
+    store = without_catalogue
     folder = store[0] / "risk" / "risk_metrics"
     newest = max(folder.glob("as_of=*/*.parquet"))
     old = folder / "as_of=2001-01-01" / newest.name
@@ -218,8 +251,9 @@ def test_days_of_an_earlier_release_have_every_column(store):
     ]
 
 
-def test_backtests_of_an_earlier_release_have_every_column(store):
+def test_backtests_of_an_earlier_release_have_every_column(without_catalogue):
     """They knew no cash, no comparison, and no events at all."""
+    store = without_catalogue
     folder = store[0] / "portfolios"
     (newest,) = (folder / "backtests").glob("as_of=*/*.parquet")
     table = pq.read_table(newest)
@@ -238,7 +272,8 @@ def test_backtests_of_an_earlier_release_have_every_column(store):
     assert ask(store, "SELECT reason FROM backtest_events").rows == []
 
 
-def test_the_step_sweeps_what_no_other_step_does(store):
+def test_the_step_sweeps_what_no_other_step_does(without_catalogue):
+    store = without_catalogue
     root, universe_file = store
     mine = [leftover(root), leftover(root / "events" / "log")]
     other = leftover(root / "historical")
@@ -259,7 +294,8 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_the_step_sweeps_all_that_a_killed_build_left(store):
+def test_the_step_sweeps_all_that_a_killed_build_left(without_catalogue):
+    store = without_catalogue
     root, universe_file = store
     killed = subprocess.run([sys.executable, "-c", KILLED_BUILD, str(root)], check=False)
     assert killed.returncode == -signal.SIGKILL
@@ -562,10 +598,9 @@ def test_there_are_enough_hostile_statements():
 
 
 @pytest.mark.parametrize("sql", HOSTILE)
-def test_hostile_statements_are_refused_or_bounded(store, sql):
-    root = ensure_catalogue(store).parent
-    (root.parent / "outside.parquet").write_bytes(b"")
-    before = hashes(root)
+def test_hostile_statements_are_refused_or_bounded(unchanged, sql):
+    store, before = unchanged
+    root = store[0]
     with pytest.raises(QueryError) as caught:
         ask(store, sql.format(root=root), seconds=1.5, memory="300MB", rows=1000)
     assert len(str(caught.value)) < 700
@@ -600,8 +635,8 @@ def test_a_bomb_of_text_is_bounded_by_the_process(store):
         "SELECT * FROM (PIVOT latest_prices ON ticker IN ('VAS', 'VGS') USING max(close))",
     ],
 )
-def test_reading_is_allowed(store, sql):
-    assert ask(store, sql).columns
+def test_reading_is_allowed(unchanged, sql):
+    assert ask(unchanged[0], sql).columns
     assert checked(sql)
 
 
