@@ -1,6 +1,7 @@
 """The system as a user has it: provider, replay, time travel, rebuilding, archive, verification."""
 
 import asyncio
+import contextlib
 import datetime as dt
 import json
 import re
@@ -896,6 +897,25 @@ def test_what_retention_took_too_early_is_declared_too(broker, machines):
     assert {e.id for e in queries(5, start=20)} <= set(ids(read_all(one, archive)))
 
 
+def test_what_this_machine_sent_itself_is_not_missed_when_topics_let_it_go(broker, machines):
+    one, two = machines
+    archive = Archive(Layout(one.log.path.parents[1]))
+    sent(one, *queries(30))
+    sent(two, *queries(4, start=100))
+    sent(one, *queries(6, start=50))
+    assert len(ids(read_all(one, archive))) == 40
+    deleted(broker, one)
+    assert sum(g.last - g.first + 1 for g in missing_events(one, archive).offsets) == 4
+    told = declare_lost(one, archive, "A. Smith", "kept too short")
+    assert sum(d.last - d.first + 1 for d in told) == 4
+    assert set(ids(read_all(one, archive))) >= {e.id for e in [*queries(30), *queries(6, start=50)]}
+    one.archive(archive, T0)
+    sent(one, *queries(10, start=200))
+    deleted(broker, one)
+    assert missing_events(one, archive).offsets == []
+    assert {e.id for e in queries(10, start=200)} <= set(ids(read_all(one, archive)))
+
+
 def test_two_stores_on_one_prefix_are_two(broker, tmp_path, caplog):
     prefix = kafka_settings(broker.servers).kafka_topic_prefix
     stores = [
@@ -1079,6 +1099,50 @@ def test_an_older_copy_of_the_log_put_back_begins_anew(broker, tmp_path):
     expected = {e.id for e in [*queries(35), *queries(7, start=50), *queries(3, start=60)]}
     assert set(ids(read_all(events, archive))) == expected
     assert events.verify_log(archive).events == 30
+    events.close(0)
+
+
+def test_what_an_older_copy_holds_is_not_missing_once_topics_let_it_go(broker, tmp_path):
+    """Sent under the log's former id, and not archived by the time that Kafka let go of it."""
+    layout = Layout(tmp_path)
+    settings = kafka_settings(broker.servers, event_store_id="instance")
+    events, archive = Kafka(layout, settings, publish=False), Archive(layout)
+    sent(events, *queries(10))
+    events.archive(archive, T0)
+    sent(events, *queries(10, start=10))
+    before = events.log.id
+    events.close(0)
+    copy = layout.event_log.read_bytes()
+    events = Kafka(layout, settings, publish=False)
+    deleted(broker, events)
+    sent(events, *queries(5, start=20))
+    events.close(0)
+    for path in layout.event_log.parent.glob("events.sqlite*"):
+        path.unlink()
+    layout.event_log.write_bytes(copy)
+    events = Kafka(layout, settings, publish=False)
+    sent(events, *queries(3, start=50))
+    assert events.log.id != before
+    wanted = {e.id for e in [*queries(25), *queries(3, start=50)]}
+    assert set(ids(read_all(events, archive))) == wanted
+    read = {e.id: (e.log, e.number) for batch in events.log.read() for e in batch}
+    assert [read[e.id] for e in queries(20)] == [(before, n) for n in range(1, 21)]
+    # Recorded before it was seen to be an older copy, under numbers that others have.
+    assert [read[e.id] for e in queries(3, start=50)] == [(events.log.id, 0)] * 3
+    checks = {c.name: c for c in verify(events, layout)}
+    assert checks["numbers and store"].ok and checks["log untouched"].ok
+    # of the five that only Kafka has no chain tells
+    assert "; 5 of them are not of this log" in checks["events readable"].detail
+    with contextlib.closing(Projections(tmp_path / "p.sqlite")) as models:
+        assert events.projector(models).run(once=True) == 28
+    # Archived under the new id and let go, they have their numbers still; what is gone is missed.
+    events.archive(archive, T0 + dt.timedelta(days=1))
+    events.log.prune(events.log.last())
+    assert set(ids(read_all(events, archive))) == wanted
+    for file in archive.files_of(Origin(LOG, events.log.id)):
+        file.path.unlink()
+    with pytest.raises(EventError, match=f"query-events 11 to 20 of log {before}"):
+        list(read_all(events, archive))
     events.close(0)
 
 

@@ -125,6 +125,24 @@ def test_what_went_under_a_former_id_of_the_log_is_told_by_the_ids_of_its_events
         assert told(log, comparison)[1:] == (True, len(missing))
 
 
+def test_what_was_sent_keeps_its_number_under_each_id_that_the_log_had(log):
+    """And nothing after it does: its number may have been given to another event."""
+    ids = [log.id]
+    for start, count, sent in ((0, 5, 3), (5, 4, 4), (9, 6, 0)):
+        log.append(queries(count, start=start))
+        if sent:
+            confirm(log, rows(log)[start : start + sent], start)
+        log.begin_anew()
+        ids.append(log.id)
+    log.append(queries(2, start=15))
+    a, b, _, d = ids
+    wanted = [(a, 1), (a, 2), (a, 3), (d, 0), (d, 0), (b, 1), (b, 2), (b, 3), (b, 4)]
+    wanted += [(d, 0)] * 6 + [(d, 1), (d, 2)]
+    assert [(e.log, e.number) for e in rows(log)] == wanted
+    assert [(e.log, e.number) for e in log.newest(99, CHANNELS, None, None)] == wanted[::-1]
+    assert log.names_before() == [e.id for e in queries(15)]
+
+
 def test_what_was_archived_from_topics_proves_nothing_of_the_log(tmp_path, log):
     """Somebody wrote to a topic as this log, and the topic was archived."""
     log.append(queries(4))

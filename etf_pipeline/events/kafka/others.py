@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from etf_pipeline.events.kafka.log import KafkaLog
     from etf_pipeline.events.log.outbox import Outbox
-    from etf_pipeline.events.log.sqlite import SqliteLog
 
 log = logging.getLogger(__name__)
 _ORIGIN = Origin(TOPICS)
@@ -54,7 +53,7 @@ class Others:
         foreign: how many events of other stores were passed over, by their source.
     """
 
-    def __init__(self, broker: KafkaLog, local: SqliteLog, store: str) -> None:
+    def __init__(self, broker: KafkaLog, local: Outbox, store: str) -> None:
         self._broker = broker
         self._local = local
         self._mine = source_of(store)
@@ -91,7 +90,11 @@ class Others:
         if not self._shared:
             return []
         spans = {key: (ends.get(key, (0, ""))[0], low) for key, (low, _) in ranges.items()}
-        return [Gone(*k, after, low - 1) for k, (after, low) in spans.items() if low > after]
+        return [
+            Gone(*key, first, after - 1)
+            for key, span in spans.items()
+            for first, after in self._local.unconfirmed(key, span)
+        ]
 
     def gone(self, archive: Archive) -> list[Gone]:
         """What retention took before it was archived, and may have been other machines'."""
@@ -100,7 +103,7 @@ class Others:
     def pass_over(self, archive: Archive, gone: Sequence[Gone]) -> None:
         """Go on after what is gone."""
         ends = self._ends(archive)
-        ends |= {(g.channel, g.partition): (g.last + 1, "") for g in gone}
+        ends |= {(g.channel, g.partition): (g.last + 1, "") for g in sorted(gone)}
         self._keep(archive, ends)
 
     def read(
@@ -130,13 +133,15 @@ class Others:
                 messages = not_held(messages, names, held)
             yield list(self._of_store(reader.events(messages, names)))
 
-    def besides(self, channels: Sequence[str], start: dict[Key, int], sent: Outbox) -> Batches:
+    def besides(self, channels: Sequence[str], start: dict[Key, int]) -> Batches:
         """Events of this store where not all are known to have been sent from here."""
         reader = self._broker.reader
         names = {topic_name(self._broker.settings, c): c for c in channels}
         rest: dict[Key, list[Range]] = {}
         for key, (low, high) in reader.ranges(channels).items():
-            spans = sent.unconfirmed(*key, (max(low, start.get(key, low)), high))
+            spans = self._local.unconfirmed(
+                key, (max(low, start.get(key, low)), high), roughly=True
+            )
             # Many small parts take longer than what lies between them.
             rest[key] = spans if len(spans) <= _PARTS else [(spans[0][0], spans[-1][1])]
         while now := {key: spans.pop() for key, spans in rest.items() if spans}:

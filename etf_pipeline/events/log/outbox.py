@@ -19,6 +19,7 @@ from typing import NamedTuple
 from etf_pipeline.events.log.database import Database
 from etf_pipeline.events.log.links import head
 from etf_pipeline.events.log.lookups import chunks, known_events
+from etf_pipeline.events.log.offsets import roughly_unconfirmed, unconfirmed
 from etf_pipeline.events.log.parked import PARKED
 from etf_pipeline.events.log.sqlite import (
     PLACED,
@@ -90,6 +91,10 @@ class Outbox(SqliteLog):
         with self._notes.writing() as db:
             db.execute("DELETE FROM deliveries WHERE seq <= ?", (upto,))
             db.execute("DELETE FROM undeliverable WHERE seq <= ?", (upto,))
+
+    def _sent(self, db: sqlite3.Connection) -> dict[str, int]:
+        """By channel, the last event that a broker confirmed."""
+        return dict(db.execute("SELECT channel, max(seq) FROM deliveries GROUP BY channel"))
 
     def close(self) -> None:
         """Close the connections."""
@@ -282,24 +287,12 @@ class Outbox(SqliteLog):
             rows = db.execute(query, (*channels, *only.values(), limit)).fetchall()
         return list(map(Event._make, rows))
 
-    def unconfirmed(self, channel: str, partition: int, span: Range) -> list[Range]:
-        """Parts of a span of offsets in which some are not those of events sent from here."""
-        query = (
-            "SELECT count(DISTINCT position) FROM deliveries "
-            "WHERE channel = ? AND partition = ? AND position >= ? AND position < ?"
-        )
-        found: list[Range] = []
-        for begin in range(span[0], span[1], _PAGE):
-            end = min(begin + _PAGE, span[1])
-            with self._notes.reading() as db:
-                count = db.execute(query, (channel, partition, begin, end)).fetchone()[0]
-            if count == end - begin:
-                continue
-            if found and found[-1][1] == begin:
-                found[-1] = (found[-1][0], end)
-            else:
-                found.append((begin, end))
-        return found
+    def unconfirmed(self, key: Key, span: Range, *, roughly: bool = False) -> list[Range]:
+        """Parts of a span of offsets that are not those of events sent from here.
+
+        With `roughly`, those in which some are not, which is quicker.
+        """
+        return (roughly_unconfirmed if roughly else unconfirmed)(self._notes, key, span)
 
     def forget_deliveries(self, place: Place, from_position: int) -> int:
         """Have events sent again that a broker confirmed and then lost; returns how many were lost.

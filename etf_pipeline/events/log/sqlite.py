@@ -29,15 +29,23 @@ _PAGE = 5_000
 _PRUNED_AT_ONCE = 1_000
 # As `Event._make`, in a third of the time.
 _event = partial(tuple.__new__, Event)
+# Whether an event is from before the log had its id, and the id under which it was sent then.
+_IS_OLD = "seq <= (SELECT CAST(value AS INTEGER) FROM facts WHERE name = 'unnumbered')"
+_SENT_AS = (
+    "(SELECT json_extract(s.value, '$[0]') FROM facts f, json_each(f.value) s "
+    "WHERE f.name = 'sent_before' AND json_extract(s.value, '$[1]') = channel "
+    "AND seq BETWEEN json_extract(s.value, '$[2]') AND json_extract(s.value, '$[3]'))"
+)
+_ID = "(SELECT value FROM facts WHERE name = 'log')"
 # All of `Event`'s fields.
 PLACED = (
-    f"{COLUMNS}, 0, seq, (SELECT value FROM facts WHERE name = 'log'), "  # noqa: S608
-    "iif(seq > coalesce((SELECT CAST(value AS INTEGER) FROM facts WHERE name = 'unnumbered'), 0), "
-    "number, 0)"
+    f"{COLUMNS}, 0, seq, iif({_IS_OLD}, coalesce({_SENT_AS}, {_ID}), {_ID}), "
+    f"iif({_IS_OLD}, iif({_SENT_AS} IS NULL, 0, number), number)"
 )
 # Facts: which event of the file was the last before the log had its id, ids it had before (empty
-# for that of an earlier release, which gave none).
-_BEFORE, _FORMER = "unnumbered", "former_logs"
+# for that of an earlier release, which gave none), and which events were sent under these: id,
+# channel, first and last of each, as JSON.
+_BEFORE, _FORMER, _SENT = "unnumbered", "former_logs", "sent_before"
 # Fact: the last numbers of other machines' logs that were archived here, as JSON.
 OTHERS = "archived_numbers"
 SCHEMA = """
@@ -85,6 +93,12 @@ class SqliteLog:
     def begun_after(self) -> int:
         """Number of the last event from before the log had its id, 0 for none."""
         return int(self.fact(_BEFORE) or 0)
+
+    def names_before(self) -> list[str]:
+        """Ids of the events in the file from before the log had its id."""
+        with self._db.reading() as db:
+            query = f"SELECT id FROM events WHERE {_IS_OLD}"  # noqa: S608
+            return [name for (name,) in db.execute(query)]
 
     def settle(self, name: str, value: str) -> str:
         """The fact of this name; `value` from now on when there is none yet."""
@@ -270,11 +284,21 @@ class SqliteLog:
     def begin_anew(self) -> None:
         """Have what is recorded from now on be of another log, with numbers from 1 on.
 
-        For a log of which an older copy was put back: its next numbers were given already.
+        For a log of which an older copy was put back: its next numbers were given already, and may
+        have been to events of this file that were not sent. Those before one that was sent have
+        theirs, by which they are missed where nothing else has them.
         """
         with self._db.writing() as db:
+            first = int(_fact(db, _BEFORE) or 0) + 1
+            spans = [[self.id, c, first, n] for c, n in self._sent(db).items() if n >= first]
+            sent = json.loads(_fact(db, _SENT) or "[]") + spans
             _begin(db)
+            db.execute("REPLACE INTO facts VALUES (?, ?)", (_SENT, json.dumps(sent)))
             db.execute("DELETE FROM channels")
+
+    def _sent(self, db: sqlite3.Connection) -> dict[str, int]:
+        """By channel, the last event that is known elsewhere by its number."""
+        return {}
 
     def last_recorded_before(self, moment_us: int) -> int:
         """The last event of the log's beginning that was recorded before a time."""

@@ -212,7 +212,7 @@ class Kafka(Local):
 
     def besides(self, channels: Sequence[str], start: dict[Key, int]) -> Batches:
         """What the topics hold of this store that this machine did not send."""
-        return self.others.besides(channels, start, self.log)
+        return self.others.besides(channels, start)
 
     def archive(self, archive: Archive, now: dt.datetime) -> ArchiveReport:
         """Copy into the archive what it does not have."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -164,10 +165,16 @@ def _readable(
     )
     less = f"; of {len(copies.fewer)} another machine tells less" if copies.fewer else ""
     more = f", and {len(lineage)} of lineage{less}" if lineage else less
-    if walked is not None and (unproven := copies.unproven(walked.names)):
+    proven = array("q") if walked is None else walked.names + _names(events.log)
+    if walked is not None and (unproven := copies.unproven(proven)):
         more += f"; {unproven} of them are not of this log, and under no chain here"
     text = first_few(bad) if bad else f"{len(state)} events, each once{more}"
     return Check("events readable", not bad, text)
+
+
+def _names(log: SqliteLog) -> array[int]:
+    """Hashes of the ids of the log's events that were sent under an id that it had before."""
+    return array("q", map(hash, log.names_before()))
 
 
 def _declared(state: SystemState) -> list[Check]:
