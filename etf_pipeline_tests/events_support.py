@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from etf_pipeline.events.log.archive import read_batches
+from etf_pipeline.events.log.sqlite import SqliteLog
 from etf_pipeline.events.model.envelope import Event, make_event
 from etf_pipeline.events.model.types import (
     ETFDataCollected,
@@ -88,6 +89,11 @@ def query(i: int | None = None, ticker: str = "VAS", time: dt.datetime | None = 
 def read_file(path: Path) -> list[Event]:
     """The events of one archive file."""
     return [event for batch in read_batches(path) for event in batch]
+
+
+def linked(log: SqliteLog) -> int:
+    """How many events the file of a log holds, in a chain that is whole."""
+    return sum(1 for _ in log.links())
 
 
 def queries(n: int, tickers: int = 5, start: int = 0) -> list[Event]:

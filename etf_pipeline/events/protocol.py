@@ -15,7 +15,6 @@ from etf_pipeline.events.log.comparison import Comparison
 from etf_pipeline.events.log.outbox import Outbox
 from etf_pipeline.events.log.projections import Projections
 from etf_pipeline.events.log.retention import Pruned
-from etf_pipeline.events.model.chain import Verified
 from etf_pipeline.events.model.checks import Check
 from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.model.numbers import Held
@@ -135,19 +134,15 @@ class Events(Protocol):
         channels: Sequence[str] = CHANNELS,
         start: dict[Key, int] | None = None,
     ) -> Batches:
-        """What the log that replays read holds, as `EventLog.read`; `pending` is not among it."""
+        """What the log that replays read holds, as `EventLog.read`; perhaps without what waits."""
         ...
 
     def ranges(self, channels: Sequence[str] = CHANNELS) -> dict[Key, Range]:
         """As `EventLog.ranges`, of the log that replays read."""
         ...
 
-    def pending(self) -> list[Event]:
-        """Events that were recorded here and that `read` may not give yet."""
-        ...
-
     def count_pending(self) -> int:
-        """How many these are."""
+        """How many events were recorded here and are to be sent yet."""
         ...
 
     def answers(self) -> bool:
@@ -220,14 +215,6 @@ class Events(Protocol):
         """Let events of the local log go that are older than the retention.
 
         Only what was read back from the archive, and waits for nothing, goes.
-        """
-        ...
-
-    def verify_log(self, archive: Archive) -> Verified:
-        """Recompute the hash chain of the local log.
-
-        Raises:
-            TamperError: naming the first event that is not what was written.
         """
         ...
 

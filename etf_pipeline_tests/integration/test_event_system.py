@@ -41,6 +41,7 @@ from etf_pipeline.events.proof.archiving import Reading, read_all
 from etf_pipeline.events.proof.losses import declare_lost, missing_events
 from etf_pipeline.events.proof.rebuild import Rebuilder
 from etf_pipeline.events.proof.verify import verify
+from etf_pipeline.events.proof.walk import walk as walk_chain
 from etf_pipeline.events.settings import client_config, load_event_settings, redacted
 from etf_pipeline.library.selftest import selftest
 from etf_pipeline.library.system import ETFSystem
@@ -55,6 +56,7 @@ from etf_pipeline_tests.events_support import (
     embedded_settings,
     ids,
     kafka_settings,
+    linked,
     queries,
     read_file,
     wait_until,
@@ -460,7 +462,7 @@ def test_the_log_refuses_changes(world):
     for statement in ("UPDATE events SET subject = 'X'", "DELETE FROM events"):
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
             tamper(system.event_store.log.path, statement)
-    assert system.event_store.log.verify().events == 3
+    assert linked(system.event_store.log) == 3
     system.close()
 
 
@@ -1098,7 +1100,7 @@ def test_an_older_copy_of_the_log_put_back_begins_anew(broker, tmp_path):
     assert events.log.id != before
     expected = {e.id for e in [*queries(35), *queries(7, start=50), *queries(3, start=60)]}
     assert set(ids(read_all(events, archive))) == expected
-    assert events.verify_log(archive).events == 30
+    assert walk_chain(events.log, archive).events == 30
     events.close(0)
 
 
@@ -1149,7 +1151,7 @@ def test_what_an_older_copy_holds_is_not_missing_once_topics_let_it_go(broker, t
 def half_sent(events, start):
     """Record six events, of which brokers have the last three; returns the others."""
     events.append([e._replace(source=source_of("instance")) for e in queries(6, start=start)])
-    waiting = events.pending()
+    waiting = events.log.pending()
     assert all(d.ok for d in events.broker.append(waiting[3:], 30.0))
     return waiting[:3]
 

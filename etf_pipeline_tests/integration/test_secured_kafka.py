@@ -477,7 +477,7 @@ def test_no_right_to_make_the_topic_of_lineage_stops_no_other(
     events = queries(10)
     recorder.append([lineage, *events])
     wait_until(lambda: recorder.count_pending() == 1, 30)
-    assert [e.id for e in recorder.pending()] == [lineage.id]
+    assert [e.id for e in recorder.log.pending()] == [lineage.id]
     wait_until(lambda: "Create" in (recorder.problem or ""), 10)
     assert LINEAGE in recorder.problem
     secured.allow("etf", "CREATE", topic=topics, prefixed=True)

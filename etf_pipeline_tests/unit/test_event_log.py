@@ -16,7 +16,13 @@ from etf_pipeline.events.modes.embedded import Embedded
 from etf_pipeline.events.proof.verify import verify
 from etf_pipeline.events.status import examined_status
 from etf_pipeline.store.layout import Layout
-from etf_pipeline_tests.events_support import collected, embedded_settings, optimised, queries
+from etf_pipeline_tests.events_support import (
+    collected,
+    embedded_settings,
+    linked,
+    optimised,
+    queries,
+)
 
 # What the release before made, and one event as it wrote it.
 _BEFORE = """
@@ -96,7 +102,7 @@ def test_a_log_by_the_release_before_is_numbered_from_now_on(layout):
         log.append(queries(3))
         assert numbers(log) == {"query-events": [0, 1, 2]}
         assert log.former_ids == [""]
-        assert log.verify().events == 3
+        assert linked(log) == 3
         log.close()
     assert store_id(layout, SqliteLog(layout.event_log), None) == "a-store"
 

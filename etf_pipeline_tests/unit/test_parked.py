@@ -22,7 +22,7 @@ from etf_pipeline.events.log.parked import (
 )
 from etf_pipeline.library.doctor import examine
 from etf_pipeline.store.layout import Layout
-from etf_pipeline_tests.events_support import queries
+from etf_pipeline_tests.events_support import linked, queries
 
 TOPIC = Spot(KAFKA, "etf.query-events", 2, 17)
 RECORD = Spot(ORCHESTRATOR, "one instance", 0, 4711)
@@ -96,7 +96,7 @@ def test_it_lies_beside_the_log_and_leaves_it_alone(layout, parked):
     log = Outbox(layout.event_log)
     log.append(queries(3))
     parked.add([foreign()])
-    assert log.verify().events == 3
+    assert linked(log) == 3
     log.close()
     with sqlite3.connect(layout.event_log) as db:
         assert db.execute("SELECT count(*) FROM parked").fetchone() == (1,)

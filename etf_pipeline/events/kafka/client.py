@@ -7,10 +7,10 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaException
 
 from etf_pipeline.errors import SettingsError
-from etf_pipeline.events.kafka.rights import refusal
+from etf_pipeline.events.kafka.refusals import in_words
 from etf_pipeline.events.kafka.variables import missing_files, variables
 from etf_pipeline.events.settings import EventSettings, redacted
 
@@ -69,12 +69,3 @@ def explained_config(config: Mapping[str, Any]) -> Iterator[None]:
             f"Kafka settings: {text}; KAFKA_… variables are librdkafka's settings in capitals, "
             "with _ for each dot"
         ) from None
-
-
-def in_words(error: Exception | KafkaError) -> str:
-    """What an error of the client says; for a refusal the right that is missing, and the remedy."""
-    inner = error.args[0] if isinstance(error, Exception) and error.args else error
-    if not isinstance(inner, KafkaError):
-        return str(inner) or type(error).__name__
-    why = refusal(inner)
-    return inner.str() if why is None else f"{inner.str()}: {why}"

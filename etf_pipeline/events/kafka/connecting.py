@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import ClusterMetadata  # type: ignore[attr-defined]
 
 from etf_pipeline.errors import EventError
-from etf_pipeline.events.kafka.rights import AUTHENTICATION, NO_LOGIN
+from etf_pipeline.events.kafka.refusals import AUTHENTICATION, NO_LOGIN
 from etf_pipeline.events.kafka.tls import tls_fault
 
 _TRY_SECONDS = 0.25

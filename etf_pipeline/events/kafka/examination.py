@@ -18,14 +18,13 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from etf_pipeline.errors import EventError
-from etf_pipeline.events.kafka.client import SILENT, base_config, explained_config, in_words
+from etf_pipeline.events.kafka.client import SILENT, base_config, explained_config
 from etf_pipeline.events.kafka.connecting import connect
 from etf_pipeline.events.kafka.probe import ask_kafka
-from etf_pipeline.events.kafka.rights import missing_right
-from etf_pipeline.events.kafka.topics import topic_name
+from etf_pipeline.events.kafka.refusals import in_words, missing_right
+from etf_pipeline.events.kafka.topics import broker_retention, topic_name
 from etf_pipeline.events.kafka.variables import variables
 from etf_pipeline.events.model.types import CHANNELS, LINEAGE
-from etf_pipeline.events.retention import broker_retention
 from etf_pipeline.events.settings import EventSettings
 
 # A wrong password and the like are told within five seconds.

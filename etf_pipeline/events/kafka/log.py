@@ -11,9 +11,10 @@ from confluent_kafka import KafkaError, KafkaException, Message
 
 from etf_pipeline.errors import EventError
 from etf_pipeline.events.kafka import refusals
-from etf_pipeline.events.kafka.client import base_config, in_words
+from etf_pipeline.events.kafka.client import base_config
 from etf_pipeline.events.kafka.producer import ProducerLease, WarmProducer
 from etf_pipeline.events.kafka.reader import KafkaReader
+from etf_pipeline.events.kafka.refusals import in_words
 from etf_pipeline.events.kafka.timeouts import Timeouts
 from etf_pipeline.events.kafka.topics import ensure_topics, topic_name
 from etf_pipeline.events.log.parked import Parked

@@ -13,7 +13,8 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from etf_pipeline.events.kafka.client import SILENT, explained_config, in_words
+from etf_pipeline.events.kafka.client import SILENT, explained_config
+from etf_pipeline.events.kafka.refusals import in_words
 
 log = logging.getLogger(__name__)
 # What a variable may change.

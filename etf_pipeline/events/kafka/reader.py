@@ -12,10 +12,10 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from etf_pipeline.errors import EventError, EventFormatError
 from etf_pipeline.events.kafka import fetching
-from etf_pipeline.events.kafka.client import SILENT, explained_config, in_words
+from etf_pipeline.events.kafka.client import SILENT, explained_config
 from etf_pipeline.events.kafka.connecting import connect
 from etf_pipeline.events.kafka.messages import parse, said_id, set_aside
-from etf_pipeline.events.kafka.rights import refusal
+from etf_pipeline.events.kafka.refusals import in_words, refusal
 from etf_pipeline.events.kafka.timeouts import Timeouts
 from etf_pipeline.events.kafka.topics import topic_name
 from etf_pipeline.events.log.parked import Parked, ParkedRecord

@@ -1,12 +1,33 @@
-"""What a failed delivery is a matter of: the event itself, its topic, or the connection."""
+"""What a broker refuses: in words with the remedy, and what it is a matter of."""
 
 from __future__ import annotations
 
 from confluent_kafka import KafkaError
 
-from etf_pipeline.events.kafka.client import in_words
 from etf_pipeline.events.model.positions import Delivery
 
+AUTHENTICATION = (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED)
+_RIGHTS = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "a right on the topic is missing (Describe and Write to "
+    "send, Describe and Read to read, Create to make it)",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "the right to Read the consumer group is missing",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "the right to Write to any topic, or IdempotentWrite "
+    "on the cluster, is missing",
+}
+_SETTINGS = {
+    KafkaError.INVALID_REPLICATION_FACTOR: "KAFKA_REPLICATION_FACTOR is more than there are "
+    "brokers: set it lower, or start the others",
+    KafkaError.INVALID_PARTITIONS: "set KAFKA_TOPIC_PARTITIONS to what the broker takes",
+    KafkaError.INVALID_TIMESTAMP: "this host's clock and the broker's differ by more than the "
+    "topic takes: set the clock right, or raise the topic's message.timestamp.after.max.ms (a "
+    "clock that is ahead) or message.timestamp.before.max.ms (behind)",
+    KafkaError.UNSUPPORTED_COMPRESSION_TYPE: "set KAFKA_COMPRESSION_TYPE to what the broker takes",
+}
+_WHERE = 'see "Rights" in docs/events.md'
+NO_LOGIN = (
+    "the broker refuses who this client says it is: check KAFKA_SASL_USERNAME, "
+    "KAFKA_SASL_PASSWORD and KAFKA_SASL_MECHANISM"
+)
 # Sent again as it is, the event would be refused again. A batch is refused as a whole, so that
 # only an event that was sent alone is known to be meant.
 OF_THE_EVENT = frozenset(
@@ -42,6 +63,34 @@ OF_THE_TOPIC = NOT_TO_BE_MADE | {
 _EVENT_NAMES = frozenset(KafkaError(code).name() for code in OF_THE_EVENT)
 _TOPIC_NAMES = frozenset(KafkaError(code).name() for code in OF_THE_TOPIC)
 LOST = "LOST"
+
+
+def refusal(error: KafkaError) -> str | None:
+    """In words; None when the error is no refusal of this client."""
+    if error.code() in AUTHENTICATION:
+        return NO_LOGIN
+    right = _RIGHTS.get(error.code())
+    return _SETTINGS.get(error.code()) if right is None else f"{right}; {_WHERE}"
+
+
+def missing_right(operation: str, kind: str, name: str, user: str | None) -> str:
+    """A right that is missing, and the command that gives it."""
+    whose = f"User:{user}" if user else "User:NAME"
+    flag = "--cluster" if kind == "cluster" else f"--{kind} {name}"
+    on = kind if kind == "cluster" else f"{kind} {name}"
+    return (
+        f"{user or 'this client'} has no right to {operation} on {on}; an administrator gives it: "
+        f"kafka-acls --add --allow-principal {whose} --operation {operation} {flag}"
+    )
+
+
+def in_words(error: Exception | KafkaError) -> str:
+    """What an error of the client says; for a refusal the right that is missing, and the remedy."""
+    inner = error.args[0] if isinstance(error, Exception) and error.args else error
+    if not isinstance(inner, KafkaError):
+        return str(inner) or type(error).__name__
+    why = refusal(inner)
+    return inner.str() if why is None else f"{inner.str()}: {why}"
 
 
 def failure(error: KafkaError) -> Delivery:

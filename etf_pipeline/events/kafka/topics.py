@@ -16,19 +16,24 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from etf_pipeline.errors import EventError
-from etf_pipeline.events.kafka.client import SILENT, explained_config, in_words
+from etf_pipeline.events.kafka.client import SILENT, explained_config
 from etf_pipeline.events.kafka.connecting import connect
-from etf_pipeline.events.kafka.refusals import NOT_TO_BE_MADE
+from etf_pipeline.events.kafka.refusals import NOT_TO_BE_MADE, in_words
 from etf_pipeline.events.model.types import CHANNELS, LINEAGE
-from etf_pipeline.events.retention import broker_retention
 from etf_pipeline.events.settings import EventSettings
 
 log = logging.getLogger(__name__)
+_MS_PER_DAY = 86_400_000
 
 
 def topic_name(settings: EventSettings, channel: str) -> str:
     """Topic of a channel, e.g. `etf.query-events`."""
     return f"{settings.kafka_topic_prefix}.{channel}"
+
+
+def broker_retention(days: int) -> str:
+    """`retention.ms` of topics that are made here; -1 is for ever."""
+    return "-1" if days < 0 else str(days * _MS_PER_DAY)
 
 
 def ensure_topics(

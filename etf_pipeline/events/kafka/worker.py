@@ -10,12 +10,11 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from etf_pipeline.errors import EtfError, EventError, SettingsError
 from etf_pipeline.events.kafka.claims import Claim, ClaimedError
-from etf_pipeline.events.kafka.client import in_words
 from etf_pipeline.events.kafka.intake import Intake
 from etf_pipeline.events.kafka.log import KafkaLog
 from etf_pipeline.events.kafka.places import beginnings
 from etf_pipeline.events.kafka.reader import consume
-from etf_pipeline.events.kafka.rights import refusal
+from etf_pipeline.events.kafka.refusals import in_words, refusal
 from etf_pipeline.events.kafka.topics import topic_name
 from etf_pipeline.events.log.catching_up import Local
 from etf_pipeline.events.log.projections import Projections

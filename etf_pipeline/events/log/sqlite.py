@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import uuid
-from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,7 @@ from etf_pipeline.events.log.large import fitting
 from etf_pipeline.events.log.links import COLUMNS, Link, anchor, ever, head, links
 from etf_pipeline.events.log.lookups import known_events
 from etf_pipeline.events.log.shrinking import shrink
-from etf_pipeline.events.model.chain import Verified, chain
+from etf_pipeline.events.model.chain import chain
 from etf_pipeline.events.model.envelope import Event, now_micros
 from etf_pipeline.events.model.positions import Batches, Delivery, Key, Range
 from etf_pipeline.events.model.types import CHANNELS
@@ -225,16 +224,6 @@ class SqliteLog:
         with self._db.reading() as db:
             span = (anchor(db)[0] + 1, head(db)[0] + 1)
         return {(c, 0): span for c in channels}
-
-    def verify(self) -> Verified:
-        """Recompute the hash chain, from what was pruned on.
-
-        Raises:
-            TamperError: naming the first event that is not what was written.
-        """
-        first = self.anchor()
-        last, value = ([first, *deque(self.links(), 1)])[-1]
-        return Verified(last - first[0], last, value.hex())
 
     def links(self, after: Link | None = None, until: int | None = None) -> Iterator[Link]:
         """Number and hash of every event, recomputed; see `links.py`."""

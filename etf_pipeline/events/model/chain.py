@@ -4,20 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 GENESIS = b"\0" * 32
 # Fields of an event that are hashed; where it lies is not among them.
 _HASHED = 9
-
-
-@dataclass(frozen=True)
-class Verified:
-    """A log that is whole: how many events, up to which, and the hash that vouches for them."""
-
-    events: int
-    last: int
-    head: str
 
 
 def chain(before: bytes, event: Sequence[object]) -> bytes:

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from etf_pipeline.events.kafka.others import Others
 
 _PROBE_SECONDS = 1.0
-_EVERYTHING = 2**31
 
 
 class Kafka(Local):
@@ -150,12 +149,8 @@ class Kafka(Local):
         """Low and high offset of every partition."""
         return self.broker.ranges(channels)
 
-    def pending(self) -> list[Event]:
-        """Events that no broker has confirmed, in order."""
-        return self.log.pending(_EVERYTHING)
-
     def count_pending(self) -> int:
-        """How many these are."""
+        """How many events no broker has confirmed."""
         return self.log.count_pending()
 
     def answers(self) -> bool:

@@ -9,11 +9,8 @@ from etf_pipeline.events.log.archive import Archive
 from etf_pipeline.events.log.comparison import Comparison
 from etf_pipeline.events.log.identity import store_id
 from etf_pipeline.events.log.outbox import Outbox
-from etf_pipeline.events.model.chain import Verified
-from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.model.numbers import Held
 from etf_pipeline.events.model.positions import Batches, Gone, Key
-from etf_pipeline.events.proof.walk import walk
 from etf_pipeline.events.protocol import EXIT_SECONDS
 from etf_pipeline.events.settings import EventSettings
 from etf_pipeline.store.layout import Layout
@@ -46,12 +43,8 @@ class Local:
         """Nothing is sent anywhere, so nothing keeps it."""
         return None
 
-    def pending(self) -> list[Event]:
-        """Nothing waits in a mode that sends nothing: what is recorded can be read."""
-        return []
-
     def count_pending(self) -> int:
-        """Nothing waits."""
+        """Nothing waits in a mode that sends nothing: what is recorded can be read."""
         return 0
 
     def drain(self, seconds: float) -> int:
@@ -86,15 +79,6 @@ class Local:
     def besides(self, channels: Sequence[str], start: dict[Key, int]) -> Batches:
         """Nothing is."""
         return iter(())
-
-    def verify_log(self, archive: Archive) -> Verified:
-        """Recompute the hash chain of the local log, from the archive on where it was pruned.
-
-        Raises:
-            TamperError: naming the first event that is not what was written.
-        """
-        found = walk(self.log, archive)
-        return Verified(found.events, found.last, found.head)
 
     def close(self, timeout: float = EXIT_SECONDS) -> None:
         """Give back the file."""

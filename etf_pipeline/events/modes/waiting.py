@@ -14,7 +14,6 @@ from etf_pipeline.events.log.comparison import Comparison
 from etf_pipeline.events.log.outbox import Outbox
 from etf_pipeline.events.log.projections import Projections
 from etf_pipeline.events.log.retention import Pruned
-from etf_pipeline.events.model.chain import Verified
 from etf_pipeline.events.model.checks import Check
 from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.model.numbers import Held
@@ -146,10 +145,6 @@ class Waiting:
         """What the topics hold, once Kafka answers."""
         return self._now.ranges(channels)
 
-    def pending(self) -> list[Event]:
-        """What waits."""
-        return self._now.pending()
-
     def count_pending(self) -> int:
         """How much waits."""
         return self._now.count_pending()
@@ -199,10 +194,6 @@ class Waiting:
     def prune(self, archive: Archive) -> Pruned:
         """Let old events go."""
         return self._now.prune(archive)
-
-    def verify_log(self, archive: Archive) -> Verified:
-        """Recompute the hash chain."""
-        return self._now.verify_log(archive)
 
     def comparison(self, archive: Archive) -> Comparison | None:
         """What compares what brokers have, once Kafka answers."""
