@@ -57,7 +57,7 @@ class Nursery:
         # Not ours: whoever reads that to its end would wait for what is left of a cycle.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
-            [*_without_rights(), sys.executable, "-m", __name__],
+            [*without_rights(), sys.executable, "-m", __name__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -155,7 +155,8 @@ def _processes() -> Iterator[tuple[int, tuple[int, int]]]:
                 yield int(path.parent.name), (int(parent), int(group))
 
 
-def _without_rights() -> list[str]:
+def without_rights() -> list[str]:
+    """What a command begins with, that what it starts may write only what it is allowed to."""
     if os.geteuid() != 0:
         return []
     found = shutil.which("setpriv")
@@ -164,7 +165,7 @@ def _without_rights() -> list[str]:
 
 def can_forbid_writing() -> bool:
     """Whether a folder that may not be written stops the processes started here."""
-    return os.geteuid() != 0 or bool(_without_rights())
+    return os.geteuid() != 0 or bool(without_rights())
 
 
 def _serve() -> dict[str, Any] | None:

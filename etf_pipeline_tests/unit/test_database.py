@@ -10,6 +10,7 @@ import pytest
 
 from etf_pipeline.errors import EventError
 from etf_pipeline.events.log.database import Database
+from etf_pipeline_tests.soak.nursery import can_forbid_writing, without_rights
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS t (i INTEGER PRIMARY KEY);"
 
@@ -267,6 +268,7 @@ from pathlib import Path
 from etf_pipeline.errors import EventError
 from etf_pipeline.events.log import open_files
 from etf_pipeline.events.log.database import Database
+from etf_pipeline_tests.soak.nursery import can_forbid_writing, without_rights
 open_files.PATIENCE_SECONDS = 0.2
 db = Database(Path(sys.argv[1]), {SCHEMA!r})
 try:
@@ -280,3 +282,45 @@ except EventError as error:
         rights = "-dac_override,-dac_read_search"
         command = ["setpriv", "--bounding-set", rights, "--inh-caps", rights, *command]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+_WRITER = """
+import sys
+from pathlib import Path
+from etf_pipeline.errors import EventError
+from etf_pipeline.events.log.database import Database
+path = Path(sys.argv[1])
+database = Database(path, "CREATE TABLE IF NOT EXISTS t (i INTEGER PRIMARY KEY);")
+for line in sys.stdin:
+    try:
+        with database.writing() as db:
+            db.execute("INSERT INTO t VALUES (?)", (int(line),))
+        print("written", flush=True)
+    except EventError as error:
+        print(error, flush=True)
+"""
+
+
+@pytest.mark.skipif(not can_forbid_writing(), reason="root may write everything here")
+def test_a_right_that_is_given_back_is_used_again(database):
+    """SQLite opens what it may not write for reading, and such a connection stays so."""
+    insert(database, 1)
+    command = [*without_rights(), sys.executable, "-c", _WRITER, str(database.path)]
+    files = [p for p in database.path.parent.iterdir() if p.name.startswith(database.path.name)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as writer:
+
+        def write(value):
+            writer.stdin.write(f"{value}\n")
+            writer.stdin.flush()
+            return writer.stdout.readline()
+
+        for path in files:
+            path.chmod(0o444)
+        assert "readonly" in write(2)
+        for path in files:
+            path.chmod(0o644)
+        assert write(3) == "written\n"
+        writer.stdin.close()
+    assert values(database) == [1, 3]

@@ -129,9 +129,16 @@ class Database:
     def turn(self) -> Iterator[sqlite3.Connection]:
         """A connection outside a transaction, when all who came before have had a turn."""
         # Behind itself a thread would wait for ever.
-        turn = nullcontext() if self._writer.lock.owned() else self._turns.turn()
+        within = self._writer.lock.owned()
+        turn = nullcontext() if within else self._turns.turn()
         with turn, unforked(), self._writer.lock, _explained(self.path):
-            yield self._open(self._writer)
+            try:
+                yield self._open(self._writer)
+            except sqlite3.OperationalError as error:
+                # Opened while it could only be read, it would stay so when it may be written again.
+                if _code(error) == sqlite3.SQLITE_READONLY and not within:
+                    self._writer.close()
+                raise
 
     def close(self) -> None:
         """Close the connections; the next use opens others."""
