@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from etf_pipeline.store.layout import Layout
 
 # What a queue takes at the most, when all is well.
 _PATIENCE = dt.timedelta(minutes=1)
+# Bytes on the disk of the log with which it still grows for a while.
+_LEAST_FREE = 2**20
 
 
 @dataclass
@@ -79,7 +82,7 @@ def events_status(data_dir: Path, settings: EventSettings) -> EventsStatus:
         log = Outbox(path)
         try:
             if status.asked:
-                status.problem = _of_one_store(Layout(data_dir), log, settings)
+                status.problem = _of_one_store(Layout(data_dir), log, settings) or _no_room(path)
             status.types = log.counts()
             if settings.kafka_bootstrap_servers is not None:
                 status.waiting = log.count_pending()
@@ -121,6 +124,17 @@ def _of_one_store(layout: Layout, log: Outbox, settings: EventSettings) -> str |
     except EtfError as error:
         return str(error)
     return None
+
+
+def _no_room(path: Path) -> str | None:
+    """Why no call can be recorded, as the disk of the log is full."""
+    free = shutil.disk_usage(path.parent).free
+    if free >= _LEAST_FREE:
+        return None
+    return (
+        f"{path}: its disk has {free / 2**20:.1f} MiB free, so calls and runs fail as they cannot "
+        "be recorded; free some space"
+    )
 
 
 def examined_status(data_dir: Path, settings: EventSettings) -> tuple[EventsStatus, str]:
