@@ -6,7 +6,7 @@ import datetime as dt
 import logging
 import signal
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -282,8 +282,13 @@ def archive(
     Example: etf events archive --prune
     """
     from etf_pipeline.events.proof.heads import sign_daily
+    from etf_pipeline.store.writer import locked
 
-    with _recording(data_dir) as system:
+    with ExitStack() as held:
+        system = held.enter_context(_recording(data_dir))
+        # Two at once would both write what neither found there.
+        lock = system.layout.lock("events", "archive")
+        held.enter_context(locked(lock, system.settings.lock_timeout_seconds))
         with Console(stderr=True).status("archiving"):
             done = system.event_store.archive(system.archive, dt.datetime.now(dt.UTC))
         where = system.archive.root
