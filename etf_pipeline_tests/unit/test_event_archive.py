@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from etf_pipeline.errors import CorruptFileError
-from etf_pipeline.events.log.archive import LOG, TOPICS, Archive, Origin
+from etf_pipeline.events.log.archive import LOG, TOPICS, Archive, Origin, ends_of
 from etf_pipeline.events.model.envelope import micros
 from etf_pipeline.store.layout import Layout
 from etf_pipeline_tests.events_support import T0, queries, read_file
@@ -26,7 +26,7 @@ def test_a_file_belongs_to_the_log_that_its_footer_names(tmp_path):
     assert [f.rows for f in archive.files_of(mine)] == [5]
     assert archive.files_of(Origin(TOPICS)) == archive.files_of(Origin(LOG, "another")) == []
     key = (events[0].channel, events[0].partition)
-    assert archive.ends(mine) == {key: (6, events[-1].id)}
+    assert ends_of(archive.files_of(mine)) == {key: (6, events[-1].id)}
 
 
 def test_files_follow_each_other_when_the_clock_goes_back(tmp_path):

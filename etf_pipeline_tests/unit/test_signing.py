@@ -10,6 +10,7 @@ import pytest
 
 from etf_pipeline.errors import SettingsError
 from etf_pipeline.events.log.archive import Archive
+from etf_pipeline.events.model.envelope import lineage_event
 from etf_pipeline.events.model.heads import FIRST, Head, Kept, read_head, read_kept
 from etf_pipeline.events.modes.embedded import Embedded
 from etf_pipeline.events.proof.heads import (
@@ -22,7 +23,7 @@ from etf_pipeline.events.proof.heads import (
 )
 from etf_pipeline.events.proof.signing import load_signer, load_verifier
 from etf_pipeline.store.layout import Layout
-from etf_pipeline_tests.events_support import T0, embedded_settings, queries
+from etf_pipeline_tests.events_support import T0, embedded_settings, queries, query
 
 DAY = dt.timedelta(days=1)
 
@@ -337,6 +338,59 @@ def test_heads_vouch_for_the_files_of_the_archive(layout, keys):
     path.unlink()
     (check,) = checked(events, layout, now=T0 + DAY)
     assert "is gone" in check.detail
+    events.close()
+
+
+@pytest.mark.parametrize("gone", ["one", "the last", "of a channel", "all"])
+def test_files_that_heads_vouch_for_are_made_again_as_they_were(layout, keys, gone):
+    """While the log has their events: in runs that others join, over days and channels."""
+    private, public = keys("mine")
+    events, archive = opened(layout, private), Archive(layout)
+    for n in range(4):
+        run = lineage_event(("run", str(n)), "job", n, "{}", events.instance)
+        late = [
+            e._replace(recorded_us=e.recorded_us + k * 10**11) for k, e in enumerate(queries(5))
+        ]
+        events.append([query(), run, *(e._replace(id=f"{n}-{e.id}") for e in late)])
+        events.archive(archive, T0 + n * DAY)
+        sign_daily(events, layout, T0 + n * DAY)
+    files = sorted(archive.files(), key=lambda f: f.last)
+    before = {f.path: f.path.read_bytes() for f in files}
+    assert len(before) > 8
+    chosen = {
+        "one": files[3:4],
+        "the last": files[-2:],
+        "of a channel": [f for f in files if f.channel != "lineage-events"],
+        "all": files,
+    }[gone]
+    for file in chosen:
+        file.path.unlink()
+    (check,) = checked(events, layout, public, now=T0 + 4 * DAY)
+    assert "is gone; the head of event" in check.detail
+    assert "etf events archive" in check.detail
+    events.append([query()])
+    done = events.archive(archive, T0 + 5 * DAY)
+    assert done.events == sum(f.rows for f in chosen) + 1
+    assert {p: p.read_bytes() for p in before} == before
+    (check,) = checked(events, layout, public, now=T0 + 4 * DAY)
+    assert check.ok, check.detail
+    assert events.archive(archive, T0 + 6 * DAY).events == 0
+    events.close()
+
+
+def test_a_file_whose_events_the_log_let_go_of_is_not_made_up(layout, keys):
+    private, _ = keys("mine")
+    events, archive = opened(layout, private), Archive(layout)
+    for n in range(2):
+        events.append(queries(5, start=5 * n))
+        events.archive(archive, T0 + n * DAY)
+        sign_daily(events, layout, T0 + n * DAY)
+    events.log.prune(5)
+    (path,) = [f.path for f in archive.files() if f.first == 1]
+    path.unlink()
+    assert events.archive(archive, T0 + 2 * DAY).events == 0
+    (check,) = checked(events, layout, now=T0 + DAY)
+    assert f"{path} is gone" in check.detail
     events.close()
 
 

@@ -103,13 +103,13 @@ class Archive:
         """
         return [_described(path) for path in self._layout.files(EVENTS)]
 
+    def described(self, paths: Iterable[Path]) -> list[Archived]:
+        """Some of its files."""
+        return [_described(path) for path in paths]
+
     def files_of(self, origin: Origin) -> list[Archived]:
         """The files whose events came from one place."""
         return [f for f in self.files() if origin.has(f)]
-
-    def ends(self, origin: Origin) -> dict[Key, tuple[int, str]]:
-        """By channel and partition: the position after the last archived event, and its id."""
-        return ends_of(self.files_of(origin))
 
     def read(self, channels: Sequence[str] = CHANNELS) -> Batches:
         """Every archived event in batches; the content hash of each file is checked first.
@@ -158,20 +158,29 @@ class Archive:
         """
         made = []
         for n, (day, group) in enumerate(_runs(events)):
-            channel, partition = group[0].channel, group[0].partition
-            path = self._layout.of(EVENTS, channel, day, f"{origin.name}-{stamp}-{n:04d}")
-            facts = {
-                "channel": channel,
-                "ranges": {partition: [group[0].position, group[-1].position + 1]},
-                "last_ids": {partition: group[-1].id},
-                "store": origin.name,
-                "log": origin.log,
-            }
-            publish(path, EVENTS, to_table(group), facts)
-            if not _same(read_batches(path), group):
-                raise TamperError(f"{path}: read back, it differs from what was written")
+            name = f"{origin.name}-{stamp}-{n:04d}"
+            path = self._layout.of(EVENTS, group[0].channel, day, name)
+            self.make(path, origin, group)
             made.append(path)
         return made
+
+    def make(self, path: Path, origin: Origin, group: Sequence[Event]) -> None:
+        """Write events that follow each other in a channel and partition, read back and compare.
+
+        Raises:
+            TamperError: what was read back differs; the originals must stay.
+        """
+        channel, partition = group[0].channel, group[0].partition
+        facts = {
+            "channel": channel,
+            "ranges": {partition: [group[0].position, group[-1].position + 1]},
+            "last_ids": {partition: group[-1].id},
+            "store": origin.name,
+            "log": origin.log,
+        }
+        publish(path, EVENTS, to_table(group), facts)
+        if not _same(read_batches(path), group):
+            raise TamperError(f"{path}: read back, it differs from what was written")
 
 
 def ends_of(files: Iterable[Archived]) -> dict[Key, tuple[int, str]]:

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from etf_pipeline.errors import TamperError
-from etf_pipeline.events.log.archive import LOG, Archive, ArchiveReport, Origin, archived_chain
+from etf_pipeline.events.log.archive import (
+    LOG,
+    Archive,
+    Archived,
+    ArchiveReport,
+    Origin,
+    archived_chain,
+    ends_of,
+)
 from etf_pipeline.events.log.outbox import Outbox
 from etf_pipeline.events.log.sqlite import SqliteLog
 from etf_pipeline.events.model.envelope import micros
@@ -18,6 +28,8 @@ from etf_pipeline.events.model.types import CHANNELS, LINEAGE
 _ALL = (*CHANNELS, LINEAGE)
 # More than one archiving has of parts.
 _PARTS = 10_000
+# Facts by the names of archive files: log, channel, first and last event of each, as JSON.
+_FILED = "archive_file:"
 
 
 @dataclass(frozen=True)
@@ -45,22 +57,58 @@ def archive_log(log: SqliteLog, archive: Archive, now: dt.datetime) -> ArchiveRe
     The log is one chain over everything, lineage too, so everything of it is kept.
     """
     origin = origin_of(log)
-    ends = archive.ends(origin)
-    if any(not log.holds(after - 1, name) for after, name in ends.values()):
+    files = archive.files_of(origin)
+    if any(not log.holds(after - 1, name) for after, name in ends_of(files).values()):
         # An older copy of the log was put back: from here on it is another one.
         log.begin_anew()
-        origin, ends = origin_of(log), {}
+        origin, files = origin_of(log), []
+    done = _made_again(log, archive, origin)
+    files += archive.described(done.files)
+    ends = ends_of(files)
     start = {(c, 0): ends.get((c, 0), (0, ""))[0] for c in _ALL}
-    done = ArchiveReport([], 0)
-    for part, batches in enumerate([*_left_out(log, archive, origin), log.read(_ALL, start)]):
+    for part, batches in enumerate([*_left_out(log, files), log.read(_ALL, start)]):
         more = archive.add_all(origin, batches, now, part * _PARTS)
+        files += archive.described(more.files)
         done = ArchiveReport([*done.files, *more.files], done.events + more.events)
+    _note(log, archive, files)
     return done
 
 
-def _left_out(log: SqliteLog, archive: Archive, origin: Origin) -> Iterator[Batches]:
+def _note(log: SqliteLog, archive: Archive, files: Iterable[Archived]) -> None:
+    """Keep beside the log which of its events are in which file."""
+    noted = log.facts(_FILED)
+    facts = {}
+    for file in files:
+        name = file.path.relative_to(archive.root).as_posix()
+        if name not in noted:
+            facts[_FILED + name] = json.dumps([file.log, file.channel, file.first, file.last])
+    if facts:
+        log.append([], facts=facts)
+
+
+def _made_again(log: SqliteLog, archive: Archive, origin: Origin) -> ArchiveReport:
+    """Make files that were removed, and whose events the log has, as and where they were.
+
+    Signed heads name them, and vouch for their bytes.
+    """
+    files, events, pruned = list[Path](), 0, log.anchor()[0]
+    for name, text in log.facts(_FILED).items():
+        path = archive.root / name
+        of, channel, first, last = json.loads(text)
+        if of != origin.log or first <= pruned or path.exists():
+            continue
+        found = log.read([channel], {(channel, 0): first}, last)
+        group = [event for batch in found for event in batch]
+        if group and (group[0].position, group[-1].position) == (first, last):
+            archive.make(path, origin, group)
+            files.append(path)
+            events += len(group)
+    return ArchiveReport(files, events)
+
+
+def _left_out(log: SqliteLog, files: Sequence[Archived]) -> Iterator[Batches]:
     """What lies between archived files of a channel, where one was removed and the log has it."""
-    files, pruned = archive.files_of(origin), log.anchor()[0]
+    pruned = log.anchor()[0]
     for channel in _ALL:
         spans = sorted((f.first, f.last) for f in files if f.channel == channel)
         for first, last in holes(joined(spans), 0):

@@ -254,7 +254,11 @@ def _wrong_files(archive: Archive, heads: Sequence[Head]) -> Iterator[str]:
     for path, (digest, head) in sorted(named.items()):
         file = archive.root / path
         if not file.exists():
-            yield f"{file} is gone; the head of event {head.event} vouches for it"
+            yield (
+                f"{file} is gone; the head of event {head.event} vouches for it: `etf events "
+                "archive` makes it again while the log has its events, else restore it from a "
+                "backup"
+            )
         elif file_hash(file) != digest:
             yield f"{file} is not what the head of event {head.event} vouches for"
 
