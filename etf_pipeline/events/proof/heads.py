@@ -6,12 +6,14 @@ import datetime as dt
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from etf_pipeline.errors import EtfError, SettingsError
 from etf_pipeline.events.log.archive import Archive
 from etf_pipeline.events.model.checks import Check, first_few
 from etf_pipeline.events.model.heads import FIRST, Head, read_head
+from etf_pipeline.events.proof.former import Place
 from etf_pipeline.events.proof.signing import Signer, Verifier, load_signer
 from etf_pipeline.events.proof.walk import let_go_unproven
 from etf_pipeline.events.protocol import Events
@@ -153,6 +155,8 @@ class Reached(NamedTuple):
         hashes: by the numbers of the signed heads.
         last: number of the last event.
         unproven: events up to this number could not be recomputed.
+        former: by hash, where it is in what the archive has of the log as it was before an older
+            copy of it was put back.
     """
 
     store: str
@@ -160,6 +164,7 @@ class Reached(NamedTuple):
     hashes: Mapping[int, str]
     last: int
     unproven: int = 0
+    former: Mapping[str, Place] = MappingProxyType({})
 
 
 def check_heads(
@@ -178,7 +183,9 @@ def check_heads(
     heads = [s.head for s in kept if s.head is not None]
     bad += _missing_links(kept)
     bad += _wrong_files(Archive(layout), heads)
-    newest = _newest([h for h in heads if h.log in reached.logs])
+    # An older copy that was put back is another log, with heads of its own.
+    own = [h for h in heads if h.log == events.log.id]
+    newest = _newest(own or [h for h in heads if h.log in reached.logs])
     if wanted:
         bad += _late(events, newest, reached.last, now)
     if bad:
@@ -219,6 +226,8 @@ def _wrong_place(path: Path, head: Head, reached: Reached) -> Iterator[str]:
             f"{path} is of log {head.log}, which is not the one here: put that log back; if it is "
             "lost for good, keep the folder elsewhere as the proof of what it was"
         )
+    elif reached.former.get(head.hash) == (head.log, head.event):
+        return  # all that it vouches for is in the archive
     elif head.event > reached.last:
         yield (
             f"{path}: the log had {head.event} events on {head.time:%Y-%m-%d} and ends at "

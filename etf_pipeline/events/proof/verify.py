@@ -22,6 +22,7 @@ from etf_pipeline.events.model.heads import Kept
 from etf_pipeline.events.model.state import SystemState
 from etf_pipeline.events.model.types import CHANNELS, LINEAGE, REGISTRY
 from etf_pipeline.events.proof.archiving import read_all
+from etf_pipeline.events.proof.former import Place, beginnings, former_places
 from etf_pipeline.events.proof.heads import Reached, check_heads, signed_heads
 from etf_pipeline.events.proof.numbering import numbering
 from etf_pipeline.events.proof.relayed import relayed
@@ -63,13 +64,20 @@ def examine(
     signed = [s.head for s in signed_heads(layout) if s.head is not None]
     walked: Walked | None = None
     try:
-        numbers = {h.event for h in signed} | {k.event for k in kept}
+        begun = beginnings(events.log, archive) if signed or kept else {}
+        numbers = {h.event for h in signed} | {k.event for k in kept} | set(begun.values())
         walked = walk(events.log, archive, numbers, {k.hash for k in kept})
+        wanted = ({k.hash for k in kept} | {h.hash for h in signed}) - {
+            *walked.hashes.values(),
+            *walked.numbers,
+        }
+        former = former_places(events.log, archive, begun, walked.hashes, wanted, walked.unproven)
         checks = [_untouched(walked, events.log.fact(BEGUN))]
         checks.append(numbering(events.log, archive, events.instance))
-        checks += [_kept_head(one, events.log.id, walked) for one in kept]
+        checks += [_kept_head(one, events.log.id, walked, former.get(one.hash)) for one in kept]
         logs = frozenset({events.log.id, *events.log.former_ids})
-        reached = Reached(events.instance, logs, walked.hashes, walked.last, walked.unproven)
+        till = (walked.hashes, walked.last, walked.unproven)
+        reached = Reached(events.instance, logs, *till, former)
         checks += check_heads(events, layout, reached, keys, now)
     except EtfError as error:
         checks = [Check("log untouched", False, str(error))]
@@ -106,7 +114,7 @@ def _untouched(walked: Walked, begun: str | None) -> Check:
     return Check("log untouched", True, text)
 
 
-def _kept_head(kept: Kept, log: str, walked: Walked) -> Check:
+def _kept_head(kept: Kept, log: str, walked: Walked, former: Place | None) -> Check:
     name, found = f"head {kept.hash[:16]}", walked.numbers.get(kept.hash)
     if found is not None and kept.event in (0, found):
         if walked.unproven > kept.unproven:
@@ -122,6 +130,12 @@ def _kept_head(kept: Kept, log: str, walked: Walked) -> Check:
         text = f"is that of event {found}; {after} events were recorded since"
         if walked.unproven:
             text += f"; whether the first {walked.unproven} are there it cannot say, see above"
+        return Check(name, True, text)
+    if former is not None and kept.log in ("", former[0]) and kept.event in (0, former[1]):
+        text = (
+            f"is that of event {former[1]} of log {former[0]}, of which an older copy was put back "
+            "since; the archive has all up to there as they were"
+        )
         return Check(name, True, text)
     if kept.log not in ("", log):
         why = f"it is of log {kept.log}, and the log here is {log}"
