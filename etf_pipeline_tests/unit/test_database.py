@@ -303,7 +303,7 @@ for line in sys.stdin:
 
 @pytest.mark.skipif(not can_forbid_writing(), reason="root may write everything here")
 def test_a_right_that_is_given_back_is_used_again(database):
-    """SQLite opens what it may not write for reading, and such a connection stays so."""
+    """At once: SQLite opens what it may not write for reading, and such a connection stays so."""
     insert(database, 1)
     command = [*without_rights(), sys.executable, "-c", _WRITER, str(database.path)]
     files = [p for p in database.path.parent.iterdir() if p.name.startswith(database.path.name)]

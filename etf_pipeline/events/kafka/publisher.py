@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -83,7 +84,8 @@ class Publisher:
             self._thread = None
         if self._told:
             self._tell(None)
-        self._log.release(_LEASE, self._owner)
+        with contextlib.suppress(EtfError):  # it ends by itself, too
+            self._log.release(_LEASE, self._owner)
 
     def _tell(self, why: str | None) -> None:
         if why != self._told:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -49,6 +50,7 @@ class _Shared:
         self.connection: sqlite3.Connection | None = None
         self.beside: FilesBeside | None = None
         self.unwritten: Unwritten | None = None
+        self.only_reads = False
 
     def close(self) -> None:
         if self.connection is not None:
@@ -129,16 +131,9 @@ class Database:
     def turn(self) -> Iterator[sqlite3.Connection]:
         """A connection outside a transaction, when all who came before have had a turn."""
         # Behind itself a thread would wait for ever.
-        within = self._writer.lock.owned()
-        turn = nullcontext() if within else self._turns.turn()
+        turn = nullcontext() if self._writer.lock.owned() else self._turns.turn()
         with turn, unforked(), self._writer.lock, _explained(self.path):
-            try:
-                yield self._open(self._writer)
-            except sqlite3.OperationalError as error:
-                # Opened while it could only be read, it would stay so when it may be written again.
-                if _code(error) == sqlite3.SQLITE_READONLY and not within:
-                    self._writer.close()
-                raise
+            yield self._open(self._writer)
 
     def close(self) -> None:
         """Close the connections; the next use opens others."""
@@ -181,7 +176,8 @@ class Database:
 
     def _open(self, shared: _Shared) -> sqlite3.Connection:
         self._check_files()
-        if shared.unwritten is not None and shared.unwritten.over:
+        over = shared.unwritten is not None and shared.unwritten.over
+        if over or (shared.only_reads and os.access(self.path, os.W_OK)):
             shared.close()
         if shared.connection is None:
             shared.connection = self._connected(shared)
@@ -204,6 +200,8 @@ class Database:
         connection.execute(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
         connection.execute(f"PRAGMA journal_size_limit = {_MAX_WAL}")
         self._prepare(connection)
+        # What SQLite may not write it opens for reading, and the connection stays so.
+        shared.only_reads = not os.access(self.path, os.W_OK)
         if reads:  # who writes waits for a turn
             connection.execute("PRAGMA query_only = 1")
         return connection

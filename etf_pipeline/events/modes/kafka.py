@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
-from etf_pipeline.errors import EventError, SettingsError
+from etf_pipeline.errors import EtfError, EventError, SettingsError
 from etf_pipeline.events.kafka.probe import ask_kafka
 from etf_pipeline.events.kafka.publisher import Publisher
 from etf_pipeline.events.kafka.timeouts import Timeouts
@@ -259,7 +260,9 @@ class Kafka(Local):
         self._check_fork()
         if self._publisher is not None:
             if self._publisher.problem is None:
-                self._publisher.drain(timeout)
+                # What was recorded is on the disk, and the next one that sends finds what waits.
+                with contextlib.suppress(EtfError):
+                    self._publisher.drain(timeout)
             self._publisher.stop()
         if self._broker is not None:
             self._broker.close()
