@@ -18,6 +18,8 @@ from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline.store.user_files import UserFile, read_user_file
 from etf_pipeline.store.writer import META_KEY
 
+_SMALL = 20_000  # rows
+
 
 @dataclass(frozen=True)
 class FileInfo:
@@ -62,10 +64,28 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         FileNotFoundError: there is no such file.
     """
     with _open(path) as handle:
-        try:
-            return handle.read(columns=list(columns) if columns is not None else None)
-        except (OSError, pa.ArrowException) as error:
-            raise _corrupt(path, error) from error
+        return _whole(path, handle, columns)
+
+
+def read_with_footer(path: Path) -> tuple[pa.Table, dict[str, Any]]:
+    """A file as Arrow, and what its footer says besides, from one opening of it.
+
+    Raises:
+        CorruptFileError: the file is not readable Parquet.
+        FileNotFoundError: there is no such file.
+    """
+    with _open(path) as handle:
+        return _whole(path, handle), _meta(handle.metadata)
+
+
+def _whole(path: Path, handle: pq.ParquetFile, columns: Sequence[str] | None = None) -> pa.Table:
+    wanted = list(columns) if columns is not None else None
+    # Of a small file threads take longer to start than there is to read.
+    threads = handle.metadata.num_rows > _SMALL
+    try:
+        return handle.read(columns=wanted, use_threads=threads)
+    except (OSError, pa.ArrowException) as error:
+        raise _corrupt(path, error) from error
 
 
 def read_history(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:

@@ -46,3 +46,18 @@ def test_a_file_whose_footer_names_no_log_is_none_of_ours(tmp_path):
     pq.write_table(pq.read_table(path).replace_schema_metadata(None), path)
     with pytest.raises(CorruptFileError, match="restore it from a backup"):
         archive.files()
+
+
+def test_footers_are_looked_at_again_once_a_file_is_another(tmp_path):
+    archive = Archive(Layout(tmp_path))
+    (path,) = archive.add(Origin(LOG, "a"), placed(5), "20251112T060000000000Z-0000")
+    assert [f.rows for f in archive.files()] == [5]
+    held = path.read_bytes()
+    path.unlink()
+    archive.make(path, Origin(LOG, "b"), placed(5)[:3])
+    assert [(f.log, f.rows) for f in archive.files()] == [("b", 3)]
+    path.write_bytes(held[:-9])
+    with pytest.raises(CorruptFileError, match="restore it from a backup"):
+        archive.files()
+    path.write_bytes(held)
+    assert [(f.log, f.rows) for f in archive.files()] == [("a", 5)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby
 from pathlib import Path
@@ -22,7 +22,7 @@ from etf_pipeline.model.file_names import STAMP
 from etf_pipeline.model.schemas import EVENTS
 from etf_pipeline.store.hashing import content_hash
 from etf_pipeline.store.layout import Layout
-from etf_pipeline.store.reader import read_table
+from etf_pipeline.store.reader import read_with_footer
 from etf_pipeline.store.writer import META_KEY, publish
 
 # Where events came from, as footers say it: a local log was one of this mode once.
@@ -94,6 +94,8 @@ class Archive:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self.root = layout.archive
+        # Footers that were read, by what tells whether a file is the same.
+        self._footers: dict[Path, tuple[tuple[int, ...], Archived]] = {}
 
     def files(self) -> list[Archived]:
         """Every file, oldest day first.
@@ -101,11 +103,22 @@ class Archive:
         Raises:
             CorruptFileError: a file is not readable, or not one of ours.
         """
-        return [_described(path) for path in self._layout.files(EVENTS)]
+        return self.described(self._layout.files(EVENTS))
 
     def described(self, paths: Iterable[Path]) -> list[Archived]:
         """Some of its files."""
-        return [_described(path) for path in paths]
+        return [self._described(path) for path in paths]
+
+    def _described(self, path: Path) -> Archived:
+        try:
+            found = path.stat()
+        except OSError as error:
+            raise _damaged(path) from error
+        same = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        kept = self._footers.get(path)
+        if kept is None or kept[0] != same:
+            kept = self._footers[path] = (same, _described(path))
+        return kept[1]
 
     def files_of(self, origin: Origin) -> list[Archived]:
         """The files whose events came from one place."""
@@ -228,9 +241,11 @@ def _described(path: Path) -> Archived:
             {int(p): str(i) for p, i in meta["last_ids"].items()},
         )
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
-        raise CorruptFileError(
-            f"archive file {path} is damaged: restore it from a backup"
-        ) from error
+        raise _damaged(path) from error
+
+
+def _damaged(path: Path) -> CorruptFileError:
+    return CorruptFileError(f"archive file {path} is damaged: restore it from a backup")
 
 
 def archived_chain(
@@ -268,9 +283,9 @@ def read_batches(path: Path) -> Batches:
     Raises:
         TamperError: its content is not what its footer vouches for; then none was given.
     """
-    table = read_table(path).replace_schema_metadata(None)
-    meta: Mapping[str, str] = json.loads((pq.read_metadata(path).metadata or {})[META_KEY])
-    if content_hash(table) != meta["content_hash"]:
+    table, meta = read_with_footer(path)
+    table = table.replace_schema_metadata(None)
+    if content_hash(table) != meta.get("content_hash"):
         raise TamperError(f"{path}: its content was changed after it was written")
     for i in range(0, table.num_rows, _OBJECTS):
         yield from_table(table.slice(i, _OBJECTS))

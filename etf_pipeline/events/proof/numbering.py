@@ -7,6 +7,7 @@ other, and each names the store it is of, under the hash.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 import numpy as np
@@ -42,20 +43,24 @@ def numbering(log: SqliteLog, archive: Archive, store: str) -> Check:
         CorruptFileError: an archive file cannot be read.
     """
     placed: dict[str, _Placed] = {}
+    sources = set(log.sources())
     begin = log.begun_after
-    for channel, positions, numbers in _everything(log, archive):
+    for channel, positions, numbers in _everything(log, archive, sources):
         after = positions > begin
         if after.any():
             there = placed.setdefault(channel, _Placed([], []))
             there.positions.append(positions[after])
             there.numbers.append(numbers[after])
     bad = [why for channel in sorted(placed) for why in _wrong(log, channel, placed[channel])]
-    bad += _foreign(log, archive, store)
+    bad += _foreign(log, archive, store, sources)
     text = first_few(bad) if bad else f"as the order of events gives them, all of store {store}"
     return Check("numbers and store", not bad, text)
 
 
-def _everything(log: SqliteLog, archive: Archive) -> Iterator[tuple[str, I64, I64]]:
+def _everything(
+    log: SqliteLog, archive: Archive, sources: set[str]
+) -> Iterator[tuple[str, I64, I64]]:
+    """Channel, positions and numbers; `sources` takes what archived events say they are of."""
     for page in log.placing():
         channels = np.array([c for _, c, _ in page], object)
         positions = np.array([p for p, _, _ in page], np.int64)
@@ -64,7 +69,8 @@ def _everything(log: SqliteLog, archive: Archive) -> Iterator[tuple[str, I64, I6
             mine = channels == channel
             yield channel, positions[mine], numbers[mine]
     for file in archive.files_of(origin_of(log)):
-        table = read_table(file.path, ["position", "number"])
+        table = read_table(file.path, ["position", "number", "source"])
+        sources.update(pc.unique(table.column("source")).to_pylist())
         yield file.channel, *(table.column(n).to_numpy() for n in ("position", "number"))
 
 
@@ -81,10 +87,12 @@ def _wrong(log: SqliteLog, channel: str, placed: _Placed) -> Iterator[str]:
         )
 
 
-def _foreign(log: SqliteLog, archive: Archive, store: str) -> Iterator[str]:
+def _foreign(
+    log: SqliteLog, archive: Archive, store: str, sources: AbstractSet[str]
+) -> Iterator[str]:
     """Events of the log that say they are of another store."""
-    found = set(log.sources())
-    for origin in origins_of(log):
+    found = set(sources)
+    for origin in origins_of(log)[1:]:  # those of the first were read
         for file in archive.files_of(origin):
             found.update(pc.unique(read_table(file.path, ["source"]).column(0)).to_pylist())
     for source in sorted(found - {source_of(store), LINEAGE_SOURCE}):
