@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,11 @@ if TYPE_CHECKING:
 
     from etf_pipeline.events.kafka.log import KafkaLog
 
-# How far beyond the last confirmed event of a partition its next ones are looked for.
-_MOST = 2_000
+# Fact with how far partitions were looked through, after which last confirmed event of them: others
+# may have written very much there, and an older copy knows no more than when it was made.
+_LOOKED = "looked_for_sent"
+# Records of a partition that are looked through at once.
+_AT_ONCE = 2_000
 
 
 def sent_more(log: Outbox, broker: KafkaLog, ranges: Mapping[Key, Range]) -> bool:
@@ -31,20 +35,36 @@ def sent_more(log: Outbox, broker: KafkaLog, ranges: Mapping[Key, Range]) -> boo
     Raises:
         EventError: the brokers do not answer.
     """
-    own, given = log.id.encode(), log.numbers()
-    if not given:
+    if not log.numbers():
         return False
     ends: dict[Key, int] = {}
     for place, (offset, _) in log.tails().items():
         key = (place.channel, place.partition)
         ends[key] = max(offset, ends.get(key, -1))
+    upto = _looked(log, ends)
     spans = {}
     for key, (low, high) in ranges.items():
-        after = max(low, ends.get(key, -1) + 1)
+        done = upto.get(key, 0)
+        after = max(low, ends.get(key, -1) + 1, done if done <= high else 0)
         if after < high:
-            spans[key] = (after, min(high, after + _MOST))
+            spans[key] = (after, high)
+    while spans:
+        part = {key: (after, min(high, after + _AT_ONCE)) for key, (after, high) in spans.items()}
+        if _lacks(log, broker, part):
+            return True
+        upto |= {key: after for key, (_, after) in part.items()}
+        spans = {key: (upto[key], high) for key, (_, high) in spans.items() if upto[key] < high}
+        if spans:  # a process that ends before has not looked in vain
+            kept = [[*key, ends.get(key, -1), after] for key, after in upto.items()]
+            log.append([], facts={_LOOKED: json.dumps(kept)})
+    return False
+
+
+def _lacks(log: Outbox, broker: KafkaLog, spans: dict[Key, Range]) -> bool:
+    """Whether these spans of offsets have an event that this log sent and does not hold."""
+    own = log.id.encode()
     names = {topic_name(broker.settings, channel): channel for channel, _ in spans}
-    for messages in broker.reader.between(spans) if spans else ():
+    for messages in broker.reader.between(spans):
         mine = [m for m in messages if _of(m) == own]
         lacking = log.lacks([e for e in broker.reader.events(mine, names) if e.number > 0])
         # What it let go of has lower numbers than what it holds.
@@ -52,6 +72,12 @@ def sent_more(log: Outbox, broker: KafkaLog, ranges: Mapping[Key, Range]) -> boo
         if any(e.number >= first[e.channel] for e in lacking):
             return True
     return False
+
+
+def _looked(log: Outbox, ends: Mapping[Key, int]) -> dict[Key, int]:
+    """The offsets before which partitions were looked through, since they had these ends."""
+    kept = json.loads(log.fact(_LOOKED) or "[]")
+    return {(c, p): after for c, p, end, after in kept if ends.get((c, p), -1) == end}
 
 
 def _of(message: Message) -> Any:
