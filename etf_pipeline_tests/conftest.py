@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -21,18 +23,70 @@ settings.register_profile(
 settings.load_profile("default")
 
 ROOT = Path(__file__).parents[1]
-_AMBIENT = ("ETF_", "DAGSTER_", "EVENT_", "KAFKA_", "OPENLINEAGE_")
+AMBIENT = ("ETF_", "DAGSTER_", "EVENT_", "KAFKA_", "OPENLINEAGE_")
 _EXTERNAL = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
 BROKERS = ("external",) if _EXTERNAL else ("noida-db", "apache")
+_MEMORY = Path("/dev/shm")
+_ROOM = 8 << 30  # bytes: what all tests together have written at once, several times over
+
+
+def pytest_configure() -> None:
+    """Have tests write to memory where it has room: nothing here outlives its machine's power.
+
+    Disks take milliseconds for each of hundreds of thousands of commits. A folder that somebody
+    chose stays: `--basetemp`, `PYTEST_DEBUG_TEMPROOT` or `TMPDIR`.
+    """
+    if "TMPDIR" not in os.environ and _has_room(_MEMORY):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
+
+
+def pytest_collection_finish() -> None:
+    """Garbage is looked for less often, and not in what is there before the first test.
+
+    It took 8 to 17 % of the time of tests.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+
+
+def _has_room(folder: Path) -> bool:
+    """Whether programs can be installed and run there, and it will not fill the memory."""
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        return False
+    found = os.statvfs(folder)
+    free = min(found.f_bavail * found.f_frsize, psutil.virtual_memory().available)
+    return free >= _ROOM and not found.f_flag & os.ST_NOEXEC
 
 
 @pytest.fixture(autouse=True)
 def _no_ambient_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A developer's own ETF_… and DAGSTER_… variables must not reach the tests."""
     for name in list(os.environ):
-        if name.startswith(_AMBIENT) and name != "ETF_TEST_REAL_DATA":
+        if name.startswith(AMBIENT) and name != "ETF_TEST_REAL_DATA":
             monkeypatch.delenv(name)
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster-home"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _migrations_read_once() -> Iterator[None]:
+    """Alembic reads Dagster's migrations, ninety files, several times a run: here once a process.
+
+    Dagster asks for them under a lock, and only to see which is the newest.
+    """
+    from alembic.script import ScriptDirectory
+
+    read, known = ScriptDirectory.from_config, {}
+
+    def from_config(config: Any) -> Any:
+        location = config.get_main_option("script_location")
+        if location not in known:
+            known[location] = read(config)
+        return known[location]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ScriptDirectory, "from_config", from_config)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -148,7 +148,7 @@ def rows_of(frame: pd.DataFrame, origin: str) -> pd.DataFrame:
 
 def leftover(folder: Path) -> Path:
     """A temp file that a process has left behind, which has ended since."""
-    child = subprocess.Popen([sys.executable, "-c", ""])
+    child = subprocess.Popen([sys.executable, "-I", "-S", "-c", ""])
     child.wait()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f".x.parquet.{HOST}-{child.pid}-00000000.tmp"
