@@ -191,16 +191,22 @@ def test_an_archive_that_says_something_else_lets_nothing_go(events, layout):
     assert len(ids(events.log.read())) == 20
 
 
+@pytest.fixture(scope="module")
+def three_pages():
+    """More events than two pages of a log hold."""
+    return queries(10_100)
+
+
 @pytest.mark.parametrize("after", [0, 1, 2])
-def test_a_replay_beside_a_prune_is_complete(events, layout, after):
-    """Pruned before the first page, after one, and after all."""
+def test_a_replay_beside_a_prune_is_complete(events, layout, three_pages, after):
+    """Pruned before the first page, after one, and after two of the three."""
     archive = Archive(layout)
-    settled(events, *queries(12_000))
+    settled(events, *three_pages)
     events.archive(archive, T0)
     reading = read_all(events, archive)
     found = [next(reading) for _ in range(after)]
-    assert events.prune(archive).events == 12_000
-    assert set(ids([*found, *reading])) == {e.id for e in queries(12_000)}
+    assert events.prune(archive).events == len(three_pages)
+    assert set(ids([*found, *reading])) == {e.id for e in three_pages}
 
 
 def test_a_gap_that_nothing_fills_is_an_error_that_names_it(events, layout):

@@ -1,5 +1,6 @@
 """The command line as a scheduler and a person use it: a subprocess, its exit code, its words."""
 
+import functools
 import json
 import os
 import shutil
@@ -11,53 +12,72 @@ from pathlib import Path
 
 import pytest
 
+from etf_pipeline_tests.conftest import AMBIENT
 from etf_pipeline_tests.pipeline.support import PORTFOLIOS, write_universe
 from etf_pipeline_tests.support import asx_days, bars, disk_in_memory, walk, yahoo_rows
-from etf_pipeline_tests.yahoo_standin import Series
+from etf_pipeline_tests.yahoo_standin import Series, StandIn
 
 ETF = Path(sys.executable).with_name("etf")
 TICKERS = ("VAS", "VGS", "VAF")
 
 
-@pytest.fixture
-def project(tmp_path, yahoo):
+def laid_out(folder, yahoo):
     """A working folder as a user has it, with Yahoo on loopback."""
-    data = tmp_path / "data"
+    data = folder / "data"
     write_universe(data, dict.fromkeys(TICKERS, "XASX"))
     (data / "portfolios.yaml").write_text(PORTFOLIOS)
     for i, ticker in enumerate(TICKERS):
         rows = bars(asx_days("2022-09-01", 800), walk(800, seed=i))
         yahoo.series[f"{ticker}.AX"] = Series(yahoo_rows(rows))
-    return tmp_path
+    return folder
+
+
+def command(folder, yahoo, *args, **env):
+    environment = (
+        {k: v for k, v in os.environ.items() if not k.startswith(AMBIENT)}
+        | {
+            "ETF_YAHOO_URL": yahoo.url,
+            "ETF_YAHOO_ATTEMPTS": "2",
+            "ETF_RETRY_DELAY_SECONDS": "0",
+            "ETF_YAHOO_BACKOFF_SECONDS": "0.01",
+            "ETF_YAHOO_BACKOFF_MAX_SECONDS": "0.02",
+            "DAGSTER_HOME": str(folder / "home"),
+            "COLUMNS": "100",
+        }
+        | env
+    )
+    return subprocess.run(
+        [str(ETF), *args],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+@pytest.fixture
+def project(tmp_path, yahoo):
+    return laid_out(tmp_path, yahoo)
 
 
 @pytest.fixture
 def etf(project, yahoo):
-    def run(*args, **env):
-        environment = (
-            os.environ
-            | {
-                "ETF_YAHOO_URL": yahoo.url,
-                "ETF_YAHOO_ATTEMPTS": "2",
-                "ETF_RETRY_DELAY_SECONDS": "0",
-                "ETF_YAHOO_BACKOFF_SECONDS": "0.01",
-                "ETF_YAHOO_BACKOFF_MAX_SECONDS": "0.02",
-                "DAGSTER_HOME": str(project / "home"),
-                "COLUMNS": "100",
-            }
-            | env
-        )
-        return subprocess.run(
-            [str(ETF), *args],
-            cwd=project,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
+    return functools.partial(command, project, yahoo)
 
-    return run
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """A working folder in which all was downloaded: that, its Yahoo, and how the first run ended.
+
+    For tests that ask no more of it than that; each may come after any other.
+    """
+    with StandIn() as yahoo:
+        folder = laid_out(tmp_path_factory.mktemp("ran"), yahoo)
+        run = command(folder, yahoo, "run")
+        assert run.returncode == 0, run.stderr
+        yield folder, yahoo, run
 
 
 def one_line(text):
@@ -69,9 +89,9 @@ def one_line(text):
     return errors[0]
 
 
-def test_a_run_and_a_status(etf, project):
-    run = etf("run")
-    assert run.returncode == 0, run.stderr
+def test_a_run_and_a_status(ran):
+    project, yahoo, run = ran
+    etf = functools.partial(command, project, yahoo)
     for words in ("collected", "Risk, window 3y", "Portfolios", "pair", "VAS", str(project)):
         assert words in run.stdout
     assert "downloading" in run.stdout
@@ -168,17 +188,17 @@ def test_files_as_the_source(etf, project):
     assert "(files prices)" in run.stdout
 
 
-def test_sources_are_not_mixed_in_one_store(etf):
-    assert etf("run").returncode == 0
-    run = etf("run", "--source", "simulated", "--full")
+def test_sources_are_not_mixed_in_one_store(ran):
+    project, yahoo, _ = ran
+    run = command(project, yahoo, "run", "--source", "simulated", "--full")
     assert run.returncode == 1
     assert "would mix source simulated and yahoo" in run.stdout + run.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_ends_there(etf, project, yahoo, number):
+def test_an_interrupted_run_ends_there(ran, number):
     """And does not go on with the next step, as after a failure."""
-    assert etf("run").returncode == 0
+    project, yahoo, _ = ran
     manifests = sorted((project / "data/etf/manifests/optimised_portfolios").iterdir())
     yahoo.fault("*", "hang")
     asked = yahoo.seen.total()
@@ -202,6 +222,7 @@ def test_an_interrupted_run_ends_there(etf, project, yahoo, number):
         time.sleep(0.05)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
+    yahoo.faults.clear()
     assert process.returncode == 130, errors
     assert "interrupted; what was published is whole" in one_line(errors)
     found = sorted((project / "data/etf/manifests/optimised_portfolios").iterdir())
