@@ -1148,6 +1148,36 @@ def test_what_an_older_copy_holds_is_not_missing_once_topics_let_it_go(broker, t
     events.close(0)
 
 
+@pytest.mark.parametrize("first", ["archived", "sent"])
+def test_what_an_older_copy_had_not_sent_by_then_is_no_gap(broker, tmp_path, first):
+    """It holds such events, which were sent since; those after them are in the archive alone."""
+    layout = Layout(tmp_path)
+    settings = kafka_settings(broker.servers, event_store_id="instance")
+    events, archive = Kafka(layout, settings, publish=False), Archive(layout)
+    sent(events, *queries(10))
+    events.append([e._replace(source=source_of("instance")) for e in queries(5, start=10)])
+    before = events.log.id
+    events.close(0)
+    copy = layout.event_log.read_bytes()
+    events = Kafka(layout, settings, publish=False)
+    sent(events, *queries(5, start=15))
+    events.close(0)
+    for path in layout.event_log.parent.glob("events.sqlite*"):
+        path.unlink()
+    layout.event_log.write_bytes(copy)
+    events = Kafka(layout, settings, publish=False)
+    if first == "sent":
+        sent(events, *queries(3, start=50))
+    events.archive(archive, T0)
+    assert events.log.id != before
+    deleted(broker, events)
+    wanted = [*queries(20), *(queries(3, start=50) if first == "sent" else ())]
+    assert set(ids(read_all(events, archive))) == {e.id for e in wanted}
+    read = {e.id: (e.log, e.number) for batch in events.log.read() for e in batch}
+    assert [read[e.id] for e in queries(15)] == [(before, n) for n in range(1, 16)]
+    events.close(0)
+
+
 def half_sent(events, start):
     """Record six events, of which brokers have the last three; returns the others."""
     events.append([e._replace(source=source_of("instance")) for e in queries(6, start=start)])

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from etf_pipeline.errors import EventError
+from etf_pipeline.events.kafka.restored import begin_anew
 from etf_pipeline.events.kafka.topics import topic_name
 from etf_pipeline.events.log.archive import (
     TOPICS,
@@ -228,7 +229,7 @@ class Others:
             ahead = (e.log == own and e.number > given.get(e.channel, 0) for e in new)
             if not begun and any(ahead):
                 log.warning("%s is older than what it sent: it begins anew", self._local.path)
-                self._local.begin_anew()
+                begin_anew(self._local, self._broker)
                 begun = True
             yield [e for e in new if (e.log, e.id) not in filed]
 

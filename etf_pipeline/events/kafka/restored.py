@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from etf_pipeline.events.kafka.topics import topic_name
 from etf_pipeline.events.log.outbox import Outbox
 from etf_pipeline.events.model.positions import Key, Range
+from etf_pipeline.events.model.types import CHANNELS, LINEAGE
 
 if TYPE_CHECKING:
     from confluent_kafka import Message
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _LOOKED = "looked_for_sent"
 # Records of a partition that are looked through at once.
 _AT_ONCE = 2_000
+_ALL = (*CHANNELS, LINEAGE)
 
 
 def sent_more(log: Outbox, broker: KafkaLog, ranges: Mapping[Key, Range]) -> bool:
@@ -37,10 +39,7 @@ def sent_more(log: Outbox, broker: KafkaLog, ranges: Mapping[Key, Range]) -> boo
     """
     if not log.numbers():
         return False
-    ends: dict[Key, int] = {}
-    for place, (offset, _) in log.tails().items():
-        key = (place.channel, place.partition)
-        ends[key] = max(offset, ends.get(key, -1))
+    ends = _ends(log)
     upto = _looked(log, ends)
     spans = {}
     for key, (low, high) in ranges.items():
@@ -58,6 +57,34 @@ def sent_more(log: Outbox, broker: KafkaLog, ranges: Mapping[Key, Range]) -> boo
             kept = [[*key, ends.get(key, -1), after] for key, after in upto.items()]
             log.append([], facts={_LOOKED: json.dumps(kept)})
     return False
+
+
+def begin_anew(log: Outbox, broker: KafkaLog) -> None:
+    """Have an older copy of a log go on as another one.
+
+    Events that it holds and had not sent by then may have been sent since, under their numbers:
+    those keep them too.
+
+    Raises:
+        EventError: the brokers do not answer.
+    """
+    start = {key: end + 1 for key, end in _ends(log).items()}
+    names, own = {topic_name(broker.settings, c): c for c in _ALL}, log.id.encode()
+    sent: dict[str, int] = {}
+    for messages in broker.reader.messages(_ALL, start):
+        mine = broker.reader.events([m for m in messages if _of(m) == own], names)
+        for channel, last in log.last_alike(mine).items():
+            sent[channel] = max(last, sent.get(channel, 0))
+    log.begin_anew(sent)
+
+
+def _ends(log: Outbox) -> dict[Key, int]:
+    """The offset of the last confirmed event of each partition."""
+    found: dict[Key, int] = {}
+    for place, (offset, _) in log.tails().items():
+        key = (place.channel, place.partition)
+        found[key] = max(offset, found.get(key, -1))
+    return found
 
 
 def _lacks(log: Outbox, broker: KafkaLog, spans: dict[Key, Range]) -> bool:

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from etf_pipeline.events.kafka import refusals
-from etf_pipeline.events.kafka.restored import sent_more
+from etf_pipeline.events.kafka.restored import begin_anew, sent_more
 from etf_pipeline.events.log.outbox import Outbox, Place
 from etf_pipeline.events.model.positions import Delivery, Key
 from etf_pipeline.events.model.types import CHANNELS, LINEAGE
@@ -85,7 +85,7 @@ class Tails:
                 "then only Kafka has what was recorded after that copy",
                 self._log.path,
             )
-            self._log.begin_anew()
+            begin_anew(self._log, self._broker)
         losses: list[tuple[Place, int]] = []
         for place, newest in self._log.tails().items():
             if place.channel not in channels:

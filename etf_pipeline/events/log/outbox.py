@@ -19,14 +19,10 @@ from typing import NamedTuple
 from etf_pipeline.events.log.database import Database
 from etf_pipeline.events.log.links import head
 from etf_pipeline.events.log.lookups import chunks, known_events
+from etf_pipeline.events.log.names import PLACED, upgrade
 from etf_pipeline.events.log.offsets import roughly_unconfirmed, unconfirmed
 from etf_pipeline.events.log.parked import PARKED
-from etf_pipeline.events.log.sqlite import (
-    PLACED,
-    SCHEMA,
-    SqliteLog,
-    upgrade,
-)
+from etf_pipeline.events.log.sqlite import SCHEMA, SqliteLog
 from etf_pipeline.events.log.undeliverable import (
     UNDELIVERABLE,
     Undeliverable,

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import uuid
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from etf_pipeline.events.log.database import Database
 from etf_pipeline.events.log.large import fitting
-from etf_pipeline.events.log.links import COLUMNS, Link, anchor, ever, head, links
-from etf_pipeline.events.log.lookups import known_events
+from etf_pipeline.events.log.links import Link, anchor, ever, head, links
+from etf_pipeline.events.log.lookups import known_events, last_alike
+from etf_pipeline.events.log.names import BEFORE, FORMER, IS_OLD, PLACED, begin_anew, fact, upgrade
 from etf_pipeline.events.log.shrinking import shrink
 from etf_pipeline.events.model.chain import chain
 from etf_pipeline.events.model.envelope import Event, now_micros
@@ -28,23 +28,6 @@ _PAGE = 5_000
 _PRUNED_AT_ONCE = 1_000
 # As `Event._make`, in a third of the time.
 _event = partial(tuple.__new__, Event)
-# Whether an event is from before the log had its id, and the id under which it was sent then.
-_IS_OLD = "seq <= (SELECT CAST(value AS INTEGER) FROM facts WHERE name = 'unnumbered')"
-_SENT_AS = (
-    "(SELECT json_extract(s.value, '$[0]') FROM facts f, json_each(f.value) s "
-    "WHERE f.name = 'sent_before' AND json_extract(s.value, '$[1]') = channel "
-    "AND seq BETWEEN json_extract(s.value, '$[2]') AND json_extract(s.value, '$[3]'))"
-)
-_ID = "(SELECT value FROM facts WHERE name = 'log')"
-# All of `Event`'s fields.
-PLACED = (
-    f"{COLUMNS}, 0, seq, iif({_IS_OLD}, coalesce({_SENT_AS}, {_ID}), {_ID}), "
-    f"iif({_IS_OLD}, iif({_SENT_AS} IS NULL, 0, number), number)"
-)
-# Facts: which event of the file was the last before the log had its id, ids it had before (empty
-# for that of an earlier release, which gave none), and which events were sent under these: id,
-# channel, first and last of each, as JSON.
-_BEFORE, _FORMER, _SENT = "unnumbered", "former_logs", "sent_before"
 # Fact: the last numbers of other machines' logs that were archived here, as JSON.
 OTHERS = "archived_numbers"
 SCHEMA = """
@@ -81,7 +64,7 @@ class SqliteLog:
     @property
     def former_ids(self) -> list[str]:
         """Ids under which events before `begin_anew` are in archives, the newest last."""
-        return list(json.loads(self.fact(_FORMER) or "[]"))
+        return list(json.loads(self.fact(FORMER) or "[]"))
 
     @property
     def own_ids(self) -> frozenset[str]:
@@ -91,12 +74,12 @@ class SqliteLog:
     @property
     def begun_after(self) -> int:
         """Number of the last event from before the log had its id, 0 for none."""
-        return int(self.fact(_BEFORE) or 0)
+        return int(self.fact(BEFORE) or 0)
 
     def names_before(self) -> list[str]:
         """Ids of the events in the file from before the log had its id."""
         with self._db.reading() as db:
-            query = f"SELECT id FROM events WHERE {_IS_OLD}"  # noqa: S608
+            query = f"SELECT id FROM events WHERE {IS_OLD}"  # noqa: S608
             return [name for (name,) in db.execute(query)]
 
     def settle(self, name: str, value: str) -> str:
@@ -120,7 +103,7 @@ class SqliteLog:
     def fact(self, name: str) -> str | None:
         """A small value kept beside the events."""
         with self._db.reading() as db:
-            return _fact(db, name)
+            return fact(db, name)
 
     def facts(self, prefix: str) -> dict[str, str]:
         """Every such value whose name begins so, by the rest of its name."""
@@ -142,7 +125,7 @@ class SqliteLog:
         with self._db.reading() as db:
             row = db.execute(
                 "SELECT number FROM events WHERE channel = ? AND seq > ? ORDER BY seq LIMIT 1",
-                (channel, int(_fact(db, _BEFORE) or 0)),
+                (channel, int(fact(db, BEFORE) or 0)),
             ).fetchone()
         return self.numbers().get(channel, 0) + 1 if row is None else int(row[0])
 
@@ -270,20 +253,25 @@ class SqliteLog:
             row = db.execute("SELECT id FROM events WHERE seq = ?", (seq,)).fetchone()
         return row is not None and row[0] == name
 
-    def begin_anew(self) -> None:
+    def last_alike(self, events: Sequence[Event]) -> dict[str, int]:
+        """By channel, the last event of the file among these that has its number there too."""
+        with self._db.reading() as db:
+            return last_alike(db, events)
+
+    def begin_anew(self, sent: Mapping[str, int] | None = None) -> None:
         """Have what is recorded from now on be of another log, with numbers from 1 on.
 
         For a log of which an older copy was put back: its next numbers were given already, and may
         have been to events of this file that were not sent. Those before one that was sent have
         theirs, by which they are missed where nothing else has them.
+
+        Args:
+            sent: by channel, the last event that is known elsewhere by its number, besides what is
+                noted here.
         """
         with self._db.writing() as db:
-            first = int(_fact(db, _BEFORE) or 0) + 1
-            spans = [[self.id, c, first, n] for c, n in self._sent(db).items() if n >= first]
-            sent = json.loads(_fact(db, _SENT) or "[]") + spans
-            _begin(db)
-            db.execute("REPLACE INTO facts VALUES (?, ?)", (_SENT, json.dumps(sent)))
-            db.execute("DELETE FROM channels")
+            noted = self._sent(db)
+            begin_anew(db, noted | {c: max(n, noted.get(c, 0)) for c, n in (sent or {}).items()})
 
     def _sent(self, db: sqlite3.Connection) -> dict[str, int]:
         """By channel, the last event that is known elsewhere by its number."""
@@ -362,36 +350,3 @@ def _insert_new(db: sqlite3.Connection, events: Iterable[Event]) -> dict[str, in
     db.executemany("INSERT INTO events VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", rows)
     db.executemany("REPLACE INTO channels VALUES (?, ?)", list(numbers.items()))
     return found
-
-
-def upgrade(db: sqlite3.Connection) -> None:
-    """Give the log its id and, in a file by an earlier release, events their numbers from now on.
-
-    What is there already may be in Kafka without a number, so it gets none here either.
-    """
-    if _fact(db, "log") is not None:
-        return
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        if _fact(db, "log") is None:
-            if "number" not in {row[1] for row in db.execute("PRAGMA table_info(events)")}:
-                db.execute("ALTER TABLE events ADD COLUMN number INTEGER NOT NULL DEFAULT 0")
-            _begin(db)
-        db.execute("COMMIT")
-    except BaseException:
-        db.execute("ROLLBACK")
-        raise
-
-
-def _begin(db: sqlite3.Connection) -> None:
-    """Give the log an id; what it holds already was of another, or of none."""
-    facts = {"log": str(uuid.uuid4())}
-    if last := head(db)[0]:
-        before = [*json.loads(_fact(db, _FORMER) or "[]"), _fact(db, "log") or ""]
-        facts |= {_BEFORE: str(last), _FORMER: json.dumps(before)}
-    db.executemany("REPLACE INTO facts VALUES (?, ?)", list(facts.items()))
-
-
-def _fact(db: sqlite3.Connection, name: str) -> str | None:
-    row = db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-    return None if row is None else str(row[0])
