@@ -93,7 +93,7 @@ def _cycle(world: World, raised: list[BaseException]) -> None:
 
 def _judge(world: World) -> None:
     found = {store.name: world.look(store) for store in world.stores}
-    known = {i for left in found.values() for i in (*left.noted.intended, *left.of_runs)}
+    known = {i for left in found.values() for i in (*left.noted.intended, *left.here)}
     for store in world.stores:
         left = found[store.name]
         faults = [*judge(left), *([] if store.losses else not_parked(left, known))]

@@ -78,6 +78,9 @@ def test_what_was_declared_lost_is_missed_no_more(model):
     )
     model.apply([make_event(data, "a log", ("lost",), T0, "instance")], places={})
     assert [(g.first, g.last) for g in model.gaps()] == [(8, 9)]
+    lineage = data.model_copy(update={"channel": "lineage-events", "first": 30, "last": 31})
+    model.apply([make_event(lineage, "a log", ("more",), T0, "instance")], places={})
+    assert [(g.first, g.last) for g in model.gaps()] == [(8, 9)]  # of lineage there are no models
 
 
 def test_a_copy_of_an_event_counts_once_and_fills_the_number_of_its_own_log(model):

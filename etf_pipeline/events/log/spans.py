@@ -11,7 +11,7 @@ from etf_pipeline.errors import EventFormatError
 from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.model.numbered import Span, holes, joined
 from etf_pipeline.events.model.numbers import Gap
-from etf_pipeline.events.model.types import EventsLost
+from etf_pipeline.events.model.types import CHANNELS, EventsLost
 
 SPANS = """
 CREATE TABLE IF NOT EXISTS spans (
@@ -63,11 +63,15 @@ def _note(db: sqlite3.Connection, key: tuple[str, str], runs: Sequence[Span]) ->
 
 
 def gaps_in(db: sqlite3.Connection, given: Mapping[tuple[str, str], int]) -> list[Gap]:
-    """What is missing below the greatest number taken in, or known to have been given."""
+    """What is missing below the greatest number taken in, or known to have been given.
+
+    Of channels that are taken in: what is declared lost may be of others too.
+    """
     found: dict[tuple[str, str], list[Span]] = {key: [] for key in given}
     rows = db.execute("SELECT log, channel, first, last FROM spans ORDER BY log, channel, first")
     for log, channel, first, last in rows:
-        found.setdefault((log, channel), []).append((first, last))
+        if channel in CHANNELS:
+            found.setdefault((log, channel), []).append((first, last))
     return [
         Gap(*key, *hole)
         for key, spans in sorted(found.items())

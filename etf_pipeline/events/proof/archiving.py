@@ -121,7 +121,7 @@ class Reading:
             self._lost |= told._lost
         for event in self._lost.values():
             data = cast(EventsLost, event.payload())
-            if data.partition is None:
+            if data.partition is None and data.channel in self._channels:
                 self._numbers.declared(Gap(data.log, data.channel, data.first, data.last))
         return list(self._numbers.gaps(self._given, self._tops))
 
