@@ -202,8 +202,9 @@ def _as_it_should(world: World, process: Process, code: int) -> bool:
         away = any(map(world.script.has, ("broker_killed", "broker_paused", "broker_wiped")))
         if code in refused | ({1} if away else set()):
             return True
-    excused = any(process.began < until for _, until in world.excused)
-    if process.program == "cli" and (process.argv != ("events", "project") or excused):
+        excused = any(process.began < until for _, until in world.excused)
+        return code in (0, -signal.SIGTERM) or (code == 1 and excused)
+    if process.program == "cli":
         return code in (0, 1)  # a command may fail while things go wrong, and says why
     return code in (0, -signal.SIGTERM)
 
