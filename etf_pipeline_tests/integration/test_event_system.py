@@ -991,6 +991,31 @@ def wiped(broker, events):
     wait_until(lambda: not set(names) & set(admin.list_topics(timeout=10).topics))
 
 
+def test_a_topic_made_anew_that_let_go_of_its_first_records_gets_all_again(broker, tmp_path):
+    """Offsets before those that it has now are not those of the topic before."""
+    from confluent_kafka import Producer
+    from confluent_kafka.admin import AdminClient, NewTopic
+
+    settings = kafka_settings(broker.servers, event_store_id="instance", kafka_topic_partitions=1)
+    events = Kafka(Layout(tmp_path), settings, publish=False)
+    sent(events, *queries(10))
+    events.close(0)
+    wiped(broker, events)
+    topic = topic_name(settings, "query-events")
+    admin = AdminClient({"bootstrap.servers": broker.servers})
+    admin.create_topics([NewTopic(topic, 1)])[topic].result(20)
+    producer = Producer({"bootstrap.servers": broker.servers})
+    for _ in range(4):
+        producer.produce(topic, b"a stranger's")
+    assert producer.flush(20) == 0
+    deleted(broker, events)
+    events = Kafka(Layout(tmp_path), settings, publish=False)
+    sent(events, *queries(1, start=50))
+    there = set(ids(events.broker.read(["query-events"])))
+    assert there == {e.id for e in [*queries(10), *queries(1, start=50)]}
+    events.close(0)
+
+
 @pytest.mark.parametrize("lost", ["all", "first", "last"])
 def test_what_archive_and_topics_lost_of_others_is_missed(broker, machines, tmp_path, lost):
     """The log knows what it had archived; who sent it is silent."""

@@ -98,8 +98,12 @@ class Tails:
 
             if newest[0] < low or in_place(newest):
                 continue  # gone by retention, or there: and then all before it are too
-            confirmed = [c for c in self._log.confirmed(place) if c[0] >= low]
+            ever = self._log.confirmed(place)
+            confirmed = [c for c in ever if c[0] >= low]
             lost = first_lost(confirmed, in_place)
+            if lost is not None and lost == confirmed[0][0]:
+                # It may be another topic by that name, and what came before was never in it.
+                confirmed, lost = ever, ever[0][0]
             if lost is not None:
                 losses.append((place, lost))
                 log.warning(
