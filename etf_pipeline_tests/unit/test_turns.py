@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
@@ -168,23 +167,27 @@ def test_the_death_of_whoever_has_the_turn_or_waits_frees_the_others(path, start
     assert written(path) == ["third", "fourth"]
 
 
+# Has its turn, forks, and says which process that made; both stay.
+FORKING = """
+import os, signal, sys
+from pathlib import Path
+from etf_pipeline.events.log.turns import Turns
+with Turns(Path(sys.argv[1])).turn():
+    if (child := os.fork()) == 0:
+        signal.pause()
+    print(child, flush=True)
+    signal.pause()
+"""
+
+
 def test_a_child_of_a_fork_does_not_keep_the_turn_of_a_parent_that_died(path, patient):
-    queue = Turns(path)
-    parent = os.fork()
-    if parent == 0:
-        with queue.turn():
-            if os.fork() == 0:
-                signal.pause()
-            (path.parent / "forked").touch()
-            signal.pause()
-        os._exit(1)
-    try:
-        wait_until((path.parent / "forked").exists, 60)
-        assert held(path) == 1
-        (child,) = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    finally:
-        os.kill(parent, signal.SIGKILL)
-        os.waitpid(parent, 0)
+    command = [sys.executable, "-c", FORKING, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        try:
+            child = parent.stdout.readline()
+            assert held(path) == 1
+        finally:
+            parent.kill()
     try:
         writer = in_thread(lambda: insert(path, "next"))
         assert ended(writer)
