@@ -14,6 +14,8 @@ _DEFAULTS: dict[str, Any] = {
     "queued.min.messages": 2_000,
     "queued.max.messages.kbytes": 4_096,
     "fetch.message.max.bytes": 2**18,
+    # By default a partition rests for a second whenever that much of it waits.
+    "fetch.queue.backoff.ms": 10,
 }
 # librdkafka wants the former no smaller than the latter, and sees to it where only that is set.
 _FETCH, _LARGEST = {"fetch.max.bytes": 2**20}, "message.max.bytes"
