@@ -57,6 +57,7 @@ from etf_pipeline_tests.events_support import (
     ids,
     kafka_settings,
     linked,
+    put_back,
     queries,
     read_file,
     wait_until,
@@ -953,9 +954,7 @@ def test_an_older_copy_of_the_log_put_back_hides_nothing_of_the_archive(tmp_path
     events.append(queries(10, start=10))
     events.archive(archive, T0)
     events.close()
-    for path in layout.event_log.parent.glob("events.sqlite*"):
-        path.unlink()
-    layout.event_log.write_bytes(copy)
+    put_back(layout.event_log, copy)
     events = Embedded(layout, embedded_settings())
     assert set(ids(read_all(events, archive))) == {e.id for e in queries(20)}
     events.append(queries(15, start=50))
@@ -1115,9 +1114,7 @@ def test_an_older_copy_of_the_log_put_back_begins_anew(broker, tmp_path):
     sent(events, *queries(5, start=30))
     before = events.log.id
     events.close(0)
-    for path in layout.event_log.parent.glob("events.sqlite*"):
-        path.unlink()
-    layout.event_log.write_bytes(copy)
+    put_back(layout.event_log, copy)
     events = Kafka(layout, settings, publish=False)
     sent(events, *queries(7, start=50))
     events.archive(archive, T0 + dt.timedelta(days=1))
@@ -1144,9 +1141,7 @@ def test_what_an_older_copy_holds_is_not_missing_once_topics_let_it_go(broker, t
     deleted(broker, events)
     sent(events, *queries(5, start=20))
     events.close(0)
-    for path in layout.event_log.parent.glob("events.sqlite*"):
-        path.unlink()
-    layout.event_log.write_bytes(copy)
+    put_back(layout.event_log, copy)
     events = Kafka(layout, settings, publish=False)
     sent(events, *queries(3, start=50))
     assert events.log.id != before
@@ -1187,9 +1182,7 @@ def test_what_an_older_copy_had_not_sent_by_then_is_no_gap(broker, tmp_path, fir
     events = Kafka(layout, settings, publish=False)
     sent(events, *queries(5, start=15))
     events.close(0)
-    for path in layout.event_log.parent.glob("events.sqlite*"):
-        path.unlink()
-    layout.event_log.write_bytes(copy)
+    put_back(layout.event_log, copy)
     events = Kafka(layout, settings, publish=False)
     if first == "sent":
         sent(events, *queries(3, start=50))
@@ -1247,9 +1240,7 @@ def test_an_older_copy_that_records_before_it_is_archived_gives_no_number_twice(
     events = Kafka(layout, settings, publish=False)
     sent(events, *queries(10, start=20))
     events.close(0)
-    for path in layout.event_log.parent.glob("events.sqlite*"):
-        path.unlink()
-    layout.event_log.write_bytes(copy)
+    put_back(layout.event_log, copy)
     events = Kafka(layout, settings, publish=False)
     sent(events, *queries(count, start=50))
     sent(events, *queries(5, start=100))

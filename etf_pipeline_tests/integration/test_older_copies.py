@@ -7,7 +7,7 @@ from etf_pipeline.events.log.archive import Archive
 from etf_pipeline.events.modes.kafka import Kafka
 from etf_pipeline.events.proof.archiving import read_all
 from etf_pipeline.store.layout import Layout
-from etf_pipeline_tests.events_support import ids, kafka_settings, queries
+from etf_pipeline_tests.events_support import ids, kafka_settings, put_back, queries
 
 
 def sent(events, *new):
@@ -51,9 +51,7 @@ def test_it_begins_anew_however_much_others_wrote_since(broker, tmp_path, monkey
     events = Kafka(layout, settings, publish=False)
     sent(events, *queries(10, start=10))
     events.close(0)
-    for path in layout.event_log.parent.glob("events.sqlite*"):
-        path.unlink()
-    layout.event_log.write_bytes(copy)
+    put_back(layout.event_log, copy)
     events = Kafka(layout, settings, publish=False)
     sent(events, *queries(5, start=30))
     assert events.log.id != name

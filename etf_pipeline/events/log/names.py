@@ -57,7 +57,7 @@ def _begin(db: sqlite3.Connection) -> None:
 
 
 def fact(db: sqlite3.Connection, name: str) -> str | None:
-    """A small value kept beside the events, None when there is none."""
+    """A small value kept in a table `facts`, None when there is none."""
     row = db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
     return None if row is None else str(row[0])
 

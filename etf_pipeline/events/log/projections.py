@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from etf_pipeline.errors import EventError
 from etf_pipeline.events.log.database import Database
+from etf_pipeline.events.log.names import fact
 from etf_pipeline.events.log.spans import SPANS, gaps_in, note_lost, note_numbers
 from etf_pipeline.events.model.envelope import Event, source_of
 from etf_pipeline.events.model.numbers import Gap
@@ -99,13 +100,13 @@ class Projections:
     def id(self) -> str:
         """Id of these read models, made with the file."""
         with self._db.reading() as db:
-            found = _fact(db, _ID)
+            found = fact(db, _ID)
         return found or self.renew_id(None)
 
     def renew_id(self, known: str | None) -> str:
         """Another id in place of a `known` one, unless another worker was quicker."""
         with self._db.writing() as db:
-            found = _fact(db, _ID)
+            found = fact(db, _ID)
             if found is None or found == known:
                 found = str(uuid.uuid4())
                 db.execute("REPLACE INTO facts VALUES (?, ?)", (_ID, found))
@@ -119,7 +120,7 @@ class Projections:
         """
         with self._db.writing() as db:
             db.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", (_STORE, store))
-            found = _fact(db, _STORE)
+            found = fact(db, _STORE)
         if found != store:
             raise EventError(
                 f"{self.path} has the read models of store {found}, and this is store {store}: "
@@ -257,11 +258,6 @@ class Projections:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
-
-
-def _fact(db: sqlite3.Connection, name: str) -> str | None:
-    row = db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-    return None if row is None else str(row[0])
 
 
 def _insert(
