@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import statistics
 import sys
 import time
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from etf_pipeline_tests.benchmarks.memory import peak_mib
 from etf_pipeline_tests.brokers import Broker, Noida
 from etf_pipeline_tests.brokers.apache import Apache
 
@@ -163,18 +163,15 @@ def _memory(folder: Path) -> dict[str, float]:
 
     recorder = open_events(folder, load_event_settings())
 
-    def peak() -> float:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
     first = 0.0
     for i in range(0, 220_000, 1_000):
         recorder.append(queries(1_000, start=i))
         if recorder.count_pending() > 20_000:
             recorder.drain(60)
         if i == 20_000:
-            first = peak()
+            first = peak_mib()
     recorder.drain(60)
-    return {"growth": peak() - first}
+    return {"growth": peak_mib() - first}
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 import warnings
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from etf_pipeline_tests.benchmarks.memory import peak_mib
 
 SIZES = (10, 50, 150, 500)
 REPEATS = {10: 5, 50: 5, 150: 3, 500: 2}
@@ -46,7 +47,7 @@ def best(work: Callable[[], object], times: int) -> float:
 
 def peak() -> float:
     """Most memory that this process had, in GB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return peak_mib() / 1024
 
 
 # -- bounds alone

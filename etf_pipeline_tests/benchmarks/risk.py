@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -14,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+
+from etf_pipeline_tests.benchmarks.memory import forget_peak, peak_mib
 
 TICKERS, ROWS = 1000, 5000
 
@@ -134,14 +135,35 @@ def measure(name: str, folder: Path) -> dict[str, float]:
         whole(small)
         work = lambda: whole(folder)  # noqa: E731
         times = 3
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     taken = []
     for _ in range(times):
         started = time.perf_counter()
         work()
         taken.append(time.perf_counter() - started)
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    return {"seconds": min(taken), "grown_mib": grown / 1024}
+    return {"seconds": min(taken)}
+
+
+def memory(folder: Path) -> dict[str, float]:
+    """Growth of memory over the step that publishes the table, MiB."""
+    import datetime as dt
+
+    from etf_pipeline.model.universe import load_universe
+    from etf_pipeline.steps.derived import Assumptions, read_histories
+    from etf_pipeline.steps.result import Run
+    from etf_pipeline.steps.risk_tables import risk_metrics
+    from etf_pipeline.store.store import Store
+
+    names = [p.stem for p in paths(folder)]
+    file = folder / "universe.csv"
+    rows = [f"{n},{n}.AX,XASX,x,australian_equity,x,AUD\n" for n in names]
+    file.write_text("ticker,symbol,exchange,name,asset_class,issuer,currency\n" + "".join(rows))
+    store, universe = Store.at(folder, 60), load_universe(file)
+    run = Run("bench", dt.datetime(2025, 11, 12, tzinfo=dt.UTC))
+    before = forget_peak()
+    histories = read_histories(store, names)
+    result = risk_metrics(store, run, histories, universe, Assumptions(5, 0.0, None))
+    assert not result.bad
+    return {"grown_mib": peak_mib() - before}
 
 
 def start_up(code: str) -> float:
@@ -206,13 +228,14 @@ def report(folder: Path, child: Callable[..., dict[str, Any]], line: Callable[..
             aim,
             f"{theirs:.2f} s / {mine:.2f} s",
         )
+    grown = child("risk", "memory", str(store))["grown_mib"]
     matrix = TICKERS * ROWS * 8 / 2**20
     line(
         "memory of the risk table / the matrix",
-        t["ours"]["grown_mib"] / matrix,
+        grown / matrix,
         "x",
         "<= 3",
-        f"{t['ours']['grown_mib']:.0f} MiB / {matrix:.0f} MiB",
+        f"{grown:.0f} MiB / {matrix:.0f} MiB",
     )
     base = start_up("import pandas, pyarrow.parquet")
     whole = start_up("import etf_pipeline; etf_pipeline.ETFDataProvider('nowhere')")
@@ -235,7 +258,8 @@ def report(folder: Path, child: Callable[..., dict[str, Any]], line: Callable[..
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "provider":
-        print(json.dumps(provider(Path(sys.argv[2]))))
+    kinds = {"provider": provider, "memory": memory}
+    if sys.argv[1] in kinds:
+        print(json.dumps(kinds[sys.argv[1]](Path(sys.argv[2]))))
     else:
         print(json.dumps(measure(sys.argv[1], Path(sys.argv[2]))))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -12,6 +11,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from etf_pipeline_tests.benchmarks.memory import peak_mib
 
 TICKERS, ROWS = 1000, 5000
 SQL = [
@@ -114,7 +115,7 @@ def _timed(work: list[Callable[[], Any]]) -> dict[str, Any]:
         started = time.perf_counter()
         ask()
         took.append(time.perf_counter() - started)
-    return {"took": took, "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
+    return {"took": took, "memory": peak_mib() / 1024}
 
 
 def _build(folder: Path) -> dict[str, Any]:

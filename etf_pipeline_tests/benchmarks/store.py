@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import statistics
 import sys
 import time
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+
+from etf_pipeline_tests.benchmarks.memory import peak_mib
 
 TICKERS, ROWS = 2000, 5000
 
@@ -97,8 +98,7 @@ def memory(folder: Path) -> dict[str, float]:
     outcomes = update_histories(store, run, instruments).outcomes
     seconds = time.perf_counter() - started
     assert all(o.outcome == "collected" for o in outcomes)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return {"gib": peak, "seconds": seconds}
+    return {"gib": peak_mib() / 1024, "seconds": seconds}
 
 
 def report(folder: Path, child: Callable[..., dict[str, Any]], line: Callable[..., None]) -> None:
