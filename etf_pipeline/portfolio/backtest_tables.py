@@ -63,6 +63,7 @@ def walked(
     periods_per_year: float | None = None,
     followed: Followed | None = None,
     on: Sequence[dt.date] = (),
+    newest: dt.date | None = None,
 ) -> Walked:
     """Walk one portfolio forward in its currency, which the benchmark has no say in.
 
@@ -77,6 +78,7 @@ def walked(
         periods_per_year: A, fixed by convention; by default what there was.
         followed: the portfolio that it is measured against, walked forward; None for others.
         on: ascending days to decide on, in place of its calendar's.
+        newest: the newest session known of anything; that of `series` by default.
 
     Raises:
         InsufficientDataError: too little history, or none of a ticker.
@@ -98,7 +100,7 @@ def walked(
         columns,
         periods_per_year,
         comparison=others_too[: len(others)],
-        newest=_newest(series.values()),
+        newest=newest or _newest(series.values()),
         beside=together.beside,
         followed=followed,
         on=on,
@@ -118,6 +120,7 @@ def backtest_tables(
     benchmark: PriceSeries | None = None,
     conversion: Conversion = OWN_CURRENCY,
     periods_per_year: float | None = None,
+    newest: dt.date | None = None,
 ) -> BacktestTables:
     """Walk every portfolio forward; one that cannot be is a failure that says why.
 
@@ -141,6 +144,7 @@ def backtest_tables(
                 conversion,
                 periods_per_year,
                 followed,
+                newest=newest,
             )
         except (EtfError, ValueError) as error:
             failures[spec.name] = refused_by(error)

@@ -194,12 +194,21 @@ def newest_session(series: Iterable[PriceSeries]) -> dt.date:
     Raises:
         InsufficientDataError: there are none at all.
     """
-    ends = [s.end for s in series]
-    if not ends:
+    return newest_day(s.end for s in series)
+
+
+def newest_day(ends: Iterable[dt.date | None]) -> dt.date:
+    """The newest of the days on which histories end; None is that of one without a price.
+
+    Raises:
+        InsufficientDataError: there are none at all.
+    """
+    days = [day for day in ends if day is not None]
+    if not days:
         raise InsufficientDataError(
             "there is no price history yet; run `etf run` first", code=ReasonCode.NO_HISTORY
         )
-    return max(ends)
+    return max(days)
 
 
 def years_before(day: dt.date, years: int) -> dt.date:

@@ -25,6 +25,7 @@ from etf_pipeline.steps.derived import (
     Histories,
     conversion_of,
     done,
+    needed,
     publish_day,
     recorded,
     risk_free_of,
@@ -52,15 +53,18 @@ def backtests(
     Raises:
         InsufficientDataError: there is no history at all.
     """
+    benchmark = [assumptions.benchmark] if assumptions.benchmark else []
+    series = histories.read([*needed(specs), *benchmark])
     tables = backtest_tables(
         specs,
-        histories.series,
+        series,
         assumptions.lookback_years,
         risk_free_of(store, universe, assumptions),
         universe.facts(),
-        histories.series.get(assumptions.benchmark or ""),
+        series.get(assumptions.benchmark or ""),
         conversion_of(histories, universe, assumptions),
         assumptions.periods_per_year,
+        histories.as_of,
     )
     weights = publish_day(store, BACKTEST_WEIGHTS, tables.weights, histories)
     events = publish_day(store, BACKTEST_EVENTS, tables.events, histories)

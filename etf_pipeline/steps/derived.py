@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -12,29 +12,41 @@ from etf_pipeline.errors import CorruptFileError, StoreError, UnreadableFileErro
 from etf_pipeline.model.currencies import pair_of
 from etf_pipeline.model.instruments import Universe
 from etf_pipeline.model.outcomes import Outcome, OutcomeKind
+from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.model.risk_free import asked
 from etf_pipeline.model.schemas import Table
 from etf_pipeline.risk.conversion import Conversion, Rates
-from etf_pipeline.risk.prices import PriceSeries, newest_session, sources
+from etf_pipeline.risk.prices import PriceSeries, newest_day
 from etf_pipeline.risk.risk_free import RiskFree
 from etf_pipeline.settings import Settings
 from etf_pipeline.steps.result import Published, Run, StepResult
 from etf_pipeline.store.hashing import content_hash
 from etf_pipeline.store.manifests import write_manifest
-from etf_pipeline.store.prices import cached_prices
 from etf_pipeline.store.rates import read_rates
 from etf_pipeline.store.risk_free import load_risk_free
 from etf_pipeline.store.store import Store
+from etf_pipeline.store.stored_series import HistoryFacts, StoredSeries
 from etf_pipeline.store.writer import publish, sweep_temp_files
 
 
 @dataclass(frozen=True)
 class Histories:
-    """Prices by ticker, errors of those whose files cannot be read, and all exchange rates."""
+    """Prices by ticker, errors of those whose files cannot be read, and all exchange rates.
+
+    Out of a store the prices are read when they are asked for, a ticker at a time, see
+    `StoredSeries`: who wants all goes through `each`, and who wants a few asks for these by `read`.
+    """
 
     series: Mapping[str, PriceSeries]
     damaged: Mapping[str, StoreError] = field(default_factory=dict)
     rates: Rates = field(default_factory=Rates)
+
+    @property
+    def facts(self) -> Mapping[str, HistoryFacts]:
+        """What is known of each ticker's prices without reading them."""
+        if isinstance(self.series, StoredSeries):
+            return self.series.facts
+        return {t: HistoryFacts.of_series(s) for t, s in self.series.items()}
 
     @property
     def as_of(self) -> dt.date:
@@ -43,12 +55,29 @@ class Histories:
         Raises:
             InsufficientDataError: there is no history at all.
         """
-        return newest_session(self.series.values())
+        return newest_day(f.last_date for f in self.facts.values())
 
     @property
     def source(self) -> str:
         """Where the prices came from, several sources joined by commas."""
-        return sources(self.series.values())
+        return ",".join(sorted({f.source for f in self.facts.values()}))
+
+    def each(self) -> Iterator[PriceSeries]:
+        """Every ticker's prices; one that cannot be read is in `damaged` afterwards."""
+        return iter(self._read(self.series))
+
+    def read(self, tickers: Iterable[str]) -> dict[str, PriceSeries]:
+        """Prices of those of some tickers that have any that can be read."""
+        wanted = set(tickers)
+        return {s.ticker: s for s in self._read(t for t in sorted(wanted) if t in self.series)}
+
+    def _read(self, tickers: Iterable[str]) -> Iterator[PriceSeries]:
+        for ticker in tickers:
+            try:
+                found = self.series[ticker]
+            except (CorruptFileError, UnreadableFileError):
+                continue
+            yield found
 
 
 @dataclass(frozen=True)
@@ -85,18 +114,17 @@ class Assumptions:
 def read_histories(store: Store, tickers: Iterable[str]) -> Histories:
     """Prices of those tickers that have any, and all exchange rates, which are no ticker's prices.
 
-    Through the store's cache, as several steps ask.
+    Footers are read now, through the store's cache, as several steps ask; rows when they are asked
+    for.
     """
-    series: dict[str, PriceSeries] = {}
-    damaged: dict[str, StoreError] = {}
-    for ticker in tickers:
-        if pair_of(ticker) is not None or not store.layout.find_history(ticker).exists():
-            continue
-        try:
-            series[ticker] = cached_prices(store.layout, ticker, store.cache)
-        except (CorruptFileError, UnreadableFileError) as error:
-            damaged[ticker] = error
-    return Histories(series, damaged, read_rates(store.layout, store.cache))
+    etfs = (ticker for ticker in tickers if pair_of(ticker) is None)
+    series = StoredSeries(store.layout, etfs, store.cache)
+    return Histories(series, series.damaged, read_rates(store.layout, store.cache))
+
+
+def needed(specs: Iterable[PortfolioSpec]) -> list[str]:
+    """Every ticker whose prices portfolios are made of, or measured against."""
+    return sorted({t for s in specs for t in (*s.tickers, *s.against, *s.comparison)})
 
 
 def conversion_of(histories: Histories, universe: Universe, assumptions: Assumptions) -> Conversion:

@@ -20,6 +20,7 @@ from etf_pipeline.steps.derived import (
     Histories,
     conversion_of,
     done,
+    needed,
     publish_day,
     recorded,
     risk_free_of,
@@ -47,7 +48,7 @@ def optimised_portfolios(
     """
     tables = portfolio_tables(
         specs,
-        histories.series,
+        histories.read(needed(specs)),
         assumptions.lookback_years,
         risk_free_of(store, universe, assumptions),
         universe.facts(),

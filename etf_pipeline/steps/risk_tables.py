@@ -39,7 +39,7 @@ def risk_metrics(
     against = load_prices(store.layout, benchmark) if benchmark else None
     conversion = conversion_of(histories, universe, assumptions)
     table = risk_table(
-        histories.series.values(),
+        histories.each(),
         risk_free_of(store, universe, assumptions),
         against,
         conversion,
@@ -52,8 +52,8 @@ def risk_metrics(
     }
     charts = {"volatility_1y": Chart("volatility, last year", year)}
     used = {
-        t: None if against is None else conversion.used_between(against, s)
-        for t, s in histories.series.items()
+        s.ticker: None if against is None else conversion.used_between(against, s)
+        for s in histories.each()
     }
     return _by_ticker(store, run, RISK_METRICS, table, histories, charts, used)
 
@@ -67,11 +67,12 @@ def correlations(
         InsufficientDataError: there is no history at all.
     """
     conversion = conversion_of(histories, universe, assumptions)
-    table = correlation_table(histories.series.values(), histories.as_of, conversion)
+    series = list(histories.each())
+    table = correlation_table(series, histories.as_of, conversion)
     base = assumptions.base_currency
     used = {
-        t: conversion.used_between(s, replace(s, currency=base))
-        for t, s in histories.series.items()
+        s.ticker: conversion.used_between(s, replace(s, currency=base))
+        for s in series
         if base is not None
     }
     return _by_ticker(store, run, CORRELATIONS, table, histories, {}, used)
@@ -95,10 +96,10 @@ def _by_ticker(
             last_date=histories.as_of,
             content_hash=file.content_hash,
             path=store.layout.relative(file.path),
-            currency=histories.series[ticker].currency,
+            currency=facts.currency,
             fx=fx.get(ticker),
         )
-        for ticker in sorted(histories.series)
+        for ticker, facts in sorted(histories.facts.items())
     ]
     outcomes += [failed(t, e, _kind(e)) for t, e in histories.damaged.items()]
     damaged = {t: str(e) for t, e in histories.damaged.items()}

@@ -97,7 +97,11 @@ def _users_range(path: Path) -> tuple[dt.date, dt.date]:
 
 def date_range(path: Path) -> tuple[dt.date | None, dt.date | None]:
     """First and last `date` of a file of ours, from row-group statistics."""
-    footer = pq.read_metadata(path)
+    return footer_range(pq.read_metadata(path))
+
+
+def footer_range(footer: pq.FileMetaData) -> tuple[dt.date | None, dt.date | None]:
+    """The same of a footer that was read already."""
     ranges: list[tuple[dt.date, dt.date]] = []
     for i in range(footer.num_row_groups):
         group = footer.row_group(i)

@@ -52,8 +52,19 @@ def file_info(path: Path) -> FileInfo:
         CorruptFileError: the file is not readable Parquet.
         FileNotFoundError: there is no such file.
     """
+    return file_footer(path)[0]
+
+
+def file_footer(path: Path) -> tuple[FileInfo, pq.FileMetaData]:
+    """A footer, and what Parquet itself says in it, from one opening.
+
+    Raises:
+        CorruptFileError: the file is not readable Parquet.
+        FileNotFoundError: there is no such file.
+    """
     with _open(path) as handle:
-        return FileInfo(path, _meta(handle.metadata), handle.metadata.num_rows)
+        footer = handle.metadata
+        return FileInfo(path, _meta(footer), footer.num_rows), footer
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:

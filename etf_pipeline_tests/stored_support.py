@@ -1,0 +1,34 @@
+"""Histories as the store has them, made of closes: for what reads a store and downloads nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from etf_pipeline.history.basis import Basis
+from etf_pipeline.history.build import build
+from etf_pipeline.model.calendars import sessions
+from etf_pipeline.model.schemas import HISTORY
+from etf_pipeline.store.histories import NewHistory, publish_history
+from etf_pipeline.store.layout import Layout
+from etf_pipeline_tests.support import bars
+
+
+def publish_closes(
+    root: Path, ticker: str, days: Any, closes: Any, currency: str = "AUD", **columns: Any
+) -> Path:
+    """Publish a history of sessions of XASX, and its quarantine; returns the history's path."""
+    built = build(bars(days, closes, **columns), Basis(sessions("XASX")))
+    new = NewHistory(ticker, built, f"{ticker}.AX", "XASX", currency, "files")
+    publish_history(Layout(root), new)
+    return Layout(root).of(HISTORY, ticker)
+
+
+def damage_rows(path: Path) -> None:
+    """Spoil the rows of a Parquet file and leave its footer whole, as a bad sector does."""
+    content = bytearray(path.read_bytes())
+    footer = int(np.frombuffer(content[-8:-4], "<u4")[0]) + 8
+    content[4:-footer] = bytes(len(content) - footer - 4)
+    path.write_bytes(content)
