@@ -93,6 +93,7 @@ class ReasonCode(StrEnum):
     UNKNOWN_EVENT = "unknown_event", "the event's type or version is not known here; upgrade"
     INTERRUPTED = "interrupted", "somebody stopped it; what was published is whole"
     UNEXPECTED = "unexpected", "an error that nobody expected"
+    WORKER_DIED = "worker_died", "a worker process ended before its work was done"
     OUR_MISTAKE = "our_mistake", "a mistake of this program; please report it with its log"
 
     @property
@@ -109,6 +110,7 @@ _TRANSIENT = frozenset(
         ReasonCode.NOTHING_DOWNLOADED,
         ReasonCode.VOIDED,
         ReasonCode.LOCKED,
+        ReasonCode.WORKER_DIED,
     }
 )
 
@@ -194,6 +196,12 @@ class LockTimeoutError(StoreError):
     """Another process holds the lock on a ticker or a partition."""
 
     code = ReasonCode.LOCKED
+
+
+class WorkerDiedError(EtfError):
+    """A worker process ended before its work was done; what it published is whole."""
+
+    code = ReasonCode.WORKER_DIED
 
 
 class UnknownTickerError(EtfError):

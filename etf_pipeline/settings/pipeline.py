@@ -111,6 +111,13 @@ class Settings(BaseSettings):
     executor: Literal["in_process", "multiprocess"] = Field(
         "in_process", description="Dagster executor: `in_process` or `multiprocess`."
     )
+    workers: int | None = Field(
+        None,
+        ge=1,
+        le=256,
+        description="Processes among which the tickers of a step are shared out; one for each "
+        "core, to 8, if unset.",
+    )
 
     @field_validator("source")
     @classmethod

@@ -281,7 +281,7 @@ def test_stages_that_fail_after_a_good_download_are_told(
 
     pipeline = make_pipeline(tmp_path)
     with monkeypatch.context() as broken:
-        broken.setattr("etf_pipeline.steps.histories.publish_history", fails)
+        broken.setattr("etf_pipeline.steps.one_history.publish_history", fails)
         lost = execute(pipeline, instance, "ingest", "XASX")
     assert not lost.success
     assert execute(pipeline, instance, "ingest", "XASX").success

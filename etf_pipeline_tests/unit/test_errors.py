@@ -24,6 +24,7 @@ def test_what_may_pass_by_itself():
         "nothing_downloaded",
         "voided",
         "locked",
+        "worker_died",
     }
 
 

@@ -15,6 +15,7 @@ from etf_pipeline.orchestration.metadata import materialised
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.steps.histories import update_histories
 from etf_pipeline.steps.history_checks import examine
+from etf_pipeline.steps.workers import workers_of
 
 # A long Easter weekend has four days without a session; two more and something is wrong.
 FRESHNESS = dg.FreshnessPolicy.time_window(
@@ -51,6 +52,7 @@ def price_history_asset(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDe
             source=pipeline.settings.source,
             progress=pipeline.report(assets.PRICE_HISTORY),
             corrections=pipeline.corrections(),
+            workers=workers_of(pipeline.settings.workers),
         )
         raise_if_nothing_good(result.outcomes, assets.PRICE_HISTORY)
         examined = examine(pipeline.store, instruments, result)

@@ -1,0 +1,379 @@
+"""One ticker's history brought up to date with the raw batches that it lacks.
+
+What is needed for it is pickled to where it happens: see `workers`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+
+from etf_pipeline.errors import (
+    EtfError,
+    MixedSourceError,
+    RawMissingError,
+    ReasonCode,
+    RejectedDataError,
+    foreign_file,
+)
+from etf_pipeline.history.basis import Basis
+from etf_pipeline.history.build import RULES_VERSION, Built
+from etf_pipeline.history.corrections import newest_void, of_ticker, void_in_words
+from etf_pipeline.history.slices import (
+    BatchSlice,
+    Folded,
+    build_from,
+    check_origin,
+    valid,
+)
+from etf_pipeline.model.corrections import Correction
+from etf_pipeline.model.instruments import Instrument
+from etf_pipeline.model.outcomes import (
+    FailureKind,
+    Outcome,
+    OutcomeKind,
+    Remark,
+    distribution_remarks,
+    failed,
+    in_words,
+    main_code,
+    our_mistake,
+    rejected,
+)
+from etf_pipeline.model.rows import empty_rows
+from etf_pipeline.model.schemas import HISTORY
+from etf_pipeline.steps.result import Published
+from etf_pipeline.steps.retiring import remove, retire_aliases
+from etf_pipeline.store.basis import basis_of
+from etf_pipeline.store.batches import BatchReader
+from etf_pipeline.store.histories import (
+    Known,
+    NewHistory,
+    healthy,
+    publish_history,
+    read_known,
+    read_slices,
+    rests_on_void,
+)
+from etf_pipeline.store.inventory import date_range, withheld_dates
+from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.losses import Rebuild
+from etf_pipeline.store.origins import NOTHING, Origin, Present, gone_in_words
+from etf_pipeline.store.peers import RawPeers
+from etf_pipeline.store.reader import FileInfo
+from etf_pipeline.store.writer import locked
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Lacking:
+    """A ticker, and the batches of it that its history lacks, oldest first.
+
+    Attributes:
+        held: the newest batch that its history holds; None when nothing says so.
+    """
+
+    instrument: Instrument
+    held: str | None
+    batches: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Updated:
+    """What came of one ticker, and the newest batch that its history now holds, if one more."""
+
+    outcome: Outcome
+    published: Published | None = None
+    newest: str | None = None
+
+
+@dataclass(frozen=True)
+class Updating:
+    """The work of bringing histories up to date, see `workers.Work`.
+
+    Attributes:
+        lock_timeout: how long to wait for another writer, in seconds.
+        corrections: every one that counts.
+    """
+
+    layout: Layout
+    lock_timeout: float
+    partition: str
+    corrections: Sequence[Correction]
+
+    @contextmanager
+    def __call__(self) -> Iterator[Callable[[Lacking], Updated]]:
+        """What brings one history up to date."""
+        with BatchReader(self.layout) as reader:
+            update = _Update(self, reader, RawPeers(self.layout, reader), Present(self.layout))
+            yield partial(_update_one, update)
+
+    def void(self, instrument: Instrument) -> Correction | None:
+        """What is declared void of a ticker."""
+        return newest_void(of_ticker(self.corrections, instrument.ticker))
+
+
+@dataclass(frozen=True)
+class _Update:
+    """What one process carries from ticker to ticker.
+
+    Attributes:
+        reader: of the raw batches.
+        peers: what the tickers did, as evidence on each other's rows.
+        present: the raw batches that are there.
+    """
+
+    of: Updating
+    reader: BatchReader
+    peers: RawPeers
+    present: Present
+
+    @property
+    def layout(self) -> Layout:
+        return self.of.layout
+
+    def void(self, instrument: Instrument) -> Correction | None:
+        return self.of.void(instrument)
+
+    def basis_of(self, instrument: Instrument) -> Basis:
+        return basis_of(instrument, self.peers, self.of.corrections)
+
+
+def settled(of: Updating, present: Present, one: Lacking) -> Updated | None:
+    """What comes of a ticker that lacks nothing; None when it does after all.
+
+    Its lock is not taken: footers that go with each other are whole, and others are looked at anew.
+    """
+    if one.held is None or one.batches:
+        return None
+    info = healthy(of.layout, one.instrument, of.corrections)
+    if info is None:
+        return None
+    return _told(one.instrument.ticker, lambda: _settled(of, present, one.instrument, info))
+
+
+def _update_one(update: _Update, one: Lacking) -> Updated:
+    return _told(one.instrument.ticker, lambda: _locked_update(update, one))
+
+
+def _told(ticker: str, make: Callable[[], Updated]) -> Updated:
+    """What came of a ticker; an error of its own is its outcome."""
+    try:
+        return make()
+    except (MixedSourceError, RawMissingError, RejectedDataError) as error:
+        return Updated(rejected(ticker, error))
+    except EtfError as error:
+        return Updated(failed(ticker, error, FailureKind.TRANSIENT))
+    except OSError:
+        raise  # the store's, and so every ticker's
+    except Exception as error:
+        log.exception("%s: its history could not be built", ticker)
+        return Updated(our_mistake(ticker, error))
+
+
+def _locked_update(update: _Update, one: Lacking) -> Updated:
+    layout, instrument = update.layout, one.instrument
+    with locked(layout.lock("ticker", instrument.ticker), update.of.lock_timeout):
+        held = one.held is not None
+        info = healthy(layout, instrument, update.of.corrections) if held else None
+        slices: list[BatchSlice] = []
+        if info is not None:
+            fresh = (
+                part
+                for batch_id in one.batches
+                for part in update.reader.slices(update.of.partition, batch_id, instrument.names)
+            )
+            slices = valid(fresh, update.void(instrument), one.held or "")
+            if not slices:
+                return _settled(update.of, update.present, instrument, info)
+        known = read_known(layout, instrument.ticker)
+        if info is not None and known.corrupt is None:
+            whole = any(part.info.full for part in slices)
+            if whole and update.present.may_lack(info, update.void(instrument)):
+                with contextlib.suppress(RawMissingError):
+                    return _rebuild(update, one, known)
+            return _advance(update, instrument, known, slices)
+        return _rebuild(update, one, known)
+
+
+def _settled(of: Updating, present: Present, instrument: Instrument, info: FileInfo) -> Updated:
+    _check_origin(instrument, info, [])
+    return Updated(_unchanged(of, present, instrument, info))
+
+
+def _gone(
+    of: Updating, present: Present, instrument: Instrument, origin: Origin
+) -> Iterator[Remark]:
+    """That raw batches which a history rests on are gone, if any are."""
+    gone = present.gone(origin.batches, of.void(instrument))
+    if gone:
+        text = gone_in_words(of.layout, instrument.ticker, gone, len(origin.batches))
+        yield Remark(ReasonCode.RAW_GONE, text)
+
+
+def _unchanged(of: Updating, present: Present, instrument: Instrument, info: FileInfo) -> Outcome:
+    layout, ticker = of.layout, instrument.ticker
+    first, last = date_range(info.path)
+    notes = (
+        *_gone(of, present, instrument, Origin.of(info)),
+        *distribution_remarks(withheld_dates(info), info.meta.get("adj_close_gap")),
+    )
+    return Outcome(
+        ticker,
+        OutcomeKind.UNCHANGED,
+        reason=in_words(notes),
+        reason_code=main_code(notes),
+        first_date=first,
+        last_date=last,
+        content_hash=info.content_hash,
+        path=layout.relative(info.path),
+        rows_quarantined=info.meta.get("quarantined", 0),
+        source=info.source,
+        currency=info.meta.get("currency"),
+    )
+
+
+def _advance(
+    update: _Update, instrument: Instrument, known: Known, slices: list[BatchSlice]
+) -> Updated:
+    """History from what is known and the slices that came since."""
+    _check_origin(instrument, known.info, slices)
+    basis = update.basis_of(instrument)
+    merged, built = build_from(known.rows, slices, basis, known.said)
+    if merged.held is not None and not merged.slices:
+        raise RejectedDataError(merged.held.text, code=merged.held.code)
+    before = Origin.of(known.info) if known.info is not None else NOTHING
+    return _publish(update, instrument, merged, built, before, is_new=False)
+
+
+def _rebuild(update: _Update, one: Lacking, known: Known) -> Updated:
+    """History from all batch slices, whatever the file holds now."""
+    instrument = one.instrument
+    layout, void = update.layout, update.void(instrument)
+    slices = read_slices(layout, update.reader, instrument, void=void)
+    declared = of_ticker(update.of.corrections, instrument.ticker)
+    of_void = known.info is not None and rests_on_void(known.info, declared)
+    held = one.held or ""
+    rebuild = Rebuild(layout, update.present, instrument, known, slices, void, of_void, held)
+    before = rebuild.check()
+    if known.corrupt:
+        _set_aside(layout, instrument.ticker, known, slices)
+    if not slices:
+        if known.info is not None and not known.info.ours:
+            raise foreign_file(str(known.info.path))
+        if void is not None:
+            return _withdraw(layout, instrument, void)
+        return Updated(
+            Outcome(
+                instrument.ticker,
+                OutcomeKind.FAILED,
+                "nothing has been downloaded yet",
+                FailureKind.TRANSIENT,
+                ReasonCode.NOTHING_DOWNLOADED,
+            )
+        )
+    _check_origin(instrument, None if of_void else known.info, slices)
+    merged, built = build_from(empty_rows(), slices, update.basis_of(instrument))
+    rebuild.check_rows(merged)
+    notes = merged.notes
+    if known.corrupt:
+        text = "rebuilt from raw batches: the file was damaged"
+        notes = (Remark(ReasonCode.REBUILT, text), *notes)
+    # Rows count as added or removed against what was there, not against nothing.
+    added = int((~merged.rows.index.isin(known.rows.index)).sum())
+    merged = replace(merged, added=added, removed=0, notes=notes)
+    is_new = known.info is None and not known.corrupt
+    updated = _publish(update, instrument, merged, built, before, is_new)
+    retire_aliases(layout, instrument)
+    return updated
+
+
+def _withdraw(layout: Layout, instrument: Instrument, void: Correction) -> Updated:
+    """Remove a history of which nothing is valid; the raw batches keep every row of it."""
+    remove(layout, instrument.ticker, "nothing of it is valid")
+    retire_aliases(layout, instrument)
+    text = f"{void_in_words(void)}; there is no history until the source answers anew"
+    return Updated(
+        Outcome(
+            instrument.ticker,
+            OutcomeKind.FAILED,
+            text,
+            FailureKind.TRANSIENT,
+            ReasonCode.VOIDED,
+        )
+    )
+
+
+def _check_origin(etf: Instrument, info: FileInfo | None, slices: list[BatchSlice]) -> None:
+    source = info.source if info is not None else None
+    currency = info.meta.get("currency", etf.currency) if info is not None else None
+    check_origin(etf.ticker, slices, source, currency, etf.currency)
+
+
+def _publish(
+    update: _Update,
+    instrument: Instrument,
+    merged: Folded,
+    built: Built,
+    before: Origin,
+    is_new: bool,
+) -> Updated:
+    """Publish the history that merged rows came to; the outcome tells what is new in it.
+
+    `before` is what the rows rest on that the slices were merged into.
+    """
+    layout = update.layout
+    new = NewHistory.of(instrument, built, merged.slices, before.and_with(merged.used))
+    done = publish_history(layout, new)
+    notes = (
+        *_gone(update.of, update.present, instrument, new.origin),
+        *merged.notes,
+        *distribution_remarks(built.withheld, built.adj_close_gap),
+    )
+    if built.corrected:
+        rows = "row" if built.corrected == 1 else "rows"
+        text = f"{built.corrected} {rows} corrected as declared"
+        notes = (*notes, Remark(ReasonCode.CORRECTED, text))
+    if built.voided is not None:
+        notes = (*notes, Remark(ReasonCode.CORRECTED, built.voided))
+    if merged.held is not None:
+        notes = (merged.held, *notes)
+    changed = OutcomeKind.COLLECTED if is_new else OutcomeKind.UPDATED
+    same = OutcomeKind.UNCHANGED if merged.held is None else OutcomeKind.REJECTED
+    newest = merged.slices[-1].batch_id
+    days = built.history.column("date")
+    outcome = Outcome(
+        instrument.ticker,
+        changed if done.changed else same,
+        reason=in_words(notes),
+        reason_code=main_code(notes),
+        rows_added=merged.added,
+        rows_revised=merged.revised + merged.removed,
+        rows_quarantined=built.quarantined,
+        first_date=days[0].as_py(),
+        last_date=days[-1].as_py(),
+        content_hash=done.content_hash,
+        path=layout.relative(done.path),
+        batch_id=newest,
+        rules_version=RULES_VERSION,
+        source=new.source,
+        currency=new.currency,
+    )
+    rows = built.history.num_rows
+    published = Published(HISTORY, done.path, rows, done.content_hash, done.changed)
+    return Updated(outcome, published, newest)
+
+
+def _set_aside(layout: Layout, ticker: str, known: Known, slices: list[BatchSlice]) -> None:
+    """Move a damaged history out of the readers' way, if there is anything to rebuild it from."""
+    if not slices:
+        raise RejectedDataError(str(known.corrupt), code=ReasonCode.CORRUPT_FILE)
+    path = layout.of(HISTORY, ticker)
+    aside = layout.damaged(ticker)
+    path.replace(aside)
+    log.warning("%s; set aside as %s and rebuilt", known.corrupt, aside.name)
