@@ -25,8 +25,7 @@ run: setup
 	$(BIN)/etf run
 
 dev: setup
-	DAGSTER_HOME=$$($(BIN)/python -m etf_pipeline.orchestration.instance) \
-		$(BIN)/dagster dev -w workspace.yaml
+	$(BIN)/python -m etf_pipeline.orchestration.instance $(BIN)/dagster dev -w workspace.yaml
 
 lint: setup
 	$(BIN)/ruff check .

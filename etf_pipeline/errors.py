@@ -84,6 +84,7 @@ class ReasonCode(StrEnum):
     BAD_PORTFOLIO_FILE = "bad_portfolio_file", "the portfolio file cannot be used"
     UNKNOWN_TICKER = "unknown_ticker", "the ticker is not known here"
     BAD_QUERY = "bad_query", "the query may not be run, is wrong, or takes too much"
+    RECORDS_UNUSABLE = "records_unusable", "Dagster's database cannot be used"
     EVENTS_UNUSABLE = "events_unusable", "events cannot be recorded or read"
     EVENTS_OFF = "events_off", "events are not being recorded"
     TAMPERED = "tampered", "a record is not what was written"
@@ -232,6 +233,12 @@ class RejectedDataError(EtfError):
     """Downloaded data is not what was asked for and is refused."""
 
     code = ReasonCode.INVALID_HISTORY
+
+
+class RecordsError(EtfError):
+    """Dagster's database cannot be used, or was lost; the message never has its password."""
+
+    code = ReasonCode.RECORDS_UNUSABLE
 
 
 class EventError(EtfError):

@@ -72,7 +72,7 @@ def of_run(report: RunReport, *, chosen: bool) -> ExitCode:
         chosen: only some tickers were asked for; portfolios that lack others do not count.
     """
     tickers = report.tickers.values()
-    if report.failures or not any(o.good for o in tickers):
+    if report.ended is not None or report.failures or not any(o.good for o in tickers):
         return ExitCode.FAILED
     portfolios = [
         o

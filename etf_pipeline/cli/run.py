@@ -102,6 +102,7 @@ def _run(
     with console.status("starting"):
         pipeline.open_source(None)
         from etf_pipeline.cli.render.run import outcome_body, progress_display
+        from etf_pipeline.orchestration.database import outage_told
         from etf_pipeline.orchestration.instance import disk_told, open_instance
         from etf_pipeline.orchestration.runner import run_graph, tailed
         from etf_pipeline.orchestration.slots import slots_kept_free
@@ -112,6 +113,7 @@ def _run(
     try:
         with (
             disk_told(),
+            outage_told(),
             instance,
             slots_kept_free(instance),
             tailed(pipeline, instance),

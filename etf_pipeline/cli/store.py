@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -11,7 +14,10 @@ from etf_pipeline.cli.exit_codes import ExitCode, of_checks
 from etf_pipeline.cli.options import DataDir, Json
 from etf_pipeline.cli.render.events import status_body, status_line
 from etf_pipeline.cli.render.output import print_either, print_json, print_place, verdict_line
-from etf_pipeline.errors import InsufficientDataError, ReasonCode
+from etf_pipeline.errors import EtfError, InsufficientDataError, ReasonCode
+
+if TYPE_CHECKING:
+    from etf_pipeline.library.doctor import Finding
 
 
 def status(
@@ -53,9 +59,23 @@ def doctor(data_dir: DataDir = None, as_json: Json = False) -> None:
     """
     from etf_pipeline.library.doctor import examine
 
-    checks = list(examine(data_dir))
+    checks = [*examine(data_dir), *_records()]
     print_either(as_json, [vars(c) for c in checks], (verdict_line(c) for c in checks))
     raise typer.Exit(of_checks(all(c.ok for c in checks)))
+
+
+def _records() -> Iterator[Finding]:
+    """Where Dagster keeps its records; not looked for where there is no Dagster."""
+    from etf_pipeline.library.doctor import Finding
+
+    if find_spec("dagster") is None:
+        return
+    from etf_pipeline.orchestration.instance import examined
+
+    try:
+        yield Finding("records", True, examined())
+    except (EtfError, OSError) as error:
+        yield Finding("records", False, str(error))
 
 
 def selftest(

@@ -6,47 +6,77 @@ Belongs here: DAGSTER_HOME, the `dagster.yaml` in it, and opening it safely from
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
 import sqlite3
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import dagster as dg
 
-from etf_pipeline.errors import DiskFullError, SettingsError
+from etf_pipeline.errors import DiskFullError, EtfError, SettingsError
+from etf_pipeline.orchestration.database import (
+    database_url,
+    ensure_reachable,
+    ensure_schema,
+    outage_told,
+)
+from etf_pipeline.orchestration.database import examined as examined_database
+from etf_pipeline.orchestration.instance_file import NAME, brought_up, first_text
 from etf_pipeline.settings import environment
-from etf_pipeline.settings.defaults import default_text
 from etf_pipeline.store.writer import locked, write_text
 
+log = logging.getLogger(__name__)
 _OPENING_SECONDS = 60.0
 # A disk without a byte left is an I/O error to SQLite, which maps a file beside the database.
 _NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
-_POSTGRES = """
-storage:
-  postgres:
-    postgres_url:
-      env: DAGSTER_POSTGRES_URL
-"""
-
 
 def prepare_home() -> Path:
-    """Make the home folder, put `dagster.yaml` into it unless there is one, and name it.
+    """Make the home folder, bring its `dagster.yaml` up to the settings, and name it.
+
+    A file of before a setting is given the section that it lacks, and that is said.
 
     Raises:
-        SettingsError: DAGSTER_HOME is not a folder and cannot be made one.
+        SettingsError: DAGSTER_HOME is not a folder and cannot be made one, a setting is wrong, or
+            the file in it contradicts one.
     """
-    home = environment.dagster_home()
+    home, url = environment.dagster_home(), database_url()
+    path = home / NAME
     try:
         home.mkdir(parents=True, exist_ok=True)
-        if not (home / "dagster.yaml").exists():
-            postgres = _POSTGRES if environment.postgres_url() else ""
-            write_text(home / "dagster.yaml", default_text("dagster.yaml") + postgres)
+        if not path.exists():
+            write_text(path, first_text())
+        elif (brought := brought_up(path.read_text(encoding="utf-8"), path)).added:
+            write_text(path, brought.text)
+            log.error(
+                "%s: added %s, as the environment asks for it now; what Dagster recorded before "
+                "stays where it was",
+                path,
+                " and ".join(brought.added),
+            )
     except OSError as error:
         raise SettingsError(
             f"DAGSTER_HOME={home}: {error.strerror}; set it to a folder that can be written"
         ) from None
     environment.name_dagster_home(home)
+    if url is not None:
+        environment.name_postgres_url(url.render_as_string(hide_password=False))
     return home
+
+
+def examined() -> str:
+    """Where Dagster's records are, and that they can be used; nothing is made or changed.
+
+    Raises:
+        SettingsError: a setting, or the file in the home, cannot be used.
+        RecordsError: the database cannot be reached, or its tables are of another release.
+    """
+    path = environment.dagster_home() / NAME
+    if path.exists():
+        brought_up(path.read_text(encoding="utf-8"), path)
+    return examined_database()
 
 
 @contextlib.contextmanager
@@ -73,15 +103,38 @@ def open_instance() -> dg.DagsterInstance:
 
     Two processes that make Dagster's tables at the same moment would fail on each other's, so the
     first use is under a lock.
+
+    Raises:
+        SettingsError: a setting, or the file in the home, cannot be used.
+        RecordsError: the database cannot be reached, or its tables are of another release.
     """
     home = prepare_home()
-    with locked(home / ".opening.lock", _OPENING_SECONDS):
+    if (url := database_url()) is not None:
+        ensure_reachable(url)
+    with locked(home / ".opening.lock", _OPENING_SECONDS), outage_told():
         instance = dg.DagsterInstance.get()
+        if url is not None:
+            ensure_schema(instance.run_storage)
         instance.get_runs_count()
         instance.event_log_storage.get_maximum_record_id()
         instance.all_instigator_state()
         return instance
 
 
+def main(command: Sequence[str]) -> None:
+    """Run a program of Dagster's on the instance; without one, print where its home is.
+
+    The instance is opened first, so that what is wrong is told here and not by that program.
+    """
+    try:
+        with disk_told(), open_instance():
+            home = environment.dagster_home()
+    except EtfError as error:
+        sys.exit(str(error))
+    if command:
+        os.execvp(command[0], list(command))  # noqa: S606
+    print(home)
+
+
 if __name__ == "__main__":
-    print(prepare_home())
+    main(sys.argv[1:])

@@ -6,14 +6,14 @@ Belongs here: which jobs run in which order, and what is reported of them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dagster as dg
 
-from etf_pipeline.errors import ReasonCode
+from etf_pipeline.errors import EtfError, ReasonCode
 from etf_pipeline.events.factory import asked_for
 from etf_pipeline.events.tailer import Tailer
 from etf_pipeline.model import assets
@@ -21,6 +21,7 @@ from etf_pipeline.model.instruments import Instrument
 from etf_pipeline.model.outcomes import Outcome
 from etf_pipeline.model.schemas import MANIFEST
 from etf_pipeline.orchestration.build import build_definitions
+from etf_pipeline.orchestration.database import outage
 from etf_pipeline.orchestration.event_log import DagsterLog
 from etf_pipeline.orchestration.failures import StepFailure, step_failures
 from etf_pipeline.orchestration.jobs import DERIVE, INGEST
@@ -37,18 +38,20 @@ class RunReport:
     """What a run did: per-ticker outcomes, per-portfolio outcomes, and steps that failed whole.
 
     `backtests` are by portfolio too. A portfolio without one may be too young for it, which is no
-    failure of the run.
+    failure of the run. `ended` says what kept the run from going on: nothing after that was tried.
     """
 
     tickers: dict[str, Outcome] = field(default_factory=dict)
     portfolios: dict[str, Outcome] = field(default_factory=dict)
     failures: list[StepFailure] = field(default_factory=list)
     backtests: dict[str, Outcome] = field(default_factory=dict)
+    ended: EtfError | None = None
 
     @property
     def errors(self) -> list[str]:
         """What to say of the steps that failed."""
-        return [f.message for f in self.failures]
+        told = [f.message for f in self.failures]
+        return told if self.ended is None else [*told, str(self.ended)]
 
 
 def run_graph(
@@ -62,14 +65,34 @@ def run_graph(
 ) -> RunReport:
     """Download, update histories, then derive tables and portfolios.
 
-    A partition that fails does not stop the others, nor the tables of what is there.
+    A partition that fails does not stop the others, nor the tables of what is there. Where
+    Dagster's database is lost, the report has what came out until then.
 
     Raises:
         KeyboardInterrupt: it was interrupted; what was published is whole.
     """
+    report = RunReport()
+    ingest = {"source": source, "full_refresh": full_refresh}
+    try:
+        _run_jobs(pipeline, instance, report, tickers, partitions, ingest)
+    except Exception as error:
+        report.ended = outage(error)
+        if report.ended is None:
+            raise
+    return report
+
+
+def _run_jobs(
+    pipeline: Pipeline,
+    instance: dg.DagsterInstance,
+    report: RunReport,
+    tickers: Sequence[str],
+    partitions: Sequence[str],
+    ingest: Mapping[str, Any],
+) -> None:
+    """Every job in turn; what came out is in the report as soon as it is known."""
     defs = build_definitions(pipeline.settings, pipeline.event_settings, pipeline)
     repository = defs.get_repository_def()
-    report = RunReport()
     chosen = [pipeline.universe.get(t).ticker for t in tickers]
     wanted = list(partitions) or pipeline.universe.partitions()
     told: list[StepFailure] = []
@@ -77,10 +100,9 @@ def run_graph(
         instruments = pipeline.universe.in_partition(partition, chosen or None)
         if not instruments:
             continue
-        ingest = {"tickers": chosen, "source": source, "full_refresh": full_refresh}
         config: dict[str, Any] = _QUIET | {
             "ops": {
-                assets.RAW_PRICES: {"config": ingest},
+                assets.RAW_PRICES: {"config": {"tickers": chosen, **ingest}},
                 assets.PRICE_HISTORY: {"config": {"tickers": chosen}},
             }
         }
@@ -102,7 +124,6 @@ def run_graph(
         report.failures += _failures(result)
         report.portfolios = _by_portfolio(pipeline, assets.OPTIMISED_PORTFOLIOS, result.run_id)
         report.backtests = _by_portfolio(pipeline, assets.BACKTESTS, result.run_id)
-    return report
 
 
 def _by_portfolio(pipeline: Pipeline, asset: str, run_id: str) -> dict[str, Outcome]:
@@ -125,10 +146,21 @@ def tailed(pipeline: Pipeline, instance: dg.DagsterInstance) -> Iterator[None]:
     try:
         yield
     finally:
-        tick = tailer.tick()
-        if tick.problem or tick.behind or tick.pending:
-            log.error("events: %s", tick.summary)
+        _tell_rest(tailer)
         pipeline.events.close()
+
+
+def _tell_rest(tailer: Tailer) -> None:
+    """A last tick, and what is left; it is told by the next run where the database was lost."""
+    try:
+        tick = tailer.tick()
+    except Exception as error:
+        if (lost := outage(error)) is None:
+            raise
+        log.error("events: %s", lost)
+        return
+    if tick.problem or tick.behind or tick.pending:
+        log.error("events: %s", tick.summary)
 
 
 def _read_outcomes(pipeline: Pipeline, report: RunReport, run_id: str, partition: str) -> None:

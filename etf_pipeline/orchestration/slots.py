@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import dagster as dg
 
+from etf_pipeline.orchestration.database import outage
 from etf_pipeline.store.processes import is_gone, process_name
 
 log = logging.getLogger(__name__)
@@ -68,8 +69,11 @@ def slots_kept_free(instance: dg.DagsterInstance) -> Iterator[None]:
         while not done.wait(_EVERY_SECONDS):
             try:
                 free_dead_slots(instance)
-            except Exception:
-                log.exception("freeing slots of dead runs failed; trying again")
+            except Exception as error:
+                if (lost := outage(error)) is None:
+                    log.exception("freeing slots of dead runs failed; trying again")
+                else:
+                    log.warning("%s", lost)
 
     thread = threading.Thread(target=keep, name="etf-slots", daemon=True)
     thread.start()

@@ -64,6 +64,11 @@ def postgres_url() -> str:
     return _text("DAGSTER_POSTGRES_URL")
 
 
+def name_postgres_url(url: str) -> None:
+    """Set DAGSTER_POSTGRES_URL for this process and its children, as Dagster can read it."""
+    os.environ["DAGSTER_POSTGRES_URL"] = url
+
+
 def traceback_wanted() -> bool:
     """Whether an error on the command line shows where it happened: ETF_TRACEBACK."""
     return _text("ETF_TRACEBACK") not in ("", "0")

@@ -18,8 +18,8 @@ _NOBODY = "postgres"  # root may not run a server
 class Postgres:
     """One server in a folder of its own, on loopback; what it holds need survive no power cut."""
 
-    def __init__(self, zone: str) -> None:
-        self._zone = zone
+    def __init__(self, zone: str, password: str | None = None) -> None:
+        self._zone, self._password = zone, password
         # Others than root cannot go where pytest has its folders.
         self._folder = Path(tempfile.mkdtemp(prefix="postgres"))
         self.port = free_port()
@@ -33,25 +33,50 @@ class Postgres:
         """Make and start it."""
         if os.geteuid() == 0:
             shutil.chown(self._folder, _NOBODY)
-        data = str(self._folder / "data")
-        self._run("initdb", "-D", data, "-A", "trust", "-U", "dagster", "-E", "UTF8", "--no-sync")
+        known = ["-A", "trust"]
+        if self._password is not None:
+            secret = self._folder / "secret"
+            secret.write_text(self._password)
+            secret.chmod(0o644)
+            known = ["-A", "scram-sha-256", "--pwfile", str(secret)]
+        self._run("initdb", "-D", self._data, *known, "-U", "dagster", "-E", "UTF8", "--no-sync")
+        return self.up()
+
+    def up(self) -> Postgres:
+        """Start it, as it was when it went."""
         options = f"-p {self.port} -k '' -h 127.0.0.1 -c timezone={self._zone} -c fsync=off"
-        self._run("pg_ctl", "-D", data, "-o", options, "-l", f"{data}.log", "-w", "start")
+        self._run(
+            "pg_ctl", "-D", self._data, "-o", options, "-l", f"{self._data}.log", "-w", "start"
+        )
         return self
 
+    def down(self) -> None:
+        """End it at once, and keep what it holds."""
+        self._run("pg_ctl", "-D", self._data, "-m", "immediate", "stop")
+
     def stop(self) -> None:
-        """End it at once."""
-        self._run("pg_ctl", "-D", str(self._folder / "data"), "-m", "immediate", "stop")
+        """End it for good."""
+        if (Path(self._data) / "postmaster.pid").exists():
+            self.down()
         shutil.rmtree(self._folder)
+
+    @property
+    def _data(self) -> str:
+        return str(self._folder / "data")
 
     def url(self, database: str) -> str:
         """Of a database, as SQLAlchemy has it."""
-        return f"postgresql+psycopg2://dagster@127.0.0.1:{self.port}/{database}"
+        secret = "" if self._password is None else f":{self._password}"
+        return f"postgresql+psycopg2://dagster{secret}@127.0.0.1:{self.port}/{database}"
 
     def query(self, database: str, statement: str) -> list[tuple[object, ...]]:
         """Run a statement outside of a transaction; its rows."""
         connection = psycopg2.connect(
-            host="127.0.0.1", port=self.port, user="dagster", dbname=database
+            host="127.0.0.1",
+            port=self.port,
+            user="dagster",
+            password=self._password,
+            dbname=database,
         )
         try:
             connection.autocommit = True

@@ -101,7 +101,12 @@ ONLY = {
     "rich": ("cli/", "sql/output.py"),
     "scipy": ("portfolio/", "report/charts.py"),
     "typer": ("cli/",),
-    "yaml": ("model/portfolio_file.py", "model/portfolio_yaml.py"),
+    "sqlalchemy": ("orchestration/",),
+    "yaml": (
+        "model/portfolio_file.py",
+        "model/portfolio_yaml.py",
+        "orchestration/instance_file.py",
+    ),
     "yfinance": ("ingest/sources/yahoo.py",),
 }
 # What is imported under another name than it is installed by.
