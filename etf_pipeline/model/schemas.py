@@ -222,7 +222,8 @@ RISK_METRICS = Table(
 
 CORRELATIONS = Table(
     "correlations",
-    "Correlation of simple returns on the pair's common dates, long form, both orders.",
+    "Correlation of simple returns on the common dates of all that are compared, long form: the "
+    "nearest and farthest of every ticker, and every pair within a model portfolio.",
     ("ticker", "other", "window"),
     (
         _TICKER,
@@ -230,11 +231,21 @@ CORRELATIONS = Table(
         Column("window", _S, "1y, 3y, 5y, 10y or max", nullable=False),
         Column("period", _S, "of the returns: daily, or weekly where exchanges differ"),
         Column("correlation", _F, "Pearson, −1 to 1; null when it cannot be computed"),
+        Column(
+            "nearest",
+            _I,
+            "place of other among the ticker's most correlated, from 1; null if beyond those kept",
+        ),
+        Column(
+            "farthest",
+            _I,
+            "place of other among the ticker's least correlated, from 1; null if beyond those kept",
+        ),
         Column("n_obs", _I, "number of common returns", nullable=False),
         Column("start", _D, "first common price date"),
         Column("end", _D, "last common price date"),
         Column("currency", _S, "what the returns are in; null when not compared, or not known"),
-        Column("reason", _S, "why there is no correlation"),
+        Column("reason", _S, "why there is no correlation; on the diagonal, why with no other"),
         _SOURCE,
     ),
     "risk",

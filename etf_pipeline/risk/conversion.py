@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -71,25 +71,6 @@ class Together:
 
 
 @dataclass(frozen=True)
-class Groups:
-    """Series that can be put side by side with those of their group alone.
-
-    Attributes:
-        by_currency: the groups; those whose currency nothing says are the group None.
-        alone: by ticker, why it could not be brought to the currency that was wanted.
-    """
-
-    by_currency: Mapping[str | None, list[PriceSeries]]
-    alone: Mapping[str, str]
-
-    def why_not(self, one: PriceSeries, other: PriceSeries) -> str:
-        """Why two series of different groups are not compared."""
-        known = [self.alone[s.ticker] for s in (one, other) if s.ticker in self.alone]
-        told = " and ".join(f"{s.ticker} is in {s.currency or '?'}" for s in (one, other))
-        return "; ".join(known) or f"{told}: set ETF_BASE_CURRENCY"
-
-
-@dataclass(frozen=True)
 class Conversion:
     """What it takes to bring series to one currency.
 
@@ -117,7 +98,7 @@ class Conversion:
             CurrencyError: the currencies differ and none is asked for, or one is not known, or a
                 rate lacks.
         """
-        named = [self._named(s) for s in series]
+        named = [self.named(s) for s in series]
         target = self.target(named, base)
         if target is None:
             return Together(named, remarks=_not_known(named))
@@ -156,31 +137,47 @@ class Conversion:
         n = len(series)
         return replace(whole, series=whole.series[:n]), whole.series[n:]
 
-    def groups(self, series: Sequence[PriceSeries], since: dt.date | None = None) -> Groups:
-        """Series in one currency as far as that goes; the others in groups of their own currency.
+    def shared(self, currencies: Iterable[str | None]) -> str | None:
+        """What series of these currencies are brought to, as far as that goes; None for nothing.
 
         Without a default, those of several currencies stay in theirs.
         """
-        named = [self._named(s) for s in series]
-        target = self.default
-        if target is None and len({s.currency for s in named}) > 1:
-            majors = {unit_of(s.currency).major for s in named if s.currency is not None}
-            target = majors.pop() if len(majors) == 1 else None
-        found: dict[str | None, list[PriceSeries]] = {}
-        alone: dict[str, str] = {}
-        for one in named:
-            done = one
-            if target is not None and one.currency is not None:
+        found = set(currencies)
+        if self.default is not None or len(found) < 2:
+            return self.default
+        majors = {unit_of(c).major for c in found if c is not None}
+        return majors.pop() if len(majors) == 1 else None
+
+    def by_window(
+        self, one: PriceSeries, starts: Sequence[dt.date]
+    ) -> list[PriceSeries | CurrencyError]:
+        """A series in the default currency, for windows that it covers; or why it cannot be.
+
+        One without a currency, and any where there is no default, stays as it is.
+
+        Args:
+            one: with its currency, see `named`.
+            starts: first days of the windows, ascending.
+        """
+        if self.default is None or one.currency is None:
+            return [one] * len(starts)
+        usual, found = self._legs(one, self.default), list[PriceSeries | CurrencyError]()
+        done: Converted | None = None
+        for start in starts:
+            # What the first choice of rates converts for a longer window, it does for all.
+            if done is None or list(done.legs) != usual:
                 try:
-                    done = self._converted(one, target, since).series
+                    done = self._converted(one, self.default, start)
                 except CurrencyError as error:
-                    alone[one.ticker] = str(error)
-            found.setdefault(done.currency, []).append(done)
-        return Groups(found, alone)
+                    done = None
+                    found.append(error)
+                    continue
+            found.append(done.series)
+        return found
 
     def used_between(self, one: PriceSeries, other: PriceSeries) -> str | None:
         """The rates that `like` converts with, as `Rates.inputs` names them."""
-        one, other = self._named(one), self._named(other)
+        one, other = self.named(one), self.named(other)
         if one.currency is None or other.currency is None:
             return None
         legs: Sequence[Leg] = self._legs(one, other.currency)
@@ -197,7 +194,7 @@ class Conversion:
         Raises:
             CurrencyError: as `together`.
         """
-        one, other = self._named(one), self._named(other)
+        one, other = self.named(one), self.named(other)
         if one.currency == other.currency:
             return one
         _all_known([one, other])
@@ -228,7 +225,8 @@ class Conversion:
         """What its prices are in, by its file or else the universe; None when neither says it."""
         return series.currency or self.known.get(series.ticker)
 
-    def _named(self, series: PriceSeries) -> PriceSeries:
+    def named(self, series: PriceSeries) -> PriceSeries:
+        """A series with the universe's currency, where its file says none."""
         if series.currency is not None or series.ticker not in self.known:
             return series
         return replace(series, currency=self.known[series.ticker])
@@ -239,7 +237,7 @@ class Conversion:
         Raises:
             CurrencyError: the currencies differ and none is asked for, or one is not known.
         """
-        series = [self._named(s) for s in series]
+        series = [self.named(s) for s in series]
         currencies = {s.currency for s in series}
         if currencies == {None} and base is None:
             return None  # nothing says that they differ, and nothing could be converted

@@ -46,11 +46,7 @@ def listwise(returns: Floats) -> Correlation:
         InsufficientDataError: fewer than two complete rows.
     """
     complete = returns[~np.isnan(returns).any(axis=1)]
-    if len(complete) < 2:
-        raise InsufficientDataError(
-            f"{len(complete)} of {len(returns)} rows have every ticker; listwise correlation "
-            "needs two: leave out a ticker, or ask for pairwise"
-        )
+    enough_rows(len(complete), len(returns))
     varies = np.ptp(complete, axis=0) > FLAT
     n = returns.shape[1]
     matrix = np.full((n, n), np.nan)
@@ -59,6 +55,19 @@ def listwise(returns: Floats) -> Correlation:
         matrix[np.ix_(varies, varies)] = np.clip(found, -1.0, 1.0)
     matrix[np.diag_indices(n)] = np.where(varies, 1.0, np.nan)
     return Correlation(matrix, np.full((n, n), len(complete)))
+
+
+def enough_rows(complete: int, rows: int) -> None:
+    """Nothing, where there are two returns of them all.
+
+    Raises:
+        InsufficientDataError: there are fewer.
+    """
+    if complete < 2:
+        raise InsufficientDataError(
+            f"{complete} of {rows} rows have every ticker; listwise correlation "
+            "needs two: leave out a ticker, or ask for pairwise"
+        )
 
 
 def pairwise(returns: Floats) -> Correlation:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -167,7 +168,19 @@ def common_prices(series: list[PriceSeries], start: dt.date | None = None) -> pd
     return joined
 
 
-def too_few_common(n: int, parts: list[PriceSeries], what: str = "dates") -> InsufficientDataError:
+class Dated(Protocol):
+    """A ticker and the dates of its prices."""
+
+    @property
+    def ticker(self) -> str:
+        """Which it is."""
+
+    @property
+    def days(self) -> Days:
+        """Dates of the prices, shape (n,)."""
+
+
+def too_few_common(n: int, parts: Sequence[Dated], what: str = "dates") -> InsufficientDataError:
     """An error that names the ranges of series that have too little in common.
 
     Of many, those with the fewest prices, which are the likeliest to be why.
@@ -183,7 +196,15 @@ def too_few_common(n: int, parts: list[PriceSeries], what: str = "dates") -> Ins
     return InsufficientDataError(f"{n} common {what} are too few ({ranges}{more})")
 
 
-def sources(series: Iterable[PriceSeries]) -> str:
+class Sourced(Protocol):
+    """What has prices from somewhere."""
+
+    @property
+    def source(self) -> str:
+        """`yahoo`, `files`, `simulated` or `user`."""
+
+
+def sources(series: Iterable[Sourced]) -> str:
     """Where prices came from, several sources joined by commas."""
     return ",".join(sorted({s.source for s in series}))
 

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterable
-from itertools import permutations, product
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from etf_pipeline.errors import CurrencyError, InsufficientDataError
 from etf_pipeline.model.outcomes import moves_in_words, unseen_in_words, withheld_in_words
-from etf_pipeline.model.schemas import CORRELATIONS, RISK_METRICS
+from etf_pipeline.model.schemas import RISK_METRICS
 from etf_pipeline.model.spacing import spacing_remarks
 from etf_pipeline.risk.annual import Span
-from etf_pipeline.risk.conversion import OWN_CURRENCY, Conversion, Groups
-from etf_pipeline.risk.correlation import listwise
+from etf_pipeline.risk.conversion import OWN_CURRENCY, Conversion
 from etf_pipeline.risk.metrics import Metrics, compute_metrics, without_annual_returns
-from etf_pipeline.risk.prices import PriceSeries, sources, window_start
+from etf_pipeline.risk.prices import PriceSeries, window_start
 from etf_pipeline.risk.relative import Relative, against
 from etf_pipeline.risk.risk_free import Constant, RiskFree, risk_free
-from etf_pipeline.risk.together import Regular, period_for, prices_by
 
 WINDOWS: dict[str, int | None] = {"1y": 1, "3y": 3, "5y": 5, "10y": 10, "max": None}
 
@@ -125,69 +120,3 @@ def _metrics(part: PriceSeries, span: Span, fixed: float | None, free: RiskFree)
     found = compute_metrics(prices, days, span.periods_per_year(fixed) or 1.0, free)
     why = span.too_short if found.n_obs else None
     return found if why is None else without_annual_returns(found, why)
-
-
-def correlation_table(
-    series: Iterable[PriceSeries], as_of: dt.date, conversion: Conversion = OWN_CURRENCY
-) -> pa.Table:
-    """Correlations of simple returns, listwise per window: every pair on the same dates.
-
-    A window compares the tickers whose history covers it up to `as_of`, so each window's matrix
-    is positive semidefinite. Tickers that no longer trade, and the window `max`, are left out.
-    A matrix is of one currency: a pair of two that are not converted is null and says why.
-    Where the tickers are of several exchanges, all the returns are weekly, see `period_for`.
-    """
-    everyone = sorted(series, key=lambda s: s.ticker)
-    rows: list[dict[str, Any]] = []
-    for window, years in WINDOWS.items():
-        start = window_start(as_of, years)
-        if start is None:
-            continue
-        covering = [s for s in everyone if s.covers(start) and s.trades_on(as_of)]
-        if len(covering) >= 2:
-            rows += _side_by_side(conversion.groups(covering, start), window, start)
-    rows.sort(key=lambda r: (r["ticker"], r["other"], r["window"]))
-    return pa.Table.from_pylist(rows, schema=CORRELATIONS.arrow)
-
-
-def _side_by_side(groups: Groups, window: str, start: dt.date) -> list[dict[str, Any]]:
-    """A matrix for each currency, and the pairs of different ones, which are null."""
-    rows: list[dict[str, Any]] = []
-    for members in groups.by_currency.values():
-        rows += _correlations(members, window, start)
-    for one, other in permutations(groups.by_currency, 2):
-        for a, b in product(groups.by_currency[one], groups.by_currency[other]):
-            row = {"ticker": a.ticker, "other": b.ticker, "window": window, "n_obs": 0}
-            rows.append(row | {"reason": groups.why_not(a, b), "source": sources([a, b])})
-    return rows
-
-
-def _correlations(series: list[PriceSeries], window: str, start: dt.date) -> list[dict[str, Any]]:
-    """Every pair of a currency, in both orders; null where they have too little in common."""
-    period = period_for(series)
-    base = {"window": window, "period": period, "currency": series[0].currency, "n_obs": 0}
-    try:
-        prices = prices_by(period, series, start)
-        returns = Regular.of_frame(prices).returns
-        matrix = listwise(returns).matrix
-    except InsufficientDataError as error:
-        matrix = np.full((len(series), len(series)), np.nan)
-        still = [str(error)] * len(series)
-    else:
-        dates = prices.index
-        base |= {"n_obs": len(returns), "start": dates[0].date(), "end": dates[-1].date()}
-        flat = np.isnan(matrix.diagonal())
-        still = [f"the returns of {s.ticker} do not vary" for s in series]
-        still = [why if is_flat else "" for why, is_flat in zip(still, flat, strict=True)]
-    return [
-        base
-        | {
-            "ticker": a.ticker,
-            "other": b.ticker,
-            "correlation": None if np.isnan(matrix[i, j]) else float(matrix[i, j]),
-            "reason": (still[i] or still[j]) or None,
-            "source": a.source if a.source == b.source else f"{a.source},{b.source}",
-        }
-        for i, a in enumerate(series)
-        for j, b in enumerate(series)
-    ]
