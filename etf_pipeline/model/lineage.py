@@ -202,8 +202,9 @@ LINEAGE: dict[str, Lineage] = {
     assets.CORRELATIONS: Lineage(
         tables=(CORRELATIONS,),
         reads=(assets.PRICE_HISTORY,),
-        columns={"correlation": _PRICES, "n_obs": _PRICES, "start": _DATES, "end": _DATES},
-        files=(UNIVERSE,),
+        columns={"correlation": _PRICES, "n_obs": _PRICES, "start": _DATES, "end": _DATES}
+        | dict.fromkeys(("nearest", "farthest"), _PRICES),
+        files=(UNIVERSE, PORTFOLIOS),
     ),
     assets.OPTIMISED_PORTFOLIOS: Lineage(
         tables=(WEIGHTS, SUMMARY, FRONTIER, UNCERTAINTY),

@@ -47,11 +47,12 @@ class Correlations:
 
 
 def correlation_table(
-    series: Mapping[str, PriceSeries] | Iterable[PriceSeries],
+    series: Iterable[PriceSeries],
     as_of: dt.date,
     conversion: Conversion = OWN_CURRENCY,
     portfolios: Iterable[Collection[str]] = (),
     kept: int = KEPT,
+    many: int | None = None,
 ) -> Correlations:
     """Correlations of simple returns, listwise per window: every pair on the same dates.
 
@@ -61,31 +62,34 @@ def correlation_table(
     Where the tickers are of several exchanges, all the returns are weekly, see `period_for`.
 
     Args:
-        series: prices, by ticker; each is looked at once.
+        series: prices of every ticker; each is looked at once.
         as_of: the newest session.
         conversion: what brings prices to one currency.
         portfolios: tickers of each model portfolio, of which every pair is kept.
         kept: how many of the nearest are kept of each ticker, and how many of the farthest. Where
             these are all there are, every pair is, also those that cannot be compared.
+        many: at most how many series there are, where they are not to be held all at once.
     """
-    if not isinstance(series, Mapping):
-        series = {s.ticker: s for s in series}
+    if many is None:
+        series = list(series)
+        many = len(series)
+    starts = {w: s for w, y in WINDOWS.items() if (s := window_start(as_of, y)) is not None}
+    histories = Histories(series, many, as_of, starts.values(), conversion)
     done = Correlations(pa.table({}))
-    done.table = _rows(series, as_of, conversion, portfolios, kept, done).table()
+    rows = _rows(histories, starts, portfolios, kept, done)
+    del histories  # by far the most of what is in memory
+    done.table = rows.table()
     return done
 
 
 def _rows(
-    series: Mapping[str, PriceSeries],
-    as_of: dt.date,
-    conversion: Conversion,
+    histories: Histories,
+    starts: Mapping[str, dt.date],
     portfolios: Iterable[Collection[str]],
     kept: int,
     done: Correlations,
 ) -> Rows:
-    """The rows as numbers; the prices are not kept beyond it."""
-    starts = {w: s for w, y in WINDOWS.items() if (s := window_start(as_of, y)) is not None}
-    histories = Histories(series, as_of, starts.values(), conversion)
+    """The rows as numbers."""
     place = {t: i for i, t in enumerate(histories.tickers)}
     members = [np.array([place[t] for t in one if t in place], dtype=np.intp) for one in portfolios]
     rows = Rows(histories.tickers)
@@ -130,10 +134,7 @@ class _Window:
         place = {t: i for i, t in enumerate(histories.tickers)}
         n = len(place)
         self._at = [np.array([place[m.ticker] for m in g.members], dtype=np.intp) for g in groups]
-        self._member: dict[int, Member] = {
-            int(i): m for at, g in zip(self._at, groups, strict=True)
-            for i, m in zip(at, g.members, strict=True)
-        }  # fmt: skip
+        self._member: dict[int, Member] = {place[m.ticker]: m for g in groups for m in g.members}
         self.group_of = np.full(n, -1)
         for number, at in enumerate(self._at):
             self.group_of[at] = number

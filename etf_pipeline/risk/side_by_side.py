@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -95,8 +95,8 @@ class Together:
     def why_left_out(self, at: int, ticker: str) -> str:
         """Why a member that does not stay is not compared."""
         return (
-            f"{ticker} has prices on {self.has[at]} of the {self.usual} {WHAT[self.period]} that most "
-            "have, and would cost the others too many: `etf compare` has it on the dates of those asked for"
+            f"{ticker} has prices on {self.has[at]} of the {self.usual} {WHAT[self.period]} that "
+            "most have, and would cost the others too many: `etf compare` has it on fewer dates"
         )
 
 
@@ -108,20 +108,22 @@ class Histories:
 
     def __init__(
         self,
-        series: Mapping[str, PriceSeries],
+        series: Iterable[PriceSeries],
+        many: int,
         as_of: dt.date,
         starts: Iterable[dt.date],
         conversion: Conversion,
     ) -> None:
-        """Read every history, by ticker, in windows from `starts` on up to `as_of`."""
+        """Read every history, at most `many`, for windows from `starts` on up to `as_of`."""
         self._starts, self._conversion = sorted(starts), conversion
-        sheet = Sheet(len(series), self._starts[0], as_of)
-        self.tickers = sorted(series)
+        sheet = Sheet(many, self._starts[0], as_of)
         self._members: dict[dt.date, list[Member]] = {start: [] for start in self._starts}
-        for row, ticker in enumerate(self.tickers):
-            one = series[ticker]
+        tickers = []
+        for row, one in enumerate(series):
+            tickers.append(one.ticker)
             if one.trades_on(as_of):
                 self._read(sheet, row, conversion.named(one))
+        self.tickers = sorted(tickers)
         self.daily = sheet.daily()
         self._weekly: Grid | None = None
 
@@ -161,7 +163,7 @@ class Histories:
 
     def groups(self, start: dt.date) -> list[Group]:
         """The tickers that cover a window, by currency; as `Conversion.groups` has them."""
-        members = self._members[start]
+        members = sorted(self._members[start], key=lambda m: m.ticker)
         target = self._conversion.shared(m.currency for m in members)
         found: dict[str | None, list[Member]] = {}
         for one in members:

@@ -102,6 +102,12 @@ class Settings(BaseSettings):
     lookback_years: int = Field(
         5, ge=1, le=100, description="Years of returns behind a portfolio that names none."
     )
+    correlations_kept: int = Field(
+        50,
+        ge=0,
+        le=1000,
+        description="Nearest, and as many farthest, tickers of each that `correlations` keeps.",
+    )
     retry_delay_seconds: float = Field(
         60.0, ge=0, description="Pause before Dagster retries a download that failed as a whole."
     )

@@ -91,6 +91,7 @@ class Assumptions:
         benchmark: ticker to compare with, None for none.
         base_currency: what returns side by side are in, None for the currency that all share.
         periods_per_year: A where a convention fixes it; None for what there was.
+        correlations_kept: how many of the nearest, and of the farthest, are kept of each ticker.
     """
 
     lookback_years: int
@@ -98,6 +99,7 @@ class Assumptions:
     benchmark: str | None
     base_currency: str | None = None
     periods_per_year: float | None = None
+    correlations_kept: int = 50
 
     @classmethod
     def of(cls, settings: Settings) -> Assumptions:
@@ -108,6 +110,7 @@ class Assumptions:
             settings.benchmark,
             settings.base_currency,
             settings.periods_per_year,
+            settings.correlations_kept,
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
@@ -10,8 +10,11 @@ import pyarrow as pa
 from etf_pipeline.errors import StoreError, UnreadableFileError
 from etf_pipeline.model.instruments import Universe
 from etf_pipeline.model.outcomes import FailureKind, Outcome, failed
+from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.model.schemas import CORRELATIONS, RISK_METRICS, Table
-from etf_pipeline.risk.tables import correlation_table, risk_table
+from etf_pipeline.risk.correlation_table import correlation_table
+from etf_pipeline.risk.prices import PriceSeries
+from etf_pipeline.risk.tables import risk_table
 from etf_pipeline.steps.derived import (
     Assumptions,
     Histories,
@@ -59,23 +62,37 @@ def risk_metrics(
 
 
 def correlations(
-    store: Store, run: Run, histories: Histories, universe: Universe, assumptions: Assumptions
+    store: Store,
+    run: Run,
+    histories: Histories,
+    specs: Sequence[PortfolioSpec],
+    universe: Universe,
+    assumptions: Assumptions,
 ) -> StepResult:
-    """Publish the correlations of every window.
+    """Publish the correlations of every window, those within the portfolios among them.
 
     Raises:
         InsufficientDataError: there is no history at all.
     """
-    conversion = conversion_of(histories, universe, assumptions)
-    series = list(histories.each())
-    table = correlation_table(series, histories.as_of, conversion)
-    base = assumptions.base_currency
-    used = {
-        s.ticker: conversion.used_between(s, replace(s, currency=base))
-        for s in series
-        if base is not None
-    }
-    return _by_ticker(store, run, CORRELATIONS, table, histories, {}, used)
+    conversion, base = conversion_of(histories, universe, assumptions), assumptions.base_currency
+    used: dict[str, str | None] = {}
+
+    def noted() -> Iterator[PriceSeries]:
+        for one in histories.each():
+            if base is not None:
+                used[one.ticker] = conversion.used_between(one, replace(one, currency=base))
+            yield one
+
+    found = correlation_table(
+        noted(),
+        histories.as_of,
+        conversion,
+        [s.tickers for s in specs],
+        assumptions.correlations_kept,
+        many=len(histories.series),
+    )
+    details = {"compared": found.dates, "left_out": found.left_out}
+    return _by_ticker(store, run, CORRELATIONS, found.table, histories, details, used)
 
 
 def _by_ticker(

@@ -92,7 +92,7 @@ FIND_NOTHING_WRONG = {14, 21, 22, 23, 24}
 
 
 def test_there_are_enough_questions():
-    assert len(QUESTIONS) == 25
+    assert len(QUESTIONS) == 26
 
 
 @pytest.mark.parametrize("number", range(len(QUESTIONS)))

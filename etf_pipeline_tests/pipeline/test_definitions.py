@@ -56,6 +56,7 @@ def test_checks_and_which_of_them_block(repository):
         "price_history.calendar_agrees": False,
         "risk_metrics.metrics_possible": True,
         "correlations.correlations_psd": True,
+        "correlations.every_ticker_correlated": False,
         "optimised_portfolios.weights_add_up": True,
         "optimised_portfolios.every_portfolio_optimised": False,
     }

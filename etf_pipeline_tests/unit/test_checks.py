@@ -126,6 +126,87 @@ def test_correlations_psd(pipeline, matrix, wrong):
         assert found.description == f"3y: least eigenvalue {least:.3g}"
 
 
+def without(rows, *pairs):
+    return [r for r in rows if (r["ticker"], r["other"]) not in pairs]
+
+
+def with_value(rows, value, *pairs):
+    return [r | {"correlation": value} if (r["ticker"], r["other"]) in pairs else r for r in rows]
+
+
+ALONE = {"ticker": "OWN", "other": "OWN", "window": "1y", "n_obs": 0, "source": "simulated"}
+# Of what is kept of many tickers some pairs lack, or have one order alone; portfolios are whole.
+PARTIAL = [*pair(GOOD), ALONE | {"reason": "the returns of OWN do not vary"}]
+WRONG = {
+    "right": (PARTIAL, None),
+    "one order alone": (without(PARTIAL, ("VGS", "VAF")), None),
+    "out of range": (
+        with_value(PARTIAL, 1.0000001, ("VAS", "VGS"), ("VGS", "VAS")),
+        "2 outside [-1, 1], first VAS with VGS: 1.0000001; least eigenvalue",
+    ),
+    "not a number": (
+        with_value(without(PARTIAL, ("VGS", "VAF")), float("nan"), ("VAF", "VGS")),
+        "1 outside [-1, 1], first VAF with VGS: nan; 1 not the same in both orders",
+    ),
+    "a diagonal": (
+        with_value(without(PARTIAL, ("VAS", "VGS")), 0.99, ("VAF", "VAF")),
+        "1 not 1 with itself, first VAF with VAF: 0.99",
+    ),
+    "two orders": (
+        with_value(without(PARTIAL, ("VAS", "VAF")), 0.4, ("VAS", "VGS")),
+        "2 not the same in both orders, first VAS with VGS: 0.4",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_correlations_of_which_some_pairs_are_kept(pipeline, what):
+    rows, words = WRONG[what]
+    published(pipeline, CORRELATIONS, rows)
+    found = result(pipeline, "correlations_psd")
+    assert found.passed is (words is None)
+    assert words is None or found.description.startswith(f"1y: {words}")
+
+
+def test_a_portfolio_whose_pairs_cannot_all_be_is_found_among_many(tmp_path):
+    """Of four tickers not every pair is kept; three of them make a portfolio, which is whole."""
+    mix = tmp_path / "portfolios.yaml"
+    mix.write_text(
+        "portfolios:\n  - {name: one, tickers: [VAS, VGS, VAF], objective: min_volatility}\n"
+    )
+    chosen = Settings(data_dir=tmp_path / "store", portfolios_file=mix)
+    pipeline = Pipeline(chosen)
+    more = [
+        ALONE | {"ticker": a, "other": b, "n_obs": 250, "correlation": value}
+        for a, b, value in (("VTS", "VTS", 1.0), ("VTS", "VAS", 0.2))
+    ]
+    published(pipeline, CORRELATIONS, [*pair(NOT_PSD), *more])
+    least = np.linalg.eigvalsh(np.array(NOT_PSD))[0]
+    assert problems(result(pipeline, "correlations_psd")) == {"1y": f"least eigenvalue {least:.3g}"}
+    published(pipeline, CORRELATIONS, [*pair(GOOD), *more])
+    assert result(pipeline, "correlations_psd").passed
+
+
+def test_a_file_of_the_release_before_is_judged_too(pipeline):
+    """It has every pair, and no ranks."""
+    names = [n for n in CORRELATIONS.names if n not in ("nearest", "farthest")]
+    path = pipeline.layout.of(CORRELATIONS, DAY)
+    path.parent.mkdir(parents=True)
+    for matrix, passed in ((GOOD, True), (NOT_PSD, False)):
+        data = pa.Table.from_pylist(pair(matrix), schema=CORRELATIONS.arrow).select(names)
+        pq.write_table(data, path)
+        assert result(pipeline, "correlations_psd").passed is passed
+        assert result(pipeline, "every_ticker_correlated").passed
+
+
+def test_every_ticker_correlated(pipeline):
+    published(pipeline, CORRELATIONS, PARTIAL)
+    found = result(pipeline, "every_ticker_correlated")
+    assert not found.passed
+    assert found.severity is WARN
+    assert problems(found) == {"OWN": "1y: the returns of OWN do not vary"}
+
+
 def weights(portfolio, *values):
     return [
         {

@@ -57,7 +57,7 @@ STEPS = {
         store, RUN, given, UNIVERSE, ASSUMED
     ),
     "correlations": lambda store, given=HISTORIES: correlations(
-        store, RUN, given, UNIVERSE, ASSUMED
+        store, RUN, given, SPECS, UNIVERSE, ASSUMED
     ),
     "optimised_portfolios": lambda store, given=HISTORIES: optimised_portfolios(
         store, RUN, given, SPECS, UNIVERSE, ASSUMED
@@ -193,7 +193,7 @@ def test_every_outcome_says_its_currency_and_the_rates_behind_it(store):
     publish_history_of(store, "VGB")
     steps = {
         "risk_metrics": lambda: risk_metrics(store, RUN, given, universe, assumed),
-        "correlations": lambda: correlations(store, RUN, given, universe, assumed),
+        "correlations": lambda: correlations(store, RUN, given, specs, universe, assumed),
         "optimised_portfolios": lambda: optimised_portfolios(
             store, RUN, given, specs, universe, assumed
         ),

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from etf_pipeline.errors import InsufficientDataError
 from etf_pipeline.library.analysis import comparison, comparison_remarks, correlation_matrix
+from etf_pipeline.risk.correlation_table import correlation_table
 from etf_pipeline.risk.covariance import correlation_of
 from etf_pipeline.risk.estimates import estimate
 from etf_pipeline.risk.prices import PriceSeries
-from etf_pipeline.risk.tables import correlation_table
 from etf_pipeline_tests.support import walk
 
 NONE = np.array([], dtype="datetime64[D]")
@@ -199,7 +199,7 @@ def test_a_hole_of_years_decides_over_no_correlation(estimator, mic):
         common = frame[~lost].pct_change().drop([long[0], long[long > "2023-06-30"][0]])
         expected = common.corr().loc[0, 1]
         assert correlation_of(found.covariance)[0, 1] == pytest.approx(expected, rel=1e-9)
-        table = correlation_table([one, holed], long[-1].date()).to_pylist()
+        table = correlation_table([one, holed], long[-1].date()).table.to_pylist()
         for row in table:
             if (row["ticker"], row["other"]) == ("A", "B"):
                 assert abs(row["correlation"]) < 0.1

@@ -144,7 +144,7 @@ def test_it_fails_alone_in_the_tables_and_in_sql(tmp_path, kind):
     assert set(histories.series) == {"FINE", "GOOD"}
     for result in (
         risk_metrics(store, RUN, histories, UNIVERSE, ASSUMED),
-        correlations(store, RUN, histories, UNIVERSE, ASSUMED),
+        correlations(store, RUN, histories, [], UNIVERSE, ASSUMED),
     ):
         outcomes = {o.subject: o for o in result.outcomes}
         assert [outcomes[t].good for t in ("FINE", "GOOD", "MINE")] == [True, True, False]

@@ -43,6 +43,7 @@ def correlations(
             pipeline.store,
             this_run(context),
             histories,
+            pipeline.portfolios(),
             pipeline.universe,
             Assumptions.of(pipeline.settings),
         ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,11 @@ class Check:
 
 
 def of_newest(
-    check: Check, table: Table, judge: Callable[..., Problems], *others: Table
+    check: Check,
+    table: Table,
+    judge: Callable[..., Problems],
+    *others: Table,
+    also: Callable[[Pipeline], Sequence[Any]] = lambda _: (),
 ) -> dg.AssetChecksDefinition:
     """A check that reads the newest file of a table, and may be run on its own.
 
@@ -64,6 +68,7 @@ def of_newest(
         table: published by the check's asset.
         judge: from the rows to what is wrong with them; given those of the others too.
         others: tables of the same asset.
+        also: what the judge is given after the tables.
     """
 
     @dg.asset_check(
@@ -80,6 +85,6 @@ def of_newest(
                 text = f"{each.name} has not been published yet"
                 raise step_failure(text, ReasonCode.STORE_UNUSABLE)
             found.append(read_table(path))
-        return check.result(judge(*found))
+        return check.result(judge(*found, *also(pipeline)))
 
     return judged

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from etf_pipeline.model.schemas import CORRELATIONS, RISK_METRICS, SUMMARY, WEIGHTS
 from etf_pipeline.orchestration.checks.check import Check, of_newest
+from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.steps.table_checks import (
     impossible_correlations,
     impossible_metrics,
+    not_correlated,
     not_optimised,
     wrong_weights,
 )
@@ -20,8 +22,13 @@ METRICS_POSSIBLE = Check(
 CORRELATIONS_PSD = Check(
     "correlations_psd",
     "correlations",
-    "Each window's matrix is symmetric, has a unit diagonal and is PSD.",
+    "Correlations are symmetric, within −1 and 1, 1 with themselves, and each set of them is PSD.",
     blocking=True,
+)
+EVERY_TICKER_CORRELATED = Check(
+    "every_ticker_correlated",
+    "correlations",
+    "Every ticker that covers a window goes with others, or says why it does not.",
 )
 WEIGHTS_ADD_UP = Check(
     "weights_add_up",
@@ -36,9 +43,15 @@ EVERY_PORTFOLIO_OPTIMISED = Check(
 )
 
 
+def _members(pipeline: Pipeline) -> list[list[list[str]]]:
+    """The tickers of every model portfolio, as one argument."""
+    return [[s.tickers for s in pipeline.portfolios()]]
+
+
 TABLE_CHECKS = [
     of_newest(METRICS_POSSIBLE, RISK_METRICS, impossible_metrics),
-    of_newest(CORRELATIONS_PSD, CORRELATIONS, impossible_correlations),
+    of_newest(CORRELATIONS_PSD, CORRELATIONS, impossible_correlations, also=_members),
+    of_newest(EVERY_TICKER_CORRELATED, CORRELATIONS, not_correlated),
     of_newest(WEIGHTS_ADD_UP, WEIGHTS, wrong_weights, SUMMARY),
     of_newest(EVERY_PORTFOLIO_OPTIMISED, SUMMARY, not_optimised),
 ]
