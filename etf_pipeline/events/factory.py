@@ -54,7 +54,12 @@ def asked_for(settings: EventSettings) -> bool:
 
 
 def detect(settings: EventSettings) -> Detected:
-    """`auto` is Kafka when it is set and answers, else none; the others are what they say."""
+    """`auto` is Kafka when it is set and answers, else none; the others are what they say.
+
+    Whoever wants events at a broker before a call returns wants no call that records nothing.
+    """
+    if settings.event_store_type == "auto" and settings.event_durability == "broker":
+        return Detected("kafka")
     if settings.event_store_type != "auto":
         return Detected(settings.event_store_type)
     servers = settings.kafka_bootstrap_servers

@@ -20,6 +20,7 @@ from etf_pipeline.errors import SettingsError
 from etf_pipeline.settings.reading import read_settings
 
 StoreType = Literal["auto", "kafka", "embedded", "none"]
+Durability = Literal["local", "broker"]
 _OURS = {
     "KAFKA_BOOTSTRAP_SERVERS",
     "KAFKA_TOPIC_PREFIX",
@@ -64,6 +65,11 @@ class EventSettings(BaseSettings):
     event_store_retention_days: int = Field(
         -1,
         description="Days that brokers and the local log keep events; -1 is for ever, 0 refused.",
+    )
+    event_durability: Durability = Field(
+        "local",
+        description="Where an event is when a call returns: `local` (on this disk) or `broker` "
+        "(confirmed by Kafka too, for machines whose disk does not last).",
     )
     event_store_id: str | None = Field(
         None,
@@ -175,6 +181,12 @@ def load_event_settings(**overrides: object) -> EventSettings:
     if settings.event_store_type == "kafka" and settings.kafka_bootstrap_servers is None:
         raise SettingsError(
             "EVENT_STORE_TYPE=kafka needs KAFKA_BOOTSTRAP_SERVERS, for example localhost:9092"
+        )
+    sends = settings.event_store_type in ("auto", "kafka") and settings.kafka_bootstrap_servers
+    if settings.event_durability == "broker" and not sends:
+        raise SettingsError(
+            "EVENT_DURABILITY=broker needs a broker: set KAFKA_BOOTSTRAP_SERVERS, and "
+            "EVENT_STORE_TYPE to kafka; or EVENT_DURABILITY=local"
         )
     return settings
 

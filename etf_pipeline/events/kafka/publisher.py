@@ -54,6 +54,7 @@ class Publisher:
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._working = threading.Lock()
+        self._stepped = threading.Condition()
         # Of the connection, and of each channel by its name.
         self._pauses = Pauses()
         self._size = _BATCH
@@ -87,6 +88,11 @@ class Publisher:
         with contextlib.suppress(EtfError):  # it ends by itself, too
             self._log.release(_LEASE, self._owner)
 
+    def wait(self, seconds: float) -> None:
+        """Until the thread has tried once more, for at most `seconds`."""
+        with self._stepped:
+            self._stepped.wait(seconds)
+
     def _tell(self, why: str | None) -> None:
         if why != self._told:
             tell(self._log, self._owner, why, self._pauses.names - {_CONNECTION})
@@ -114,6 +120,8 @@ class Publisher:
             except Exception as error:  # the thread must outlive a full disk or a locked file
                 self._failed(str(error))
                 busy = False
+            with self._stepped:
+                self._stepped.notify_all()
             if not busy:
                 self._wake.wait(_IDLE_SECONDS)
                 self._wake.clear()

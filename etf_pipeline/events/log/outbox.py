@@ -145,12 +145,19 @@ class Outbox(SqliteLog):
 
     def all_delivered(self, events: Sequence[Event]) -> bool:
         """Whether each of these events was confirmed by a broker, or set aside."""
+        return self._all_in(("deliveries", "undeliverable"), events)
+
+    def all_confirmed(self, events: Sequence[Event]) -> bool:
+        """Whether each of these events was confirmed by a broker."""
+        return self._all_in(("deliveries",), events)
+
+    def _all_in(self, tables: Sequence[str], events: Sequence[Event]) -> bool:
         with self._notes.reading() as db:
             known = known_events(db, events)
             found = {
                 s
                 for chunk in chunks(list(known.values()))
-                for table in ("deliveries", "undeliverable")
+                for table in tables
                 for (s,) in db.execute(
                     f"SELECT seq FROM {table} WHERE seq IN ({','.join('?' * len(chunk))})",  # noqa: S608
                     chunk,

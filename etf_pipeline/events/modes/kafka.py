@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import os
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
     from etf_pipeline.events.kafka.others import Others
 
 _PROBE_SECONDS = 1.0
+# How long a confirmation is waited for, and for how long where Kafka is known to be away.
+_CONFIRMED_SECONDS, _AWAY_SECONDS = 30.0, 5.0
+# Another process may be the one that sends: the log is looked at this often.
+_LOOK_SECONDS = 0.1
 
 
 class Kafka(Local):
@@ -99,7 +104,8 @@ class Kafka(Local):
     def describe(self) -> str:
         """In words: where events go."""
         servers = self.settings.kafka_bootstrap_servers
-        return f"{self.name} ({servers}): calls and runs are recorded"
+        kept = " once Kafka has confirmed it" if self._waits else ""
+        return f"{self.name} ({servers}): calls and runs are recorded{kept}"
 
     @property
     def broker(self) -> KafkaLog:
@@ -131,12 +137,48 @@ class Kafka(Local):
         return self.publisher.problem
 
     def append(self, events: Sequence[Event], facts: dict[str, str] | None = None) -> None:
-        """Keep events; they are on disk when this returns, and are sent as soon as may be."""
+        """Keep events; they are on disk when this returns, and are sent as soon as may be.
+
+        With `EVENT_DURABILITY=broker` Kafka has confirmed them, too.
+
+        Raises:
+            EventError: the local log cannot be written, or Kafka did not confirm them in time.
+        """
         self._check_fork()
         self.log.append(events, facts=facts)
         if self._publish:
             self.publisher.start()
             self.publisher.wake()
+        if events and self._waits:
+            self._await(events)
+
+    @property
+    def _waits(self) -> bool:
+        """The relay, whose process sends by `drain`, sees to confirmations itself."""
+        return self._publish and self.settings.event_durability == "broker"
+
+    def _await(self, events: Sequence[Event]) -> None:
+        """Return once a broker has each of these.
+
+        Raises:
+            EventError: that takes too long; says what keeps it.
+        """
+        began = time.monotonic()
+        while not self.log.all_confirmed(events):
+            waited, refused = time.monotonic() - began, self.log.all_delivered(events)
+            if refused or waited > (_AWAY_SECONDS if self.problem else _CONFIRMED_SECONDS):
+                raise self._unconfirmed(events[0], refused)
+            self.publisher.wait(_LOOK_SECONDS)
+
+    def _unconfirmed(self, event: Event, refused: bool) -> EventError:
+        why = self.problem or f"no confirmation within {_CONFIRMED_SECONDS:g} s"
+        if refused:
+            why = "Kafka refuses it (`etf events status` says why)"
+        return EventError(
+            f"EVENT_DURABILITY=broker: {why}; {event.type} of {event.subject} is on this disk "
+            f"alone, in {self.log.path}, and is sent from there once Kafka takes it; mend that and "
+            "ask again"
+        )
 
     def read(
         self,
