@@ -45,6 +45,9 @@ _STYLE: Any = {
 }
 _WEEKLY_ABOVE = 800
 _LEGEND_ROWS = 6
+_NUMBERED = 20  # a heat map of as many has its numbers in the cells
+_LABELLED_HEIGHT = 420.0  # points that a heat map has for its labels
+_BARS = 30  # of a histogram
 Floats = npt.NDArray[np.float64]
 
 
@@ -178,7 +181,10 @@ def clustered(matrix: Floats) -> list[int]:
 
 
 def heatmap(matrix: Floats, labels: Sequence[str], name: str, title: str, description: str) -> str:
-    """A correlation matrix in clustered order, with its numbers while they fit."""
+    """A correlation matrix in clustered order, with its numbers while they fit.
+
+    The cells are one picture of N by N pixels, whatever N.
+    """
     order = clustered(matrix)
     values = matrix[np.ix_(order, order)]
     names = [labels[i] for i in order]
@@ -186,21 +192,53 @@ def heatmap(matrix: Floats, labels: Sequence[str], name: str, title: str, descri
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(min(7.4, 1.2 + 0.42 * n))
         axes.grid(visible=False)
-        axes.pcolormesh(values, cmap="RdBu_r", vmin=-1, vmax=1, edgecolor="none")
-        axes.set_xticks(np.arange(n) + 0.5, names, rotation=90)
-        axes.set_yticks(np.arange(n) + 0.5, names)
-        axes.invert_yaxis()
-        if n <= 20:
-            for i in range(n):
-                for j in range(n):
-                    ink = "#ffffff" if abs(values[i, j]) > 0.6 else "#111111"
-                    axes.text(
-                        j + 0.5,
-                        i + 0.5,
-                        f"{values[i, j]:.2f}",
-                        ha="center",
-                        va="center",
-                        fontsize=7,
-                        color=ink,
-                    )
+        axes.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="none", aspect="auto")
+        small = min(_STYLE["font.size"], _LABELLED_HEIGHT / n)
+        axes.set_xticks(np.arange(n), names, rotation=90, fontsize=small)
+        axes.set_yticks(np.arange(n), names, fontsize=small)
+        if n <= _NUMBERED:
+            for i, j in np.ndindex(n, n):
+                ink = "#ffffff" if abs(values[i, j]) > 0.6 else "#111111"
+                text = f"{values[i, j]:.2f}"
+                axes.text(j, i, text, ha="center", va="center", fontsize=7, color=ink)
+        return _svg(figure, name, title, description)
+
+
+def histograms(
+    panels: Mapping[str, Mapping[str, Floats]],
+    name: str,
+    title: str,
+    description: str,
+    plain: Sequence[str] = (),
+) -> str:
+    """How values are spread, two panels beside each other; in per cent, those of `plain` as they are.
+
+    What lies beyond the first or the last percentile is counted in the outermost bar, as one value
+    far out would leave the others a single bar.
+
+    Args:
+        panels: by heading, values by label, finite ones.
+        name: of the chart on its page.
+        title: for those who do not see it.
+        description: the same, in more words.
+        plain: headings whose values are no fractions.
+    """
+    lines_of_panels = -(-len(panels) // 2)
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(7.4, 2.2 * lines_of_panels), layout="constrained")
+        figure.patch.set_alpha(0.0)
+        for i, (heading, groups) in enumerate(panels.items()):
+            axes = figure.add_subplot(lines_of_panels, 2, i + 1)
+            axes.patch.set_alpha(0.0)
+            low, high = np.percentile(np.concatenate(list(groups.values())), [1, 99])
+            edges = np.linspace(low, high if high > low else low + 1e-9, _BARS + 1)
+            for label, values in groups.items():
+                inside = np.clip(values, edges[0], edges[-1])
+                axes.hist(inside, edges, label=label, alpha=0.75 if len(groups) > 1 else 1.0)
+            axes.set_title(heading, fontsize=9)
+            axes.locator_params(axis="x", nbins=5)
+            if heading not in plain:
+                axes.xaxis.set_major_formatter(PercentFormatter(1.0, 0))
+            if len(groups) > 1:
+                axes.legend(fontsize=8)
         return _svg(figure, name, title, description)

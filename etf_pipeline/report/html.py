@@ -1,4 +1,4 @@
-"""One page of HTML from its sections; it loads nothing and runs nothing."""
+"""One page of HTML from its sections; it loads nothing, and runs nothing but a list's own script."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import cache
 import jinja2
 
 from etf_pipeline.report.inputs import Inputs
+from etf_pipeline.report.listing import script, script_source
 from etf_pipeline.report.parts import Digest, Section
 
 
@@ -31,6 +32,7 @@ def rendered(
         subtitle: a sentence under the heading.
         facts: the main figures, by name.
     """
+    listed = any(section.listing is not None for section in sections)
     return _template().render(
         title=title,
         subtitle=subtitle,
@@ -38,6 +40,8 @@ def rendered(
         sections=sections,
         warnings=warnings,
         simulated=invented,
+        script=script() if listed else None,
+        script_source=script_source() if listed else None,
         footer=f"As of {inputs.as_of}. Information, not advice.",
     )
 

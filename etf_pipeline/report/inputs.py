@@ -3,39 +3,33 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from etf_pipeline.errors import CorruptFileError, UnreadableFileError
 from etf_pipeline.model.benchmark_portfolios import benchmark_portfolio, measured_against
 from etf_pipeline.model.expected_returns import Facts
 from etf_pipeline.model.portfolios import PortfolioSpec
-from etf_pipeline.model.schemas import (
-    BACKTEST_EVENTS,
-    BACKTESTS,
-    CORRELATIONS,
-    FRONTIER,
-    RISK_METRICS,
-    SUMMARY,
-    UNCERTAINTY,
-    WEIGHTS,
-)
 from etf_pipeline.risk.conversion import Conversion
-from etf_pipeline.risk.prices import PriceSeries, newest_session
+from etf_pipeline.risk.prices import PriceSeries, newest_day
 
 Row = dict[str, Any]
-_TABLES = (
-    SUMMARY,
-    WEIGHTS,
-    FRONTIER,
-    UNCERTAINTY,
-    BACKTESTS,
-    BACKTEST_EVENTS,
-    RISK_METRICS,
-    CORRELATIONS,
-)
-_SCHEMAS = {t.name: t for t in _TABLES}
+# Of these windows the first that has correlations is shown.
+CORRELATION_WINDOWS = ("3y", "1y")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a ticker's prices come from and which days they span, known without reading one."""
+
+    first: dt.date
+    last: dt.date
+    source: str
+    currency: str | None
 
 
 @dataclass(frozen=True)
@@ -43,14 +37,17 @@ class Inputs:
     """Everything that the reports of one store need.
 
     Attributes:
-        series: prices by ticker.
+        series: prices by ticker; each may be read only when it is asked for.
+        origins: of the same tickers.
         specs: the portfolios, by name.
         names: full names by ticker.
-        tables: rows of the newest derived tables, by name of the table.
+        tables: the newest derived tables by name, those that there are; each may be read only when
+            it is asked for. Of correlations every window has at least what a page shows.
         findings: quality findings (date, rule, severity) by ticker, for those that have any.
         contents: content hash of each history by ticker, None for a user's own file; absent when
             the file could not be read.
         hashes: content hash of each table, by its name and day.
+        outdated_tables: names of those that an earlier release made.
         lookback_years: of returns, for portfolios that name none.
         conversion: brings prices to one currency.
         made_at: when, aware.
@@ -60,12 +57,14 @@ class Inputs:
     """
 
     series: Mapping[str, PriceSeries]
+    origins: Mapping[str, Origin]
     specs: Mapping[str, PortfolioSpec]
     names: Mapping[str, str]
-    tables: Mapping[str, Sequence[Row]]
+    tables: Mapping[str, pa.Table]
     findings: Mapping[str, Sequence[Row]]
     contents: Mapping[str, str | None]
     hashes: Mapping[str, str]
+    outdated_tables: Sequence[str]
     lookback_years: int
     conversion: Conversion
     made_at: dt.datetime
@@ -83,31 +82,69 @@ class Inputs:
         held = {r["ticker"]: r["weight"] for r in rows}
         return measured_against(found, held) if held else found
 
-    def rows(self, table: str, **wanted: Any) -> list[Row]:
-        """Rows of the newest table with these values."""
-        found = self.tables.get(table, ())
-        return [r for r in found if all(r[k] == v for k, v in wanted.items())]
+    def reading(self, tickers: Iterable[str]) -> tuple[Inputs, list[str]]:
+        """The same with the prices of these tickers read, and a sentence for each that cannot be.
+
+        Tickers without a history are passed over.
+        """
+        read: dict[str, PriceSeries] = {}
+        unread = []
+        for ticker in dict.fromkeys(tickers):
+            try:
+                if ticker in self.series:
+                    read[ticker] = self.series[ticker]
+            except (CorruptFileError, UnreadableFileError) as error:
+                unread.append(f"Prices of {ticker} are not on this page: {error}")
+        return replace(self, series=read), unread
+
+    def table(self, name: str, **wanted: str) -> pa.Table:
+        """Rows of a newest table with these values, as Arrow; one without columns if there is none."""
+        found = self.tables.get(name)
+        if found is None:
+            return pa.table({})
+        for column, value in wanted.items():
+            found = found.filter(pc.equal(found[column], value))
+        return found
+
+    def rows(self, table: str, **wanted: str) -> list[Row]:
+        """The same, as plain values; nothing if there is no such table."""
+        if table not in self.tables:
+            return []
+        rows: list[Row] = self.table(table, **wanted).to_pylist()
+        return rows
+
+    def newest_pairs(self) -> tuple[pa.Table, str | None]:
+        """Pairs of tickers that have a correlation, of the first window that has any; and which.
+
+        None, and an empty table, without any.
+        """
+        for window in CORRELATION_WINDOWS if "correlations" in self.tables else ():
+            pairs = self.table("correlations", window=window)
+            known = pairs.filter(
+                pc.and_(
+                    pc.is_valid(pairs["correlation"]),
+                    pc.not_equal(pairs["ticker"], pairs["other"]),
+                )
+            )
+            if known.num_rows:
+                return known, window
+        return pa.table({}), None
 
     @property
     def outdated(self) -> list[str]:
         """A warning, where tables are of an earlier release and so by its definitions."""
-        old = [
-            name
-            for name, table in _SCHEMAS.items()
-            if any(set(table.names) - row.keys() for row in self.tables.get(name, ())[:1])
-        ]
-        if not old:
+        if not self.outdated_tables:
             return []
         return [
-            f"The tables {', '.join(old)} were made by an earlier release, by its definitions and "
-            "without its currencies being compared: run `etf run`."
+            f"The tables {', '.join(self.outdated_tables)} were made by an earlier release, by its "
+            "definitions and without its currencies being compared: run `etf run`."
         ]
 
-    @cached_property
+    @property
     def as_of(self) -> dt.date:
         """The newest session there is.
 
         Raises:
             InsufficientDataError: there is no history.
         """
-        return newest_session(self.series.values())
+        return newest_day(o.last for o in self.origins.values())

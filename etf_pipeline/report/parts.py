@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from etf_pipeline._version import __version__
 from etf_pipeline.model.schemas import BENCHMARK_METRICS, OWN_NUMBERS, RISK_METRICS
 from etf_pipeline.report import charts
-from etf_pipeline.report.inputs import Inputs
+from etf_pipeline.report.inputs import Inputs, Row
+
+if TYPE_CHECKING:
+    from etf_pipeline.report.listing import Listing
 
 _NUMBERS = frozenset(
     {
@@ -84,13 +87,15 @@ class Grid:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, remarks, a chart with its caption, tables."""
+    """A heading, remarks, a list, a chart with its caption, tables, small ones side by side."""
 
     title: str
     texts: Sequence[str] = ()
     chart: str | None = None
     caption: str = ""
     tables: Sequence[Grid] = field(default_factory=tuple)
+    beside: bool = False
+    listing: Listing | None = None
 
 
 def percent(value: float | None, digits: int = 2) -> str:
@@ -179,26 +184,29 @@ def correlation_section(
     )
 
 
+FINDING_COLUMNS = ("ETF", "held back", "withheld", "flagged", "missing", "pending", "rules")
+
+
+def finding_cells(ticker: str, found: Sequence[Row]) -> list[str]:
+    """How many findings of each severity a ticker has, and by which rules; see `FINDING_COLUMNS`."""
+    counts = Counter(f["severity"] for f in found)
+    rules = sorted({f["rule"] for f in found})
+    kinds = ("quarantined", "withheld", "flagged", "missing", "pending")
+    return [ticker, *(str(counts.get(k, 0)) for k in kinds), ", ".join(rules)]
+
+
 def quality_section(inputs: Inputs, tickers: list[str]) -> Section:
     """What was held back or flagged, and what is missing."""
-    rows = []
-    for ticker in tickers:
-        found = inputs.findings.get(ticker, ())
-        counts = Counter(f["severity"] for f in found)
-        rules = sorted({f["rule"] for f in found})
-        if found:
-            kinds = ("quarantined", "withheld", "flagged", "missing", "pending")
-            rows.append([ticker, *(str(counts.get(k, 0)) for k in kinds), ", ".join(rules)])
+    rows = [finding_cells(t, inputs.findings[t]) for t in tickers if t in inputs.findings]
     if not rows:
         return Section("Data quality", ["No finding on any of these ETFs."])
-    columns = ["ETF", "held back", "withheld", "flagged", "missing", "pending", "rules"]
     return Section(
         "Data quality",
         [
             "Sessions held back by a rule take no part in any number of this page, and "
             "distributions that are withheld no part in any return."
         ],
-        tables=[Grid("Findings, in sessions", columns, rows, range(1, 6))],
+        tables=[Grid("Findings, in sessions", FINDING_COLUMNS, rows, range(1, 6))],
     )
 
 
@@ -222,7 +230,6 @@ def provenance_section(
         for t in (*tickers, *rates)
         if t in series
     ]
-    tables = [[name, Digest(digest)] for name, digest in sorted(inputs.hashes.items())]
     return Section(
         "Provenance",
         [
@@ -232,12 +239,19 @@ def provenance_section(
         ],
         tables=[
             Grid("Histories", ["ETF", "source", "currency", "from", "to", "content"], rows, (3, 4)),
-            Grid("Tables", ["table", "content"], tables),
+            tables_of(inputs),
         ],
     )
 
 
+def tables_of(inputs: Inputs) -> Grid:
+    """The newest tables with their content hashes."""
+    rows = [[name, Digest(digest)] for name, digest in sorted(inputs.hashes.items())]
+    return Grid("Tables", ["table", "content"], rows)
+
+
 def simulated(inputs: Inputs, tickers: Sequence[str], rates: Sequence[str] = ()) -> bool:
     """Whether any of the prices, or of the rates that they were converted with, is simulated."""
-    series = {**inputs.conversion.rates.series, **inputs.series}
-    return any(series[t].source == "simulated" for t in (*tickers, *rates) if t in series)
+    pairs = inputs.conversion.rates.series
+    sources = {inputs.origins[t].source for t in tickers if t in inputs.origins}
+    return "simulated" in sources | {pairs[t].source for t in rates if t in pairs}

@@ -44,9 +44,11 @@ def portfolio_report(inputs: Inputs, name: str) -> str:
     summary = found[0]
     spec = inputs.spec(name)
     weights = {r["ticker"]: r["weight"] for r in inputs.rows("weights", portfolio=name)}
+    beside = [] if spec is None else [*spec.tickers, *spec.beside, *spec.against]
+    inputs, unread = inputs.reading([*beside, *weights])
     tickers = [t for t in (spec.tickers if spec else sorted(weights)) if t in inputs.series]
     warnings = [] if summary["success"] else [f"Not optimised: {summary['message']}"]
-    warnings += inputs.outdated
+    warnings += [*unread, *inputs.outdated]
     sections = backtest_sections(inputs, name, spec)
     if weights:
         chosen = [t for t in tickers if t in weights]
@@ -137,9 +139,8 @@ def _risk_sections(inputs: Inputs, name: str, summary: Row, tickers: list[str]) 
             matrix = correlation_of(found.covariance)
             sections.append(correlation_section(matrix, tickers, found.correlation_period))
     window = f"{YEARS}y"
-    rows = {
-        r["ticker"]: r for r in inputs.rows("risk_metrics", window=window) if r["ticker"] in tickers
-    }
+    found = {t: inputs.rows("risk_metrics", window=window, ticker=t) for t in tickers}
+    rows = {t: found[t][0] for t in sorted(found) if found[t]}
     if rows:
         sections.append(metric_section(rows, window))
     return sections

@@ -13,7 +13,16 @@ from etf_pipeline.report.courses import (
     year_section,
 )
 from etf_pipeline.report.html import rendered
-from etf_pipeline.report.inputs import Inputs
+from etf_pipeline.report.inputs import CORRELATION_WINDOWS, Inputs
+from etf_pipeline.report.many import (
+    findings_section,
+    list_section,
+    origin_section,
+    overview,
+    pair_sections,
+    ranking_section,
+    spread_section,
+)
 from etf_pipeline.report.parts import (
     DASH,
     YEARS,
@@ -29,34 +38,76 @@ from etf_pipeline.report.parts import (
 from etf_pipeline.risk.prices import PriceSeries, years_before
 
 _MOST_LINES = 8
+FEW = 100  # up to as many ETFs are each shown with all their numbers, and in a heat map
 
 
 def universe_report(inputs: Inputs) -> str:
-    """The report of every ETF there is.
+    """The report of every ETF there is: each with all its numbers, or of many what stands out.
 
     Raises:
         InsufficientDataError: there is no history.
     """
-    as_of = inputs.as_of
-    tickers = sorted(inputs.series)
-    courses, warnings = _courses(inputs, tickers)
-    sections = [_latest(inputs, tickers), *_course_sections(inputs, courses)]
-    sections += _correlations(inputs, tickers)
-    window = f"{YEARS}y"
-    rows = {r["ticker"]: r for r in inputs.rows("risk_metrics", window=window)}
-    if rows:
-        sections.append(metric_section(rows, window))
+    tickers = sorted(inputs.origins)
     rates = sorted(inputs.conversion.rates.series)
-    sections += [quality_section(inputs, tickers), provenance_section(inputs, tickers, rates)]
+    made = _of_few if len(tickers) <= FEW else _of_many
+    sections, warnings = made(inputs, tickers, rates)
     return rendered(
         inputs,
         "ETF universe",
         sections,
         [*warnings, *inputs.outdated],
         simulated(inputs, tickers, rates),
-        subtitle=f"{len(tickers)} ETFs as of {as_of}.",
+        subtitle=f"{len(tickers):,} ETFs as of {inputs.as_of}.",
         facts=[],
     )
+
+
+def _of_few(
+    inputs: Inputs, tickers: list[str], rates: list[str]
+) -> tuple[list[Section], list[str]]:
+    inputs, unread = inputs.reading(tickers)
+    courses, warnings = _courses(inputs, list(inputs.series))
+    sections = [_latest(inputs, list(inputs.series)), *_course_sections(inputs, courses)]
+    sections += _correlations(inputs, tickers)
+    window = f"{YEARS}y"
+    rows = {r["ticker"]: r for r in inputs.rows("risk_metrics", window=window)}
+    if rows:
+        sections.append(metric_section(rows, window))
+    return [
+        *sections,
+        quality_section(inputs, tickers),
+        provenance_section(inputs, tickers, rates),
+    ], [*unread, *warnings]
+
+
+def _of_many(
+    inputs: Inputs, tickers: list[str], rates: list[str]
+) -> tuple[list[Section], list[str]]:
+    found = overview(inputs, tickers)
+    sections = [list_section(inputs, found), ranking_section(inputs, found)]
+    sections.append(spread_section(inputs, found))
+    warnings: list[str] = []
+    if found.window is not None:
+        best = found.ranked("total_return")[::-1][:_MOST_LINES]
+        drawn, unread = inputs.reading(tickers[i] for i in best)
+        courses, warnings = _courses(drawn, list(drawn.series))
+        warnings = [*unread, *warnings]
+        how = f"The {len(best)} of the highest total return over {found.window} are drawn."
+        sections += _course_sections(inputs, courses, how)
+    sections += pair_sections(inputs, tickers)
+    sections += _correlations(inputs, _held(inputs, tickers))
+    return [
+        *sections,
+        findings_section(inputs, tickers),
+        origin_section(inputs, tickers, rates),
+    ], warnings
+
+
+def _held(inputs: Inputs, tickers: list[str]) -> list[str]:
+    """Members of the portfolios, unless they are too many as well."""
+    members = {t for spec in inputs.specs.values() for t in spec.tickers}
+    held = [t for t in tickers if t in members]
+    return held if len(held) <= FEW else []
 
 
 def _latest(inputs: Inputs, tickers: list[str]) -> Section:
@@ -93,20 +144,24 @@ def _courses(inputs: Inputs, tickers: list[str]) -> tuple[list[PriceSeries], lis
     return done, warnings
 
 
-def _course_sections(inputs: Inputs, series: list[PriceSeries]) -> list[Section]:
-    """The last years of those that grew most."""
+def _course_sections(
+    inputs: Inputs, series: list[PriceSeries], which: str | None = None
+) -> list[Section]:
+    """The last years of those that grew most, or of those that `which` tells."""
     start = years_before(inputs.as_of, YEARS)
     recent = {s.ticker: s.since(start).prices for s in series}
     recent = {t: p for t, p in recent.items() if len(p) > 1}
     ranked = sorted(recent, key=lambda t: recent[t].iloc[-1] / recent[t].iloc[0], reverse=True)
     shown = {t: recent[t] for t in ranked[:_MOST_LINES]}
-    more = "" if len(shown) == len(ranked) else f" The {_MOST_LINES} that grew most are drawn."
+    most = None if len(shown) == len(ranked) else f"The {_MOST_LINES} that grew most are drawn."
+    said = which or most
     grown = {t: values / values.iloc[0] * START for t, values in shown.items()}
     return [
         growth_section(
             grown,
             "; ".join(f"{t} {v.iloc[-1]:,.0f}" for t, v in grown.items()),
-            f"Distributions reinvested, from the last session up to {start}, or the first." + more,
+            f"Distributions reinvested, from the last session up to {start}, or the first."
+            + (f" {said}" if said else ""),
         ),
         drawdown_section(
             shown,
@@ -119,13 +174,19 @@ def _course_sections(inputs: Inputs, series: list[PriceSeries]) -> list[Section]
 
 
 def _correlations(inputs: Inputs, tickers: list[str]) -> list[Section]:
-    for window in ("3y", "1y"):
-        rows = inputs.rows("correlations", window=window)
+    """A heat map of those of the tickers that have a correlation with each other."""
+    for window in CORRELATION_WINDOWS:
+        wanted = set(tickers)
+        rows = [
+            r
+            for r in inputs.rows("correlations", window=window)
+            if r["ticker"] in wanted and r["other"] in wanted
+        ]
         found = {(r["ticker"], r["other"]): r["correlation"] for r in rows}
         held = [t for t in tickers if (t, t) in found or any(a == t for a, _ in found)]
         whole = [t for t in held if all(t == o or found.get((t, o)) is not None for o in held)]
         if len(whole) > 1:
             matrix = np.array([[1.0 if a == b else found[(a, b)] for b in whole] for a in whole])
-            (one,) = inputs.rows("correlations", window=window, ticker=whole[0], other=whole[1])
-            return [correlation_section(matrix, whole, one.get("period"))]
+            period = next(r.get("period") for r in rows if r["ticker"] == whole[0])
+            return [correlation_section(matrix, whole, period)]
     return []

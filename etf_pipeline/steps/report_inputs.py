@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from etf_pipeline.errors import CorruptFileError
 from etf_pipeline.model import assets
@@ -22,25 +27,29 @@ from etf_pipeline.model.schemas import (
     WEIGHTS,
 )
 from etf_pipeline.model.universe import load_universe
-from etf_pipeline.report.inputs import Inputs, Row
+from etf_pipeline.report.alike import MOST
+from etf_pipeline.report.inputs import CORRELATION_WINDOWS, Inputs, Origin, Row
 from etf_pipeline.settings import Settings
 from etf_pipeline.steps.derived import Assumptions, Histories, conversion_of, read_histories
 from etf_pipeline.store.inventory import available_tickers
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifests import read_manifest, recent_manifests
-from etf_pipeline.store.reader import file_info, read_table
+from etf_pipeline.store.reader import columns_of, file_info, read_rows, read_table
 from etf_pipeline.store.store import Store
 
-_TABLES = (
-    SUMMARY,
-    WEIGHTS,
-    FRONTIER,
-    UNCERTAINTY,
-    BACKTESTS,
-    BACKTEST_EVENTS,
-    RISK_METRICS,
-    CORRELATIONS,
-)
+_TABLES = {
+    table.name: table
+    for table in (
+        SUMMARY,
+        WEIGHTS,
+        FRONTIER,
+        UNCERTAINTY,
+        BACKTESTS,
+        BACKTEST_EVENTS,
+        RISK_METRICS,
+        CORRELATIONS,
+    )
+}
 
 
 def report_inputs(
@@ -56,22 +65,35 @@ def report_inputs(
     Raises:
         CorruptFileError: a derived table is damaged.
     """
-    tables, hashes = _tables(store.layout)
+    specs = {s.name: s for s in specs}
+    tables = NewestTables(store.layout, {t for spec in specs.values() for t in spec.tickers})
+    contents = {t: f.content_hash for t, f in histories.facts.items()}
     return Inputs(
-        histories.series,
-        {s.name: s for s in specs},
-        {i.ticker: i.name for i in universe},
-        tables,
-        _findings(store.layout, histories.series),
-        _contents(store.layout, histories.series) | dict(histories.rates.hashes),
-        hashes,
-        assumptions.lookback_years,
-        conversion_of(histories, universe, assumptions),
-        made_at,
-        assumptions.periods_per_year,
-        _not_backtested(store.layout),
-        universe.facts(),
+        series=histories.series,
+        origins=_origins(histories),
+        specs=specs,
+        names={i.ticker: i.name for i in universe},
+        tables=tables,
+        findings=_findings(store.layout, histories.facts),
+        contents=contents | dict(histories.rates.hashes),
+        hashes=tables.hashes,
+        outdated_tables=tables.outdated,
+        lookback_years=assumptions.lookback_years,
+        conversion=conversion_of(histories, universe, assumptions),
+        made_at=made_at,
+        periods_per_year=assumptions.periods_per_year,
+        not_backtested=_not_backtested(store.layout),
+        facts=universe.facts(),
     )
+
+
+def _origins(histories: Histories) -> dict[str, Origin]:
+    """Of every ticker that has a price."""
+    return {
+        ticker: Origin(f.first_date, f.last_date, f.source, f.currency)
+        for ticker, f in histories.facts.items()
+        if f.first_date is not None and f.last_date is not None
+    }
 
 
 def inputs_of(settings: Settings, made_at: dt.datetime) -> Inputs:
@@ -91,16 +113,76 @@ def inputs_of(settings: Settings, made_at: dt.datetime) -> Inputs:
     return report_inputs(store, histories, specs, universe, Assumptions.of(settings), made_at)
 
 
-def _tables(layout: Layout) -> tuple[dict[str, list[Row]], dict[str, str]]:
-    """Rows of the newest derived tables, and their content hashes by name and day."""
-    rows: dict[str, list[Row]] = {}
-    hashes: dict[str, str] = {}
-    for table in _TABLES:
-        path = layout.newest(table)
-        rows[table.name] = [] if path is None else read_table(path).to_pylist()
-        if path is not None:
-            hashes[f"{table.name}, {path.parent.name}"] = str(file_info(path).content_hash)
-    return rows, hashes
+class NewestTables(Mapping[str, pa.Table]):
+    """The newest derived tables by name, each read when it is first asked for.
+
+    Of correlations only what a page shows: each ticker's nearest and farthest, and the pairs among
+    the members of portfolios.
+    """
+
+    def __init__(self, layout: Layout, members: Iterable[str]) -> None:
+        """Of a store; `members` are the tickers of portfolios. Reads footers."""
+        newest = ((name, layout.newest(table)) for name, table in _TABLES.items())
+        self._paths = {name: path for name, path in newest if path is not None}
+        self._members, self._read = sorted(members), dict[str, pa.Table]()
+
+    @cached_property
+    def hashes(self) -> dict[str, str]:
+        """Content hashes, by name and day."""
+        return {
+            f"{name}, {path.parent.name}": str(file_info(path).content_hash)
+            for name, path in self._paths.items()
+        }
+
+    @cached_property
+    def outdated(self) -> list[str]:
+        """Those of an earlier release, which lack columns."""
+        return [
+            name
+            for name, path in self._paths.items()
+            if set(_TABLES[name].names) - set(columns_of(path)) and file_info(path).num_rows
+        ]
+
+    def __getitem__(self, name: str) -> pa.Table:
+        """A table.
+
+        Raises:
+            KeyError: there is none.
+            CorruptFileError: its file is damaged.
+        """
+        path = self._paths[name]
+        if name not in self._read:
+            shown = self._shown(path) if name == CORRELATIONS.name else None
+            self._read[name] = read_table(path) if shown is None else read_rows(path, shown)
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Names of those that there are."""
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._paths)
+
+    def _shown(self, path: Path) -> pc.Expression:
+        """Which rows of correlations a page shows; earlier releases did not rank them."""
+        wanted = pc.field("window").isin(CORRELATION_WINDOWS)
+        if "rank" not in columns_of(path):
+            return wanted
+        among = pc.field("ticker").isin(self._members) & pc.field("other").isin(self._members)
+        return wanted & ((pc.abs(pc.field("rank")) <= MOST) | among)
+
+
+def _findings(layout: Layout, tickers: Iterable[str]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for ticker in tickers:
+        try:
+            table = read_table(layout.of(QUARANTINE, ticker), ["date", "rule", "severity"])
+        except (CorruptFileError, FileNotFoundError):
+            continue
+        if table.num_rows:
+            found[ticker] = table.to_pylist()
+    return found
 
 
 def _not_backtested(layout: Layout) -> dict[str, str]:
@@ -119,14 +201,4 @@ def _findings(layout: Layout, tickers: Iterable[str]) -> dict[str, list[Row]]:
             continue
         if table.num_rows:
             found[ticker] = table.to_pylist()
-    return found
-
-
-def _contents(layout: Layout, tickers: Iterable[str]) -> dict[str, str | None]:
-    found: dict[str, str | None] = {}
-    for ticker in tickers:
-        try:
-            found[ticker] = file_info(layout.find_history(ticker)).content_hash
-        except (CorruptFileError, FileNotFoundError):
-            continue
     return found

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from etf_pipeline.errors import CorruptFileError
@@ -76,6 +77,32 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """
     with _open(path) as handle:
         return _whole(path, handle, columns)
+
+
+def read_rows(path: Path, wanted: pc.Expression) -> pa.Table:
+    """Those rows of a file that meet a condition; never more of it in memory than that and a part.
+
+    Raises:
+        CorruptFileError: the file is not readable Parquet.
+        FileNotFoundError: there is no such file.
+    """
+    try:
+        return pq.read_table(path, filters=wanted, partitioning=None)
+    except FileNotFoundError:
+        raise
+    except (OSError, pa.ArrowException) as error:
+        raise _corrupt(path, error) from error
+
+
+def columns_of(path: Path) -> list[str]:
+    """Names of a file's columns, from its footer.
+
+    Raises:
+        CorruptFileError: the file is not readable Parquet.
+        FileNotFoundError: there is no such file.
+    """
+    with _open(path) as handle:
+        return list(handle.schema_arrow.names)
 
 
 def read_with_footer(path: Path) -> tuple[pa.Table, dict[str, Any]]:
