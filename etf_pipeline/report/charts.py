@@ -211,7 +211,7 @@ def histograms(
     description: str,
     plain: Sequence[str] = (),
 ) -> str:
-    """How values are spread, two panels beside each other; in per cent, those of `plain` as they are.
+    """How values are spread, two panels beside each other, in per cent unless `plain` names them.
 
     What lies beyond the first or the last percentile is counted in the outermost bar, as one value
     far out would leave the others a single bar.
@@ -234,7 +234,9 @@ def histograms(
             edges = np.linspace(low, high if high > low else low + 1e-9, _BARS + 1)
             for label, values in groups.items():
                 inside = np.clip(values, edges[0], edges[-1])
-                axes.hist(inside, edges, label=label, alpha=0.75 if len(groups) > 1 else 1.0)
+                axes.hist(
+                    inside, edges.tolist(), label=label, alpha=0.75 if len(groups) > 1 else 1.0
+                )
             axes.set_title(heading, fontsize=9)
             axes.locator_params(axis="x", nbins=5)
             if heading not in plain:

@@ -1,4 +1,4 @@
-"""One page of HTML from its sections; it loads nothing, and runs nothing but a list's own script."""
+"""One page of HTML from its sections: it loads nothing, and runs only the script of its list."""
 
 from __future__ import annotations
 

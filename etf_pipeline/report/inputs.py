@@ -30,6 +30,7 @@ class Origin:
     last: dt.date
     source: str
     currency: str | None
+    version: str | None = None  # equal ones have equal prices and findings; None: nobody can tell
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class Inputs:
         return replace(self, series=read), unread
 
     def table(self, name: str, **wanted: str) -> pa.Table:
-        """Rows of a newest table with these values, as Arrow; one without columns if there is none."""
+        """Rows of a newest table with these values; a table without columns if there is none."""
         found = self.tables.get(name)
         if found is None:
             return pa.table({})

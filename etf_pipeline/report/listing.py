@@ -21,7 +21,6 @@ import numpy.typing as npt
 
 from etf_pipeline.report.alike import Alike
 from etf_pipeline.report.parts import DASH
-from etf_pipeline.report.parts import DASH
 
 PAGE = 25  # rows that are shown at once
 
@@ -30,7 +29,7 @@ Cell = str | int | None
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its heading, what it holds (`text`, `choice`, `percent`, `number`, `count`), values.
+    """A column: its heading, its kind (`text`, `choice`, `percent`, `number`, `count`), its values.
 
     Of a percentage or a number a value is a whole number of its last digit; of a choice it is a
     position in `among`. A cell of a `whole` column is never broken into lines.
@@ -139,7 +138,9 @@ class Listing:
             }
         text = json.dumps(told, ensure_ascii=False, separators=(",", ":"))
         # No name may end the element or begin a comment in it.
-        return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+        return (
+            text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+        )
 
 
 @cache

@@ -19,7 +19,15 @@ from etf_pipeline._version import __version__
 from etf_pipeline.report import charts
 from etf_pipeline.report.alike import MOST, Alike, alike
 from etf_pipeline.report.inputs import Inputs
-from etf_pipeline.report.listing import Column, Listing, choices, counts, numbers, percentages, texts
+from etf_pipeline.report.listing import (
+    Column,
+    Listing,
+    choices,
+    counts,
+    numbers,
+    percentages,
+    texts,
+)
 from etf_pipeline.report.parts import (
     DASH,
     FINDING_COLUMNS,
@@ -253,7 +261,9 @@ def findings_section(inputs: Inputs, tickers: Sequence[str]) -> Section:
     if not found:
         return Section(title, [f"No finding on any of {len(tickers):,} ETFs."])
     kinds = Counter((f["rule"], f["severity"]) for rows in found.values() for f in rows)
-    touched = Counter(k for rows in found.values() for k in {(f["rule"], f["severity"]) for f in rows})
+    touched = Counter(
+        k for rows in found.values() for k in {(f["rule"], f["severity"]) for f in rows}
+    )
     by_rule = [
         [rule, severity, f"{n:,}", f"{touched[(rule, severity)]:,}"]
         for (rule, severity), n in sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
@@ -301,10 +311,12 @@ def origin_section(inputs: Inputs, tickers: Sequence[str], rates: Sequence[str])
             "`etf events rebuild` check them against the record.",
             "The hash over all histories is of a line for each ETF and each currency pair, sorted: "
             f"its ticker, a tab, the content hash of its history, a line feed.{users} "
-            f"Of each: `etf sql \"{EACH_HASH}\"`.",
+            f'Of each: `etf sql "{EACH_HASH}"`.',
         ],
         tables=[
-            Grid("Histories", ["source", "ETFs", "currencies", "from", "to"], sources, (1,), (3, 4)),
+            Grid(
+                "Histories", ["source", "ETFs", "currencies", "from", "to"], sources, (1,), (3, 4)
+            ),
             Grid("Over all", ["of", "content"], [["histories", Digest(over_all(inputs, named))]]),
             tables_of(inputs),
         ],

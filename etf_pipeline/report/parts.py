@@ -188,7 +188,7 @@ FINDING_COLUMNS = ("ETF", "held back", "withheld", "flagged", "missing", "pendin
 
 
 def finding_cells(ticker: str, found: Sequence[Row]) -> list[str]:
-    """How many findings of each severity a ticker has, and by which rules; see `FINDING_COLUMNS`."""
+    """How many findings of each severity a ticker has, and the rules: `FINDING_COLUMNS`."""
     counts = Counter(f["severity"] for f in found)
     rules = sorted({f["rule"] for f in found})
     kinds = ("quarantined", "withheld", "flagged", "missing", "pending")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from etf_pipeline.errors import CurrencyError, InsufficientDataError
 from etf_pipeline.model.portfolios import PortfolioSpec
@@ -139,8 +141,10 @@ def _risk_sections(inputs: Inputs, name: str, summary: Row, tickers: list[str]) 
             matrix = correlation_of(found.covariance)
             sections.append(correlation_section(matrix, tickers, found.correlation_period))
     window = f"{YEARS}y"
-    found = {t: inputs.rows("risk_metrics", window=window, ticker=t) for t in tickers}
-    rows = {t: found[t][0] for t in sorted(found) if found[t]}
+    held = inputs.table("risk_metrics", window=window)
+    if held.num_rows:
+        held = held.filter(pc.is_in(held["ticker"], value_set=pa.array(tickers, pa.string())))
+    rows = {r["ticker"]: r for r in held.to_pylist()}
     if rows:
         sections.append(metric_section(rows, window))
     return sections

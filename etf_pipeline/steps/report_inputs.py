@@ -36,6 +36,7 @@ from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifests import read_manifest, recent_manifests
 from etf_pipeline.store.reader import columns_of, file_info, read_rows, read_table
 from etf_pipeline.store.store import Store
+from etf_pipeline.store.stored_series import HistoryFacts
 
 _TABLES = {
     table.name: table
@@ -65,13 +66,13 @@ def report_inputs(
     Raises:
         CorruptFileError: a derived table is damaged.
     """
-    specs = {s.name: s for s in specs}
-    tables = NewestTables(store.layout, {t for spec in specs.values() for t in spec.tickers})
+    by_name = {s.name: s for s in specs}
+    tables = NewestTables(store.layout, {t for spec in by_name.values() for t in spec.tickers})
     contents = {t: f.content_hash for t, f in histories.facts.items()}
     return Inputs(
         series=histories.series,
         origins=_origins(histories),
-        specs=specs,
+        specs=by_name,
         names={i.ticker: i.name for i in universe},
         tables=tables,
         findings=_findings(store.layout, histories.facts),
@@ -90,7 +91,7 @@ def report_inputs(
 def _origins(histories: Histories) -> dict[str, Origin]:
     """Of every ticker that has a price."""
     return {
-        ticker: Origin(f.first_date, f.last_date, f.source, f.currency)
+        ticker: Origin(f.first_date, f.last_date, f.source, f.currency, f.version)
         for ticker, f in histories.facts.items()
         if f.first_date is not None and f.last_date is not None
     }
@@ -173,9 +174,9 @@ class NewestTables(Mapping[str, pa.Table]):
         return wanted & ((pc.abs(pc.field("rank")) <= MOST) | among)
 
 
-def _findings(layout: Layout, tickers: Iterable[str]) -> dict[str, list[Row]]:
+def _findings(layout: Layout, facts: Mapping[str, HistoryFacts]) -> dict[str, list[Row]]:
     found: dict[str, list[Row]] = {}
-    for ticker in tickers:
+    for ticker in (t for t, known in facts.items() if known.findings != 0):
         try:
             table = read_table(layout.of(QUARANTINE, ticker), ["date", "rule", "severity"])
         except (CorruptFileError, FileNotFoundError):
@@ -190,15 +191,3 @@ def _not_backtested(layout: Layout) -> dict[str, str]:
     for path in recent_manifests(layout, assets.BACKTESTS, 1):
         return {o.subject: o.reason for o in read_manifest(path) if not o.good and o.reason}
     return {}
-
-
-def _findings(layout: Layout, tickers: Iterable[str]) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
-    for ticker in tickers:
-        try:
-            table = read_table(layout.of(QUARANTINE, ticker), ["date", "rule", "severity"])
-        except (CorruptFileError, FileNotFoundError):
-            continue
-        if table.num_rows:
-            found[ticker] = table.to_pylist()
-    return found

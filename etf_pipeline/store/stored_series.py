@@ -40,6 +40,7 @@ class HistoryFacts:
         content_hash: of the history, as its footer has it; None for a user's own file.
         version: SHA-256 (hex) over all that a `PriceSeries` is made of: two files of the same
             version give the same one. None where nobody can tell.
+        findings: how many its quarantine has; None where the footer does not say.
     """
 
     ticker: str
@@ -51,6 +52,7 @@ class HistoryFacts:
     exchange: str | None
     content_hash: str | None = None
     version: str | None = None
+    findings: int | None = None
 
     @classmethod
     def of_series(
@@ -93,7 +95,8 @@ def _read_facts(layout: Layout, ticker: str, path: Path, cache: FileCache) -> Hi
     first, last = footer_range(footer)
     currency, exchange = (info.meta.get(name) for name in ("currency", "exchange"))
     told = info.source, currency, exchange, info.content_hash
-    return HistoryFacts(ticker, info.num_rows, first, last, *told, _version(layout, ticker, info))
+    more = _version(layout, ticker, info), info.meta.get("findings")
+    return HistoryFacts(ticker, info.num_rows, first, last, *told, *more)
 
 
 def _version(layout: Layout, ticker: str, info: FileInfo) -> str:
