@@ -11,6 +11,7 @@ from etf_pipeline.model.backtesting import EventKind
 from etf_pipeline.model.benchmark_portfolios import benchmark_portfolio
 from etf_pipeline.model.exposures import lent
 from etf_pipeline.model.portfolios import PortfolioSpec
+from etf_pipeline.report.cells import DASH, percent
 from etf_pipeline.report.courses import (
     START,
     drawdown_section,
@@ -20,7 +21,7 @@ from etf_pipeline.report.courses import (
     year_section,
 )
 from etf_pipeline.report.inputs import Inputs, Row
-from etf_pipeline.report.parts import DASH, Grid, Section, percent
+from etf_pipeline.report.parts import Grid, Section
 from etf_pipeline.risk.returns import drawdowns, from_paid_in
 
 _MOST_ROWS = 24  # of decisions, the newest

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from etf_pipeline.report.cells import DASH, percent
 from etf_pipeline.report.inputs import Inputs, Row
-from etf_pipeline.report.parts import DASH, percent
 
 BANDS = ("resampled average", "inner band", "outer band", "held")
 CASH = "cash"

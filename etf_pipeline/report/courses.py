@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from etf_pipeline.report import charts
-from etf_pipeline.report.parts import DASH, Grid, Section, percent
+from etf_pipeline.report.cells import DASH, percent
+from etf_pipeline.report.parts import Grid, Section
 from etf_pipeline.risk.annual import Span
 from etf_pipeline.risk.returns import drawdowns
 from etf_pipeline.risk.series import drawdown_table, rolling_volatility

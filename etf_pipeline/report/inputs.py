@@ -18,6 +18,7 @@ from etf_pipeline.risk.conversion import Conversion
 from etf_pipeline.risk.prices import PriceSeries, newest_day
 
 Row = dict[str, Any]
+FEW = 100  # up to as many ETFs are each shown with all their numbers, and in a heat map
 # Of these windows the first that has correlations is shown.
 CORRELATION_WINDOWS = ("3y", "1y")
 

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from etf_pipeline.report.alike import Alike
-from etf_pipeline.report.parts import DASH
+from etf_pipeline.report.cells import DASH
 
 PAGE = 25  # rows that are shown at once
 

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from etf_pipeline._version import __version__
 from etf_pipeline.report import charts
 from etf_pipeline.report.alike import MOST, Alike, alike
+from etf_pipeline.report.cells import DASH, number, percent
 from etf_pipeline.report.inputs import Inputs
 from etf_pipeline.report.listing import (
     Column,
@@ -29,14 +30,11 @@ from etf_pipeline.report.listing import (
     texts,
 )
 from etf_pipeline.report.parts import (
-    DASH,
     FINDING_COLUMNS,
     Digest,
     Grid,
     Section,
     finding_cells,
-    number,
-    percent,
     tables_of,
 )
 from etf_pipeline.risk.prices import GRACE
@@ -311,7 +309,8 @@ def origin_section(inputs: Inputs, tickers: Sequence[str], rates: Sequence[str])
             "`etf events rebuild` check them against the record.",
             "The hash over all histories is of a line for each ETF and each currency pair, sorted: "
             f"its ticker, a tab, the content hash of its history, a line feed.{users} "
-            f'Of each: `etf sql "{EACH_HASH}"`.',
+            f"It is again what `etf sql \"{OVER_ALL}\"` says now; `etf sql 'FROM histories'` has "
+            "the hash of each.",
         ],
         tables=[
             Grid(
@@ -323,9 +322,9 @@ def origin_section(inputs: Inputs, tickers: Sequence[str], rates: Sequence[str])
     )
 
 
-EACH_HASH = (
-    "SELECT subject, arg_max(content_hash, recorded_at) FROM runs "
-    "WHERE asset = 'price_history' AND content_hash IS NOT NULL GROUP BY subject ORDER BY subject"
+OVER_ALL = (
+    "SELECT sha256(string_agg(ticker || chr(9) || content_hash || chr(10), '' ORDER BY ticker)) "
+    "FROM histories"
 )
 
 

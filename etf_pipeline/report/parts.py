@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from etf_pipeline._version import __version__
 from etf_pipeline.model.schemas import BENCHMARK_METRICS, OWN_NUMBERS, RISK_METRICS
 from etf_pipeline.report import charts
+from etf_pipeline.report.cells import DASH, number, percent
 from etf_pipeline.report.inputs import Inputs, Row
-
-if TYPE_CHECKING:
-    from etf_pipeline.report.listing import Listing
+from etf_pipeline.report.listing import Listing
 
 _NUMBERS = frozenset(
     {
@@ -64,7 +63,6 @@ _TITLES = {
     "up_capture": "up capture",
     "down_capture": "down capture",
 }
-DASH = "–"
 YEARS = 5  # of the window that is shown in numbers
 
 
@@ -96,16 +94,6 @@ class Section:
     tables: Sequence[Grid] = field(default_factory=tuple)
     beside: bool = False
     listing: Listing | None = None
-
-
-def percent(value: float | None, digits: int = 2) -> str:
-    """A fraction as per cent; a dash for what could not be computed."""
-    return DASH if value is None else f"{value:z.{digits}%}"
-
-
-def number(value: float | None, digits: int = 2) -> str:
-    """A plain number; a dash for what could not be computed."""
-    return DASH if value is None else f"{value:z,.{digits}f}"
 
 
 def metric_section(rows: Mapping[str, Mapping[str, Any]], window: str) -> Section:

@@ -10,16 +10,14 @@ from etf_pipeline.errors import CurrencyError, InsufficientDataError
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.report import charts
 from etf_pipeline.report.backtest import backtest_sections
+from etf_pipeline.report.cells import DASH, number, percent
 from etf_pipeline.report.html import rendered
 from etf_pipeline.report.inputs import Inputs, Row
 from etf_pipeline.report.parts import (
-    DASH,
     YEARS,
     Section,
     correlation_section,
     metric_section,
-    number,
-    percent,
     provenance_section,
     quality_section,
     simulated,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from etf_pipeline.errors import CurrencyError
+from etf_pipeline.report.cells import DASH, number
 from etf_pipeline.report.courses import (
     START,
     drawdown_section,
@@ -13,7 +14,7 @@ from etf_pipeline.report.courses import (
     year_section,
 )
 from etf_pipeline.report.html import rendered
-from etf_pipeline.report.inputs import CORRELATION_WINDOWS, Inputs
+from etf_pipeline.report.inputs import CORRELATION_WINDOWS, FEW, Inputs
 from etf_pipeline.report.many import (
     findings_section,
     list_section,
@@ -24,13 +25,11 @@ from etf_pipeline.report.many import (
     spread_section,
 )
 from etf_pipeline.report.parts import (
-    DASH,
     YEARS,
     Grid,
     Section,
     correlation_section,
     metric_section,
-    number,
     provenance_section,
     quality_section,
     simulated,
@@ -38,7 +37,6 @@ from etf_pipeline.report.parts import (
 from etf_pipeline.risk.prices import PriceSeries, years_before
 
 _MOST_LINES = 8
-FEW = 100  # up to as many ETFs are each shown with all their numbers, and in a heat map
 
 
 def universe_report(inputs: Inputs) -> str:

@@ -10,8 +10,9 @@ from etf_pipeline.model.benchmark_portfolios import benchmark_portfolio
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.report import charts
 from etf_pipeline.report.bands import BANDS, CASH, NO_BAND, weight_bands
+from etf_pipeline.report.cells import percent
 from etf_pipeline.report.inputs import Inputs, Row
-from etf_pipeline.report.parts import Grid, Section, percent
+from etf_pipeline.report.parts import Grid, Section
 from etf_pipeline.risk.covariance import risk_contributions
 from etf_pipeline.risk.estimates import Estimates
 

@@ -171,6 +171,24 @@ VIEWS: tuple[View, ...] = (
         conversion.CURRENCIES_COMMENTS,
     ),
     View(
+        "histories",
+        "The file of each ticker's history, of those that this package wrote.",
+        "SELECT url_decode(parse_filename(file_name, true)) AS ticker, "
+        "said->>'$.source' AS source, said->>'$.currency' AS currency, "
+        "said->>'$.exchange' AS exchange, "
+        "CAST(said->>'$.findings' AS BIGINT) AS findings, said->>'$.content_hash' AS content_hash "
+        "FROM (SELECT file_name, decode(value) AS said FROM parquet_kv_metadata({files}) "
+        "WHERE decode(key) = 'etf_pipeline')",
+        {
+            "ticker": _TICKER,
+            "source": "yahoo, files or simulated",
+            "currency": "of its prices",
+            "exchange": "ISO 10383 MIC",
+            "findings": "of its quarantine, see quality",
+            "content_hash": "SHA-256 of its content",
+        },
+    ),
+    View(
         "fx_rates",
         "Daily rates of currency pairs, from their histories.",
         conversion.FX_RATES_SQL,
@@ -323,6 +341,8 @@ def empty_columns(view: View) -> str:
         "ticker": "VARCHAR",
         "collected_at": "TIMESTAMP",
         "remark": "VARCHAR",
+        "exchange": "VARCHAR",
+        "findings": "BIGINT",
     }
     names = list(view.comments)
     if view.name == "raw_answers":

@@ -66,7 +66,7 @@ def _fill(db: duckdb.DuckDBPyConnection, universe_file: Path, layout: Layout) ->
             sql = f"SELECT {empty_columns(view)} WHERE false"
         elif there:
             sql = sql.format(files=_files(layout, there))
-            if users and view.name in ("prices", "currencies"):
+            if users and view.name in ("prices", "currencies", "histories"):
                 sql = _with_user_files(layout, users, view)
         db.execute(f"CREATE VIEW {view.name} AS {sql}")
         _comment(db, view)
@@ -167,6 +167,8 @@ def _with_user_files(layout: Layout, users: list[Path], view: View) -> str:
     parts = [view.sql.format(files=_listed(ours))] if ours else []
     if view.name == "currencies":
         return parts[0] if parts else CURRENCIES_OF_OTHERS
+    if view.name == "histories":
+        return parts[0] if parts else f"SELECT {empty_columns(view)} WHERE false"
     return " UNION ALL BY NAME ".join([*parts, "SELECT * FROM user_prices"])
 
 

@@ -35,6 +35,7 @@ _AT = Layout(Path())
 FILES: dict[str, tuple[str, ...]] = {
     "prices": (_AT.pattern(HISTORY),),
     "currencies": (_AT.pattern(HISTORY),),
+    "histories": (_AT.pattern(HISTORY),),
     "risk_metrics_history": (_AT.pattern(RISK_METRICS),),
     "correlations_history": (_AT.pattern(CORRELATIONS),),
     "weights_history": (_AT.pattern(WEIGHTS),),

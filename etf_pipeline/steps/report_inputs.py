@@ -28,9 +28,9 @@ from etf_pipeline.model.schemas import (
 )
 from etf_pipeline.model.universe import load_universe
 from etf_pipeline.report.alike import MOST
-from etf_pipeline.report.inputs import CORRELATION_WINDOWS, Inputs, Origin, Row
+from etf_pipeline.report.inputs import CORRELATION_WINDOWS, FEW, Inputs, Origin, Row
 from etf_pipeline.settings import Settings
-from etf_pipeline.steps.derived import Assumptions, Histories, conversion_of, read_histories
+from etf_pipeline.steps.derived import Assumptions, Histories, conversion_of, needed, read_histories
 from etf_pipeline.store.inventory import available_tickers
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifests import read_manifest, recent_manifests
@@ -67,7 +67,8 @@ def report_inputs(
         CorruptFileError: a derived table is damaged.
     """
     by_name = {s.name: s for s in specs}
-    tables = NewestTables(store.layout, {t for spec in by_name.values() for t in spec.tickers})
+    few = histories.series if len(histories.series) <= FEW else needed(by_name.values())
+    tables = NewestTables(store.layout, few)
     contents = {t: f.content_hash for t, f in histories.facts.items()}
     return Inputs(
         series=histories.series,
@@ -118,14 +119,14 @@ class NewestTables(Mapping[str, pa.Table]):
     """The newest derived tables by name, each read when it is first asked for.
 
     Of correlations only what a page shows: each ticker's nearest and farthest, and the pairs among
-    the members of portfolios.
+    a few.
     """
 
-    def __init__(self, layout: Layout, members: Iterable[str]) -> None:
-        """Of a store; `members` are the tickers of portfolios. Reads footers."""
+    def __init__(self, layout: Layout, few: Iterable[str]) -> None:
+        """Of a store; `few` are the tickers of a heat map. Reads footers."""
         newest = ((name, layout.newest(table)) for name, table in _TABLES.items())
         self._paths = {name: path for name, path in newest if path is not None}
-        self._members, self._read = sorted(members), dict[str, pa.Table]()
+        self._few, self._read = sorted(few), dict[str, pa.Table]()
 
     @cached_property
     def hashes(self) -> dict[str, str]:
@@ -168,10 +169,14 @@ class NewestTables(Mapping[str, pa.Table]):
     def _shown(self, path: Path) -> pc.Expression:
         """Which rows of correlations a page shows; earlier releases did not rank them."""
         wanted = pc.field("window").isin(CORRELATION_WINDOWS)
-        if "rank" not in columns_of(path):
+        if "nearest" not in columns_of(path):
             return wanted
-        among = pc.field("ticker").isin(self._members) & pc.field("other").isin(self._members)
-        return wanted & ((pc.abs(pc.field("rank")) <= MOST) | among)
+        near = (pc.field("nearest") <= MOST) | (pc.field("farthest") <= MOST)
+        return wanted & (near | (_among("ticker", self._few) & _among("other", self._few)))
+
+
+def _among(column: str, tickers: list[str]) -> pc.Expression:
+    return pc.field(column).isin(pa.array(tickers, pa.string()))
 
 
 def _findings(layout: Layout, facts: Mapping[str, HistoryFacts]) -> dict[str, list[Row]]:

@@ -63,6 +63,8 @@ def _ours(folder: Path) -> dict[str, Any]:
     from etf_pipeline.store.store import Store
 
     store = Store.at(folder / "store", 60)
+    for page in store.layout.reports.glob("*.html"):
+        page.unlink()  # of the run: those that would be the same are not made again
 
     def work() -> list[Path]:
         result = reports(store, _inputs(folder), [f"bench-{i}" for i in range(PORTFOLIOS)])

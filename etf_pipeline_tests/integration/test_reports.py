@@ -4,23 +4,27 @@ import dataclasses
 import datetime as dt
 import html
 import re
+import shutil
 from html.parser import HTMLParser
 
 import dagster as dg
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from etf_pipeline.errors import InsufficientDataError
-from etf_pipeline.model.schemas import HISTORY
+from etf_pipeline.model.schemas import CORRELATIONS, HISTORY, RISK_METRICS, SUMMARY
 from etf_pipeline.report.backtest import _measured_against
 from etf_pipeline.report.charts import clustered
 from etf_pipeline.report.courses import calendar_years, volatility_section
 from etf_pipeline.report.portfolio import portfolio_report
 from etf_pipeline.report.universe import universe_report
-from etf_pipeline.steps.derived import Assumptions
+from etf_pipeline.steps.derived import Assumptions, read_histories
 from etf_pipeline.steps.report_inputs import report_inputs
 from etf_pipeline.steps.reports import pages_of, reports
+from etf_pipeline.store.inventory import available_tickers
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.store import Store
 from etf_pipeline_tests.pipeline.support import PORTFOLIOS, execute, make_pipeline
@@ -75,6 +79,16 @@ def inputs(pipeline):
         Assumptions.of(pipeline.settings),
         pipeline.clock(),
     )
+
+
+def with_rows(inputs, **rows):
+    """The same with other rows in some tables, whose columns are those that the rows have."""
+    changed = {}
+    for name, told in rows.items():
+        columns = inputs.tables[name].schema
+        kept = pa.schema([c for c in columns if not told or c.name in told[0]])
+        changed[name] = pa.Table.from_pylist(told, schema=kept)
+    return dataclasses.replace(inputs, tables=dict(inputs.tables) | changed)
 
 
 class Page(HTMLParser):
@@ -209,18 +223,28 @@ def test_weekly_correlations_are_called_so(inputs):
     assert "Of simple weekly returns" in page
     assert "Correlations are of weekly returns, as the calendars of XASX and XNYS differ." in page
     rows = [r | {"period": "weekly"} for r in inputs.rows("correlations")]
-    weekly = dataclasses.replace(inputs, tables=dict(inputs.tables) | {"correlations": rows})
+    weekly = with_rows(inputs, correlations=rows)
     assert "Of simple daily returns" in universe_report(inputs)
     assert "Of simple weekly returns" in universe_report(weekly)
 
 
-def test_tables_of_an_earlier_release_lack_columns(inputs):
+def test_tables_of_an_earlier_release_lack_columns(pipeline, inputs, tmp_path):
     new = {"total_return", "period", "correlation_period"}
-    old = {
-        name: [{k: v for k, v in row.items() if k not in new} for row in rows]
-        for name, rows in inputs.tables.items()
-    }
-    before = dataclasses.replace(inputs, tables=old)
+    shutil.copytree(pipeline.layout.root, tmp_path / "store")
+    store = Store.at(tmp_path / "store", 10)
+    for table in (SUMMARY, RISK_METRICS, CORRELATIONS):
+        path = store.layout.newest(table)
+        made = pq.read_table(path, partitioning=None)
+        pq.write_table(made.select([c for c in made.column_names if c not in new]), path)
+    histories = read_histories(store, available_tickers(store.layout))
+    before = report_inputs(
+        store,
+        histories,
+        pipeline.portfolios(),
+        pipeline.universe,
+        Assumptions.of(pipeline.settings),
+        pipeline.clock(),
+    )
     assert "total return" in universe_report(before)
     assert "total return" in portfolio_report(before, "pair")
     said = "The tables summary, risk_metrics, correlations were made by an earlier release"
@@ -237,8 +261,7 @@ def test_a_portfolio_that_could_not_be_is_not_told_to_be_too_young(inputs):
     (said,) = [t for t in page.texts if t.startswith("There is no backtest of this portfolio")]
     assert inputs.not_backtested["impossible"].rstrip(".") in said
     assert "too short" not in said, told
-    tables = dict(inputs.tables) | {"backtests": []}
-    text = portfolio_report(dataclasses.replace(inputs, tables=tables), "pair")
+    text = portfolio_report(with_rows(inputs, backtests=[]), "pair")
     assert "There is no backtest of this portfolio: none has been made." in text
 
 
@@ -261,9 +284,11 @@ def test_what_a_backtest_was_compared_with_and_what_was_not_traded_is_shown(inpu
         {"portfolio": "pair", "code": None, "source": "x"} | dict(zip(columns, e, strict=True))
         for e in told
     ]
-    tables = dict(inputs.tables) | {"backtests": rows, "backtest_events": events}
     spec = inputs.specs["pair"].model_copy(update={"compare_with": {"VGS": 0.6, "VAF": 0.4}})
-    changed = dataclasses.replace(inputs, tables=tables, specs=dict(inputs.specs) | {"pair": spec})
+    changed = dataclasses.replace(
+        with_rows(inputs, backtests=rows, backtest_events=events),
+        specs=dict(inputs.specs) | {"pair": spec},
+    )
     text = portfolio_report(changed, "pair")
     page = Page(text)
     assert "VGS 60%, VAF 40%" in text
@@ -277,10 +302,8 @@ def test_what_a_backtest_was_compared_with_and_what_was_not_traded_is_shown(inpu
     assert "nan" not in text.lower().replace("nance", "")
     # an earlier release had none of that
     older = [{k: v for k, v in r.items() if k not in ("cash", "comparison_wealth")} for r in rows]
-    before = dict(inputs.tables) | {"backtests": older, "backtest_events": []}
-    assert "Growth of 10,000" in portfolio_report(
-        dataclasses.replace(inputs, tables=before), "pair"
-    )
+    before = with_rows(inputs, backtests=older, backtest_events=[])
+    assert "Growth of 10,000" in portfolio_report(before, "pair")
 
 
 def test_the_course_of_a_portfolio_benchmark_stands_beside(inputs):
@@ -306,8 +329,7 @@ def test_the_course_of_a_portfolio_benchmark_stands_beside(inputs):
         r | ({"base_currency": "USD"} if r["portfolio"] == "calm" else {})
         for r in inputs.rows("summary")
     ]
-    tables = dict(inputs.tables) | {"summary": abroad}
-    assert _measured_against(dataclasses.replace(changed, tables=tables), "pair", wealth) == {}
+    assert _measured_against(with_rows(changed, summary=abroad), "pair", wealth) == {}
     assert _measured_against(inputs, "pair", wealth) == {}
 
 
@@ -405,12 +427,9 @@ def test_active_weights_and_cash_stand_beside_the_weights(inputs):
         r | {"portfolio": "pair"} | (band | {"kind": "cash", "name": "cash"} if not i else {})
         for i, r in enumerate([*inputs.rows("uncertainty")[:1], *inputs.rows("uncertainty")])
     ]
-    tables = dict(inputs.tables) | {
-        "summary": [rows[0] | {"cash": 0.1234}],
-        "uncertainty": drawn,
-    }
+    told = with_rows(inputs, summary=[rows[0] | {"cash": 0.1234}], uncertainty=drawn)
     specs = dict(inputs.specs) | {"pair": spec}
-    page = Page(portfolio_report(dataclasses.replace(inputs, tables=tables, specs=specs), "pair"))
+    page = Page(portfolio_report(dataclasses.replace(told, specs=specs), "pair"))
     at = page.texts.index("active weight")
     cells = [t.strip() for t in page.texts[at:] if t.strip()]
     for ticker, mine, theirs in (
@@ -424,7 +443,7 @@ def test_active_weights_and_cash_stand_beside_the_weights(inputs):
         assert mine is None or f"{mine:.2%}" in row
     assert "1.23% to 34.56%" in cells
     named = specs | {"pair": spec.model_copy(update={"benchmark": "calm"})}
-    page = Page(portfolio_report(dataclasses.replace(inputs, tables=tables, specs=named), "pair"))
+    page = Page(portfolio_report(dataclasses.replace(told, specs=named), "pair"))
     theirs = {r["ticker"]: r["weight"] for r in inputs.rows("weights", portfolio="calm")}
     assert theirs
     assert any(t.startswith("Measured against calm: as it is decided now") for t in page.texts)
@@ -449,9 +468,9 @@ def test_active_risk_short_positions_and_cash_are_shown(inputs):
         r | ({"weight": -0.2} if (r["portfolio"], r["ticker"]) == ("pair", first) else {})
         for r in inputs.rows("weights")
     ]
-    tables = dict(inputs.tables) | {"summary": summary, "weights": weights}
+    told = with_rows(inputs, summary=summary, weights=weights)
     specs = dict(inputs.specs) | {"pair": spec}
-    page = portfolio_report(dataclasses.replace(inputs, tables=tables, specs=specs), "pair")
+    page = portfolio_report(dataclasses.replace(told, specs=specs), "pair")
     for shown in ("tracking error, a year", "4.56%", "beta to the benchmark", "0.87", "12.34%"):
         assert shown in page
     assert f"{first} -20.0%" in page
