@@ -72,7 +72,7 @@ class LargeStore:
         """Make the derived tables."""
         run, found = Run("run-1", NOW), self.histories
         risk_metrics(self.store, run, found, self.universe, ASSUMED)
-        correlations(self.store, run, found, self.universe, ASSUMED)
+        correlations(self.store, run, found, self.specs, self.universe, ASSUMED)
         optimised_portfolios(self.store, run, found, self.specs, self.universe, ASSUMED)
         backtests(self.store, run, found, self.specs, self.universe, ASSUMED)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from etf_pipeline.errors import CurrencyError
@@ -93,7 +95,7 @@ def _of_many(
         how = f"The {len(best)} of the highest total return over {found.window} are drawn."
         sections += _course_sections(inputs, courses, how)
     sections += pair_sections(inputs, tickers)
-    sections += _correlations(inputs, _held(inputs, tickers))
+    sections += _of_a_portfolio(inputs)
     return [
         *sections,
         findings_section(inputs, tickers),
@@ -101,11 +103,15 @@ def _of_many(
     ], warnings
 
 
-def _held(inputs: Inputs, tickers: list[str]) -> list[str]:
-    """Members of the portfolios, unless they are too many as well."""
-    members = {t for spec in inputs.specs.values() for t in spec.tickers}
-    held = [t for t in tickers if t in members]
-    return held if len(held) <= FEW else []
+def _of_a_portfolio(inputs: Inputs) -> list[Section]:
+    """Correlations within the largest portfolio; of ETFs beside each other not all are kept."""
+    sizes = {s.name: len(s.tickers) for s in inputs.specs.values() if len(s.tickers) <= FEW}
+    if not sizes:
+        return []
+    name = max(sorted(sizes), key=lambda n: sizes[n])
+    members = sorted(t for t in inputs.specs[name].tickers if t in inputs.origins)
+    said = f"Of the members of {name}; each portfolio's own report has those of its members."
+    return [replace(section, texts=[said]) for section in _correlations(inputs, members)]
 
 
 def _latest(inputs: Inputs, tickers: list[str]) -> Section:
