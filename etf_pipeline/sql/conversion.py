@@ -22,16 +22,17 @@ from etf_pipeline.sql.text import quoted
 
 # `{files}` are our own histories. What is declared of users' own is a table of the catalogue.
 _NAMED = (
-    "SELECT ticker, coalesce(told.currency, universe.currency) AS currency, "
+    "SELECT ticker, coalesce(told.currency, universe.currency) AS currency, told.exchange, "
     "CASE WHEN told.currency <> universe.currency THEN 'its file says ' || told.currency || "
     "', and universe.csv ' || universe.currency || ': correct one of them' END AS remark FROM "
 )
 CURRENCIES_SQL = (
     f"{_NAMED}"
     "(SELECT url_decode(parse_filename(file_name, true)) AS ticker, "
-    "decode(value)->>'$.currency' AS currency FROM parquet_kv_metadata({files}) "
+    "decode(value)->>'$.currency' AS currency, decode(value)->>'$.exchange' AS exchange "
+    "FROM parquet_kv_metadata({files}) "
     "WHERE decode(key) = 'etf_pipeline' "
-    "UNION ALL SELECT ticker, currency FROM user_currencies) told "
+    "UNION ALL SELECT ticker, currency, exchange FROM user_currencies) told "
     "FULL JOIN universe USING (ticker)"
 )
 # Where no history is ours.
@@ -39,6 +40,7 @@ CURRENCIES_OF_OTHERS = f"{_NAMED}user_currencies told FULL JOIN universe USING (
 CURRENCIES_COMMENTS = {
     "ticker": "ticker id of the universe",
     "currency": "of its prices, as its history says, else universe.csv; GBp and such are units",
+    "exchange": "MIC of its prices, as its history says; null for a file that does not",
     "remark": "that the two contradict each other; else null",
 }
 FX_RATES_SQL = (

@@ -24,7 +24,7 @@ from etf_pipeline.model.schemas import (
     WEIGHTS,
     Table,
 )
-from etf_pipeline.sql import conversion
+from etf_pipeline.sql import conversion, correlations
 
 _TICKER = "ticker id of the universe"
 _AS_OF = "newest session the table was computed from"
@@ -310,6 +310,7 @@ MACROS = {
         "(SELECT max(as_of) FROM weights_history WHERE as_of <= CAST(ts AS DATE))"
     ),
     **conversion.MACROS,
+    **correlations.MACROS,
 }
 
 

@@ -132,6 +132,7 @@ _USER_FILES = (
 _USER_CURRENCIES = (
     ("ticker", "VARCHAR", _TICKER_COMMENT),
     ("currency", "VARCHAR", "of its prices, as the file beside it says"),
+    ("exchange", "VARCHAR", "MIC of its prices, as the file beside it says"),
 )
 
 
@@ -192,5 +193,6 @@ def _user_prices(db: duckdb.DuckDBPyConnection, users: list[Path]) -> None:
         db.register("rows", to_arrow(rows.index.to_numpy(), values, HISTORY.arrow))
         db.execute("INSERT INTO user_prices SELECT ?, * FROM rows", [ticker])
         db.unregister("rows")
-        if (currency := found.said.currency) is not None:
-            db.execute("INSERT INTO user_currencies VALUES (?, ?)", [ticker, currency])
+        said = [found.said.currency, found.said.exchange]
+        if said != [None, None]:
+            db.execute("INSERT INTO user_currencies VALUES (?, ?, ?)", [ticker, *said])

@@ -130,8 +130,10 @@ def test_every_view_and_macro_answers(without_catalogue):
     for view in VIEWS:
         assert ask(store, f"SELECT * FROM {view.name} LIMIT 3").columns, view.name
     for macro in MACROS:
-        asked = "AUD" if macro.endswith("_in") else "2025-11-12 12:00:00+00"
-        assert ask(store, f"SELECT count(*) FROM {macro}('{asked}')").rows[0][0] > 0
+        asked = "'AUD'" if macro.endswith("_in") else "'2025-11-12 12:00:00+00'"
+        if macro.startswith("correlations"):
+            asked = f"{asked}, ['VAS', 'VGS'], 1" if macro.endswith("_in") else "['VAS', 'VGS'], 1"
+        assert ask(store, f"SELECT count(*) FROM {macro}({asked})").rows[0][0] > 0
     assert len(ask(store, "FROM universe").rows) == 3
 
 
