@@ -76,6 +76,8 @@ class ReasonCode(StrEnum):
     CORRUPT_FILE = "corrupt_file", "a file of the store is damaged"
     STORE_UNUSABLE = "store_unusable", "the store cannot be read or written"
     DISK_FULL = "disk_full", "the disk is full"
+    CLOCK_BEHIND = "clock_behind", "this machine's clock is behind what the store holds"
+    EXPIRED = "expired", "older than is kept"
     LOCKED = "locked", "another process holds the lock"
     BAD_SETTING = "bad_setting", "a setting cannot be used"
     BAD_ARGUMENT = "bad_argument", "an argument of a call cannot be used"

@@ -14,6 +14,7 @@ from etf_pipeline.cli import (
     analysis,
     events,
     exit_codes,
+    maintain,
     portfolios,
     report,
     run,
@@ -48,6 +49,7 @@ for command in (  # in the order in which help lists them
     run.run,
     run.demo,
     store.status,
+    maintain.maintain,
     store.selftest,
 ):
     app.command(command.__name__.replace("_", "-"))(command)

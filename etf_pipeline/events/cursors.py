@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from etf_pipeline.events.cursor import Cursor
+from etf_pipeline.events.log.sqlite import SqliteLog
 from etf_pipeline.events.model.envelope import Event
 from etf_pipeline.events.orchestrator import LogRecord, OrchestratorLog
 from etf_pipeline.events.protocol import Events
@@ -18,6 +19,11 @@ log = logging.getLogger(__name__)
 CURSOR = "relay"
 _OF = f"{CURSOR}:"
 Tell = Callable[[LogRecord], Sequence[Event]]
+
+
+def cursor_of(log: SqliteLog, instance: str) -> Cursor | None:
+    """How far an instance was relayed into a log; None for one that it never saw."""
+    return Cursor.load(log.fact(_OF + instance))
 
 
 class Cursors:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from etf_pipeline.errors import CorruptFileError
 from etf_pipeline.events.facts import ASSETS, Told, run_of_manifest, told_of_manifest
+from etf_pipeline.events.log.sqlite import SqliteLog
 from etf_pipeline.events.orchestrator import OrchestratorLog
 from etf_pipeline.events.protocol import Events
 from etf_pipeline.store.killed_runs import tell_all_killed_runs
@@ -41,6 +42,12 @@ class _Folder:
     changed: int = 0
     upto: int = 0
     told: dict[str, int] = field(default_factory=dict)
+
+
+def swept_since(log: SqliteLog) -> int | None:
+    """Time of file from which on manifests are looked for, in ns; None before the first look."""
+    kept = log.fact(_SWEPT)
+    return None if kept is None else int(json.loads(kept)["since"])
 
 
 class Untold:

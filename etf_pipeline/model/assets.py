@@ -13,3 +13,5 @@ OPTIMISED_PORTFOLIOS = "optimised_portfolios"
 BACKTESTS = "backtests"
 SQL_CATALOG = "sql_catalog"
 REPORTS = "reports"
+# No asset, but what `etf maintain` records its removals under.
+MAINTENANCE = "maintenance"

@@ -18,6 +18,7 @@ class OutcomeKind(StrEnum):
     UNCHANGED = "unchanged"
     REJECTED = "rejected"
     FAILED = "failed"
+    REMOVED = "removed"  # by upkeep, as it was older than is kept
 
 
 class FailureKind(StrEnum):
@@ -28,7 +29,9 @@ class FailureKind(StrEnum):
     MISSING = "missing"  # the source knows no such symbol; never final on one day
 
 
-GOOD = frozenset({OutcomeKind.COLLECTED, OutcomeKind.UPDATED, OutcomeKind.UNCHANGED})
+GOOD = frozenset(
+    {OutcomeKind.COLLECTED, OutcomeKind.UPDATED, OutcomeKind.UNCHANGED, OutcomeKind.REMOVED}
+)
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ from etf_pipeline.orchestration.executors import executor
 from etf_pipeline.orchestration.jobs import derive_job, ingest_job
 from etf_pipeline.orchestration.partitions import exchange_partitions
 from etf_pipeline.orchestration.resources import Pipeline
-from etf_pipeline.orchestration.schedules import exchange_schedules
+from etf_pipeline.orchestration.schedules import exchange_schedules, upkeep_schedule
 from etf_pipeline.orchestration.sensors import automation_sensor, tailer_sensor
+from etf_pipeline.orchestration.upkeep import maintain_job
 from etf_pipeline.settings import Settings
 
 
@@ -38,7 +39,7 @@ def build_definitions(
     """
     pipeline = pipeline or Pipeline(settings, events)
     partitions = exchange_partitions(pipeline.universe)
-    ingest = ingest_job(settings.data_dir)
+    ingest, upkeep = ingest_job(settings.data_dir), maintain_job(settings.data_dir)
     delay = dt.timedelta(minutes=settings.close_delay_minutes)
     return dg.Definitions(
         assets=[
@@ -52,8 +53,11 @@ def build_definitions(
             reports,
         ],
         asset_checks=TABLE_CHECKS,
-        jobs=[ingest, derive_job(settings.data_dir)],
-        schedules=exchange_schedules(pipeline.universe, delay, ingest, settings.schedules_enabled),
+        jobs=[ingest, derive_job(settings.data_dir), upkeep],
+        schedules=[
+            *exchange_schedules(pipeline.universe, delay, ingest, settings.schedules_enabled),
+            upkeep_schedule(upkeep, settings.schedules_enabled),
+        ],
         sensors=[automation_sensor(settings.data_dir), tailer_sensor(events)],
         resources={"pipeline": noting_the_beginning(pipeline)},
         executor=executor(settings.executor),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import sys
 import uuid
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
@@ -98,6 +100,17 @@ class DagsterLog:
         found.sort(key=lambda r: r.storage_id)
         self._runs.clear()
         return [r for r in found if complete_to is None or r.storage_id <= complete_to]
+
+    def runs_after(self, after: int) -> frozenset[str]:
+        """Runs with any record of these kinds of a greater id."""
+        kinds = (*LINEAGE, *_RUN_KINDS)
+        found = (self._fetch(kind, sys.maxsize, after=after) for kind in kinds)
+        return frozenset(r.event_log_entry.run_id for records in found for r in records)
+
+    def runs_of(self, ids: Iterable[int]) -> frozenset[str]:
+        """Runs that records are of."""
+        near = [(i, record) for i in ids for record in self.records(i - 1, 1)]
+        return frozenset(record.run_id for i, record in near if record.storage_id == i)
 
     def _fetch(
         self,

@@ -14,7 +14,7 @@ from etf_pipeline.store.layout import Layout
 
 # On a run: the folder of the store that it works on, and the store's id where it has one by then.
 STORE_TAG, STORE_ID_TAG = "etf/store", "etf/store-id"
-INGEST, DERIVE = "ingest", "derive"
+INGEST, DERIVE, MAINTAIN = "ingest", "derive", "maintain"
 DOWNLOADED = ("ingest", "history")
 DERIVED = ("risk", "portfolios", "serving")
 

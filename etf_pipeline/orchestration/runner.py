@@ -25,6 +25,7 @@ from etf_pipeline.orchestration.database import outage
 from etf_pipeline.orchestration.event_log import DagsterLog
 from etf_pipeline.orchestration.failures import StepFailure, step_failures
 from etf_pipeline.orchestration.jobs import DERIVE, INGEST
+from etf_pipeline.orchestration.records import clock_tags
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.orchestration.slots import process_tags
 from etf_pipeline.store.manifests import read_manifest
@@ -111,7 +112,7 @@ def _run_jobs(
             instance=instance,
             partition_key=partition,
             raise_on_error=False,
-            tags=process_tags(),
+            tags=process_tags() | clock_tags(pipeline.clock()),
         )
         _read_outcomes(pipeline, report, result.run_id, partition)
         (told if _told(report, instruments) else report.failures).extend(_failures(result))
@@ -119,7 +120,10 @@ def _run_jobs(
         report.failures += told
     if any(pipeline.layout.find_history(i.ticker).exists() for i in pipeline.universe.etfs):
         result = repository.get_job(DERIVE).execute_in_process(
-            run_config=_QUIET, instance=instance, raise_on_error=False, tags=process_tags()
+            run_config=_QUIET,
+            instance=instance,
+            raise_on_error=False,
+            tags=process_tags() | clock_tags(pipeline.clock()),
         )
         report.failures += _failures(result)
         report.portfolios = _by_portfolio(pipeline, assets.OPTIMISED_PORTFOLIOS, result.run_id)

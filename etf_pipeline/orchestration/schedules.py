@@ -1,4 +1,4 @@
-"""The schedules: when each exchange is downloaded.
+"""The schedules: when each exchange is downloaded, and when the store is looked after.
 
 Belongs here: cron lines, their time zones, and which runs a tick asks for.
 """
@@ -11,6 +11,26 @@ import dagster as dg
 
 from etf_pipeline.model.calendars import close_after, time_zone, weekmask
 from etf_pipeline.model.instruments import Universe, shard_keys
+
+# Exchanges are closed then, everywhere.
+_UPKEEP = "0 12 * * 0"
+
+
+def upkeep_schedule(job: dg.JobDefinition, enabled: bool) -> dg.ScheduleDefinition:
+    """Let go once a week what is older than is kept, at noon UTC on Sundays."""
+    return dg.ScheduleDefinition(
+        name="maintain_weekly",
+        job=job,
+        cron_schedule=_UPKEEP,
+        execution_timezone="UTC",
+        description="Let go what is older than is kept, once a week.",
+        default_status=_status(enabled),
+    )
+
+
+def _status(enabled: bool) -> dg.DefaultScheduleStatus:
+    status = dg.DefaultScheduleStatus
+    return status.RUNNING if enabled else status.STOPPED
 
 
 def exchange_schedule(
@@ -30,9 +50,7 @@ def exchange_schedule(
         cron_schedule=cron,
         execution_timezone=time_zone(mic),
         description=f"Download {mic} after its close.",
-        default_status=dg.DefaultScheduleStatus.RUNNING
-        if enabled
-        else dg.DefaultScheduleStatus.STOPPED,
+        default_status=_status(enabled),
     )
     def ingest_schedule(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
         tick = context.scheduled_execution_time

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from etf_pipeline.model.currencies import check_currency
@@ -19,6 +19,16 @@ from etf_pipeline.settings.reading import read_settings
 PREFIX = "ETF_"
 OVERLAP_DAYS = 30
 CLOSE_DELAY_MINUTES = 45
+FOR_EVER = -1
+# Fewest days that may be kept, and why fewer would cost more than room.
+_LEAST_KEPT = {
+    "keep_days": (35, "a month's last session is known only when the next one has begun"),
+    "keep_manifest_days": (
+        35,
+        "`etf status`, and whether a ticker is missing for good, are told from them",
+    ),
+    "keep_dagster_days": (7, "a run that failed over a weekend would be gone before it is seen"),
+}
 
 
 def files_folder(source: str) -> Path | None:
@@ -112,7 +122,18 @@ class Settings(BaseSettings):
         60.0, ge=0, description="Pause before Dagster retries a download that failed as a whole."
     )
     schedules_enabled: bool = Field(
-        False, description="Whether the download schedules start switched on."
+        False, description="Whether the schedules start switched on: downloads, upkeep."
+    )
+    keep_days: int = Field(
+        400,
+        description="Days of derived tables that `etf maintain` keeps daily, beside every month's "
+        "last; -1 is for ever.",
+    )
+    keep_manifest_days: int = Field(
+        400, description="Days that `etf maintain` keeps run manifests; -1 is for ever."
+    )
+    keep_dagster_days: int = Field(
+        90, description="Days that `etf maintain` keeps Dagster's records of runs; -1 is for ever."
     )
     executor: Literal["in_process", "multiprocess"] = Field(
         "in_process", description="Dagster executor: `in_process` or `multiprocess`."
@@ -131,6 +152,14 @@ class Settings(BaseSettings):
         if value in ("yahoo", "simulated") or files_folder(value) is not None:
             return value
         raise ValueError("must be yahoo, files:DIR or simulated")
+
+    @field_validator(*_LEAST_KEPT)
+    @classmethod
+    def _enough(cls, value: int, info: ValidationInfo) -> int:
+        least, why = _LEAST_KEPT[str(info.field_name)]
+        if value == FOR_EVER or value >= least:
+            return value
+        raise ValueError(f"must be {least} or more, as {why}; or {FOR_EVER}, which keeps all")
 
     @field_validator("risk_free_rate", mode="before")
     @classmethod

@@ -52,7 +52,9 @@ def write_manifest(
     }
     table = pa.table({n: columns[n] for n in MANIFEST.names}, schema=MANIFEST.arrow)
     path = layout.of(MANIFEST, asset, run_id, partition)
-    publish(path, MANIFEST, table, {"asset": asset, "run_id": run_id, "partition": partition})
+    said = {"asset": asset, "run_id": run_id, "partition": partition}
+    # A manifest without rows has no other place for the time.
+    publish(path, MANIFEST, table, said | {"recorded_at": recorded_at.isoformat()})
     return path
 
 

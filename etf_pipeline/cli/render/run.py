@@ -21,6 +21,7 @@ _COLOURS = {
     OutcomeKind.COLLECTED: "green",
     OutcomeKind.UPDATED: "green",
     OutcomeKind.UNCHANGED: "dim",
+    OutcomeKind.REMOVED: "dim",
     OutcomeKind.REJECTED: "red",
     OutcomeKind.FAILED: "red",
 }

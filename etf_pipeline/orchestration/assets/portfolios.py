@@ -26,7 +26,7 @@ def optimised_portfolios(
         pipeline,
         lambda histories: portfolios.optimised_portfolios(
             pipeline.store,
-            this_run(context),
+            this_run(context, pipeline.clock()),
             histories,
             pipeline.portfolios(),
             pipeline.universe,
@@ -45,7 +45,7 @@ def backtests(
         pipeline,
         lambda histories: walked.backtests(
             pipeline.store,
-            this_run(context),
+            this_run(context, pipeline.clock()),
             histories,
             pipeline.portfolios(),
             pipeline.universe,

@@ -43,7 +43,7 @@ def price_history_asset(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDe
         config: HistoryConfig,
         pipeline: dg.ResourceParam[Pipeline],
     ) -> dg.MaterializeResult:
-        run = this_run(context)
+        run = this_run(context, pipeline.clock())
         instruments = pipeline.universe.in_partition(run.partition, config.tickers or None)
         result = update_histories(
             pipeline.store,

@@ -41,7 +41,7 @@ def raw_prices_asset(
         config: IngestConfig,
         pipeline: dg.ResourceParam[Pipeline],
     ) -> dg.MaterializeResult:
-        run = this_run(context)
+        run = this_run(context, pipeline.clock())
         with retried_only_if_it_may_pass():
             result = download(
                 pipeline.store,

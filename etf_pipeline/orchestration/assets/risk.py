@@ -23,7 +23,7 @@ def risk_metrics(
         pipeline,
         lambda histories: risk_tables.risk_metrics(
             pipeline.store,
-            this_run(context),
+            this_run(context, pipeline.clock()),
             histories,
             pipeline.universe,
             Assumptions.of(pipeline.settings),
@@ -41,7 +41,7 @@ def correlations(
         pipeline,
         lambda histories: risk_tables.correlations(
             pipeline.store,
-            this_run(context),
+            this_run(context, pipeline.clock()),
             histories,
             pipeline.portfolios(),
             pipeline.universe,
