@@ -16,7 +16,6 @@ from urllib.request import url2pathname
 
 import dagster as dg
 from dagster import AssetRecordsFilter, DagsterEventType
-from dagster._core.storage.event_log import SqliteEventLogStorage
 
 from etf_pipeline.orchestration.jobs import STORE_TAG, store_tags
 
@@ -191,18 +190,21 @@ class Records:
 
     def _files(self, run_id: str) -> list[Path]:
         """Files that hold nothing but events of a run; none where Dagster has a database."""
-        storage = self._instance.event_log_storage
-        if not isinstance(storage, SqliteEventLogStorage):
+        if self._path_of is None:
             return []
-        shard = Path(storage.path_for_shard(run_id))
+        shard = Path(self._path_of(run_id))
         beside = [shard.with_name(f"{shard.name}{end}") for end in ("", "-wal", "-shm")]
         return [p for p in beside if p.exists()]
 
+    @property
+    def _path_of(self) -> Callable[[str], str] | None:
+        """Where events of a run are, for a storage that has a file for each: SQLite's."""
+        return getattr(self._instance.event_log_storage, "path_for_shard", None)
+
     def _shards(self) -> list[Path]:
-        storage = self._instance.event_log_storage
-        if not isinstance(storage, SqliteEventLogStorage):
+        if self._path_of is None:
             return []
-        return [Path(storage.path_for_shard(name)) for name in storage.get_all_run_ids()]
+        return sorted(Path(self._path_of("any")).parent.glob("*.db"))
 
     def _databases(self) -> list[Path]:
         """The SQLite files in which all runs are."""

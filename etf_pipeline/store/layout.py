@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import glob
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,11 +44,11 @@ class Layout:
 
     def files(self, table: Table) -> list[Path]:
         """Every file of a table that is there, in order of name. Looks at the disk."""
-        return sorted(self.root.glob(self.pattern(table)))
+        return _found(self.root, self.pattern(table))
 
     def newest(self, table: Table) -> Path | None:
         """File of the newest `as_of` partition; None before the first. Looks at the disk."""
-        return max(self.folder(table).glob(f"as_of=*/{_AS_OF_FILE}"), default=None)
+        return max(_found(self.folder(table), f"as_of=*/{_AS_OF_FILE}"), default=None)
 
     def as_of(self, path: Path) -> dt.date:
         """The day whose partition a file of an `as_of` table lies in."""
@@ -163,6 +164,14 @@ class Layout:
     def lock(self, kind: str, name: str) -> Path:
         """File on which writers of one `kind` of thing named `name` take turns."""
         return self.root / ".locks" / kind / f"{encode_ticker(name)}.lock"
+
+
+def _found(root: Path, pattern: str) -> list[Path]:
+    """Files below a folder, in order of name.
+
+    Not `Path.glob`, which fails on a folder that goes while it looks.
+    """
+    return sorted(root / name for name in glob.glob(pattern, root_dir=root))  # noqa: PTH207
 
 
 def _folder(table: Table) -> tuple[str, ...]:

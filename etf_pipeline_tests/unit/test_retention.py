@@ -232,7 +232,7 @@ def test_what_goes_is_recorded_before_with_its_hash(layout):
 
 def test_a_clock_that_is_behind_is_not_believed(layout):
     weights(layout, D("2025-03-31"))
-    with pytest.raises(StoreError, match="2025-03-31.*2024-03-31.*nothing is removed") as caught:
+    with pytest.raises(StoreError, match=r"2025-03-31.*2024-03-31.*nothing is removed") as caught:
         counted_from(layout, NOW - dt.timedelta(days=365))
     assert caught.value.code is ReasonCode.CLOCK_BEHIND
 
