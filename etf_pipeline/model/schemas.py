@@ -132,12 +132,7 @@ MANIFEST = Table(
         Column("asset", _S, "asset that was materialised", nullable=False),
         Column("partition", _S, "partition, empty for unpartitioned assets", nullable=False),
         Column("subject", _S, "ticker or portfolio; of upkeep, the file removed", nullable=False),
-        Column(
-            "outcome",
-            _S,
-            "collected, updated, unchanged, rejected, failed or removed",
-            nullable=False,
-        ),
+        Column("outcome", _S, "how it came out, see `outcomes.OutcomeKind`", nullable=False),
         Column("failure_kind", _S, "transient, permanent or missing; null unless failed"),
         Column("rows_added", _I, "rows not known before", nullable=False),
         Column("rows_revised", _I, "rows whose values changed", nullable=False),

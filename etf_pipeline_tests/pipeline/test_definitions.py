@@ -64,7 +64,7 @@ def test_checks_and_which_of_them_block(repository):
 
 def test_jobs_schedules_and_sensors(repository):
     jobs = {j.name for j in repository.get_all_jobs() if not j.name.startswith("__")}
-    assert jobs == {"ingest", "derive"}
+    assert jobs == {"ingest", "derive", "maintain"}
     schedules = {
         s.name: (s.cron_schedule, s.execution_timezone, s.default_status.value)
         for s in repository.schedule_defs
@@ -74,6 +74,7 @@ def test_jobs_schedules_and_sensors(repository):
         "ingest_fx": ("45 0 * * 2,3,4,5,6", "Europe/London", "STOPPED"),
         "ingest_xasx": ("45 16 * * 1,2,3,4,5", "Australia/Sydney", "STOPPED"),
         "ingest_xnys": ("45 16 * * 1,2,3,4,5", "America/New_York", "STOPPED"),
+        "maintain_weekly": ("0 12 * * 0", "UTC", "STOPPED"),
     }
     assert sorted(s.name for s in repository.sensor_defs) == ["derived_tables", "event_relay"]
 
@@ -88,7 +89,7 @@ def test_a_day_that_ends_at_midnight_is_downloaded_in_the_morning_after(tmp_path
 def test_one_currency_needs_no_rates(tmp_path):
     pipeline = make_pipeline(tmp_path)
     repository = build_definitions(pipeline.settings, None, pipeline).get_repository_def()
-    assert [s.name for s in repository.schedule_defs] == ["ingest_xasx"]
+    assert [s.name for s in repository.schedule_defs] == ["ingest_xasx", "maintain_weekly"]
     assert pipeline.universe.partitions() == ["XASX"]
     assert pipeline.rates_for(["VAS"]) == []
 
