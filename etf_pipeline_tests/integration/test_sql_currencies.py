@@ -310,9 +310,9 @@ def test_users_files_are_in_the_currency_that_is_declared_of_them(tmp_path):
     )
     found = ask(tmp_path, "FROM currencies ORDER BY ticker", "universe.csv")
     assert [r for r in found.rows if r[0] in prices and "=" not in r[0]] == [
-        ("AAA", "AUD", None),
-        ("UUU", "USD", "its file says USD, and universe.csv EUR: correct one of them"),
-        ("WWW", "USD", None),
+        ("AAA", "AUD", None, None),
+        ("UUU", "USD", None, "its file says USD, and universe.csv EUR: correct one of them"),
+        ("WWW", "USD", None, None),
     ]
     rates = prices["AUDUSD=X"]
     for ticker, factor in (("AAA", 1.0), ("UUU", 1 / rates), ("WWW", 1 / rates)):
