@@ -12,7 +12,6 @@ from etf_pipeline.errors import CorruptFileError, StoreError, UnreadableFileErro
 from etf_pipeline.model.currencies import pair_of
 from etf_pipeline.model.instruments import Universe
 from etf_pipeline.model.outcomes import Outcome, OutcomeKind
-from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.model.risk_free import asked
 from etf_pipeline.model.schemas import Table
 from etf_pipeline.risk.conversion import Conversion, Rates
@@ -21,6 +20,7 @@ from etf_pipeline.risk.risk_free import RiskFree
 from etf_pipeline.settings import Settings
 from etf_pipeline.steps.result import Published, Run, StepResult
 from etf_pipeline.store.hashing import content_hash
+from etf_pipeline.store.made_from import MadeFrom, is_whole
 from etf_pipeline.store.manifests import write_manifest
 from etf_pipeline.store.rates import read_rates
 from etf_pipeline.store.risk_free import load_risk_free
@@ -62,17 +62,17 @@ class Histories:
         """Where the prices came from, several sources joined by commas."""
         return ",".join(sorted({f.source for f in self.facts.values()}))
 
-    def each(self) -> Iterator[PriceSeries]:
-        """Every ticker's prices; one that cannot be read is in `damaged` afterwards."""
-        return iter(self._read(self.series))
-
     def read(self, tickers: Iterable[str]) -> dict[str, PriceSeries]:
         """Prices of those of some tickers that have any that can be read."""
-        wanted = set(tickers)
-        return {s.ticker: s for s in self._read(t for t in sorted(wanted) if t in self.series)}
+        wanted = sorted({t for t in tickers if t in self.series})
+        return {s.ticker: s for s in self.each(wanted)}
 
-    def _read(self, tickers: Iterable[str]) -> Iterator[PriceSeries]:
-        for ticker in tickers:
+    def each(self, tickers: Iterable[str] | None = None) -> Iterator[PriceSeries]:
+        """Every ticker's prices, or those of some, one at a time.
+
+        One that cannot be read is in `damaged` afterwards.
+        """
+        for ticker in self.series if tickers is None else tickers:
             try:
                 found = self.series[ticker]
             except (CorruptFileError, UnreadableFileError):
@@ -125,11 +125,6 @@ def read_histories(store: Store, tickers: Iterable[str]) -> Histories:
     return Histories(series, series.damaged, read_rates(store.layout, store.cache))
 
 
-def needed(specs: Iterable[PortfolioSpec]) -> list[str]:
-    """Every ticker whose prices portfolios are made of, or measured against."""
-    return sorted({t for s in specs for t in (*s.tickers, *s.against, *s.comparison)})
-
-
 def conversion_of(histories: Histories, universe: Universe, assumptions: Assumptions) -> Conversion:
     """What brings the histories to one currency."""
     known = universe.columns()["currency"]
@@ -147,11 +142,28 @@ def risk_free_of(store: Store, universe: Universe, assumptions: Assumptions) -> 
     return load_risk_free(store.layout, store.cache, asked(assumptions.risk_free_rate), known)
 
 
-def publish_day(store: Store, table: Table, data: pa.Table, histories: Histories) -> Published:
-    """Publish a table's file of the newest session."""
+def publish_day(
+    store: Store,
+    table: Table,
+    data: pa.Table,
+    histories: Histories,
+    made_from: MadeFrom | None = None,
+) -> Published:
+    """Publish a table's file of the newest session, with what it was made from where that is known.
+
+    A file that is there and is not what its footer says is replaced whatever it says.
+    """
     sweep_temp_files(store.layout.folder(table))
     path, digest = store.layout.of(table, histories.as_of), content_hash(data)
-    changed = publish(path, table, data, {"source": histories.source}, digest=digest)
+    changed = publish(
+        path,
+        table,
+        data,
+        {"source": histories.source},
+        digest=digest,
+        made_from=None if made_from is None else made_from.as_bytes(),
+        anew=not is_whole(path, table),
+    )
     return Published(table, path, data.num_rows, digest, changed)
 
 

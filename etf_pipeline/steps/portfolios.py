@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,24 +11,28 @@ import pyarrow as pa
 from etf_pipeline.model import assets
 from etf_pipeline.model.instruments import Universe
 from etf_pipeline.model.outcomes import FailureKind, Outcome, OutcomeKind
-from etf_pipeline.model.portfolios import PortfolioSpec
-from etf_pipeline.model.schemas import FRONTIER, SUMMARY, UNCERTAINTY, WEIGHTS
+from etf_pipeline.model.portfolios import BACKTEST_FIELDS, PortfolioSpec
+from etf_pipeline.model.schemas import FRONTIER, SUMMARY, UNCERTAINTY, WEIGHTS, Table
 from etf_pipeline.portfolio.tables import PortfolioTables, portfolio_tables
-from etf_pipeline.portfolio.uncertainty_tables import uncertainty_table
+from etf_pipeline.portfolio.uncertainty_tables import UncertaintyTable, uncertainty_table
 from etf_pipeline.steps.derived import (
     Assumptions,
     Histories,
     conversion_of,
     done,
-    needed,
-    publish_day,
     recorded,
     risk_free_of,
 )
+from etf_pipeline.steps.made_from import NOTHING_BEFORE, Before, Reads
+from etf_pipeline.steps.portfolio_parts import portfolio_parts, publish_parts, to_be_made
 from etf_pipeline.steps.result import Chart, Published, Run, StepResult
+from etf_pipeline.store.made_from import MadeFrom
+from etf_pipeline.store.manifests import outcome_of
 from etf_pipeline.store.store import Store
 
 ASSET = assets.OPTIMISED_PORTFOLIOS
+TABLES = (WEIGHTS, SUMMARY, FRONTIER, UNCERTAINTY)
+_ASSUMED = ("lookback_years", "base_currency", "periods_per_year")
 
 
 def optimised_portfolios(
@@ -46,11 +50,22 @@ def optimised_portfolios(
     Raises:
         InsufficientDataError: there is no history at all.
     """
+    reads = Reads(store, histories, universe, assumptions)
+    free = risk_free_of(store, universe, assumptions)
+    before = Before.of(store, TABLES) if reads.known else NOTHING_BEFORE
+
+    def parts() -> dict[str, str]:
+        return portfolio_parts(reads, specs, BACKTEST_FIELDS) if reads.known else {}
+
+    if (files := before.unchanged(parts(), histories)) is not None:
+        data = {kept.table: kept.data for kept in before.files}
+        return _recorded(store, run, histories, files, data, before.made_from)
+    making = to_be_made(specs, histories, before, parts)
     tables = portfolio_tables(
-        specs,
-        histories.read(needed(specs)),
+        making.specs,
+        making.series,
         assumptions.lookback_years,
-        risk_free_of(store, universe, assumptions),
+        free,
         universe.facts(),
         conversion_of(histories, universe, assumptions),
         assumptions.periods_per_year,
@@ -59,47 +74,78 @@ def optimised_portfolios(
         [s for s in tables.specs.values() if tables.answers[s.name].success],
         tables.inputs,
         assumptions.lookback_years,
-        risk_free_of(store, universe, assumptions),
+        free,
         universe.facts(),
         assumptions.periods_per_year,
     )
-    # The weights last: they stand for the others, which must be there by then.
-    summary = publish_day(store, SUMMARY, tables.summary, histories)
-    frontier = publish_day(store, FRONTIER, tables.frontier, histories)
-    bands = publish_day(store, UNCERTAINTY, spread.table, histories)
-    weights = publish_day(store, WEIGHTS, tables.weights, histories)
-    outcomes = _outcomes(store, tables, done(summary, weights), weights)
-    details = _charts(tables.weights) | {
-        "portfolios_ok": sum(a.success for a in tables.answers.values()),
-        "portfolios_not_ok": {o.subject: o.reason for o in outcomes if not o.good},
-        "not_resampled": dict(spread.failures),
+    told = before.told(making.taken) | _told(tables, spread)
+    made_from = MadeFrom(making.parts, told, reads.assumed(*_ASSUMED))
+    made = {
+        WEIGHTS: tables.weights,
+        SUMMARY: tables.summary,
+        FRONTIER: tables.frontier,
+        UNCERTAINTY: spread.table,
     }
-    files = [weights, summary, frontier, bands]
+    kept = made_from if reads.known else None
+    files, data = publish_parts(store, histories, before, making, made, kept)
+    return _recorded(store, run, histories, files, data, made_from)
+
+
+def _told(tables: PortfolioTables, spread: UncertaintyTable) -> dict[str, dict[str, Any]]:
+    """What there is to tell of each portfolio besides its rows."""
+    return {
+        name: {"code": answer.code and answer.code.value, "spread": spread.failures.get(name)}
+        for name, answer in tables.answers.items()
+    }
+
+
+def _recorded(
+    store: Store,
+    run: Run,
+    histories: Histories,
+    files: Sequence[Published],
+    data: Mapping[Table, pa.Table],
+    made_from: MadeFrom,
+) -> StepResult:
+    """Record the four files, whose rows are `data`, with an outcome for each portfolio."""
+    weights, summary, _, bands = files
+    told = made_from.told
+    outcomes = _outcomes(store, data[SUMMARY], done(summary, weights), weights, told)
+    details = _charts(data[WEIGHTS]) | {
+        "portfolios_ok": sum(o.good for o in outcomes),
+        "portfolios_not_ok": {o.subject: o.reason for o in outcomes if not o.good},
+        "not_resampled": {n: told[n]["spread"] for n in sorted(told) if told[n].get("spread")},
+    }
     result = recorded(store, run, ASSET, outcomes, files, histories, details)
-    hashes = [weights.content_hash, summary.content_hash, bands.content_hash]
-    return replace(result, version_of=hashes)
+    return replace(result, version_of=[f.content_hash for f in (weights, summary, bands)])
 
 
 def _outcomes(
-    store: Store, tables: PortfolioTables, good: OutcomeKind, weights: Published
+    store: Store,
+    summary: pa.Table,
+    good: OutcomeKind,
+    weights: Published,
+    told: Mapping[str, Mapping[str, Any]],
 ) -> list[Outcome]:
     """What came of each portfolio; those with an answer are called `good`."""
+    failed = {"outcome": OutcomeKind.FAILED, "failure_kind": FailureKind.PERMANENT}
     return [
-        Outcome(
-            row["portfolio"],
-            good if row["success"] else OutcomeKind.FAILED,
-            row["message"],
-            None if row["success"] else FailureKind.PERMANENT,
-            tables.answers[row["portfolio"]].code,
-            first_date=row["start"],
-            last_date=row["end"],
-            content_hash=weights.content_hash,
-            path=store.layout.relative(weights.path),
-            source=row["source"],
-            currency=row["base_currency"],
-            fx=row["fx"],
+        outcome_of(
+            {
+                "subject": row["portfolio"],
+                "reason": row["message"],
+                "reason_code": told.get(row["portfolio"], {}).get("code"),
+                "first_date": row["start"],
+                "last_date": row["end"],
+                "content_hash": weights.content_hash,
+                "path": store.layout.relative(weights.path),
+                "source": row["source"],
+                "currency": row["base_currency"],
+                "fx": row["fx"],
+            }
+            | ({"outcome": good} if row["success"] else failed)
         )
-        for row in tables.summary.to_pylist()
+        for row in summary.to_pylist()
     ]
 
 

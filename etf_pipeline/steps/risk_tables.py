@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from etf_pipeline.errors import StoreError, UnreadableFileError
 from etf_pipeline.model.instruments import Universe
 from etf_pipeline.model.outcomes import FailureKind, Outcome, failed
 from etf_pipeline.model.portfolios import PortfolioSpec
-from etf_pipeline.model.schemas import CORRELATIONS, RISK_METRICS, Table
+from etf_pipeline.model.schemas import CORRELATIONS, RISK_METRICS
 from etf_pipeline.risk.correlation_table import correlation_table
 from etf_pipeline.risk.prices import PriceSeries
 from etf_pipeline.risk.tables import risk_table
@@ -24,9 +25,13 @@ from etf_pipeline.steps.derived import (
     recorded,
     risk_free_of,
 )
-from etf_pipeline.steps.result import Chart, Run, StepResult
-from etf_pipeline.store.prices import load_prices
+from etf_pipeline.steps.made_from import NOTHING_BEFORE, Before, Reads, fingerprint
+from etf_pipeline.steps.result import Chart, Published, Run, StepResult
+from etf_pipeline.store.made_from import MadeFrom
+from etf_pipeline.store.prices import cached_prices
 from etf_pipeline.store.store import Store
+
+_MOST_DRAWN = 100
 
 
 def risk_metrics(
@@ -39,26 +44,59 @@ def risk_metrics(
         UnknownTickerError: there is no history of the benchmark.
     """
     benchmark = assumptions.benchmark
-    against = load_prices(store.layout, benchmark) if benchmark else None
+    against = cached_prices(store.layout, benchmark, store.cache) if benchmark else None
+    free = risk_free_of(store, universe, assumptions)
     conversion = conversion_of(histories, universe, assumptions)
-    table = risk_table(
-        histories.each(),
-        risk_free_of(store, universe, assumptions),
-        against,
-        conversion,
-        assumptions.periods_per_year,
+    reads = Reads(store, histories, universe, assumptions)
+    before = Before.of(store, [RISK_METRICS]) if reads.known else NOTHING_BEFORE
+    parts = _by_what(reads) if reads.known else {}
+    same = before.same(parts)
+    fx = {t: before.made_from.told.get(t, {}).get("fx") for t in same}
+    if (files := before.unchanged(parts, histories)) is not None:
+        return _by_ticker(store, run, files[0], histories, _volatility(before.files[0].data), fx)
+
+    def noted() -> Iterator[PriceSeries]:
+        for one in histories.each([t for t in histories.series if t not in same]):
+            fx[one.ticker] = None if against is None else conversion.used_between(against, one)
+            yield one
+
+    made = risk_table(noted(), free, against, conversion, assumptions.periods_per_year)
+    table = before.merged(RISK_METRICS, made, "ticker", same)
+    made_from = None
+    if reads.known:
+        held = {t: parts[t] for t in histories.series}
+        made_from = MadeFrom(
+            held,
+            {t: {"fx": f} for t, f in fx.items() if f},
+            reads.assumed("benchmark", "periods_per_year"),
+        )
+    file = publish_day(store, RISK_METRICS, table, histories, made_from)
+    return _by_ticker(store, run, file, histories, _volatility(table), fx)
+
+
+def _by_what(reads: Reads) -> dict[str, str]:
+    """By ticker, a fingerprint of all that decides its metrics."""
+    assumed, benchmark = reads.assumptions, reads.assumptions.benchmark
+    beside = [reads.file(benchmark)] if benchmark else []
+    found = {}
+    for ticker in reads.histories.series:
+        own = reads.history(ticker)
+        rates = reads.converting([own, *beside]) if beside else None
+        found[ticker] = fingerprint(own, beside, reads.risk_free, assumed.periods_per_year, rates)
+    return found
+
+
+def _volatility(table: pa.Table) -> dict[str, object]:
+    """A drawing of the last year's volatility; of many tickers, of those where it is highest."""
+    chosen = table.select(["ticker", "volatility"]).filter(
+        pc.and_(pc.equal(table.column("window"), "1y"), pc.is_valid(table.column("volatility")))
     )
-    year = {
-        row["ticker"]: row["volatility"]
-        for row in table.to_pylist()
-        if row["window"] == "1y" and row["volatility"] is not None
-    }
-    charts = {"volatility_1y": Chart("volatility, last year", year)}
-    used = {
-        s.ticker: None if against is None else conversion.used_between(against, s)
-        for s in histories.each()
-    }
-    return _by_ticker(store, run, RISK_METRICS, table, histories, charts, used)
+    what = "volatility, last year"
+    if chosen.num_rows > _MOST_DRAWN:
+        highest = chosen.sort_by([("volatility", "descending")]).slice(0, _MOST_DRAWN)
+        chosen, what = highest.sort_by("ticker"), f"{what}, the {_MOST_DRAWN} highest"
+    tickers, values = (c.to_pylist() for c in chosen.columns)
+    return {"volatility_1y": Chart(what, dict(zip(tickers, values, strict=True)))}
 
 
 def correlations(
@@ -92,25 +130,25 @@ def correlations(
         many=len(histories.series),
     )
     details = {"compared": found.dates, "left_out": found.left_out}
-    return _by_ticker(store, run, CORRELATIONS, found.table, histories, details, used)
+    file = publish_day(store, CORRELATIONS, found.table, histories)
+    return _by_ticker(store, run, file, histories, details, used)
 
 
 def _by_ticker(
     store: Store,
     run: Run,
-    table: Table,
-    data: pa.Table,
+    file: Published,
     histories: Histories,
     details: Mapping[str, object],
     fx: Mapping[str, str | None],
 ) -> StepResult:
-    """Publish a table over all tickers; an outcome each, damaged files failures of theirs alone."""
-    file = publish_day(store, table, data, histories)
+    """Record a table over all tickers; an outcome each, damaged files failures of theirs alone."""
+    good, as_of = done(file), histories.as_of
     outcomes = [
         Outcome(
             ticker,
-            done(file),
-            last_date=histories.as_of,
+            good,
+            last_date=as_of,
             content_hash=file.content_hash,
             path=store.layout.relative(file.path),
             currency=facts.currency,
@@ -121,7 +159,7 @@ def _by_ticker(
     outcomes += [failed(t, e, _kind(e)) for t, e in histories.damaged.items()]
     damaged = {t: str(e) for t, e in histories.damaged.items()}
     return recorded(
-        store, run, table.name, outcomes, [file], histories, {"damaged": damaged, **details}
+        store, run, file.table.name, outcomes, [file], histories, {"damaged": damaged, **details}
     )
 
 

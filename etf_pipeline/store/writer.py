@@ -30,6 +30,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _WAL = ".wal"
 _TEMPS = (".*.tmp", f".*.tmp{_WAL}")
 META_KEY = b"etf_pipeline"
+MADE_FROM_KEY = b"etf_pipeline.made_from"
 
 
 def file_metadata(table: Table, digest: str, extra: Mapping[str, object]) -> dict[bytes, bytes]:
@@ -46,6 +47,8 @@ def publish(
     *,
     validate: Callable[[pa.Table], None] | None = None,
     digest: str | None = None,
+    made_from: bytes | None = None,
+    anew: bool = False,
 ) -> bool:
     """Validate `data`, then replace `path` with it in one step.
 
@@ -56,9 +59,12 @@ def publish(
         extra: more footer metadata (source, currency, …).
         validate: raises when the content may not be published.
         digest: `content_hash(data)`, where the caller has it already.
+        made_from: what the content was made from, see `store.made_from`; kept in the footer too.
+        anew: write it whatever the footer of the file that is there says.
 
     Returns:
-        False when the file already holds this content and was left alone.
+        False when the file holds this content already. It is left alone then, unless the same
+        came of something else, which its footer says from now on.
 
     Raises:
         StoreError: wrong schema, a full or read-only disk. The old file is untouched.
@@ -70,13 +76,17 @@ def publish(
     if validate is not None:
         validate(data)
     meta = file_metadata(table, digest or content_hash(data), extra or {})
-    if _holds(path, meta):
+    before = {} if anew else _metadata(path)
+    same = before.get(META_KEY) == meta[META_KEY]
+    if same and before.get(MADE_FROM_KEY) == made_from:
         return False
+    if made_from is not None:
+        meta[MADE_FROM_KEY] = made_from
     # `cast` also refuses nulls in columns that may not have any.
     final = data.cast(table.arrow).replace_schema_metadata(meta)
     with atomic_file(path) as handle:
         pq.write_table(final, handle, **parquet_options(table.arrow))
-    return True
+    return not same
 
 
 def parquet_options(schema: pa.Schema) -> dict[str, Any]:
@@ -207,12 +217,12 @@ def locked(path: Path, timeout: float) -> Iterator[None]:
         raise _explain(path, error) from error
 
 
-def _holds(path: Path, meta: Mapping[bytes, bytes]) -> bool:
+def _metadata(path: Path) -> Mapping[bytes, bytes]:
+    """What a footer says; nothing where there is no readable file."""
     try:
-        existing = pq.read_metadata(path).metadata or {}
+        return pq.read_metadata(path).metadata or {}
     except (OSError, pa.ArrowException):
-        return False
-    return existing.get(META_KEY) == meta[META_KEY]
+        return {}
 
 
 def _fsync_dir(folder: Path) -> None:

@@ -33,7 +33,7 @@ MAY = {
         "ingest": "errors model settings history",
         "report": "errors model risk _version",
         "events": "errors model settings history store _version",
-        "steps": "errors model settings history risk sql portfolio store ingest report",
+        "steps": "errors model settings history risk sql portfolio store ingest report _version",
         "library": "errors model settings risk portfolio store events",
         "orchestration": "errors model settings store ingest events steps",
         "cli": "errors model settings risk sql store events steps library orchestration _version",
