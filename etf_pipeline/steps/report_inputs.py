@@ -30,7 +30,8 @@ from etf_pipeline.model.universe import load_universe
 from etf_pipeline.report.alike import MOST
 from etf_pipeline.report.inputs import CORRELATION_WINDOWS, FEW, Inputs, Origin, Row
 from etf_pipeline.settings import Settings
-from etf_pipeline.steps.derived import Assumptions, Histories, conversion_of, needed, read_histories
+from etf_pipeline.steps.derived import Assumptions, Histories, conversion_of, read_histories
+from etf_pipeline.steps.portfolio_parts import needed
 from etf_pipeline.store.inventory import available_tickers
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifests import read_manifest, recent_manifests
