@@ -93,7 +93,7 @@ def _of_many(
         courses, warnings = _courses(drawn, list(drawn.series))
         warnings = [*unread, *warnings]
         how = f"The {len(best)} of the highest total return over {found.window} are drawn."
-        sections += _course_sections(inputs, courses, how)
+        sections += _course_sections(inputs, courses, how) if courses else []
     sections += pair_sections(inputs, tickers)
     sections += _of_a_portfolio(inputs)
     return [

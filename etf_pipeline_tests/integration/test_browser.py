@@ -12,8 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from etf_pipeline.model.schemas import RISK_METRICS
+from etf_pipeline.steps.reports import reports
+from etf_pipeline.store.reader import read_table
 from etf_pipeline_tests.brokers import free_port
 from etf_pipeline_tests.conftest import ROOT
+from etf_pipeline_tests.many_support import HOSTILE, HOSTILE_NAMED, LargeStore
 from etf_pipeline_tests.pipeline.support import PORTFOLIOS, write_universe
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
@@ -165,3 +169,86 @@ def test_reports_at_every_width_and_in_both_schemes(chromium, ui, tmp_path, widt
         assert pdf.stat().st_size > 20_000
         picture(page, f"{file.stem}-{width}-{scheme}")
         page.close()
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """The universe's report of 120 ETFs, as a file, and its table of metrics."""
+    large = LargeStore(tmp_path_factory.mktemp("many") / "store", 120)
+    reports(large.store, large.inputs())
+    table = read_table(large.store.layout.newest(RISK_METRICS)).to_pandas()
+    return large, table[table["window"] == "1y"].set_index("ticker")
+
+
+def tickers_shown(page):
+    return page.locator("#listing-rows th").all_text_contents()
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_list_of_many_is_searched_sorted_and_turned_over(chromium, many, width, scheme, tmp_path):
+    large, metrics = many
+    page, errors, outside = watched(
+        chromium, viewport={"width": width, "height": 900}, color_scheme=scheme
+    )
+    page.goto(large.store.layout.report(None).as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert tickers_shown(page) == large.tickers[:25]
+    assert page.get_by_text("The first 25 of 120 are listed").is_hidden()
+    status = page.locator("#listing-status")
+    assert status.text_content() == "1 to 25 of 120"
+    page.get_by_role("button", name="Next").click()
+    assert tickers_shown(page) == large.tickers[25:50]
+    search = page.get_by_label("Search by ticker, name, class or currency")
+    search.fill("FUND fixed 11")
+    odd = [t for t in large.tickers if int(t[-1]) % 2]
+    expected = [t for t in odd if "11" in f"{t} {int(t[1:])}"]
+    assert tickers_shown(page) == [t for t in expected if t != HOSTILE_NAMED]
+    search.fill("nothing of the kind")
+    assert status.text_content() == "None of 120 has all of these words."
+    search.fill("")
+    # with the keyboard alone: highest first, then lowest
+    head = page.get_by_role("button", name="volatility 1y", exact=True)
+    head.focus()
+    shown = metrics["volatility"].mul(1000).round()
+    for rising in (False, True):
+        page.keyboard.press("Enter")
+        found = [shown[t] for t in tickers_shown(page)]
+        assert found == sorted(shown, reverse=not rising)[:25]
+        way = "ascending" if rising else "descending"
+        assert page.locator(f"th[aria-sort={way}]").text_content() == "volatility 1y"
+    search.fill(HOSTILE_NAMED)
+    page.get_by_role("button", name=f"{HOSTILE_NAMED}: show").focus()
+    page.keyboard.press("Enter")
+    one = page.get_by_role("region", name="One ETF")
+    assert page.evaluate("document.activeElement.id") == "listing-one"
+    assert HOSTILE.replace("\u2028", "") in one.text_content().replace("\u2028", "")
+    nearest = one.locator("ol").first.get_by_role("button")
+    assert nearest.count() == 5
+    other = nearest.first.text_content()
+    nearest.first.click()
+    assert one.locator("h3").text_content() == other
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    picture(page, f"many-{width}-{scheme}")
+    one.get_by_role("button", name="Close").click()
+    assert one.is_hidden()
+    assert page.evaluate("document.activeElement.id") == "listing-search"
+    page.pdf(path=str(tmp_path / "many.pdf"))
+    page.emulate_media(media="print")
+    assert page.locator("#listing-controls").is_hidden()
+    assert errors == []
+    assert outside == []
+    page.close()
+
+
+def test_a_list_of_many_is_of_use_without_a_script(chromium, many):
+    large, _ = many
+    page, errors, outside = watched(chromium, java_script_enabled=False)
+    page.goto(large.store.layout.report(None).as_uri())
+    assert tickers_shown(page) == large.tickers[:25]
+    assert page.get_by_text("The first 25 of 120 are listed").is_visible()
+    assert page.locator("#listing-search").is_hidden()
+    assert page.get_by_text("Highest total return, 1y").is_visible()
+    assert errors == []
+    assert outside == []
+    page.close()

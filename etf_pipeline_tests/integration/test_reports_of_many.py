@@ -10,15 +10,18 @@ import re
 from html.parser import HTMLParser
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from etf_pipeline.errors import CorruptFileError
 from etf_pipeline.model.outcomes import OutcomeKind
 from etf_pipeline.model.schemas import CORRELATIONS, HISTORY, RISK_METRICS
+from etf_pipeline.report.inputs import Inputs, Origin
 from etf_pipeline.report.many import overview
 from etf_pipeline.report.portfolio import portfolio_report
 from etf_pipeline.report.seal import made_from
 from etf_pipeline.report.universe import universe_report
+from etf_pipeline.risk.conversion import Conversion, Rates
 from etf_pipeline.steps.catalogue import open_catalogue
 from etf_pipeline.steps.reports import reports
 from etf_pipeline.store.reader import file_info, read_table
@@ -286,3 +289,51 @@ def test_one_portfolio_reads_its_own_prices_alone(made):
         damage_rows(made.store.layout.of(HISTORY, ticker))
     text = portfolio_report(made.inputs(), "calm")
     assert "are not on this page" not in text
+
+
+def test_ten_thousand_are_less_than_two_megabytes():
+    """With names as long as funds have, and every number and correlation there."""
+    many, rng = 10_000, np.random.default_rng(0)
+    tickers = [f"{i:05d}.{'LDNSX'[i % 5]}" for i in range(many)]
+    day = dt.date(2025, 6, 2)
+    windows = [
+        pa.table(
+            {
+                "ticker": tickers,
+                "window": [window] * many,
+                **{n: rng.normal(size=many) for n in ("total_return", "volatility")},
+                **{n: rng.normal(size=many) for n in ("max_drawdown", "sharpe_ratio")},
+            }
+        )
+        for window in ("1y", "5y")
+    ]
+    others = rng.integers(0, many, (many, 12))
+    pairs = pa.table(
+        {
+            "ticker": np.repeat(tickers, 12),
+            "other": np.array(tickers)[others.ravel()],
+            "window": ["3y"] * many * 12,
+            "period": ["daily"] * many * 12,
+            "correlation": rng.uniform(-1, 1, many * 12),
+        }
+    )
+    inputs = Inputs(
+        series={},
+        origins={t: Origin(dt.date(2005, 1, 3), day, "yahoo", "EUR") for t in tickers},
+        specs={},
+        names={t: f"Issuer Core World Equity Index {t} UCITS ETF (Acc)" for t in tickers},
+        tables={"risk_metrics": pa.concat_tables(windows), "correlations": pairs},
+        findings={},
+        contents={t: hashlib.sha256(t.encode()).hexdigest() for t in tickers},
+        hashes={},
+        outdated_tables=(),
+        lookback_years=5,
+        conversion=Conversion(Rates(), {}, None),
+        made_at=NOW,
+        facts={"asset_class": dict.fromkeys(tickers, "international_equity")},
+    )
+    page = universe_report(inputs)
+    assert len(page.encode()) < 2_000_000
+    columns = {c["title"]: c["values"] for c in told(page)["columns"]}
+    assert all(len(values) == many for values in columns.values())
+    assert None not in columns["Sharpe 5y"]

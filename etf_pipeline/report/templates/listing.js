@@ -165,6 +165,7 @@
     state.at += data.page;
     draw();
   });
+  element("listing-unscripted").hidden = true;
   element("listing-controls").hidden = false;
   element("listing-pages").hidden = false;
   search();
