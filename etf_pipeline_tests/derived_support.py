@@ -117,6 +117,7 @@ class DerivedWorld:
         if asset == "risk_metrics":
             return risk_tables.risk_metrics(*common, self.universe, self.assumed)
         step = {
+            "correlations": risk_tables.correlations,
             "optimised_portfolios": portfolios.optimised_portfolios,
             "backtests": backtests.backtests,
         }[asset]

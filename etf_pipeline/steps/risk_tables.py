@@ -32,6 +32,7 @@ from etf_pipeline.store.prices import cached_prices
 from etf_pipeline.store.store import Store
 
 _MOST_DRAWN = 100
+_WHOLE = "all"  # correlations are one part
 
 
 def risk_metrics(
@@ -112,6 +113,12 @@ def correlations(
     Raises:
         InsufficientDataError: there is no history at all.
     """
+    reads = Reads(store, histories, universe, assumptions)
+    before = Before.of(store, [CORRELATIONS]) if reads.known else NOTHING_BEFORE
+    parts = _of_all(reads, specs) if reads.known else {}
+    if (files := before.unchanged(parts, histories)) is not None:
+        told = before.made_from.told[_WHOLE]
+        return _by_ticker(store, run, files[0], histories, told["details"], told["fx"])
     conversion, base = conversion_of(histories, universe, assumptions), assumptions.base_currency
     used: dict[str, str | None] = {}
 
@@ -130,8 +137,24 @@ def correlations(
         many=len(histories.series),
     )
     details = {"compared": found.dates, "left_out": found.left_out}
-    file = publish_day(store, CORRELATIONS, found.table, histories)
+    made_from = None
+    if reads.known:  # once more, as a file may have turned out to be damaged
+        fx = {t: f for t, f in used.items() if f}
+        read = reads.assumed("base_currency", "correlations_kept")
+        parts = _of_all(reads, specs)
+        made_from = MadeFrom(parts, {_WHOLE: {"details": details, "fx": fx}}, read)
+    file = publish_day(store, CORRELATIONS, found.table, histories, made_from)
     return _by_ticker(store, run, file, histories, details, used)
+
+
+def _of_all(reads: Reads, specs: Sequence[PortfolioSpec]) -> dict[str, str]:
+    """A fingerprint of all that decides correlations: each follows from what all tickers have."""
+    assumed = reads.assumptions
+    held = [reads.history(ticker) for ticker in sorted(reads.histories.series)]
+    members = sorted({tuple(sorted(set(s.tickers))) for s in specs})
+    rates = reads.converting(held, assumed.base_currency)
+    kept = assumed.base_currency, assumed.correlations_kept
+    return {_WHOLE: fingerprint(held, members, rates, *kept)}
 
 
 def _by_ticker(

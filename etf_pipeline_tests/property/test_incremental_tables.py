@@ -51,7 +51,8 @@ def happen(world, what, which, number):
 
 
 @pytest.mark.parametrize(
-    ("asset", "examples"), [("risk_metrics", 15), ("optimised_portfolios", 6), ("backtests", 4)]
+    ("asset", "examples"),
+    [("risk_metrics", 15), ("correlations", 15), ("optimised_portfolios", 6), ("backtests", 4)],
 )
 def test_night_by_night_is_as_from_scratch(asset, examples):
     @settings(max_examples=examples)
