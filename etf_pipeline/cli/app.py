@@ -21,6 +21,7 @@ from etf_pipeline.cli import (
     sql,
     store,
     uncertainty,
+    worker,
 )
 from etf_pipeline.cli.render.output import print_error
 from etf_pipeline.errors import EtfError
@@ -48,6 +49,7 @@ for command in (  # in the order in which help lists them
     store.doctor,
     run.run,
     run.demo,
+    worker.worker,
     store.status,
     maintain.maintain,
     store.selftest,

@@ -70,12 +70,13 @@ def _records() -> Iterator[Finding]:
 
     if find_spec("dagster") is None:
         return
-    from etf_pipeline.orchestration.instance import examined
+    from etf_pipeline.orchestration import broker, instance
 
-    try:
-        yield Finding("records", True, examined())
-    except (EtfError, OSError) as error:
-        yield Finding("records", False, str(error))
+    for name, examined in (("records", instance.examined), ("broker of runs", broker.examined)):
+        try:
+            yield Finding(name, True, examined())
+        except (EtfError, OSError) as error:
+            yield Finding(name, False, str(error))
 
 
 def selftest(

@@ -16,6 +16,7 @@ from pathlib import Path
 import dagster as dg
 
 from etf_pipeline.errors import DiskFullError, EtfError, SettingsError
+from etf_pipeline.orchestration import broker
 from etf_pipeline.orchestration.database import (
     database_url,
     ensure_reachable,
@@ -43,6 +44,7 @@ def prepare_home() -> Path:
             the file in it contradicts one.
     """
     home, url = environment.dagster_home(), database_url()
+    broker.broker_url()
     path = home / NAME
     try:
         home.mkdir(parents=True, exist_ok=True)

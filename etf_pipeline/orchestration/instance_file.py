@@ -26,6 +26,32 @@ storage:
     postgres_url:
       env: DAGSTER_POSTGRES_URL
 """
+# The launcher, what follows a run that is lost, and how often that is looked for. Of waiting for a
+# worker a run may take as long as those before it.
+_LAUNCHER = """\
+run_launcher:
+  module: etf_pipeline.orchestration.launcher
+  class: WatchedLauncher
+  config:
+    broker:
+      env: ETF_CELERY_BROKER
+"""
+_RETRIES = """\
+run_retries:
+  enabled: true
+  max_retries: 2
+  retry_on_asset_or_op_failure: false # only runs that were lost; a step has retries of its own
+"""
+_MONITORING = """\
+run_monitoring:
+  enabled: true
+  start_timeout_seconds: 3600
+  max_runtime_seconds: 7200
+  poll_interval_seconds: 15
+  free_slots_after_run_end_seconds: 30
+"""
+_BROKER = "ETF_CELERY_BROKER"
+_LONGEST_POLL, _SHORTEST_START = 30, 600
 _OLDER_STORAGE = frozenset({"run_storage", "event_log_storage", "schedule_storage"})
 
 
@@ -58,6 +84,13 @@ def brought_up(text: str, path: Path) -> Brought:
         missing |= _storage_missing(found, path)
     else:
         _refuse_unset(found, path)
+    if environment.celery_broker():
+        missing |= _launcher_missing(found, path)
+    elif _of_launcher(found, "broker") == {"env": _BROKER}:
+        raise SettingsError(
+            f"{path} sends runs to workers by way of the broker {_BROKER}, which is not set: set "
+            "it, or remove the sections `run_launcher` and `run_retries`"
+        )
     return Brought(_with(text, missing), tuple(missing))
 
 
@@ -86,6 +119,44 @@ def _storage_missing(found: Mapping[str, Any], path: Path) -> dict[str, str]:
         f"{path} says in `{(other or ['storage'])[0]}` where Dagster's records are, and "
         "DAGSTER_POSTGRES_URL is set too: unset it, or remove that section and the database is used"
     )
+
+
+def _launcher_missing(found: Mapping[str, Any], path: Path) -> dict[str, str]:
+    """The sections of runs on other machines, unless they are there."""
+    launcher = found.get("run_launcher")
+    ours = yaml.safe_load(_LAUNCHER)["run_launcher"]
+    if launcher is not None and {k: launcher.get(k) for k in ("module", "class")} != {
+        k: ours[k] for k in ("module", "class")
+    }:
+        raise SettingsError(
+            f"{path} names another `run_launcher`, and {_BROKER} is set too: unset it, or remove "
+            "that section and runs go to the workers of the broker"
+        )
+    missing = {} if launcher is not None else {"run_launcher": _LAUNCHER}
+    if "run_retries" not in found:
+        missing["run_retries"] = _RETRIES
+    monitoring = found.get("run_monitoring")
+    if monitoring in (None, yaml.safe_load(default_text(NAME)).get("run_monitoring")):
+        missing["run_monitoring"] = _MONITORING
+    elif not _watches(monitoring):
+        raise SettingsError(
+            f"{path} has a `run_monitoring` by which runs on a machine that is gone are found late "
+            f"or never; remove that section, and this one is written:\n{_MONITORING}"
+        )
+    return missing
+
+
+def _watches(monitoring: Mapping[str, Any]) -> bool:
+    """Whether lost runs are found within two minutes, and those that wait for a worker are left."""
+    often = monitoring.get("poll_interval_seconds", 120) <= _LONGEST_POLL
+    patient = not 0 < monitoring.get("start_timeout_seconds", 180) < _SHORTEST_START
+    return bool(monitoring.get("enabled")) and often and patient
+
+
+def _of_launcher(found: Mapping[str, Any], field: str) -> Any:
+    launcher = found.get("run_launcher")
+    config = launcher.get("config") if isinstance(launcher, dict) else None
+    return config.get(field) if isinstance(config, dict) else None
 
 
 def _refuse_unset(found: Mapping[str, Any], path: Path) -> None:

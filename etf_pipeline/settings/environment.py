@@ -69,6 +69,11 @@ def name_postgres_url(url: str) -> None:
     os.environ["DAGSTER_POSTGRES_URL"] = url
 
 
+def celery_broker() -> str:
+    """Where runs are handed to workers on other machines: ETF_CELERY_BROKER, empty for nowhere."""
+    return _text("ETF_CELERY_BROKER")
+
+
 def traceback_wanted() -> bool:
     """Whether an error on the command line shows where it happened: ETF_TRACEBACK."""
     return _text("ETF_TRACEBACK") not in ("", "0")

@@ -1,0 +1,186 @@
+"""Signs of life of runs, and the failure of those that give none any more.
+
+A process that executes a run counts in a row of a table beside Dagster's, every few seconds.
+Whoever watches sees whether the count goes on, and judges how long it has stood still by its own
+monotonic clock: what the clocks of machines and of the database say does not matter.
+
+A run that was only slow, and has been failed meanwhile, is told so by its own next sign of life: it
+is interrupted. What it could write until then is harmless: one process at a time writes a partition
+or a history, and what a batch or a file has already is not written again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import platform
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from etf_pipeline.orchestration.database import outage
+
+log = logging.getLogger(__name__)
+BEAT_SECONDS = 10.0
+# Six signs of life that did not come; with the pause between two looks, within two minutes.
+LOST_SECONDS = 60.0
+LOOK_SECONDS = 15.0
+_BEATS = sa.Table(
+    "etf_run_beats",
+    sa.MetaData(),
+    sa.Column("run_id", sa.String(255), primary_key=True),
+    sa.Column("process", sa.Text, nullable=False),
+    sa.Column("beat", sa.BigInteger, nullable=False),
+)
+
+
+@dataclass
+class Beats:
+    """The table of signs of life, in the database of an instance."""
+
+    instance: dg.DagsterInstance
+
+    def begin(self, run_id: str) -> None:
+        """The first sign of life of a run, in place of those of an earlier process."""
+        with self._connected() as connection:
+            with contextlib.suppress(exc.IntegrityError, exc.ProgrammingError):
+                # of two that make the table at the same moment one is refused
+                _BEATS.create(connection, checkfirst=True)
+            connection.execute(_BEATS.delete().where(_BEATS.c.run_id == run_id))
+            row = {"run_id": run_id, "process": _process(), "beat": 0}
+            connection.execute(_BEATS.insert().values(row))
+            connection.commit()
+
+    def beat(self, run_id: str) -> None:
+        """One more."""
+        mine = _BEATS.update().where(_BEATS.c.run_id == run_id)
+        with self._connected() as connection:
+            connection.execute(mine.values(beat=_BEATS.c.beat + 1))
+            connection.commit()
+
+    def seen(self) -> dict[str, tuple[str, int]]:
+        """By run: the process, and its count."""
+        with self._connected() as connection:
+            if not sa.inspect(connection).has_table(_BEATS.name):
+                return {}
+            rows = connection.execute(_BEATS.select()).all()
+        return {r.run_id: (r.process, r.beat) for r in rows}
+
+    def end(self, run_id: str, seen: tuple[str, int] | None = None) -> bool:
+        """Take a row away; of several that do, one is told that it did.
+
+        With `seen`, only if it says that still.
+        """
+        row = _BEATS.delete().where(_BEATS.c.run_id == run_id)
+        if seen is not None:
+            row = row.where(_BEATS.c.process == seen[0], _BEATS.c.beat == seen[1])
+        with self._connected() as connection:
+            gone = connection.execute(row).rowcount
+            connection.commit()
+        return bool(gone)
+
+    def _connected(self) -> contextlib.AbstractContextManager[sa.Connection]:
+        storage: Any = self.instance.run_storage
+        found: contextlib.AbstractContextManager[sa.Connection] = storage.connect()
+        return found
+
+
+def _process() -> str:
+    """This process, for people: the machine's name, and the process's number at the end."""
+    return f"on {platform.node()}, process {os.getpid()}"
+
+
+@contextlib.contextmanager
+def beating(
+    instance: dg.DagsterInstance, run_id: str, every: float = BEAT_SECONDS
+) -> Iterator[None]:
+    """Give signs of life of a run while the block executes it in the main thread.
+
+    The main thread is interrupted, as by Ctrl-C, when the run was ended from elsewhere.
+    """
+    beats, over = Beats(instance), threading.Event()
+    watch = Watch(instance)
+    beats.begin(run_id)
+
+    def keep() -> None:
+        while not over.wait(every):
+            try:
+                beats.beat(run_id)
+                run = instance.get_run_by_id(run_id)
+                watch.look()
+            except Exception as error:
+                log.warning("no sign of life of run %s: %s", run_id, outage(error) or error)
+                continue
+            if run is None or run.is_finished or run.status is dg.DagsterRunStatus.CANCELING:
+                log.warning("run %s was ended from elsewhere: interrupting it here", run_id)
+                _interrupt_main_thread()
+
+    thread = threading.Thread(target=keep, name="etf-beats", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(every)
+        beats.end(run_id)
+
+
+def _interrupt_main_thread() -> None:
+    main = threading.main_thread().ident
+    if main is not None:
+        signal.pthread_kill(main, signal.SIGINT)
+
+
+@dataclass
+class Watch:
+    """Whoever looks at the signs of life, again and again, and fails the runs that give none."""
+
+    instance: dg.DagsterInstance
+    lost_after: float = LOST_SECONDS
+    clock: Callable[[], float] = time.monotonic
+    _since: dict[str, tuple[tuple[str, int], float]] = field(default_factory=dict)
+    _looked: float = float("-inf")
+    _turn: threading.Lock = field(default_factory=threading.Lock)
+
+    def look(self) -> list[str]:
+        """Look once; the runs that were failed.
+
+        What was seen before a pause in looking (the database was away, this machine slept) does not
+        count: who could not look could not see either.
+        """
+        with self._turn:
+            seen = Beats(self.instance).seen()
+            now = self.clock()
+            if now - self._looked > self.lost_after:
+                self._since.clear()
+            self._looked = now
+            self._since = {
+                run: known if (known := self._since.get(run)) and known[0] == beat else (beat, now)
+                for run, beat in seen.items()
+            }
+            silent = [r for r, (_, t) in self._since.items() if now - t >= self.lost_after]
+            return [run for run in silent if self._fail(run, self._since.pop(run)[0])]
+
+    def _fail(self, run_id: str, seen: tuple[str, int]) -> bool:
+        """Fail a run and free its slots, unless it is over or somebody else just did."""
+        run = self.instance.get_run_by_id(run_id)
+        if not Beats(self.instance).end(run_id, seen):
+            return False
+        if run is None or run.is_finished:
+            return False
+        message = (
+            f"the run is lost: it was {seen[0]}, and has given no sign of life for "
+            f"{self.lost_after:g} s: its machine, or its way to the database, is gone"
+        )
+        log.error("run %s: %s", run_id, message)
+        self.instance.event_log_storage.free_concurrency_slots_for_run(run_id)
+        self.instance.report_run_failed(run, message)
+        return True

@@ -1,0 +1,115 @@
+"""A worker: takes runs from the broker and executes them, each in a process of its own."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import dagster as dg
+from celery import Celery, Task
+from dagster_celery import tasks as theirs
+
+from etf_pipeline.errors import SettingsError
+from etf_pipeline.orchestration.beats import LOOK_SECONDS, Watch, beating
+from etf_pipeline.orchestration.database import outage
+from etf_pipeline.orchestration.instance import open_instance
+from etf_pipeline.orchestration.launcher import WatchedLauncher
+
+log = logging.getLogger(__name__)
+_WAITING = frozenset({dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING})
+
+
+class Beating(Task):  # type: ignore[misc]
+    """A task that executes a run, and gives signs of life of it."""
+
+    abstract = True
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Execute it; Dagster ignores one that is over, or that another process has."""
+        run_id = theirs.unpack_value(kwargs["execute_job_args_packed"]).run_id  # type: ignore[attr-defined]
+        with dg.DagsterInstance.get() as instance:
+            run = instance.get_run_by_id(run_id)
+            if run is None or run.status not in _WAITING:
+                log.warning("run %s was begun before: nothing to do", run_id)
+                return super().__call__(*args, **kwargs)
+            # Celery's processes may have none below them; a run may, by its executor.
+            multiprocessing.current_process().daemon = False
+            with beating(instance, run_id):
+                answer = super().__call__(*args, **kwargs)
+                _settle(instance, run_id)
+        return answer
+
+
+def _settle(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Fail a run that its process has left unfinished."""
+    run = instance.get_run_by_id(run_id)
+    if run is not None and not run.is_finished:
+        instance.report_run_failed(run, "its process ended without an outcome of the run")
+
+
+def worker_app(instance: dg.DagsterInstance) -> Celery:
+    """The Celery app of a worker, with the tasks that the launcher sends.
+
+    Raises:
+        SettingsError: runs of the instance do not go by way of Celery.
+    """
+    launcher = instance.run_launcher
+    if not isinstance(launcher, WatchedLauncher):
+        raise SettingsError("runs are not sent to workers: set ETF_CELERY_BROKER")
+    app = launcher.celery
+    # A task is taken from the queue when it is done: nobody keeps a run from an idle worker.
+    options: dict[str, Any] = {"base": Beating, "acks_late": True}
+    theirs.create_execute_job_task(app, **options)
+    return app
+
+
+def serve(at_once: int) -> None:
+    """Execute runs until SIGTERM or Ctrl-C, which let those under way come to their end.
+
+    Args:
+        at_once: how many runs in how many processes.
+
+    Raises:
+        SettingsError: runs of the instance do not go by way of Celery.
+        RecordsError: the database or the broker cannot be reached.
+    """
+    with open_instance() as instance, watching(instance):
+        app = worker_app(instance)
+        arguments = {
+            "concurrency": at_once,
+            "prefetch-multiplier": 1,
+            "max-tasks-per-child": 1,  # what a run has used up of memory is given back
+            "hostname": f"etf-{os.getpid()}@%h",
+            "queues": instance.run_launcher.default_queue,  # type: ignore[attr-defined]
+            "loglevel": "WARNING",
+        }
+        app.worker_main(
+            ["worker", "-O", "fair", "--without-gossip", "--without-mingle"]
+            + [f"--{name}={value}" for name, value in arguments.items()]
+        )
+
+
+@contextmanager
+def watching(instance: dg.DagsterInstance) -> Iterator[None]:
+    """Look at the signs of life of all runs, wherever they are, while the block is under way."""
+    over, watch = threading.Event(), Watch(instance)
+
+    def keep() -> None:
+        while not over.wait(LOOK_SECONDS):
+            try:
+                watch.look()
+            except Exception as error:
+                log.warning("no look at the runs: %s", outage(error) or error)
+
+    thread = threading.Thread(target=keep, name="etf-watch", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(LOOK_SECONDS)

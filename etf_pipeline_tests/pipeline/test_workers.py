@@ -1,0 +1,133 @@
+"""Runs that are handed to workers with homes of their own, one of which is lost."""
+
+import time
+from collections import Counter
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.reconstruct import ReconstructableRepository
+
+from etf_pipeline.orchestration.beats import Beats
+from etf_pipeline.orchestration.build import build_definitions
+from etf_pipeline.orchestration.instance import open_instance
+from etf_pipeline.store.batches import list_batch_ids
+from etf_pipeline_tests.pipeline.machines import Redis, Worker
+from etf_pipeline_tests.pipeline.postgres import Postgres
+from etf_pipeline_tests.pipeline.support import make_pipeline
+
+SHARDS = 4
+TICKERS = [f"T{i:03}" for i in range(320)]
+FOUND_WITHIN = 120.0
+PATIENCE = 400.0
+
+
+@pytest.fixture
+def servers(tmp_path, monkeypatch):
+    if (why := Postgres.missing() or Redis.missing()) is not None:
+        pytest.skip(why)
+    database, broker = Postgres("UTC").start(), Redis(tmp_path).start()
+    database.query("postgres", "CREATE DATABASE machines")
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", database.url("machines"))
+    monkeypatch.setenv("ETF_CELERY_BROKER", broker.url)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    yield
+    broker.stop()
+    database.stop()
+
+
+@pytest.fixture
+def pipeline(tmp_path):
+    portfolios = "portfolios:\n  - {name: one, tickers: [T001, T002], objective: min_volatility}\n"
+    return make_pipeline(
+        tmp_path, dict.fromkeys(TICKERS, "XNYS"), shards=SHARDS, portfolios=portfolios
+    )
+
+
+@pytest.fixture
+def workers(servers, tmp_path, pipeline):
+    fields = {"data_dir", "universe_file", "portfolios_file", "source"}
+    settings = pipeline.settings.model_dump(include=fields)
+    environment = {f"ETF_{name.upper()}": str(value) for name, value in settings.items()}
+    made = [Worker(tmp_path / f"machine{i}", environment) for i in range(2)]
+    yield made
+    for one in made:
+        one.lose()
+
+
+def launch(instance, pipeline, partition):
+    """Hand a run over, as Dagster's daemon does."""
+    job = (
+        build_definitions(pipeline.settings, None, pipeline).get_repository_def().get_job("ingest")
+    )
+    repository = ReconstructableRepository.for_module("etf_pipeline.definitions", "defs")
+    run = instance.create_run_for_job(
+        job,
+        tags={"dagster/partition": partition},
+        job_code_origin=repository.get_reconstructable_job("ingest").get_python_origin(),
+    )
+    instance.launch_run(run.run_id, None)
+    return run.run_id
+
+
+def until(condition, workers):
+    """What a condition comes to, as soon as it is anything."""
+    deadline = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        logs = "\n".join(w.log.read_text()[-3000:] for w in workers)
+        assert time.monotonic() < deadline, logs
+        time.sleep(0.05)
+    return found
+
+
+def holder(instance):
+    """The run that has the slot of the download pool by now."""
+    slots = instance.event_log_storage.get_concurrency_info("yahoo").claimed_slots
+    return slots[0].run_id if slots else None
+
+
+def test_four_shards_are_made_though_one_of_two_machines_is_lost(servers, pipeline, workers):
+    with open_instance() as instance:
+        partitions = pipeline.universe.partitions()
+        assert len(partitions) == SHARDS
+        runs = {launch(instance, pipeline, p): p for p in partitions}
+
+        def status(run):
+            return instance.get_run_by_id(run).status
+
+        victim = until(lambda: holder(instance), workers)
+        pid = int(Beats(instance).seen()[victim][0].rpartition(" ")[2])
+        (lost,) = [w for w in workers if w.has(pid)]
+        lost.lose()
+        gone = time.monotonic()
+        until(lambda: status(victim) is dg.DagsterRunStatus.FAILURE, workers)
+        assert time.monotonic() - gone < FOUND_WITHIN
+        assert holder(instance) != victim
+        # Dagster writes this a moment after the status
+        tag = "dagster/will_retry"
+        until(lambda: instance.get_run_by_id(victim).tags.get(tag), workers)
+        assert instance.get_run_by_id(victim).tags[tag] == "true"
+
+        again = launch(instance, pipeline, runs.pop(victim))
+        others = [*runs, again]
+        until(lambda: all(instance.get_run_by_id(r).is_finished for r in others), workers)
+        assert {status(r) for r in others} == {dg.DagsterRunStatus.SUCCESS}
+        assert Beats(instance).seen() == {}
+    batches = Counter({p: len(list_batch_ids(pipeline.layout, p)) for p in partitions})
+    assert batches == dict.fromkeys(partitions, 1)
+    assert all(pipeline.layout.find_history(t).exists() for t in TICKERS)
+
+
+def test_a_run_is_ended_before_and_after_a_worker_has_begun_it(servers, pipeline, workers):
+    with open_instance() as instance:
+        first = launch(instance, pipeline, pipeline.universe.partitions()[0])
+        until(lambda: holder(instance) == first, workers)
+        assert instance.run_launcher.terminate(first)
+        until(lambda: instance.get_run_by_id(first).is_finished, workers)
+        assert instance.get_run_by_id(first).status is dg.DagsterRunStatus.CANCELED
+        assert holder(instance) is None
+        for worker in workers:
+            worker.lose()
+        waiting = launch(instance, pipeline, pipeline.universe.partitions()[1])
+        assert instance.run_launcher.terminate(waiting)
+        assert instance.get_run_by_id(waiting).status is dg.DagsterRunStatus.CANCELED
+        assert not instance.run_launcher.terminate(waiting)
