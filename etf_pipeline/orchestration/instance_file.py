@@ -177,6 +177,8 @@ def _names_variable(found: Mapping[str, Any]) -> bool:
 
 def _with(text: str, sections: Mapping[str, str]) -> str:
     """The text with sections at its end, in the place of those of the same name."""
+    if not sections:
+        return text
     for key in sections:
         text = re.sub(rf"(?m)^{key}:.*\n(?:[ \t#].*\n|\n(?=[ \t]))*", "", text)
     if text and not text.endswith("\n"):

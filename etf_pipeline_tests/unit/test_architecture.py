@@ -76,6 +76,7 @@ MAY_IN_EVENTS = {
 
 # Libraries that belong in one place, by the name that is imported.
 ONLY = {
+    "celery": ("orchestration/",),
     "clarabel": ("portfolio/solvers/conic.py",),
     "cloudevents": ("events/model/",),
     "cryptography": ("events/proof/keys.py", "events/proof/signing.py"),
@@ -83,6 +84,8 @@ ONLY = {
     "curl_cffi": ("ingest/sources/yahoo.py",),
     "cycler": ("report/charts.py",),
     "dagster": ("orchestration/",),
+    "dagster_celery": ("orchestration/",),
+    "dagster_postgres": ("orchestration/",),
     "dagster_shared": ("orchestration/",),
     "duckdb": (
         "sql/",
