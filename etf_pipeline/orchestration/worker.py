@@ -31,7 +31,9 @@ class Beating(Task):  # type: ignore[misc]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Execute it; Dagster ignores one that is over, or that another process has."""
-        run_id = theirs.unpack_value(kwargs["execute_job_args_packed"]).run_id  # type: ignore[attr-defined]
+        packed: Any = kwargs["execute_job_args_packed"]
+        asked: Any = theirs.unpack_value(packed)  # type: ignore[attr-defined]
+        run_id = asked.run_id
         with dg.DagsterInstance.get() as instance:
             run = instance.get_run_by_id(run_id)
             if run is None or run.status not in _WAITING:
