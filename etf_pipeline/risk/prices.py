@@ -14,15 +14,16 @@ import pandas as pd
 
 from etf_pipeline.errors import InsufficientDataError, ReasonCode
 from etf_pipeline.model.spacing import DAYS_PER_YEAR
+from etf_pipeline.model.windows import EARLY_DAYS, GRACE_DAYS
 
 Days = npt.NDArray[np.datetime64]
 # A history that begins this much after a window does still covers it, and one that ends this much
 # before the newest session of all still trades (weekends, holidays).
-GRACE = dt.timedelta(days=10)
+GRACE = dt.timedelta(days=GRACE_DAYS)
 _USUAL = 1.25  # times the median gap: what is usual between prices, months of 31 days too
 _AROUND = 3  # gaps before and after that tell what is usual there
 _MOST_NAMED = 5  # series that an error about many names
-EARLY = dt.timedelta(days=40)  # before a window's start, where its first common date is looked for
+EARLY = dt.timedelta(days=EARLY_DAYS)
 
 
 @dataclass(frozen=True)

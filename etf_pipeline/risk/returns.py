@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 import numpy as np
 import numpy.typing as npt
 
+from etf_pipeline.model.windows import FLAT_SPREAD
+
 if TYPE_CHECKING:
     import pandas as pd
 
 Floats = npt.NDArray[np.float64]
-FLAT = 1e-12  # a spread of returns no larger than this is rounding, not variance
+FLAT = FLAT_SPREAD
 
 
 @overload

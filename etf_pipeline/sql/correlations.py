@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from etf_pipeline.model.currencies import MINOR_UNITS
 from etf_pipeline.model.spacing import LONG_GAP
-from etf_pipeline.risk.prices import EARLY, GRACE
-from etf_pipeline.risk.returns import FLAT
+from etf_pipeline.model.windows import EARLY_DAYS, FLAT_SPREAD, GRACE_DAYS
 from etf_pipeline.sql.text import quoted
 
 # Parameters of a macro hide columns of the same name, so these have names of their own.
@@ -34,7 +33,7 @@ refused AS (
         || ': see fx_rates, or ask for fewer years') ELSE 0 END
     FROM priced JOIN (SELECT ticker, min(date) AS first FROM held GROUP BY ticker) USING (ticker),
         begins WHERE price IS NULL AND (start IS NULL OR date >= start)
-        AND (date > first OR date >= start + {GRACE.days})
+        AND (date > first OR date >= start + {GRACE_DAYS})
 ),
 lengths AS (SELECT count(DISTINCT exchange) > 1 AS weekly FROM money),
 binned AS (
@@ -44,7 +43,7 @@ binned AS (
 ),
 looked_at AS (
     SELECT CASE WHEN NOT weekly THEN (SELECT max(first) FROM (
-        SELECT max(date) AS first FROM held, begins WHERE date <= start - {EARLY.days}
+        SELECT max(date) AS first FROM held, begins WHERE date <= start - {EARLY_DAYS}
         GROUP BY ticker)) END AS first FROM lengths
 ),
 common AS (
@@ -65,7 +64,7 @@ around AS (
 ),
 anchored AS (
     SELECT CASE WHEN start IS NULL OR b.n IS NULL THEN 0
-        WHEN start - b.date <= {GRACE.days} OR start - b.date <= 1.25 * usual THEN b.n
+        WHEN start - b.date <= {GRACE_DAYS} OR start - b.date <= 1.25 * usual THEN b.n
         ELSE b.n + 1 END AS n
     FROM begins, before b, around
 ),
@@ -99,7 +98,7 @@ moves AS MATERIALIZED (
     JOIN binned next ON next.bin = j.bin AND next.ticker = now.ticker
     WHERE NOT hole
 ),
-flat AS (SELECT ticker, max(move) - min(move) <= {FLAT} AS still FROM moves GROUP BY ticker),
+flat AS (SELECT ticker, max(move) - min(move) <= {FLAT_SPREAD} AS still FROM moves GROUP BY ticker),
 pairs AS (
     SELECT a.ticker, b.ticker AS other, corr(a.move, b.move) AS correlation, count(*) AS n_obs
     FROM moves a JOIN moves b USING (n) GROUP BY ALL
