@@ -59,6 +59,7 @@ def examine(data_dir: Path | None) -> Iterator[Finding]:
         ("histories", _histories),
         ("raw batches", _raw_batches),
         ("manifests", _manifests),
+        ("upkeep", _upkeep),
         ("events", _events),
         ("parked records", _parked),
         ("signing key", _signing),
@@ -197,6 +198,22 @@ def _manifests(settings: Settings) -> str:
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         raise CorruptFileError(f"{found[0]}{more}")
     return "all readable"
+
+
+def _upkeep(settings: Settings) -> str:
+    from etf_pipeline.settings.pipeline import FOR_EVER
+    from etf_pipeline.store.layout import Layout
+    from etf_pipeline.store.retention import overdue
+
+    if settings.keep_days == FOR_EVER:
+        return "dailies are kept for ever"
+    found = overdue(Layout(settings.data_dir), settings.keep_days)
+    if found:
+        return (
+            f"{found} dailies are older than ETF_KEEP_DAYS={settings.keep_days}: `etf maintain` "
+            "lets them go, and so does the schedule maintain_weekly"
+        )
+    return "nothing is older than is kept"
 
 
 def _events(settings: Settings) -> str:

@@ -68,6 +68,17 @@ def newest_session(layout: Layout) -> dt.date | None:
     return max(days, default=None)
 
 
+def overdue(layout: Layout, days: int) -> int:
+    """How many dated files are beyond what is kept, by their names alone."""
+    count = 0
+    for table in DATED:
+        found = [day for day, _ in _days(layout, table)]
+        last_of_month = {(d.year, d.month): d for d in found}
+        old = [d for d in found if d < found[-1] - dt.timedelta(days=days)]
+        count += sum(d != last_of_month[d.year, d.month] for d in old)
+    return count
+
+
 def judged_days(layout: Layout, table: Table, days: int, needed: Iterable[Path] = ()) -> Judged:
     """The dated files of a table.
 

@@ -24,6 +24,7 @@ from etf_pipeline_tests.benchmarks import (
     sql,
     store,
     writers,
+    year,
 )
 
 
@@ -62,6 +63,7 @@ def main() -> None:
             writers,
             sql,
             reports,
+            year,
         ):
             name = module.__name__.rpartition(".")[2]
             if not wanted or name in wanted:

@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from etf_pipeline.library.doctor import examine
+from etf_pipeline.model.schemas import WEIGHTS
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.writer import locked
 from etf_pipeline_tests.conftest import ROOT
@@ -25,6 +26,7 @@ ALL = [
     "histories",
     "raw batches",
     "manifests",
+    "upkeep",
     "events",
     "parked records",
     "signing key",
@@ -185,3 +187,17 @@ def test_a_key_that_cannot_sign(place, monkeypatch):
     monkeypatch.setenv("EVENT_SIGNING_KEY", str(place / "gone.pem"))
     assert list(faults()) == ["signing key"]
     assert "gone.pem: cannot be read" in faults()["signing key"]
+
+
+def test_upkeep_that_was_not_done_is_told_and_no_fault(place, monkeypatch):
+    layout = Layout(place / "data" / "etf")
+    assert found()["upkeep"].detail == "nothing is older than is kept"
+    for day in ("2023-01-30", "2023-01-31", "2023-02-01", "2023-02-02", "2025-03-03"):
+        path = layout.folder(WEIGHTS) / f"as_of={day}" / "part.parquet"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"")
+    told = found()["upkeep"]
+    assert told.ok
+    assert told.detail.startswith("2 dailies are older than ETF_KEEP_DAYS=400: `etf maintain`")
+    monkeypatch.setenv("ETF_KEEP_DAYS", "-1")
+    assert found()["upkeep"].detail == "dailies are kept for ever"

@@ -2,7 +2,9 @@
 
 import datetime as dt
 import os
+import threading
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -11,11 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etf_pipeline.errors import ReasonCode, SettingsError, StoreError
+from etf_pipeline.errors import QueryError, ReasonCode, SettingsError, StoreError
 from etf_pipeline.model import assets
 from etf_pipeline.model.outcomes import Outcome, OutcomeKind
 from etf_pipeline.model.schemas import SUMMARY, WEIGHTS
 from etf_pipeline.settings import Settings, load_settings
+from etf_pipeline.sql.safe import SafeConnection
 from etf_pipeline.steps.maintain import counted_from, in_words, judged, record, removed
 from etf_pipeline.steps.result import Run
 from etf_pipeline.store import retention
@@ -271,3 +274,30 @@ def test_too_few_days_are_refused_with_the_reason(name, value, why):
         load_settings(**{name: value})
     assert f"ETF_{name.upper()}={value}" in str(caught.value)
     assert why in str(caught.value)
+
+
+def test_queries_go_on_while_files_go(layout):
+    """One that has listed a file which is gone when it is opened looks again."""
+    days = [D("2022-01-01") + dt.timedelta(n) for n in range(150)]
+    weights(layout, *days, D("2025-03-31"))
+    database = duckdb.connect()
+    where = layout.root / layout.pattern(WEIGHTS)
+    database.execute(f"CREATE VIEW w AS FROM read_parquet('{where}', union_by_name=true)")
+    failed, seen, done = [], [], threading.Event()
+
+    def ask():
+        with SafeConnection(database, layout.root) as connection:
+            while not done.is_set() or seen[-1:] != [6]:
+                try:
+                    seen.append(connection.query("SELECT count(*) FROM w").rows[0][0])
+                except QueryError as error:
+                    failed.append(error)
+                    return
+
+    reader = threading.Thread(target=ask)
+    reader.start()
+    removed(retention.judged_days(layout, WEIGHTS, 400), WEIGHTS, dry_run=False)
+    done.set()
+    reader.join(60)
+    assert not failed
+    assert seen[-1] == 6, "five months, and the newest"
