@@ -116,6 +116,7 @@ def _along_time(columns: str) -> str:
 
 # Ex-dates move by days from year to year: a year of them is shorter by half the usual gap, at most
 # a fortnight, or a fifth quarter would be counted.
+# Windows of a ticker all along: what is asked of one ticker reads its file alone.
 _DISTRIBUTIONS = f"""
 WITH held AS ({
     _along_time(
@@ -127,27 +128,31 @@ withheld AS (
     SELECT ticker, date, max(coalesce(dividends, 0) + coalesce(capital_gains, 0)) AS amount
     FROM quality WHERE severity = 'withheld' GROUP BY ticker, date
 ),
-paid AS MATERIALIZED (
-    SELECT ticker, date, close, coalesce(h.dividends, 0) AS dividends,
-        coalesce(h.gains, 0) AS gains, close_before, since, w.amount AS withheld
-    FROM held h FULL JOIN withheld w USING (ticker, date)
-    WHERE h.dividends <> 0 OR h.gains <> 0 OR w.amount IS NOT NULL
+paid AS (
+    SELECT h.ticker, h.date, close, dividends, gains, close_before, since, amount AS withheld
+    FROM held h LEFT JOIN withheld w ON w.ticker = h.ticker AND w.date = h.date
+    WHERE dividends <> 0 OR gains <> 0 OR amount IS NOT NULL
+    UNION ALL
+    SELECT ticker, date, NULL, 0, 0, NULL, NULL, amount FROM withheld w
+    WHERE NOT EXISTS (FROM prices p WHERE p.ticker = w.ticker AND p.date = w.date)
+),
+spaced AS (
+    SELECT *, date - lag(date) OVER (PARTITION BY ticker ORDER BY date) AS gap FROM paid
 ),
 rhythm AS (
-    SELECT ticker, 365.25 - least(15, coalesce(median(date - before), 30) / 2) AS days
-    FROM (SELECT ticker, date, lag(date) OVER (PARTITION BY ticker ORDER BY date) AS before
-        FROM paid) GROUP BY ticker
+    SELECT *, date - DATE '1970-01-01' AS day,
+        365.25 - least(15, coalesce(median(gap) OVER (PARTITION BY ticker), 30) / 2) AS days
+    FROM spaced
+),
+yearly AS (
+    SELECT *, sum(dividends + gains) OVER w AS over_a_year, count(withheld) OVER w AS doubtful
+    FROM rhythm WINDOW w AS (PARTITION BY ticker ORDER BY day
+        RANGE BETWEEN CAST(ceil(days) - 1 AS INTEGER) PRECEDING AND CURRENT ROW)
 )
 SELECT ticker, date, dividends, gains AS capital_gains, dividends + gains AS total, withheld,
     close_before, CASE WHEN date - since >= days AND doubtful = 0 THEN over_a_year / close END
     AS yield_12m
-FROM paid JOIN rhythm USING (ticker) JOIN (
-    SELECT p.ticker, p.date, sum(q.dividends + q.gains) AS over_a_year,
-        count(q.withheld) AS doubtful
-    FROM paid p JOIN rhythm USING (ticker) JOIN paid q ON q.ticker = p.ticker
-        AND q.date <= p.date AND p.date - q.date < days
-    GROUP BY p.ticker, p.date
-) USING (ticker, date)
+FROM yearly
 """
 
 _PRICE = {
