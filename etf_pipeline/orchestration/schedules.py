@@ -12,7 +12,7 @@ import dagster as dg
 from etf_pipeline.model.calendars import close_after, time_zone, weekmask
 from etf_pipeline.model.instruments import Universe, shard_keys
 
-# Exchanges are closed then, everywhere.
+# Most exchanges are closed then.
 _UPKEEP = "0 12 * * 0"
 
 

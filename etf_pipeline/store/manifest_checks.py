@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from etf_pipeline.errors import CorruptFileError
+from etf_pipeline.model import assets
 from etf_pipeline.model.lineage import LINEAGE
 from etf_pipeline.store.hashing import content_hash
 from etf_pipeline.store.layout import Layout
@@ -18,7 +19,7 @@ def damaged_manifests(layout: Layout, *, rows: bool = False) -> Iterator[str]:
         layout: of the store.
         rows: also read all rows, and compare their hash with what was written.
     """
-    for asset in LINEAGE:
+    for asset in (*LINEAGE, assets.MAINTENANCE):
         for path in layout.manifest_files(asset):
             try:
                 digest = file_info(path).content_hash

@@ -23,6 +23,7 @@ from etf_pipeline.steps.maintain import counted_from, in_words, judged, record, 
 from etf_pipeline.steps.result import Run
 from etf_pipeline.store import retention
 from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.manifest_checks import damaged_manifests
 from etf_pipeline.store.manifests import write_manifest
 from etf_pipeline.store.reader import read_table
 from etf_pipeline.store.store import Store
@@ -301,3 +302,12 @@ def test_queries_go_on_while_files_go(layout):
     reader.join(60)
     assert not failed
     assert seen[-1] == 6, "five months, and the newest"
+
+
+def test_a_record_that_was_changed_shows(layout):
+    path = manifest(layout, "upkeep", D("2025-03-31"), assets.MAINTENANCE)
+    assert list(damaged_manifests(layout, rows=True)) == []
+    rows = read_table(path)
+    changed = rows.set_column(3, "subject", pa.array(["another"]))
+    pq.write_table(changed.replace_schema_metadata(rows.schema.metadata), path)
+    assert [str(path) in text for text in damaged_manifests(layout, rows=True)] == [True]
