@@ -60,7 +60,8 @@ def spacing_remarks(dates: Days) -> list[str]:
         annual = periods_per_year(len(gaps), days)
         if days >= _ENOUGH and annual < 0.9 * PERIODS_PER_YEAR["daily"]:
             remarks.append(f"the bars are sparse: {annual:.0f} returns a year")
-    return remarks + long_gaps(dates)
+    # What no gap is longer than needs no median of them.
+    return remarks + long_gaps(dates) if int(gaps.max()) > LONG_GAP else remarks
 
 
 def long_gaps(dates: Days) -> list[str]:

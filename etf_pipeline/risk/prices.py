@@ -53,7 +53,8 @@ class PriceSeries:
     @property
     def end(self) -> dt.date:
         """Date of the newest price."""
-        return self.prices.index[-1].date()
+        last: dt.date = self.days[-1].item()
+        return last
 
     def covers(self, start: dt.date) -> bool:
         """Whether it has the price that a window from `start` begins with, see `anchor`."""
@@ -100,12 +101,14 @@ class PriceSeries:
         if at == 0:
             return self
         day = self.days[at] if at < len(self.days) else np.datetime64(start)
-        return replace(
+        part = replace(
             self,
             prices=self.prices.iloc[at:],
             holes=self.holes[self.holes >= day],
             excluded=self.excluded[self.excluded >= day],
         )
+        vars(part)["days"] = self.days[at:]  # as it would be found, without looking again
+        return part
 
     def until(self, end: dt.date) -> PriceSeries:
         """The part up to `end`, which is included."""
@@ -235,7 +238,10 @@ def newest_day(ends: Iterable[dt.date | None]) -> dt.date:
 
 def years_before(day: dt.date, years: int) -> dt.date:
     """The same calendar day `years` earlier (28 February for 29 February)."""
-    return (pd.Timestamp(day) - pd.DateOffset(years=years)).date()
+    try:
+        return dt.date(day.year - years, day.month, day.day)
+    except ValueError:  # there is no 29 February
+        return dt.date(day.year - years, day.month, 28)
 
 
 def window_start(end: dt.date, years: int | None) -> dt.date | None:
