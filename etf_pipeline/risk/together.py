@@ -226,8 +226,25 @@ def beside(series: PriceSeries, benchmark: PriceSeries, start: dt.date | None = 
         frame = weekly_prices(pair, start)
         said = f"compared with the benchmark on weekly prices, {why}"
         return Beside(frame.to_numpy(), _days(frame), said)
-    frame = common_prices(pair, start)
-    return Beside(frame.to_numpy(), _days(frame), None)
+    days, theirs = _on_both(pair[0], pair[1], start)
+    return Beside(np.column_stack(theirs), days, None)
+
+
+def _on_both(
+    one: PriceSeries, other: PriceSeries, start: dt.date | None
+) -> tuple[Days, list[Floats]]:
+    """`common_prices` of two, without a frame: the dates that both have, and both prices."""
+    early = None if start is None else start - EARLY
+    parts = one.since(early), other.since(early)
+    days = parts[0].days
+    values = [p.prices.to_numpy(dtype="float64") for p in parts]
+    if not np.array_equal(days, parts[1].days):
+        days, mine, its = np.intersect1d(days, parts[1].days, True, return_indices=True)
+        values = [values[0][mine], values[1][its]]
+    at = anchor(days, start) if start is not None and len(days) > 1 else 0
+    if len(days) - at < 3:
+        raise too_few_common(len(days) - at, [s.since(start) for s in (one, other)])
+    return days[at:], [v[at:] for v in values]
 
 
 def _on_dates(
