@@ -253,6 +253,34 @@ def test_days_of_an_earlier_release_have_every_column(without_catalogue):
     ]
 
 
+def test_correlations_of_an_earlier_release_have_no_places(without_catalogue):
+    """They kept every pair, and ranked none."""
+    store = without_catalogue
+    newest = max((store[0] / "risk" / "correlations").glob("as_of=*/*.parquet"))
+    old = newest.parents[1] / "as_of=2001-01-01" / newest.name
+    old.parent.mkdir()
+    pq.write_table(pq.read_table(newest).drop_columns(["nearest", "farthest"]), old)
+    sql = (
+        "SELECT ticker, other, nearest, farthest FROM correlations{} WHERE ticker = 'VAS' "
+        """AND "window" = '1y' ORDER BY other"""
+    )
+    before = ask(store, sql.format("_history") + ", as_of").rows
+    assert [r[2:] for r in before[::2]] == [(None, None)] * 3
+    assert {r[:3] for r in ask(store, sql.format("")).rows if r[1] != "VAS"} == {
+        ("VAS", r[1], rank)
+        for rank, r in enumerate(
+            ask(
+                store,
+                "FROM correlations_of(['VAS', 'VGS', 'VAF'], 1) SELECT correlation, other "
+                "WHERE ticker = 'VAS' AND other <> 'VAS' ORDER BY correlation DESC",
+            ).rows,
+            start=1,
+        )
+    }
+    shutil.rmtree(newest.parent)
+    assert {r[2:] for r in ask(store, sql.format("")).rows} == {(None, None)}
+
+
 def test_backtests_of_an_earlier_release_have_every_column(without_catalogue):
     """They knew no cash, no comparison, and no events at all."""
     store = without_catalogue

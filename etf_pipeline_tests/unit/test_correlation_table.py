@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etf_pipeline.library.analysis import correlation_matrix
+from etf_pipeline.library.analysis import comparison, correlation_matrix
 from etf_pipeline.model.schemas import CORRELATIONS
 from etf_pipeline.risk.conversion import Conversion, Rates
 from etf_pipeline.risk.correlation_table import correlation_table
@@ -274,6 +274,16 @@ def test_of_many_the_nearest_the_farthest_and_those_of_portfolios_are_kept():
         placed = {k for k, row in mine.items() if row["nearest"] or row["farthest"]}
         assert set(mine) - placed == within - placed | {(t, t) for t in frame}
     assert impossible_correlations(table, mixes) == {}
+
+
+def test_the_table_is_what_etf_compare_says_of_the_same_dates():
+    frame = market(5)
+    found = rows(table_of(each(frame), END), "ticker", "other", "window")
+    returns = from_anniversary(frame, 3).pct_change().iloc[1:]
+    returns.attrs["start"] = from_anniversary(frame, 3).index[0].date()
+    for ticker, said in comparison(returns).items():
+        for other, value in said["correlation"].items():
+            assert found[(ticker, other, "3y")]["correlation"] == pytest.approx(value, abs=1e-12)
 
 
 def test_every_pair_of_a_small_universe_is_kept_with_its_ranks():
