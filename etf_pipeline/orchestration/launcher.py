@@ -6,6 +6,7 @@ class.
 
 from __future__ import annotations
 
+import warnings
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +17,8 @@ from dagster_celery.tags import DAGSTER_CELERY_TASK_ID_TAG
 from etf_pipeline.orchestration.beats import Beats, Watch
 
 NEVER_AGAIN = {"dagster/max_retries": "0"}
+# Dagster's launcher makes the same task anew for every run that it sends, and Celery remarks on it.
+warnings.filterwarnings("ignore", message="Task name 'execute_job' is already registered")
 # A message that a worker took and did not finish comes again after this; what it is about is then
 # over, and ignored. In seconds.
 _TAKEN_FOR_GOOD = 12 * 3600

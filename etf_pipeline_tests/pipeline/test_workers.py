@@ -6,11 +6,15 @@ from collections import Counter
 import dagster as dg
 import pytest
 from dagster._core.definitions.reconstruct import ReconstructableRepository
+from typer.testing import CliRunner
 
+from etf_pipeline.cli.app import app
+from etf_pipeline.errors import RecordsError, SettingsError
 from etf_pipeline.orchestration.beats import Beats
 from etf_pipeline.orchestration.build import build_definitions
 from etf_pipeline.orchestration.instance import open_instance
 from etf_pipeline.store.batches import list_batch_ids
+from etf_pipeline_tests.brokers import free_port
 from etf_pipeline_tests.pipeline.machines import Redis, Worker
 from etf_pipeline_tests.pipeline.postgres import Postgres
 from etf_pipeline_tests.pipeline.support import make_pipeline
@@ -83,6 +87,25 @@ def holder(instance):
     """The run that has the slot of the download pool by now."""
     slots = instance.event_log_storage.get_concurrency_info("yahoo").claimed_slots
     return slots[0].run_id if slots else None
+
+
+def test_a_worker_says_what_it_lacks(monkeypatch):
+    monkeypatch.delenv("ETF_CELERY_BROKER", raising=False)
+    monkeypatch.delenv("DAGSTER_POSTGRES_URL", raising=False)
+    result = CliRunner().invoke(app, ["worker"])
+    assert isinstance(result.exception, SettingsError)
+    assert "ETF_CELERY_BROKER and DAGSTER_POSTGRES_URL" in str(result.exception)
+
+
+def test_a_broker_that_is_not_there_is_named_soon_and_without_its_password(monkeypatch):
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", "postgresql://x@127.0.0.1/x")
+    monkeypatch.setenv("ETF_CELERY_BROKER", f"redis://:hidden@127.0.0.1:{free_port()}/0")
+    before = time.monotonic()
+    result = CliRunner().invoke(app, ["worker"])
+    assert time.monotonic() - before < 10.0  # five, and what it takes to import Celery
+    assert isinstance(result.exception, RecordsError)
+    assert "ETF_CELERY_BROKER" in str(result.exception)
+    assert "hidden" not in str(result.exception)
 
 
 def test_four_shards_are_made_though_one_of_two_machines_is_lost(servers, pipeline, workers):
