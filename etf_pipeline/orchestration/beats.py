@@ -27,6 +27,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from etf_pipeline.orchestration.database import outage
+from etf_pipeline.settings import environment
 
 log = logging.getLogger(__name__)
 BEAT_SECONDS = 10.0
@@ -99,6 +100,16 @@ def _process() -> str:
 
 
 @contextlib.contextmanager
+def alive(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
+    """Signs of life of a run of the command line, where other machines may wait for its slot."""
+    if not environment.postgres_url():
+        yield
+        return
+    with beating(instance, run_id):
+        yield
+
+
+@contextlib.contextmanager
 def beating(
     instance: dg.DagsterInstance, run_id: str, every: float = BEAT_SECONDS
 ) -> Iterator[None]:
@@ -119,7 +130,9 @@ def beating(
             except Exception as error:
                 log.warning("no sign of life of run %s: %s", run_id, outage(error) or error)
                 continue
-            if run is None or run.is_finished or run.status is dg.DagsterRunStatus.CANCELING:
+            if run is None:
+                continue  # it is about to be made
+            if run.is_finished or run.status is dg.DagsterRunStatus.CANCELING:
                 log.warning("run %s was ended from elsewhere: interrupting it here", run_id)
                 _interrupt_main_thread()
 

@@ -48,8 +48,9 @@ class Beating(Task):  # type: ignore[misc]
 
 
 def _settle(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Fail a run that its process has left unfinished."""
+    """Fail a run that its process has left unfinished, and free what it held."""
     run = instance.get_run_by_id(run_id)
+    instance.event_log_storage.free_concurrency_slots_for_run(run_id)
     if run is not None and not run.is_finished:
         instance.report_run_failed(run, "its process ended without an outcome of the run")
 
