@@ -199,7 +199,7 @@ def heatmap(matrix: Floats, labels: Sequence[str], name: str, title: str, descri
         if n <= _NUMBERED:
             for i, j in np.ndindex(n, n):
                 ink = "#ffffff" if abs(values[i, j]) > 0.6 else "#111111"
-                text = f"{values[i, j]:.2f}"
+                text = f"{values[i, j]:z.2f}"
                 axes.text(j, i, text, ha="center", va="center", fontsize=7, color=ink)
         return _svg(figure, name, title, description)
 

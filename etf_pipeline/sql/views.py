@@ -124,7 +124,7 @@ WITH held AS ({
         "lag(close) OVER w AS close_before, first_value(date) OVER w AS since"
     )
 }),
-withheld AS (
+withheld AS NOT MATERIALIZED (
     SELECT ticker, date, max(coalesce(dividends, 0) + coalesce(capital_gains, 0)) AS amount
     FROM quality WHERE severity = 'withheld' GROUP BY ticker, date
 ),
