@@ -180,9 +180,14 @@ class Before:
         (kept,) = [k.data for k in self.files if k.table == table]
         wanted = pa.array(sorted(taken), pa.string())
         rows = kept.filter(pc.is_in(kept.column(subject), wanted))
-        whole = pa.concat_tables([rows, made]).combine_chunks()
-        names = np.array(whole.column(subject).to_pylist(), dtype=object)
-        return whole.take(pa.array(np.argsort(names, kind="stable")))
+        return by_part([rows, made], subject)
 
 
 NOTHING_BEFORE = Before()
+
+
+def by_part(tables: Sequence[pa.Table], subject: str) -> pa.Table:
+    """Rows of several tables by the column that names their part, each part's in their order."""
+    whole = pa.concat_tables(tables).combine_chunks()
+    names = np.array(whole.column(subject).to_pylist(), dtype=object)
+    return whole.take(pa.array(np.argsort(names, kind="stable")))

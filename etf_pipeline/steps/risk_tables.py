@@ -15,7 +15,6 @@ from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.model.schemas import CORRELATIONS, RISK_METRICS
 from etf_pipeline.risk.correlation_table import correlation_table
 from etf_pipeline.risk.prices import PriceSeries
-from etf_pipeline.risk.tables import risk_table
 from etf_pipeline.steps.derived import (
     Assumptions,
     Histories,
@@ -27,6 +26,7 @@ from etf_pipeline.steps.derived import (
 )
 from etf_pipeline.steps.made_from import NOTHING_BEFORE, Before, Reads, fingerprint
 from etf_pipeline.steps.result import Chart, Published, Run, StepResult
+from etf_pipeline.steps.ticker_metrics import Beside, MetricsWork, made_metrics
 from etf_pipeline.store.made_from import MadeFrom
 from etf_pipeline.store.prices import cached_prices
 from etf_pipeline.store.store import Store
@@ -36,18 +36,26 @@ _WHOLE = "all"  # correlations are one part
 
 
 def risk_metrics(
-    store: Store, run: Run, histories: Histories, universe: Universe, assumptions: Assumptions
+    store: Store,
+    run: Run,
+    histories: Histories,
+    universe: Universe,
+    assumptions: Assumptions,
+    workers: int = 1,
 ) -> StepResult:
-    """Publish the metrics of every ticker and window.
+    """Publish the metrics of every ticker and window; `workers` share many tickers out.
 
     Raises:
         InsufficientDataError: there is no history at all.
         UnknownTickerError: there is no history of the benchmark.
     """
     benchmark = assumptions.benchmark
-    against = cached_prices(store.layout, benchmark, store.cache) if benchmark else None
-    free = risk_free_of(store, universe, assumptions)
-    conversion = conversion_of(histories, universe, assumptions)
+    beside = Beside(
+        risk_free_of(store, universe, assumptions),
+        cached_prices(store.layout, benchmark, store.cache) if benchmark else None,
+        conversion_of(histories, universe, assumptions),
+        assumptions.periods_per_year,
+    )
     reads = Reads(store, histories, universe, assumptions)
     before = Before.of(store, [RISK_METRICS]) if reads.known else NOTHING_BEFORE
     parts = _by_what(reads) if reads.known else {}
@@ -56,13 +64,11 @@ def risk_metrics(
     if (files := before.unchanged(parts, histories)) is not None:
         return _by_ticker(store, run, files[0], histories, _volatility(before.files[0].data), fx)
 
-    def noted() -> Iterator[PriceSeries]:
-        for one in histories.each([t for t in histories.series if t not in same]):
-            fx[one.ticker] = None if against is None else conversion.used_between(against, one)
-            yield one
-
-    made = risk_table(noted(), free, against, conversion, assumptions.periods_per_year)
-    table = before.merged(RISK_METRICS, made, "ticker", same)
+    work = MetricsWork(store.layout.root, universe.columns()["currency"], assumptions)
+    left = [t for t in histories.series if t not in same]
+    made = made_metrics(histories, left, beside, work, workers)
+    table = before.merged(RISK_METRICS, made.table, "ticker", same)
+    fx |= made.fx
     made_from = None
     if reads.known:
         held = {t: parts[t] for t in histories.series}

@@ -143,16 +143,22 @@ class StoredSeries(Mapping[str, PriceSeries]):
         """
         if ticker not in self.facts:
             raise KeyError(ticker)
-        path = self._layout.find_history(ticker)
-        stamp = self._cache.stamp(path)
         try:
             return cached_prices(self._layout, ticker, self._cache)
         except (CorruptFileError, UnreadableFileError) as error:
-            # For the steps that come after in this process.
-            self._cache.put(_FACTS, path, stamp, error, _FACTS_SIZE)
-            self.damaged[ticker] = error
-            del self.facts[ticker]
+            self.set_aside(ticker, error)
             raise
+
+    def set_aside(self, ticker: str, error: StoreError) -> None:
+        """Count a ticker whose file could not be read among the `damaged`.
+
+        The steps that come after in this process know it by the cache.
+        """
+        path = self._layout.find_history(ticker)
+        if path.exists():
+            self._cache.put(_FACTS, path, self._cache.stamp(path), error, _FACTS_SIZE)
+        self.damaged[ticker] = error
+        self.facts.pop(ticker, None)
 
     def __contains__(self, ticker: object) -> bool:
         """Without reading a row."""

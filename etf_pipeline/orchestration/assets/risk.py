@@ -11,6 +11,7 @@ from etf_pipeline.orchestration.assets.waiting import Result, once_there_are_pri
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.steps import risk_tables
 from etf_pipeline.steps.derived import Assumptions
+from etf_pipeline.steps.workers import workers_of
 
 
 @dg.asset(**derived(assets.RISK_METRICS, "risk"))
@@ -27,6 +28,7 @@ def risk_metrics(
             histories,
             pipeline.universe,
             Assumptions.of(pipeline.settings),
+            workers_of(pipeline.settings.workers),
         ),
     )
 
