@@ -6,6 +6,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from etf_pipeline.errors import EtfError, ReasonCode
+from etf_pipeline.model import assets
 
 if TYPE_CHECKING:
     from etf_pipeline.orchestration.runner import RunReport
@@ -28,12 +29,14 @@ class ExitCode(IntEnum):
 
 _MEANINGS = {
     ExitCode.DONE: "all good",
-    ExitCode.FAILED: "failed: nothing succeeded, or a step broke",
+    ExitCode.FAILED: "failed: nothing came out",
     ExitCode.USAGE: "bad usage: an option, a setting, the universe, portfolio or corrections file",
-    ExitCode.PARTIAL: "partial: some tickers or portfolios did not come out; "
+    ExitCode.PARTIAL: "partial: some tickers, portfolios or stages did not come out; "
     "the others are published",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C; what was published is whole",
 }
+# Stages whose outcome is that of their tickers.
+_INGEST = frozenset({assets.RAW_PRICES, assets.PRICE_HISTORY})
 # What whoever called can mend by calling otherwise.
 _USAGE = frozenset(
     {
@@ -72,11 +75,14 @@ def of_run(report: RunReport, *, chosen: bool) -> ExitCode:
         chosen: only some tickers were asked for; portfolios that lack others do not count.
     """
     tickers = report.tickers.values()
-    if report.ended is not None or report.failures or not any(o.good for o in tickers):
+    derived = [s for s in report.stages if s.asset not in _INGEST]
+    nothing = derived and not any(s.good for s in derived)
+    if report.ended is not None or nothing or not any(o.good for o in tickers):
         return ExitCode.FAILED
     portfolios = [
         o
         for o in report.portfolios.values()
         if not (chosen and o.reason_code is ReasonCode.NO_HISTORY)
     ]
-    return ExitCode.DONE if all(o.good for o in (*tickers, *portfolios)) else ExitCode.PARTIAL
+    good = all(o.good for o in (*tickers, *portfolios)) and all(s.good for s in report.stages)
+    return ExitCode.DONE if good else ExitCode.PARTIAL

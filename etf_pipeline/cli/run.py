@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -105,7 +105,7 @@ def _run(
         from etf_pipeline.orchestration.database import outage_told
         from etf_pipeline.orchestration.instance import disk_told, open_instance
         from etf_pipeline.orchestration.runner import run_graph, tailed
-        from etf_pipeline.orchestration.slots import slots_kept_free
+        from etf_pipeline.orchestration.slots import end_dead_runs, free_dead_slots
 
         with disk_told():
             instance = open_instance()
@@ -115,11 +115,12 @@ def _run(
             disk_told(),
             outage_told(),
             instance,
-            slots_kept_free(instance),
             tailed(pipeline, instance),
             progress_display(console, total) as show,
         ):
-            pipeline.progress = show
+            free_dead_slots(instance)
+            end_dead_runs(instance)
+            pipeline.progress, pipeline.say = show, _saying(console, as_json)
             report = run_graph(
                 pipeline, instance, tickers=chosen, partitions=partitions, full_refresh=full
             )
@@ -135,6 +136,7 @@ def _run(
                 "tickers": {t: outcome_body(o) for t, o in report.tickers.items()},
                 "portfolios": {p: outcome_body(o) for p, o in report.portfolios.items()},
                 "backtests": {p: outcome_body(o) for p, o in report.backtests.items()},
+                "stages": [s.body for s in report.stages],
                 "errors": report.errors,
                 "files": str(pipeline.layout.root.resolve()),
             }
@@ -144,6 +146,13 @@ def _run(
     for error in dict.fromkeys(report.errors):
         print_error(error)
     return code
+
+
+def _saying(console: Console, as_json: bool) -> Callable[[str], None]:
+    """What tells somebody who waits something: on standard error where JSON is asked for."""
+    if as_json:
+        return lambda text: typer.echo(text, err=True)
+    return lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _request(

@@ -24,22 +24,28 @@ def status(
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """What the store holds, and how the last run of each ticker went."""
+    """What the store holds, and how the last run of each ticker and stage went.
+
+    Exit code 3 when one of them did not come out.
+    """
     from etf_pipeline.events.settings import load_event_settings
     from etf_pipeline.events.status import events_status
-    from etf_pipeline.library.status import store_status
+    from etf_pipeline.library.status import stage_status, store_status
     from etf_pipeline.settings import load_settings
 
     settings = load_settings(data_dir=data_dir)
     rows = store_status(settings.data_dir)
+    stages = stage_status(settings)
     events = events_status(settings.data_dir, load_event_settings())
     if as_json:
-        print_json({"tickers": rows, "events": status_body(events)})
+        told = [s.body for s in stages]
+        print_json({"tickers": rows, "stages": told, "events": status_body(events)})
     else:
-        from etf_pipeline.cli.render.store import show_status
+        from etf_pipeline.cli.render.store import show_stages, show_status
 
         console = Console()
         show_status(console, rows)
+        show_stages(console, stages)
         if line := status_line(events, dt.datetime.now(dt.UTC)):
             console.print(line, soft_wrap=True, highlight=False)
         print_place(console, settings.data_dir.resolve())
@@ -48,7 +54,7 @@ def status(
             f"there is no history in {settings.data_dir} yet; run `etf run`",
             code=ReasonCode.NO_HISTORY,
         )
-    if any(r["problem"] for r in rows):
+    if any(r["problem"] for r in rows) or not all(s.good for s in stages):
         raise typer.Exit(ExitCode.PARTIAL)
 
 

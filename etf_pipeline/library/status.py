@@ -1,18 +1,22 @@
-"""The state of a store: one row per ticker, told from footers and manifests."""
+"""The state of a store: a row per ticker and one per stage, told from footers and manifests."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+from etf_pipeline.errors import EtfError
 from etf_pipeline.model import assets
 from etf_pipeline.model.outcomes import Outcome
+from etf_pipeline.model.portfolio_file import universe_with_rates
 from etf_pipeline.model.schemas import QUARANTINE
+from etf_pipeline.settings import Settings
 from etf_pipeline.store.inventory import describe_histories
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifests import read_manifest, recent_manifests
 from etf_pipeline.store.origins import incomplete
 from etf_pipeline.store.reader import read_table
+from etf_pipeline.store.stages import Stage, read_stages
 
 
 def store_status(data_dir: Path) -> list[dict[str, Any]]:
@@ -56,6 +60,19 @@ def store_status(data_dir: Path) -> list[dict[str, Any]]:
                 }
             )
     return sorted(rows, key=lambda r: str(r["ticker"]))
+
+
+def stage_status(settings: Settings) -> list[Stage]:
+    """How the last run of each stage went; of partitions that the universe has, where it tells."""
+    found = read_stages(Layout(settings.data_dir))
+    try:
+        universe = universe_with_rates(
+            settings.universe_file, settings.portfolios_file, settings.base_currency
+        )
+    except EtfError:
+        return found
+    known = {"", *universe.partitions()}
+    return [s for s in found if s.partition in known]
 
 
 def _last_outcomes(layout: Layout) -> dict[str, Outcome]:

@@ -48,8 +48,8 @@ class Lineage:
         tables: what it publishes. The first stands for the asset; the others are published with
             it. None for files that people open.
         reads: assets whose data it reads.
-        waits_for: assets that must have passed their checks first, though it reads none of their
-            data.
+        goes_without: those of them whose failure does not hold it back: it shows what there is of
+            their data, and says so where that is of an earlier day, or missing.
         columns: by column of the first table, the columns that its values are computed from. A
             column that is a key, a setting or a property of a file has none and is left out.
         further: the same by name of each other table.
@@ -61,7 +61,7 @@ class Lineage:
 
     tables: tuple[Table, ...] = ()
     reads: tuple[str, ...] = ()
-    waits_for: tuple[str, ...] = ()
+    goes_without: tuple[str, ...] = ()
     columns: Columns = field(default_factory=dict)
     further: Mapping[str, Columns] = field(default_factory=dict)
     besides: tuple[Table, ...] = ()
@@ -92,9 +92,14 @@ def _history(*names: str) -> list[Origin]:
 # Exchange rates are histories too: where prices are converted, these are the columns of both.
 _PRICES = _history("adj_close", "date")
 _DATES = _history("date")
-# Portfolios and backtests estimate from prices themselves. They follow the risk tables so that
-# nothing is decided on histories whose metrics or correlations turned out to be impossible.
-_RISK_TABLES = (assets.RISK_METRICS, assets.CORRELATIONS)
+# Portfolios and backtests estimate from prices themselves, so they are in neither's way, nor are
+# the risk tables in theirs. What people open shows all of them.
+_TABLES = (
+    assets.RISK_METRICS,
+    assets.CORRELATIONS,
+    assets.OPTIMISED_PORTFOLIOS,
+    assets.BACKTESTS,
+)
 # What somebody declared right takes the place of what a source said.
 _CORRECTED: Columns = {
     name: [(CORRECTIONS, n) for n in ("ticker", "date", "field", "value")]
@@ -209,7 +214,6 @@ LINEAGE: dict[str, Lineage] = {
     assets.OPTIMISED_PORTFOLIOS: Lineage(
         tables=(WEIGHTS, SUMMARY, FRONTIER, UNCERTAINTY),
         reads=(assets.PRICE_HISTORY,),
-        waits_for=_RISK_TABLES,
         columns=dict.fromkeys(("weight", "expected_return", "volatility"), _PRICES),
         further={
             SUMMARY.name: dict.fromkeys(_FIGURES, _PRICES)
@@ -234,7 +238,6 @@ LINEAGE: dict[str, Lineage] = {
     assets.BACKTESTS: Lineage(
         tables=(BACKTESTS, BACKTEST_WEIGHTS, BACKTEST_EVENTS),
         reads=(assets.PRICE_HISTORY,),
-        waits_for=_RISK_TABLES,
         columns={"date": _DATES} | dict.fromkeys(_COURSE, _PRICES),
         further={
             BACKTEST_WEIGHTS.name: {"date": _DATES, "weight": _PRICES, "decision": _PRICES},
@@ -250,13 +253,8 @@ LINEAGE: dict[str, Lineage] = {
     ),
     # Its view of raw answers opens the batches when it is asked, and needs no new catalogue.
     assets.SQL_CATALOG: Lineage(
-        reads=(
-            assets.PRICE_HISTORY,
-            assets.RISK_METRICS,
-            assets.CORRELATIONS,
-            assets.OPTIMISED_PORTFOLIOS,
-            assets.BACKTESTS,
-        ),
+        reads=(assets.PRICE_HISTORY, *_TABLES),
+        goes_without=_TABLES,
         besides=(
             QUARANTINE,
             SUMMARY,
@@ -268,13 +266,8 @@ LINEAGE: dict[str, Lineage] = {
         files=(UNIVERSE,),
     ),
     assets.REPORTS: Lineage(
-        reads=(
-            assets.PRICE_HISTORY,
-            assets.RISK_METRICS,
-            assets.CORRELATIONS,
-            assets.OPTIMISED_PORTFOLIOS,
-            assets.BACKTESTS,
-        ),
+        reads=(assets.PRICE_HISTORY, *_TABLES),
+        goes_without=_TABLES,
         besides=(QUARANTINE, SUMMARY, FRONTIER, UNCERTAINTY, BACKTEST_EVENTS),
         files=_MADE_FROM,
     ),

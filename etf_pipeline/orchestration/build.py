@@ -16,7 +16,6 @@ from etf_pipeline.orchestration.assets.raw_prices import raw_prices_asset
 from etf_pipeline.orchestration.assets.risk import correlations, risk_metrics
 from etf_pipeline.orchestration.assets.serving import reports, sql_catalog
 from etf_pipeline.orchestration.beginning import noting_the_beginning
-from etf_pipeline.orchestration.checks.tables import TABLE_CHECKS
 from etf_pipeline.orchestration.executors import executor
 from etf_pipeline.orchestration.jobs import derive_job, ingest_job
 from etf_pipeline.orchestration.partitions import exchange_partitions
@@ -52,7 +51,6 @@ def build_definitions(
             sql_catalog,
             reports,
         ],
-        asset_checks=TABLE_CHECKS,
         jobs=[ingest, derive_job(settings.data_dir), upkeep],
         schedules=[
             *exchange_schedules(pipeline.universe, delay, ingest, settings.schedules_enabled),

@@ -6,9 +6,10 @@ record of the failure, in its metadata, and is read back from there.
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -21,6 +22,15 @@ from etf_pipeline.model.outcomes import Outcome, sentences
 log = logging.getLogger(__name__)
 _CODE = "reason_code"  # name of the metadata entry
 _TOLD = 10
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+# Errors that are not ours, by the class name that is all that Dagster keeps of one.
+_THEIRS = {
+    dg.DagsterExecutionInterruptedError.__name__: ReasonCode.INTERRUPTED,
+    "KeyboardInterrupt": ReasonCode.INTERRUPTED,
+    "DagsterAssetCheckFailedError": ReasonCode.CHECK_FAILED,
+    "ChildProcessCrashException": ReasonCode.KILLED,
+}
+_NO_MEMORY = "there was not enough memory ({}); free some, or take a part of the universe at a time"
 
 
 @dataclass(frozen=True)
@@ -65,7 +75,7 @@ def retried_only_if_it_may_pass() -> Iterator[None]:
     """Keeps a step's retry policy from what would only fail again.
 
     That is an interruption (whoever stops a run does not want the step again after a pause), an
-    error that is not transient by its code, and a mistake of ours.
+    error that is not transient by its code, a lack of memory or of disk, and a mistake of ours.
 
     Raises:
         dagster.Failure: for each of these.
@@ -75,7 +85,15 @@ def retried_only_if_it_may_pass() -> Iterator[None]:
     except dg.DagsterExecutionInterruptedError as error:
         text = "interrupted; what was published is whole"
         raise step_failure(text, ReasonCode.INTERRUPTED) from error
-    except (dg.Failure, OSError):
+    except dg.Failure:
+        raise
+    except MemoryError as error:
+        # numpy and Arrow say how much they asked for, Python itself says nothing
+        text = _NO_MEMORY.format(str(error) or type(error).__name__)
+        raise step_failure(text, ReasonCode.OUT_OF_MEMORY) from error
+    except OSError as error:
+        if error.errno in _FULL:
+            raise step_failure(f"the disk is full: {error}", ReasonCode.DISK_FULL) from error
         raise
     except EtfError as error:
         if error.code.transient:
@@ -114,6 +132,15 @@ def _may_pass(outcome: Outcome) -> bool:
     return outcome.reason_code is not None and outcome.reason_code.transient
 
 
+def failure_of(error: Exception) -> StepFailure:
+    """What an error that a step ended with says."""
+    if isinstance(error, dg.Failure):
+        return _read_failure(error.description, error.metadata)
+    if isinstance(error, EtfError):
+        return StepFailure(error.code, str(error))
+    return StepFailure(ReasonCode.UNEXPECTED, f"{type(error).__name__}: {error}")
+
+
 def step_failures(result: dg.ExecuteInProcessResult) -> list[StepFailure]:
     """The steps of a run that failed, in order; a step that was tried again counts once."""
     return [_read(e.step_failure_data) for e in result.all_events if e.is_step_failure]
@@ -140,12 +167,16 @@ def _read(failure: Any) -> StepFailure:
     """Ours where a step raised one, else the innermost cause that Dagster recorded."""
     ours = failure.user_failure_data
     if ours is not None and ours.description:
-        written = getattr(ours.metadata.get(_CODE), "value", None)
-        code = next((c for c in ReasonCode if c.value == written), ReasonCode.UNEXPECTED)
-        return StepFailure(code, ours.description)
+        return _read_failure(ours.description, ours.metadata)
     if failure.error is None:
         return StepFailure(ReasonCode.UNEXPECTED, "the step failed")
     return _read_error(failure.error)
+
+
+def _read_failure(description: str | None, metadata: Mapping[str, Any]) -> StepFailure:
+    written = getattr(metadata.get(_CODE), "value", None)
+    code = next((c for c in ReasonCode if c.value == written), ReasonCode.UNEXPECTED)
+    return StepFailure(code, description or "the step failed")
 
 
 def _read_error(error: _Error) -> StepFailure:
@@ -164,8 +195,7 @@ def _read_error(error: _Error) -> StepFailure:
 
 def _codes_by_class() -> dict[str, ReasonCode]:
     """Codes by the class name that is all that Dagster keeps of an error."""
-    codes = {kind.__name__: kind.code for kind in _subclasses(EtfError)}
-    return codes | {dg.DagsterExecutionInterruptedError.__name__: ReasonCode.INTERRUPTED}
+    return {kind.__name__: kind.code for kind in _subclasses(EtfError)} | _THEIRS
 
 
 def _subclasses(kind: type[EtfError]) -> list[type[EtfError]]:

@@ -39,7 +39,8 @@ class Pipeline:
     """Settings, store, universe and clock of one code location.
 
     `event_settings` say where events go; None for nowhere. `pairs` are currency pairs that are
-    asked for besides those that the universe needs.
+    asked for besides those that the universe needs. `progress` is told each outcome as it comes,
+    `say` what somebody who waits for a run should know.
     """
 
     settings: Settings
@@ -48,6 +49,7 @@ class Pipeline:
     progress: Progress | None = None
     source: Callable[[str, Settings, Clock], PriceSource] = field(default=open_source)
     pairs: tuple[Pair, ...] = ()
+    say: Callable[[str], None] | None = None
     _cache: FileCache = field(default_factory=FileCache, repr=False)
 
     @cached_property

@@ -6,7 +6,7 @@ Belongs here: which jobs run in which order, and what is reported of them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,41 +18,43 @@ from etf_pipeline.events.factory import asked_for
 from etf_pipeline.events.tailer import Tailer
 from etf_pipeline.model import assets
 from etf_pipeline.model.instruments import Instrument
+from etf_pipeline.model.lineage import LINEAGE
 from etf_pipeline.model.outcomes import Outcome
 from etf_pipeline.model.schemas import MANIFEST
-from etf_pipeline.orchestration.build import build_definitions
 from etf_pipeline.orchestration.database import outage
 from etf_pipeline.orchestration.event_log import DagsterLog
-from etf_pipeline.orchestration.failures import StepFailure, step_failures
+from etf_pipeline.orchestration.executing import Execute, executing, runs_side_by_side
 from etf_pipeline.orchestration.jobs import DERIVE, INGEST
-from etf_pipeline.orchestration.records import clock_tags
 from etf_pipeline.orchestration.resources import Pipeline
-from etf_pipeline.orchestration.slots import process_tags
+from etf_pipeline.orchestration.tasks import MADE_BY, Done, Task
 from etf_pipeline.store.manifests import read_manifest
+from etf_pipeline.store.stages import Stage
 
 log = logging.getLogger(__name__)
-_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 @dataclass
 class RunReport:
-    """What a run did: per-ticker outcomes, per-portfolio outcomes, and steps that failed whole.
+    """What a run did: per-ticker outcomes, per-portfolio outcomes, and how each stage went.
 
     `backtests` are by portfolio too. A portfolio without one may be too young for it, which is no
-    failure of the run. `ended` says what kept the run from going on: nothing after that was tried.
+    failure of the run. `told` names stages whose failure their tickers' outcomes tell in full.
+    `ended` says what kept the run from going on: nothing after that was tried.
     """
 
     tickers: dict[str, Outcome] = field(default_factory=dict)
     portfolios: dict[str, Outcome] = field(default_factory=dict)
-    failures: list[StepFailure] = field(default_factory=list)
+    stages: list[Stage] = field(default_factory=list)
     backtests: dict[str, Outcome] = field(default_factory=dict)
+    told: set[str] = field(default_factory=set)
     ended: EtfError | None = None
 
     @property
     def errors(self) -> list[str]:
-        """What to say of the steps that failed."""
-        told = [f.message for f in self.failures]
-        return told if self.ended is None else [*told, str(self.ended)]
+        """What to say of the stages that did not come out, and of what ended the run."""
+        silent = self.told if any(o.good for o in self.tickers.values()) else ()
+        said = [s.sentence for s in self.stages if not s.good and s.name not in silent]
+        return said if self.ended is None else [*said, str(self.ended)]
 
 
 def run_graph(
@@ -66,8 +68,9 @@ def run_graph(
 ) -> RunReport:
     """Download, update histories, then derive tables and portfolios.
 
-    A partition that fails does not stop the others, nor the tables of what is there. Where
-    Dagster's database is lost, the report has what came out until then.
+    A partition that fails does not stop the others, nor the tables of what is there; nor does a
+    stage that fails stop another that does not need it. Where Dagster's database is lost, the
+    report has what came out until then.
 
     Raises:
         KeyboardInterrupt: it was interrupted; what was published is whole.
@@ -92,47 +95,75 @@ def _run_jobs(
     ingest: Mapping[str, Any],
 ) -> None:
     """Every job in turn; what came out is in the report as soon as it is known."""
-    defs = build_definitions(pipeline.settings, pipeline.event_settings, pipeline)
-    repository = defs.get_repository_def()
     chosen = [pipeline.universe.get(t).ticker for t in tickers]
+    ops = {
+        assets.RAW_PRICES: {"config": {"tickers": chosen, **ingest}},
+        assets.PRICE_HISTORY: {"config": {"tickers": chosen}},
+    }
     wanted = list(partitions) or pipeline.universe.partitions()
-    told: list[StepFailure] = []
-    for partition in wanted:
-        instruments = pipeline.universe.in_partition(partition, chosen or None)
-        if not instruments:
-            continue
-        config: dict[str, Any] = _QUIET | {
-            "ops": {
-                assets.RAW_PRICES: {"config": {"tickers": chosen, **ingest}},
-                assets.PRICE_HISTORY: {"config": {"tickers": chosen}},
-            }
-        }
-        result = repository.get_job(INGEST).execute_in_process(
-            run_config=config,
-            instance=instance,
-            partition_key=partition,
-            raise_on_error=False,
-            tags=process_tags() | clock_tags(pipeline.clock()),
-        )
-        _read_outcomes(pipeline, report, result.run_id, partition)
-        (told if _told(report, instruments) else report.failures).extend(_failures(result))
-    if not any(o.good for o in report.tickers.values()):
-        report.failures += told
-    if any(pipeline.layout.find_history(i.ticker).exists() for i in pipeline.universe.etfs):
-        result = repository.get_job(DERIVE).execute_in_process(
-            run_config=_QUIET,
-            instance=instance,
-            raise_on_error=False,
-            tags=process_tags() | clock_tags(pipeline.clock()),
-        )
-        report.failures += _failures(result)
-        report.portfolios = _by_portfolio(pipeline, assets.OPTIMISED_PORTFOLIOS, result.run_id)
-        report.backtests = _by_portfolio(pipeline, assets.BACKTESTS, result.run_id)
+    members = {p: pipeline.universe.in_partition(p, chosen or None) for p in wanted}
+    tasks = [Task(INGEST, p, (), ops) for p, instruments in members.items() if instruments]
+    with executing(pipeline, instance) as done:
+        for task, one in zip(tasks, done(tasks), strict=True):
+            _checked(one)
+            _read_outcomes(pipeline, report, one.run_id, task.partition)
+            report.stages += one.stages
+            if _told(report, members[task.partition]):
+                report.told |= {s.name for s in one.stages}
+        if any(pipeline.layout.find_history(i.ticker).exists() for i in pipeline.universe.etfs):
+            _derive(pipeline, report, done)
 
 
-def _by_portfolio(pipeline: Pipeline, asset: str, run_id: str) -> dict[str, Outcome]:
+def _derive(pipeline: Pipeline, report: RunReport, execute: Execute) -> None:
+    """Make what follows from histories; what shows the tables is made though one of them failed.
+
+    Within one run Dagster executes nothing behind a step that failed. Side by side each stage is a
+    run of its own, those that show the tables after the others.
+    """
+    first: list[Task] = [Task(DERIVE)]
+    then: tuple[str, ...] = ()
+    if runs_side_by_side(pipeline):
+        then = tuple(a for a in MADE_BY[DERIVE] if LINEAGE[a].goes_without)
+        first = [Task(DERIVE, assets=(a,)) for a in MADE_BY[DERIVE] if a not in then]
+    stages: dict[str, Stage] = {}
+    runs: dict[str, str] = {}
+
+    def take(done: Iterable[Done]) -> None:
+        for one in done:
+            stages.update({s.asset: s for s in _checked(one).stages})
+            runs.update({s.asset: one.run_id for s in one.stages})
+
+    take(execute(first))
+    left = then or tuple(a for a, s in stages.items() if _needless(s, stages))
+    take(execute([Task(DERIVE, assets=(a,)) for a in left]))
+    report.stages += [stages[a] for a in MADE_BY[DERIVE] if a in stages]
+    report.portfolios = _by_portfolio(pipeline, assets.OPTIMISED_PORTFOLIOS, runs)
+    report.backtests = _by_portfolio(pipeline, assets.BACKTESTS, runs)
+
+
+def _needless(stage: Stage, stages: Mapping[str, Stage]) -> bool:
+    """Whether a stage was held back by nothing but what it goes without."""
+    if stage.outcome.reason_code is not ReasonCode.HELD_BACK:
+        return False
+    lineage = LINEAGE[stage.asset]
+    needed = set(lineage.reads) - set(lineage.goes_without)
+    return all(stages[a].good for a in needed & set(stages))
+
+
+def _checked(done: Done) -> Done:
+    """What came of a run.
+
+    Raises:
+        KeyboardInterrupt: it was ended by Ctrl-C or SIGTERM, which Dagster keeps to itself.
+    """
+    if done.interrupted:
+        raise KeyboardInterrupt
+    return done
+
+
+def _by_portfolio(pipeline: Pipeline, asset: str, runs: Mapping[str, str]) -> dict[str, Outcome]:
     """The outcomes of a step, by portfolio; none where it did not come to any."""
-    path = pipeline.layout.of(MANIFEST, asset, run_id, "")
+    path = pipeline.layout.of(MANIFEST, asset, runs.get(asset, ""), "")
     return {o.subject: o for o in read_manifest(path)} if path.exists() else {}
 
 
@@ -198,15 +229,3 @@ def _joined(earlier: Outcome | None, later: Outcome) -> Outcome:
         reason="; ".join(dict.fromkeys(reasons)) or None,
         reason_code=later.reason_code or earlier.reason_code,
     )
-
-
-def _failures(result: dg.ExecuteInProcessResult) -> list[StepFailure]:
-    """The steps that failed.
-
-    Raises:
-        KeyboardInterrupt: one was ended by Ctrl-C or SIGTERM, which Dagster keeps to itself.
-    """
-    failures = step_failures(result)
-    if any(f.code is ReasonCode.INTERRUPTED for f in failures):
-        raise KeyboardInterrupt
-    return failures

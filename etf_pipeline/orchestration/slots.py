@@ -1,26 +1,84 @@
-"""Pool slots of processes that died: Dagster's daemon frees them, the command line has none."""
+"""The slots of a pool, such as Yahoo's: who has one, who waits, and what dead processes leave.
+
+A step takes its slot itself, when it knows that it needs one, and from the same storage as Dagster
+does for an op with a pool, so that limits are set, and slots seen and freed, in Dagster's UI.
+Dagster's own waiting is silent, takes a core, and frees no slot of a process that was killed.
+"""
 
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Iterator
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import dagster as dg
 
-from etf_pipeline.orchestration.database import outage
-from etf_pipeline.store.processes import is_gone, process_name
+from etf_pipeline.store.processes import HOST, is_gone, named_process, process_name, started_at
 
 log = logging.getLogger(__name__)
-PROCESS_TAG = "etf/process"
-_EVERY_SECONDS = 5.0
+# On a run: the process that it lives in, and when that began, as numbers of processes come again.
+PROCESS_TAG, STARTED_TAG = "etf/process", "etf/process-started"
+_RUNS = "run"  # in `dagster.yaml`, of pools whose slots are taken by runs and not by steps
 _GONE = "the process of this run is gone"
+_SHORTEST, _LONGEST = 0.25, 5.0  # seconds between two looks
+_AGAIN = 300.0  # seconds after which waiting is said again
+_SLACK = 5.0  # seconds by which two readings of when a process began may differ
 
 
 def process_tags() -> dict[str, str]:
-    """Tags of a run that say which process it lives in."""
-    return {PROCESS_TAG: process_name()}
+    """Tags of a run that say which process it lives in: this one, or who executes it by others."""
+    parent = multiprocessing.parent_process()
+    if parent is None or parent.pid is None:
+        return _tags(os.getpid(), process_name())
+    return _tags(parent.pid, named_process(parent.pid))
+
+
+def _tags(pid: int, name: str) -> dict[str, str]:
+    began = started_at(pid)
+    return {PROCESS_TAG: name} | ({} if began is None else {STARTED_TAG: f"{began:.2f}"})
+
+
+@contextmanager
+def slot(
+    instance: dg.DagsterInstance,
+    pool: str,
+    run_id: str,
+    step: str,
+    say: Callable[[str], None],
+) -> Iterator[None]:
+    """Hold one slot of a pool for the block, and wait for one that is free before.
+
+    Waiting sleeps, so it takes no processor time and ends at once with Ctrl-C or SIGTERM.
+
+    Args:
+        instance: whose pools; one without pools, or without a limit for this one, has a slot for
+            everybody.
+        pool: its name.
+        run_id: of the run that is to have it.
+        step: of that run.
+        say: told whom it waits for, at first and every few minutes.
+    """
+    storage = instance.event_log_storage
+    if not _limited(instance, pool):
+        yield
+        return
+    _name_process(instance, run_id)
+    try:
+        pause, said, started = _SHORTEST, "", time.monotonic()
+        while not storage.claim_concurrency_slot(pool, run_id, step).is_claimed:
+            if free_dead_slots(instance):
+                continue
+            if (holders := _holders(instance, pool)) != said or time.monotonic() - started > _AGAIN:
+                said, started = holders, time.monotonic()
+                say(f"waiting for the slot {pool!r}, which {holders} has; Ctrl-C ends the waiting")
+            time.sleep(pause)
+            pause = min(_LONGEST, 1.5 * pause)
+        yield
+    finally:
+        storage.free_concurrency_slot_for_step(run_id, step)
 
 
 def free_dead_slots(instance: dg.DagsterInstance) -> int:
@@ -44,7 +102,8 @@ def free_dead_slots(instance: dg.DagsterInstance) -> int:
 def end_dead_runs(instance: dg.DagsterInstance) -> int:
     """Record the failure of runs whose process is gone; returns of how many.
 
-    Dagster's daemon watches the processes that it starts, and nobody those of the command line.
+    Dagster's daemon watches the processes that it starts on other machines, and nobody those of
+    the command line, nor those that its UI starts on this one.
     """
     unfinished = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED])
     dead = [run for run in instance.get_runs(unfinished) if died(run)]
@@ -54,31 +113,48 @@ def end_dead_runs(instance: dg.DagsterInstance) -> int:
 
 
 def died(run: dg.DagsterRun) -> bool:
-    """Whether the process of a run is known to be gone."""
-    return is_gone(run.tags.get(PROCESS_TAG, ""))
+    """Whether the process of a run is known to be gone, or to be another by now."""
+    name, began = run.tags.get(PROCESS_TAG, ""), run.tags.get(STARTED_TAG)
+    if is_gone(name):
+        return True
+    host, _, pid = name.partition("-")
+    if began is None or host != HOST:
+        return False
+    now = started_at(int(pid))
+    return now is not None and abs(now - float(began)) > _SLACK
 
 
-@contextmanager
-def slots_kept_free(instance: dg.DagsterInstance) -> Iterator[None]:
-    """Free dead slots before the block, and every few seconds while it waits for one."""
-    free_dead_slots(instance)
-    end_dead_runs(instance)
-    done = threading.Event()
+def _limited(instance: dg.DagsterInstance, pool: str) -> bool:
+    """Whether a pool has a limit; one that only the instance's default gives it is noted."""
+    storage = instance.event_log_storage
+    if not storage.supports_global_concurrency_limits:
+        return False
+    chosen = storage.get_pool_config()
+    if chosen.pool_granularity is not None and chosen.pool_granularity.value == _RUNS:
+        return False  # the run waited for it before it was started
+    known = {p.name: p for p in storage.get_pool_limits()}.get(pool)
+    default = chosen.default_pool_limit
+    if default is not None and (known is None or (known.from_default and known.limit != default)):
+        return bool(storage.initialize_concurrency_limit_to_default(pool))
+    return known is not None
 
-    def keep() -> None:
-        while not done.wait(_EVERY_SECONDS):
-            try:
-                free_dead_slots(instance)
-            except Exception as error:
-                if (lost := outage(error)) is None:
-                    log.exception("freeing slots of dead runs failed; trying again")
-                else:
-                    log.warning("%s", lost)
 
-    thread = threading.Thread(target=keep, name="etf-slots", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join(_EVERY_SECONDS)
+def _name_process(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Have a run say which process it lives in, where whoever started it did not."""
+    run = instance.get_run_by_id(run_id)
+    if run is not None and PROCESS_TAG not in run.tags:
+        instance.add_run_tags(run_id, process_tags())
+
+
+def _holders(instance: dg.DagsterInstance, pool: str) -> str:
+    """Who has the slots of a pool, in words."""
+    held = instance.event_log_storage.get_concurrency_info(pool).claimed_slots
+    return " and ".join(sorted(_named(instance, one.run_id) for one in held)) or "another run"
+
+
+def _named(instance: dg.DagsterInstance, run_id: str) -> str:
+    run = instance.get_run_by_id(run_id)
+    host, _, pid = (run.tags.get(PROCESS_TAG, "") if run is not None else "").partition("-")
+    if not pid:
+        return f"run {run_id}"
+    return f"run {run_id} (process {pid} {'here' if host == HOST else 'of another machine'})"

@@ -136,7 +136,9 @@ class Settings(BaseSettings):
         90, description="Days that `etf maintain` keeps Dagster's records of runs; -1 is for ever."
     )
     executor: Literal["in_process", "multiprocess"] = Field(
-        "in_process", description="Dagster executor: `in_process` or `multiprocess`."
+        "in_process",
+        description="How steps are executed: `in_process`, one after the other, or `multiprocess`, "
+        "side by side.",
     )
     workers: int | None = Field(
         None,

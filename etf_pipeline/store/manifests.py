@@ -34,6 +34,23 @@ def write_manifest(
 
     `source` is that of outcomes which name none, `corrections` the version that counted.
     """
+    path = layout.of(MANIFEST, asset, run_id, partition)
+    publish_manifest(path, asset, run_id, partition, outcomes, recorded_at, source, {}, corrections)
+    return path
+
+
+def publish_manifest(
+    path: Path,
+    asset: str,
+    run_id: str,
+    partition: str,
+    outcomes: Iterable[Outcome],
+    recorded_at: dt.datetime,
+    source: str,
+    extra: Mapping[str, object],
+    corrections: str | None = None,
+) -> None:
+    """The same in a file of the caller's choice, with more in its footer."""
     rows = sorted(outcomes, key=lambda o: o.subject)
     columns: dict[str, list[object]] = {
         name: [getattr(o, name) for o in rows]
@@ -51,11 +68,10 @@ def write_manifest(
         "recorded_at": [recorded_at] * len(rows),
     }
     table = pa.table({n: columns[n] for n in MANIFEST.names}, schema=MANIFEST.arrow)
-    path = layout.of(MANIFEST, asset, run_id, partition)
-    said = {"asset": asset, "run_id": run_id, "partition": partition}
     # A manifest without rows has no other place for the time.
-    publish(path, MANIFEST, table, said | {"recorded_at": recorded_at.isoformat()})
-    return path
+    said = {"asset": asset, "run_id": run_id, "partition": partition}
+    said["recorded_at"] = recorded_at.isoformat()
+    publish(path, MANIFEST, table, said | dict(extra))
 
 
 def read_manifest(path: Path) -> list[Outcome]:

@@ -12,7 +12,22 @@ HOST = f"{zlib.crc32(socket.gethostname().encode()):08x}"
 
 def process_name() -> str:
     """This process, as `is_gone` reads it: host and process number, joined by `-`."""
-    return f"{HOST}-{os.getpid()}"
+    return named_process(os.getpid())
+
+
+def named_process(pid: int) -> str:
+    """The same of another process of this host."""
+    return f"{HOST}-{pid}"
+
+
+def started_at(pid: int) -> float | None:
+    """When a process of this host began, in seconds since 1970; None where that is not known."""
+    import psutil
+
+    try:
+        return float(psutil.Process(pid).create_time())
+    except psutil.Error:
+        return None
 
 
 def is_gone(name: str) -> bool:

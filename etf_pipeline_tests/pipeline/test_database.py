@@ -20,7 +20,7 @@ from etf_pipeline.cli.app import app
 from etf_pipeline.errors import ReasonCode, RecordsError, SettingsError
 from etf_pipeline.orchestration.database import database_url, ensure_reachable, outage_told
 from etf_pipeline.orchestration.instance import open_instance
-from etf_pipeline.orchestration.slots import slots_kept_free
+from etf_pipeline.orchestration.slots import end_dead_runs
 from etf_pipeline_tests.brokers import free_port
 from etf_pipeline_tests.conftest import ROOT
 from etf_pipeline_tests.pipeline.postgres import Postgres
@@ -227,7 +227,8 @@ def test_a_run_whose_database_goes_ends_as_failed_with_its_reason(
     assert SECRET not in said + noise
     assert "Traceback" not in noise
     # the next has the failure of this one on record
-    with open_instance() as instance, slots_kept_free(instance):
+    with open_instance() as instance:
+        end_dead_runs(instance)
         assert [r.status for r in instance.get_runs()] == [dg.DagsterRunStatus.FAILURE]
 
 

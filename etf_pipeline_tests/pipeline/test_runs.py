@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 
 from etf_pipeline.cli.exit_codes import of_run
+from etf_pipeline.errors import ReasonCode
 from etf_pipeline.model.schemas import (
     BACKTEST_EVENTS,
     BACKTEST_WEIGHTS,
@@ -29,6 +30,9 @@ from etf_pipeline.store.reader import file_info, read_table
 from etf_pipeline_tests.pipeline.support import NOW, execute, make_pipeline
 from etf_pipeline_tests.support import asx_days, bars, walk, yahoo_rows
 from etf_pipeline_tests.yahoo_standin import Series
+
+TABLES = ("risk_metrics", "correlations", "optimised_portfolios", "backtests")
+SERVED = ("sql_catalog", "reports")
 
 
 @pytest.fixture
@@ -217,7 +221,7 @@ def test_a_failed_blocking_check_holds_back_what_depends_on_it(tmp_path, instanc
 
 
 def test_derived_assets_follow_new_histories(tmp_path, instance):
-    """Tables when histories have passed their checks, portfolios when the tables have."""
+    """Tables and portfolios when histories have passed their checks, what people open after."""
     pipeline = make_pipeline(tmp_path)
     defs = build_definitions(pipeline.settings, None, pipeline)
 
@@ -225,21 +229,19 @@ def test_derived_assets_follow_new_histories(tmp_path, instance):
         return dg.evaluate_automation_conditions(defs=defs, instance=instance, cursor=cursor)
 
     def requested(tick):
-        names = ("risk_metrics", "correlations", "optimised_portfolios", "backtests")
-        return {n for n in names if tick.get_num_requested(dg.AssetKey(n))}
+        return {n for n in (*TABLES, *SERVED) if tick.get_num_requested(dg.AssetKey(n))}
 
     first = tick()
     assert requested(first) == set()
     execute(pipeline, instance, "ingest", "XASX")
     second = tick(first.cursor)
-    assert requested(second) == {"risk_metrics", "correlations"}
+    assert requested(second) >= set(TABLES)
     job = defs.get_repository_def().get_implicit_global_asset_job_def()
-    tables = [dg.AssetKey("risk_metrics"), dg.AssetKey("correlations")]
-    assert job.execute_in_process(asset_selection=tables, instance=instance).success
+    for names in (TABLES, SERVED):
+        keys = [dg.AssetKey(n) for n in names]
+        assert job.execute_in_process(asset_selection=keys, instance=instance).success
     third = tick(second.cursor)
-    assert requested(third) == {"optimised_portfolios", "backtests"}
-    last = [dg.AssetKey("optimised_portfolios"), dg.AssetKey("backtests")]
-    assert job.execute_in_process(asset_selection=last, instance=instance).success
+    assert requested(third) <= set(SERVED)
     assert requested(tick(third.cursor)) == set()
 
 
@@ -272,7 +274,7 @@ def test_rates_that_come_first_fail_nothing_and_prices_are_followed_then(tmp_pat
     assert pipeline.layout.newest(SUMMARY) is not None
 
 
-def test_portfolios_wait_for_the_risk_tables_but_read_none_of_them(tmp_path, instance):
+def test_portfolios_read_none_of_the_risk_tables(tmp_path, instance):
     """What `model.lineage` declares: without the tables they come out the same, byte for byte."""
     pipeline = make_pipeline(tmp_path)
     execute(pipeline, instance, "ingest", "XASX")
@@ -319,5 +321,8 @@ def test_a_bad_portfolio_file_fails_that_asset_with_its_line(tmp_path, instance)
         "portfolios:\n  - name: a\n    tickers: [NOPE]\n    objective: max_sharpe\n"
     )
     report = run_graph(Pipeline(pipeline.settings, clock=lambda: NOW), instance)
-    assert any("line 3" in e and "NOPE" in e for e in report.errors)
-    assert of_run(report, chosen=False) == 1
+    bad = {s.asset: s.outcome for s in report.stages if not s.good}
+    assert set(bad) == {"optimised_portfolios", "backtests", "reports"}  # all that read the file
+    assert {o.reason_code for o in bad.values()} == {ReasonCode.BAD_PORTFOLIO_FILE}
+    assert all("line 3" in o.reason and "NOPE" in o.reason for o in bad.values())
+    assert of_run(report, chosen=False) == 3

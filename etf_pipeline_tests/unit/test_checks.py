@@ -33,7 +33,7 @@ from etf_pipeline_tests.pipeline.support import NOW, make_pipeline
 
 DAY = dt.date(2025, 11, 12)
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
-CHECKS = {key.name: check for check in TABLE_CHECKS for key in check.check_keys}
+CHECKS = {one.check.name: one for one in TABLE_CHECKS}
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def published(pipeline, table, rows, day=DAY):
 
 def result(pipeline, name):
     """What the check says of the newest file."""
-    return CHECKS[name](pipeline=pipeline)
+    return CHECKS[name].result(pipeline)
 
 
 def problems(found):

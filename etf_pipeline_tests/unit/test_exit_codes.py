@@ -1,5 +1,6 @@
 """What a scheduler is told: by code, never by words, and as the README says."""
 
+import datetime as dt
 import re
 import subprocess
 import sys
@@ -10,8 +11,8 @@ from etf_pipeline import errors
 from etf_pipeline.cli.exit_codes import ExitCode, of_checks, of_error, of_run
 from etf_pipeline.errors import EtfError, ReasonCode
 from etf_pipeline.model.outcomes import FailureKind, Outcome, OutcomeKind
-from etf_pipeline.orchestration.failures import StepFailure
 from etf_pipeline.orchestration.runner import RunReport
+from etf_pipeline.store.stages import Stage
 from etf_pipeline_tests.conftest import ROOT
 
 USAGE = {
@@ -81,28 +82,39 @@ INFEASIBLE = Outcome(
 )
 
 
+def stage(name, broken):
+    """How a stage of a run went."""
+    kind = OutcomeKind.FAILED if broken else OutcomeKind.UPDATED
+    outcome = Outcome(name, kind, reason_code=ReasonCode.LOCKED if broken else None)
+    return Stage(outcome, "run", "", dt.datetime(2025, 11, 12, tzinfo=dt.UTC))
+
+
 @pytest.mark.parametrize(
     ("tickers", "portfolios", "broken", "chosen", "expected"),
     [
-        ([GOOD, SAME, NEW], [GOOD], False, False, ExitCode.DONE),
-        ([GOOD], [], False, False, ExitCode.DONE),
-        ([GOOD, BAD], [GOOD], False, False, ExitCode.PARTIAL),
-        ([GOOD, REFUSED], [], False, True, ExitCode.PARTIAL),
-        ([BAD, REFUSED], [GOOD], False, False, ExitCode.FAILED),
-        ([], [GOOD], False, False, ExitCode.FAILED),
-        ([GOOD], [GOOD], True, False, ExitCode.FAILED),
-        ([GOOD], [GOOD, LACKING], False, False, ExitCode.PARTIAL),
-        ([GOOD], [GOOD, LACKING], False, True, ExitCode.DONE),
-        ([GOOD, BAD], [LACKING], False, True, ExitCode.PARTIAL),
-        ([GOOD], [GOOD, INFEASIBLE], False, False, ExitCode.PARTIAL),
-        ([GOOD], [GOOD, INFEASIBLE], False, True, ExitCode.PARTIAL),
+        ([GOOD, SAME, NEW], [GOOD], "", False, ExitCode.DONE),
+        ([GOOD], [], "", False, ExitCode.DONE),
+        ([GOOD, BAD], [GOOD], "", False, ExitCode.PARTIAL),
+        ([GOOD, REFUSED], [], "", True, ExitCode.PARTIAL),
+        ([BAD, REFUSED], [GOOD], "", False, ExitCode.FAILED),
+        ([], [GOOD], "", False, ExitCode.FAILED),
+        ([GOOD], [GOOD], "correlations", False, ExitCode.PARTIAL),
+        ([GOOD], [GOOD], "raw_prices", False, ExitCode.PARTIAL),
+        ([GOOD], [GOOD], "risk_metrics correlations", False, ExitCode.FAILED),
+        ([BAD], [GOOD], "correlations", False, ExitCode.FAILED),
+        ([GOOD], [GOOD, LACKING], "", False, ExitCode.PARTIAL),
+        ([GOOD], [GOOD, LACKING], "", True, ExitCode.DONE),
+        ([GOOD, BAD], [LACKING], "", True, ExitCode.PARTIAL),
+        ([GOOD], [GOOD, INFEASIBLE], "", False, ExitCode.PARTIAL),
+        ([GOOD], [GOOD, INFEASIBLE], "", True, ExitCode.PARTIAL),
     ],
 )
 def test_a_run(tickers, portfolios, broken, chosen, expected):
+    stages = ("raw_prices", "price_history", "risk_metrics", "correlations")
     report = RunReport(
         {o.subject: o for o in tickers},
         {f"{i} {o.subject}": o for i, o in enumerate(portfolios)},
-        [StepFailure(ReasonCode.LOCKED, "a lock")] * broken,
+        [stage(name, broken=name in broken.split()) for name in stages],
     )
     assert of_run(report, chosen=chosen) is expected
 

@@ -86,8 +86,10 @@ def test_every_asset_is_declared_with_its_tables():
 @pytest.mark.parametrize("asset", sorted(LINEAGE))
 def test_it_names_only_assets_and_columns_that_there_are(asset):
     lineage = LINEAGE[asset]
-    assert set(lineage.reads) | set(lineage.waits_for) <= set(LINEAGE) - {asset}
-    assert not set(lineage.reads) & set(lineage.waits_for)
+    assert set(lineage.reads) <= set(LINEAGE) - {asset}
+    assert set(lineage.goes_without) <= set(lineage.reads)
+    # what is computed from tables cannot be without them; what people open shows what there is
+    assert bool(lineage.goes_without) == (not lineage.tables)
     for column, origins in lineage.columns.items():
         assert column in lineage.table.names
         assert len(set(origins)) == len(origins) > 0
@@ -202,17 +204,17 @@ def test_dagster_and_openlineage_are_told_the_same(tmp_path, asset):
         column: {(d.asset_key.to_user_string(), d.column_name) for d in found}
         for column, found in theirs.deps_by_column.items()
     } == columns
-    read = [d.asset_key.to_user_string() for d in deps(asset) if not d.metadata]
+    read = [d.asset_key.to_user_string() for d in deps(asset)]
     assert read == inputs
     assert [c.name for c in metadata["dagster/column_schema"].columns] == schema
 
 
-def test_order_that_is_not_data_is_marked_as_such():
-    order = {n: [d.asset_key.to_user_string() for d in deps(n) if d.metadata] for n in LINEAGE}
-    assert {n: names for n, names in order.items() if names} == {
-        "optimised_portfolios": ["risk_metrics", "correlations"],
-        "backtests": ["risk_metrics", "correlations"],
+def test_nothing_waits_for_what_it_does_not_read():
+    assert {n: [d.asset_key.to_user_string() for d in deps(n)] for n in LINEAGE} == {
+        n: list(one.reads) for n, one in LINEAGE.items()
     }
+    tables = ("risk_metrics", "correlations", "optimised_portfolios", "backtests")
+    assert {n: LINEAGE[n].reads for n in tables} == dict.fromkeys(tables, ("price_history",))
 
 
 def rows():

@@ -8,11 +8,10 @@ import dagster as dg
 
 from etf_pipeline.model.lineage import LINEAGE
 from etf_pipeline.model.schemas import Table
-from etf_pipeline.orchestration.automation import WHEN_INPUTS_CHANGE
+from etf_pipeline.orchestration.automation import when_inputs_change
+from etf_pipeline.orchestration.checks.tables import specs_of
 
 OWNERS = ["team:etf_pipeline"]
-# On a dependency: it is an order, no data flow along it.
-ORDER_ONLY = {"order_only": True}
 
 
 class Followed(TypedDict):
@@ -31,6 +30,7 @@ class Derived(Followed):
     description: str
     metadata: dict[str, Any]
     output_required: bool
+    check_specs: list[dg.AssetCheckSpec]
 
 
 def derived(asset: str, group: str, description: str | None = None) -> Derived:
@@ -46,6 +46,7 @@ def derived(asset: str, group: str, description: str | None = None) -> Derived:
         description=description or LINEAGE[asset].table.description,
         metadata=table_metadata(asset),
         output_required=False,  # see `waiting`
+        check_specs=specs_of(asset),
     )
 
 
@@ -56,16 +57,13 @@ def followed(asset: str, group: str, kind: str) -> Followed:
         group_name=group,
         kinds={kind},
         owners=OWNERS,
-        automation_condition=WHEN_INPUTS_CHANGE,
+        automation_condition=when_inputs_change(asset),
     )
 
 
 def deps(asset: str) -> list[dg.AssetDep]:
-    """What an asset follows: the assets it reads, and those that it merely waits for."""
-    lineage = LINEAGE[asset]
-    return [dg.AssetDep(name) for name in lineage.reads] + [
-        dg.AssetDep(name, metadata=ORDER_ONLY) for name in lineage.waits_for
-    ]
+    """What an asset follows: the assets it reads, and no others."""
+    return [dg.AssetDep(name) for name in LINEAGE[asset].reads]
 
 
 def table_metadata(asset: str) -> dict[str, Any]:

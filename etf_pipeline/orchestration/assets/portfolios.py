@@ -7,8 +7,9 @@ import dagster as dg
 from etf_pipeline.model import assets
 from etf_pipeline.orchestration.assets.context import this_run
 from etf_pipeline.orchestration.assets.declared import derived
-from etf_pipeline.orchestration.assets.waiting import Result, once_there_are_prices
+from etf_pipeline.orchestration.assets.waiting import once_there_are_prices
 from etf_pipeline.orchestration.resources import Pipeline
+from etf_pipeline.orchestration.stages import Made
 from etf_pipeline.steps import backtests as walked
 from etf_pipeline.steps import portfolios
 from etf_pipeline.steps.derived import Assumptions
@@ -19,7 +20,7 @@ _WEIGHTS = "Optimal weights of every model portfolio, with a proof of how optima
 @dg.asset(**derived(assets.OPTIMISED_PORTFOLIOS, "portfolios", _WEIGHTS))
 def optimised_portfolios(
     context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]
-) -> Iterator[Result]:
+) -> Iterator[Made]:
     """Optimise, publish four tables, and say which portfolios failed."""
     yield from once_there_are_prices(
         context,
@@ -38,7 +39,7 @@ def optimised_portfolios(
 @dg.asset(**derived(assets.BACKTESTS, "portfolios"))
 def backtests(
     context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]
-) -> Iterator[Result]:
+) -> Iterator[Made]:
     """Walk every model portfolio forward, and publish courses and weights."""
     yield from once_there_are_prices(
         context,

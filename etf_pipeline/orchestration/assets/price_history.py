@@ -1,20 +1,23 @@
 """`price_history`: the current history of every ticker, rebuilt from the raw batches."""
 
 import datetime as dt
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
 from etf_pipeline.model import assets
+from etf_pipeline.model.instruments import Instrument
 from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline.orchestration.assets.config import HistoryConfig
 from etf_pipeline.orchestration.assets.context import this_run
 from etf_pipeline.orchestration.assets.declared import OWNERS, deps, table_metadata
 from etf_pipeline.orchestration.checks.runs import HISTORY_CHECKS, history_results
 from etf_pipeline.orchestration.failures import raise_if_nothing_good
-from etf_pipeline.orchestration.metadata import materialised
 from etf_pipeline.orchestration.resources import Pipeline
+from etf_pipeline.orchestration.stages import Made, carried_out
 from etf_pipeline.steps.histories import update_histories
 from etf_pipeline.steps.history_checks import examine
+from etf_pipeline.steps.result import Run, StepResult
 from etf_pipeline.steps.workers import workers_of
 
 # A long Easter weekend has four days without a session; two more and something is wrong.
@@ -42,20 +45,30 @@ def price_history_asset(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDe
         context: dg.AssetExecutionContext,
         config: HistoryConfig,
         pipeline: dg.ResourceParam[Pipeline],
-    ) -> dg.MaterializeResult:
+    ) -> Iterator[Made]:
         run = this_run(context, pipeline.clock())
         instruments = pipeline.universe.in_partition(run.partition, config.tickers or None)
-        result = update_histories(
-            pipeline.store,
-            run,
-            instruments,
-            source=pipeline.settings.source,
-            progress=pipeline.report(assets.PRICE_HISTORY),
-            corrections=pipeline.corrections(),
-            workers=workers_of(pipeline.settings.workers),
+        yield from carried_out(
+            context,
+            pipeline,
+            lambda: _updated(pipeline, run, instruments),
+            lambda result: history_results(
+                examine(pipeline.store, instruments, result), result.outcomes
+            ),
         )
-        raise_if_nothing_good(result.outcomes, assets.PRICE_HISTORY)
-        examined = examine(pipeline.store, instruments, result)
-        return materialised(result, history_results(examined, result.outcomes))
 
     return price_history
+
+
+def _updated(pipeline: Pipeline, run: Run, instruments: Sequence[Instrument]) -> StepResult:
+    result = update_histories(
+        pipeline.store,
+        run,
+        instruments,
+        source=pipeline.settings.source,
+        progress=pipeline.report(assets.PRICE_HISTORY),
+        corrections=pipeline.corrections(),
+        workers=workers_of(pipeline.settings.workers),
+    )
+    raise_if_nothing_good(result.outcomes, assets.PRICE_HISTORY)
+    return result

@@ -7,8 +7,9 @@ import dagster as dg
 from etf_pipeline.model import assets
 from etf_pipeline.orchestration.assets.context import this_run
 from etf_pipeline.orchestration.assets.declared import derived
-from etf_pipeline.orchestration.assets.waiting import Result, once_there_are_prices
+from etf_pipeline.orchestration.assets.waiting import once_there_are_prices
 from etf_pipeline.orchestration.resources import Pipeline
+from etf_pipeline.orchestration.stages import Made
 from etf_pipeline.steps import risk_tables
 from etf_pipeline.steps.derived import Assumptions
 from etf_pipeline.steps.workers import workers_of
@@ -17,7 +18,7 @@ from etf_pipeline.steps.workers import workers_of
 @dg.asset(**derived(assets.RISK_METRICS, "risk"))
 def risk_metrics(
     context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]
-) -> Iterator[Result]:
+) -> Iterator[Made]:
     """Compute and publish the metrics of every ticker that has a history."""
     yield from once_there_are_prices(
         context,
@@ -36,7 +37,7 @@ def risk_metrics(
 @dg.asset(**derived(assets.CORRELATIONS, "risk"))
 def correlations(
     context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]
-) -> Iterator[Result]:
+) -> Iterator[Made]:
     """Compute and publish the correlations of every window."""
     yield from once_there_are_prices(
         context,

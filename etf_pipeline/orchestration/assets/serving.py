@@ -1,15 +1,19 @@
 """`sql_catalog` and `reports`: what people open."""
 
+from collections.abc import Iterator
+
 import dagster as dg
 
 from etf_pipeline.events.log.copy import copy_log
 from etf_pipeline.model import assets
 from etf_pipeline.orchestration.assets.declared import followed
-from etf_pipeline.orchestration.metadata import markdown_table, materialised
+from etf_pipeline.orchestration.metadata import markdown_table
 from etf_pipeline.orchestration.resources import Pipeline
+from etf_pipeline.orchestration.stages import Made, carried_out
 from etf_pipeline.steps import catalogue
 from etf_pipeline.steps.derived import Assumptions
 from etf_pipeline.steps.report_inputs import report_inputs
+from etf_pipeline.steps.result import StepResult
 
 _VIEWS = catalogue.described_views()
 
@@ -23,12 +27,18 @@ _VIEWS = catalogue.described_views()
         )
     },
 )
-def sql_catalog(pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult:
+def sql_catalog(
+    context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]
+) -> Iterator[Made]:
     """Make the views anew where they have to be."""
     universe_file = pipeline.settings.universe_file
-    result = catalogue.sql_catalogue(pipeline.store, universe_file, copy_log)
     views = markdown_table([{"view": name, "what": what} for name, what in _VIEWS.items()])
-    return materialised(result, more={"views": views})
+    yield from carried_out(
+        context,
+        pipeline,
+        lambda: catalogue.sql_catalogue(pipeline.store, universe_file, copy_log),
+        more={"views": views},
+    )
 
 
 @dg.asset(
@@ -40,8 +50,14 @@ def sql_catalog(pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult:
         )
     },
 )
-def reports(pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult:
+def reports(
+    context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]
+) -> Iterator[Made]:
     """Draw and write every report."""
+    yield from carried_out(context, pipeline, lambda: _drawn(pipeline))
+
+
+def _drawn(pipeline: Pipeline) -> StepResult:
     from etf_pipeline.steps import reports as pages  # with matplotlib, slow to import
 
     inputs = report_inputs(
@@ -52,4 +68,4 @@ def reports(pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult:
         Assumptions.of(pipeline.settings),
         pipeline.clock(),
     )
-    return materialised(pages.reports(pipeline.store, inputs))
+    return pages.reports(pipeline.store, inputs)

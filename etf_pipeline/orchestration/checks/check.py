@@ -10,7 +10,7 @@ import dagster as dg
 
 from etf_pipeline.errors import ReasonCode
 from etf_pipeline.model.schemas import Table
-from etf_pipeline.orchestration.failures import step_failure
+from etf_pipeline.orchestration.failures import StepFailure, step_failure
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.store.reader import read_table
 
@@ -54,37 +54,55 @@ class Check:
         )
 
 
-def of_newest(
-    check: Check,
-    table: Table,
-    judge: Callable[..., Problems],
-    *others: Table,
-    also: Callable[[Pipeline], Sequence[Any]] = lambda _: (),
-) -> dg.AssetChecksDefinition:
-    """A check that reads the newest file of a table, and may be run on its own.
+def unjudged(check: Check) -> dg.AssetCheckResult:
+    """The result of a check where there is nothing yet that could be wrong."""
+    return dg.AssetCheckResult(
+        check_name=check.name,
+        asset_key=dg.AssetKey(check.asset),
+        passed=True,
+        description="nothing is published yet",
+    )
 
-    Args:
+
+def blocked(results: Sequence[dg.AssetCheckResult]) -> StepFailure | None:
+    """What the checks that block found wrong, as the failure of their stage; None for nothing."""
+    wrong = [
+        f"{one.check_name}: {one.description}"
+        for one in results
+        if not one.passed and one.severity is dg.AssetCheckSeverity.ERROR
+    ]
+    return StepFailure(ReasonCode.CHECK_FAILED, "; ".join(wrong)) if wrong else None
+
+
+@dataclass(frozen=True)
+class TableCheck:
+    """A check that reads the newest file of a table that its asset publishes.
+
+    Attributes:
         check: what it is called.
-        table: published by the check's asset.
-        judge: from the rows to what is wrong with them; given those of the others too.
+        table: whose newest file is judged.
+        judge: from its rows to what is wrong with them; given those of the others too.
         others: tables of the same asset.
         also: what the judge is given after the tables.
     """
 
-    @dg.asset_check(
-        name=check.name,
-        asset=check.asset,
-        blocking=check.blocking,
-        description=check.description,
-    )
-    def judged(pipeline: dg.ResourceParam[Pipeline]) -> dg.AssetCheckResult:
+    check: Check
+    table: Table
+    judge: Callable[..., Problems]
+    others: tuple[Table, ...] = ()
+    also: Callable[[Pipeline], Sequence[Any]] = lambda _: ()
+
+    def result(self, pipeline: Pipeline) -> dg.AssetCheckResult:
+        """What it says of the files as they are now.
+
+        Raises:
+            dagster.Failure: a table has not been published yet.
+        """
         found = []
-        for each in (table, *others):
+        for each in (self.table, *self.others):
             path = pipeline.layout.newest(each)
             if path is None:
                 text = f"{each.name} has not been published yet"
                 raise step_failure(text, ReasonCode.STORE_UNUSABLE)
             found.append(read_table(path))
-        return check.result(judge(*found, *also(pipeline)))
-
-    return judged
+        return self.check.result(self.judge(*found, *self.also(pipeline)))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dagster as dg
+
 from etf_pipeline.model.schemas import CORRELATIONS, RISK_METRICS, SUMMARY, WEIGHTS
-from etf_pipeline.orchestration.checks.check import Check, of_newest
+from etf_pipeline.orchestration.checks.check import Check, TableCheck, unjudged
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.steps.table_checks import (
     impossible_correlations,
@@ -48,10 +50,25 @@ def _members(pipeline: Pipeline) -> list[list[list[str]]]:
     return [[s.tickers for s in pipeline.portfolios()]]
 
 
-TABLE_CHECKS = [
-    of_newest(METRICS_POSSIBLE, RISK_METRICS, impossible_metrics),
-    of_newest(CORRELATIONS_PSD, CORRELATIONS, impossible_correlations, also=_members),
-    of_newest(EVERY_TICKER_CORRELATED, CORRELATIONS, not_correlated),
-    of_newest(WEIGHTS_ADD_UP, WEIGHTS, wrong_weights, SUMMARY),
-    of_newest(EVERY_PORTFOLIO_OPTIMISED, SUMMARY, not_optimised),
-]
+TABLE_CHECKS = (
+    TableCheck(METRICS_POSSIBLE, RISK_METRICS, impossible_metrics),
+    TableCheck(CORRELATIONS_PSD, CORRELATIONS, impossible_correlations, also=_members),
+    TableCheck(EVERY_TICKER_CORRELATED, CORRELATIONS, not_correlated),
+    TableCheck(WEIGHTS_ADD_UP, WEIGHTS, wrong_weights, (SUMMARY,)),
+    TableCheck(EVERY_PORTFOLIO_OPTIMISED, SUMMARY, not_optimised),
+)
+
+
+def specs_of(asset: str) -> list[dg.AssetCheckSpec]:
+    """What an asset announces of the checks on its tables."""
+    return [one.check.spec for one in TABLE_CHECKS if one.check.asset == asset]
+
+
+def unjudged_of(asset: str) -> list[dg.AssetCheckResult]:
+    """What they say while there is no table to read."""
+    return [unjudged(one.check) for one in TABLE_CHECKS if one.check.asset == asset]
+
+
+def results_of(asset: str, pipeline: Pipeline) -> list[dg.AssetCheckResult]:
+    """What the checks say of the newest tables of an asset."""
+    return [one.result(pipeline) for one in TABLE_CHECKS if one.check.asset == asset]

@@ -1,0 +1,171 @@
+"""What is recorded of a stage: that it came out, or why it did not.
+
+A stage records itself, in its own process, as the last thing it does; so a run of the UI, of the
+daemon or of a command leaves the same behind. What a process could not say any more, as it was
+killed, or what never began, as what it reads failed, is recorded by whoever reads Dagster's record
+of the run afterwards.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from etf_pipeline.errors import EtfError, ReasonCode
+from etf_pipeline.model.lineage import LINEAGE
+from etf_pipeline.model.outcomes import FailureKind, Outcome, OutcomeKind
+from etf_pipeline.orchestration.checks.check import blocked
+from etf_pipeline.orchestration.failures import (
+    StepFailure,
+    failure_of,
+    retried_only_if_it_may_pass,
+    step_failure_of,
+)
+from etf_pipeline.orchestration.metadata import materialised
+from etf_pipeline.orchestration.resources import Pipeline
+from etf_pipeline.steps.result import StepResult
+from etf_pipeline.store.stages import Stage, read_stage, write_stage
+
+log = logging.getLogger(__name__)
+# What an asset yields.
+Made = dg.MaterializeResult[Any] | dg.AssetCheckResult
+Checks = Callable[[StepResult], Sequence[dg.AssetCheckResult]]
+_CHANGED = (OutcomeKind.COLLECTED, OutcomeKind.UPDATED)
+
+
+def carried_out(
+    context: dg.AssetExecutionContext,
+    pipeline: Pipeline,
+    step: Callable[[], StepResult | None],
+    checks: Checks = lambda _: (),
+    more: Mapping[str, Any] | None = None,
+) -> Iterator[Made]:
+    """Do a step and judge what it published; how that went is recorded, whichever way.
+
+    Args:
+        context: of the asset that the step makes.
+        pipeline: whose store, and by whose clock it is recorded.
+        step: gives None when there is nothing to be made yet; then nothing is recorded.
+        checks: from what came of it to the results of its checks.
+        more: metadata that only Dagster needs.
+
+    Raises:
+        Exception: the step's own; one that would only come again is not tried again.
+    """
+    asset = context.asset_key.to_user_string()
+    partition = context.partition_key if context.has_partition_key else ""
+    try:
+        with retried_only_if_it_may_pass():
+            result = step()
+            judged = [] if result is None else list(checks(result))
+    except Exception as error:
+        failure = failure_of(error)
+        _note(pipeline, _failed(asset, failure), context.run.run_id, partition)
+        stopped = error.__cause__
+        if failure.code is ReasonCode.INTERRUPTED and stopped and not context.op_def.retry_policy:
+            raise stopped from None  # ends the run, and not this stage alone
+        raise
+    if result is None:
+        return
+    words = blocked(judged)
+    outcome = _good(asset, result) if words is None else _failed(asset, words)
+    _note(pipeline, outcome, context.run.run_id, partition)
+    yield materialised(result, judged, more)
+
+
+def settled(
+    pipeline: Pipeline,
+    run_id: str,
+    partition: str,
+    planned: Iterable[dg.AssetKey],
+    events: Iterable[dg.DagsterEvent],
+    ended: StepFailure | None = None,
+) -> list[Stage]:
+    """How each stage of a run that is over went; what a stage did not record itself is recorded.
+
+    Args:
+        pipeline: whose store, and by whose clock it is recorded.
+        run_id: of the run.
+        partition: that it was about; empty for none.
+        planned: the assets that it was to make.
+        events: Dagster's record of the run.
+        ended: what ended its process before its time, where that is known.
+    """
+    told = _Steps({key.to_user_string() for key in planned})
+    for event in events:
+        told.read(event)
+    found = []
+    for asset in (a for a in LINEAGE if a in told.planned):
+        known = read_stage(pipeline.layout, asset, partition)
+        mine = known if known is not None and known.run_id == run_id else None
+        failure = told.failure(asset, ended)
+        if failure is None:
+            if mine is not None and mine.good:
+                found.append(mine)
+        elif mine is not None and not mine.good:
+            found.append(mine)
+        else:
+            found.append(_note(pipeline, _failed(asset, failure), run_id, partition))
+    return found
+
+
+class _Steps:
+    """What Dagster recorded of the steps of a run."""
+
+    def __init__(self, planned: set[str]) -> None:
+        self.planned = planned
+        self._started: set[str] = set()
+        self._ended: set[str] = set()
+        self._failures: dict[str, StepFailure] = {}
+
+    def read(self, event: dg.DagsterEvent) -> None:
+        """Take one record in."""
+        kind, step = event.event_type, event.step_key
+        if step is None:
+            return
+        if kind is dg.DagsterEventType.STEP_START:
+            self._started.add(step)
+        elif kind is dg.DagsterEventType.STEP_FAILURE:
+            self._failures[step] = step_failure_of(event)
+        elif kind in (dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_SKIPPED):
+            self._ended.add(step)
+            self._failures.pop(step, None)
+
+    def failure(self, asset: str, ended: StepFailure | None) -> StepFailure | None:
+        """Why a stage did not come out; None when it did, or had nothing to do."""
+        if asset in self._failures:
+            return self._failures[asset]
+        if asset in self._ended:
+            return None
+        if asset in self._started or (ended is not None and not self._started):
+            under_way = StepFailure(ReasonCode.KILLED, "it was under way when its process ended")
+            return ended or under_way
+        read = [n for n in LINEAGE[asset].reads if n in self.planned and n not in self._ended]
+        why = f"{' and '.join(read)} failed" if read else "the run ended before it began"
+        return StepFailure(ReasonCode.HELD_BACK, why)
+
+
+def _good(asset: str, result: StepResult) -> Outcome:
+    changed = any(o.outcome in _CHANGED for o in result.outcomes)
+    kind = OutcomeKind.UPDATED if changed else OutcomeKind.UNCHANGED
+    bad = len(result.bad)
+    said = f"{bad} of {len(result.outcomes)} did not come out" if bad else None
+    return Outcome(asset, kind, said, source=result.source)
+
+
+def _failed(asset: str, failure: StepFailure) -> Outcome:
+    kind = FailureKind.TRANSIENT if failure.code.transient else FailureKind.PERMANENT
+    return Outcome(asset, OutcomeKind.FAILED, failure.message, kind, failure.code)
+
+
+def _note(pipeline: Pipeline, outcome: Outcome, run_id: str, partition: str) -> Stage:
+    """Record it; where that fails too, as on a full disk, it is said and stops nothing."""
+    now = pipeline.clock()
+    try:
+        return write_stage(pipeline.layout, outcome, run_id, partition, now)
+    except (EtfError, OSError) as error:
+        log.error("how the stage %s went could not be recorded: %s", outcome.subject, error)
+        return Stage(outcome, run_id, partition, now, None if outcome.good else now)

@@ -1,0 +1,95 @@
+"""One run of a job, as the command line has it done: what is asked, and what came of it.
+
+Both are plain values, so that a run may be executed here or in a process of its own.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+
+from etf_pipeline.errors import ReasonCode
+from etf_pipeline.model import assets
+from etf_pipeline.orchestration.jobs import DERIVE, INGEST
+from etf_pipeline.orchestration.records import clock_tags
+from etf_pipeline.orchestration.resources import Pipeline
+from etf_pipeline.orchestration.slots import process_tags
+from etf_pipeline.orchestration.stages import settled
+from etf_pipeline.store.stages import Stage
+
+# What each job makes, in order of the data's way.
+MADE_BY = {
+    INGEST: (assets.RAW_PRICES, assets.PRICE_HISTORY),
+    DERIVE: (
+        assets.RISK_METRICS,
+        assets.CORRELATIONS,
+        assets.OPTIMISED_PORTFOLIOS,
+        assets.BACKTESTS,
+        assets.SQL_CATALOG,
+        assets.REPORTS,
+    ),
+}
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a run is to do.
+
+    Attributes:
+        job: its name.
+        partition: empty for a job without.
+        assets: only these of the job's; all of them when empty.
+        ops: configuration by asset.
+        run_id: that the run is to have, so that it can be found whatever becomes of its process.
+    """
+
+    job: str
+    partition: str = ""
+    assets: tuple[str, ...] = ()
+    ops: Mapping[str, Any] = field(default_factory=dict)
+    run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    @property
+    def makes(self) -> tuple[str, ...]:
+        """The assets that it is to make."""
+        return self.assets or MADE_BY[self.job]
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came of a run: how each of its stages went."""
+
+    run_id: str
+    stages: tuple[Stage, ...]
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether somebody stopped it."""
+        return any(s.outcome.reason_code is ReasonCode.INTERRUPTED for s in self.stages)
+
+
+def execute(
+    task: Task,
+    pipeline: Pipeline,
+    repository: dg.RepositoryDefinition,
+    instance: dg.DagsterInstance,
+) -> Done:
+    """Execute a run in this process."""
+    chosen = [dg.AssetKey(name) for name in task.assets]
+    result = repository.get_job(task.job).execute_in_process(
+        run_config=_QUIET | ({"ops": dict(task.ops)} if task.ops else {}),
+        instance=instance,
+        partition_key=task.partition or None,
+        raise_on_error=False,
+        tags=process_tags() | clock_tags(pipeline.clock()),
+        run_id=task.run_id,
+        asset_selection=chosen or None,
+    )
+    planned = [dg.AssetKey(name) for name in task.makes]
+    stages = settled(pipeline, result.run_id, task.partition, planned, result.all_events)
+    return Done(result.run_id, tuple(stages))

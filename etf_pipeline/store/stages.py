@@ -1,0 +1,145 @@
+"""How the last run of each stage went: one small manifest per stage and partition, replaced.
+
+Beside the manifests of tickers and portfolios, for a stage may fail before it comes to any, be
+held back, or be ended from outside. What is there of a stage that failed is of an earlier run.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from etf_pipeline.errors import CorruptFileError, ReasonCode
+from etf_pipeline.model.lineage import LINEAGE
+from etf_pipeline.model.outcomes import Outcome
+from etf_pipeline.model.schemas import MANIFEST
+from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.manifests import outcome_of, publish_manifest
+from etf_pipeline.store.reader import file_info, read_table
+
+# The folder of these manifests, beside those of the assets.
+STAGES = "stages"
+_SINCE = "since"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How the last run of one stage went.
+
+    Attributes:
+        outcome: of the stage itself; its subject is the asset, its reason names the trouble.
+        run_id: of the run.
+        partition: that it was about; empty for a stage over all of them.
+        recorded_at: when it ended, aware.
+        since: when the first of the failures in a row ended; None when it came out.
+    """
+
+    outcome: Outcome
+    run_id: str
+    partition: str
+    recorded_at: dt.datetime
+    since: dt.datetime | None = None
+
+    @property
+    def asset(self) -> str:
+        """The asset that the stage makes."""
+        return self.outcome.subject
+
+    @property
+    def name(self) -> str:
+        """Asset and partition, as people read it."""
+        return f"{self.asset} of {self.partition}" if self.partition else self.asset
+
+    @property
+    def good(self) -> bool:
+        """Whether it came out."""
+        return self.outcome.good
+
+    @property
+    def sentence(self) -> str:
+        """What is to be said of a stage that did not come out."""
+        code = self.outcome.reason_code or ReasonCode.UNEXPECTED
+        what = "was held back" if code is ReasonCode.HELD_BACK else "failed"
+        earlier = self.since is not None and self.since < self.recorded_at
+        since = f", as it has since {self.since:%Y-%m-%d %H:%M %Z}" if earlier else ""
+        return f"{self.name} {what} ({code}{since}): {self.outcome.reason}"
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The same as plain values, for JSON."""
+        return {
+            "stage": self.asset,
+            "partition": self.partition,
+            "outcome": str(self.outcome.outcome),
+            "reason_code": self.outcome.reason_code,
+            "reason": self.outcome.reason,
+            "since": None if self.since is None else self.since.isoformat(),
+            "run_id": self.run_id,
+            "recorded_at": self.recorded_at.isoformat(),
+        }
+
+
+def write_stage(
+    layout: Layout,
+    outcome: Outcome,
+    run_id: str,
+    partition: str,
+    recorded_at: dt.datetime,
+) -> Stage:
+    """Record how a stage went, in place of what was recorded of its run before.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    path = _path(layout, outcome.subject, partition)
+    since = None if outcome.good else _failing_since(path) or recorded_at
+    extra = {} if since is None else {_SINCE: since.isoformat()}
+    publish_manifest(
+        path, outcome.subject, run_id, partition, [outcome], recorded_at, outcome.source, extra
+    )
+    return Stage(outcome, run_id, partition, recorded_at, since)
+
+
+def read_stages(layout: Layout) -> list[Stage]:
+    """The last run of every stage, in order of the data's way; those of no record are not in it."""
+    found = [s for p in layout.manifest_files(STAGES) if (s := _read(p)) is not None]
+    order = {asset: i for i, asset in enumerate(LINEAGE)}
+    return sorted(found, key=lambda s: (order.get(s.asset, len(order)), s.asset, s.partition))
+
+
+def read_stage(layout: Layout, asset: str, partition: str = "") -> Stage | None:
+    """The last run of one stage; None when nothing is recorded of it."""
+    return _read(_path(layout, asset, partition))
+
+
+def _path(layout: Layout, asset: str, partition: str) -> Path:
+    return layout.of(MANIFEST, STAGES, asset, partition)
+
+
+def _read(path: Path) -> Stage | None:
+    """A record; one that is damaged or gone tells nothing, and the next run replaces it."""
+    try:
+        rows = read_table(path).to_pylist()
+        since = file_info(path).meta.get(_SINCE)
+    except (FileNotFoundError, CorruptFileError):
+        return None
+    return _stage(rows[0], since) if rows else None
+
+
+def _stage(row: Mapping[str, Any], since: str | None) -> Stage:
+    return Stage(
+        outcome_of(row),
+        row["run_id"],
+        row["partition"],
+        row["recorded_at"],
+        None if since is None else dt.datetime.fromisoformat(since),
+    )
+
+
+def _failing_since(path: Path) -> dt.datetime | None:
+    """When the failures in a row that a record ends began; None when it ends none."""
+    known = _read(path)
+    return None if known is None else known.since
