@@ -51,9 +51,14 @@ class RunReport:
 
     @property
     def errors(self) -> list[str]:
-        """What to say of the stages that did not come out, and of what ended the run."""
+        """What to say of the stages that did not come out, and of what ended the run.
+
+        A stage that was held back is not, where it is said of the one that holds it back.
+        """
         silent = self.told if any(o.good for o in self.tickers.values()) else ()
-        said = [s.sentence for s in self.stages if not s.good and s.name not in silent]
+        bad = [s for s in self.stages if not s.good and s.name not in silent]
+        causes = [s for s in bad if s.outcome.reason_code is not ReasonCode.HELD_BACK]
+        said = [s.sentence for s in causes or bad]
         return said if self.ended is None else [*said, str(self.ended)]
 
 

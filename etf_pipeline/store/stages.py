@@ -95,7 +95,7 @@ def write_stage(
         StoreError: it cannot be written.
     """
     path = _path(layout, outcome.subject, partition)
-    since = None if outcome.good else _failing_since(path) or recorded_at
+    since = None if outcome.good else _failing_since(path, run_id) or recorded_at
     extra = {} if since is None else {_SINCE: since.isoformat()}
     publish_manifest(
         path, outcome.subject, run_id, partition, [outcome], recorded_at, outcome.source, extra
@@ -139,7 +139,12 @@ def _stage(row: Mapping[str, Any], since: str | None) -> Stage:
     )
 
 
-def _failing_since(path: Path) -> dt.datetime | None:
-    """When the failures in a row that a record ends began; None when it ends none."""
+def _failing_since(path: Path, run_id: str) -> dt.datetime | None:
+    """When the failures in a row that a record ends began; None when it ends none.
+
+    The first of them may be this run's own: a stage that is tried again.
+    """
     known = _read(path)
-    return None if known is None else known.since
+    if known is None or (known.run_id == run_id and known.since == known.recorded_at):
+        return None
+    return known.since
