@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 
 Floats = npt.NDArray[np.float64]
+Days = npt.NDArray[np.datetime64]
 
 
 def distributions(dividends: Floats, capital_gains: Floats) -> Floats:
@@ -53,12 +54,20 @@ def adjusted_close(closes: pd.Series, paid: pd.Series) -> Floats:
     Raises:
         ValueError: a distribution is as large as the price it was paid from.
     """
-    prices = closes.to_numpy(dtype="float64")
+    return adjusted(
+        closes.to_numpy(dtype="float64"),
+        closes.index.to_numpy(),
+        paid.to_numpy(dtype="float64"),
+        paid.index.to_numpy(),
+    )
+
+
+def adjusted(prices: Floats, days: Days, paid: Floats, ex_dates: Days) -> Floats:
+    """The same of arrays: prices by `days`, shape (n,), and what was paid by `ex_dates`."""
     factors = np.ones(len(prices) + 1)
-    amounts, ex_dates = paid.to_numpy(dtype="float64"), paid.index.to_numpy()
-    some = amounts > 0
-    amounts, ex_dates = amounts[some], ex_dates[some]
-    positions = np.searchsorted(closes.index.to_numpy(), ex_dates, side="left")
+    some = paid > 0
+    amounts, ex_dates = paid[some], ex_dates[some]
+    positions = np.searchsorted(days, ex_dates, side="left")
     inside = (positions > 0) & (positions < len(prices))
     amounts, ex_dates, positions = amounts[inside], ex_dates[inside], positions[inside]
     previous = prices[positions - 1]

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from etf_pipeline.errors import ReasonCode, RejectedDataError
-from etf_pipeline.history.adjust import adjusted_close
+from etf_pipeline.history.adjust import adjusted
 from etf_pipeline.history.basis import Basis
 from etf_pipeline.history.corrections import (
     CORRECTED,
@@ -32,12 +32,13 @@ from etf_pipeline.history.quality import (
     large_moves,
     quarantined_dates,
 )
-from etf_pipeline.model.rows import to_arrow
+from etf_pipeline.model.rows import positions_of, to_arrow, values_of
 from etf_pipeline.model.schemas import HISTORY, QUARANTINE, VALUE_COLUMNS
 
 # Raise when a rule changes, so that every history is assessed again at its next update.
 RULES_VERSION = 2
 
+Days = npt.NDArray[np.datetime64]
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
@@ -91,8 +92,9 @@ def build(rows: pd.DataFrame, basis: Basis, evidence: Evidence = NOTHING_SAID) -
     if evidence.twice:
         findings = sorted([*findings, *_several_rows(as_known, evidence)], key=_by_date)
     findings, used = accepted(findings, declared)
-    dates, values = rows.index.to_numpy(), rows.to_numpy()
-    held_back = np.isin(dates.astype("datetime64[D]"), quarantined_dates(findings))
+    dates, values = rows.index.to_numpy(), values_of(rows)
+    days = dates.astype("datetime64[D]")
+    held_back = _among(days, quarantined_dates(findings))
     if held_back.all():
         rules = sorted({f.rule for f in findings})
         raise RejectedDataError(
@@ -102,27 +104,27 @@ def build(rows: pd.DataFrame, basis: Basis, evidence: Evidence = NOTHING_SAID) -
     clean = ~held_back
     judged = judge(rows, clean, evidence, declared.paid, declared.accepted)
     for day in declared.closes:  # which the source's adjusted close knows nothing of
-        at = int(np.searchsorted(dates.astype("datetime64[D]"), day))
+        at = int(np.searchsorted(days, day))
         judged.explained[at : at + 2] = True
     if judged.findings or basis.corrections:
         all_found = [*findings, *judged.findings, *declared.findings]
         all_found += unused(declared, used | judged.accepted)
         findings = sorted(set(all_found), key=_by_date)
-    closes = values[clean, VALUE_COLUMNS.index("close")]
+    columns: dict[str, Any] = dict(zip(VALUE_COLUMNS, _those(clean, values).T.copy(), strict=True))
+    closes, kept = columns["close"], _those(clean, dates)
     paid = judged.dividends + judged.capital_gains
-    adjusted = adjusted_close(pd.Series(closes, rows.index[clean]), pd.Series(paid, rows.index))
-    columns: dict[str, Any] = {name: values[clean, i] for i, name in enumerate(rows.columns)}
+    adj_close = adjusted(closes, kept, paid, dates)
     columns |= {
-        "dividends": judged.dividends[clean],
-        "capital_gains": judged.capital_gains[clean],
-        "adj_close": adjusted,
-        "flag": _flags(rows.index[clean], findings),
+        "dividends": _those(clean, judged.dividends),
+        "capital_gains": _those(clean, judged.capital_gains),
+        "adj_close": adj_close,
+        "flag": _flags(_those(clean, days), findings),
     }
     return Built(
-        to_arrow(dates[clean], columns, HISTORY.arrow),
+        to_arrow(kept, columns, HISTORY.arrow),
         _quarantine_table(as_known, findings),
         int(held_back.sum()),
-        _gap(dates, clean, adjusted / closes, judged.explained, evidence),
+        _gap(days, clean, adj_close / closes, judged.explained, evidence),
         tuple(f.date.astype(object) for f in findings if f.severity == WITHHELD),
         large_moves([f for f in findings if (f.date, f.rule) not in used]),
         unseen_dates(judged),
@@ -131,6 +133,22 @@ def build(rows: pd.DataFrame, basis: Basis, evidence: Evidence = NOTHING_SAID) -
         sum(f.rule == CORRECTED for f in findings),
         declared.void,
     )
+
+
+def _among(days: Days, some: Days) -> Mask:
+    """Which ascending days are among some others, of which there are few."""
+    found = np.zeros(len(days), np.bool_)
+    if len(some):
+        at = np.searchsorted(days, some)
+        there = at < len(days)
+        there[there] = days[at[there]] == some[there]
+        found[at[there]] = True
+    return found
+
+
+def _those(mask: Mask, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The rows that a mask leaves, which mostly are all."""
+    return values if mask.all() else values[mask]
 
 
 def _by_date(finding: Finding) -> tuple[np.datetime64, str]:
@@ -161,26 +179,28 @@ def validate_history(table: pa.Table) -> None:
             raise RejectedDataError(f"{name} has a value that is not a positive number")
 
 
-def _flags(index: pd.Index, findings: list[Finding]) -> npt.NDArray[np.object_]:
-    flags = np.full(len(index), None, dtype=object)
-    days = index.to_numpy().astype("datetime64[D]")
+def _flags(days: Days, findings: list[Finding]) -> pa.Array:
+    """What is flagged of each day, of which there are few."""
+    flags: dict[int, str] = {}
     for finding in findings:
         if finding.severity in (FLAGGED, WITHHELD):
             position = int(np.searchsorted(days, finding.date))
             if position < len(days) and days[position] == finding.date:
-                old = flags[position]
+                old = flags.get(position)
                 flags[position] = finding.rule if old is None else f"{old},{finding.rule}"
-    return flags
+    which = np.zeros(len(days), np.int32)
+    which[list(flags)] = np.arange(1, len(flags) + 1)
+    return pa.array([None, *flags.values()], pa.string()).take(pa.array(which))
 
 
 def _quarantine_table(rows: pd.DataFrame, findings: list[Finding]) -> pa.Table:
     if not findings:
         return QUARANTINE.arrow.empty_table()
     days = np.array([f.date for f in findings], dtype="datetime64[s]")
-    positions = rows.index.get_indexer(pd.DatetimeIndex(days))
+    positions = positions_of(rows, days)
     there = positions >= 0
     values = np.full((len(days), len(rows.columns)), np.nan)
-    values[there] = rows.to_numpy()[positions[there]]
+    values[there] = values_of(rows)[positions[there]]
     columns: dict[str, Any] = {name: values[:, i] for i, name in enumerate(rows.columns)}
     columns["rule"] = [f.rule for f in findings]
     columns["severity"] = [f.severity for f in findings]
@@ -188,9 +208,7 @@ def _quarantine_table(rows: pd.DataFrame, findings: list[Finding]) -> pa.Table:
     return to_arrow(days, columns, QUARANTINE.arrow)
 
 
-def _gap(
-    dates: npt.NDArray[np.datetime64], clean: Mask, ours: Floats, explained: Mask, said: Evidence
-) -> float | None:
+def _gap(days: Days, clean: Mask, ours: Floats, explained: Mask, said: Evidence) -> float | None:
     """Largest relative difference of our adjusted close from the source's, from day to day.
 
     Where an amount is not taken as it was published, the source's own factor is: that difference
@@ -198,7 +216,6 @@ def _gap(
     """
     if said.level is None:
         return None
-    days = dates.astype("datetime64[D]")
     steps = np.ones(len(ours))  # of ours over theirs, at each row
     steps[1:] = ours[:-1] / ours[1:]
     known = np.zeros(len(ours), np.bool_)

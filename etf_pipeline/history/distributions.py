@@ -20,6 +20,7 @@ from etf_pipeline.history.corrections import Key
 from etf_pipeline.history.evidence import Evidence
 from etf_pipeline.history.judgement import Court, Judged
 from etf_pipeline.history.payments import LARGE, Payments
+from etf_pipeline.model.rows import values_of
 from etf_pipeline.model.schemas import VALUE_COLUMNS
 
 Floats = npt.NDArray[np.float64]
@@ -37,6 +38,7 @@ _LIKELY = 4.0
 _SLIGHT = 0.5
 _DOUBTFUL = 3.0
 _NOT_SEEN = -1.0
+_DIGITS = 1e-6
 _SEEN = -4.0  # the price fell as it should: the amount is real
 _FAR = 20.0  # times the scale
 _NOTABLE, _VISIBLE = 0.02, 0.005  # of the price
@@ -67,7 +69,7 @@ def judge(
     Returns:
         Amounts that count, and a finding for each that does not or is not as published.
     """
-    values = rows.to_numpy()
+    values = values_of(rows)
     income = values[:, VALUE_COLUMNS.index("dividends")].copy()
     gains = values[:, VALUE_COLUMNS.index("capital_gains")].copy()
     judged = Judged(income, gains, explained=np.zeros(len(rows), np.bool_))
@@ -323,7 +325,8 @@ def _doubtful(court: Court) -> None:
     Or that are larger by far than all others, and that it did not clearly fall for.
     """
     paid = court.paid
-    for k in np.flatnonzero(paid.shares > _VISIBLE):
+    near = paid.suspicions > _NOT_SEEN - _DIGITS  # the lower of both limits
+    for k in np.flatnonzero((paid.shares > _VISIBLE) & near):
         suspicion = paid.suspicion(k)
         unlikely = suspicion > _DOUBTFUL and paid.shares[k] > _NOTABLE
         unlikely |= suspicion > _NOT_SEEN and paid.beyond(k)

@@ -17,10 +17,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from etf_pipeline.model.rows import DOWNLOAD_COLUMNS, values_of
+
 Floats = npt.NDArray[np.float64]
 # A step of the adjusted close over the close that is smaller than this is rounding.
 _ROUNDING = 2e-5
 _NOISE = 6.0
+_STEPPED = tuple(
+    DOWNLOAD_COLUMNS.index(name)
+    for name in ("close", "adj_close_source", "dividends", "capital_gains")
+)
 # Two factors of one day that are nearer than this are the same.
 _SAME = 1e-4
 
@@ -113,10 +119,8 @@ def _steps(rows: pd.DataFrame) -> tuple[dict[dt.date, float], Any, float | None]
     Between two events the ratio of both closes is constant but for rounding, so that its median is
     compared, not single days.
     """
-    close, adjusted, income, gains = (
-        rows[name].to_numpy(dtype="float64")
-        for name in ("close", "adj_close_source", "dividends", "capital_gains")
-    )
+    values = values_of(rows, DOWNLOAD_COLUMNS)
+    close, adjusted, income, gains = (values[:, at] for at in _STEPPED)
     with np.errstate(all="ignore"):
         ratio = adjusted / close
     usable = np.isfinite(adjusted + close) & (close > 0) & (ratio > 1e-9) & (ratio < 1e9)

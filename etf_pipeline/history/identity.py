@@ -9,6 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from etf_pipeline.model.corrections import VOID_REMEDY
+from etf_pipeline.model.rows import values_of
+from etf_pipeline.model.schemas import VALUE_COLUMNS
 from etf_pipeline.model.spacing import bar_spacing
 
 Floats = npt.NDArray[np.float64]
@@ -39,7 +41,8 @@ def other_security(rows: pd.DataFrame) -> str | None:
     Args:
         rows: daily, ascending, as `model.rows` has them.
     """
-    close = rows["close"].to_numpy()
+    values = values_of(rows)
+    close = values[:, VALUE_COLUMNS.index("close")]
     usable = np.isfinite(close) & (close > 0)
     days = rows.index.to_numpy()[usable].astype("datetime64[D]")
     gaps = np.diff(days)
@@ -47,7 +50,7 @@ def other_security(rows: pd.DataFrame) -> str | None:
     if len(long) == 0 or bar_spacing(days) not in (None, "daily"):
         return None
     logs = np.log(close[usable])
-    splits = rows["stock_splits"].to_numpy()
+    splits = values[:, VALUE_COLUMNS.index("stock_splits")]
     recorded = np.abs(np.log(splits[(splits > 0) & (splits != 1)]))
     for k in long:
         jump = abs(float(logs[k + 1] - logs[k]))

@@ -14,6 +14,7 @@ from etf_pipeline.history.corrections import Key, in_spite_of
 from etf_pipeline.history.evidence import Evidence
 from etf_pipeline.history.payments import Payments, payments_of
 from etf_pipeline.history.quality import FLAGGED, WITHHELD, Finding
+from etf_pipeline.model.rows import values_of
 from etf_pipeline.model.schemas import VALUE_COLUMNS
 
 Floats = npt.NDArray[np.float64]
@@ -62,9 +63,9 @@ class Court:
         accepted: Mapping[Key, str],
     ) -> None:
         self.days = rows.index.to_numpy().astype("datetime64[D]")
-        values = rows.to_numpy()
-        self.close = values[:, VALUE_COLUMNS.index("close")]
-        self.splits = values[:, VALUE_COLUMNS.index("stock_splits")]
+        values = values_of(rows)
+        self.close = values[:, VALUE_COLUMNS.index("close")].copy()
+        self.splits = values[:, VALUE_COLUMNS.index("stock_splits")].copy()
         self.clean, self.evidence, self.judged = clean, evidence, judged
         self._declared, self._accepted = declared, accepted
         self._payments: Payments | None = None

@@ -18,7 +18,7 @@ from etf_pipeline.history.adjust import income
 from etf_pipeline.history.restatement import Split, check_restatement
 from etf_pipeline.model.corrections import VOID_REMEDY
 from etf_pipeline.model.outcomes import Remark, in_words
-from etf_pipeline.model.rows import framed
+from etf_pipeline.model.rows import framed, positions_of, values_of
 from etf_pipeline.model.schemas import BAR_COLUMNS, EVENT_COLUMNS, VALUE_COLUMNS
 
 # Below this relative difference two prices are the same number sent twice.
@@ -32,6 +32,7 @@ Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 _CLOSE = VALUE_COLUMNS.index("close")
 _DIVIDENDS, _GAINS = VALUE_COLUMNS.index("dividends"), VALUE_COLUMNS.index("capital_gains")
+_SPLITS = VALUE_COLUMNS.index("stock_splits")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +115,7 @@ def tidy(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _tidied(rows: pd.DataFrame) -> pd.DataFrame:
     """The same with NaN where an event is not told, which is not none."""
-    values = np.column_stack([rows[c].to_numpy(dtype="float64") for c in VALUE_COLUMNS])
+    values = values_of(rows).copy()
     events = np.nan_to_num(values[:, len(BAR_COLUMNS) :], posinf=np.inf, neginf=-np.inf)
     apart = income(
         values[:, _DIVIDENDS], np.where(np.isnan(values[:, _GAINS]), 0, values[:, _GAINS])
@@ -154,8 +155,8 @@ def needs_full(known: pd.DataFrame, window: pd.DataFrame) -> str | None:
     changed = np.abs(ratio - 1.0) > _RESCALED
     if changed.any() and (len(old) < _MIN_OVERLAP or changed.sum() * 2 >= len(old)):
         return f"known closes are {np.median(ratio[changed]):.6g} times the new ones"
-    dates, splits = window.index.to_numpy(), window["stock_splits"].to_numpy(dtype="float64")
-    last = known.index.to_numpy()[~np.isnan(known["close"].to_numpy())][-1]
+    dates, splits = window.index.to_numpy(), values_of(window)[:, _SPLITS]
+    last = known.index.to_numpy()[np.flatnonzero(~np.isnan(values_of(known)[:, _CLOSE]))[-1]]
     fresh = np.flatnonzero((dates > last) & (np.nan_to_num(splits) != 0))
     if len(fresh):
         return f"split of {splits[fresh[0]]:g} on {dates[fresh[0]].astype('datetime64[D]')}"
@@ -199,10 +200,10 @@ def merge_full(known: pd.DataFrame, full: pd.DataFrame, declared: Sequence[Split
 
 def _difference(known: pd.DataFrame, new: pd.DataFrame) -> _Difference:
     """The one rule of what counts as a row added and as a row revised."""
-    positions = known.index.get_indexer(new.index)
+    positions = positions_of(known, new.index.to_numpy())
     exists = positions >= 0
-    before = known.to_numpy()[positions[exists]]
-    after = new.to_numpy()[exists].copy()
+    before = values_of(known)[positions[exists]]
+    after = values_of(new)[exists]
     # A day that has lost its price keeps the one we know; its events are still taken.
     bars = len(BAR_COLUMNS)
     lost = np.isnan(after[:, _CLOSE])
@@ -276,21 +277,22 @@ def _applied(found: _Difference) -> Merge:
     if not counts.changed:
         return Merge(rows=found.known)
     exists = found.positions >= 0
-    values = found.known.to_numpy(copy=True)
-    values[found.positions[exists][found.changed]] = found.values[found.changed]
-    fresh = found.new[~exists]
+    values, dates = found.known.to_numpy(), found.known.index.to_numpy()
+    if found.changed.any():
+        values = values.copy()
+        values[found.positions[exists][found.changed]] = found.values[found.changed]
+    fresh, days = found.new.to_numpy()[~exists], found.new.index.to_numpy()[~exists]
     if len(fresh):
-        dates = np.concatenate([found.known.index.to_numpy(), fresh.index.to_numpy()])
-        order = np.argsort(dates, kind="stable")
-        values = np.concatenate([values, fresh.to_numpy()])[order]
-        index = pd.DatetimeIndex(dates[order], name="date")
-    else:
-        index = pd.DatetimeIndex(found.known.index)
-    return Merge(rows=framed(values, index), **vars(counts))
+        values, behind = np.concatenate([values, fresh]), days[0] > dates[-1]
+        dates = np.concatenate([dates, days])
+        if not behind:
+            order = np.argsort(dates, kind="stable")
+            values, dates = values[order], dates[order]
+    return Merge(rows=framed(values, pd.DatetimeIndex(dates, name="date")), **vars(counts))
 
 
 def _priced_days(rows: pd.DataFrame) -> npt.NDArray[np.datetime64]:
-    priced = ~np.isnan(rows["close"].to_numpy())
+    priced = ~np.isnan(values_of(rows)[:, _CLOSE])
     return rows.index.to_numpy()[priced].astype("datetime64[D]")
 
 
@@ -303,10 +305,10 @@ def _differs(
 
 
 def _common_closes(known: pd.DataFrame, new: pd.DataFrame) -> tuple[Floats, Floats]:
-    positions = known.index.get_indexer(new.index)
+    positions = positions_of(known, new.index.to_numpy())
     exists = positions >= 0
-    old = known["close"].to_numpy()[positions[exists]]
-    fresh = new["close"].to_numpy(dtype="float64")[exists]
+    old = values_of(known)[positions[exists], _CLOSE]
+    fresh = values_of(new)[exists, _CLOSE]
     usable = (old > 0) & (fresh > 0)
     return old[usable], fresh[usable]
 

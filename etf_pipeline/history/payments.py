@@ -84,6 +84,18 @@ class Payments:
             without = min(without, 2.0 * _ANOTHER)
         return float((with_it - without) / 2.0)
 
+    @cached_property
+    def suspicions(self) -> Floats:
+        """`suspicion` of each, but for the last digits."""
+        move, share, noise = self.move, self.shares, self.noise
+        with np.errstate(all="ignore"):
+            variance = noise**2 + (_SPREAD * share) ** 2
+            with_it = (move + _USUAL * share) ** 2 / variance + np.log(variance / noise**2)
+            without = (move / noise) ** 2
+            less = (-_LEAST * share < move) & (move < 0.0)
+            without = np.where(less, np.minimum(without, 2.0 * _ANOTHER), without)
+            return np.where(np.isfinite(noise), (with_it - without) / 2.0, 0.0)
+
     def _fell_for_less(self, k: int | np.intp) -> bool:
         known = bool(np.isfinite(self.noise[k]))
         return known and bool(-_LEAST * self.shares[k] < self.move[k] < 0.0)

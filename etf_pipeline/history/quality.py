@@ -17,6 +17,7 @@ from etf_pipeline.history.basis import Basis
 from etf_pipeline.history.jumps import jumps
 from etf_pipeline.history.levels import level_shifts
 from etf_pipeline.history.spikes import spikes
+from etf_pipeline.model.rows import values_of
 from etf_pipeline.model.schemas import EVENT_COLUMNS, VALUE_COLUMNS
 from etf_pipeline.model.spacing import bar_spacing
 from etf_pipeline.model.splits import possible_splits
@@ -71,7 +72,7 @@ def assess(rows: pd.DataFrame, basis: Basis) -> list[Finding]:
         Findings by date, then rule.
     """
     days = rows.index.to_numpy().astype("datetime64[D]")
-    columns = {name: rows[name].to_numpy() for name in VALUE_COLUMNS}
+    columns = dict(zip(VALUE_COLUMNS, values_of(rows).T.copy(), strict=True))
     priced = ~np.isnan(columns["close"])
     found = _pending_events(columns, days, priced) + _impossible_splits(columns, days)
     if priced.any():

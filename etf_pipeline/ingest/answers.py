@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from etf_pipeline.errors import ReasonCode, RejectedDataError
@@ -31,8 +32,11 @@ from etf_pipeline.model.outcomes import (
     in_words,
     main_code,
 )
+from etf_pipeline.model.rows import values_of
+from etf_pipeline.model.schemas import VALUE_COLUMNS
 from etf_pipeline.model.spacing import bar_spacing
 
+_CLOSE = VALUE_COLUMNS.index("close")
 _ENOUGH_TO_TELL = 5
 _NEWEST = 20
 
@@ -90,7 +94,7 @@ def judge(download: Download, known: KnownRows, final: dt.date) -> Verdict:
     request, ticker = download.request, download.request.instrument.ticker
     check_identity(download)
     rows = since(drop_unfinished(download.rows, final), request.instrument.listed_since)
-    if not rows["close"].notna().any() and tidy(rows).empty:
+    if not _priced(rows).any() and tidy(rows).empty:
         if request.full:
             raise RejectedDataError(
                 "the answer holds no price of a finished session", code=ReasonCode.EMPTY_ANSWER
@@ -130,7 +134,7 @@ def judge(download: Download, known: KnownRows, final: dt.date) -> Verdict:
 
 def _check_overlap(known: pd.DataFrame, rows: pd.DataFrame) -> None:
     """Refuse rows that begin after what is known, when only their course tells distributions."""
-    days = known.index[known["close"].notna().to_numpy()]
+    days = known.index[_priced(known)]
     if len(days) and not rows.empty and rows.index.min() > days.max():
         raise RejectedDataError(
             f"the answer begins on {rows.index.min():%Y-%m-%d}, after the last known session "
@@ -172,7 +176,7 @@ def _gone(known: pd.DataFrame, rows: pd.DataFrame) -> Iterator[Remark]:
     """What a source that answers all it has does not have any more; what is known stays."""
     if rows.empty:
         return
-    days = known.index[known["close"].notna().to_numpy()]
+    days = known.index[_priced(known)]
     gone = days[(days >= rows.index.min()) & ~days.isin(rows.index)]
     if len(gone):
         named = ", ".join(f"{day:%Y-%m-%d}" for day in gone[:3])
@@ -248,7 +252,7 @@ def check_identity(download: Download) -> None:
 
 def _check_spacing(rows: pd.DataFrame) -> None:
     """Refuse bars that are not daily: all of them, or the newest, as a part hides in the whole."""
-    days = np.unique(rows.index[rows["close"].notna().to_numpy()].to_numpy())
+    days = np.unique(rows.index.to_numpy()[_priced(rows)])
     if len(days) < _ENOUGH_TO_TELL:
         return
     for part in (days, days[-_NEWEST:]):
@@ -261,6 +265,11 @@ def _check_spacing(rows: pd.DataFrame) -> None:
             )
 
 
+def _priced(rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Which rows have a close."""
+    return ~np.isnan(values_of(rows)[:, _CLOSE])
+
+
 def _check_density(known: pd.DataFrame, rows: pd.DataFrame) -> None:
     """Refuse an answer that passes over most of the sessions that are known, as weekly bars do.
 
@@ -268,9 +277,11 @@ def _check_density(known: pd.DataFrame, rows: pd.DataFrame) -> None:
     """
     if rows.empty:
         return
-    days, have = known.index[known["close"].notna().to_numpy()], rows.index
-    within = days[(days >= have.min()) & (days <= have.max())]
-    there = int(within.isin(have).sum())
+    have, days = rows.index.sort_values(), known.index.to_numpy()
+    first, last = np.searchsorted(days, have.to_numpy()[[0, -1]])
+    part = slice(first, last + 1)
+    within = days[part][_priced(known)[part] & (days[part] <= have.to_numpy()[-1])]
+    there = int(np.count_nonzero(np.isin(within, have.to_numpy())))
     if len(within) >= _ENOUGH_TO_TELL and there * 2 < len(within):
         raise RejectedDataError(
             f"asked for daily bars, got {len(have)} from {have.min():%Y-%m-%d} to "

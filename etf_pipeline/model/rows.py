@@ -19,7 +19,7 @@ from etf_pipeline.model.schemas import VALUE_COLUMNS
 
 Floats = npt.NDArray[np.float64]
 DOWNLOAD_COLUMNS = (*VALUE_COLUMNS, "adj_close_source")
-_COLUMNS = pd.Index(VALUE_COLUMNS)
+_COLUMNS, _DOWNLOADED = pd.Index(VALUE_COLUMNS), pd.Index(DOWNLOAD_COLUMNS)
 _EMPTY = pd.DataFrame(
     np.empty((0, len(VALUE_COLUMNS))),
     index=pd.DatetimeIndex(np.array([], dtype="datetime64[s]"), name="date"),
@@ -37,6 +37,27 @@ def framed(values: Floats, index: pd.Index) -> pd.DataFrame:
     return pd.DataFrame(values, index=index, columns=_COLUMNS, copy=False)
 
 
+def values_of(rows: pd.DataFrame, names: tuple[str, ...] = VALUE_COLUMNS) -> Floats:
+    """The values of some columns, in their order, shape (n, len(names)); not to be written to.
+
+    Rows as they are made here hold their values in one block, of which this is a part.
+    """
+    if tuple(rows.columns)[: len(names)] == names:
+        values: Floats = rows.to_numpy()
+        if values.dtype == np.float64:
+            return values[:, : len(names)]
+    return np.column_stack([rows[name].to_numpy(dtype="float64") for name in names])
+
+
+def positions_of(rows: pd.DataFrame, days: npt.NDArray[np.datetime64]) -> npt.NDArray[np.intp]:
+    """The position of each day among rows of ascending, unique days; -1 where it is none."""
+    have = rows.index.to_numpy()
+    if len(have) == 0:
+        return np.full(len(days), -1, np.intp)
+    at = np.minimum(np.searchsorted(have, days), len(have) - 1)
+    return np.where(have[at] == days, at, -1)
+
+
 def table_rows(table: pa.Table) -> pd.DataFrame:
     """A table with `date` and `VALUE_COLUMNS` as rows; other columns are left out."""
     return framed(_values(table, VALUE_COLUMNS), _index(table))
@@ -45,7 +66,7 @@ def table_rows(table: pa.Table) -> pd.DataFrame:
 def download_rows(table: pa.Table) -> pd.DataFrame:
     """The same with `adj_close_source`, the source's own adjusted close: what a batch holds."""
     values = _values(table, DOWNLOAD_COLUMNS)
-    return pd.DataFrame(values, _index(table), list(DOWNLOAD_COLUMNS), copy=False)
+    return pd.DataFrame(values, _index(table), _DOWNLOADED, copy=False)
 
 
 def to_frame(table: pa.Table) -> pd.DataFrame:
@@ -65,7 +86,7 @@ def to_arrow(dates: Any, columns: Mapping[str, Any], schema: pa.Schema) -> pa.Ta
 
     Args:
         dates: datetime64 array of the `date` column, shape (n,).
-        columns: by name; float arrays, or sequences of text for text columns.
+        columns: by name; float arrays, sequences of text for text columns, or Arrow arrays.
         schema: of the result.
     """
     arrays: list[Any] = []
@@ -74,14 +95,17 @@ def to_arrow(dates: Any, columns: Mapping[str, Any], schema: pa.Schema) -> pa.Ta
             arrays.append(pa.array(dates.astype("datetime64[D]")))
             continue
         values = columns[field.name]
-        if pa.types.is_string(field.type):
+        if isinstance(values, pa.Array):
+            arrays.append(values)
+        elif pa.types.is_string(field.type):
             arrays.append(pa.array(values, pa.string()))
         elif pa.types.is_integer(field.type):
             missing = np.isnan(values)
             clean = np.where(missing, 0, values).astype("int64")
             arrays.append(pa.array(clean, mask=missing))
         else:
-            arrays.append(pa.array(np.ascontiguousarray(values), field.type, from_pandas=True))
+            some = bool(np.isnan(values).any())
+            arrays.append(pa.array(np.ascontiguousarray(values), field.type, from_pandas=some))
     return pa.table(arrays, schema=schema)
 
 
@@ -91,6 +115,7 @@ def _index(table: pa.Table) -> pd.DatetimeIndex:
 
 
 def _values(table: pa.Table, names: tuple[str, ...]) -> Floats:
-    return np.column_stack(
-        [table.column(n).to_numpy().astype("float64", copy=False) for n in names]
-    )
+    values = np.empty((len(names), table.num_rows))  # a column at a time, as pandas has them too
+    for i, name in enumerate(names):
+        values[i] = table.column(name).to_numpy()
+    return values.T

@@ -43,12 +43,12 @@ from etf_pipeline.store.histories import (
     read_valid,
     rests_on_void,
 )
-from etf_pipeline.store.inventory import date_range
+from etf_pipeline.store.inventory import footer_range
 from etf_pipeline.store.killed_runs import said_of_run, tell_killed_runs
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifests import recent_manifests, write_manifest
 from etf_pipeline.store.origins import Present
-from etf_pipeline.store.reader import file_info, read_table
+from etf_pipeline.store.reader import file_footer, read_table
 from etf_pipeline.store.store import Store
 from etf_pipeline.store.watermark import Watermark
 from etf_pipeline.store.writer import locked, sweep_temp_files
@@ -303,7 +303,7 @@ def _kept_already(collection: _Collection, instrument: Instrument, rows: pd.Data
     held = collection.holds.get(instrument.ticker, "")
     void = newest_void(of_ticker(collection.corrections, instrument.ticker))
     try:
-        pending = pending_rows(collection.layout, collection.reader, instrument, held, void)
+        pending = pending_rows(collection.reader, instrument, held, void)
     except CorruptFileError:  # which the history step tells
         return False
     return len(pending) > 0 and not compare_window(pending, rows).changed
@@ -325,12 +325,12 @@ def _held(collection: _Collection, instrument: Instrument) -> Held | None:
     """What a ticker's history says of itself; None when there is none that can be used."""
     path = collection.layout.of(HISTORY, instrument.ticker)
     try:
-        info = file_info(path)
+        info, footer = file_footer(path)
     except (FileNotFoundError, CorruptFileError):
         return None
     if info.ours and rests_on_void(info, of_ticker(collection.corrections, instrument.ticker)):
         return None
-    first, last = date_range(path) if info.ours else (None, None)
+    first, last = footer_range(footer) if info.ours else (None, None)
     return Held(str(path), info.ours, first, last, info.source)
 
 

@@ -6,6 +6,7 @@ What is needed for it is pickled to where it happens: see `workers`.
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -53,13 +54,14 @@ from etf_pipeline.store.batches import BatchReader
 from etf_pipeline.store.histories import (
     Known,
     NewHistory,
+    goes_on,
     healthy,
     publish_history,
     read_known,
     read_slices,
     rests_on_void,
 )
-from etf_pipeline.store.inventory import date_range, withheld_dates
+from etf_pipeline.store.inventory import date_range, footer_range, withheld_dates
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.losses import Rebuild
 from etf_pipeline.store.origins import NOTHING, Origin, Present, gone_in_words
@@ -68,6 +70,7 @@ from etf_pipeline.store.reader import FileInfo
 from etf_pipeline.store.writer import locked
 
 log = logging.getLogger(__name__)
+_Range = tuple[dt.date | None, dt.date | None]
 
 
 @dataclass(frozen=True)
@@ -151,10 +154,11 @@ def settled(of: Updating, present: Present, one: Lacking) -> Updated | None:
     """
     if one.held is None or one.batches:
         return None
-    info = healthy(of.layout, one.instrument, of.corrections)
-    if info is None:
+    found = healthy(of.layout, one.instrument, of.corrections)
+    if found is None:
         return None
-    return _told(one.instrument.ticker, lambda: _settled(of, present, one.instrument, info))
+    info, days = found[0], footer_range(found[1])
+    return _told(one.instrument.ticker, lambda: _settled(of, present, one.instrument, info, days))
 
 
 def _update_one(update: _Update, one: Lacking) -> Updated:
@@ -179,31 +183,30 @@ def _told(ticker: str, make: Callable[[], Updated]) -> Updated:
 def _locked_update(update: _Update, one: Lacking) -> Updated:
     layout, instrument = update.layout, one.instrument
     with locked(layout.lock("ticker", instrument.ticker), update.of.lock_timeout):
-        held = one.held is not None
-        info = healthy(layout, instrument, update.of.corrections) if held else None
-        slices: list[BatchSlice] = []
-        if info is not None:
-            fresh = (
-                part
-                for batch_id in one.batches
-                for part in update.reader.slices(update.of.partition, batch_id, instrument.names)
-            )
-            slices = valid(fresh, update.void(instrument), one.held or "")
-            if not slices:
-                return _settled(update.of, update.present, instrument, info)
         known = read_known(layout, instrument.ticker)
-        if info is not None and known.corrupt is None:
-            whole = any(part.info.full for part in slices)
-            if whole and update.present.may_lack(info, update.void(instrument)):
-                with contextlib.suppress(RawMissingError):
-                    return _rebuild(update, one, known)
-            return _advance(update, instrument, known, slices)
-        return _rebuild(update, one, known)
+        info = known.info if goes_on(known, instrument, update.of.corrections) else None
+        if one.held is None or info is None:
+            return _rebuild(update, one, known)
+        fresh = (
+            part
+            for batch_id in one.batches
+            for part in update.reader.slices(update.of.partition, batch_id, instrument.names)
+        )
+        slices = valid(fresh, update.void(instrument), one.held)
+        if not slices:
+            return _settled(update.of, update.present, instrument, info, date_range(info.path))
+        whole = any(part.info.full for part in slices)
+        if whole and update.present.may_lack(info, update.void(instrument)):
+            with contextlib.suppress(RawMissingError):
+                return _rebuild(update, one, known)
+        return _advance(update, instrument, known, slices)
 
 
-def _settled(of: Updating, present: Present, instrument: Instrument, info: FileInfo) -> Updated:
+def _settled(
+    of: Updating, present: Present, instrument: Instrument, info: FileInfo, days: _Range
+) -> Updated:
     _check_origin(instrument, info, [])
-    return Updated(_unchanged(of, present, instrument, info))
+    return Updated(_unchanged(of, present, instrument, info, days))
 
 
 def _gone(
@@ -216,9 +219,10 @@ def _gone(
         yield Remark(ReasonCode.RAW_GONE, text)
 
 
-def _unchanged(of: Updating, present: Present, instrument: Instrument, info: FileInfo) -> Outcome:
+def _unchanged(
+    of: Updating, present: Present, instrument: Instrument, info: FileInfo, days: _Range
+) -> Outcome:
     layout, ticker = of.layout, instrument.ticker
-    first, last = date_range(info.path)
     notes = (
         *_gone(of, present, instrument, Origin.of(info)),
         *distribution_remarks(withheld_dates(info), info.meta.get("adj_close_gap")),
@@ -228,8 +232,8 @@ def _unchanged(of: Updating, present: Present, instrument: Instrument, info: Fil
         OutcomeKind.UNCHANGED,
         reason=in_words(notes),
         reason_code=main_code(notes),
-        first_date=first,
-        last_date=last,
+        first_date=days[0],
+        last_date=days[1],
         content_hash=info.content_hash,
         path=layout.relative(info.path),
         rows_quarantined=info.meta.get("quarantined", 0),

@@ -106,7 +106,11 @@ class BatchWriter:
         values = rows.to_numpy()
         columns: dict[str, Any] = {name: values[:, i] for i, name in enumerate(rows.columns)}
         columns["ticker"] = pa.array([ticker], pa.string()).take(pa.array([0] * len(rows)))
-        columns[_NOTE] = [dividend_notes.get(day) for day in pd.DatetimeIndex(rows.index).date]
+        columns[_NOTE] = (
+            [dividend_notes.get(day) for day in pd.DatetimeIndex(rows.index).date]
+            if dividend_notes
+            else pa.nulls(len(rows), pa.string())
+        )
         table = to_arrow(rows.index.to_numpy(), columns, RAW.arrow)
         self._writer.write_table(table, row_group_size=max(1, len(rows)))
         self._slices.append(info)
@@ -171,6 +175,7 @@ class BatchReader:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._batches: dict[tuple[str, str], Batch] = {}
+        self._ids: dict[str, list[str]] = {}
         self._open: OrderedDict[Path, pq.ParquetFile] = OrderedDict()
 
     def __enter__(self) -> BatchReader:
@@ -180,6 +185,12 @@ class BatchReader:
         for handle in self._open.values():
             handle.close()
         self._open.clear()
+
+    def ids(self, partition: str) -> list[str]:
+        """Ids of a partition's batches, oldest first, as they were when this was first asked."""
+        if partition not in self._ids:
+            self._ids[partition] = list_batch_ids(self._layout, partition)
+        return self._ids[partition]
 
     def batch(self, partition: str, batch_id: str) -> Batch:
         """One batch's footer, read once."""
@@ -206,7 +217,9 @@ class BatchReader:
         batch = self.batch(partition, batch_id)
         try:
             table = self._handle(batch.path).read_row_group(
-                batch.slices[name].row_group, columns=["date", "close", "volume"]
+                batch.slices[name].row_group,
+                columns=["date", "close", "volume"],
+                use_threads=False,
             )
         except (OSError, pa.ArrowException) as error:
             raise _corrupt(batch.path) from error
@@ -219,7 +232,9 @@ class BatchReader:
 
     def _slice(self, batch: Batch, info: SliceInfo) -> BatchSlice:
         try:
-            table = self._handle(batch.path).read_row_group(info.row_group, columns=_READ)
+            table = self._handle(batch.path).read_row_group(
+                info.row_group, columns=_READ, use_threads=False
+            )
         except (OSError, pa.ArrowException) as error:
             raise _corrupt(batch.path) from error
         return BatchSlice(

@@ -33,6 +33,13 @@ def _with_ends(column: pa.ChunkedArray) -> Iterator[bytes]:
             yield values[int(ends[0]) : int(ends[-1])].to_pybytes()
 
 
+def _nulls(column: pa.ChunkedArray) -> bytes:
+    """A bit for each value, 1 where it is null."""
+    if column.null_count == 0:
+        return bytes((len(column) + 7) // 8)
+    return np.packbits(column.is_null().to_numpy()).tobytes()
+
+
 def content_hash(table: pa.Table) -> str:
     """SHA-256 (hex) over names, types and values, in row order.
 
@@ -40,20 +47,19 @@ def content_hash(table: pa.Table) -> str:
     same hash hold the same data.
     """
     digest = hashlib.sha256()
-    for field in table.schema:
-        column = table.column(field.name)
+    for field, column in zip(table.schema, table.columns, strict=True):
         digest.update(f"{field.name}:{field.type}:{len(column)}\0".encode())
-        digest.update(np.packbits(column.is_null().to_numpy()).tobytes())
+        digest.update(_nulls(column))
         if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
             for part in _with_ends(column.drop_null()):
                 digest.update(part)
         else:
-            values = column.drop_null()
+            values = column.drop_null() if column.null_count else column
             if pa.types.is_date32(field.type):
                 values = values.cast(pa.int32())
             elif pa.types.is_timestamp(field.type):
                 values = values.cast(pa.int64())
             elif pa.types.is_boolean(field.type):
                 values = pc.cast(values, pa.int8())
-            digest.update(values.to_numpy().tobytes())
+            digest.update(np.ascontiguousarray(values.to_numpy()).data)
     return digest.hexdigest()

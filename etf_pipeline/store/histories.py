@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from etf_pipeline.errors import CorruptFileError, ProofError, RejectedDataError
 from etf_pipeline.history.build import RULES_VERSION, Built, validate_history
@@ -33,7 +35,6 @@ from etf_pipeline.store.basis import basis_of
 from etf_pipeline.store.batches import (
     BatchReader,
     collected_at,
-    list_batch_ids,
     partitions_with_batches,
 )
 from etf_pipeline.store.corrections import corrections_at
@@ -41,8 +42,8 @@ from etf_pipeline.store.hashing import content_hash
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.origins import ORIGIN_KEYS, UNTOLD, Origin, check_past
 from etf_pipeline.store.peers import RawPeers
-from etf_pipeline.store.reader import FileInfo, file_info, read_table
-from etf_pipeline.store.writer import publish
+from etf_pipeline.store.reader import FileInfo, file_footer, file_info, read_ours
+from etf_pipeline.store.writer import META_KEY, file_metadata, footer_metadata, publish
 
 
 @dataclass(frozen=True)
@@ -66,15 +67,14 @@ def read_known(layout: Layout, ticker: str) -> Known:
     """Read a ticker's state; never raises for a damaged file, but says so."""
     path = layout.of(HISTORY, ticker)
     try:
-        info = file_info(path)
-        if not info.ours:
-            return Known(empty_rows(), info)
-        rows = table_rows(read_table(path, ["date", *VALUE_COLUMNS]))
-        published = _read_as_published(layout, ticker, info)
+        info, table = read_ours(path, ["date", *VALUE_COLUMNS], lambda info: info.ours)
     except FileNotFoundError:
         return Known(empty_rows(), None)
     except CorruptFileError as error:
         return Known(empty_rows(), None, corrupt=str(error))
+    if table is None:
+        return Known(empty_rows(), info)
+    rows, published = table_rows(table), _read_as_published(layout, ticker, info)
     if published is None:
         return Known(rows, info, torn=True)
     others, said = published
@@ -85,21 +85,36 @@ def read_known(layout: Layout, ticker: str) -> Known:
 
 def healthy(
     layout: Layout, instrument: Instrument, corrections: Sequence[Correction]
-) -> FileInfo | None:
+) -> tuple[FileInfo, pq.FileMetaData] | None:
     """The history's footer, if it is ours and goes with its quarantine and what it is judged by."""
     ticker = instrument.ticker
     try:
-        info = file_info(layout.of(HISTORY, ticker))
+        info, footer = file_footer(layout.of(HISTORY, ticker))
         theirs = file_info(layout.of(QUARANTINE, ticker)).content_hash
     except (FileNotFoundError, CorruptFileError):
         return None
-    same = (
-        theirs == info.meta.get("quarantine_hash")
-        and info.meta.get("rules") == RULES_VERSION
+    same = theirs == info.meta.get("quarantine_hash")
+    return (info, footer) if same and _judged_by(info, instrument, corrections) else None
+
+
+def goes_on(known: Known, instrument: Instrument, corrections: Sequence[Correction]) -> bool:
+    """Whether what is known can be continued: as `healthy` says, of files that were read whole."""
+    whole = known.info is not None and known.corrupt is None and not known.torn
+    return whole and _judged_by(known.info, instrument, corrections)
+
+
+def _judged_by(
+    info: FileInfo | None, instrument: Instrument, corrections: Sequence[Correction]
+) -> bool:
+    """Whether a history is ours and was judged by what counts now."""
+    if info is None or not info.ours:
+        return False
+    mine = of_ticker(corrections, instrument.ticker)
+    return (
+        info.meta.get("rules") == RULES_VERSION
         and info.meta.get("listed_since") == _text(instrument.listed_since)
-        and info.meta.get("corrections") == corrections_hash(of_ticker(corrections, ticker))
+        and info.meta.get("corrections") == corrections_hash(mine)
     )
-    return info if info.ours and same else None
 
 
 def _text(day: dt.date | None) -> str | None:
@@ -114,16 +129,16 @@ def _read_as_published(
     None when the file is not the one the history was published with.
     """
     path = layout.of(QUARANTINE, ticker)
+    some = info.meta.get("findings") != 0
     try:
-        theirs = file_info(path)
-        if theirs.content_hash != info.meta.get("quarantine_hash"):
-            return None
-        said = Evidence.from_json(theirs.meta.get("evidence", {}))
-        if info.meta.get("findings") == 0:
-            return empty_rows(), said
-        table = read_table(path, ["date", "severity", *VALUE_COLUMNS])
+        theirs, table = read_ours(path, ["date", "severity", *VALUE_COLUMNS], lambda _: some)
     except (FileNotFoundError, CorruptFileError):
         return None
+    if theirs.content_hash != info.meta.get("quarantine_hash"):
+        return None
+    said = Evidence.from_json(theirs.meta.get("evidence", {}))
+    if table is None:
+        return empty_rows(), said
     # Every other finding is about a row, whose values are there as they came.
     frame = table_rows(table.filter(pc.not_equal(table.column("severity"), MISSING)))
     there = frame.notna().any(axis=1).to_numpy() & ~frame.index.duplicated()
@@ -152,7 +167,7 @@ def read_slices(
     slices: list[BatchSlice] = []
     for folder in partitions_with_batches(layout):
         partition = decode_ticker(folder.name)
-        for batch_id in list_batch_ids(layout, partition):
+        for batch_id in reader.ids(partition):
             if until is None or collected_at(batch_id) <= until:
                 slices += reader.slices(partition, batch_id, instrument.names)
     return valid(sorted(slices, key=lambda s: s.batch_id), void)
@@ -179,7 +194,6 @@ def read_valid(
 
 
 def pending_rows(
-    layout: Layout,
     reader: BatchReader,
     instrument: Instrument,
     held: str,
@@ -190,8 +204,7 @@ def pending_rows(
     There are some after a run that was stopped, and where a ticker is held or was rejected.
 
     Args:
-        layout: the store.
-        reader: of its batches.
+        reader: of the store's batches.
         instrument: which ticker; the batches are those of its partition.
         held: the newest batch id that its history holds, empty for none.
         void: what is declared void of them, see `valid`.
@@ -199,7 +212,7 @@ def pending_rows(
     rows, partition = empty_rows(), instrument.partition
     found = (
         one
-        for batch_id in list_batch_ids(layout, partition)
+        for batch_id in reader.ids(partition)
         if batch_id > held
         for one in reader.slices(partition, batch_id, instrument.names)
     )
@@ -264,6 +277,12 @@ class NewHistory:
     listed_since: dt.date | None = None
     origin: Origin = UNTOLD
 
+    @property
+    def label(self) -> dict[str, object]:
+        """Whose it is and from whom, for footers."""
+        names = ("ticker", "symbol", "exchange", "currency", "source")
+        return {name: getattr(self, name) for name in names}
+
     @classmethod
     def of(
         cls,
@@ -323,22 +342,35 @@ def publish_history(
             f"{new.ticker}: rebuilt from its raw batches, the history has the hash "
             f"{history_hash[:16]}…, the events say {expected[:16]}…"
         )
-    names = ("ticker", "symbol", "exchange", "currency", "source")
-    origin = {name: getattr(new, name) for name in names}
     publish(
         layout.of(QUARANTINE, new.ticker),
         QUARANTINE,
         built.quarantine,
-        origin | {"evidence": built.evidence.as_json()},
+        new.label | {"evidence": built.evidence.as_json()},
         digest=quarantine_hash,
     )
-    path = layout.of(HISTORY, new.ticker)
-    before = _told(path)
-    written = publish(
+    path, told = layout.of(HISTORY, new.ticker), _told(new, quarantine_hash)
+    before = footer_metadata(path)
+    publish(
         path,
         HISTORY,
         built.history,
-        origin
+        told,
+        validate=validate_history,
+        digest=history_hash,
+        held=before,
+    )
+    after = file_metadata(HISTORY, history_hash, told)[META_KEY]
+    was = before.get(META_KEY)
+    changed = was != after and _but_batches(was) != _but_batches(after)
+    return PublishedHistory(path, history_hash, changed)
+
+
+def _told(new: NewHistory, quarantine_hash: str) -> dict[str, object]:
+    """What the footer of a history says of it."""
+    built = new.built
+    return (
+        new.label
         | {
             "quarantine_hash": quarantine_hash,
             "quarantined": built.quarantined,
@@ -349,19 +381,13 @@ def publish_history(
         }
         | ({"listed_since": _text(new.listed_since)} if new.listed_since is not None else {})
         | ({"corrections": built.corrections_hash} if built.corrections_hash else {})
-        | new.origin.as_meta(),
-        validate=validate_history,
-        digest=history_hash,
+        | new.origin.as_meta()
     )
-    return PublishedHistory(path, history_hash, written and _told(path) != before)
 
 
-def _told(path: Path) -> dict[str, object]:
+def _but_batches(footer: bytes | None) -> dict[str, object]:
     """What a footer says, but for the batches; nothing where there is no readable file."""
-    try:
-        meta = file_info(path).meta
-    except (FileNotFoundError, CorruptFileError):
-        return {}
+    meta: dict[str, object] = json.loads(footer) if footer else {}
     return {key: value for key, value in meta.items() if key not in ORIGIN_KEYS}
 
 

@@ -107,9 +107,11 @@ def footer_range(footer: pq.FileMetaData) -> tuple[dt.date | None, dt.date | Non
         group = footer.row_group(i)
         for j in range(group.num_columns):
             column = group.column(j)
-            if column.path_in_schema == "date" and column.statistics is not None:
-                stats: Any = column.statistics
-                ranges.append((stats.min, stats.max))
+            if column.path_in_schema == "date":
+                if column.statistics is not None:
+                    stats: Any = column.statistics
+                    ranges.append((stats.min, stats.max))
+                break
     if not ranges:
         return None, None
     return min(r[0] for r in ranges), max(r[1] for r in ranges)

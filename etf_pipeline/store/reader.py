@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,21 @@ def columns_of(path: Path) -> list[str]:
     """
     with _open(path) as handle:
         return list(handle.schema_arrow.names)
+
+
+def read_ours(
+    path: Path, columns: Sequence[str], wanted: Callable[[FileInfo], bool]
+) -> tuple[FileInfo, pa.Table | None]:
+    """A footer, and some columns if it is one of those that are wanted, from one opening.
+
+    Raises:
+        CorruptFileError: the file is not readable Parquet.
+        FileNotFoundError: there is no such file.
+    """
+    with _open(path) as handle:
+        footer = handle.metadata
+        info = FileInfo(path, _meta(footer), footer.num_rows)
+        return info, _whole(path, handle, columns) if wanted(info) else None
 
 
 def read_with_footer(path: Path) -> tuple[pa.Table, dict[str, Any]]:

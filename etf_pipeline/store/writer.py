@@ -49,6 +49,7 @@ def publish(
     digest: str | None = None,
     made_from: bytes | None = None,
     anew: bool = False,
+    held: Mapping[bytes, bytes] | None = None,
 ) -> bool:
     """Validate `data`, then replace `path` with it in one step.
 
@@ -61,6 +62,7 @@ def publish(
         digest: `content_hash(data)`, where the caller has it already.
         made_from: what the content was made from, see `store.made_from`; kept in the footer too.
         anew: write it whatever the footer of the file that is there says.
+        held: `footer_metadata(path)`, likewise.
 
     Returns:
         False when the file holds this content already. It is left alone then, unless the same
@@ -76,14 +78,13 @@ def publish(
     if validate is not None:
         validate(data)
     meta = file_metadata(table, digest or content_hash(data), extra or {})
-    before = {} if anew else _metadata(path)
+    before = {} if anew else footer_metadata(path) if held is None else held
     same = before.get(META_KEY) == meta[META_KEY]
     if same and before.get(MADE_FROM_KEY) == made_from:
         return False
     if made_from is not None:
         meta[MADE_FROM_KEY] = made_from
-    # `cast` also refuses nulls in columns that may not have any.
-    final = data.cast(table.arrow).replace_schema_metadata(meta)
+    final = _as_declared(data, table.arrow).replace_schema_metadata(meta)
     with atomic_file(path) as handle:
         pq.write_table(final, handle, **parquet_options(table.arrow))
     return not same
@@ -217,12 +218,18 @@ def locked(path: Path, timeout: float) -> Iterator[None]:
         raise _explain(path, error) from error
 
 
-def _metadata(path: Path) -> Mapping[bytes, bytes]:
+def footer_metadata(path: Path) -> Mapping[bytes, bytes]:
     """What a footer says; nothing where there is no readable file."""
     try:
         return pq.read_metadata(path).metadata or {}
     except (OSError, pa.ArrowException):
         return {}
+
+
+def _as_declared(data: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The same with this schema; nulls in columns that may not have any are refused."""
+    nulls = any(c.null_count for c, f in zip(data.columns, schema, strict=True) if not f.nullable)
+    return data.cast(schema) if nulls or not data.schema.equals(schema) else data
 
 
 def _fsync_dir(folder: Path) -> None:
