@@ -33,7 +33,7 @@ from etf_pipeline.model.outcomes import (
 from etf_pipeline.model.rows import empty_rows
 from etf_pipeline.model.schemas import HISTORY, RAW
 from etf_pipeline.steps.result import Published, Run, StepResult
-from etf_pipeline.store.batches import BatchReader, BatchWriter, new_batch_id
+from etf_pipeline.store.batches import BatchReader, BatchWriter, list_batch_ids, new_batch_id
 from etf_pipeline.store.corrections import corrections_at, version_of
 from etf_pipeline.store.hashing import file_hash
 from etf_pipeline.store.histories import (
@@ -161,7 +161,8 @@ def download(
 
 
 def _new_batch(layout: Layout, run: Run, source: PriceSource, now: dt.datetime) -> BatchWriter:
-    return BatchWriter(layout, run.partition, new_batch_id(now, run.run_id), source.name)
+    last = next(reversed(list_batch_ids(layout, run.partition)), None)
+    return BatchWriter(layout, run.partition, new_batch_id(now, run.run_id, last), source.name)
 
 
 def _recorded(

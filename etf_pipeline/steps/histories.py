@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from etf_pipeline.errors import CorruptFileError
 from etf_pipeline.model import assets
 from etf_pipeline.model.corrections import Correction
 from etf_pipeline.model.instruments import Instrument
 from etf_pipeline.model.outcomes import Outcome, Progress
 from etf_pipeline.model.schemas import HISTORY, QUARANTINE
+from etf_pipeline.steps.lacking import Lookup
 from etf_pipeline.steps.one_history import Lacking, Updated, Updating, settled
 from etf_pipeline.steps.origins import with_sources
 from etf_pipeline.steps.result import Run, StepResult
 from etf_pipeline.steps.workers import spread
-from etf_pipeline.store.batches import BatchReader, list_batch_ids
+from etf_pipeline.store.batches import BatchReader
 from etf_pipeline.store.corrections import corrections_at, version_of
-from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifests import write_manifest
 from etf_pipeline.store.origins import Present
 from etf_pipeline.store.store import Store
-from etf_pipeline.store.watermark import Watermark
+from etf_pipeline.store.watermark import Looked, Watermark
 from etf_pipeline.store.writer import locked, sweep_temp_files
 
 ASSET = assets.PRICE_HISTORY
@@ -66,7 +65,9 @@ def update_histories(
         mark = Watermark.load(layout.watermark(run.partition))
         declared = corrections_at(layout) if corrections is None else corrections
         update = Updating(layout, store.lock_timeout, run.partition, tuple(declared))
-        lacking = list(_lacking(layout, reader, run.partition, chosen, mark.last))
+        looked = Looked.load(layout.looked(run.partition), reader.ids(run.partition))
+        lookup = Lookup(reader, run.partition, dict(mark.last), looked)
+        lacking = lookup.of(chosen)
         found = _updated(update, lacking, workers, progress)
         mark.last.update(
             (i.ticker, one.newest)
@@ -76,6 +77,7 @@ def update_histories(
         outcomes = with_sources(layout, reader, run, chosen, [u.outcome for u in found], source)
         manifest = _manifest(update, run, chosen, outcomes, source)
         mark.save()  # last: what a killed run has not told, the next one finds again and tells
+        lookup.save(lacking, found)
     return StepResult(
         ASSET,
         outcomes,
@@ -84,32 +86,6 @@ def update_histories(
         location=layout.folder(HISTORY),
         version_of=[f"{o.subject}:{o.content_hash}" for o in outcomes if o.content_hash],
     )
-
-
-def _lacking(
-    layout: Layout,
-    reader: BatchReader,
-    partition: str,
-    chosen: Sequence[Instrument],
-    holds: Mapping[str, str],
-) -> Iterator[Lacking]:
-    """Each ticker with the batches that its history lacks; a damaged one might have any ticker."""
-    oldest = min((holds.get(i.ticker, "") for i in chosen), default="")
-    names: dict[str, frozenset[str] | None] = {}
-    for batch_id in list_batch_ids(layout, partition):
-        if batch_id > oldest:
-            try:
-                names[batch_id] = frozenset(reader.batch(partition, batch_id).slices)
-            except CorruptFileError:
-                names[batch_id] = None
-    for instrument in chosen:
-        held = holds.get(instrument.ticker)
-        lacks = tuple(
-            batch_id
-            for batch_id, those in names.items()
-            if batch_id > (held or "") and (those is None or not those.isdisjoint(instrument.names))
-        )
-        yield Lacking(instrument, held, lacks)
 
 
 def _updated(

@@ -32,10 +32,21 @@ _READ = ["date", *DOWNLOAD_COLUMNS, _NOTE]
 NO_NOTES: Mapping[dt.date, str] = {}
 
 
-def new_batch_id(collected_at: dt.datetime, run_id: str) -> str:
-    """Id that sorts by collection time; `collected_at` must be aware."""
-    stamp = collected_at.astimezone(dt.UTC).strftime(STAMP)
-    return f"{stamp}-{slug(run_id)[:8]}"
+def new_batch_id(now: dt.datetime, run_id: str, last: str | None = None) -> str:
+    """Id that sorts by collection time, and behind every batch that is there.
+
+    Histories take batches in the order of their ids, so one that sorted before the last would never
+    be looked at. A clock that was fast and has been put right makes such times.
+
+    Args:
+        now: aware.
+        run_id: of the run that collects it.
+        last: the newest id of the partition.
+    """
+    stamp = now.astimezone(dt.UTC)
+    if last is not None:
+        stamp = max(stamp, collected_at(last) + dt.timedelta(microseconds=1))
+    return f"{stamp.strftime(STAMP)}-{slug(run_id)[:8]}"
 
 
 def collected_at(batch_id: str) -> dt.datetime:

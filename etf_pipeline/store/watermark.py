@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,3 +35,43 @@ class Watermark:
         text = json.dumps(self.last, sort_keys=True, indent=0)
         if not self.path.exists() or self.path.read_text() != text:
             write_text(self.path, text)
+
+
+@dataclass(frozen=True)
+class Looked:
+    """Which batches each ticker was looked for in, and which of them its history still lacks.
+
+    A ticker without anything new for years, or one that is refused night after night, would have
+    every batch since then opened each night. What is kept holds as long as the batches are the
+    same up to the last that was looked at; losing the file costs time only.
+    """
+
+    path: Path
+    ids: tuple[str, ...]
+    lacking: dict[str, list[str]]
+
+    @classmethod
+    def load(cls, path: Path, ids: Sequence[str]) -> Looked:
+        """Read it; nothing of it counts where the batches `ids` (ascending) are not those then."""
+        try:
+            body = json.loads(path.read_text())
+            upto = ids[: bisect_right(ids, body["upto"])]
+            if body["ids"] == _hash(upto):
+                lacking = {str(k): [str(one) for one in v] for k, v in body["lacking"].items()}
+                return cls(path, tuple(upto), lacking)
+        except (OSError, ValueError, AttributeError, KeyError, TypeError):
+            pass
+        return cls(path, (), {})
+
+    def save(self) -> None:
+        """Replace the file, if it would change."""
+        if not self.ids:
+            return
+        body = {"upto": self.ids[-1], "ids": _hash(self.ids), "lacking": self.lacking}
+        text = json.dumps(body, sort_keys=True, indent=0)
+        if not self.path.exists() or self.path.read_text() != text:
+            write_text(self.path, text)
+
+
+def _hash(ids: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()

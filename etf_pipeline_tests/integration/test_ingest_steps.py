@@ -342,3 +342,28 @@ def test_a_currency_that_was_corrected_in_the_universe_is_not_passed_over(world:
     assert all(o.good for o in run("GBP", void))
     assert file_info(world.layout.of(HISTORY, "VAS")).meta["currency"] == "GBP"
     assert all(o.good for o in run("GBP", void))
+
+
+def day_of(i: int, hour: int = 12) -> dt.datetime:
+    """An hour of the day of a session of `ROWS`."""
+    return dt.datetime.combine(ROWS.index[i].date(), dt.time(hour), dt.UTC)
+
+
+def test_a_clock_that_was_a_day_fast_and_is_put_right_loses_no_session(world: World):
+    world.serve("VAS", ROWS[:-4])
+    world.now = day_of(-5) + dt.timedelta(days=1)  # fast
+    world.run(VAS)
+    fast = world.layout.batch_files("XASX")[-1].stem
+    for i in (-4, -3, -2):
+        world.serve("VAS", ROWS[: i + 1])
+        world.now = day_of(i) - (dt.timedelta(hours=4) if i == -4 else dt.timedelta(0))
+        assert str(world.download(VAS)["VAS"].outcome) == "updated"
+        assert str(world.update(VAS)["VAS"].outcome) == "updated"
+        assert world.history().index[-1] == ROWS.index[i]
+        assert str(world.download(VAS)["VAS"].outcome) == "unchanged"
+    ids = [p.stem for p in world.layout.batch_files("XASX")]
+    assert len(ids) == 4
+    assert ids[0] == fast
+    assert ids == sorted(ids)
+    # Once the clock has passed what it said then, ids are what the clock says.
+    assert ids[-1].startswith(f"{day_of(-2):%Y%m%dT%H%M%S}")

@@ -1,0 +1,108 @@
+"""What a history lacks is told from new batches alone, and is what all batches would tell."""
+
+import datetime as dt
+import tempfile
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from etf_pipeline.model.outcomes import FailureKind, Outcome, OutcomeKind
+from etf_pipeline.steps.lacking import Lookup
+from etf_pipeline.steps.one_history import Updated
+from etf_pipeline.store.batches import BatchReader, BatchWriter, new_batch_id
+from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.watermark import Looked
+from etf_pipeline_tests.support import asx_days, bars, instrument
+
+ROWS = bars(asx_days("2025-10-01", 2), [1.0, 2.0]).assign(adj_close_source=1.0)
+TICKERS = ("VAS", "VGS", "VTS")
+T = dt.datetime(2025, 11, 12, 12, tzinfo=dt.UTC)
+
+NIGHT = st.fixed_dictionaries(
+    {
+        "in_batch": st.sets(st.sampled_from([*TICKERS, "OLD"])),
+        "asked": st.sets(st.sampled_from(TICKERS)),
+        "refused": st.sets(st.sampled_from(TICKERS)),
+        "alias": st.booleans(),  # whether VAS was called OLD, says the universe tonight
+        "away": st.booleans(),  # whether the batch before this one is away tonight
+    }
+)
+
+
+def write(layout, night, k, last):
+    batch_id = new_batch_id(T + dt.timedelta(days=k), f"night{k}", last)
+    with BatchWriter(layout, "XASX", batch_id, "yahoo") as batch:
+        for name in sorted(night["in_batch"]):
+            batch.add(name, f"{name}.AX", "XASX", "AUD", False, ROWS)
+    return batch_id
+
+
+def came_of(one, refused):
+    """As the step has it: all is applied, or nothing."""
+    ticker = one.instrument.ticker
+    if ticker in refused:
+        return Updated(Outcome(ticker, OutcomeKind.FAILED, "", FailureKind.TRANSIENT))
+    if not one.batches:
+        return Updated(Outcome(ticker, OutcomeKind.UNCHANGED))
+    return Updated(Outcome(ticker, OutcomeKind.UPDATED), newest=one.batches[-1])
+
+
+@given(st.lists(NIGHT, min_size=1, max_size=7))
+@settings(max_examples=60)
+def test_what_is_lacking_is_what_all_batches_tell(nights):
+    with tempfile.TemporaryDirectory() as name:
+        layout = Layout(Path(name))
+        there, holds, last, away = {}, dict.fromkeys(TICKERS, ""), None, None
+        for k, night in enumerate(nights):
+            if night["in_batch"]:
+                last = write(layout, night, k, last)
+                there[last] = night["in_batch"]
+            paths = layout.batch_files("XASX")
+            if night["away"] and len(paths) > 1 and away is None:
+                away = paths[-2], paths[-2].read_bytes(), there.pop(paths[-2].stem)
+                paths[-2].unlink()
+            elif away is not None:
+                away[0].write_bytes(away[1])
+                there[away[0].stem] = away[2]
+                away = None
+            asked = [
+                instrument(t, aliases=("OLD",) if t == "VAS" and night["alias"] else ())
+                for t in sorted(night["asked"])
+            ]
+            with BatchReader(layout) as reader:
+                looked = Looked.load(layout.looked("XASX"), reader.ids("XASX"))
+                lookup = Lookup(reader, "XASX", dict(holds), looked)
+                found = lookup.of(asked)
+                assert [list(one.batches) for one in found] == [
+                    [b for b in sorted(there) if b > holds[i.ticker] and there[b] & {*i.names}]
+                    for i in asked
+                ]
+                done = [came_of(one, night["refused"]) for one in found]
+                for one, what in zip(found, done, strict=True):
+                    holds[one.instrument.ticker] = what.newest or one.held
+                lookup.save(found, done)
+
+
+def test_batches_that_were_looked_at_are_not_opened_again(tmp_path):
+    layout, last = Layout(tmp_path), None
+    for k in range(3):
+        last = write(layout, {"in_batch": {"VGS"}}, k, last)
+    one = instrument("VAS")
+
+    def looked_up():
+        with BatchReader(layout) as reader:
+            ids = reader.ids("XASX")
+            lookup = Lookup(
+                reader, "XASX", {"VAS": ids[0]}, Looked.load(layout.looked("XASX"), ids)
+            )
+            found = lookup.of([one])
+            lookup.save(found, [Updated(Outcome("VAS", OutcomeKind.UNCHANGED))])
+            return found[0].batches
+
+    assert looked_up() == ()
+    for path in layout.batch_files("XASX"):
+        path.write_bytes(b"who reads this, fails")
+    assert looked_up() == ()
+    layout.looked("XASX").write_text("{")  # lost: every batch might have it
+    assert looked_up() == tuple(p.stem for p in layout.batch_files("XASX"))[1:]
