@@ -11,8 +11,8 @@ from etf_pipeline.history.basis import Basis
 from etf_pipeline.history.build import build
 from etf_pipeline.model.calendars import sessions
 from etf_pipeline.model.schemas import HISTORY
-from etf_pipeline.store.histories import NewHistory, publish_history
 from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.publishing import NewHistory, publish_history
 from etf_pipeline_tests.support import bars
 
 

@@ -11,7 +11,7 @@ from etf_pipeline.model.corrections import Correction
 from etf_pipeline.model.instruments import Instrument
 from etf_pipeline.model.outcomes import Outcome, Progress
 from etf_pipeline.model.schemas import HISTORY, QUARANTINE
-from etf_pipeline.steps.lacking import Lookup
+from etf_pipeline.steps.lacking import Lookups
 from etf_pipeline.steps.one_history import Lacking, Updated, Updating, settled
 from etf_pipeline.steps.origins import with_sources
 from etf_pipeline.steps.result import Run, StepResult
@@ -21,7 +21,7 @@ from etf_pipeline.store.corrections import corrections_at, version_of
 from etf_pipeline.store.manifests import write_manifest
 from etf_pipeline.store.origins import Present
 from etf_pipeline.store.store import Store
-from etf_pipeline.store.watermark import Looked, Watermark
+from etf_pipeline.store.watermark import Watermark
 from etf_pipeline.store.writer import locked, sweep_temp_files
 
 ASSET = assets.PRICE_HISTORY
@@ -65,9 +65,8 @@ def update_histories(
         mark = Watermark.load(layout.watermark(run.partition))
         declared = corrections_at(layout) if corrections is None else corrections
         update = Updating(layout, store.lock_timeout, run.partition, tuple(declared))
-        looked = Looked.load(layout.looked(run.partition), reader.ids(run.partition))
-        lookup = Lookup(reader, run.partition, dict(mark.last), looked)
-        lacking = lookup.of(chosen)
+        lookups = Lookups(layout, reader, run.partition, dict(mark.last))
+        lacking = lookups.of(chosen)
         found = _updated(update, lacking, workers, progress)
         mark.last.update(
             (i.ticker, one.newest)
@@ -77,7 +76,7 @@ def update_histories(
         outcomes = with_sources(layout, reader, run, chosen, [u.outcome for u in found], source)
         manifest = _manifest(update, run, chosen, outcomes, source)
         mark.save()  # last: what a killed run has not told, the next one finds again and tells
-        lookup.save(lacking, found)
+        lookups.save(lacking, found)
     return StepResult(
         ASSET,
         outcomes,

@@ -53,10 +53,8 @@ from etf_pipeline.store.basis import basis_of
 from etf_pipeline.store.batches import BatchReader
 from etf_pipeline.store.histories import (
     Known,
-    NewHistory,
     goes_on,
     healthy,
-    publish_history,
     read_known,
     read_slices,
     rests_on_void,
@@ -66,6 +64,7 @@ from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.losses import Rebuild
 from etf_pipeline.store.origins import NOTHING, Origin, Present, gone_in_words
 from etf_pipeline.store.peers import RawPeers
+from etf_pipeline.store.publishing import NewHistory, publish_history
 from etf_pipeline.store.reader import FileInfo
 from etf_pipeline.store.writer import locked
 
@@ -78,12 +77,15 @@ class Lacking:
     """A ticker, and the batches of it that its history lacks, oldest first.
 
     Attributes:
-        held: the newest batch that its history holds; None when nothing says so.
+        held: the newest batch that its history holds; None when nothing says so, and then all
+            batches of it are meant.
+        elsewhere: those of other partitions, each with its partition; only with `held` None.
     """
 
     instrument: Instrument
     held: str | None
     batches: tuple[str, ...] = ()
+    elsewhere: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -259,7 +261,10 @@ def _rebuild(update: _Update, one: Lacking, known: Known) -> Updated:
     """History from all batch slices, whatever the file holds now."""
     instrument = one.instrument
     layout, void = update.layout, update.void(instrument)
-    slices = read_slices(layout, update.reader, instrument, void=void)
+    among = None
+    if one.held is None:
+        among = [*((update.of.partition, b) for b in one.batches), *one.elsewhere]
+    slices = read_slices(layout, update.reader, instrument, void=void, among=among)
     declared = of_ticker(update.of.corrections, instrument.ticker)
     of_void = known.info is not None and rests_on_void(known.info, declared)
     held = one.held or ""

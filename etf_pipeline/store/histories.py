@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from etf_pipeline.errors import CorruptFileError, ProofError, RejectedDataError
-from etf_pipeline.history.build import RULES_VERSION, Built, validate_history
+from etf_pipeline.errors import CorruptFileError, RejectedDataError
+from etf_pipeline.history.build import RULES_VERSION, Built
 from etf_pipeline.history.corrections import corrections_hash, newest_void, of_ticker
 from etf_pipeline.history.duplicates import one_row_per_day
 from etf_pipeline.history.evidence import NOTHING_SAID, Evidence
@@ -38,12 +36,11 @@ from etf_pipeline.store.batches import (
     partitions_with_batches,
 )
 from etf_pipeline.store.corrections import corrections_at
-from etf_pipeline.store.hashing import content_hash
 from etf_pipeline.store.layout import Layout
-from etf_pipeline.store.origins import ORIGIN_KEYS, UNTOLD, Origin, check_past
+from etf_pipeline.store.origins import check_past
 from etf_pipeline.store.peers import RawPeers
+from etf_pipeline.store.publishing import day_as_text
 from etf_pipeline.store.reader import FileInfo, file_footer, file_info, read_ours
-from etf_pipeline.store.writer import META_KEY, file_metadata, footer_metadata, publish
 
 
 @dataclass(frozen=True)
@@ -112,13 +109,9 @@ def _judged_by(
     mine = of_ticker(corrections, instrument.ticker)
     return (
         info.meta.get("rules") == RULES_VERSION
-        and info.meta.get("listed_since") == _text(instrument.listed_since)
+        and info.meta.get("listed_since") == day_as_text(instrument.listed_since)
         and info.meta.get("corrections") == corrections_hash(mine)
     )
-
-
-def _text(day: dt.date | None) -> str | None:
-    return None if day is None else day.isoformat()
 
 
 def _read_as_published(
@@ -151,6 +144,7 @@ def read_slices(
     instrument: Instrument,
     until: dt.datetime | None = None,
     void: Correction | None = None,
+    among: Iterable[tuple[str, str]] | None = None,
 ) -> list[BatchSlice]:
     """Every valid batch slice of a ticker (or its aliases), oldest first.
 
@@ -160,16 +154,19 @@ def read_slices(
         instrument: which ticker.
         until: an aware time; what was collected after it is left out.
         void: what is declared void of them, see `valid`.
+        among: partition and id of the only batches that may have any; None for all there are.
 
     Raises:
         CorruptFileError: a raw batch is damaged.
     """
     slices: list[BatchSlice] = []
-    for folder in partitions_with_batches(layout):
-        partition = decode_ticker(folder.name)
-        for batch_id in reader.ids(partition):
-            if until is None or collected_at(batch_id) <= until:
-                slices += reader.slices(partition, batch_id, instrument.names)
+    if among is None:
+        folders = partitions_with_batches(layout)
+        partitions = [decode_ticker(folder.name) for folder in folders]
+        among = ((p, batch_id) for p in partitions for batch_id in reader.ids(p))
+    for partition, batch_id in among:
+        if until is None or collected_at(batch_id) <= until:
+            slices += reader.slices(partition, batch_id, instrument.names)
     return valid(sorted(slices, key=lambda s: s.batch_id), void)
 
 
@@ -251,147 +248,3 @@ def history_as_of(layout: Layout, instrument: Instrument, instant: dt.datetime) 
         with contextlib.suppress(RejectedDataError):
             return build_from(empty_rows(), slices, basis)[1]
     return None
-
-
-@dataclass(frozen=True)
-class NewHistory:
-    """A ticker's history and quarantine as they are to be published.
-
-    Attributes:
-        ticker: whose they are.
-        built: their content.
-        symbol: what the source calls it.
-        exchange: ISO 10383 MIC.
-        currency: of every price and distribution, per unit.
-        source: `yahoo`, `files` or `simulated`.
-        listed_since: rows before it were left out, see `Basis`.
-        origin: the raw batches that it rests on.
-    """
-
-    ticker: str
-    built: Built
-    symbol: str
-    exchange: str
-    currency: str
-    source: str
-    listed_since: dt.date | None = None
-    origin: Origin = UNTOLD
-
-    @property
-    def label(self) -> dict[str, object]:
-        """Whose it is and from whom, for footers."""
-        names = ("ticker", "symbol", "exchange", "currency", "source")
-        return {name: getattr(self, name) for name in names}
-
-    @classmethod
-    def of(
-        cls,
-        instrument: Instrument,
-        built: Built,
-        slices: Sequence[BatchSlice],
-        origin: Origin = UNTOLD,
-    ) -> NewHistory:
-        """With what the newest of the slices that it was built from says of it."""
-        newest = slices[-1]
-        return cls(
-            instrument.ticker,
-            built,
-            newest.info.symbol,
-            instrument.exchange,
-            newest.info.currency,
-            newest.source,
-            instrument.listed_since,
-            origin,
-        )
-
-
-@dataclass(frozen=True)
-class PublishedHistory:
-    """A history on disk; `changed` False when the file held the same already.
-
-    A history that only rests on more batches than before is the same.
-    """
-
-    path: Path
-    content_hash: str
-    changed: bool
-
-
-def publish_history(
-    layout: Layout, new: NewHistory, expected: str | None = None
-) -> PublishedHistory:
-    """Publish a ticker's quarantine, then its history, each in one step.
-
-    A history names the quarantine it belongs to, so a kill between the two shows as a mismatch
-    and is mended from the raw batches. A file that holds the same already is left alone.
-
-    Args:
-        layout: the store to publish into.
-        new: content and origin; the caller holds the ticker's lock.
-        expected: content hash (SHA-256, hex) that the history must have; None when any will do.
-
-    Raises:
-        ProofError: the history has another hash than `expected`; nothing was written.
-        RejectedDataError: dates do not ascend or a price is not positive; the old history stays.
-        StoreError: the disk is full or read-only; the old file is untouched.
-    """
-    built = new.built
-    quarantine_hash, history_hash = content_hash(built.quarantine), content_hash(built.history)
-    if expected is not None and history_hash != expected:
-        raise ProofError(
-            f"{new.ticker}: rebuilt from its raw batches, the history has the hash "
-            f"{history_hash[:16]}…, the events say {expected[:16]}…"
-        )
-    publish(
-        layout.of(QUARANTINE, new.ticker),
-        QUARANTINE,
-        built.quarantine,
-        new.label | {"evidence": built.evidence.as_json()},
-        digest=quarantine_hash,
-    )
-    path, told = layout.of(HISTORY, new.ticker), _told(new, quarantine_hash)
-    before = footer_metadata(path)
-    publish(
-        path,
-        HISTORY,
-        built.history,
-        told,
-        validate=validate_history,
-        digest=history_hash,
-        held=before,
-    )
-    after = file_metadata(HISTORY, history_hash, told)[META_KEY]
-    was = before.get(META_KEY)
-    changed = was != after and _but_batches(was) != _but_batches(after)
-    return PublishedHistory(path, history_hash, changed)
-
-
-def _told(new: NewHistory, quarantine_hash: str) -> dict[str, object]:
-    """What the footer of a history says of it."""
-    built = new.built
-    return (
-        new.label
-        | {
-            "quarantine_hash": quarantine_hash,
-            "quarantined": built.quarantined,
-            "findings": built.quarantine.num_rows,
-            **_doubts(built),
-            "adj_close_gap": built.adj_close_gap,
-            "rules": RULES_VERSION,
-        }
-        | ({"listed_since": _text(new.listed_since)} if new.listed_since is not None else {})
-        | ({"corrections": built.corrections_hash} if built.corrections_hash else {})
-        | new.origin.as_meta()
-    )
-
-
-def _but_batches(footer: bytes | None) -> dict[str, object]:
-    """What a footer says, but for the batches; nothing where there is no readable file."""
-    meta: dict[str, object] = json.loads(footer) if footer else {}
-    return {key: value for key, value in meta.items() if key not in ORIGIN_KEYS}
-
-
-def _doubts(built: Built) -> dict[str, list[str]]:
-    """The dates that metrics have to speak of."""
-    days = {"withheld": built.withheld, "large_moves": built.large_moves, "unseen": built.unseen}
-    return {name: [str(day) for day in found] for name, found in days.items()}

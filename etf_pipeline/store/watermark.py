@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from etf_pipeline.store.writer import write_text
 
@@ -39,37 +40,58 @@ class Watermark:
 
 @dataclass(frozen=True)
 class Looked:
-    """Which batches each ticker was looked for in, and which of them its history still lacks.
+    """In which batches of one partition tickers were looked for, and in which of them they are.
+
+    Attributes:
+        ids: the batches that there were, ascending.
+        found: of each ticker by its names, those that its history lacked.
+    """
+
+    ids: tuple[str, ...] = ()
+    found: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LookedFile:
+    """What the histories of one partition were looked for in, by partition of the batches.
 
     A ticker without anything new for years, or one that is refused night after night, would have
-    every batch since then opened each night. What is kept holds as long as the batches are the
-    same up to the last that was looked at; losing the file costs time only.
+    every batch since then opened each night. Losing the file costs time only.
     """
 
     path: Path
-    ids: tuple[str, ...]
-    lacking: dict[str, list[str]]
+    body: dict[str, Any]
 
     @classmethod
-    def load(cls, path: Path, ids: Sequence[str]) -> Looked:
-        """Read it; nothing of it counts where the batches `ids` (ascending) are not those then."""
+    def load(cls, path: Path) -> LookedFile:
+        """Read it; an absent or damaged file is an empty one."""
         try:
-            body = json.loads(path.read_text())
-            upto = ids[: bisect_right(ids, body["upto"])]
-            if body["ids"] == _hash(upto):
-                lacking = {str(k): [str(one) for one in v] for k, v in body["lacking"].items()}
-                return cls(path, tuple(upto), lacking)
-        except (OSError, ValueError, AttributeError, KeyError, TypeError):
+            return cls(path, dict(json.loads(path.read_text())))
+        except (OSError, ValueError, TypeError):
+            return cls(path, {})
+
+    def of(self, partition: str, ids: Sequence[str]) -> Looked:
+        """What it says of a partition; nothing where batches are not those that they were then."""
+        try:
+            part = self.body[partition]
+            upto = ids[: bisect_right(ids, part["upto"])]
+            if part["ids"] == _hash(upto):
+                found = {str(k): [str(one) for one in v] for k, v in part["found"].items()}
+                return Looked(tuple(upto), found)
+        except (KeyError, TypeError, AttributeError):
             pass
-        return cls(path, (), {})
+        return Looked()
+
+    def put(self, partition: str, looked: Looked) -> None:
+        """Say something else of a partition."""
+        if looked.ids:
+            upto, ids = looked.ids[-1], _hash(looked.ids)
+            self.body[partition] = {"upto": upto, "ids": ids, "found": looked.found}
 
     def save(self) -> None:
         """Replace the file, if it would change."""
-        if not self.ids:
-            return
-        body = {"upto": self.ids[-1], "ids": _hash(self.ids), "lacking": self.lacking}
-        text = json.dumps(body, sort_keys=True, indent=0)
-        if not self.path.exists() or self.path.read_text() != text:
+        text = json.dumps(self.body, sort_keys=True, indent=0)
+        if self.body and not (self.path.exists() and self.path.read_text() == text):
             write_text(self.path, text)
 
 

@@ -15,9 +15,10 @@ from etf_pipeline.history.slices import BatchSlice, SliceInfo, build_from
 from etf_pipeline.model.calendars import sessions
 from etf_pipeline.model.rows import empty_rows
 from etf_pipeline.model.schemas import HISTORY, QUARANTINE
-from etf_pipeline.store.histories import NewHistory, publish_history, read_known
+from etf_pipeline.store.histories import read_known
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.origins import NOTHING, Origin
+from etf_pipeline.store.publishing import NewHistory, publish_history
 from etf_pipeline_tests.support import asx_days, bars, instrument, walk
 
 N = 120

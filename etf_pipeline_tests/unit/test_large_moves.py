@@ -11,9 +11,9 @@ from etf_pipeline.history.build import build
 from etf_pipeline.model.calendars import sessions
 from etf_pipeline.model.corrections import Correction
 from etf_pipeline.risk.tables import metrics_row
-from etf_pipeline.store.histories import NewHistory, publish_history
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.prices import load_prices
+from etf_pipeline.store.publishing import NewHistory, publish_history
 from etf_pipeline_tests.support import Others, asx_days, bars, walk
 
 N = 600

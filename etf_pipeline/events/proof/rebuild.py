@@ -22,10 +22,11 @@ from etf_pipeline.store.basis import basis_of
 from etf_pipeline.store.batches import BatchReader, collected_at
 from etf_pipeline.store.corrections import corrections_at, versions_of
 from etf_pipeline.store.hashing import content_hash, file_hash
-from etf_pipeline.store.histories import NewHistory, publish_history, read_slices
+from etf_pipeline.store.histories import read_slices
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.origins import NOTHING
 from etf_pipeline.store.peers import RawPeers
+from etf_pipeline.store.publishing import NewHistory, publish_history
 
 log = logging.getLogger(__name__)
 Status = Literal["proved", "unproven", "differs"]
