@@ -42,8 +42,11 @@ class Lookup:
         held = self.holds.get(instrument.ticker)
         begin = held or ""
         before = self.looked.found.get(_key(instrument.names))
-        found = [] if before is None else [b for b in before if b > begin]
-        found += self._with(instrument.names, begin if before is None else max(begin, self._since))
+        if before is None or before[0] > begin:  # it held more then: its watermark was lost
+            found = self._with(instrument.names, begin)
+        else:
+            found = [b for b in before[1:] if b > begin]
+            found += self._with(instrument.names, max(begin, self._since))
         return Lacking(instrument, held, tuple(found))
 
     def _with(self, names: Sequence[str], after: str) -> list[str]:
@@ -72,7 +75,7 @@ class Lookup:
             if ids and held < ids[-1]:
                 settled = one.held is not None and done.newest is None and done.outcome.good
                 left = [] if settled else [b for b in one.batches if b > held]
-                found[_key(one.instrument.names)] = left
+                found[_key(one.instrument.names)] = [held, *left]
         return Looked(ids, found)
 
 

@@ -44,7 +44,8 @@ class Looked:
 
     Attributes:
         ids: the batches that there were, ascending.
-        found: of each ticker by its names, those that its history lacked.
+        found: of each ticker by its names, the newest that its history held, and those after it
+            that it lacked.
     """
 
     ids: tuple[str, ...] = ()

@@ -24,6 +24,7 @@ NIGHT = st.fixed_dictionaries(
         "elsewhere": st.sets(st.sampled_from([*TICKERS, "OLD"])),
         "asked": st.sets(st.sampled_from(TICKERS)),
         "refused": st.sets(st.sampled_from(TICKERS)),
+        "lost": st.booleans(),  # whether the watermark is
         "alias": st.booleans(),  # whether VAS was called OLD, says the universe tonight
         "away": st.booleans(),  # whether the batch before this one is away tonight
     }
@@ -68,6 +69,8 @@ def test_what_is_lacking_is_what_all_batches_tell(nights):
                 away[0].write_bytes(away[1])
                 there[away[0].stem] = away[2]
                 away = None
+            if night["lost"]:
+                holds = dict.fromkeys(TICKERS, "")
             asked = [
                 instrument(t, aliases=("OLD",) if t == "VAS" and night["alias"] else ())
                 for t in sorted(night["asked"])
