@@ -14,6 +14,7 @@ import dagster as dg
 
 from etf_pipeline.errors import ReasonCode
 from etf_pipeline.model import assets
+from etf_pipeline.orchestration.beats import alive
 from etf_pipeline.orchestration.jobs import DERIVE, INGEST
 from etf_pipeline.orchestration.records import clock_tags
 from etf_pipeline.orchestration.resources import Pipeline
@@ -81,15 +82,16 @@ def execute(
 ) -> Done:
     """Execute a run in this process."""
     chosen = [dg.AssetKey(name) for name in task.assets]
-    result = repository.get_job(task.job).execute_in_process(
-        run_config=_QUIET | ({"ops": dict(task.ops)} if task.ops else {}),
-        instance=instance,
-        partition_key=task.partition or None,
-        raise_on_error=False,
-        tags=process_tags() | clock_tags(pipeline.clock()),
-        run_id=task.run_id,
-        asset_selection=chosen or None,
-    )
+    with alive(instance, task.run_id):
+        result = repository.get_job(task.job).execute_in_process(
+            run_config=_QUIET | ({"ops": dict(task.ops)} if task.ops else {}),
+            instance=instance,
+            partition_key=task.partition or None,
+            raise_on_error=False,
+            tags=process_tags() | clock_tags(pipeline.clock()),
+            run_id=task.run_id,
+            asset_selection=chosen or None,
+        )
     planned = [dg.AssetKey(name) for name in task.makes]
     stages = settled(pipeline, result.run_id, task.partition, planned, result.all_events)
     return Done(result.run_id, tuple(stages))

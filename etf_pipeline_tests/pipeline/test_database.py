@@ -18,8 +18,11 @@ from typer.testing import CliRunner
 
 from etf_pipeline.cli.app import app
 from etf_pipeline.errors import ReasonCode, RecordsError, SettingsError
+from etf_pipeline.ingest.sources import open_source
+from etf_pipeline.orchestration.beats import Beats
 from etf_pipeline.orchestration.database import database_url, ensure_reachable, outage_told
 from etf_pipeline.orchestration.instance import open_instance
+from etf_pipeline.orchestration.runner import run_graph
 from etf_pipeline.orchestration.slots import end_dead_runs
 from etf_pipeline_tests.brokers import free_port
 from etf_pipeline_tests.conftest import ROOT
@@ -203,6 +206,25 @@ def test_other_errors_are_what_they_are(home, monkeypatch):
     monkeypatch.setenv("DAGSTER_POSTGRES_URL", "postgresql://x@127.0.0.1/x")
     with pytest.raises(ZeroDivisionError), outage_told():
         raise ZeroDivisionError
+
+
+def test_a_run_of_the_command_line_gives_signs_of_life_to_other_machines(
+    database, home, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", database)
+    pipeline, seen = make_pipeline(tmp_path), {}
+    with open_instance() as instance:
+
+        def source(*given):
+            seen.update(Beats(instance).seen())
+            return open_source(*given)
+
+        pipeline.source = source
+        report = run_graph(pipeline, instance)
+        assert report.tickers and all(o.good for o in report.tickers.values())
+        (run_id,) = seen
+        assert instance.get_run_by_id(run_id).job_name == "ingest"
+        assert Beats(instance).seen() == {}
 
 
 def test_a_run_whose_database_goes_ends_as_failed_with_its_reason(
