@@ -11,7 +11,6 @@ from etf_pipeline.cli.extras import need_pipeline
 from etf_pipeline.cli.options import Json
 from etf_pipeline.cli.render.output import print_json
 from etf_pipeline.errors import SettingsError
-from etf_pipeline.settings import load_settings
 from etf_pipeline.settings.environment import dagster_home
 
 
@@ -24,8 +23,10 @@ def worker(
     Example: etf worker --runs 2
     """
     need_pipeline("dagster")
-    settings = load_settings()
     from etf_pipeline.orchestration import broker, database
+    from etf_pipeline.settings import load_settings
+
+    settings = load_settings()
 
     url, records = broker.broker_url(), database.database_url()
     if not url or records is None:
