@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 MOST = 5  # nearest and farthest others of a ticker that a page shows
+PAIRS = 10  # pairs of all tickers that a page shows, at either end
 NOBODY = -1  # in place of a position, where a ticker has fewer others
 
 
@@ -37,14 +38,47 @@ def alike(pairs: pa.Table, tickers: Sequence[str], count: int) -> Alike:
         tickers: N of them; pairs with any other are left out.
         count: k.
     """
+    one, two, values = _known(pairs, tickers)
+    high = _first(one, two, -values, len(tickers), count)
+    low = _first(one, two, values, len(tickers), count)
+    return Alike(high[0], -high[1], *low)
+
+
+def pairs_at_ends(
+    pairs: pa.Table, tickers: Sequence[str]
+) -> tuple[list[tuple[int, int, float]], list[tuple[int, int, float]]]:
+    """The `PAIRS` most alike of all pairs, and the least alike: two positions and a correlation.
+
+    A pair is in either once. Where a table keeps fewer than `PAIRS` places of each ticker, only as
+    many pairs are surely those at the end, and no more are told.
+
+    Args:
+        pairs: as of `alike`, with the `PAIRS` highest and lowest of each ticker, or as many as
+            its column `nearest` has places.
+        tickers: pairs with any other are left out.
+    """
+    one, two, values = _known(pairs, tickers)
+    low, high = np.minimum(one, two), np.maximum(one, two)
+    once = np.unique(low * len(tickers) + high, return_index=True)[1]
+    low, high, values = low[once], high[once], values[once]
+    places = pc.max(pairs["nearest"]).as_py() if "nearest" in pairs.column_names else None
+    sure = PAIRS if places is None else min(PAIRS, int(places))
+    most, least = (
+        [(int(low[i]), int(high[i]), float(values[i])) for i in order[:sure]]
+        for order in (np.argsort(-values, kind="stable"), np.argsort(values, kind="stable"))
+    )
+    return most, least
+
+
+def _known(
+    pairs: pa.Table, tickers: Sequence[str]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Both positions and the correlation of those pairs of the tickers that have one."""
     known = pa.array(tickers, pa.string())
     one, two = (_positions(pairs[name], known) for name in ("ticker", "other"))
     values = pairs["correlation"].to_numpy().astype("float64")
     use = (one != NOBODY) & (two != NOBODY) & (one != two) & ~np.isnan(values)
-    one, two, values = one[use], two[use], values[use]
-    high = _first(one, two, -values, len(tickers), count)
-    low = _first(one, two, values, len(tickers), count)
-    return Alike(high[0], -high[1], *low)
+    return one[use], two[use], values[use]
 
 
 def _positions(column: pa.ChunkedArray, known: pa.Array) -> npt.NDArray[np.int64]:

@@ -56,6 +56,7 @@ class Inputs:
         periods_per_year: A where a convention fixes it; None for what there was.
         not_backtested: why the last run could not walk a portfolio forward, by its name.
         facts: columns of the universe, each a value per ticker, which expected returns may need.
+        absent: ETFs of the universe that have no price.
     """
 
     series: Mapping[str, PriceSeries]
@@ -73,6 +74,7 @@ class Inputs:
     periods_per_year: float | None = None
     not_backtested: Mapping[str, str] = field(default_factory=dict)
     facts: Facts = field(default_factory=dict)
+    absent: Sequence[str] = ()
 
     def spec(self, name: str) -> PortfolioSpec | None:
         """A portfolio, with the newest weights in place of one that it is measured against."""

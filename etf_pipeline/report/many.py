@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from etf_pipeline._version import __version__
 from etf_pipeline.report import charts
-from etf_pipeline.report.alike import MOST, Alike, alike
+from etf_pipeline.report.alike import MOST, Alike, alike, pairs_at_ends
 from etf_pipeline.report.cells import DASH, number, percent
 from etf_pipeline.report.inputs import Inputs
 from etf_pipeline.report.listing import (
@@ -43,7 +43,6 @@ Floats = npt.NDArray[np.float64]
 WINDOWS = ("5y", "3y", "1y")  # the first of them that any ETF covers is shown
 _MOST = 10  # lines of a list of the highest or the lowest
 _WORST = 20  # ETFs that are named for their findings
-_PAIRS = 10
 # Of more ETFs than that, fewer others of each are on the page, which they would make too large.
 _MANY, _FEWER = 5_000, 3
 # By column of the table of metrics: what its highest are called, and its lowest.
@@ -125,7 +124,8 @@ def list_section(inputs: Inputs, found: Overview) -> Section:
         ]
     columns.append(counts("findings", [len(inputs.findings.get(t, ())) for t in tickers]))
     near, said = _alike(inputs, tickers)
-    query = f"FROM risk_metrics WHERE \"window\" = '{window or WINDOWS[0]}'"
+    # Dollars quote within SQL: the whole is within a shell's quotes.
+    query = f'FROM risk_metrics WHERE "window" = $${window or WINDOWS[0]}$$'
     return Section(
         "All ETFs",
         [
@@ -235,19 +235,17 @@ def pair_sections(inputs: Inputs, tickers: Sequence[str]) -> list[Section]:
     pairs, window = inputs.newest_pairs()
     if window is None:
         return []
-    found = alike(pairs, tickers, 1)
-    tables = []
-    for caption, who, by, sign in (
-        ("Most alike", found.nearest[:, 0], found.nearest_by[:, 0], -1.0),
-        ("Least alike", found.farthest[:, 0], found.farthest_by[:, 0], 1.0),
-    ):
-        order = np.argsort(sign * by, kind="stable")
-        named = {tuple(sorted((int(i), int(who[i])))): by[i] for i in order if np.isfinite(by[i])}
-        rows = [
-            [tickers[i], tickers[j], number(float(value))]
-            for (i, j), value in list(named.items())[:_PAIRS]
-        ]
-        tables.append(Grid(f"{caption}, {window}", ["ETF", "other", "correlation"], rows, (2,)))
+    tables = [
+        Grid(
+            f"{caption}, {window}",
+            ["ETF", "other", "correlation"],
+            [[tickers[i], tickers[j], number(by)] for i, j, by in found],
+            (2,),
+        )
+        for caption, found in zip(
+            ("Most alike", "Least alike"), pairs_at_ends(pairs, tickers), strict=True
+        )
+    ]
     texts = [f"Correlations of simple {_period(pairs)} returns on common dates."]
     return [Section("Most and least alike", texts, tables=tables, beside=True)]
 

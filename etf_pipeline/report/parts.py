@@ -155,15 +155,18 @@ def _metrics(
 
 
 def correlation_section(
-    matrix: charts.Floats, tickers: list[str], period: str | None = None
+    matrix: charts.Floats, tickers: list[str], period: str | None = None, place: int = 0
 ) -> Section:
-    """A heat map of correlations, shape (N, N), of daily or weekly returns."""
+    """A heat map of correlations, shape (N, N), of daily or weekly returns.
+
+    Of several on one page each has another `place`.
+    """
     return Section(
         "Correlations",
         chart=charts.heatmap(
             matrix,
             tickers,
-            "correlations",
+            f"correlations-{place}" if place else "correlations",
             "Correlations",
             f"Correlation matrix of {', '.join(tickers)}, similar ones together.",
         ),

@@ -49,6 +49,7 @@ def key_of(inputs: Inputs, name: str | None) -> str | None:
         "facts": {c: {t: by.get(t) for t in tickers} for c, by in sorted(inputs.facts.items())},
         "assumed": [inputs.lookback_years, inputs.periods_per_year, inputs.conversion.default],
         "not_backtested": why,
+        "absent": list(inputs.absent) if name is None else [],
     }
     text = json.dumps(told, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,7 @@ from etf_pipeline.report.courses import (
     year_section,
 )
 from etf_pipeline.report.html import rendered
-from etf_pipeline.report.inputs import CORRELATION_WINDOWS, FEW, Inputs
+from etf_pipeline.report.inputs import CORRELATION_WINDOWS, FEW, Inputs, Row
 from etf_pipeline.report.many import (
     findings_section,
     list_section,
@@ -39,6 +40,7 @@ from etf_pipeline.report.parts import (
 from etf_pipeline.risk.prices import PriceSeries, years_before
 
 _MOST_LINES = 8
+_MOST_ABSENT = 20  # tickers that are named
 
 
 def universe_report(inputs: Inputs) -> str:
@@ -55,11 +57,24 @@ def universe_report(inputs: Inputs) -> str:
         inputs,
         "ETF universe",
         sections,
-        [*warnings, *inputs.outdated],
+        [*_absent(inputs), *warnings, *inputs.outdated],
         simulated(inputs, tickers, rates),
         subtitle=f"{len(tickers):,} ETFs as of {inputs.as_of}.",
         facts=[],
     )
+
+
+def _absent(inputs: Inputs) -> list[str]:
+    """What to say of ETFs of the universe that are on no list of this page."""
+    if not inputs.absent:
+        return []
+    n = len(inputs.absent)
+    more = f" and {n - _MOST_ABSENT:,} more" if n > _MOST_ABSENT else ""
+    named = ", ".join(inputs.absent[:_MOST_ABSENT])
+    return [
+        f"{n:,} of the universe {'has' if n == 1 else 'have'} no price here, and so no number on "
+        f"this page: {named}{more}. `etf status` says why."
+    ]
 
 
 def _of_few(
@@ -111,7 +126,9 @@ def _of_a_portfolio(inputs: Inputs) -> list[Section]:
     name = max(sorted(sizes), key=lambda n: sizes[n])
     members = sorted(t for t in inputs.specs[name].tickers if t in inputs.origins)
     said = f"Of the members of {name}; each portfolio's own report has those of its members."
-    return [replace(section, texts=[said]) for section in _correlations(inputs, members)]
+    return [
+        replace(section, texts=[said, *section.texts]) for section in _correlations(inputs, members)
+    ]
 
 
 def _latest(inputs: Inputs, tickers: list[str]) -> Section:
@@ -178,19 +195,60 @@ def _course_sections(
 
 
 def _correlations(inputs: Inputs, tickers: list[str]) -> list[Section]:
-    """A heat map of those of the tickers that have a correlation with each other."""
+    """Heat maps of those that have a correlation with each other, and why others are in none."""
+    wanted = set(tickers)
     for window in CORRELATION_WINDOWS:
-        wanted = set(tickers)
         rows = [
             r
             for r in inputs.rows("correlations", window=window)
             if r["ticker"] in wanted and r["other"] in wanted
         ]
-        found = {(r["ticker"], r["other"]): r["correlation"] for r in rows}
-        held = [t for t in tickers if (t, t) in found or any(a == t for a, _ in found)]
-        whole = [t for t in held if all(t == o or found.get((t, o)) is not None for o in held)]
-        if len(whole) > 1:
-            matrix = np.array([[1.0 if a == b else found[(a, b)] for b in whole] for a in whole])
-            period = next(r.get("period") for r in rows if r["ticker"] == whole[0])
-            return [correlation_section(matrix, whole, period)]
+        known = [r for r in rows if r["correlation"] is not None]
+        found = {(r["ticker"], r["other"]): r["correlation"] for r in known}
+        blocks = _blocks(tickers, found)
+        if blocks:
+            periods = {r["ticker"]: r.get("period") for r in known}
+            sections = [
+                correlation_section(
+                    np.array([[1.0 if a == b else found[(a, b)] for b in block] for a in block]),
+                    block,
+                    periods[block[0]],
+                    place,
+                )
+                for place, block in enumerate(blocks)
+            ]
+            left = sorted(wanted.difference(*blocks))
+            return [replace(sections[0], texts=_left_out(left, rows)), *sections[1:]]
     return []
+
+
+def _blocks(tickers: list[str], found: Mapping[tuple[str, str], float]) -> list[list[str]]:
+    """Sets of two and more that all have a correlation with each other, the largest first.
+
+    There are several where there are several currencies: each has a matrix of its own.
+    """
+    blocks: list[list[str]] = []
+    for ticker in tickers:
+        for block in blocks:
+            if all((ticker, o) in found and (o, ticker) in found for o in block):
+                block.append(ticker)
+                break
+        else:
+            blocks.append([ticker])
+    return sorted((b for b in blocks if len(b) > 1), key=len, reverse=True)
+
+
+def _left_out(left: Sequence[str], rows: Sequence[Row]) -> list[str]:
+    """Of each ticker that is in no heat map, why."""
+    own = {r["ticker"]: r.get("reason") for r in rows if r["ticker"] == r["other"]}
+    said = [f"Not compared: {reason}." for t in left if (reason := own.get(t))]
+    alone = [t for t in left if t in own and not own[t]]
+    without = [t for t in left if t not in own]
+    if alone:
+        said.append(f"With no other in its currency: {', '.join(alone)}.")
+    if without:
+        said.append(
+            "Not compared, as their histories do not cover the window or have ended: "
+            f"{', '.join(without)}."
+        )
+    return said

@@ -58,8 +58,7 @@ def _fill(db: duckdb.DuckDBPyConnection, universe_file: Path, layout: Layout) ->
     db.execute(f"CREATE TYPE known_ticker AS ENUM ({tickers})")
     _universe(db, universe_file)
     users = _user_files(layout)
-    if users:
-        _user_prices(db, users)
+    _user_prices(db, users)
     for view in VIEWS:
         sql = view.sql
         there = filled(layout, view.name) if view.name in FILES else []

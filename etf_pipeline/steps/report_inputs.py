@@ -27,7 +27,7 @@ from etf_pipeline.model.schemas import (
     WEIGHTS,
 )
 from etf_pipeline.model.universe import load_universe
-from etf_pipeline.report.alike import MOST
+from etf_pipeline.report.alike import MOST, PAIRS
 from etf_pipeline.report.inputs import CORRELATION_WINDOWS, FEW, Inputs, Origin, Row
 from etf_pipeline.settings import Settings
 from etf_pipeline.steps.derived import Assumptions, Histories, conversion_of, read_histories
@@ -70,10 +70,11 @@ def report_inputs(
     by_name = {s.name: s for s in specs}
     few = histories.series if len(histories.series) <= FEW else needed(by_name.values())
     tables = NewestTables(store.layout, few)
+    origins = _origins(histories)
     contents = {t: f.content_hash for t, f in histories.facts.items()}
     return Inputs(
         series=histories.series,
-        origins=_origins(histories),
+        origins=origins,
         specs=by_name,
         names={i.ticker: i.name for i in universe},
         tables=tables,
@@ -87,6 +88,7 @@ def report_inputs(
         periods_per_year=assumptions.periods_per_year,
         not_backtested=_not_backtested(store.layout),
         facts=universe.facts(),
+        absent=sorted(i.ticker for i in universe if not i.is_rate and i.ticker not in origins),
     )
 
 
@@ -172,7 +174,8 @@ class NewestTables(Mapping[str, pa.Table]):
         wanted = pc.field("window").isin(CORRELATION_WINDOWS)
         if "nearest" not in columns_of(path):
             return wanted
-        near = (pc.field("nearest") <= MOST) | (pc.field("farthest") <= MOST)
+        most = max(MOST, PAIRS)
+        near = (pc.field("nearest") <= most) | (pc.field("farthest") <= most)
         return wanted & (near | (_among("ticker", self._few) & _among("other", self._few)))
 
 

@@ -1,5 +1,6 @@
 """A real headless Chromium on the real Dagster UI and on the reports."""
 
+import dataclasses
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from etf_pipeline.model.schemas import RISK_METRICS
+from etf_pipeline.report.universe import universe_report
 from etf_pipeline.steps.reports import reports
 from etf_pipeline.store.reader import read_table
 from etf_pipeline_tests.brokers import free_port
@@ -182,6 +184,19 @@ def many(tmp_path_factory):
 
 def tickers_shown(page):
     return page.locator("#listing-rows th").all_text_contents()
+
+
+def test_one_long_name_leaves_the_numbers_in_sight(chromium, many):
+    large, _ = many
+    long = {"T000": "N" * 200, "T001": "Fund of a very long name " * 8}
+    inputs = large.inputs()
+    text = universe_report(dataclasses.replace(inputs, names=dict(inputs.names) | long))
+    page, errors, _ = watched(chromium, viewport={"width": 1440, "height": 900})
+    page.set_content(text)
+    for cell in page.locator("#listing-rows tr").first.locator("th, td").all():
+        box = cell.bounding_box()
+        assert box["x"] + box["width"] <= 1440
+    assert not errors
 
 
 @pytest.mark.parametrize("width", [390, 1440])

@@ -228,6 +228,48 @@ def test_weekly_correlations_are_called_so(inputs):
     assert "Of simple weekly returns" in universe_report(weekly)
 
 
+def test_what_is_not_compared_takes_no_heat_map_away(inputs):
+    """Neither a fund that does not move, nor a young one, nor one of another currency."""
+    rows = inputs.rows("correlations")
+    tickers = sorted({r["ticker"] for r in rows})
+    flat, *others = tickers
+    why = f"the returns of {flat} do not vary"
+    still = [
+        r | {"correlation": None, "reason": why} if flat in (r["ticker"], r["other"]) else r
+        for r in rows
+    ]
+    page = universe_report(with_rows(inputs, correlations=still))
+    assert f"Correlation matrix of {', '.join(others)}, similar ones together" in page
+    assert f"Not compared: {why}." in page
+    young = [r for r in rows if flat not in (r["ticker"], r["other"])]
+    page = universe_report(with_rows(inputs, correlations=young))
+    assert f"Correlation matrix of {', '.join(others)}, similar ones together" in page
+    assert f"do not cover the window or have ended: {flat}." in page
+
+
+def test_each_currency_has_a_heat_map(inputs):
+    pairs = [("A", "B"), ("C", "D")]
+    rows = [
+        {
+            "ticker": one,
+            "other": two,
+            "window": "3y",
+            "period": "daily",
+            "correlation": float(one == two) or 0.5 if same else None,
+            "reason": None if same else "A is in AUD and C in USD",
+        }
+        for one in "ABCD"
+        for two in "ABCD"
+        for same in [any({one, two} <= set(pair) for pair in pairs)]
+    ]
+    origin = inputs.origins["VAS"]
+    mixed = dataclasses.replace(
+        with_rows(inputs, correlations=rows), origins=dict.fromkeys("ABCD", origin)
+    )
+    page = universe_report(mixed)
+    assert re.findall(r"Correlation matrix of ([^<]*), similar", page) == ["A, B", "C, D"]
+
+
 def test_tables_of_an_earlier_release_lack_columns(pipeline, inputs, tmp_path):
     new = {"total_return", "period", "correlation_period"}
     shutil.copytree(pipeline.layout.root, tmp_path / "store")

@@ -7,13 +7,16 @@ import hashlib
 import html
 import json
 import re
+import shlex
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
 from etf_pipeline.errors import CorruptFileError
+from etf_pipeline.model.instruments import Universe
 from etf_pipeline.model.outcomes import OutcomeKind
 from etf_pipeline.model.schemas import CORRELATIONS, HISTORY, RISK_METRICS
 from etf_pipeline.report.inputs import Inputs, Origin
@@ -27,7 +30,7 @@ from etf_pipeline.steps.reports import reports
 from etf_pipeline.store.reader import file_info, read_table
 from etf_pipeline_tests.many_support import GONE, HOSTILE, HOSTILE_NAMED, NOW, SPOILT, LargeStore
 from etf_pipeline_tests.stored_support import damage_rows
-from etf_pipeline_tests.support import walk
+from etf_pipeline_tests.support import instrument, walk
 
 MANY = 120
 
@@ -156,6 +159,45 @@ def test_what_trades_no_more_is_in_no_ranking(large):
     assert np.isfinite(found.metrics["volatility"][gone])
     assert all(gone not in found.ranked(metric) for metric in found.metrics)
     assert "1 that no longer trade are left out." in universe_report(inputs)
+
+
+def test_pairs_at_the_ends_are_those_of_all_pairs(large, page):
+    """Of a matrix of its own; a pair need not be the first of either of its tickers."""
+    closes = {t: large.histories.series[t].prices for t in large.tickers if t != GONE}
+    day = max(prices.index[-1] for prices in closes.values())
+    start = pd.Timestamp(day) - pd.DateOffset(years=1)
+    prices = pd.DataFrame(closes).dropna()
+    prices = prices[prices.index >= prices.index[prices.index <= start][-1]]
+    matrix = prices.pct_change().dropna().corr()
+    places = np.triu_indices(len(matrix), 1)
+    values = matrix.to_numpy()[places]
+    for caption, order in (
+        ("Most alike", np.argsort(-values)),
+        ("Least alike", np.argsort(values)),
+    ):
+        expected = [
+            (matrix.index[places[0][i]], matrix.index[places[1][i]], f"{values[i]:.2f}")
+            for i in order[:10]
+        ]
+        assert [tuple(row) for row in Page(page).tables[f"{caption}, 1y"][1:]] == expected
+
+
+def test_the_command_for_those_who_run_no_script_is_one_of_a_shell(large, page):
+    (command,) = re.findall(r"All of them without it: <code>(.*?)</code>", page)
+    program, verb, query = shlex.split(html.unescape(command))
+    assert (program, verb) == ("etf", "sql")
+    with open_catalogue(large.store, large.store.layout.root / "universe.csv") as db:
+        assert len(db.query(query).rows) == MANY
+
+
+def test_what_has_no_price_is_named(made):
+    """Nothing else on the page would tell that it is in the universe."""
+    inputs = made.inputs()
+    assert "has no price here" not in universe_report(inputs)
+    made.universe = Universe((*made.universe, instrument("NEW"), instrument("XX", exchange="FX")))
+    assert again(made) == {"universe"}
+    page = made.store.layout.report(None).read_text()
+    assert "1 of the universe has no price here, and so no number on this page: NEW." in page
 
 
 def test_findings_are_counted_and_the_worst_named(page):

@@ -383,6 +383,7 @@ def test_a_store_without_tables_has_empty_views(tmp_path):
     for view in VIEWS:
         assert ask(store, f"SELECT * FROM {view.name} LIMIT 1").columns, view.name
     assert ask(store, "FROM weights").rows == []
+    assert ask(store, "FROM user_prices").rows == ask(store, "FROM user_files").rows == []
     assert len(ask(store, "FROM latest_prices").rows) == 4
 
 

@@ -24,6 +24,13 @@ def test_a_good_file(tmp_path):
     assert universe.partitions() == ["XASX"]
 
 
+@pytest.mark.parametrize("sign", ["\u2028", "\x85", "\x0c"])
+def test_a_name_may_hold_what_ends_lines_elsewhere(tmp_path, sign):
+    name = f"Two{sign}lines"
+    universe = load_universe(write(tmp_path, GOOD.replace("Vanguard Australian Shares", name)))
+    assert universe.get("VAS").name == name
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
