@@ -32,3 +32,10 @@ def damage_rows(path: Path) -> None:
     footer = int(np.frombuffer(content[-8:-4], "<u4")[0]) + 8
     content[4:-footer] = bytes(len(content) - footer - 4)
     path.write_bytes(content)
+
+
+def damage_footer(path: Path) -> None:
+    """Spoil what the footer says of a file, where Parquet itself does not look."""
+    whole = path.read_bytes()
+    at = whole.rindex(b'"content_hash"')
+    path.write_bytes(whole[:at] + b"\xb3\x00\xff" + whole[at + 3 :])

@@ -21,7 +21,7 @@ from etf_pipeline.store.corrections import corrections_at, version_of
 from etf_pipeline.store.manifests import write_manifest
 from etf_pipeline.store.origins import Present
 from etf_pipeline.store.store import Store
-from etf_pipeline.store.watermark import Watermark
+from etf_pipeline.store.watermark import PublishedHashes, Watermark
 from etf_pipeline.store.writer import locked, sweep_temp_files
 
 ASSET = assets.PRICE_HISTORY
@@ -66,15 +66,15 @@ def update_histories(
         declared = corrections_at(layout) if corrections is None else corrections
         update = Updating(layout, store.lock_timeout, run.partition, tuple(declared))
         lookups = Lookups(layout, reader, run.partition, dict(mark.last))
-        lacking = lookups.of(chosen)
+        hashes = PublishedHashes.load(layout.published(run.partition))
+        lacking = [replace(o, published=hashes.of(o.instrument)) for o in lookups.of(chosen)]
         found = _updated(update, lacking, workers, progress)
-        mark.last.update(
-            (i.ticker, one.newest)
-            for i, one in zip(chosen, found, strict=True)
-            if one.newest is not None
-        )
-        outcomes = with_sources(layout, reader, run, chosen, [u.outcome for u in found], source)
+        outcomes = [u.outcome for u in found]
+        mark.note(chosen, [u.newest for u in found])
+        hashes.note(chosen, [o.content_hash for o in outcomes])
+        outcomes = with_sources(layout, reader, run, chosen, outcomes, source)
         manifest = _manifest(update, run, chosen, outcomes, source)
+        hashes.save()
         mark.save()  # last: what a killed run has not told, the next one finds again and tells
         lookups.save(lacking, found)
     return StepResult(

@@ -106,14 +106,15 @@ class Reads:
         found = {one[2] for one in read if len(one) > 1} | {b for b in bases if b}
         return self.rates if len(found) > 1 else None
 
-    def assumed(self, *names: str) -> dict[str, Any]:
-        """For people: these fields of the assumptions, what is free of risk, and the rules."""
+    def assumed(self, *names: str, free: bool = True) -> dict[str, Any]:
+        """For people: these fields of the assumptions, what is free of risk, and the rules.
+
+        Only what the rows rest on: a file made anew from the same then says the same. Where nothing
+        in them is compared with what is `free` of risk, that is left out.
+        """
         found = {name: getattr(self.assumptions, name) for name in names}
-        return found | {
-            "risk_free": self.risk_free,
-            "release": __version__,
-            "rules": DERIVED_RULES,
-        }
+        beside = {"risk_free": self.risk_free} if free else {}
+        return found | beside | {"release": __version__, "rules": DERIVED_RULES}
 
 
 @dataclass(frozen=True)

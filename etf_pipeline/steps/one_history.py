@@ -80,12 +80,20 @@ class Lacking:
         held: the newest batch that its history holds; None when nothing says so, and then all
             batches of it are meant.
         elsewhere: those of other partitions, each with its partition; only with `held` None.
+        published: the content hash that its history was published with; None when nothing says so.
     """
 
     instrument: Instrument
     held: str | None
     batches: tuple[str, ...] = ()
     elsewhere: tuple[tuple[str, str], ...] = ()
+    published: str | None = None
+
+    def is_of(self, info: FileInfo) -> bool:
+        """Whether a history is what was published, or newer: its run may have been killed."""
+        if self.published in (None, info.content_hash):
+            return True
+        return any(batch > (self.held or "") for batch in Origin.of(info).batches)
 
 
 @dataclass(frozen=True)
@@ -157,7 +165,7 @@ def settled(of: Updating, present: Present, one: Lacking) -> Updated | None:
     if one.held is None or one.batches:
         return None
     found = healthy(of.layout, one.instrument, of.corrections)
-    if found is None:
+    if found is None or not one.is_of(found[0]):
         return None
     info, days = found[0], footer_range(found[1])
     return _told(one.instrument.ticker, lambda: _settled(of, present, one.instrument, info, days))
@@ -189,6 +197,9 @@ def _locked_update(update: _Update, one: Lacking) -> Updated:
         info = known.info if goes_on(known, instrument, update.of.corrections) else None
         if one.held is None or info is None:
             return _rebuild(update, one, known)
+        if not one.is_of(info):
+            with contextlib.suppress(RawMissingError):
+                return _rebuild(update, one, known)
         fresh = (
             part
             for batch_id in one.batches

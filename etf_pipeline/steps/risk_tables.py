@@ -146,7 +146,7 @@ def correlations(
     made_from = None
     if reads.known:  # once more, as a file may have turned out to be damaged
         fx = {t: f for t, f in used.items() if f}
-        read = reads.assumed("base_currency", "correlations_kept")
+        read = reads.assumed("base_currency", "correlations_kept", free=False)
         parts = _of_all(reads, specs)
         made_from = MadeFrom(parts, {_WHOLE: {"details": details, "fx": fx}}, read)
     file = publish_day(store, CORRELATIONS, found.table, histories, made_from)

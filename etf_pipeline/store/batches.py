@@ -284,10 +284,10 @@ def open_batch(layout: Layout, partition: str, batch_id: str) -> Batch:
     path = layout.of(RAW, partition, batch_id)
     try:
         meta = json.loads((pq.read_metadata(path).metadata or {})[META_KEY])
-    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+        slices = {s["ticker"]: SliceInfo(**s) for s in meta["pieces"]}
+        return Batch(path, batch_id, meta["source"], slices, meta.get("run"))
+    except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
         raise _corrupt(path) from error
-    slices = {s["ticker"]: SliceInfo(**s) for s in meta["pieces"]}
-    return Batch(path, batch_id, meta["source"], slices, meta.get("run"))
 
 
 def partitions_with_batches(layout: Layout) -> Iterable[Path]:

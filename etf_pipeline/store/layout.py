@@ -100,6 +100,10 @@ class Layout:
         """File that says which raw batches the histories of a partition already hold."""
         return self.manifests(PRICE_HISTORY) / f"{encode_ticker(partition)}.applied"
 
+    def published(self, partition: str) -> Path:
+        """File that says which content the histories of a partition were published with."""
+        return self.manifests(PRICE_HISTORY) / f"{encode_ticker(partition)}.published"
+
     def looked(self, partition: str) -> Path:
         """File that says in which raw batches the tickers of a partition were looked for."""
         return self.manifests(PRICE_HISTORY) / f"{encode_ticker(partition)}.looked"

@@ -153,7 +153,10 @@ def _told(new: NewHistory, quarantine_hash: str) -> dict[str, object]:
 
 def _but_batches(footer: bytes | None) -> dict[str, object]:
     """What a footer says, but for the batches; nothing where there is no readable file."""
-    meta: dict[str, object] = json.loads(footer) if footer else {}
+    try:
+        meta = dict(json.loads(footer)) if footer else {}
+    except (ValueError, TypeError):
+        return {}
     return {key: value for key, value in meta.items() if key not in ORIGIN_KEYS}
 
 

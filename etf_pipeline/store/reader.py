@@ -14,12 +14,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from etf_pipeline.errors import CorruptFileError
+from etf_pipeline.model.file_names import decode_ticker
 from etf_pipeline.model.rows import to_frame
-from etf_pipeline.model.schemas import HISTORY
+from etf_pipeline.model.schemas import HISTORY, QUARANTINE
 from etf_pipeline.store.user_files import UserFile, read_user_file
 from etf_pipeline.store.writer import META_KEY
 
 _SMALL = 20_000  # rows
+_OF_TICKERS = (HISTORY.name, QUARANTINE.name)
+_REMEDY = "run `etf run` to rebuild it from the raw batches, or put a good copy in its place"
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def file_footer(path: Path) -> tuple[FileInfo, pq.FileMetaData]:
     """
     with _open(path) as handle:
         footer = handle.metadata
-        return FileInfo(path, _meta(footer), footer.num_rows), footer
+        return FileInfo(path, _meta(path, footer), footer.num_rows), footer
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
@@ -116,7 +119,7 @@ def read_ours(
     """
     with _open(path) as handle:
         footer = handle.metadata
-        info = FileInfo(path, _meta(footer), footer.num_rows)
+        info = FileInfo(path, _meta(path, footer), footer.num_rows)
         return info, _whole(path, handle, columns) if wanted(info) else None
 
 
@@ -128,7 +131,7 @@ def read_with_footer(path: Path) -> tuple[pa.Table, dict[str, Any]]:
         FileNotFoundError: there is no such file.
     """
     with _open(path) as handle:
-        return _whole(path, handle), _meta(handle.metadata)
+        return _whole(path, handle), _meta(path, handle.metadata)
 
 
 def _whole(path: Path, handle: pq.ParquetFile, columns: Sequence[str] | None = None) -> pa.Table:
@@ -158,7 +161,7 @@ def read_history(path: Path, columns: Sequence[str] | None = None) -> pd.DataFra
     wanted = [c for c in (columns or HISTORY.names) if c != "date"]
     with _open(path) as handle:
         try:
-            if "content_hash" in _meta(handle.metadata):
+            if "content_hash" in _meta(path, handle.metadata):
                 return to_frame(handle.read(columns=["date", *wanted]))
             table = handle.read()
         except (OSError, pa.ArrowException) as error:
@@ -183,7 +186,7 @@ def read_adjusted(path: Path) -> tuple[pd.Series, FileInfo, UserFile | None]:
     With it, if somebody else wrote the file, what it came to.
     """
     with _open(path) as handle:
-        info = FileInfo(path, _meta(handle.metadata), handle.metadata.num_rows)
+        info = FileInfo(path, _meta(path, handle.metadata), handle.metadata.num_rows)
         try:
             if info.ours:
                 table = handle.read(columns=["date", "adj_close"])
@@ -207,14 +210,24 @@ def _open(path: Path) -> pq.ParquetFile:
         raise _corrupt(path, error) from error
 
 
-def _meta(footer: pq.FileMetaData) -> dict[str, Any]:
+def _meta(path: Path, footer: pq.FileMetaData) -> dict[str, Any]:
+    """What a footer of ours says.
+
+    Raises:
+        CorruptFileError: it is damaged where Parquet itself does not look, or the file is a copy of
+            another ticker's.
+    """
     raw = (footer.metadata or {}).get(META_KEY)
-    return json.loads(raw) if raw else {}
+    try:
+        meta = dict(json.loads(raw)) if raw else {}
+    except (ValueError, TypeError) as error:
+        raise _corrupt(path, error) from error
+    whose = meta.get("ticker")
+    if meta.get("table") in _OF_TICKERS and whose not in (None, decode_ticker(path.stem)):
+        raise CorruptFileError(f"{path} is a copy of the file of {whose}: {_REMEDY}")
+    return meta
 
 
 def _corrupt(path: Path, error: Exception) -> CorruptFileError:
     detail = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return CorruptFileError(
-        f"{path} is not readable Parquet ({detail}): run `etf run` to rebuild it from the raw "
-        "batches, or put a good copy in its place"
-    )
+    return CorruptFileError(f"{path} is not readable Parquet ({detail}): {_REMEDY}")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from etf_pipeline.model.instruments import Instrument
 from etf_pipeline.store.writer import write_text
 
 
@@ -31,11 +32,28 @@ class Watermark:
         except (OSError, ValueError, AttributeError):
             return cls(path, {})
 
+    def of(self, instrument: Instrument) -> str | None:
+        """What it says of a ticker."""
+        return self.last.get(instrument.ticker)
+
+    def note(self, instruments: Iterable[Instrument], found: Iterable[str | None]) -> None:
+        """Say something else of each ticker, but of those of which there is nothing to say."""
+        told = zip(instruments, found, strict=True)
+        self.last.update({i.ticker: one for i, one in told if one is not None})
+
     def save(self) -> None:
         """Replace the file, if it would change."""
         text = json.dumps(self.last, sort_keys=True, indent=0)
         if not self.path.exists() or self.path.read_text() != text:
             write_text(self.path, text)
+
+
+class PublishedHashes(Watermark):
+    """The content hash that each ticker's history was published with last; a file per partition.
+
+    A history that has another, and is no newer, is an older copy or another store's. Losing the
+    file costs only that this is not noticed.
+    """
 
 
 @dataclass(frozen=True)

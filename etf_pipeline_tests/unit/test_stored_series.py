@@ -141,8 +141,9 @@ def test_a_version_changes_with_a_quarantine_that_is_not_the_one_it_was_publishe
     kept = quarantine.read_bytes()
     quarantine.unlink()
     without = version(root)
-    publish_closes(root, "OTHER", DAYS, walk(N, seed=0))
-    quarantine.write_bytes(Layout(root).of(QUARANTINE, "OTHER").read_bytes())
+    elsewhere = root / "elsewhere"  # another store
+    publish_closes(elsewhere, "VAS", DAYS, walk(N, seed=0))
+    quarantine.write_bytes(Layout(elsewhere).of(QUARANTINE, "VAS").read_bytes())
     assert len({was, without, version(root)}) == 3
     quarantine.write_bytes(kept)
     assert version(root) == was

@@ -10,7 +10,7 @@ from etf_pipeline.model.outcomes import OutcomeKind
 from etf_pipeline.model.schemas import CORRELATIONS, HISTORY
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifests import read_manifest
-from etf_pipeline_tests.derived_support import RATE, DerivedWorld, N
+from etf_pipeline_tests.derived_support import RATE, DerivedWorld, N, published_files
 from etf_pipeline_tests.stored_support import damage_rows
 
 
@@ -65,6 +65,13 @@ def test_what_correlations_follow_from(world, kind):
     happens(world)
     world.run("correlations")
     assert (pq.read_metadata(the_file(world)).metadata != made_from) is anew
+
+
+def test_a_file_left_alone_says_what_one_made_anew_would_say(world, tmp_path):
+    world.run("correlations")
+    world.describe(risk_free_rate=0.5)  # which correlations do not rest on
+    found = published_files(world.run("correlations"), world.root)
+    assert found == world.from_scratch("correlations", tmp_path / "other")
 
 
 def test_a_damaged_history_is_left_out_and_comes_back_once_it_is_mended(world):
