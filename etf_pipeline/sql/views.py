@@ -24,7 +24,7 @@ from etf_pipeline.model.schemas import (
     WEIGHTS,
     Table,
 )
-from etf_pipeline.sql import conversion, correlations
+from etf_pipeline.sql import as_of, conversion, correlations
 
 _TICKER = "ticker id of the universe"
 _AS_OF = "newest session the table was computed from"
@@ -305,15 +305,7 @@ MACROS = {
         "WHERE collected_at <= timezone('UTC', CAST(ts AS TIMESTAMPTZ)) AND close IS NOT NULL "
         "ORDER BY ticker, date, collected_at DESC"
     ),
-    "risk_metrics_as_of": (
-        "CREATE MACRO risk_metrics_as_of(ts) AS TABLE SELECT * FROM risk_metrics_history "
-        "WHERE as_of = (SELECT max(as_of) FROM risk_metrics_history WHERE as_of <= "
-        "CAST(ts AS DATE))"
-    ),
-    "weights_as_of": (
-        "CREATE MACRO weights_as_of(ts) AS TABLE SELECT * FROM weights_history WHERE as_of = "
-        "(SELECT max(as_of) FROM weights_history WHERE as_of <= CAST(ts AS DATE))"
-    ),
+    **as_of.MACROS,
     **conversion.MACROS,
     **correlations.MACROS,
 }

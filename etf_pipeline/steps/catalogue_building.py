@@ -32,6 +32,7 @@ def build_catalogue(layout: Layout, universe_file: Path, signed: str) -> None:
 
     Raises:
         StoreError: the folder cannot be written, or the disk is full.
+        CorruptFileError: a file that a view reads is not readable Parquet.
     """
     path = layout.catalogue
     temp = temp_beside(path)
@@ -68,10 +69,32 @@ def _fill(db: duckdb.DuckDBPyConnection, universe_file: Path, layout: Layout) ->
             sql = sql.format(files=_files(layout, there))
             if users and view.name in ("prices", "currencies", "histories"):
                 sql = _with_user_files(layout, users, view)
-        db.execute(f"CREATE VIEW {view.name} AS {sql}")
+        try:
+            db.execute(f"CREATE VIEW {view.name} AS {sql}")
+        except duckdb.Error as error:
+            _name_damaged(layout, there, view, error)
+            raise
         _comment(db, view)
     for macro in MACROS.values():
         db.execute(macro)
+
+
+def _name_damaged(layout: Layout, patterns: list[str], view: View, error: duckdb.Error) -> None:
+    """Do nothing where every file of a view is as it should be.
+
+    Raises:
+        CorruptFileError: naming the first that is not, which DuckDB takes for a mistake in the SQL.
+    """
+    for path in sorted(p for pattern in patterns for p in layout.root.glob(pattern)):
+        try:
+            file_info(path)
+        except FileNotFoundError:
+            continue
+        except CorruptFileError:
+            raise CorruptFileError(
+                f"{path} is not readable Parquet, so there is no view {view.name}: put a good copy "
+                "in its place, or move it away, and run again"
+            ) from error
 
 
 def _files(layout: Layout, patterns: list[str]) -> str:

@@ -69,13 +69,14 @@ def newest_session(layout: Layout) -> dt.date | None:
 
 
 def overdue(layout: Layout, days: int) -> int:
-    """How many dated files are beyond what is kept, by their names alone."""
+    """How many dated files are beyond what is kept; opened only where their names say so."""
     count = 0
     for table in DATED:
         found = [day for day, _ in _days(layout, table)]
         last_of_month = {(d.year, d.month): d for d in found}
         old = [d for d in found if d < found[-1] - dt.timedelta(days=days)]
-        count += sum(d != last_of_month[d.year, d.month] for d in old)
+        if any(d != last_of_month[d.year, d.month] for d in old):
+            count += len(judged_days(layout, table, days).expired)
     return count
 
 
@@ -132,7 +133,7 @@ def judged_manifests(
     for path in layout.manifest_files(asset):
         footer = None
         with contextlib.suppress(FileNotFoundError, CorruptFileError):
-            footer = manifest_footer(path)
+            footer = None if path.is_symlink() else manifest_footer(path)
         if footer is None or footer.asset != asset or footer.recorded_at is None:
             found.others += [path] if path.exists() else []
             continue
@@ -203,13 +204,20 @@ def _days(layout: Layout, table: Table) -> list[tuple[dt.date, Path]]:
 
 
 def _ours(path: Path, table: Table, day: dt.date) -> Held | None:
-    """A file of a table, if this package wrote it."""
+    """A file of a table, if this package wrote it; what a link leads to is somebody else's."""
+    if _linked(path):
+        return None
     try:
         info, size = file_info(path), path.stat().st_size
     except (FileNotFoundError, CorruptFileError):
         return None
     digest, named = info.content_hash, info.meta.get("table")
     return Held(path, day, size, digest) if digest is not None and named == table.name else None
+
+
+def _linked(path: Path) -> bool:
+    """Whether a file, or the folder of its day, is a link to somewhere else."""
+    return path.is_symlink() or path.parent.is_symlink()
 
 
 def _of_newest_batches(layout: Layout, asset: str) -> set[Path]:

@@ -311,3 +311,29 @@ def test_a_record_that_was_changed_shows(layout):
     changed = rows.set_column(3, "subject", pa.array(["another"]))
     pq.write_table(changed.replace_schema_metadata(rows.schema.metadata), path)
     assert [str(path) in text for text in damaged_manifests(layout, rows=True)] == [True]
+
+
+def test_what_a_link_leads_to_stays(layout, tmp_path):
+    """A day that was moved elsewhere is there, though the store still shows it."""
+    weights(layout, D("2023-01-04"), D("2023-01-05"), D("2023-01-06"), D("2023-01-31"))
+    weights(layout, D("2025-03-31"))
+    folder, file = (layout.of(WEIGHTS, D(f"2023-01-0{n}")) for n in (4, 5))
+    folder = folder.parent
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    file.rename(tmp_path / "moved.parquet")
+    file.symlink_to(tmp_path / "moved.parquet")
+    found = retention.judged_days(layout, WEIGHTS, 400)
+    assert gone(found) == [layout.of(WEIGHTS, D("2023-01-06"))]
+    assert [p.parent.name for p in found.others] == ["as_of=2023-01-04", "as_of=2023-01-05"]
+    removed(found, WEIGHTS, dry_run=False)
+    assert (tmp_path / "elsewhere" / file.name).exists()
+    assert (tmp_path / "moved.parquet").exists()
+    assert file.is_symlink()
+
+
+def test_what_is_never_removed_is_not_overdue(layout):
+    weights(layout, D("2023-01-04"), D("2023-01-31"), D("2025-03-31"))
+    assert retention.overdue(layout, 400) == 1
+    pq.write_table(pa.table({"a": [1]}), layout.of(WEIGHTS, D("2023-01-04")))
+    assert retention.overdue(layout, 400) == 0
