@@ -27,7 +27,7 @@ from etf_pipeline.orchestration.failures import (
 from etf_pipeline.orchestration.metadata import materialised
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.steps.result import StepResult
-from etf_pipeline.store.stages import Stage, read_stage, write_stage
+from etf_pipeline.store.stages import STAGES, Stage, read_stage, write_stage
 
 log = logging.getLogger(__name__)
 # What an asset yields.
@@ -105,6 +105,8 @@ def settled(
         if failure is None:
             if mine is not None and mine.good:
                 found.append(mine)
+            elif asset in told.made:
+                found.append(_unrecorded(pipeline, asset, run_id, partition))
         elif mine is not None and not mine.good:
             found.append(mine)
         else:
@@ -117,6 +119,7 @@ class _Steps:
 
     def __init__(self, planned: set[str]) -> None:
         self.planned = planned
+        self.made: set[str] = set()
         self._started: set[str] = set()
         self._ended: set[str] = set()
         self._failures: dict[str, StepFailure] = {}
@@ -128,6 +131,8 @@ class _Steps:
             return
         if kind is dg.DagsterEventType.STEP_START:
             self._started.add(step)
+        elif kind is dg.DagsterEventType.ASSET_MATERIALIZATION:
+            self.made.add(step)
         elif kind is dg.DagsterEventType.STEP_FAILURE:
             self._failures[step] = step_failure_of(event)
         elif kind in (dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_SKIPPED):
@@ -159,6 +164,15 @@ def _good(asset: str, result: StepResult) -> Outcome:
 def _failed(asset: str, failure: StepFailure) -> Outcome:
     kind = FailureKind.TRANSIENT if failure.code.transient else FailureKind.PERMANENT
     return Outcome(asset, OutcomeKind.FAILED, failure.message, kind, failure.code)
+
+
+def _unrecorded(pipeline: Pipeline, asset: str, run_id: str, partition: str) -> Stage:
+    """A stage that published, and could not record how that went: its record is an older run's."""
+    folder = pipeline.layout.manifests(STAGES)
+    why = f"it was published, and could not be recorded in {folder}: make it writable and run again"
+    outcome = _failed(asset, StepFailure(ReasonCode.STORE_UNUSABLE, why))
+    now = pipeline.clock()
+    return Stage(outcome, run_id, partition, now, now)
 
 
 def _note(pipeline: Pipeline, outcome: Outcome, run_id: str, partition: str) -> Stage:

@@ -115,6 +115,24 @@ def test_a_table_that_cannot_be_written_stops_no_other(tmp_path, instance, monke
     assert status(pipeline, monkeypatch)[0] == 0
 
 
+def test_a_stage_that_cannot_be_recorded_is_told(tmp_path, instance):
+    """Its table is published; nothing would say so, and what is recorded is of an earlier run."""
+    pipeline = make_pipeline(tmp_path)
+    layout = pipeline.layout
+    in_the_way(layout, CORRELATIONS)
+    blocked = layout.manifests("stages")
+    for asset in ("risk_metrics", "reports"):
+        (blocked / f"{asset}-ALL.parquet").mkdir(parents=True)
+    report = run_graph(pipeline, instance)
+    assert layout.newest(RISK_METRICS) is not None
+    assert layout.report(None).exists()
+    assert set(bad(report.stages)) == {"risk_metrics", "correlations", "reports"}
+    assert [s.asset for s in report.stages] == [name for name, _ in STAGES]
+    assert of_run(report, chosen=False) == 3
+    told = [e for e in report.errors if str(blocked) in e]
+    assert [e.partition(" ")[0] for e in told] == ["risk_metrics", "reports"]
+
+
 def test_when_no_stage_comes_out_the_run_failed(tmp_path, instance):
     pipeline = make_pipeline(tmp_path)
     execute(pipeline, instance, "ingest", "XASX")
