@@ -63,7 +63,9 @@ def in_words(line: Line, *, dry_run: bool = False) -> str:
     text += f" ({size_in_words(line.removed_bytes)})" if line.removed_bytes else ""
     if line.kept:
         text += f", {line.kept} kept"
-    text += f" ({size_in_words(line.kept_bytes)})" if line.kept_bytes else ""
+        text += f" ({size_in_words(line.kept_bytes)})" if line.kept_bytes else ""
+    elif line.kept_bytes:
+        text += f", {size_in_words(line.kept_bytes)} kept"
     return "; ".join((text, *line.notes))
 
 

@@ -19,7 +19,7 @@ from etf_pipeline.model.outcomes import Outcome, OutcomeKind
 from etf_pipeline.model.schemas import SUMMARY, WEIGHTS
 from etf_pipeline.settings import Settings, load_settings
 from etf_pipeline.sql.safe import SafeConnection
-from etf_pipeline.steps.maintain import counted_from, in_words, judged, record, removed
+from etf_pipeline.steps.maintain import Line, counted_from, in_words, judged, record, removed
 from etf_pipeline.steps.result import Run
 from etf_pipeline.store import retention
 from etf_pipeline.store.layout import Layout
@@ -337,3 +337,8 @@ def test_what_is_never_removed_is_not_overdue(layout):
     assert retention.overdue(layout, 400) == 1
     pq.write_table(pa.table({"a": [1]}), layout.of(WEIGHTS, D("2023-01-04")))
     assert retention.overdue(layout, 400) == 0
+
+
+def test_bytes_that_stay_are_not_said_to_have_gone():
+    line = Line("dagster files", kept_bytes=1_938_432)
+    assert in_words(line) == "dagster files: 0 removed, 1893 KiB kept"
