@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from etf_pipeline.model.windows import LONG_GAP
+
 Days = npt.NDArray[np.datetime64]
 DAYS_PER_YEAR = 365.25  # of the Julian year
 # What regular bars come near to; fewer than nine tenths of it are called sparse.
@@ -12,7 +14,6 @@ PERIODS_PER_YEAR = {"daily": 252, "weekly": 52, "monthly": 12}
 # Calendar periods of months, by the alias that pandas has for them.
 MONTHS_AND_LONGER = {"monthly": "M", "quarterly": "Q", "yearly": "Y"}
 _GAPS = {"daily": (0, 4), "weekly": (5, 9), "monthly": (25, 35)}  # days between two bars
-LONG_GAP = 30  # days without a price that no holidays make
 _ENOUGH = 90  # days, to tell sparse bars from a few holidays
 _MOST_NAMED = 3
 

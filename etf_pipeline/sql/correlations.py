@@ -9,8 +9,7 @@ earliest last session and begins as `risk.prices.anchor` has it; returns over ho
 from __future__ import annotations
 
 from etf_pipeline.model.currencies import MINOR_UNITS
-from etf_pipeline.model.spacing import LONG_GAP
-from etf_pipeline.model.windows import EARLY_DAYS, FLAT_SPREAD, GRACE_DAYS
+from etf_pipeline.model.windows import EARLY_DAYS, FLAT_SPREAD, GRACE_DAYS, LONG_GAP
 from etf_pipeline.sql.text import quoted
 
 # Parameters of a macro hide columns of the same name, so these have names of their own.
