@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from etf_pipeline.model.spacing import LONG_GAP, MONTHS_AND_LONGER, long_gaps
+from etf_pipeline.model.spacing import MONTHS_AND_LONGER, long_gaps
+from etf_pipeline.model.windows import LONG_GAP
 from etf_pipeline.risk.prices import PriceSeries, too_few_common
 
 Floats = npt.NDArray[np.float64]
