@@ -80,6 +80,8 @@ class ReasonCode(StrEnum):
     EXPIRED = "expired", "older than is kept"
     OUT_OF_MEMORY = "out_of_memory", "there was not enough memory"
     LOCKED = "locked", "another process holds the lock"
+    SHARE_AWAY = "share_away", "the share of the store does not answer"
+    SHARE_REFUSED = "share_refused", "the share of the store cannot be used, or has something else"
     BAD_SETTING = "bad_setting", "a setting cannot be used"
     BAD_ARGUMENT = "bad_argument", "an argument of a call cannot be used"
     BAD_UNIVERSE = "bad_universe", "the universe file cannot be used"
@@ -118,6 +120,7 @@ _TRANSIENT = frozenset(
         ReasonCode.VOIDED,
         ReasonCode.LOCKED,
         ReasonCode.WORKER_DIED,
+        ReasonCode.SHARE_AWAY,
     }
 )
 
@@ -211,6 +214,18 @@ class WorkerDiedError(EtfError):
     code = ReasonCode.WORKER_DIED
 
 
+class ShareError(StoreError):
+    """The share of the store cannot be used, or has other bytes under a name than we have."""
+
+    code = ReasonCode.SHARE_REFUSED
+
+
+class ShareAwayError(ShareError):
+    """The share of the store does not answer; what was made here is published by a later run."""
+
+    code = ReasonCode.SHARE_AWAY
+
+
 class UnknownTickerError(EtfError):
     """The ticker is not known here; the message names the nearest ones."""
 
@@ -279,6 +294,10 @@ class QueryError(EtfError):
     """A query may not be run, is wrong, or takes too much."""
 
     code = ReasonCode.BAD_QUERY
+
+
+class StaleCopyWarning(UserWarning):
+    """The share does not answer, so a reader goes on with this machine's copy, which may be old."""
 
 
 def nearest(name: str, known: Iterable[str], what: str = "") -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from typing import Annotated
+import warnings
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
@@ -24,7 +26,7 @@ from etf_pipeline.cli import (
     worker,
 )
 from etf_pipeline.cli.render.output import print_error
-from etf_pipeline.errors import EtfError
+from etf_pipeline.errors import EtfError, StaleCopyWarning
 from etf_pipeline.settings.environment import traceback_wanted
 
 app = typer.Typer(
@@ -60,6 +62,7 @@ for command in (  # in the order in which help lists them
 def main() -> None:
     """Console entry point: errors become one line and an exit code."""
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
+    warnings.showwarning = _show(warnings.showwarning)
     try:
         app(standalone_mode=True)
     except (Exception, KeyboardInterrupt) as error:
@@ -67,6 +70,18 @@ def main() -> None:
             traceback.print_exc()
         print_error(_message(error))
         sys.exit(exit_codes.of_error(error))
+
+
+def _show(otherwise: Callable[..., None]) -> Callable[..., None]:
+    """How warnings are shown: that a copy is old in one line, without where it was found."""
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, StaleCopyWarning):
+            typer.echo(f"warning: {message}", err=True)
+        else:
+            otherwise(message, category, *where, **more)
+
+    return show
 
 
 def _message(error: BaseException) -> str:

@@ -23,9 +23,11 @@ def report(
 
     Example: etf report balanced
     """
+    from etf_pipeline.library.freshness import refresh_by_settings
     from etf_pipeline.settings import load_settings
 
     settings = load_settings(data_dir=data_dir)
+    refresh_by_settings(settings)
     with pipeline_imports():
         from etf_pipeline.steps.report_inputs import inputs_of
         from etf_pipeline.steps.reports import pages_of, reports

@@ -42,6 +42,8 @@ def sql(
 
     Example: etf sql "SELECT ticker, volatility FROM risk_metrics WHERE window = '3y' ORDER BY 2"
     """
+    from etf_pipeline.library.freshness import refresh_for_reading
+
     with pipeline_imports():
         from etf_pipeline.sql.output import FORMATS
         from etf_pipeline.sql.safe import limit_process_memory
@@ -53,6 +55,7 @@ def sql(
     text = _statement(statement, file)
     limits = Limits(timeout, memory, max_rows)
     store = Store.at(data_dir or environment.data_dir(), environment.LOCK_TIMEOUT_SECONDS)
+    refresh_for_reading(store.layout.root)
     universe_file = environment.universe_file()
     with open_catalogue(store, universe_file, limits, _copy_log) as connection:
         if text is None:

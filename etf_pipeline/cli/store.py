@@ -30,16 +30,20 @@ def status(
     """
     from etf_pipeline.events.settings import load_event_settings
     from etf_pipeline.events.status import events_status
+    from etf_pipeline.library.freshness import refreshed
     from etf_pipeline.library.status import stage_status, store_status
     from etf_pipeline.settings import load_settings
 
     settings = load_settings(data_dir=data_dir)
+    fresh = refreshed(settings.data_dir, settings.store_url, settings.lock_timeout_seconds)
     rows = store_status(settings.data_dir)
     stages = stage_status(settings)
     events = events_status(settings.data_dir, load_event_settings())
     if as_json:
-        told = [s.body for s in stages]
-        print_json({"tickers": rows, "stages": told, "events": status_body(events)})
+        found = [s.body for s in stages]
+        shared = {} if fresh is None else {"share": fresh.as_json()}
+        body = {"tickers": rows, "stages": found, "events": status_body(events)}
+        print_json(body | shared)
     else:
         from etf_pipeline.cli.render.store import show_stages, show_status
 
@@ -48,6 +52,9 @@ def status(
         show_stages(console, stages)
         if line := status_line(events, dt.datetime.now(dt.UTC)):
             console.print(line, soft_wrap=True, highlight=False)
+        if fresh is not None:
+            told = fresh.warning(dt.datetime.now(dt.UTC)) or f"shared by {fresh.url}, pulled now"
+            console.print(told, soft_wrap=True, highlight=False, markup=False)
         print_place(console, settings.data_dir.resolve())
     if not rows:
         raise InsufficientDataError(

@@ -48,6 +48,8 @@ class StoreAccess:
     ) -> None:
         wanted = flag_of(use_event_sourcing, "use_event_sourcing")
         self._layout = Layout(environment.data_dir() if data_dir is None else folder_of(data_dir))
+        if environment.store_url() is not None:
+            self._refresh()
         self._risk_free_asked = risk_free_of(risk_free_rate)
         self._cache = FileCache()
         self._calls: CallLog | None = None
@@ -57,6 +59,12 @@ class StoreAccess:
             self._calls = call_log(events, self._layout, self._cache)
         if wanted and not self.use_event_sourcing:
             self._refuse()
+
+    def _refresh(self, raw: bool = False) -> None:
+        """Pull what a shared store has that this machine's copy has not."""
+        from etf_pipeline.library.freshness import refresh_for_reading
+
+        refresh_for_reading(self._layout.root, raw=raw, stacklevel=3)
 
     def _refuse(self) -> NoReturn:
         from etf_pipeline.events.factory import asked_for

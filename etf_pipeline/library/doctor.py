@@ -23,6 +23,7 @@ from etf_pipeline.errors import (
 )
 from etf_pipeline.events.settings import load_event_settings
 from etf_pipeline.events.status import examined_status
+from etf_pipeline.model.schemas import RAW
 from etf_pipeline.settings import Settings, environment, load_settings
 
 _LEAST_FREE = 1.0  # GiB
@@ -56,6 +57,7 @@ def examine(data_dir: Path | None) -> Iterator[Finding]:
         ("risk-free", _risk_free),
         ("store writable", _writable),
         ("disk", _disk),
+        ("share", _share),
         ("histories", _histories),
         ("raw batches", _raw_batches),
         ("manifests", _manifests),
@@ -81,6 +83,23 @@ def _signing(_: Settings) -> str:
         return "not looked for: see events"
     signer = load_signer(chosen)
     return "no key is set" if signer is None else f"key {signer.key[:16]}"
+
+
+def _share(settings: Settings) -> str:
+    """Whether the share answers; pulls nothing."""
+    if settings.store_url is None:
+        return "none: the store stands for itself"
+    from etf_pipeline.share.opening import READER_PATIENCE, working_copy
+    from etf_pipeline.share.publishing import unpublished
+    from etf_pipeline.store.store import Store
+
+    store = Store.at(settings.data_dir, settings.lock_timeout_seconds)
+    plain = environment.plain_http_allowed()
+    copy = working_copy(store, settings.store_url, READER_PATIENCE, plain_http=plain)
+    copy.place.list(copy.names.folder(RAW))
+    waiting = len(unpublished(copy))
+    told = f"; {waiting} files wait for the next run to publish them" if waiting else ""
+    return f"{settings.store_url} answers{told}"
 
 
 def _packages() -> str:

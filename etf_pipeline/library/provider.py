@@ -44,6 +44,9 @@ class ETFDataProvider(CourseQueries, UncertaintyQueries):
     the numbers must know (a ticker that ended early or is young, long gaps, currencies that
     nothing names): in `attrs` where they are frames.
 
+    Where the store is a working copy (`ETF_STORE_URL`), what changed in the share is pulled when
+    the object is made; without the share a `StaleCopyWarning` says how old the copy is.
+
     Args:
         data_dir: root of the Parquet store; the `ETF_DATA_DIR` setting when None.
         risk_free_rate: what is free of risk, for calls that name nothing: an annual effective rate
@@ -82,6 +85,7 @@ class ETFDataProvider(CourseQueries, UncertaintyQueries):
         from etf_pipeline.model.rows import to_frame
         from etf_pipeline.store.histories import history_as_of
 
+        self._refresh(raw=True)
         built = history_as_of(self._layout, instrument, instant_of(instant))
         if built is None:
             return None

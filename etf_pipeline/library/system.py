@@ -22,6 +22,7 @@ from etf_pipeline.events.proof.own import own_first
 from etf_pipeline.events.protocol import Events
 from etf_pipeline.events.settings import EventSettings
 from etf_pipeline.library.arguments import instant_of, new_folder, one_of
+from etf_pipeline.library.freshness import refresh_by_settings
 from etf_pipeline.library.provider import ETFDataProvider
 from etf_pipeline.model.file_names import decode_ticker
 from etf_pipeline.settings import Settings, load_settings
@@ -56,6 +57,7 @@ class ETFSystem:
     ) -> None:
         self.settings = settings or load_settings()
         self.layout = Layout(self.settings.data_dir)
+        refresh_by_settings(self.settings, raw=True)
         if events is None or isinstance(events, EventSettings):
             events = open_events(self.layout, events)
         self.event_store = events

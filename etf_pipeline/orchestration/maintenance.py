@@ -17,6 +17,7 @@ from etf_pipeline.model.outcomes import Outcome, OutcomeKind
 from etf_pipeline.orchestration.event_log import DagsterLog
 from etf_pipeline.orchestration.records import Records, Runs
 from etf_pipeline.orchestration.resources import Pipeline
+from etf_pipeline.orchestration.sharing import maintained
 from etf_pipeline.settings.pipeline import FOR_EVER
 from etf_pipeline.steps.maintain import Line, counted_from, judged, record, removed
 from etf_pipeline.steps.result import Run
@@ -56,7 +57,16 @@ def maintain(
     Raises:
         LockTimeoutError: another upkeep of the store goes on.
         StoreError: the clock is behind the store, or the record cannot be written.
+        ShareAwayError: the store is a working copy, and its share does not answer.
     """
+    if dry_run:
+        return _maintain(pipeline, instance, run_id, dry_run)
+    return maintained(pipeline, lambda: _maintain(pipeline, instance, run_id, dry_run))
+
+
+def _maintain(
+    pipeline: Pipeline, instance: dg.DagsterInstance, run_id: str, dry_run: bool
+) -> Upkeep:
     layout, settings, now = pipeline.layout, pipeline.settings, pipeline.clock()
     done = Upkeep(dry_run, counted_from(layout, now))
     if done.session is None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from etf_pipeline.errors import EventsOffError
 from etf_pipeline.events.factory import open_events
@@ -25,11 +26,15 @@ from etf_pipeline.model.portfolio_file import load_portfolios, universe_with_rat
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.model.risk_free import Published, asked
 from etf_pipeline.settings import Settings
+from etf_pipeline.settings.environment import plain_http_allowed
 from etf_pipeline.steps.derived import Histories, read_histories
 from etf_pipeline.store.cache import FileCache
 from etf_pipeline.store.corrections import keep_corrections
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.store import Store
+
+if TYPE_CHECKING:
+    from etf_pipeline.share.copy import Copy
 
 Progress = Callable[[str, Outcome], None]
 
@@ -57,6 +62,16 @@ class Pipeline:
         """The data folder, as the steps see it."""
         layout = Layout(self.settings.data_dir)
         return Store(layout, self.settings.lock_timeout_seconds, self._cache)
+
+    @cached_property
+    def working_copy(self) -> Copy | None:
+        """The store as the working copy of a share; None where it stands for itself."""
+        if self.settings.store_url is None:
+            return None
+        from etf_pipeline.share.opening import STEP_PATIENCE, working_copy
+
+        plain = plain_http_allowed()
+        return working_copy(self.store, self.settings.store_url, STEP_PATIENCE, plain_http=plain)
 
     @property
     def layout(self) -> Layout:

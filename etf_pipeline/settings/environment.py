@@ -20,6 +20,25 @@ def data_dir() -> Path:
     return Path(_setting("ETF_DATA_DIR", DATA_DIR))
 
 
+def same_folder(one: Path, other: Path) -> bool:
+    """Whether two paths name one folder, which need not be there."""
+    return one.expanduser().resolve() == other.expanduser().resolve()
+
+
+def store_url() -> str | None:
+    """The share that the store is a working copy of: ETF_STORE_URL; None for none."""
+    return _setting("ETF_STORE_URL", "") or None
+
+
+def plain_http_allowed() -> bool:
+    """Whether a share may be reached without TLS: AWS_ALLOW_HTTP and its like, as obstore reads it.
+
+    It has to be read here, since obstore asks the environment only where no client is set up.
+    """
+    names = ("AWS_ALLOW_HTTP", "AZURE_ALLOW_HTTP", "GOOGLE_ALLOW_HTTP")
+    return any(_text(name).strip().lower() in ("1", "true", "yes", "on") for name in names)
+
+
 def universe_file() -> Path:
     """Which ETFs there are: ETF_UNIVERSE_FILE."""
     return Path(_setting("ETF_UNIVERSE_FILE", UNIVERSE_FILE))

@@ -7,13 +7,20 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from etf_pipeline.model.currencies import check_currency
 from etf_pipeline.model.risk_free import asked
-from etf_pipeline.settings.environment import DATA_DIR, LOCK_TIMEOUT_SECONDS, UNIVERSE_FILE
+from etf_pipeline.settings.environment import (
+    DATA_DIR,
+    LOCK_TIMEOUT_SECONDS,
+    UNIVERSE_FILE,
+    data_dir,
+    same_folder,
+)
 from etf_pipeline.settings.reading import read_settings
 
 PREFIX = "ETF_"
@@ -29,6 +36,7 @@ _LEAST_KEPT = {
     ),
     "keep_dagster_days": (7, "a run that failed over a weekend would be gone before it is seen"),
 }
+_SHARES = ("s3", "gs", "az", "file")
 
 
 def files_folder(source: str) -> Path | None:
@@ -37,12 +45,37 @@ def files_folder(source: str) -> Path | None:
     return Path(folder) if prefix == "files" and folder else None
 
 
+def share_url(text: str) -> str:
+    """A URL that a share may have.
+
+    Raises:
+        ValueError: it is none, or holds credentials, which would end up in messages.
+    """
+    parts = urlsplit(text)
+    if parts.scheme not in _SHARES or "\\" in text:
+        raise ValueError("must begin with s3://, gs://, az:// or file:///")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError(
+            "must hold no credentials and no query; give them by AWS_ACCESS_KEY_ID and its like"
+        )
+    if parts.scheme == "file" and (parts.netloc or len(parts.path) < 2):
+        raise ValueError("a folder is given by three slashes and its whole path, file:///srv/etf")
+    if parts.scheme != "file" and not parts.netloc:
+        raise ValueError("names no bucket")
+    return text.rstrip("/")
+
+
 class Settings(BaseSettings):
     """Where things are and how hard to try. Immutable; build a new one to change a value."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
     data_dir: Path = Field(Path(DATA_DIR), description="Root of the Parquet store.")
+    store_url: str | None = Field(
+        None,
+        description="Share of several machines (`s3://…`, `gs://…`, `az://…`, `file:///…`); the "
+        "store is then this machine's copy of it.",
+    )
     universe_file: Path = Field(Path(UNIVERSE_FILE), description="Which ETFs there are.")
     portfolios_file: Path = Field(
         Path("data/portfolios.yaml"), description="Which model portfolios to optimise."
@@ -163,6 +196,11 @@ class Settings(BaseSettings):
             return value
         raise ValueError(f"must be {least} or more, as {why}; or {FOR_EVER}, which keeps all")
 
+    @field_validator("store_url")
+    @classmethod
+    def _share(cls, value: str | None) -> str | None:
+        return share_url(value) if value else None
+
     @field_validator("risk_free_rate", mode="before")
     @classmethod
     def _free_of_risk(cls, value: float | str) -> float | str:
@@ -185,7 +223,12 @@ class Settings(BaseSettings):
 def load_settings(**overrides: object) -> Settings:
     """Read the environment; `overrides` win over it.
 
+    ETF_STORE_URL goes with ETF_DATA_DIR: another folder is another store, and stands for itself.
+
     Raises:
         SettingsError: one line that names every variable with a bad value.
     """
+    folder = overrides.get("data_dir")
+    if isinstance(folder, str | Path) and not same_folder(Path(folder), data_dir()):
+        overrides = {"store_url": ""} | overrides
     return read_settings(Settings, overrides)

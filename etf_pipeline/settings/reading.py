@@ -33,5 +33,8 @@ def read_settings(kind: type[S], overrides: Mapping[str, object]) -> S:
 
 
 def shown(value: object) -> object:
-    """A value as it may be printed: what stands before an @ can be a password."""
-    return re.sub(r".*@", "***@", value, flags=re.DOTALL) if isinstance(value, str) else value
+    """A value as it may be printed: before an @ can be a password, in a query a signature."""
+    if not isinstance(value, str):
+        return value
+    value = re.sub(r".*@", "***@", value, flags=re.DOTALL)
+    return re.sub(r"(://[^?]*)\?.*", r"\1?***", value, flags=re.DOTALL)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from etf_pipeline.model.assets import PRICE_HISTORY
-from etf_pipeline.model.file_names import encode_ticker, slug
+from etf_pipeline.model.file_names import decode_ticker, encode_ticker, slug
 from etf_pipeline.model.schemas import EVENTS, HISTORY, MANIFEST, RAW, Granularity, Table
 
 _AS_OF_FILE = "part.parquet"
@@ -73,8 +73,7 @@ class Layout:
 
     def damaged(self, ticker: str) -> Path:
         """Where a ticker's history is set aside when it cannot be read."""
-        path = self.of(HISTORY, ticker)
-        return path.with_name(f"{path.name}.damaged")
+        return self.set_aside(self.of(HISTORY, ticker), "damaged")
 
     def batches(self, partition: str) -> Path:
         """Folder of one partition's raw batches."""
@@ -107,6 +106,25 @@ class Layout:
     def looked(self, partition: str) -> Path:
         """File that says in which raw batches the tickers of a partition were looked for."""
         return self.manifests(PRICE_HISTORY) / f"{encode_ticker(partition)}.looked"
+
+    @property
+    def watermark_pattern(self) -> str:
+        """Every such file, as a glob below the store."""
+        return "/".join((*_folder(MANIFEST), PRICE_HISTORY, "*.applied"))
+
+    def watermarks(self) -> dict[str, Path]:
+        """Every such file that is there, by partition. Looks at the disk."""
+        found = sorted(self.root.glob(self.watermark_pattern))
+        return {decode_ticker(path.stem): path for path in found}
+
+    @property
+    def share_index(self) -> Path:
+        """What this folder has of the share that it is a working copy of, in SQLite."""
+        return self.root / ".share" / "index.sqlite"
+
+    def set_aside(self, path: Path, why: str) -> Path:
+        """Where a file is moved that is not to be read any more; `why` ends its name."""
+        return path.with_name(f"{path.name}.{why}")
 
     @property
     def reports(self) -> Path:
@@ -165,9 +183,14 @@ class Layout:
         """File of a signed head of one log."""
         return self.archive / "heads" / encode_ticker(log) / f"{name}.head"
 
+    @property
+    def head_pattern(self) -> str:
+        """Every signed head, as a glob below the store."""
+        return "/".join((*_folder(EVENTS), "heads/*/*.head"))
+
     def head_files(self) -> list[Path]:
         """Every signed head that is there, in order of name. Looks at the disk."""
-        return sorted(self.archive.glob("heads/*/*.head"))
+        return sorted(self.root.glob(self.head_pattern))
 
     def lock(self, kind: str, name: str) -> Path:
         """File on which writers of one `kind` of thing named `name` take turns."""

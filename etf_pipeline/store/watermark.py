@@ -13,22 +13,28 @@ from typing import Any
 from etf_pipeline.model.instruments import Instrument
 from etf_pipeline.store.writer import write_text
 
+_SEEN = ""
+
 
 @dataclass(frozen=True)
 class Watermark:
     """The newest batch id that a ticker's history holds, by ticker; a file per partition.
 
     Losing the file costs time only: the histories are then rebuilt from the raw batches.
+
+    `seen` are the batches that were there when it was kept, where several machines share a store:
+    one that appears later may have a smaller id than what a history holds. None elsewhere.
     """
 
     path: Path
     last: dict[str, str]
+    seen: frozenset[str] | None = None
 
     @classmethod
     def load(cls, path: Path) -> Watermark:
         """Read it; an absent or damaged file is an empty one."""
         try:
-            return cls(path, {str(k): str(v) for k, v in json.loads(path.read_text()).items()})
+            return cls.parsed(path, path.read_text())
         except (OSError, ValueError, AttributeError):
             return cls(path, {})
 
@@ -41,9 +47,28 @@ class Watermark:
         told = zip(instruments, found, strict=True)
         self.last.update({i.ticker: one for i, one in told if one is not None})
 
+    @classmethod
+    def parsed(cls, path: Path, text: str) -> Watermark:
+        """Read the text of one.
+
+        Raises:
+            ValueError: it is no JSON.
+            AttributeError: it is no object.
+        """
+        last = {str(k): str(v) for k, v in json.loads(text).items()}
+        # No ticker has an empty name; earlier releases ask for tickers only.
+        seen = last.pop(_SEEN, None)
+        return cls(path, last, None if seen is None else frozenset(seen.split()))
+
+    @property
+    def text(self) -> str:
+        """What the file says."""
+        seen = {} if self.seen is None else {_SEEN: " ".join(sorted(self.seen))}
+        return json.dumps(self.last | seen, sort_keys=True, indent=0)
+
     def save(self) -> None:
         """Replace the file, if it would change."""
-        text = json.dumps(self.last, sort_keys=True, indent=0)
+        text = self.text
         if not self.path.exists() or self.path.read_text() != text:
             write_text(self.path, text)
 

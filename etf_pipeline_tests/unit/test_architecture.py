@@ -30,13 +30,15 @@ MAY = {
         "sql": "errors model",
         "portfolio": "errors model risk",
         "store": "errors model history risk",
+        "share": "errors model store",
         "ingest": "errors model settings history",
         "report": "errors model risk _version",
         "events": "errors model settings history store _version",
         "steps": "errors model settings history risk sql portfolio store ingest report _version",
-        "library": "errors model settings risk portfolio store events",
-        "orchestration": "errors model settings store ingest events steps",
-        "cli": "errors model settings risk sql store events steps library orchestration _version",
+        "library": "errors model settings risk portfolio store share events",
+        "orchestration": "errors model settings store share ingest events steps",
+        "cli": "errors model settings risk sql store share events steps library orchestration "
+        "_version",
         "definitions": "settings events orchestration",
         "__init__": "library _version",
     }.items()
@@ -97,6 +99,8 @@ ONLY = {
     "filelock": ("store/writer.py",),
     "jinja2": ("report/html.py",),
     "matplotlib": ("report/charts.py",),
+    # Only where a bucket is the share: nothing else may wait for its import.
+    "obstore": ("share/remote.py",),
     "openlineage": ("events/lineage.py", "events/datasets.py"),
     "prompt_toolkit": ("sql/prompt.py",),
     "psutil": ("store/processes.py",),

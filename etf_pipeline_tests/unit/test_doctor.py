@@ -23,6 +23,7 @@ ALL = [
     "risk-free",
     "store writable",
     "disk",
+    "share",
     "histories",
     "raw batches",
     "manifests",

@@ -25,6 +25,7 @@ def test_what_may_pass_by_itself():
         "voided",
         "locked",
         "worker_died",
+        "share_away",
     }
 
 

@@ -14,6 +14,7 @@ from etf_pipeline.orchestration.assets.declared import OWNERS, deps, table_metad
 from etf_pipeline.orchestration.checks.runs import HISTORY_CHECKS, history_results
 from etf_pipeline.orchestration.failures import raise_if_nothing_good
 from etf_pipeline.orchestration.resources import Pipeline
+from etf_pipeline.orchestration.sharing import updated
 from etf_pipeline.orchestration.stages import Made, carried_out
 from etf_pipeline.steps.histories import update_histories
 from etf_pipeline.steps.history_checks import examine
@@ -61,7 +62,13 @@ def price_history_asset(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDe
 
 
 def _updated(pipeline: Pipeline, run: Run, instruments: Sequence[Instrument]) -> StepResult:
-    result = update_histories(
+    result = updated(pipeline, run, instruments, lambda some: _update(pipeline, run, some))
+    raise_if_nothing_good(result.outcomes, assets.PRICE_HISTORY)
+    return result
+
+
+def _update(pipeline: Pipeline, run: Run, instruments: Sequence[Instrument]) -> StepResult:
+    return update_histories(
         pipeline.store,
         run,
         instruments,
@@ -70,5 +77,3 @@ def _updated(pipeline: Pipeline, run: Run, instruments: Sequence[Instrument]) ->
         corrections=pipeline.corrections(),
         workers=workers_of(pipeline.settings.workers),
     )
-    raise_if_nothing_good(result.outcomes, assets.PRICE_HISTORY)
-    return result

@@ -15,6 +15,7 @@ from etf_pipeline.orchestration.assets.declared import OWNERS, table_metadata
 from etf_pipeline.orchestration.checks.runs import DOWNLOAD_CHECKS, download_results
 from etf_pipeline.orchestration.failures import raise_if_nothing_good, retry_policy
 from etf_pipeline.orchestration.resources import Pipeline
+from etf_pipeline.orchestration.sharing import downloaded
 from etf_pipeline.orchestration.slots import slot
 from etf_pipeline.orchestration.stages import Made, carried_out
 from etf_pipeline.steps.download import download
@@ -61,18 +62,24 @@ def _downloaded(
 ) -> StepResult:
     source = pipeline.open_source(config.source)
     with _turn(context, pipeline, source):
-        result = download(
-            pipeline.store,
-            run,
-            source,
-            pipeline.universe.in_partition(run.partition, config.tickers or None),
-            Terms.of(pipeline.settings, config.full_refresh),
-            clock=pipeline.clock,
-            progress=pipeline.report(assets.RAW_PRICES),
-            corrections=pipeline.corrections(),
-        )
+        result = downloaded(pipeline, run, lambda: _download(pipeline, run, source, config))
     raise_if_nothing_good(result.outcomes, assets.RAW_PRICES)
     return result
+
+
+def _download(
+    pipeline: Pipeline, run: Run, source: PriceSource, config: IngestConfig
+) -> StepResult:
+    return download(
+        pipeline.store,
+        run,
+        source,
+        pipeline.universe.in_partition(run.partition, config.tickers or None),
+        Terms.of(pipeline.settings, config.full_refresh),
+        clock=pipeline.clock,
+        progress=pipeline.report(assets.RAW_PRICES),
+        corrections=pipeline.corrections(),
+    )
 
 
 def _turn(

@@ -9,6 +9,7 @@ from etf_pipeline.model import assets
 from etf_pipeline.orchestration.assets.declared import followed
 from etf_pipeline.orchestration.metadata import markdown_table
 from etf_pipeline.orchestration.resources import Pipeline
+from etf_pipeline.orchestration.sharing import refreshed
 from etf_pipeline.orchestration.stages import Made, carried_out
 from etf_pipeline.steps import catalogue
 from etf_pipeline.steps.derived import Assumptions
@@ -31,12 +32,11 @@ def sql_catalog(
     context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]
 ) -> Iterator[Made]:
     """Make the views anew where they have to be."""
-    universe_file = pipeline.settings.universe_file
     views = markdown_table([{"view": name, "what": what} for name, what in _VIEWS.items()])
     yield from carried_out(
         context,
         pipeline,
-        lambda: catalogue.sql_catalogue(pipeline.store, universe_file, copy_log),
+        lambda: _catalogued(pipeline),
         more={"views": views},
     )
 
@@ -57,9 +57,15 @@ def reports(
     yield from carried_out(context, pipeline, lambda: _drawn(pipeline))
 
 
+def _catalogued(pipeline: Pipeline) -> StepResult:
+    refreshed(pipeline)
+    return catalogue.sql_catalogue(pipeline.store, pipeline.settings.universe_file, copy_log)
+
+
 def _drawn(pipeline: Pipeline) -> StepResult:
     from etf_pipeline.steps import reports as pages  # with matplotlib, slow to import
 
+    refreshed(pipeline)
     inputs = report_inputs(
         pipeline.store,
         pipeline.histories(),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import dagster as dg
 
 from etf_pipeline.orchestration.checks.tables import results_of, unjudged_of
 from etf_pipeline.orchestration.resources import Pipeline
+from etf_pipeline.orchestration.sharing import derived
 from etf_pipeline.orchestration.stages import Made, carried_out
 from etf_pipeline.steps.derived import Histories
 from etf_pipeline.steps.result import StepResult
@@ -32,6 +34,8 @@ def once_there_are_prices(
     def checks(result: StepResult) -> list[dg.AssetCheckResult]:
         return results_of(result.asset, pipeline)
 
-    found = list(carried_out(context, pipeline, made, checks))
+    asset = context.asset_key.to_user_string()
+    shared = partial(derived, pipeline, asset, made)
+    found = list(carried_out(context, pipeline, shared, checks))
     # the outputs of checks may not be left out
-    yield from found or unjudged_of(context.asset_key.to_user_string())
+    yield from found or unjudged_of(asset)

@@ -1,0 +1,269 @@
+"""From the share to the working copy: what changed there is fetched, checked and put in place."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from etf_pipeline.errors import CorruptFileError, ShareError
+from etf_pipeline.model.schemas import Table
+from etf_pipeline.share.copy import Copy, digest_of, each, read_whole
+from etf_pipeline.share.fitness import Fitness, fitness
+from etf_pipeline.share.index import Entry, Stamp, stamp_of
+from etf_pipeline.share.names import CURRENT, IMMUTABLE
+from etf_pipeline.share.place import Found
+from etf_pipeline.store.hashing import file_hash
+from etf_pipeline.store.writer import temp_beside
+
+log = logging.getLogger(__name__)
+_TRIES = 3
+_AT_ONCE = 256
+_MD5 = re.compile(r'"?([0-9a-f]{32})"?')
+Wanted = Callable[[str], bool]
+
+
+class _Local(Enum):
+    """How a local file stands to what was pulled or published under its name."""
+
+    ABSENT = "there is no file"
+    SAME = "it is what was pulled or published"
+    MADE = "a step made it since, and it is not published yet"
+    FOREIGN = "somebody put a file of their own there"
+    DAMAGED = "it is damaged, or was changed by hand"
+
+
+@dataclass(frozen=True)
+class _Job:
+    """An object to fetch.
+
+    Attributes:
+        found: its version as it was listed.
+        local: how the local file stands to it.
+        stamp: of the local file when that was told.
+        ours: SHA-256 of the local file, where it was read.
+    """
+
+    table: Table
+    name: str
+    found: Found
+    local: _Local
+    stamp: Stamp | None
+    ours: str | None
+
+
+def pull(
+    copy: Copy, tables: Iterable[Table], wanted: Wanted | None = None, *, writer: bool = False
+) -> int:
+    """Bring tables of the working copy up to date, in the order that is given.
+
+    Nothing is removed. A current file that the share has dropped is set aside, where no reader
+    finds it.
+
+    Args:
+        copy: the working copy.
+        tables: which tables.
+        wanted: which of their objects, by name; None for all.
+        writer: whether a step is about to make these files anew: then what it made and could not
+            publish, because another machine did so first, gives way. For a reader it stays.
+
+    Returns:
+        How many files changed here.
+
+    Raises:
+        ShareAwayError: the share does not answer; what was fetched so far is in place.
+        ShareError: an immutable object has other bytes than the local file.
+        CorruptFileError: an object is damaged.
+    """
+    changed = 0
+    for table in tables:
+        place, entries = copy.place, copy.index.entries()
+        found = {
+            name: one
+            for name, one in place.list(copy.names.folder(table)).items()
+            if copy.names.has(table, name) and (wanted is None or wanted(name))
+        }
+        if table in CURRENT:
+            _set_aside_dropped(copy, table, found, entries, wanted)
+        jobs, same = list[_Job](), dict[str, Entry]()
+        for name, one in found.items():
+            job = _job(copy, table, name, one, entries.get(name), same)
+            if job is not None and _to_fetch(job, entries.get(name), writer):
+                jobs.append(job)
+        copy.index.put(same)
+        changed += _fetch_all(copy, jobs, writer)
+    return changed
+
+
+def _fetch_all(copy: Copy, jobs: list[_Job], writer: bool) -> int:
+    """Fetch objects, some at a time, and keep what is known of them after each lot."""
+    changed = 0
+    for i in range(0, len(jobs), _AT_ONCE):
+        lot = jobs[i : i + _AT_ONCE]
+        known = dict[str, Entry]()
+        try:
+            for job, entry in zip(lot, each(lambda j: _fetch(copy, j, writer), lot), strict=True):
+                if entry is not None:
+                    known[job.name] = entry
+                    changed += entry.digest != job.ours
+        finally:
+            copy.index.put(known)
+    return changed
+
+
+def _job(
+    copy: Copy,
+    table: Table,
+    name: str,
+    found: Found,
+    entry: Entry | None,
+    same: dict[str, Entry],
+) -> _Job | None:
+    """What there is to decide of one object; None where the local file is that object.
+
+    `same` takes what is known anew of files that were merely touched.
+    """
+    path = copy.names.path(name)
+    stamp = stamp_of(path)
+    current = entry is not None and entry.found.etag == found.etag
+    if stamp is None:
+        return _Job(table, name, found, _Local.ABSENT, None, None)
+    if entry is not None and stamp == entry.stamp:
+        return None if current else _Job(table, name, found, _Local.SAME, stamp, entry.digest)
+    ours = file_hash(path)
+    if entry is not None and ours == entry.digest:
+        same[name] = Entry(entry.found, ours, stamp)
+        return None if current else _Job(table, name, found, _Local.SAME, stamp, ours)
+    fit = fitness(table, read_whole(path) or b"")
+    local = {
+        Fitness.OURS: _Local.MADE,
+        Fitness.FOREIGN: _Local.FOREIGN,
+        Fitness.DAMAGED: _Local.DAMAGED,
+    }[fit]
+    return _Job(table, name, found, local, stamp, ours)
+
+
+def _to_fetch(job: _Job, entry: Entry | None, writer: bool) -> bool:
+    """Whether an object is wanted here, given the local file."""
+    if job.local is _Local.FOREIGN:
+        if entry is None or entry.found.etag != job.found.etag:
+            log.warning(
+                "%s was not written by this pipeline and is left alone; the share has another: "
+                "move it away to use that one",
+                job.name,
+            )
+        return False
+    if job.local is _Local.MADE and entry is not None and entry.found.etag == job.found.etag:
+        # Nobody else changed it: it is published as it is, unless it can only be a mistake.
+        return job.table in IMMUTABLE
+    return True
+
+
+def _fetch(copy: Copy, job: _Job, writer: bool) -> Entry | None:
+    """Fetch one object and put it in place; None where the local file stays.
+
+    Raises:
+        CorruptFileError: what came is damaged, however often.
+    """
+    path = copy.names.path(job.name)
+    temp = temp_beside(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        for left in reversed(range(_TRIES)):
+            try:
+                with temp.open("wb") as handle:
+                    found = copy.place.fetch(job.name, handle)
+                    handle.flush()
+                    os.fsync(handle.fileno())
+            except FileNotFoundError:  # dropped since it was listed
+                return None
+            if _whole(job.table, temp, found):
+                break
+            if not left:
+                raise CorruptFileError(
+                    f"{job.name} of the share {copy.url} is damaged, or was on its way here: "
+                    "restore an older version of the object; the local file was left alone"
+                )
+        digest = file_hash(temp)
+        with copy.held(job.name):
+            if stamp_of(path) != job.stamp:  # a step wrote it meanwhile
+                return None
+            if digest == job.ours:
+                return Entry(found, digest, job.stamp or (0, 0, 0))
+            if not _make_way(copy, job, path, writer):
+                return None
+            temp.replace(path)
+            stamp = stamp_of(path)
+        return None if stamp is None else Entry(found, digest, stamp)
+    finally:
+        temp.unlink(missing_ok=True)
+
+
+def _make_way(copy: Copy, job: _Job, path: Path, writer: bool) -> bool:
+    """Whether other bytes may take the place of the local file; what is damaged is set aside.
+
+    Raises:
+        ShareError: both are good, and of a kind that never changes.
+    """
+    if job.local is _Local.DAMAGED:
+        aside = copy.layout.set_aside(path, "damaged")
+        path.replace(aside)
+        log.warning("%s was damaged or changed by hand: set aside as %s", path, aside.name)
+        return True
+    if job.local is _Local.MADE:
+        if job.table in IMMUTABLE:
+            raise other_bytes(copy, job.name)
+        return writer
+    return True
+
+
+def other_bytes(copy: Copy, name: str) -> ShareError:
+    """The error for an object that never changes, and of which there are two."""
+    return ShareError(
+        f"{name}: the share {copy.url} has other bytes under this name than {copy.names.path(name)}"
+        ", and neither may be replaced; find out which is right, and move the other away"
+    )
+
+
+def _whole(table: Table, temp: Path, found: Found) -> bool:
+    """Whether a download is complete and as it was sent.
+
+    An ETag may be the MD5 of the bytes; where it is not, the file has to vouch for itself.
+    """
+    if temp.stat().st_size != found.size:
+        return False
+    md5 = _MD5.fullmatch(found.etag)
+    if md5 is not None:
+        with temp.open("rb") as handle:
+            if hashlib.file_digest(handle, "md5").hexdigest() == md5[1]:
+                return True
+    return fitness(table, temp.read_bytes()) is not Fitness.DAMAGED
+
+
+def _set_aside_dropped(
+    copy: Copy,
+    table: Table,
+    found: dict[str, Found],
+    entries: dict[str, Entry],
+    wanted: Wanted | None,
+) -> None:
+    """Move current files that the share has dropped out of the readers' way."""
+    gone = [
+        name
+        for name in entries
+        if name not in found and copy.names.has(table, name) and (wanted is None or wanted(name))
+    ]
+    for name in gone:
+        path = copy.names.path(name)
+        with copy.held(name):
+            data = read_whole(path)
+            if data is not None and digest_of(data) == entries[name].digest:
+                aside = copy.layout.set_aside(path, "dropped")
+                path.replace(aside)
+                log.warning("the share has dropped %s: set aside as %s", name, aside.name)
+    copy.index.drop(gone)

@@ -1,0 +1,194 @@
+"""What a step and a reader do with a share: what comes before, and what comes after."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import random
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from etf_pipeline.errors import ShareAwayError, ShareError
+from etf_pipeline.model.assets import RAW_PRICES
+from etf_pipeline.model.file_names import decode_ticker
+from etf_pipeline.model.instruments import Instrument
+from etf_pipeline.model.schemas import CORRECTIONS, MANIFEST, RAW
+from etf_pipeline.share.copy import Copy
+from etf_pipeline.share.marks import forget, forget_late, pull_marks
+from etf_pipeline.share.names import CURRENT, DERIVED, ORDER, READ
+from etf_pipeline.share.publishing import publish, unpublished
+from etf_pipeline.share.pulling import pull
+
+log = logging.getLogger(__name__)
+# Times that a step is done anew because another machine published first.
+TRIES = 8
+_PAUSE_SECONDS = 0.5
+_PULLED = "pulled"
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """How fresh a working copy is.
+
+    Attributes:
+        url: of the share.
+        pulled_at: when everything that readers read was pulled last, aware; None for never.
+        away: why it could not be pulled now; None when it was.
+    """
+
+    url: str
+    pulled_at: dt.datetime | None
+    away: str | None = None
+
+    def as_json(self) -> dict[str, str | None]:
+        """For `--json`."""
+        at = None if self.pulled_at is None else self.pulled_at.isoformat()
+        return {"url": self.url, "pulled_at": at, "away": self.away}
+
+    def warning(self, now: dt.datetime) -> str | None:
+        """That the copy may be old, in a sentence; None when it is not."""
+        if self.away is None:
+            return None
+        if self.pulled_at is None:
+            age = "never pulled as a whole"
+        else:
+            hours = max(0.0, (now - self.pulled_at).total_seconds() / 3600)
+            age = f"as of {self.pulled_at:%Y-%m-%d %H:%M} UTC, {_in_words(hours)} old"
+        return f"working on this machine's copy, {age}: {self.away}"
+
+
+def complete(copy: Copy) -> None:
+    """Publish what earlier runs of this machine made and did not get to publish.
+
+    Where another machine was first, its file comes with the next pull.
+
+    Raises:
+        ShareAwayError: the share does not answer.
+        ShareError: an immutable object has other bytes.
+    """
+    waiting = unpublished(copy)
+    behind = set[str]()
+    for table in ORDER:
+        names = [n for n in waiting if copy.names.has(table, n)]
+        if table in CURRENT:
+            names = [n for n in names if ticker_of(copy, n) not in behind]
+            behind.update(ticker_of(copy, n) for n in publish(copy, names, strict=False))
+        else:
+            publish(copy, names, strict=False)
+    for partition in copy.layout.watermarks() if behind else ():
+        forget(copy, partition, behind)
+    publish(copy, [n for n in waiting if copy.names.table_of(n) is None], strict=False)
+
+
+def ticker_of(copy: Copy, name: str) -> str:
+    """The ticker whose history or quarantine an object is."""
+    return decode_ticker(copy.names.path(name).stem)
+
+
+def before_ingest(copy: Copy, partition: str, instruments: Sequence[Instrument]) -> frozenset[str]:
+    """Pull what a download or an update of histories reads, in the order that is safe.
+
+    Args:
+        copy: the working copy.
+        partition: the one that is worked on.
+        instruments: all of its tickers.
+
+    Returns:
+        The partition's batches that are here now, see `marks`.
+
+    Raises:
+        ShareAwayError: the share does not answer.
+    """
+    names = {name for i in instruments for name in i.names}
+    paths = [copy.layout.of(t, name) for t in CURRENT for name in names]
+    wanted = frozenset(copy.names.of(paths))
+    pull_marks(copy, partition)
+    pull(copy, [t for t in ORDER if t in CURRENT], wanted.__contains__, writer=True)
+    # After the histories: what these hold is then here.
+    pull(copy, [CORRECTIONS, RAW], writer=True)
+    folder = copy.layout.relative(copy.layout.manifests(RAW_PRICES))
+    pull(copy, [MANIFEST], lambda name: name.startswith(f"{folder}/"), writer=True)
+    return forget_late(copy, partition)
+
+
+def before_deriving(copy: Copy, also: Sequence[str] = ()) -> None:
+    """Pull what a step over all histories reads: these, and the newest file of each table.
+
+    Args:
+        copy: the working copy.
+        also: names of other files of tables.
+
+    Raises:
+        ShareAwayError: the share does not answer.
+    """
+    pull(copy, [t for t in READ if t not in (MANIFEST, *DERIVED)], writer=True)
+    for table in DERIVED:
+        found = copy.place.list(copy.names.folder(table))
+        newest = max((n for n in found if copy.names.has(table, n)), default="")
+        pull(copy, [table], frozenset((newest, *also)).__contains__, writer=True)
+
+
+def remove_dropped(copy: Copy, names: Iterable[str]) -> None:
+    """Remove objects whose local files a step has removed, unless another machine made new ones.
+
+    Raises:
+        ShareAwayError: the share does not answer.
+    """
+    entries = copy.index.entries()
+    gone = [n for n in names if n in entries and not copy.names.path(n).exists()]
+    folders = {copy.names.folder(t) for n in gone if (t := copy.names.table_of(n)) is not None}
+    there = {name: one for f in sorted(folders) for name, one in copy.place.list(f).items()}
+    for name in gone:
+        if name in there and there[name].etag == entries[name].found.etag:
+            copy.place.remove(name)
+    copy.index.drop(gone)
+
+
+def pause(attempt: int) -> None:
+    """Let another machine finish, for a time that differs from machine to machine."""
+    time.sleep(random.uniform(0, _PAUSE_SECONDS * 2 ** min(attempt, 5)))  # noqa: S311
+
+
+def contended(copy: Copy, what: str) -> ShareError:
+    """The error for a step that was never first."""
+    return ShareError(
+        f"{what}: other machines published to the share {copy.url} before this one, {TRIES} times "
+        "in turn; run again when they are done",
+        code=ShareAwayError.code,
+    )
+
+
+def refresh(copy: Copy, *, raw: bool = False) -> Freshness:
+    """Pull what readers read; without the share, say how old the copy is.
+
+    Args:
+        copy: the working copy.
+        raw: the raw batches too.
+    """
+    try:
+        pull(copy, READ)
+        if raw:
+            for partition in _partitions(copy):
+                pull_marks(copy, partition)
+            pull(copy, [RAW])
+    except ShareAwayError as error:
+        return Freshness(copy.url, _pulled_at(copy), str(error))
+    now = dt.datetime.now(dt.UTC)
+    copy.index.keep(_PULLED, now.isoformat())
+    return Freshness(copy.url, now)
+
+
+def _pulled_at(copy: Copy) -> dt.datetime | None:
+    kept = copy.index.fact(_PULLED)
+    return None if kept is None else dt.datetime.fromisoformat(kept)
+
+
+def _partitions(copy: Copy) -> list[str]:
+    return sorted(copy.layout.watermarks())
+
+
+def _in_words(hours: float) -> str:
+    if hours < 1:
+        return f"{hours * 60:.0f} minutes"
+    return f"{hours:.0f} hours" if hours < 48 else f"{hours / 24:.0f} days"

@@ -1,0 +1,312 @@
+"""A working copy: what is damaged, foreign, lost or somebody else's never passes for the truth."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from etf_pipeline.errors import CorruptFileError, ShareAwayError, ShareError
+from etf_pipeline.model.schemas import HISTORY, MANIFEST, QUARANTINE, RAW, RISK_METRICS
+from etf_pipeline.orchestration.sharing import maintained, updated
+from etf_pipeline.share.opening import open_place
+from etf_pipeline.share.publishing import publish, unpublished
+from etf_pipeline.share.work import refresh
+from etf_pipeline.steps.histories import update_histories
+from etf_pipeline.store.manifests import read_manifest
+from etf_pipeline.store.watermark import Watermark
+from etf_pipeline.store.writer import publish as write
+from etf_pipeline_tests.share.machines import SHARDS, Machine, from_scratch, later
+
+SHARD = SHARDS[0]
+
+
+@pytest.fixture
+def machine(folder, tmp_path):
+    """A machine that has published its first night."""
+    made = Machine(tmp_path / "one", folder)
+    made.night("0", SHARD)
+    return made
+
+
+@pytest.fixture
+def share(tmp_path):
+    """The folder of the share."""
+    return tmp_path / "share"
+
+
+def history(machine, n=0):
+    """A history of the shard."""
+    return machine.pipeline.layout.files(HISTORY)[n]
+
+
+def in_share(share, machine, path):
+    return share / machine.pipeline.layout.relative(path)
+
+
+def edited(path):
+    """Change a price in a file by hand, with a tool that keeps the footer."""
+    table = pq.read_table(path, partitioning=None)
+    at = table.schema.get_field_index("close")
+    closes = table.column("close").to_pylist()
+    closes[-1] *= 2
+    pq.write_table(table.set_column(at, table.schema.field(at), pa.array(closes)), path)
+
+
+def cut(path):
+    """End a file early."""
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize("harm", [edited, cut])
+def test_a_damaged_file_is_never_published_and_the_good_one_comes_back(machine, share, harm):
+    path = history(machine)
+    good = path.read_bytes()
+    harm(path)
+    bad = path.read_bytes()
+    with pytest.raises(CorruptFileError, match=path.name):
+        publish(machine.pipeline.working_copy, machine.pipeline.working_copy.names.of([path]))
+    assert in_share(share, machine, path).read_bytes() == good
+    machine.update("1", SHARD)
+    assert path.read_bytes() == good == in_share(share, machine, path).read_bytes()
+    assert path.with_name(f"{path.name}.damaged").read_bytes() == bad
+
+
+def test_a_damaged_batch_is_never_published(machine, share):
+    machine.now = later(1)
+    alone = Machine(machine.folder, now=machine.now)
+    alone.download("alone", SHARD)
+    batch = machine.pipeline.layout.batch_files(SHARD)[-1]
+    cut(batch)
+    copy = machine.pipeline.working_copy
+    with pytest.raises(CorruptFileError, match=batch.name):
+        publish(copy, copy.names.of([batch]))
+    assert not in_share(share, machine, batch).exists()
+
+
+def test_a_users_own_file_is_neither_published_nor_replaced(machine, share, caplog):
+    path = history(machine)
+    theirs = pa.table({"Date": ["2025-01-02"], "Close": [1.0]})
+    pq.write_table(theirs, path)
+    other = path.with_name("MINE.parquet")
+    pq.write_table(theirs, other)
+    held = path.read_bytes()
+    published = in_share(share, machine, path).read_bytes()
+    with caplog.at_level(logging.WARNING):
+        machine.update("1", SHARD)
+        refresh(machine.pipeline.working_copy)
+    assert path.read_bytes() == held
+    assert in_share(share, machine, path).read_bytes() == published
+    assert not in_share(share, machine, other).exists()
+    assert "MINE.parquet was not written by this pipeline and is not published" in caplog.text
+
+
+def test_a_lost_index_costs_no_data(machine, share, tmp_path):
+    machine.now = later(1)
+    machine.night("1", SHARD)
+    shutil.rmtree(machine.pipeline.layout.share_index.parent)
+    before = {p: p.stat().st_mtime_ns for p in share.rglob("*.parquet")}
+    again = Machine(machine.folder, machine.url, now=machine.now)
+    again.update("1b", SHARD)
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+    again.now = later(2)
+    again.night("2", SHARD)
+    again.derive("2")
+    assert again.files() == from_scratch(tmp_path / "alone", again)
+
+
+def test_a_damaged_index_is_begun_anew(machine):
+    machine.pipeline.layout.share_index.write_bytes(b"no database" * 1000)
+    again = Machine(machine.folder, machine.url, now=later(1))
+    again.night("1", SHARD)
+    assert unpublished(again.pipeline.working_copy) == []
+
+
+def test_a_damaged_object_is_not_put_in_place(machine, share, tmp_path):
+    path = history(machine)
+    other = Machine(tmp_path / "two", machine.url)
+    refresh(other.pipeline.working_copy)
+    held = history(other).read_bytes()
+    cut(in_share(share, machine, path))
+    with pytest.raises(CorruptFileError, match=rf"{path.name} of the share"):
+        refresh(other.pipeline.working_copy)
+    assert history(other).read_bytes() == held
+
+
+def test_another_file_under_the_name_of_a_batch_is_a_loud_error(machine, share):
+    copy, layout = machine.pipeline.working_copy, machine.pipeline.layout
+    first = layout.batch_files(SHARD)[0]
+    other = layout.of(RAW, SHARD, "29990101T000000000000Z-abcdefgh")
+    shutil.copy(first, other)
+    target = in_share(share, machine, other)
+    machine.now = later(1)
+    shutil.copy(in_share(share, machine, first), target)
+    publish(copy, copy.names.of([other]))  # the same bytes are fine
+    target.write_bytes(b"x")
+    other.unlink()
+    copy.index.drop(copy.names.of([other]))
+    shutil.copy(first, other)
+    with pytest.raises(ShareError, match="29990101T000000000000Z-abcdefgh"):
+        publish(copy, copy.names.of([other]))
+
+
+def test_what_the_share_has_dropped_no_reader_finds(machine, share, tmp_path):
+    other = Machine(tmp_path / "two", machine.url)
+    refresh(other.pipeline.working_copy)
+    path = history(other)
+    in_share(share, other, path).unlink()
+    held = path.read_bytes()
+    refresh(other.pipeline.working_copy)
+    assert not path.exists()
+    assert path.with_name(f"{path.name}.dropped").read_bytes() == held
+    other.now = later(1)
+    other.night("1", SHARD)  # made anew from the raw batches, and published
+    assert path.exists()
+    assert in_share(share, other, path).exists()
+
+
+def test_what_a_step_removes_the_share_drops(machine, share):
+    line = machine.pipeline
+    chosen = line.universe.in_partition(SHARD)
+    gone = [line.layout.of(t, chosen[0].ticker) for t in (HISTORY, QUARANTINE)]
+
+    def step(some):
+        result = update_histories(line.store, machine.run("1", SHARD), some, source="simulated")
+        for path in gone:
+            path.unlink()
+        return result
+
+    updated(line, machine.run("1", SHARD), chosen, step)
+    assert not any(in_share(share, machine, p).exists() for p in gone)
+    left = [p for p in line.layout.files(HISTORY) if p not in gone]
+    assert all(in_share(share, machine, p).exists() for p in left)
+
+
+def test_a_store_that_was_there_before_is_published_whole_and_not_made_anew(folder, tmp_path):
+    """The first run with the setting: marks are kept, so nothing is built from scratch."""
+    Machine(tmp_path / "one").night("0", SHARD)
+    joined = Machine(tmp_path / "one", folder)
+    marks = Watermark.load(joined.pipeline.layout.watermark(SHARD))
+    result = joined.update("1", SHARD)
+    assert {o.outcome for o in result.outcomes} == {"unchanged"}
+    kept = Watermark.load(joined.pipeline.layout.watermark(SHARD))
+    assert kept.last == marks.last
+    assert kept.seen == {p.stem for p in joined.pipeline.layout.batch_files(SHARD)}
+    other = Machine(tmp_path / "two", folder)
+    refresh(other.pipeline.working_copy, raw=True)
+    assert other.files() == joined.files()
+
+
+def test_a_share_that_became_empty_is_away(machine, share):
+    for path in list(share.iterdir()):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    again = Machine(machine.folder, machine.url)
+    with pytest.raises(ShareAwayError, match="mounted"):
+        again.night("1", SHARD)
+    assert list(share.rglob("*.parquet")) == []
+
+
+def test_another_share_is_refused(machine, tmp_path):
+    (tmp_path / "other").mkdir()
+    url = (tmp_path / "other").as_uri()
+    Machine(tmp_path / "two", url).night("0", SHARD)
+    with pytest.raises(ShareError, match="another share"):
+        Machine(machine.folder, url).night("1", SHARD)
+
+
+def test_two_stores_that_have_nothing_in_common_do_not_become_one(machine, share, tmp_path):
+    stranger = Machine(tmp_path / "demo", now=later(1))
+    stranger.night("demo", SHARD)
+    before = sorted(share.rglob("*"))
+    with pytest.raises(ShareError, match="two stores"):
+        Machine(tmp_path / "demo", machine.url).night("1", SHARD)
+    assert sorted(share.rglob("*")) == before
+
+
+def test_a_bucket_that_is_not_there_is_named(s3, tmp_path):
+    machine = Machine(tmp_path / "one", "s3://no-such-bucket/x")
+    with pytest.raises(ShareError, match="no bucket at s3://no-such-bucket/x"):
+        machine.night("0", SHARD)
+
+
+def test_a_run_taken_for_killed_tells_more_itself(machine, share, tmp_path):
+    """Another machine told of the run from its batch; the run's own manifest takes its place."""
+    layout, copy = machine.pipeline.layout, machine.pipeline.working_copy
+    path = layout.manifest_files("raw_prices")[0]
+    whole = pq.ParquetFile(path).read()
+    target = in_share(share, machine, path)
+    held = target.read_bytes()
+    # One row of four, as of a run of which one ticker had entered the batch.
+    rows = whole.slice(0, 1)
+    target.unlink()
+    write(target, MANIFEST, rows.replace_schema_metadata(None))
+    copy.index.drop(copy.names.of([path]))
+    assert publish(copy, copy.names.of([path])) == []
+    assert target.read_bytes() == held
+    assert len(read_manifest(target)) == 4
+
+
+def test_names_that_lead_out_of_the_store_are_no_names_of_ours(machine, share):
+    names = machine.pipeline.working_copy.names
+    for name in ("historical/../../x.parquet", "../x.parquet", "historical/.x.parquet", "/x"):
+        assert names.table_of(name) is None
+    (share / "historical" / "sub").mkdir()
+    (share / "historical" / "sub" / "x.parquet").write_bytes(b"x")
+    refresh(machine.pipeline.working_copy)
+    assert not (machine.root / "historical" / "sub").exists()
+
+
+def test_without_the_setting_nothing_of_it_is_imported(tmp_path):
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from etf_pipeline_tests.share.machines import SHARDS, Machine\n"
+        "from etf_pipeline import ETFDataProvider\n"
+        "made = Machine(Path(sys.argv[1]))\n"
+        "made.night('0', SHARDS[0]); made.derive('0')\n"
+        "ETFDataProvider(made.root).available_etfs\n"
+        "print([m for m in sys.modules if m.startswith(('obstore', 'etf_pipeline.share'))])\n"
+        "print((made.root / '.share').exists())\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.split("\n")[:2] == ["[]", "False"]
+
+
+def test_objects_are_plain_parquet_under_the_names_of_files(machine, share):
+    """Any engine reads the share: here pyarrow, without us."""
+    for path in machine.pipeline.layout.files(HISTORY):
+        table = pq.ParquetFile(in_share(share, machine, path)).read()
+        assert table.num_rows > 1000
+    names = {p.relative_to(share).as_posix().partition("/")[0] for p in share.rglob("*.*")}
+    shared = {"raw", "historical", "quarantine", "manifests", "share.json", ".locks"}
+    assert names <= shared
+    assert json.loads((share / "share.json").read_text()).keys() == {"id"}
+    assert isinstance(open_place(machine.url, 1.0).list("")["share.json"].size, int)
+    assert Path(machine.root, ".share").is_dir()
+
+
+def test_what_upkeep_lets_go_the_share_lets_go_too(machine, share, tmp_path):
+    """And no copy brings it back: the others let go of theirs by their own upkeep."""
+    machine.night("0b", SHARDS[1])
+    machine.derive("0")
+    other = Machine(tmp_path / "two", machine.url)
+    refresh(other.pipeline.working_copy)
+    layout = machine.pipeline.layout
+    day = layout.files(RISK_METRICS)[0]
+    mine = other.pipeline.layout.files(RISK_METRICS)[0]
+    maintained(machine.pipeline, day.unlink)
+    assert not in_share(share, machine, day).exists()
+    refresh(machine.pipeline.working_copy)
+    other.night("1", SHARD)
+    assert not day.exists()
+    assert mine.exists()
+    assert not in_share(share, machine, day).exists()
