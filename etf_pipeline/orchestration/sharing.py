@@ -7,19 +7,21 @@ published first. Without a share every function here just runs the step.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from etf_pipeline.errors import EtfError, ReasonCode
 from etf_pipeline.model.instruments import Instrument
 from etf_pipeline.model.schemas import CORRECTIONS, HISTORY, MANIFEST, QUARANTINE, RAW
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.steps.result import Run, StepResult
 from etf_pipeline.store.reader import read_table, read_with_footer
 from etf_pipeline.store.retention import DATED
+from etf_pipeline.store.stages import Stage, stage_path
 from etf_pipeline.store.watermark import Watermark
 from etf_pipeline.store.writer import publish as write
 
@@ -124,6 +126,28 @@ def derived(
             log.warning("%s: another machine was first with %s", asset, ", ".join(lost))
             work.pause(attempt)
     raise work.contended(copy, asset)
+
+
+def recorded(
+    pipeline: Pipeline, stages: Sequence[Stage], why: Iterable[ReasonCode | None] = ()
+) -> None:
+    """Publish how stages went; where that cannot be done it is said, and the next run does it.
+
+    `why` is what else is known to have gone wrong in the run: a share that a step has waited for in
+    vain is not waited for again.
+    """
+    copy = pipeline.working_copy
+    codes = {*(s.outcome.reason_code for s in stages), *why}
+    if copy is None or not stages or ReasonCode.SHARE_AWAY in codes:
+        return
+    from etf_pipeline.share import publishing
+
+    paths = [stage_path(copy.layout, s.asset, s.partition) for s in stages]
+    try:
+        publishing.publish(copy, copy.names.of(paths), strict=False)
+    except (EtfError, OSError) as error:
+        names = ", ".join(s.name for s in stages)
+        log.error("how %s went is not in the share yet, and is by the next run: %s", names, error)
 
 
 def refreshed(pipeline: Pipeline) -> None:

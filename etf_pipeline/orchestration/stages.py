@@ -26,6 +26,7 @@ from etf_pipeline.orchestration.failures import (
 )
 from etf_pipeline.orchestration.metadata import materialised
 from etf_pipeline.orchestration.resources import Pipeline
+from etf_pipeline.orchestration.sharing import recorded
 from etf_pipeline.steps.result import StepResult
 from etf_pipeline.store.stages import STAGES, Stage, read_stage, write_stage
 
@@ -63,7 +64,9 @@ def carried_out(
             judged = [] if result is None else list(checks(result))
     except Exception as error:
         failure = failure_of(error)
-        _note(pipeline, _failed(asset, failure), context.run.run_id, partition)
+        recorded(
+            pipeline, [_note(pipeline, _failed(asset, failure), context.run.run_id, partition)]
+        )
         stopped = error.__cause__
         if failure.code is ReasonCode.INTERRUPTED and stopped and not context.op_def.retry_policy:
             raise stopped from None  # ends the run, and not this stage alone
@@ -72,7 +75,7 @@ def carried_out(
         return
     words = blocked(judged)
     outcome = _good(asset, result) if words is None else _failed(asset, words)
-    _note(pipeline, outcome, context.run.run_id, partition)
+    recorded(pipeline, [_note(pipeline, outcome, context.run.run_id, partition)])
     yield materialised(result, judged, more)
 
 
@@ -97,7 +100,7 @@ def settled(
     told = _Steps({key.to_user_string() for key in planned})
     for event in events:
         told.read(event)
-    found = []
+    found, noted = list[Stage](), list[Stage]()
     for asset in (a for a in LINEAGE if a in told.planned):
         known = read_stage(pipeline.layout, asset, partition)
         mine = known if known is not None and known.run_id == run_id else None
@@ -110,7 +113,9 @@ def settled(
         elif mine is not None and not mine.good:
             found.append(mine)
         else:
-            found.append(_note(pipeline, _failed(asset, failure), run_id, partition))
+            noted.append(_note(pipeline, _failed(asset, failure), run_id, partition))
+            found.append(noted[-1])
+    recorded(pipeline, noted, [s.outcome.reason_code for s in found])
     return found
 
 

@@ -7,13 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 
-import pyarrow.parquet as pq
-
 from etf_pipeline.errors import CorruptFileError, ShareError
 from etf_pipeline.model.schemas import MANIFEST, Table
 from etf_pipeline.share.copy import Copy, digest_of, each, read_whole
 from etf_pipeline.share.fitness import Fitness, fitness
 from etf_pipeline.share.index import Entry, stamp_of
+from etf_pipeline.share.manifests import tells_more
 from etf_pipeline.share.names import IMMUTABLE, ORDER
 from etf_pipeline.share.place import Found, TakenError
 from etf_pipeline.share.pulling import other_bytes
@@ -129,7 +128,7 @@ def _send(copy: Copy, table: Table | None, name: str, entry: Entry | None, stric
                 known = None
             elif digest_of(theirs[1]) == digest:
                 return _Sent(Entry(theirs[0], digest, stamp))
-            elif table is MANIFEST and _tells_more(data, theirs[1]):
+            elif table is MANIFEST and tells_more(copy, name, data, theirs[1]):
                 known = theirs[0]
             elif table is None or table in IMMUTABLE:
                 raise other_bytes(copy, name) from None
@@ -146,15 +145,6 @@ def _theirs(copy: Copy, name: str) -> tuple[Found, bytes] | None:
     except FileNotFoundError:
         return None
     return found, buffer.getvalue()
-
-
-def _tells_more(ours: bytes, theirs: bytes) -> bool:
-    """Whether our manifest of a run is the run's own.
-
-    Another machine may have told of the run from its batch, taking it for killed: that is less
-    than the run tells itself.
-    """
-    return pq.read_metadata(BytesIO(ours)).num_rows >= pq.read_metadata(BytesIO(theirs)).num_rows
 
 
 def _may_be_published(

@@ -12,10 +12,11 @@ from enum import Enum
 from pathlib import Path
 
 from etf_pipeline.errors import CorruptFileError, ShareError
-from etf_pipeline.model.schemas import Table
+from etf_pipeline.model.schemas import MANIFEST, Table
 from etf_pipeline.share.copy import Copy, digest_of, each, read_whole
 from etf_pipeline.share.fitness import Fitness, fitness
 from etf_pipeline.share.index import Entry, Stamp, stamp_of
+from etf_pipeline.share.manifests import tells_more
 from etf_pipeline.share.names import CURRENT, IMMUTABLE
 from etf_pipeline.share.place import Found
 from etf_pipeline.store.hashing import file_hash
@@ -195,7 +196,7 @@ def _fetch(copy: Copy, job: _Job, writer: bool) -> Entry | None:
                 return None
             if digest == job.ours:
                 return Entry(found, digest, job.stamp or (0, 0, 0))
-            if not _make_way(copy, job, path, writer):
+            if not _make_way(copy, job, path, temp, writer):
                 return None
             temp.replace(path)
             stamp = stamp_of(path)
@@ -204,7 +205,7 @@ def _fetch(copy: Copy, job: _Job, writer: bool) -> Entry | None:
         temp.unlink(missing_ok=True)
 
 
-def _make_way(copy: Copy, job: _Job, path: Path, writer: bool) -> bool:
+def _make_way(copy: Copy, job: _Job, path: Path, temp: Path, writer: bool) -> bool:
     """Whether other bytes may take the place of the local file; what is damaged is set aside.
 
     Raises:
@@ -218,6 +219,8 @@ def _make_way(copy: Copy, job: _Job, path: Path, writer: bool) -> bool:
     if job.local is _Local.MADE:
         if job.table in IMMUTABLE:
             raise other_bytes(copy, job.name)
+        if job.table is MANIFEST:
+            return not tells_more(copy, job.name, path.read_bytes(), temp.read_bytes())
         return writer
     return True
 

@@ -94,7 +94,7 @@ def write_stage(
     Raises:
         StoreError: it cannot be written.
     """
-    path = _path(layout, outcome.subject, partition)
+    path = stage_path(layout, outcome.subject, partition)
     since = None if outcome.good else _failing_since(path, run_id) or recorded_at
     extra = {} if since is None else {_SINCE: since.isoformat()}
     publish_manifest(
@@ -112,10 +112,11 @@ def read_stages(layout: Layout) -> list[Stage]:
 
 def read_stage(layout: Layout, asset: str, partition: str = "") -> Stage | None:
     """The last run of one stage; None when nothing is recorded of it."""
-    return _read(_path(layout, asset, partition))
+    return _read(stage_path(layout, asset, partition))
 
 
-def _path(layout: Layout, asset: str, partition: str) -> Path:
+def stage_path(layout: Layout, asset: str, partition: str = "") -> Path:
+    """The file that records how the last run of a stage went."""
     return layout.of(MANIFEST, STAGES, asset, partition)
 
 

@@ -9,15 +9,25 @@ import sys
 import threading
 import urllib.request
 
-# A thread that accepts forever, until somebody kills the process.
+# Moto looks whether an object is there, and then puts it, in threads that may pass each other: one
+# PUT at a time makes its conditional writes what they are in S3.
 _PROGRAM = """
-import logging, sys, threading
+import contextlib, logging, sys, threading
+from moto.moto_server.werkzeug_app import (
+    DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+)
+from werkzeug.serving import make_server
+
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
-from moto.server import ThreadedMotoServer
-server = ThreadedMotoServer(ip_address="127.0.0.1", port=int(sys.argv[1]), verbose=False)
-server.start()
-print(server.get_host_and_port()[1], flush=True)
-threading.Event().wait()
+moto, turn = DomainDispatcherApplication(create_backend_app), threading.Lock()
+
+def app(environ, start_response):
+    with turn if environ["REQUEST_METHOD"] == "PUT" else contextlib.nullcontext():
+        return moto(environ, start_response)
+
+server = make_server("127.0.0.1", int(sys.argv[1]), app, True, request_handler=MotoRequestHandler)
+print(server.port, flush=True)
+server.serve_forever()
 """
 BUCKET = "shared-truth"
 

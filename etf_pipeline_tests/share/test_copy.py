@@ -14,13 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from etf_pipeline.errors import CorruptFileError, ShareAwayError, ShareError
+from etf_pipeline.model.outcomes import FailureKind, Outcome, OutcomeKind
 from etf_pipeline.model.schemas import HISTORY, MANIFEST, QUARANTINE, RAW, RISK_METRICS
-from etf_pipeline.orchestration.sharing import maintained, updated
+from etf_pipeline.orchestration.sharing import maintained, recorded, updated
 from etf_pipeline.share.opening import open_place
 from etf_pipeline.share.publishing import publish, unpublished
-from etf_pipeline.share.work import refresh
+from etf_pipeline.share.work import complete, refresh
 from etf_pipeline.steps.histories import update_histories
 from etf_pipeline.store.manifests import read_manifest
+from etf_pipeline.store.stages import read_stage, write_stage
 from etf_pipeline.store.watermark import Watermark
 from etf_pipeline.store.writer import publish as write
 from etf_pipeline_tests.share.machines import SHARDS, Machine, from_scratch, later
@@ -230,12 +232,6 @@ def test_two_stores_that_have_nothing_in_common_do_not_become_one(machine, share
     assert sorted(share.rglob("*")) == before
 
 
-def test_a_bucket_that_is_not_there_is_named(s3, tmp_path):
-    machine = Machine(tmp_path / "one", "s3://no-such-bucket/x")
-    with pytest.raises(ShareError, match="no bucket at s3://no-such-bucket/x"):
-        machine.night("0", SHARD)
-
-
 def test_a_run_taken_for_killed_tells_more_itself(machine, share, tmp_path):
     """Another machine told of the run from its batch; the run's own manifest takes its place."""
     layout, copy = machine.pipeline.layout, machine.pipeline.working_copy
@@ -251,6 +247,24 @@ def test_a_run_taken_for_killed_tells_more_itself(machine, share, tmp_path):
     assert publish(copy, copy.names.of([path])) == []
     assert target.read_bytes() == held
     assert len(read_manifest(target)) == 4
+
+
+def test_what_is_told_late_of_a_stage_does_not_hide_what_was_told_since(machine, tmp_path):
+    other = Machine(tmp_path / "two", machine.url)
+    late, since = machine.pipeline, other.pipeline
+    failed = Outcome("reports", OutcomeKind.FAILED, "disk full", FailureKind.TRANSIENT)
+    write_stage(late.layout, failed, "monday", "", later(1))
+    good = Outcome("reports", OutcomeKind.UPDATED)
+    recorded(since, [write_stage(since.layout, good, "tuesday", "", later(2))])
+    complete(late.working_copy)
+    refresh(since.working_copy)
+    assert refresh(late.working_copy).away is None
+    for line in (late, since):
+        assert read_stage(line.layout, "reports").run_id == "tuesday"
+    # And what is told in time takes the place of what was.
+    recorded(late, [write_stage(late.layout, failed, "wednesday", "", later(3))])
+    refresh(since.working_copy)
+    assert read_stage(since.layout, "reports").run_id == "wednesday"
 
 
 def test_names_that_lead_out_of_the_store_are_no_names_of_ours(machine, share):

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from etf_pipeline.errors import ShareAwayError
+from etf_pipeline.errors import ShareAwayError, ShareError
 from etf_pipeline.model.schemas import HISTORY, MANIFEST, RAW
 from etf_pipeline.orchestration.sharing import updated
 from etf_pipeline.share import opening
@@ -245,3 +245,9 @@ def test_a_batch_that_appears_after_a_larger_one_is_not_passed_over(folder, tmp_
     assert quick.files() == from_scratch(tmp_path / "alone", quick)
     named = Watermark.load(quick.pipeline.layout.watermark(shard)).seen
     assert batch.stem in named
+
+
+def test_a_bucket_that_is_not_there_is_named(s3, tmp_path):
+    machine = Machine(tmp_path / "one", "s3://no-such-bucket/x")
+    with pytest.raises(ShareError, match="no bucket at s3://no-such-bucket/x"):
+        machine.night("0", SHARDS[0])

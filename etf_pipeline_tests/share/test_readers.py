@@ -12,13 +12,17 @@ import warnings
 import dagster as dg
 import pytest
 from pydantic import ValidationError
+from typer.testing import CliRunner
 
 from etf_pipeline import ETFDataProvider
+from etf_pipeline.cli.app import app
 from etf_pipeline.errors import SettingsError, StaleCopyWarning
 from etf_pipeline.model.schemas import HISTORY, RISK_METRICS, WEIGHTS
 from etf_pipeline.settings import Settings, load_settings
+from etf_pipeline.share.publishing import unpublished
 from etf_pipeline.share.work import Freshness
 from etf_pipeline.store.reader import file_info
+from etf_pipeline.store.stages import read_stages
 from etf_pipeline_tests.pipeline.support import execute, make_pipeline
 from etf_pipeline_tests.share.machines import SHARDS, TICKERS, Machine, later
 
@@ -44,8 +48,13 @@ def reader(worker, tmp_path, monkeypatch):
     return tmp_path / "reader"
 
 
+def told(*words):
+    """What the command `etf` prints."""
+    return CliRunner().invoke(app, words).stdout
+
+
 def command(*words):
-    """The command `etf`, as it is installed."""
+    """The command `etf`, as it is installed: in a process of its own."""
     program = "from etf_pipeline.cli.app import main; main()"
     return subprocess.run(
         [sys.executable, "-c", program, *words], capture_output=True, text=True, env=os.environ
@@ -86,35 +95,35 @@ def test_another_folder_is_another_store(worker, reader, tmp_path):
 
 
 def test_status_sql_and_doctor_on_a_copy(worker, reader, tmp_path):
-    body = json.loads(command("status", "--json").stdout)
+    body = json.loads(told("status", "--json"))
     assert len(body["tickers"]) == 8
     assert body["share"]["url"] == worker.url
     assert body["share"]["away"] is None
     assert dt.datetime.fromisoformat(body["share"]["pulled_at"]).tzinfo is not None
     (tmp_path / "share").rename(tmp_path / "unplugged")
-    away = json.loads(command("status", "--json").stdout)
+    away = json.loads(told("status", "--json"))
     assert away["share"]["pulled_at"] == body["share"]["pulled_at"]
     assert "does not answer" in away["share"]["away"]
-    assert "working on this machine's copy" in command("status").stdout
+    assert "working on this machine's copy" in told("status")
     run = command("sql", "SELECT count(DISTINCT ticker) AS n FROM prices", "--format", "json")
     assert json.loads(run.stdout) == [{"n": 8}]
     (line,) = run.stderr.splitlines()
     assert line.startswith("warning: working on this machine's copy, as of ")
-    checks = {c["name"]: c for c in json.loads(command("doctor", "--json").stdout)}
+    checks = {c["name"]: c for c in json.loads(told("doctor", "--json"))}
     assert not checks["share"]["ok"]
     (tmp_path / "unplugged").rename(tmp_path / "share")
-    checks = {c["name"]: c for c in json.loads(command("doctor", "--json").stdout)}
+    checks = {c["name"]: c for c in json.loads(told("doctor", "--json"))}
     assert checks["share"] == {"name": "share", "ok": True, "detail": f"{worker.url} answers"}
 
 
-def test_the_whole_graph_through_dagster_on_two_machines(url, tmp_path):
+def test_the_whole_graph_through_dagster_on_two_machines(bucket, tmp_path):
     """Each downloads its shard; either makes the tables of both; the other has them too."""
     portfolios = (
         "portfolios:\n  - name: all\n    tickers: [T0, T1, T2, T3]\n    objective: min_volatility\n"
     )
     lines = [
         make_pipeline(
-            tmp_path / name, TICKERS, store_url=url, shards=2, portfolios=portfolios, workers=1
+            tmp_path / name, TICKERS, store_url=bucket, shards=2, portfolios=portfolios, workers=1
         )
         for name in ("first", "second")
     ]
@@ -123,6 +132,9 @@ def test_the_whole_graph_through_dagster_on_two_machines(url, tmp_path):
             assert execute(line, instance, "ingest", shard).success
         assert execute(lines[0], instance, "derive").success
         assert execute(lines[1], instance, "derive").success
+    for line in lines:  # how the last stage went is in the share too
+        assert unpublished(line.working_copy) == []
+        assert {s.asset for s in read_stages(line.layout)} >= {"raw_prices", "reports"}
     for table, count in ((HISTORY, 8), (RISK_METRICS, 1), (WEIGHTS, 1)):
         mine, theirs = (
             {line.layout.relative(p): file_info(p).content_hash for p in line.layout.files(table)}
