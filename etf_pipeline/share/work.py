@@ -17,6 +17,7 @@ from etf_pipeline.model.schemas import CORRECTIONS, MANIFEST, RAW
 from etf_pipeline.share.copy import Copy
 from etf_pipeline.share.marks import forget, forget_late, pull_marks
 from etf_pipeline.share.names import CURRENT, DERIVED, ORDER, READ
+from etf_pipeline.share.older import older_give_way
 from etf_pipeline.share.publishing import publish, unpublished
 from etf_pipeline.share.pulling import pull
 
@@ -67,6 +68,7 @@ def complete(copy: Copy) -> None:
         ShareAwayError: the share does not answer.
         ShareError: an immutable object has other bytes.
     """
+    older_give_way(copy)
     waiting = unpublished(copy)
     behind = set[str]()
     for table in ORDER:
@@ -167,6 +169,7 @@ def refresh(copy: Copy, *, raw: bool = False) -> Freshness:
         raw: the raw batches too.
     """
     try:
+        older_give_way(copy)
         pull(copy, READ)
         if raw:
             for partition in _partitions(copy):

@@ -142,6 +142,30 @@ def test_a_damaged_object_is_not_put_in_place(machine, share, tmp_path):
     assert history(other).read_bytes() == held
 
 
+@pytest.mark.parametrize("reads", [False, True])
+def test_histories_restored_from_a_backup_give_way_to_newer_ones(machine, share, tmp_path, reads):
+    """They are whole and ours, so nothing else tells them from what a step made last."""
+    layout = machine.pipeline.layout
+    backup = tmp_path / "backup"
+    backup.mkdir()
+    for path in layout.files(HISTORY):
+        shutil.copy2(path, backup)
+    machine.now = later(1)
+    machine.night("1", SHARD)
+    newer = {p: p.read_bytes() for p in layout.files(HISTORY)}
+    for path in newer:
+        shutil.copy2(backup / path.name, path)
+    assert all(p.read_bytes() != held for p, held in newer.items())
+    again = Machine(machine.folder, machine.url, now=machine.now)
+    if reads:
+        refresh(again.pipeline.working_copy)
+    else:
+        again.update("2", SHARD)
+    assert {p: p.read_bytes() for p in newer} == newer
+    assert {p: in_share(share, machine, p).read_bytes() for p in newer} == newer
+    assert unpublished(again.pipeline.working_copy, [HISTORY, QUARANTINE]) == []
+
+
 def test_another_file_under_the_name_of_a_batch_is_a_loud_error(machine, share):
     copy, layout = machine.pipeline.working_copy, machine.pipeline.layout
     first = layout.batch_files(SHARD)[0]
