@@ -89,7 +89,7 @@ def updated(
             result = _joined(result, _told(result), step(again))
         else:
             raise work.contended(copy, f"price_history of {partition}")
-        publishing.publish(copy, publishing.unpublished(copy, (CORRECTIONS, MANIFEST)))
+        publishing.publish(copy, publishing.unpublished(copy, (RAW, CORRECTIONS, MANIFEST)))
         marks.publish_marks(copy, partition, here, made)
     return result
 

@@ -91,6 +91,8 @@ def pull(
         }
         if table in CURRENT:
             _set_aside_dropped(copy, table, found, entries, wanted)
+        elif writer and wanted is None and table in IMMUTABLE:
+            _publish_again(copy, table, found, entries)
         jobs, same = list[_Job](), dict[str, Entry]()
         for name, one in found.items():
             job = _job(copy, table, name, one, entries.get(name), same)
@@ -246,6 +248,23 @@ def _whole(table: Table, temp: Path, found: Found) -> bool:
             if hashlib.file_digest(handle, "md5").hexdigest() == md5[1]:
                 return True
     return fitness(table, temp.read_bytes()) is not Fitness.DAMAGED
+
+
+def _publish_again(
+    copy: Copy, table: Table, found: dict[str, Found], entries: dict[str, Entry]
+) -> None:
+    """Have the next `publish` bring back what the share has lost, as after a restore of its own."""
+    lost = [
+        name
+        for name in entries
+        if name not in found and copy.names.has(table, name) and copy.names.path(name).exists()
+    ]
+    if lost:
+        log.warning(
+            "the share %s has lost %d %s files that are here (%s): they are published again",
+            *(copy.url, len(lost), table.name, ", ".join(sorted(lost)[:3])),
+        )
+        copy.index.drop(lost)
 
 
 def _set_aside_dropped(

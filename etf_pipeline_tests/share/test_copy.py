@@ -166,6 +166,24 @@ def test_histories_restored_from_a_backup_give_way_to_newer_ones(machine, share,
     assert unpublished(again.pipeline.working_copy, [HISTORY, QUARANTINE]) == []
 
 
+def test_raw_batches_that_the_share_has_lost_come_back(machine, share, tmp_path, caplog):
+    """As after a restore of the share from a backup: a machine that has them publishes them."""
+    backup = shutil.copytree(share, tmp_path / "backup")
+    machine.now = later(1)
+    machine.night("1", SHARD)
+    shutil.rmtree(share)
+    shutil.copytree(backup, share)
+    again = Machine(machine.folder, machine.url, now=later(1))
+    with caplog.at_level(logging.WARNING):
+        again.update("2", SHARD)
+    assert "has lost 1 raw_prices files that are here" in caplog.text
+    other = Machine(tmp_path / "two", machine.url, now=later(2))
+    other.night("3", SHARD)
+    other.derive("3")
+    assert len(other.pipeline.layout.files(RAW)) == 3
+    assert other.files() == from_scratch(tmp_path / "alone", other)
+
+
 def test_another_file_under_the_name_of_a_batch_is_a_loud_error(machine, share):
     copy, layout = machine.pipeline.working_copy, machine.pipeline.layout
     first = layout.batch_files(SHARD)[0]
