@@ -106,7 +106,9 @@ def before_ingest(copy: Copy, partition: str, instruments: Sequence[Instrument])
     paths = [copy.layout.of(t, name) for t in CURRENT for name in names]
     wanted = frozenset(copy.names.of(paths))
     pull_marks(copy, partition)
-    pull(copy, [t for t in ORDER if t in CURRENT], wanted.__contains__, writer=True)
+    if pull(copy, [t for t in ORDER if t in CURRENT], wanted.__contains__, writer=True):
+        # It speaks of what this machine published itself, and another one has since.
+        copy.layout.published(partition).unlink(missing_ok=True)
     # After the histories: what these hold is then here.
     pull(copy, [CORRECTIONS, RAW], writer=True)
     folder = copy.layout.relative(copy.layout.manifests(RAW_PRICES))
