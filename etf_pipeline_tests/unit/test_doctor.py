@@ -1,5 +1,6 @@
 """What `etf doctor` finds, in folders that are well and in folders that are not."""
 
+import datetime as dt
 import os
 import shutil
 import socket
@@ -9,7 +10,7 @@ import pytest
 from etf_pipeline.library.doctor import examine
 from etf_pipeline.model.schemas import WEIGHTS
 from etf_pipeline.store.layout import Layout
-from etf_pipeline.store.writer import locked
+from etf_pipeline.store.writer import locked, publish
 from etf_pipeline_tests.conftest import ROOT
 from etf_pipeline_tests.support import disk_in_memory
 
@@ -194,9 +195,8 @@ def test_upkeep_that_was_not_done_is_told_and_no_fault(place, monkeypatch):
     layout = Layout(place / "data" / "etf")
     assert found()["upkeep"].detail == "nothing is older than is kept"
     for day in ("2023-01-30", "2023-01-31", "2023-02-01", "2023-02-02", "2025-03-03"):
-        path = layout.folder(WEIGHTS) / f"as_of={day}" / "part.parquet"
-        path.parent.mkdir(parents=True)
-        path.write_bytes(b"")
+        path = layout.of(WEIGHTS, dt.date.fromisoformat(day))
+        publish(path, WEIGHTS, WEIGHTS.arrow.empty_table(), {"source": "files"})
     told = found()["upkeep"]
     assert told.ok
     assert told.detail.startswith("2 dailies are older than ETF_KEEP_DAYS=400: `etf maintain`")
