@@ -322,7 +322,8 @@ def test_a_bad_portfolio_file_fails_that_asset_with_its_line(tmp_path, instance)
     )
     report = run_graph(Pipeline(pipeline.settings, clock=lambda: NOW), instance)
     bad = {s.asset: s.outcome for s in report.stages if not s.good}
-    assert set(bad) == {"optimised_portfolios", "backtests", "reports"}  # all that read the file
+    # All that read the file: correlations has every pair of a portfolio.
+    assert set(bad) == {"correlations", "optimised_portfolios", "backtests", "reports"}
     assert {o.reason_code for o in bad.values()} == {ReasonCode.BAD_PORTFOLIO_FILE}
     assert all("line 3" in o.reason and "NOPE" in o.reason for o in bad.values())
     assert of_run(report, chosen=False) == 3

@@ -14,6 +14,7 @@ from etf_pipeline.orchestration.beats import Beats
 from etf_pipeline.orchestration.build import build_definitions
 from etf_pipeline.orchestration.instance import open_instance
 from etf_pipeline.store.batches import list_batch_ids
+from etf_pipeline.store.writer import locked
 from etf_pipeline_tests.brokers import free_port
 from etf_pipeline_tests.pipeline.machines import Redis, Worker
 from etf_pipeline_tests.pipeline.postgres import Postgres
@@ -43,13 +44,17 @@ def servers(tmp_path, monkeypatch):
 def pipeline(tmp_path):
     portfolios = "portfolios:\n  - {name: one, tickers: [T001, T002], objective: min_volatility}\n"
     return make_pipeline(
-        tmp_path, dict.fromkeys(TICKERS, "XNYS"), shards=SHARDS, portfolios=portfolios
+        tmp_path,
+        dict.fromkeys(TICKERS, "XNYS"),
+        shards=SHARDS,
+        portfolios=portfolios,
+        lock_timeout_seconds=PATIENCE,
     )
 
 
 @pytest.fixture
 def workers(servers, tmp_path, pipeline):
-    fields = {"data_dir", "universe_file", "portfolios_file", "source"}
+    fields = {"data_dir", "universe_file", "portfolios_file", "source", "lock_timeout_seconds"}
     settings = pipeline.settings.model_dump(include=fields)
     environment = {f"ETF_{name.upper()}": str(value) for name, value in settings.items()}
     made = [Worker(tmp_path / f"machine{i}", environment) for i in range(2)]
@@ -142,10 +147,13 @@ def test_four_shards_are_made_though_one_of_two_machines_is_lost(servers, pipeli
 
 def test_a_run_is_ended_before_and_after_a_worker_has_begun_it(servers, pipeline, workers):
     with open_instance() as instance:
-        first = launch(instance, pipeline, pipeline.universe.partitions()[0])
-        assert until(lambda: under_way(instance), workers)[0] == first
-        assert instance.run_launcher.terminate(first)
-        until(lambda: instance.get_run_by_id(first).is_finished, workers)
+        partition = pipeline.universe.partitions()[0]
+        # What it wants to write is held here: it cannot be done before it is told.
+        with locked(pipeline.layout.lock("raw", partition), 1.0):
+            first = launch(instance, pipeline, partition)
+            assert until(lambda: under_way(instance), workers)[0] == first
+            assert instance.run_launcher.terminate(first)
+            until(lambda: instance.get_run_by_id(first).is_finished, workers)
         assert instance.get_run_by_id(first).status is dg.DagsterRunStatus.CANCELED
         for worker in workers:
             worker.lose()
