@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 # What an asset yields.
 Made = dg.MaterializeResult[Any] | dg.AssetCheckResult
 Checks = Callable[[StepResult], Sequence[dg.AssetCheckResult]]
+# On a materialisation: how the stage went could not be recorded in the store.
+_NOT_RECORDED = "etf/stage_not_recorded"
 _CHANGED = (OutcomeKind.COLLECTED, OutcomeKind.UPDATED)
 
 
@@ -64,9 +66,8 @@ def carried_out(
             judged = [] if result is None else list(checks(result))
     except Exception as error:
         failure = failure_of(error)
-        recorded(
-            pipeline, [_note(pipeline, _failed(asset, failure), context.run.run_id, partition)]
-        )
+        noted, _ = _note(pipeline, _failed(asset, failure), context.run.run_id, partition)
+        recorded(pipeline, [noted])
         stopped = error.__cause__
         if failure.code is ReasonCode.INTERRUPTED and stopped and not context.op_def.retry_policy:
             raise stopped from None  # ends the run, and not this stage alone
@@ -75,8 +76,9 @@ def carried_out(
         return
     words = blocked(judged)
     outcome = _good(asset, result) if words is None else _failed(asset, words)
-    recorded(pipeline, [_note(pipeline, outcome, context.run.run_id, partition)])
-    yield materialised(result, judged, more)
+    noted, kept = _note(pipeline, outcome, context.run.run_id, partition)
+    recorded(pipeline, [noted])
+    yield materialised(result, judged, {**(more or {}), **({} if kept else {_NOT_RECORDED: True})})
 
 
 def settled(
@@ -108,12 +110,14 @@ def settled(
         if failure is None:
             if mine is not None and mine.good:
                 found.append(mine)
-            elif asset in told.made:
+            elif asset in told.unrecorded:
                 found.append(_unrecorded(pipeline, asset, run_id, partition))
+            elif asset in told.made:  # another run has recorded its own since
+                found.append(_published(pipeline, asset, run_id, partition))
         elif mine is not None and not mine.good:
             found.append(mine)
         else:
-            noted.append(_note(pipeline, _failed(asset, failure), run_id, partition))
+            noted.append(_note(pipeline, _failed(asset, failure), run_id, partition)[0])
             found.append(noted[-1])
     recorded(pipeline, noted, [s.outcome.reason_code for s in found])
     return found
@@ -125,6 +129,7 @@ class _Steps:
     def __init__(self, planned: set[str]) -> None:
         self.planned = planned
         self.made: set[str] = set()
+        self.unrecorded: set[str] = set()
         self._started: set[str] = set()
         self._ended: set[str] = set()
         self._failures: dict[str, StepFailure] = {}
@@ -138,6 +143,8 @@ class _Steps:
             self._started.add(step)
         elif kind is dg.DagsterEventType.ASSET_MATERIALIZATION:
             self.made.add(step)
+            if _NOT_RECORDED in event.step_materialization_data.materialization.metadata:
+                self.unrecorded.add(step)
         elif kind is dg.DagsterEventType.STEP_FAILURE:
             self._failures[step] = step_failure_of(event)
         elif kind in (dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_SKIPPED):
@@ -171,6 +178,10 @@ def _failed(asset: str, failure: StepFailure) -> Outcome:
     return Outcome(asset, OutcomeKind.FAILED, failure.message, kind, failure.code)
 
 
+def _published(pipeline: Pipeline, asset: str, run_id: str, partition: str) -> Stage:
+    return Stage(Outcome(asset, OutcomeKind.UPDATED), run_id, partition, pipeline.clock())
+
+
 def _unrecorded(pipeline: Pipeline, asset: str, run_id: str, partition: str) -> Stage:
     """A stage that published, and could not record how that went: its record is an older run's."""
     folder = pipeline.layout.manifests(STAGES)
@@ -180,11 +191,11 @@ def _unrecorded(pipeline: Pipeline, asset: str, run_id: str, partition: str) -> 
     return Stage(outcome, run_id, partition, now, now)
 
 
-def _note(pipeline: Pipeline, outcome: Outcome, run_id: str, partition: str) -> Stage:
+def _note(pipeline: Pipeline, outcome: Outcome, run_id: str, partition: str) -> tuple[Stage, bool]:
     """Record it; where that fails too, as on a full disk, it is said and stops nothing."""
     now = pipeline.clock()
     try:
-        return write_stage(pipeline.layout, outcome, run_id, partition, now)
+        return write_stage(pipeline.layout, outcome, run_id, partition, now), True
     except (EtfError, OSError) as error:
         log.error("how the stage %s went could not be recorded: %s", outcome.subject, error)
-        return Stage(outcome, run_id, partition, now, None if outcome.good else now)
+        return Stage(outcome, run_id, partition, now, None if outcome.good else now), False

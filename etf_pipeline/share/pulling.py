@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from etf_pipeline.share.manifests import tells_more
 from etf_pipeline.share.names import CURRENT, IMMUTABLE
 from etf_pipeline.share.place import Found
 from etf_pipeline.store.hashing import file_hash
-from etf_pipeline.store.writer import temp_beside
+from etf_pipeline.store.writer import filled, temp_beside
 
 log = logging.getLogger(__name__)
 _TRIES = 3
@@ -179,10 +178,8 @@ def _fetch(copy: Copy, job: _Job, writer: bool) -> Entry | None:
     try:
         for left in reversed(range(_TRIES)):
             try:
-                with temp.open("wb") as handle:
+                with filled(temp) as handle:
                     found = copy.place.fetch(job.name, handle)
-                    handle.flush()
-                    os.fsync(handle.fileno())
             except FileNotFoundError:  # dropped since it was listed
                 return None
             if _whole(job.table, temp, found):

@@ -105,6 +105,15 @@ def temp_beside(path: Path) -> Path:
 
 
 @contextmanager
+def filled(temp: Path) -> Iterator[BinaryIO]:
+    """A binary file, on the disk in whole when the block ends well."""
+    with temp.open("wb") as handle:
+        yield handle
+        handle.flush()
+        os.fsync(handle.fileno())
+
+
+@contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """A binary file that becomes `path` when the block ends well, and vanishes otherwise.
 
@@ -113,10 +122,8 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     temp = temp_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temp.open("wb") as handle:
+        with filled(temp) as handle:
             yield handle
-            handle.flush()
-            os.fsync(handle.fileno())
         temp.replace(path)
         _fsync_dir(path.parent)
     except OSError as error:

@@ -1,11 +1,12 @@
 """`EVENT_DURABILITY=broker`: a call returns once Kafka has its event, or refuses."""
 
+import contextlib
 import shutil
 import threading
 
 import pytest
 
-from etf_pipeline.errors import EventError, SettingsError
+from etf_pipeline.errors import EtfError, EventError, SettingsError
 from etf_pipeline.events.factory import open_events
 from etf_pipeline.events.modes import kafka as mode
 from etf_pipeline.events.settings import load_event_settings
@@ -38,6 +39,8 @@ def test_what_was_recorded_is_in_kafka_when_the_call_returns(broker, tmp_path):
     elsewhere = open_events(tmp_path / "elsewhere", settings, publish=False)
     assert sorted(ids([in_kafka(elsewhere)])) == sorted(told)
     elsewhere.close()
+    with contextlib.suppress(EtfError):  # it has no log any more
+        events.close()
 
 
 def test_many_at_once_are_each_confirmed(broker, tmp_path):
