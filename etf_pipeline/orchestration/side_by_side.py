@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import FrameType
-from typing import IO, Any
+from typing import Any
 
 import dagster as dg
 
@@ -32,7 +32,7 @@ from etf_pipeline.orchestration.failures import StepFailure
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.orchestration.stages import settled
 from etf_pipeline.orchestration.tasks import Done, Task, execute
-from etf_pipeline.steps.workers import workers_of
+from etf_pipeline.steps.workers import listen, workers_of
 
 log = logging.getLogger(__name__)
 _PROGRAM = (
@@ -251,7 +251,7 @@ def serve() -> None:
     outward = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not come in between
     inward: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(sys.stdin.buffer, inward), daemon=True).start()
+    threading.Thread(target=listen, args=(sys.stdin.buffer, inward), daemon=True).start()
     sending = threading.Lock()
 
     def send(message: object) -> None:
@@ -279,12 +279,3 @@ def serve() -> None:
         traceback.print_exc()
         send(Broken(f"{type(error).__name__}: {error}"))
         os._exit(1)  # the listener is in the middle of reading
-
-
-def _listen(pipe: IO[bytes], inward: queue.SimpleQueue[Any]) -> None:
-    """Take in what comes; when whoever sends it is gone, so is this process, at once."""
-    try:
-        while True:
-            inward.put(pickle.load(pipe))
-    except BaseException:  # an end, or what cannot be understood
-        os._exit(0)

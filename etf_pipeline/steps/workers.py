@@ -229,7 +229,7 @@ def serve() -> None:
     outward = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not come in between
     inward: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(sys.stdin.buffer, inward), daemon=True).start()
+    threading.Thread(target=listen, args=(sys.stdin.buffer, inward), daemon=True).start()
     pickled, level = inward.get()
     logged = _collecting(level)
     try:
@@ -258,7 +258,7 @@ def _raise(error: Exception, _: object) -> None:
     raise error
 
 
-def _listen(pipe: IO[bytes], inward: queue.SimpleQueue[Any]) -> None:
+def listen(pipe: IO[bytes], inward: queue.SimpleQueue[Any]) -> None:
     """Take in what comes; when whoever sends it is gone, so is this process, at once."""
     try:
         while True:
