@@ -58,6 +58,19 @@ class LogRecord:
         return hashlib.sha256("\x1f".join(what).encode(errors="replace")).hexdigest()[:12]
 
 
+@dataclass(frozen=True)
+class Open:
+    """Transactions that may be about to add records to a log, and the ids that these may have.
+
+    Attributes:
+        upto: a greater id was not given out when these were looked for.
+        writers: the transactions, by names that later ones do not have.
+    """
+
+    upto: int
+    writers: frozenset[str]
+
+
 class OrchestratorLog(Protocol):
     """Reads the orchestrator's log."""
 
@@ -81,6 +94,10 @@ class OrchestratorLog(Protocol):
 
     def records(self, after: int, limit: int) -> list[LogRecord]:
         """Records with greater ids, ascending, at most `limit` of each kind."""
+        ...
+
+    def open(self) -> Open | None:
+        """Which transactions may still add records; None where ids are visible in their order."""
         ...
 
     def going_on(self, run_id: str) -> bool:

@@ -20,7 +20,7 @@ from etf_pipeline.events.cursor import Cursor as Cursor
 from etf_pipeline.events.cursors import Cursors
 from etf_pipeline.events.facts import ASSETS, Told, Unreadable, told_of_record
 from etf_pipeline.events.model.envelope import Event
-from etf_pipeline.events.orchestrator import LogRecord, OrchestratorLog
+from etf_pipeline.events.orchestrator import LogRecord, Open, OrchestratorLog
 from etf_pipeline.events.ownership import Ownership
 from etf_pipeline.events.proof.heads import sign_daily
 from etf_pipeline.events.proof.relayed import STATUS
@@ -96,6 +96,7 @@ class _Work:
 
     cursor: Cursor
     deadline: float
+    open: Open | None
     relayed: int = 0
     records: int = 0
     behind: int = 0
@@ -160,7 +161,8 @@ class Tailer:
             self._retelling.close()
 
     def _ticked(self, given: str | None, seconds: float) -> Tick:
-        work = _Work(self.cursor(given), time.monotonic() + seconds)
+        start, found = self.cursor(given), self._source.open()
+        work = _Work(start.looked(found), time.monotonic() + seconds, found)
         fresh = self._fresh(work)
         if not self._events.recording:
             work.behind, work.problem = len(fresh), "events are not being recorded now"
@@ -174,6 +176,10 @@ class Tailer:
                 work.behind, work.more = left + rest, rest >= _COUNTED
                 break
             fresh = self._fresh(work)
+        if not fresh:
+            work.cursor = work.cursor.after(())
+        if work.cursor != start:
+            self._cursors.keep(work.cursor)
         if not work.over:
             work.relayed += self._retelling.retell()
             self._sweep(work)
@@ -183,11 +189,21 @@ class Tailer:
 
     def _fresh(self, work: _Work) -> list[LogRecord]:
         """The next records that are to be relayed; from the beginning of a log that was changed."""
-        found = self._source.records(work.cursor.begin(), _RECORDS)
+        found = self._near(work.cursor)
         if not work.cursor.is_of(self._source.head(), {r.storage_id: r.mark for r in found}):
-            work.cursor = self._cursors.begin_anew(work.cursor)
-            found = self._source.records(work.cursor.begin(), _RECORDS)
+            work.cursor = self._cursors.begin_anew(work.cursor).looked(work.open)
+            found = self._near(work.cursor)
         return [r for r in found if work.cursor.wants(r.storage_id)]
+
+    def _near(self, cursor: Cursor) -> list[LogRecord]:
+        """The records from where a cursor begins to beyond its position."""
+        found = self._source.records(cursor.begin(), _RECORDS)
+        while len(found) >= _RECORDS and found[-1].storage_id <= cursor.position:
+            more = self._source.records(found[-1].storage_id, _RECORDS)
+            found += more
+            if len(more) < _RECORDS:
+                break
+        return found
 
     def _relay(self, work: _Work, fresh: list[LogRecord], answers: bool) -> int:
         """Relay these records as far as time and Kafka allow; returns how many are left."""
@@ -201,10 +217,12 @@ class Tailer:
             if answers:
                 self._events.drain(max(0.0, work.deadline - time.monotonic()))
             good = groups[: self._confirmed(groups)]
-            work.cursor = work.cursor.after({g.record.storage_id: g.record.mark for g in good})
+            done += len(good)
+            left = fresh[done].storage_id if done < len(fresh) else None
+            marks = {g.record.storage_id: g.record.mark for g in good}
+            work.cursor = work.cursor.after(marks, left=left)
             self._cursors.keep(work.cursor)
             self._untold.told(self._manifests(good))
-            done += len(good)
             work.records += len(good)
             work.relayed += sum(len(g.events) for g in good)
             work.elsewhere += sum(g.elsewhere for g in good)

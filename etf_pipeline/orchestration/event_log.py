@@ -10,10 +10,11 @@ from functools import cached_property
 from typing import Any
 
 import dagster as dg
+import sqlalchemy as sa
 from dagster import DagsterEventType, EventLogRecord
 
 from etf_pipeline.errors import ReasonCode
-from etf_pipeline.events.orchestrator import FailedStage, Kind, LogRecord
+from etf_pipeline.events.orchestrator import FailedStage, Kind, LogRecord, Open
 from etf_pipeline.model import assets
 from etf_pipeline.model.lineage import LINEAGE
 from etf_pipeline.orchestration.failures import run_failure, step_failure_of
@@ -40,6 +41,12 @@ _PLACES = ("dagster/uri", "manifest")
 _IDENTITY = "etf_pipeline/instance"
 _SCHEDULED = ".dagster/scheduled_execution_time"
 _PAGE = 500
+# A transaction has this lock before it is given an id, and until its records are there to be read.
+_WRITERS = sa.text(
+    "SELECT DISTINCT virtualtransaction FROM pg_locks WHERE mode = 'RowExclusiveLock' AND granted "
+    "AND relation = 'event_logs'::regclass AND database = "
+    "(SELECT oid FROM pg_database WHERE datname = current_database())"
+)
 
 
 class DagsterLog:
@@ -72,6 +79,18 @@ class DagsterLog:
     def head(self) -> int:
         """The greatest id there is, 0 for an empty log."""
         return self._instance.event_log_storage.get_maximum_record_id() or 0
+
+    def open(self) -> Open | None:
+        """Which transactions may still add records; None where ids are visible in their order.
+
+        The greatest id is asked for first: what has a smaller one was given it before.
+        """
+        upto = self.head()
+        storage: Any = self._instance.event_log_storage
+        with storage.index_connection() as connection:
+            if connection.dialect.name != "postgresql":
+                return None
+            return Open(upto, frozenset(connection.scalars(_WRITERS)))
 
     def position_before(self, moment: dt.datetime) -> int:
         """The id before the first record at or after `moment`; the head if there is none."""

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg2
+import psycopg2.extensions
+from sqlalchemy.exc import SQLAlchemyError
 
 from etf_pipeline_tests.brokers import free_port
 
 _NOBODY = "postgres"  # root may not run a server
+# A transaction that adds a record of a run in `held` has its id, and commits once the lock is free.
+_HOLDING = """
+CREATE TABLE held (run_id text);
+CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF EXISTS (SELECT FROM held WHERE run_id = NEW.run_id)
+        THEN PERFORM pg_advisory_lock_shared(1); END IF;
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER holding AFTER INSERT ON event_logs
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION hold();
+"""
+_WAITS = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
 
 
 class Postgres:
@@ -71,6 +90,33 @@ class Postgres:
 
     def query(self, database: str, statement: str) -> list[tuple[object, ...]]:
         """Run a statement outside of a transaction; its rows."""
+        with self._connected(database) as cursor:
+            cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+    @contextmanager
+    def open_transaction(
+        self, database: str, run_id: str, record: Callable[[], object]
+    ) -> Iterator[Held]:
+        """Have Dagster record something of a run in a transaction that does not commit yet.
+
+        Args:
+            database: with Dagster's tables.
+            run_id: of the run.
+            record: has Dagster record it, in a thread of its own.
+        """
+        with self._connected(database) as cursor:
+            cursor.execute(_HOLDING)
+            cursor.execute("INSERT INTO held VALUES (%s)", [run_id])
+            cursor.execute("SELECT pg_advisory_lock(1)")
+            held = Held(lambda statement: self.query(database, statement), cursor, record)
+            try:
+                yield held
+            finally:
+                held.commit()
+
+    @contextmanager
+    def _connected(self, database: str) -> Iterator[psycopg2.extensions.cursor]:
         connection = psycopg2.connect(
             host="127.0.0.1",
             port=self.port,
@@ -81,8 +127,7 @@ class Postgres:
         try:
             connection.autocommit = True
             with connection.cursor() as cursor:
-                cursor.execute(statement)
-                return cursor.fetchall() if cursor.description else []
+                yield cursor
         finally:
             connection.close()
 
@@ -110,6 +155,39 @@ class Postgres:
             check=False,
         )
         assert done.returncode == 0, f"{program} failed: see {self._folder}"
+
+
+class Held:
+    """A transaction that is open."""
+
+    def __init__(
+        self,
+        query: Callable[[str], list[tuple[object, ...]]],
+        cursor: psycopg2.extensions.cursor,
+        record: Callable[[], object],
+    ) -> None:
+        self._query, self._cursor, self._record = query, cursor, record
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        end = time.monotonic() + 60
+        while not (waiting := query(_WAITS)):
+            assert time.monotonic() < end, "the transaction does not wait"
+            time.sleep(0.01)
+        ((self._pid,),) = waiting
+
+    def commit(self) -> None:
+        """Have it commit."""
+        self._cursor.execute("SELECT pg_advisory_unlock_all()")
+        self._thread.join(60)
+
+    def roll_back(self) -> None:
+        """Have it fail: its id stays unused for ever."""
+        self._query(f"SELECT pg_terminate_backend({self._pid})")
+        self._thread.join(60)
+
+    def _run(self) -> None:
+        with contextlib.suppress(SQLAlchemyError):  # it was rolled back
+            self._record()
 
 
 def _programs() -> Path | None:

@@ -8,17 +8,22 @@ import dagster as dg
 import pytest
 import yaml
 
+from etf_pipeline.events.cursor import OVERLAP
+from etf_pipeline.events.cursors import cursor_of
 from etf_pipeline.events.factory import open_events
 from etf_pipeline.events.model.types import LINEAGE
 from etf_pipeline.events.tailer import Tailer
 from etf_pipeline.orchestration.event_log import DagsterLog
 from etf_pipeline.orchestration.instance import prepare_home
+from etf_pipeline.orchestration.jobs import store_tags
 from etf_pipeline.settings import environment
 from etf_pipeline.store.layout import Layout
 from etf_pipeline_tests.events_support import embedded_settings
 from etf_pipeline_tests.pipeline.postgres import Postgres
 from etf_pipeline_tests.pipeline.relayed import RunlessLog, materialise, relayed_tickers
 from etf_pipeline_tests.pipeline.support import execute, make_pipeline
+
+WHOLE = "ETFDataCollectionFailed"
 
 
 @pytest.fixture(scope="module")
@@ -119,4 +124,67 @@ def test_an_id_that_becomes_visible_after_a_greater_one_is_told(server, tmp_path
     )
     assert tailer.tick(seconds=60.0).records == 1
     assert relayed_tickers(recorder) == wanted + late
+    recorder.close()
+
+
+def failing(instance, root, name):
+    """A run that Dagster has on record, and what records that it failed."""
+    run = dg.DagsterRun(
+        "ingest", f"run-{name}", tags={"dagster/partition": name} | store_tags(root)
+    )
+    instance.add_run(run)
+    return run.run_id, lambda: instance.report_run_failed(run, f"{name} failed")
+
+
+def told_failures(recorder):
+    """Partitions of the runs that were told to have failed, in order of telling."""
+    return [e.subject for b in recorder.log.read() for e in b if e.type == WHOLE]
+
+
+@pytest.mark.parametrize(
+    ("committed", "others"),
+    [(True, 1), (True, 10 * OVERLAP), (False, 10 * OVERLAP)],
+    ids=["soon", "long_after", "never"],
+)
+def test_a_transaction_that_is_open_while_later_ids_are_read(
+    server, tmp_path, open_home, committed, others
+):
+    """Nothing but its record tells of the run: what it was to download left nothing behind."""
+    database = f"open_{committed}_{others}".lower()
+    server.query("postgres", f"CREATE DATABASE {database} TEMPLATE fresh")
+    instance, layout = open_home(database), Layout(tmp_path / "store")
+    recorder = recorder_of(layout)
+
+    def tick():
+        """By a tailer that knows no more than the store does, as after a restart."""
+        found = Tailer(layout, recorder, DagsterLog(instance)).tick(seconds=60.0)
+        assert (found.behind, found.problem) == (0, None)
+
+    tick()
+    with server.open_transaction(database, *failing(instance, layout.root, "SLOW")) as slow:
+        wanted = []
+        for name in ("ONE", "TWO"):
+            # as if other records had been added meanwhile, each with an id
+            server.query(
+                database,
+                f"SELECT setval('event_logs_id_seq', nval + {others}) FROM "
+                "(SELECT last_value AS nval FROM event_logs_id_seq) AS s",
+            )
+            failing(instance, layout.root, name)[1]()
+            wanted.append(name)
+            tick()
+            assert told_failures(recorder) == wanted
+        if committed:
+            slow.commit()
+            wanted.append("SLOW")
+        else:
+            slow.roll_back()
+        tick()
+        assert told_failures(recorder) == wanted
+    failing(instance, layout.root, "LAST")[1]()
+    for _ in range(2):
+        tick()
+    assert told_failures(recorder) == [*wanted, "LAST"]
+    kept = cursor_of(recorder.log, DagsterLog(instance).instance)
+    assert kept.begin() >= kept.position - OVERLAP, "what is over is waited for no longer"
     recorder.close()

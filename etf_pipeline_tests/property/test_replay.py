@@ -10,13 +10,14 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from etf_pipeline.events.cursor import OVERLAP, Cursor
 from etf_pipeline.events.log.archive import Archive
 from etf_pipeline.events.log.projections import Projections
 from etf_pipeline.events.model.envelope import micros
 from etf_pipeline.events.model.state import SystemState, fold
 from etf_pipeline.events.modes.embedded import Embedded
+from etf_pipeline.events.orchestrator import Open
 from etf_pipeline.events.proof.archiving import read_all
-from etf_pipeline.events.tailer import OVERLAP, Cursor
 from etf_pipeline.store.layout import Layout
 from etf_pipeline_tests.events_support import (
     T0,
@@ -212,6 +213,38 @@ def test_an_id_that_is_later_than_the_overlap_is_passed_over():
     assert OVERLAP == 1_000
     assert relay([[5_000], [4_001]], OVERLAP)[0] == [5_000, 4_001]
     assert relay([[5_000], [4_000]], OVERLAP)[0] == [5_000]
+
+
+@st.composite
+def transactions(draw):
+    """Of each id: the turns at which it was given out and at which that was over; and whether well.
+
+    Ids are given out in order, and far apart.
+    """
+    turns = sorted(draw(st.lists(st.integers(0, 30), max_size=40)))
+    ids = sorted(draw(st.sets(st.integers(1, 4_000), min_size=len(turns), max_size=len(turns))))
+    return {
+        i: (turn, turn + draw(st.integers(0, 20)), draw(st.booleans()))
+        for i, turn in zip(ids, turns, strict=True)
+    }
+
+
+@given(transactions(), st.integers(1, 60), st.integers(1, 5))
+def test_what_is_open_for_however_long_is_relayed_once(made, overlap, at_once):
+    """Where a database tells what is open; records are read a turn after that was looked at."""
+    cursor, relayed = Cursor(0, 0), []
+    for turn in range(100):
+        there = [
+            [i for i, (_, e, good) in made.items() if good and e <= t] for t in (turn, turn + 1)
+        ]
+        held = frozenset(str(i) for i, (b, e, _) in made.items() if b <= turn < e)
+        cursor = cursor.looked(Open(max(there[0], default=0), held))
+        wanted = [i for i in there[1] if i > cursor.begin(overlap) and cursor.wants(i)]
+        left = wanted[at_once] if len(wanted) > at_once else None
+        relayed += wanted[:at_once]
+        cursor = Cursor.load(cursor.after(wanted[:at_once], overlap, left).dump())
+    assert sorted(relayed) == sorted(i for i, (_, _, good) in made.items() if good)
+    assert len(cursor.seen) <= overlap, "what is over is remembered no longer"
 
 
 def test_a_cursor_of_another_make_is_none():

@@ -59,7 +59,7 @@ MAY_IN_EVENTS = {
         "proof": "model settings log protocol facts",
         "modes": "model settings log protocol kafka proof",
         "factory": "settings protocol kafka modes",
-        "cursor": "",
+        "cursor": "orchestrator",
         "cursors": "model log orchestrator protocol cursor",
         "ownership": "log orchestrator",
         "failed": "model orchestrator",
