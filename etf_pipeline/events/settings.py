@@ -17,7 +17,7 @@ from pydantic import Field, PrivateAttr, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from etf_pipeline.errors import SettingsError
-from etf_pipeline.settings.reading import read_settings
+from etf_pipeline.settings.reading import MOST_DAYS, read_settings
 
 StoreType = Literal["auto", "kafka", "embedded", "none"]
 Durability = Literal["local", "broker"]
@@ -100,7 +100,10 @@ class EventSettings(BaseSettings):
         6, ge=1, le=1000, description="Partitions of topics that are made here."
     )
     kafka_replication_factor: int = Field(
-        -1, ge=-1, description="Copies of topics that are made here; -1 is the broker's default."
+        -1,
+        ge=-1,
+        le=32_767,  # what Kafka's protocol holds
+        description="Copies of topics that are made here; -1 is the broker's default.",
     )
     openlineage_disabled: bool = Field(
         False, description="Whether no OpenLineage events are told: `true`, `1` or `yes`."
@@ -121,8 +124,10 @@ class EventSettings(BaseSettings):
     @field_validator("event_store_retention_days")
     @classmethod
     def _a_day_or_more(cls, value: int) -> int:
-        if value != -1 and value < 1:
-            raise ValueError("must be 1 day or more, or -1 to keep events for ever")
+        if value != -1 and not 1 <= value <= MOST_DAYS:
+            raise ValueError(
+                f"must be 1 day or more, to {MOST_DAYS}, or -1 to keep events for ever"
+            )
         return value
 
     @field_validator("event_signing_key", "event_signing_passphrase", mode="before")

@@ -6,6 +6,7 @@ import csv
 import datetime as dt
 import difflib
 import math
+import re
 from pathlib import Path
 
 from etf_pipeline.errors import UniverseError
@@ -23,6 +24,7 @@ OPTIONAL = (
     "shards",
     "listed_since",
 )
+_WHOLE = re.compile(r"\d{1,3}(?:\.0*)?", re.ASCII)
 
 
 def load_universe(path: Path) -> Universe:
@@ -176,9 +178,10 @@ def _date(column: str, text: str) -> dt.date | None:
 def _shards(text: str) -> int:
     if not text:
         return 1
-    if not text.isdigit() or not 1 <= int(text) <= 100:
+    # Programs write 4.0 as soon as another row has none.
+    if not _WHOLE.fullmatch(text) or not 1 <= float(text) <= 100:
         raise ValueError(f"shards {text!r} is not a whole number from 1 to 100")
-    return int(text)
+    return int(float(text))
 
 
 def _cross_problems(instruments: list[Instrument], numbers: list[int]) -> list[str]:

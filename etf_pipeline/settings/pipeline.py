@@ -21,12 +21,13 @@ from etf_pipeline.settings.environment import (
     data_dir,
     same_folder,
 )
-from etf_pipeline.settings.reading import read_settings
+from etf_pipeline.settings.reading import MOST_DAYS, read_settings
 
 PREFIX = "ETF_"
 OVERLAP_DAYS = 30
 CLOSE_DELAY_MINUTES = 45
 FOR_EVER = -1
+MOST_SECONDS = 1_000_000.0  # eleven days; clocks, sockets and locks take no number whatever
 # Fewest days that may be kept, and why fewer would cost more than room.
 _LEAST_KEPT = {
     "keep_days": (35, "a month's last session is known only when the next one has begun"),
@@ -93,19 +94,29 @@ class Settings(BaseSettings):
     yahoo_concurrency: int = Field(
         2, ge=1, le=16, description="Simultaneous Yahoo requests; Yahoo refuses eager clients."
     )
-    yahoo_timeout_seconds: float = Field(20.0, gt=0, description="Deadline of one request.")
+    yahoo_timeout_seconds: float = Field(
+        20.0, gt=0, le=MOST_SECONDS, description="Deadline of one request."
+    )
     yahoo_attempts: int = Field(
         5, ge=1, le=20, description="Tries per ticker before a transient failure is final."
     )
     yahoo_backoff_seconds: float = Field(
-        2.0, ge=0, description="First pause after a 429 or a fault; doubles, with jitter."
+        2.0,
+        ge=0,
+        le=MOST_SECONDS,
+        description="First pause after a 429 or a fault; doubles, with jitter.",
     )
-    yahoo_backoff_max_seconds: float = Field(60.0, ge=0, description="Longest such pause.")
+    yahoo_backoff_max_seconds: float = Field(
+        60.0, ge=0, le=MOST_SECONDS, description="Longest such pause."
+    )
     yahoo_url: str | None = Field(
         None, description="Send Yahoo requests to this base URL instead (proxy or test server)."
     )
     run_deadline_seconds: float = Field(
-        1800.0, gt=0, description="A download run starts no request after this long."
+        1800.0,
+        gt=0,
+        le=MOST_SECONDS,
+        description="A download run starts no request after this long.",
     )
     overlap_days: int = Field(
         OVERLAP_DAYS, ge=7, le=3650, description="Trailing days asked for again for a known ticker."
@@ -119,6 +130,7 @@ class Settings(BaseSettings):
     lock_timeout_seconds: float = Field(
         LOCK_TIMEOUT_SECONDS,
         ge=0,
+        le=MOST_SECONDS,
         description="How long to wait for another process that is writing.",
     )
     risk_free_rate: float | str = Field(
@@ -152,7 +164,10 @@ class Settings(BaseSettings):
         description="Nearest, and as many farthest, tickers of each that `correlations` keeps.",
     )
     retry_delay_seconds: float = Field(
-        60.0, ge=0, description="Pause before Dagster retries a download that failed as a whole."
+        60.0,
+        ge=0,
+        le=MOST_SECONDS,
+        description="Pause before Dagster retries a download that failed as a whole.",
     )
     schedules_enabled: bool = Field(
         False, description="Whether the schedules start switched on: downloads, upkeep."
@@ -192,6 +207,8 @@ class Settings(BaseSettings):
     @classmethod
     def _enough(cls, value: int, info: ValidationInfo) -> int:
         least, why = _LEAST_KEPT[str(info.field_name)]
+        if value > MOST_DAYS:
+            raise ValueError(f"must be {MOST_DAYS} or less; or {FOR_EVER}, which keeps all")
         if value == FOR_EVER or value >= least:
             return value
         raise ValueError(f"must be {least} or more, as {why}; or {FOR_EVER}, which keeps all")

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings
 
 from etf_pipeline.errors import SettingsError
 
+MOST_DAYS = 365_000  # a thousand years: many more days ago there is no date
 S = TypeVar("S", bound=BaseSettings)
 
 

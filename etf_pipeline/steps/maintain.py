@@ -19,6 +19,7 @@ from etf_pipeline.model.outcomes import Outcome, OutcomeKind
 from etf_pipeline.model.schemas import MANIFEST, Table
 from etf_pipeline.settings import Settings
 from etf_pipeline.settings.pipeline import FOR_EVER
+from etf_pipeline.settings.reading import MOST_DAYS
 from etf_pipeline.steps.result import Run
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifests import write_manifest
@@ -123,7 +124,7 @@ def judged(
 
 def _days(setting: int) -> int:
     """Days as a setting has them; for ever is longer than there are prices."""
-    return 365 * 1_000 if setting == FOR_EVER else setting
+    return MOST_DAYS if setting == FOR_EVER else setting
 
 
 def _needed(layout: Layout, expired: set[Path], waits: Waits) -> set[Path]:

@@ -1,13 +1,24 @@
+import datetime as dt
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from etf_pipeline.errors import SettingsError
-from etf_pipeline.events.settings import EventSettings
+from etf_pipeline.events.settings import EventSettings, load_event_settings
 from etf_pipeline.settings import Settings, load_settings
 
 README = Path(__file__).parents[2] / "README.md"
+
+
+def _numbers():
+    """Variables that hold a number, and no text besides."""
+    for settings, prefix in ((Settings, "ETF_"), (EventSettings, "")):
+        for name, field in settings.model_fields.items():
+            kinds = set(get_args(field.annotation) or [field.annotation])
+            if kinds & {int, float} and str not in kinds:
+                yield f"{prefix}{name.upper()}"
 
 
 def test_environment_is_read(monkeypatch):
@@ -51,6 +62,25 @@ def test_a_wrong_value_gives_one_line_that_names_it(monkeypatch, name, value, wo
     assert "\n" not in message
     assert f"{name}={value!r}" in message
     assert words in message
+
+
+@pytest.mark.parametrize("value", ["99999999999", "1e308", "inf", "nan"])
+@pytest.mark.parametrize("name", list(_numbers()))
+def test_a_number_that_no_date_clock_or_client_can_hold_is_refused(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=f"{name}='{value}'"):
+        load_event_settings() if name[:3] != "ETF" else load_settings()
+
+
+def test_days_that_dates_hold_are_no_wrong_setting(monkeypatch):
+    for name in ("ETF_KEEP_DAYS", "ETF_KEEP_MANIFEST_DAYS", "ETF_KEEP_DAGSTER_DAYS"):
+        monkeypatch.setenv(name, "365000")
+    kept = load_settings()
+    for days in (kept.keep_days, kept.keep_manifest_days, kept.keep_dagster_days):
+        assert (dt.date(2026, 11, 27) - dt.timedelta(days)).year == 1027
+    monkeypatch.setenv("ETF_KEEP_DAYS", "365001")
+    with pytest.raises(SettingsError, match=r"365000 or less; or -1, which keeps all"):
+        load_settings()
 
 
 @pytest.mark.parametrize(

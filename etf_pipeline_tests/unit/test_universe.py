@@ -105,6 +105,20 @@ def test_shards_split_an_exchange_by_a_stable_hash(tmp_path):
         load_universe(write(tmp_path, *mixed, header=header))
 
 
+@pytest.mark.parametrize("text", ["3.0", "3.", "03"])
+def test_a_whole_number_is_one_however_it_is_written(tmp_path, text):
+    """pandas writes a column of them with decimals as soon as one row has none."""
+    file = write(tmp_path, f"{GOOD},{text}", header=HEADER + ",shards")
+    assert load_universe(file).get("VAS").shards == 3
+
+
+@pytest.mark.parametrize("text", ["0.0", "1.5", "101.0", "1e1", "inf", "nan", "\u00b2", "\u0663"])
+def test_shards_are_a_whole_number(tmp_path, text):
+    file = write(tmp_path, f"{GOOD},{text}", header=HEADER + ",shards")
+    with pytest.raises(UniverseError, match="is not a whole number from 1 to 100"):
+        load_universe(file)
+
+
 def test_listed_since_is_a_date(tmp_path):
     header = HEADER + ",listed_since"
     universe = load_universe(write(tmp_path, GOOD + ",2022-06-09", header=header))
