@@ -331,7 +331,7 @@ def environment(found: Sequence[Module], allowed: Sequence[str]) -> list[str]:
 
 _NAMES = re.compile(
     r"(^|/)(raw|historical|quarantine|manifests|risk|portfolios|reports|archive|\.locks)(/|$)"
-    r"|as_of=|topic=|day=|\.sqlite|\.duckdb|\.parquet|\.applied|\.looked|log\.copied"
+    r"|as_of=|topic=|day=|\.sqlite|\.duckdb|\.parquet|\.applied|\.looked|\.seen|log\.copied"
 )
 _JOINING = {"joinpath", "glob", "rglob", "iglob", "with_name", "with_suffix", "match", "Path"}
 

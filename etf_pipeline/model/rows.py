@@ -42,7 +42,8 @@ def values_of(rows: pd.DataFrame, names: tuple[str, ...] = VALUE_COLUMNS) -> Flo
 
     Rows as they are made here hold their values in one block, of which this is a part.
     """
-    if tuple(rows.columns)[: len(names)] == names:
+    ours = rows.columns.is_(_COLUMNS) or rows.columns.is_(_DOWNLOADED)
+    if (ours and names is VALUE_COLUMNS) or tuple(rows.columns)[: len(names)] == names:
         values: Floats = rows.to_numpy()
         if values.dtype == np.float64:
             return values[:, : len(names)]

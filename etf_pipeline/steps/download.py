@@ -38,6 +38,7 @@ from etf_pipeline.store.corrections import corrections_at, version_of
 from etf_pipeline.store.hashing import file_hash
 from etf_pipeline.store.histories import (
     Known,
+    known_by,
     pending_rows,
     read_known,
     read_valid,
@@ -49,6 +50,7 @@ from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifests import recent_manifests, write_manifest
 from etf_pipeline.store.origins import Present
 from etf_pipeline.store.reader import file_footer, read_table
+from etf_pipeline.store.seen import SeenFile
 from etf_pipeline.store.store import Store
 from etf_pipeline.store.watermark import Watermark
 from etf_pipeline.store.writer import locked, sweep_temp_files
@@ -69,6 +71,7 @@ class _Collection:
         holds: the newest batch that each ticker's history holds.
         corrections: every one that counts.
         present: the raw batches that are there.
+        seen: what is known of histories that nobody has touched since.
         again: requests for whole histories, to be made after the others.
     """
 
@@ -82,6 +85,7 @@ class _Collection:
     holds: Mapping[str, str]
     corrections: Sequence[Correction]
     present: Present
+    seen: SeenFile
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     again: list[Request] = field(default_factory=list)
 
@@ -134,7 +138,6 @@ def download(
     with locked(layout.lock("raw", run.partition), store.lock_timeout):
         tell_killed_runs(layout, run.partition)
         now = clock()
-        holds = Watermark.load(layout.watermark(run.partition)).last
         batch = _new_batch(layout, run, source, now)
         with BatchReader(layout) as reader, batch:
             declared = corrections_at(layout) if corrections is None else corrections
@@ -146,9 +149,10 @@ def download(
                 terms,
                 progress,
                 reader,
-                holds,
+                Watermark.load(layout.watermark(run.partition)).last,
                 declared,
                 Present(layout),
+                SeenFile(layout, run.partition),
             )
             _collect(collection, instruments)
             outcomes = collection.told(instruments)
@@ -249,7 +253,7 @@ def _telling_of_void(collection: _Collection, instrument: Instrument, outcome: O
 def _take(collection: _Collection, answer: Download) -> Outcome | None:
     """Judge an answer and keep it if it is news; None when the whole history is needed first."""
     instrument = answer.request.instrument
-    found = _known(collection, instrument)
+    found = _known(collection, answer)
     other = found.info is not None and found.info.source != collection.source.name
     if found.info is not None:
         check_currency(instrument.ticker, found.info.meta.get("currency"), instrument.currency)
@@ -310,10 +314,19 @@ def _kept_already(collection: _Collection, instrument: Instrument, rows: pd.Data
     return len(pending) > 0 and not compare_window(pending, rows).changed
 
 
-def _known(collection: _Collection, instrument: Instrument) -> Known:
-    """What is known of a ticker, without what was declared void since it was published."""
-    found = read_known(collection.layout, instrument.ticker)
+def _known(collection: _Collection, answer: Download) -> Known:
+    """What is known of a ticker, without what was declared void since it was published.
+
+    Of what a trailing window is compared with, the newest rows are enough.
+    """
+    instrument = answer.request.instrument
     declared = of_ticker(collection.corrections, instrument.ticker)
+    seen = collection.seen.of(instrument.ticker)
+    window = not (answer.request.full or answer.whole or answer.implied)
+    if seen is not None and window and seen.newest.cover(answer.rows):
+        found = known_by(seen)
+    else:
+        found = read_known(collection.layout, instrument.ticker)
     if found.info is None or not rests_on_void(found.info, declared):
         return found
     try:
@@ -325,13 +338,17 @@ def _known(collection: _Collection, instrument: Instrument) -> Known:
 def _held(collection: _Collection, instrument: Instrument) -> Held | None:
     """What a ticker's history says of itself; None when there is none that can be used."""
     path = collection.layout.of(HISTORY, instrument.ticker)
-    try:
-        info, footer = file_footer(path)
-    except (FileNotFoundError, CorruptFileError):
-        return None
+    seen = collection.seen.of(instrument.ticker)
+    if seen is not None:
+        info, first, last = seen.info, seen.first, seen.last
+    else:
+        try:
+            info, footer = file_footer(path)
+        except (FileNotFoundError, CorruptFileError):
+            return None
+        first, last = footer_range(footer) if info.ours else (None, None)
     if info.ours and rests_on_void(info, of_ticker(collection.corrections, instrument.ticker)):
         return None
-    first, last = footer_range(footer) if info.ours else (None, None)
     return Held(str(path), info.ours, first, last, info.source)
 
 

@@ -12,14 +12,17 @@ from etf_pipeline.model.instruments import Instrument
 from etf_pipeline.model.outcomes import Outcome, Progress
 from etf_pipeline.model.schemas import HISTORY, QUARANTINE
 from etf_pipeline.steps.lacking import Lookups
-from etf_pipeline.steps.one_history import Lacking, Updated, Updating, settled
+from etf_pipeline.steps.one_history import Updating
 from etf_pipeline.steps.origins import with_sources
 from etf_pipeline.steps.result import Run, StepResult
+from etf_pipeline.steps.settled import settled
+from etf_pipeline.steps.updating import Lacking, Updated
 from etf_pipeline.steps.workers import spread
 from etf_pipeline.store.batches import BatchReader
 from etf_pipeline.store.corrections import corrections_at, version_of
 from etf_pipeline.store.manifests import write_manifest
 from etf_pipeline.store.origins import Present
+from etf_pipeline.store.seen import SeenFile
 from etf_pipeline.store.store import Store
 from etf_pipeline.store.watermark import PublishedHashes, Watermark
 from etf_pipeline.store.writer import locked, sweep_temp_files
@@ -88,11 +91,14 @@ def update_histories(
 
 
 def _updated(
-    update: Updating, lacking: Sequence[Lacking], workers: int, progress: Progress | None
+    update: Updating,
+    lacking: Sequence[Lacking],
+    workers: int,
+    progress: Progress | None,
 ) -> list[Updated]:
     """What came of each ticker, in order. Only those that lack something are worth workers."""
-    present = Present(update.layout)
-    found = [settled(update, present, one) for one in lacking]
+    present, seen = Present(update.layout), SeenFile(update.layout, update.partition)
+    found = [settled(update, present, one, seen.of(one.instrument.ticker)) for one in lacking]
     left = [one for one, done in zip(lacking, found, strict=True) if done is None]
     told = 0
 
@@ -108,7 +114,11 @@ def _updated(
 
     tell(None)
     spread(update, left, workers, each=tell)
-    return [done for done in found if done is not None]
+    updated = [done for done in found if done is not None]
+    for one, done in zip(lacking, updated, strict=True):
+        seen.note(one.instrument.ticker, done.seen)
+    seen.save()
+    return updated
 
 
 def _manifest(

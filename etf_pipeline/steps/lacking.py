@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from etf_pipeline.errors import CorruptFileError
 from etf_pipeline.model.file_names import decode_ticker
 from etf_pipeline.model.instruments import Instrument
-from etf_pipeline.steps.one_history import Lacking, Updated
+from etf_pipeline.steps.updating import Lacking, Updated
 from etf_pipeline.store.batches import BatchReader, partitions_with_batches
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.watermark import Looked, LookedFile

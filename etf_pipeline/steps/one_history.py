@@ -8,14 +8,12 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
 from etf_pipeline.errors import (
-    EtfError,
-    MixedSourceError,
     RawMissingError,
     ReasonCode,
     RejectedDataError,
@@ -23,12 +21,11 @@ from etf_pipeline.errors import (
 )
 from etf_pipeline.history.basis import Basis
 from etf_pipeline.history.build import RULES_VERSION, Built
-from etf_pipeline.history.corrections import newest_void, of_ticker, void_in_words
+from etf_pipeline.history.corrections import of_ticker, void_in_words
 from etf_pipeline.history.slices import (
     BatchSlice,
     Folded,
     build_from,
-    check_origin,
     valid,
 )
 from etf_pipeline.model.corrections import Correction
@@ -39,33 +36,30 @@ from etf_pipeline.model.outcomes import (
     OutcomeKind,
     Remark,
     distribution_remarks,
-    failed,
     in_words,
     main_code,
-    our_mistake,
-    rejected,
 )
 from etf_pipeline.model.rows import empty_rows
 from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline.steps.result import Published
 from etf_pipeline.steps.retiring import remove, retire_aliases
+from etf_pipeline.steps.settled import check_unmixed, raw_gone, seen_of, told_settled
+from etf_pipeline.steps.updating import Lacking, Scope, Updated, told
 from etf_pipeline.store.basis import basis_of
 from etf_pipeline.store.batches import BatchReader
 from etf_pipeline.store.histories import (
     Known,
     goes_on,
-    healthy,
     read_known,
     read_slices,
     rests_on_void,
 )
-from etf_pipeline.store.inventory import date_range, footer_range, withheld_dates
+from etf_pipeline.store.inventory import date_range
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.losses import Rebuild
-from etf_pipeline.store.origins import NOTHING, Origin, Present, gone_in_words
+from etf_pipeline.store.origins import NOTHING, Origin, Present
 from etf_pipeline.store.peers import RawPeers
 from etf_pipeline.store.publishing import NewHistory, publish_history
-from etf_pipeline.store.reader import FileInfo
 from etf_pipeline.store.writer import locked
 
 log = logging.getLogger(__name__)
@@ -73,51 +67,8 @@ _Range = tuple[dt.date | None, dt.date | None]
 
 
 @dataclass(frozen=True)
-class Lacking:
-    """A ticker, and the batches of it that its history lacks, oldest first.
-
-    Attributes:
-        held: the newest batch that its history holds; None when nothing says so, and then all
-            batches of it are meant.
-        elsewhere: those of other partitions, each with its partition; only with `held` None.
-        published: the content hash that its history was published with; None when nothing says so.
-    """
-
-    instrument: Instrument
-    held: str | None
-    batches: tuple[str, ...] = ()
-    elsewhere: tuple[tuple[str, str], ...] = ()
-    published: str | None = None
-
-    def is_of(self, info: FileInfo) -> bool:
-        """Whether a history is what was published, or newer: its run may have been killed."""
-        if self.published in (None, info.content_hash):
-            return True
-        return any(batch > (self.held or "") for batch in Origin.of(info).batches)
-
-
-@dataclass(frozen=True)
-class Updated:
-    """What came of one ticker, and the newest batch that its history now holds, if one more."""
-
-    outcome: Outcome
-    published: Published | None = None
-    newest: str | None = None
-
-
-@dataclass(frozen=True)
-class Updating:
-    """The work of bringing histories up to date, see `workers.Work`.
-
-    Attributes:
-        lock_timeout: how long to wait for another writer, in seconds.
-        corrections: every one that counts.
-    """
-
-    layout: Layout
-    lock_timeout: float
-    partition: str
-    corrections: Sequence[Correction]
+class Updating(Scope):
+    """The work of bringing histories up to date, see `workers.Work`."""
 
     @contextmanager
     def __call__(self) -> Iterator[Callable[[Lacking], Updated]]:
@@ -125,10 +76,6 @@ class Updating:
         with BatchReader(self.layout) as reader:
             update = _Update(self, reader, RawPeers(self.layout, reader), Present(self.layout))
             yield partial(_update_one, update)
-
-    def void(self, instrument: Instrument) -> Correction | None:
-        """What is declared void of a ticker."""
-        return newest_void(of_ticker(self.corrections, instrument.ticker))
 
 
 @dataclass(frozen=True)
@@ -157,37 +104,8 @@ class _Update:
         return basis_of(instrument, self.peers, self.of.corrections)
 
 
-def settled(of: Updating, present: Present, one: Lacking) -> Updated | None:
-    """What comes of a ticker that lacks nothing; None when it does after all.
-
-    Its lock is not taken: footers that go with each other are whole, and others are looked at anew.
-    """
-    if one.held is None or one.batches:
-        return None
-    found = healthy(of.layout, one.instrument, of.corrections)
-    if found is None or not one.is_of(found[0]):
-        return None
-    info, days = found[0], footer_range(found[1])
-    return _told(one.instrument.ticker, lambda: _settled(of, present, one.instrument, info, days))
-
-
 def _update_one(update: _Update, one: Lacking) -> Updated:
-    return _told(one.instrument.ticker, lambda: _locked_update(update, one))
-
-
-def _told(ticker: str, make: Callable[[], Updated]) -> Updated:
-    """What came of a ticker; an error of its own is its outcome."""
-    try:
-        return make()
-    except (MixedSourceError, RawMissingError, RejectedDataError) as error:
-        return Updated(rejected(ticker, error))
-    except EtfError as error:
-        return Updated(failed(ticker, error, FailureKind.TRANSIENT))
-    except OSError:
-        raise  # the store's, and so every ticker's
-    except Exception as error:
-        log.exception("%s: its history could not be built", ticker)
-        return Updated(our_mistake(ticker, error))
+    return told(one.instrument.ticker, lambda: _locked_update(update, one))
 
 
 def _locked_update(update: _Update, one: Lacking) -> Updated:
@@ -207,7 +125,7 @@ def _locked_update(update: _Update, one: Lacking) -> Updated:
         )
         slices = valid(fresh, update.void(instrument), one.held)
         if not slices:
-            return _settled(update.of, update.present, instrument, info, date_range(info.path))
+            return told_settled(update.of, update.present, instrument, info, date_range(info.path))
         whole = any(part.info.full for part in slices)
         if whole and update.present.may_lack(info, update.void(instrument)):
             with contextlib.suppress(RawMissingError):
@@ -215,51 +133,11 @@ def _locked_update(update: _Update, one: Lacking) -> Updated:
         return _advance(update, instrument, known, slices)
 
 
-def _settled(
-    of: Updating, present: Present, instrument: Instrument, info: FileInfo, days: _Range
-) -> Updated:
-    _check_origin(instrument, info, [])
-    return Updated(_unchanged(of, present, instrument, info, days))
-
-
-def _gone(
-    of: Updating, present: Present, instrument: Instrument, origin: Origin
-) -> Iterator[Remark]:
-    """That raw batches which a history rests on are gone, if any are."""
-    gone = present.gone(origin.batches, of.void(instrument))
-    if gone:
-        text = gone_in_words(of.layout, instrument.ticker, gone, len(origin.batches))
-        yield Remark(ReasonCode.RAW_GONE, text)
-
-
-def _unchanged(
-    of: Updating, present: Present, instrument: Instrument, info: FileInfo, days: _Range
-) -> Outcome:
-    layout, ticker = of.layout, instrument.ticker
-    notes = (
-        *_gone(of, present, instrument, Origin.of(info)),
-        *distribution_remarks(withheld_dates(info), info.meta.get("adj_close_gap")),
-    )
-    return Outcome(
-        ticker,
-        OutcomeKind.UNCHANGED,
-        reason=in_words(notes),
-        reason_code=main_code(notes),
-        first_date=days[0],
-        last_date=days[1],
-        content_hash=info.content_hash,
-        path=layout.relative(info.path),
-        rows_quarantined=info.meta.get("quarantined", 0),
-        source=info.source,
-        currency=info.meta.get("currency"),
-    )
-
-
 def _advance(
     update: _Update, instrument: Instrument, known: Known, slices: list[BatchSlice]
 ) -> Updated:
     """History from what is known and the slices that came since."""
-    _check_origin(instrument, known.info, slices)
+    check_unmixed(instrument, known.info, slices)
     basis = update.basis_of(instrument)
     merged, built = build_from(known.rows, slices, basis, known.said)
     if merged.held is not None and not merged.slices:
@@ -297,7 +175,7 @@ def _rebuild(update: _Update, one: Lacking, known: Known) -> Updated:
                 ReasonCode.NOTHING_DOWNLOADED,
             )
         )
-    _check_origin(instrument, None if of_void else known.info, slices)
+    check_unmixed(instrument, None if of_void else known.info, slices)
     merged, built = build_from(empty_rows(), slices, update.basis_of(instrument))
     rebuild.check_rows(merged)
     notes = merged.notes
@@ -329,12 +207,6 @@ def _withdraw(layout: Layout, instrument: Instrument, void: Correction) -> Updat
     )
 
 
-def _check_origin(etf: Instrument, info: FileInfo | None, slices: list[BatchSlice]) -> None:
-    source = info.source if info is not None else None
-    currency = info.meta.get("currency", etf.currency) if info is not None else None
-    check_origin(etf.ticker, slices, source, currency, etf.currency)
-
-
 def _publish(
     update: _Update,
     instrument: Instrument,
@@ -351,7 +223,7 @@ def _publish(
     new = NewHistory.of(instrument, built, merged.slices, before.and_with(merged.used))
     done = publish_history(layout, new)
     notes = (
-        *_gone(update.of, update.present, instrument, new.origin),
+        *raw_gone(update.of, update.present, instrument, new.origin),
         *merged.notes,
         *distribution_remarks(built.withheld, built.adj_close_gap),
     )
@@ -386,7 +258,7 @@ def _publish(
     )
     rows = built.history.num_rows
     published = Published(HISTORY, done.path, rows, done.content_hash, done.changed)
-    return Updated(outcome, published, newest)
+    return Updated(outcome, published, newest, seen_of(layout, done, built, merged.rows))
 
 
 def _set_aside(layout: Layout, ticker: str, known: Known, slices: list[BatchSlice]) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -41,6 +42,7 @@ from etf_pipeline.store.origins import check_past
 from etf_pipeline.store.peers import RawPeers
 from etf_pipeline.store.publishing import day_as_text
 from etf_pipeline.store.reader import FileInfo, file_footer, file_info, read_ours
+from etf_pipeline.store.seen import Seen
 
 
 @dataclass(frozen=True)
@@ -71,13 +73,32 @@ def read_known(layout: Layout, ticker: str) -> Known:
         return Known(empty_rows(), None, corrupt=str(error))
     if table is None:
         return Known(empty_rows(), info)
-    rows, published = table_rows(table), _read_as_published(layout, ticker, info)
+    published = _read_as_published(layout, ticker, info)
     if published is None:
-        return Known(rows, info, torn=True)
-    others, said = published
+        return Known(table_rows(table), info, torn=True)
+    findings, said = published
+    return known_of(info, table, findings, said)
+
+
+def known_of(info: FileInfo, history: pa.Table, findings: pa.Table | None, said: Evidence) -> Known:
+    """The same of what is in memory: a history, and its quarantine if that has any finding."""
+    rows, torn = table_rows(history), info.meta.get("rules") != RULES_VERSION
+    if findings is None or not findings.num_rows:
+        return Known(rows, info, torn, said=said)
+    # Every other finding is about a row, whose values are there as they came.
+    frame = table_rows(findings.filter(pc.not_equal(findings.column("severity"), MISSING)))
+    others = frame[frame.notna().any(axis=1).to_numpy() & ~frame.index.duplicated()]
     if len(others):
         rows = pd.concat([rows[~rows.index.isin(others.index)], others]).sort_index()
-    return Known(rows, info, info.meta.get("rules") != RULES_VERSION, said=said)
+    return Known(rows, info, torn, said=said)
+
+
+def known_by(seen: Seen) -> Known:
+    """The same of files that were seen, with their newest rows only."""
+    said = Evidence.from_json(seen.said)
+    return Known(
+        seen.newest.rows, seen.info, seen.info.meta.get("rules") != RULES_VERSION, said=said
+    )
 
 
 def healthy(
@@ -91,16 +112,16 @@ def healthy(
     except (FileNotFoundError, CorruptFileError):
         return None
     same = theirs == info.meta.get("quarantine_hash")
-    return (info, footer) if same and _judged_by(info, instrument, corrections) else None
+    return (info, footer) if same and judged_by(info, instrument, corrections) else None
 
 
 def goes_on(known: Known, instrument: Instrument, corrections: Sequence[Correction]) -> bool:
     """Whether what is known can be continued: as `healthy` says, of files that were read whole."""
     whole = known.info is not None and known.corrupt is None and not known.torn
-    return whole and _judged_by(known.info, instrument, corrections)
+    return whole and judged_by(known.info, instrument, corrections)
 
 
-def _judged_by(
+def judged_by(
     info: FileInfo | None, instrument: Instrument, corrections: Sequence[Correction]
 ) -> bool:
     """Whether a history is ours and was judged by what counts now."""
@@ -116,8 +137,8 @@ def _judged_by(
 
 def _read_as_published(
     layout: Layout, ticker: str, info: FileInfo
-) -> tuple[pd.DataFrame, Evidence] | None:
-    """Rows of findings, as they were before any rule, and what the source said besides.
+) -> tuple[pa.Table | None, Evidence] | None:
+    """Findings with the rows they are about as they came, and what the source said besides.
 
     None when the file is not the one the history was published with.
     """
@@ -129,13 +150,7 @@ def _read_as_published(
         return None
     if theirs.content_hash != info.meta.get("quarantine_hash"):
         return None
-    said = Evidence.from_json(theirs.meta.get("evidence", {}))
-    if table is None:
-        return empty_rows(), said
-    # Every other finding is about a row, whose values are there as they came.
-    frame = table_rows(table.filter(pc.not_equal(table.column("severity"), MISSING)))
-    there = frame.notna().any(axis=1).to_numpy() & ~frame.index.duplicated()
-    return frame[there], said
+    return table, Evidence.from_json(theirs.meta.get("evidence", {}))
 
 
 def read_slices(

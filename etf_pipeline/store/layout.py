@@ -107,6 +107,10 @@ class Layout:
         """File that says in which raw batches the tickers of a partition were looked for."""
         return self.manifests(PRICE_HISTORY) / f"{encode_ticker(partition)}.looked"
 
+    def seen(self, partition: str) -> Path:
+        """File that says what is known of the histories of a partition without opening them."""
+        return self.manifests(PRICE_HISTORY) / f"{encode_ticker(partition)}.seen"
+
     @property
     def watermark_pattern(self) -> str:
         """Every such file, as a glob below the store."""

@@ -16,6 +16,7 @@ from etf_pipeline.model.schemas import HISTORY, QUARANTINE
 from etf_pipeline.store.hashing import content_hash
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.origins import ORIGIN_KEYS, UNTOLD, Origin
+from etf_pipeline.store.reader import FileInfo
 from etf_pipeline.store.writer import META_KEY, file_metadata, footer_metadata, publish
 
 
@@ -76,11 +77,14 @@ class PublishedHistory:
     """A history on disk; `changed` False when the file held the same already.
 
     A history that only rests on more batches than before is the same.
+
+    `info` is what its footer says.
     """
 
     path: Path
     content_hash: str
     changed: bool
+    info: FileInfo
 
 
 def publish_history(
@@ -129,7 +133,8 @@ def publish_history(
     after = file_metadata(HISTORY, history_hash, told)[META_KEY]
     was = before.get(META_KEY)
     changed = was != after and _but_batches(was) != _but_batches(after)
-    return PublishedHistory(path, history_hash, changed)
+    info = FileInfo(path, json.loads(after), built.history.num_rows)
+    return PublishedHistory(path, history_hash, changed, info)
 
 
 def _told(new: NewHistory, quarantine_hash: str) -> dict[str, object]:

@@ -123,7 +123,7 @@ def test_a_file_of_a_user_is_rejected_by_both_steps_and_not_judged(world: World)
     )
     for step in (world.download, world.update):
         assert step(VAS)["VAS"].reason_code is ReasonCode.FOREIGN_FILE
-    assert list(examine(world.store, [VAS], StepResult("price_history"))) == []
+    assert examine(world.store, [VAS], StepResult("price_history"), NOW.date()) == []
 
 
 def test_a_run_of_simulated_prices_is_simulated_whatever_the_setting_says(world: World):
@@ -208,7 +208,7 @@ def test_what_a_run_published_is_not_validated_again_and_other_files_are(world: 
     for changed, error in ((False, "dates are not strictly ascending"), (True, None)):
         published = [Published(HISTORY, path, rows, digest, changed)]
         result = StepResult("price_history", published=published)
-        vas, vgs = examine(world.store, [VAS, VGS], result)
+        vas, vgs = examine(world.store, [VAS, VGS], result, NOW.date())
         assert vas.error == error
         assert vgs.missing == (ROWS.index[-5].date(),)
         assert vgs.error is None
@@ -224,8 +224,8 @@ def test_examining_says_the_same_of_a_file_just_written_and_of_one_left_alone(wo
     again = update_histories(world.store, world.this_run, [VAS, VGS])
     assert [p.changed for p in first.published] == [True, True]
     assert again.published == []
-    seen = list(examine(world.store, [VAS, VGS], first))
-    left = list(examine(world.store, [VAS, VGS], again))
+    seen = list(examine(world.store, [VAS, VGS], first, NOW.date()))
+    left = list(examine(world.store, [VAS, VGS], again, NOW.date()))
     assert seen == left
     assert [s.traded.tolist() for s in seen] == [s.traded.tolist() for s in left]
     assert seen[0].missing == (ROWS.index[-5].date(),)  # the other is longer ago than 30 rows

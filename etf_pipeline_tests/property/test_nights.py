@@ -8,6 +8,7 @@ import datetime as dt
 import shutil
 import tempfile
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from etf_pipeline.history.evidence import Evidence
 from etf_pipeline.ingest.planning import Terms
 from etf_pipeline.ingest.source import Download
 from etf_pipeline.model.corrections import Correction
@@ -22,6 +24,9 @@ from etf_pipeline.steps.download import download
 from etf_pipeline.steps.histories import update_histories
 from etf_pipeline.steps.result import Run
 from etf_pipeline.store.corrections import keep_corrections
+from etf_pipeline.store.histories import read_known
+from etf_pipeline.store.inventory import date_range
+from etf_pipeline.store.seen import SeenFile
 from etf_pipeline.store.store import Store
 from etf_pipeline_tests.support import asx_days, bars, instrument, walk
 
@@ -172,6 +177,35 @@ def rebuilt(root, run, declared):
         return histories(fresh)
 
 
+def without_what_was_seen(root, run, asked):
+    """The outcomes and batches of a download that opens every history."""
+    with tempfile.TemporaryDirectory() as name:
+        bare = shutil.copytree(root, Path(name) / "store")
+        for file in bare.glob("manifests/price_history/*.seen"):
+            file.unlink()
+        return asked(Store.at(bare, 10), run).outcomes, batches(bare)
+
+
+def batches(root):
+    return {p.name: p.read_bytes() for p in root.rglob("raw/*/*.parquet")}
+
+
+def check_seen(layout):
+    """What is known of each history without opening it is what opening it gives."""
+    file = SeenFile(layout, "XASX")
+    for fund in FUNDS:
+        seen, known = file.of(fund.ticker), read_known(layout, fund.ticker)
+        if known.info is None:
+            continue
+        assert seen.info == known.info
+        assert (seen.first, seen.last) == date_range(known.info.path)
+        assert Evidence.from_json(seen.said) == known.said
+        whole = known.rows[known.rows.index.to_numpy() >= seen.newest.since]
+        pd.testing.assert_frame_equal(seen.newest.rows.tail(len(whole)), whole)
+        oldest = known.rows[known.rows["close"].notna()].index[0]
+        assert seen.newest.rows.index[0] == min(oldest, whole.index[0])
+
+
 NIGHT = st.fixed_dictionaries(
     {
         "shapes": st.lists(
@@ -223,7 +257,17 @@ def test_each_night_leaves_what_a_rebuild_gives(seed, payments, nights):
                 market.silent,
             )
             terms = Terms(full=night["full"])
-            download(store, run, tonight, FUNDS, terms, clock=lambda t=now: t, corrections=kept)
+            asked = partial(
+                download,
+                source=tonight,
+                instruments=FUNDS,
+                terms=terms,
+                clock=lambda t=now: t,
+                corrections=kept,
+            )
+            unseen = without_what_was_seen(root, run, asked)
+            assert (asked(store, run).outcomes, batches(root)) == unseen
             if night["updated"]:
                 update_histories(store, run, FUNDS, corrections=kept)
                 assert histories(root) == rebuilt(root, run, kept)
+                check_seen(store.layout)

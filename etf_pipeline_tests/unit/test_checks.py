@@ -300,7 +300,7 @@ def histories(tmp_path):
 
 def judged(histories):
     store, instruments, result = histories
-    found = history_results(examine(store, instruments, result), result.outcomes)
+    found = history_results(examine(store, instruments, result, NOW.date()), result.outcomes)
     return {r.check_name: r for r in found}
 
 

@@ -125,6 +125,7 @@ def test_manifests_of_a_run_whatever_the_partition(tmp_path):
         (lambda layout: layout.watermark("XASX"), "manifests/price_history/XASX.applied"),
         (lambda layout: layout.published("XASX"), "manifests/price_history/XASX.published"),
         (lambda layout: layout.looked("XASX"), "manifests/price_history/XASX.looked"),
+        (lambda layout: layout.seen("XASX"), "manifests/price_history/XASX.seen"),
         (lambda layout: layout.lock("raw", "a/b"), ".locks/raw/%61%2F%62.lock"),
         (lambda layout: layout.damaged("vas"), "historical/%76%61%73.parquet.damaged"),
         (lambda layout: layout.reports, "reports"),

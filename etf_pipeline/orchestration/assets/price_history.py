@@ -54,7 +54,8 @@ def price_history_asset(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDe
             pipeline,
             lambda: _updated(pipeline, run, instruments),
             lambda result: history_results(
-                examine(pipeline.store, instruments, result), result.outcomes
+                examine(pipeline.store, instruments, result, run.recorded_at.date()),
+                result.outcomes,
             ),
         )
 
