@@ -7,12 +7,14 @@ line long after the UI; a run that was to be recorded takes the place itself, be
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
 
 import dagster as dg
 
 from etf_pipeline.events.factory import asked_for
 from etf_pipeline.events.tailer import Tailer
 from etf_pipeline.orchestration.event_log import DagsterLog
+from etf_pipeline.orchestration.kept_open import kept_open
 from etf_pipeline.orchestration.resources import Pipeline
 
 # Records that a run has before its first step, and some.
@@ -20,13 +22,20 @@ _FEW = 50
 
 
 def noting_the_beginning(pipeline: Pipeline) -> dg.ResourceDefinition:
-    """The pipeline as a resource; with events, a run that is given it takes the place to begin."""
+    """The pipeline as a resource, while the steps of a run have it.
 
-    def given(context: dg.InitResourceContext) -> Pipeline:
+    With events, a run that is given it takes the place to begin. Dagster's files are kept open for
+    the steps, whoever executes them: a command, the UI, the daemon, or a worker elsewhere.
+    """
+
+    def given(context: dg.InitResourceContext) -> Iterator[Pipeline]:
         run, instance = context.run, context.instance
-        if run is not None and instance is not None:
+        if run is None or instance is None:
+            yield pipeline
+            return
+        with kept_open(instance):
             _note(pipeline, instance, run.run_id, context.log)
-        return pipeline
+            yield pipeline
 
     return dg.ResourceDefinition(given)
 

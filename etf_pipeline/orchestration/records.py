@@ -18,6 +18,7 @@ import dagster as dg
 from dagster import AssetRecordsFilter, DagsterEventType
 
 from etf_pipeline.orchestration.jobs import STORE_TAG, store_tags
+from etf_pipeline.orchestration.kept_open import sqlite_files
 
 # When a run began by the pipeline's clock; Dagster's own times are those of its database.
 CLOCK_TAG = "etf/clock"
@@ -132,7 +133,7 @@ class Records:
     def give_back(self) -> tuple[int, list[str]]:
         """Give the disk back what was deleted from SQLite files; bytes, and what was not."""
         freed, left = 0, []
-        for path in self._databases():
+        for path in sqlite_files(self._instance):
             before = _size(path)
             try:
                 if _vacuumed(path):
@@ -205,12 +206,6 @@ class Records:
         if self._path_of is None:
             return []
         return sorted(Path(self._path_of("any")).parent.glob("*.db"))
-
-    def _databases(self) -> list[Path]:
-        """The SQLite files in which all runs are."""
-        home = Path(self._instance.root_directory)
-        named = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
-        return [home / name for name in named if (home / name).exists()]
 
 
 def clock_tags(now: dt.datetime) -> dict[str, str]:

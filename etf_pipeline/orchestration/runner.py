@@ -25,6 +25,7 @@ from etf_pipeline.orchestration.database import outage
 from etf_pipeline.orchestration.event_log import DagsterLog
 from etf_pipeline.orchestration.executing import Execute, executing, runs_side_by_side
 from etf_pipeline.orchestration.jobs import DERIVE, INGEST
+from etf_pipeline.orchestration.kept_open import kept_open
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.orchestration.tasks import MADE_BY, Done, Task
 from etf_pipeline.store.manifests import read_manifest
@@ -108,7 +109,7 @@ def _run_jobs(
     wanted = list(partitions) or pipeline.universe.partitions()
     members = {p: pipeline.universe.in_partition(p, chosen or None) for p in wanted}
     tasks = [Task(INGEST, p, (), ops) for p, instruments in members.items() if instruments]
-    with executing(pipeline, instance) as done:
+    with kept_open(instance), executing(pipeline, instance) as done:
         for task, one in zip(tasks, done(tasks), strict=True):
             _checked(one)
             _read_outcomes(pipeline, report, one.run_id, task.partition)

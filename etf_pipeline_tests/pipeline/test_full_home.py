@@ -7,12 +7,13 @@ import pytest
 
 from etf_pipeline.errors import DiskFullError, ReasonCode
 from etf_pipeline.orchestration.instance import disk_told, open_instance
+from etf_pipeline.orchestration.kept_open import kept_open
 from etf_pipeline_tests.support import disk_in_memory
 
 
 def write(names):
-    """Have Dagster record something, some hundred bytes at a time."""
-    with disk_told(), open_instance() as instance:
+    """Have Dagster record something, some hundred bytes at a time, as in a run."""
+    with disk_told(), open_instance() as instance, kept_open(instance):
         for i in range(names):
             instance.add_dynamic_partitions("many", [f"{i}-{'x' * 200}"])
         assert instance.has_dynamic_partition("many", f"{names - 1}-{'x' * 200}")

@@ -16,6 +16,7 @@ from etf_pipeline.events.tailer import Tailer
 from etf_pipeline.orchestration.event_log import DagsterLog
 from etf_pipeline.orchestration.instance import prepare_home
 from etf_pipeline.orchestration.jobs import store_tags
+from etf_pipeline.orchestration.kept_open import sqlite_files
 from etf_pipeline.settings import environment
 from etf_pipeline.store.layout import Layout
 from etf_pipeline_tests.events_support import embedded_settings
@@ -67,6 +68,7 @@ def recorder_of(layout):
 def test_the_first_run_is_told_whole_whatever_the_servers_zone(server, tmp_path, open_home):
     server.query("postgres", "CREATE DATABASE first TEMPLATE fresh")
     instance = open_home("first")
+    assert sqlite_files(instance) == []
     pipeline = make_pipeline(tmp_path, {"VAS": "XASX"})
     pipeline.event_settings = embedded_settings()
     assert execute(pipeline, instance, "ingest", "XASX").success
