@@ -34,6 +34,8 @@ BEAT_SECONDS = 10.0
 # Six signs of life that did not come; with the pause between two looks, within two minutes.
 LOST_SECONDS = 60.0
 LOOK_SECONDS = 15.0
+# What nobody but others makes of a run.
+_ENDED = frozenset({dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED})
 _BEATS = sa.Table(
     "etf_run_beats",
     sa.MetaData(),
@@ -60,12 +62,13 @@ class Beats:
             connection.execute(_BEATS.insert().values(row))
             connection.commit()
 
-    def beat(self, run_id: str) -> None:
-        """One more."""
+    def beat(self, run_id: str) -> bool:
+        """One more; False where somebody has taken the run's row away."""
         mine = _BEATS.update().where(_BEATS.c.run_id == run_id)
         with self._connected() as connection:
-            connection.execute(mine.values(beat=_BEATS.c.beat + 1))
+            there = connection.execute(mine.values(beat=_BEATS.c.beat + 1)).rowcount
             connection.commit()
+        return bool(there)
 
     def seen(self) -> dict[str, tuple[str, int]]:
         """By run: the process, and its count."""
@@ -118,13 +121,14 @@ def beating(
     The main thread is interrupted, as by Ctrl-C, when the run was ended from elsewhere.
     """
     beats, over = Beats(instance), threading.Event()
-    watch = Watch(instance)
+    watch, failed = Watch(instance), False
     beats.begin(run_id)
 
     def keep() -> None:
+        nonlocal failed
         while not over.wait(every):
             try:
-                beats.beat(run_id)
+                there = beats.beat(run_id)
                 run = instance.get_run_by_id(run_id)
                 watch.look()
             except Exception as error:
@@ -132,7 +136,9 @@ def beating(
                 continue
             if run is None:
                 continue  # it is about to be made
-            if run.is_finished or run.status is dg.DagsterRunStatus.CANCELING:
+            # One that has just failed by itself leaves the block before the next look.
+            known, failed = failed, run.status is dg.DagsterRunStatus.FAILURE
+            if run.status in _ENDED or (failed and (known or not there)):
                 log.warning("run %s was ended from elsewhere: interrupting it here", run_id)
                 _interrupt_main_thread()
 
