@@ -37,15 +37,18 @@ lint: setup
 test: setup
 	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
-# Random portfolios against other solvers, and cycles of chaos around the event log; for hours with
-# more of them: PROBLEMS=100000 CYCLES=5000 SEED=5
+# Random portfolios against other solvers, cycles of chaos around the event log, and around several
+# machines on one share; for hours with more of them: PROBLEMS=100000 CYCLES=5000 SEED=5
 PROBLEMS ?= 10000
 CYCLES ?= 200
+MACHINE_CYCLES ?= 100
 SEED ?= 1000
 soak: setup
 	OMP_NUM_THREADS=1 ETF_TEST_PROBLEMS=$(PROBLEMS) ETF_TEST_CYCLES=$(CYCLES) \
 		ETF_TEST_SEED=$(SEED) $(BIN)/pytest -n $(JOBS) --dist load \
 		etf_pipeline_tests/property/test_fuzz.py etf_pipeline_tests/integration/test_chaos.py
+	OMP_NUM_THREADS=1 ETF_TEST_MACHINE_CYCLES=$(MACHINE_CYCLES) ETF_TEST_SEED=$(SEED) \
+		$(BIN)/pytest etf_pipeline_tests/integration/test_chaos_machines.py
 
 bench: setup
 	$(BIN)/python -m etf_pipeline_tests.benchmarks

@@ -16,8 +16,18 @@ import pyarrow.compute as pc
 
 from etf_pipeline.errors import EtfError, ReasonCode
 from etf_pipeline.model.instruments import Instrument
-from etf_pipeline.model.schemas import CORRECTIONS, HISTORY, MANIFEST, QUARANTINE, RAW
+from etf_pipeline.model.schemas import (
+    CORRECTIONS,
+    HISTORY,
+    MANIFEST,
+    QUARANTINE,
+    RAW,
+    RISK_METRICS,
+    SUMMARY,
+    WEIGHTS,
+)
 from etf_pipeline.orchestration.resources import Pipeline
+from etf_pipeline.settings.environment import plain_http_allowed
 from etf_pipeline.steps.result import Run, StepResult
 from etf_pipeline.store.reader import read_table, read_with_footer
 from etf_pipeline.store.retention import DATED
@@ -159,6 +169,28 @@ def refreshed(pipeline: Pipeline) -> None:
 
     if text := work.refresh(copy).warning(pipeline.clock()):
         log.warning("%s", text)
+
+
+def told_of(pipeline: Pipeline) -> None:
+    """Pull what tells of the runs of other machines: their manifests, and the tables these name.
+
+    Whoever asks is waited for by a daemon, so that a share that is away is given up on soon.
+
+    Raises:
+        ShareAwayError: the share does not answer.
+    """
+    url = pipeline.settings.store_url
+    if url is None:
+        return
+    from etf_pipeline.share.opening import READER_PATIENCE, working_copy
+    from etf_pipeline.share.pulling import pull
+
+    plain = plain_http_allowed()
+    # The tables last: what a manifest names was published before it.
+    pull(
+        working_copy(pipeline.store, url, READER_PATIENCE, plain_http=plain),
+        (MANIFEST, RISK_METRICS, WEIGHTS, SUMMARY),
+    )
 
 
 def maintained(pipeline: Pipeline, upkeep: Callable[[], A]) -> A:

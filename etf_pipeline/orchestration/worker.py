@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import multiprocessing
 import os
@@ -81,6 +82,8 @@ def serve(at_once: int) -> None:
         SettingsError: runs of the instance do not go by way of Celery.
         RecordsError: the database or the broker cannot be reached.
     """
+    # Processes of runs are forked from this one: what they import is here before.
+    importlib.import_module("etf_pipeline.orchestration.build")
     with open_instance() as instance, watching(instance):
         app = worker_app(instance)
         arguments = {

@@ -7,8 +7,12 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.reconstruct import ReconstructableRepository
 
 from etf_pipeline_tests.brokers import free_port
 from etf_pipeline_tests.conftest import ROOT
@@ -49,9 +53,10 @@ class Worker:
     """`etf worker`, and every process that it begins."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
-        folder.mkdir()
+        """In a folder that may be one of an earlier worker: the same machine, begun again."""
+        folder.mkdir(exist_ok=True)
         self.log = folder / "log"
-        with self.log.open("wb") as log:
+        with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [Path(sys.executable).with_name("etf"), "worker", "--json"],
                 env=os.environ | dict(environment) | {"DAGSTER_HOME": str(folder / "home")},
@@ -73,3 +78,36 @@ class Worker:
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+
+
+def hand_over(
+    instance: dg.DagsterInstance,
+    repository: dg.RepositoryDefinition,
+    name: str,
+    partition: str = "",
+    config: Mapping[str, Any] | None = None,
+    module: str = "etf_pipeline.definitions",
+    assets: Collection[str] = (),
+) -> str:
+    """Hand a run of a job to the workers, as Dagster's daemon does; its id.
+
+    Args:
+        instance: that has the run recorded.
+        repository: the definitions here.
+        name: of the job.
+        partition: empty for a job without.
+        config: of the run.
+        module: has the definitions by which workers execute it.
+        assets: only these of the job's; all of them when empty.
+    """
+    origin = ReconstructableRepository.for_module(module, "defs")
+    job, chosen = repository.get_job(name), frozenset(map(dg.AssetKey, assets)) or None
+    run = instance.create_run_for_job(
+        job if chosen is None else job.get_subset(asset_selection=chosen),
+        asset_selection=chosen,
+        run_config=config or {},
+        tags={**job.run_tags, **({"dagster/partition": partition} if partition else {})},
+        job_code_origin=origin.get_reconstructable_job(name).get_python_origin(),
+    )
+    instance.launch_run(run.run_id, None)  # type: ignore[arg-type]
+    return run.run_id

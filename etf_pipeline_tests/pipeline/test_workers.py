@@ -5,7 +5,6 @@ from collections import Counter
 
 import dagster as dg
 import pytest
-from dagster._core.definitions.reconstruct import ReconstructableRepository
 from typer.testing import CliRunner
 
 from etf_pipeline.cli.app import app
@@ -16,7 +15,7 @@ from etf_pipeline.orchestration.instance import open_instance
 from etf_pipeline.store.batches import list_batch_ids
 from etf_pipeline.store.writer import locked
 from etf_pipeline_tests.brokers import free_port
-from etf_pipeline_tests.pipeline.machines import Redis, Worker
+from etf_pipeline_tests.pipeline.machines import Redis, Worker, hand_over
 from etf_pipeline_tests.pipeline.postgres import Postgres
 from etf_pipeline_tests.pipeline.support import make_pipeline
 
@@ -65,17 +64,8 @@ def workers(servers, tmp_path, pipeline):
 
 def launch(instance, pipeline, partition):
     """Hand a run over, as Dagster's daemon does."""
-    job = (
-        build_definitions(pipeline.settings, None, pipeline).get_repository_def().get_job("ingest")
-    )
-    repository = ReconstructableRepository.for_module("etf_pipeline.definitions", "defs")
-    run = instance.create_run_for_job(
-        job,
-        tags={"dagster/partition": partition},
-        job_code_origin=repository.get_reconstructable_job("ingest").get_python_origin(),
-    )
-    instance.launch_run(run.run_id, None)
-    return run.run_id
+    repository = build_definitions(pipeline.settings, None, pipeline).get_repository_def()
+    return hand_over(instance, repository, "ingest", partition)
 
 
 def until(condition, workers):

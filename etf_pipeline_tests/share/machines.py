@@ -49,7 +49,9 @@ class Machine:
         """A run that everybody who names it has alike."""
         return Run(run_id, self.now, partition)
 
-    def download(self, run_id: str, partition: str, *only: str) -> StepResult:
+    def download(
+        self, run_id: str, partition: str, *only: str, source: str | None = None
+    ) -> StepResult:
         """What the asset `raw_prices` does."""
         line, run = self.pipeline, self.run(run_id, partition)
         return downloaded(
@@ -58,7 +60,7 @@ class Machine:
             lambda: download(
                 line.store,
                 run,
-                line.open_source(None),
+                line.open_source(source),
                 line.universe.in_partition(partition, only or None),
                 Terms.of(line.settings),
                 clock=line.clock,
@@ -74,7 +76,7 @@ class Machine:
             run,
             line.universe.in_partition(partition, only or None),
             lambda some: update_histories(
-                line.store, run, some, source="simulated", corrections=line.corrections()
+                line.store, run, some, source=line.settings.source, corrections=line.corrections()
             ),
         )
 
