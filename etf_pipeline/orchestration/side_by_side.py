@@ -134,6 +134,7 @@ class SideBySide:
         self._most = most
         self._inbox: queue.Queue[tuple[Worker, Any]] = queue.Queue()
         self._workers: list[Worker] = []
+        self._before: dict[str, dict[str, str | None]] = {}
         parts = (
             *(pipeline.settings, pipeline.event_settings, pipeline.clock),
             *(pipeline.source, pipeline.pairs),
@@ -146,6 +147,7 @@ class SideBySide:
         beside = max(1, min(self._most, len(tasks)))
         share = max(1, workers_of(self._pipeline.settings.workers) // beside)
         left, done = [(t, share) for t in tasks], dict[str, Done]()
+        self._before = {t.run_id: t.records(self._pipeline) for t in tasks}
         for worker in self._workers:
             if left:
                 worker.give(*left.pop(0))
@@ -204,7 +206,10 @@ class SideBySide:
         logs = self._instance.all_logs(task.run_id) if run is not None else []
         events = [e.dagster_event for e in logs if e.dagster_event is not None]
         planned = [dg.AssetKey(name) for name in task.makes]
-        stages = settled(self._pipeline, task.run_id, task.partition, planned, events, failure)
+        before = self._before[task.run_id]
+        stages = settled(
+            self._pipeline, task.run_id, task.partition, planned, events, before, failure
+        )
         return Done(task.run_id, tuple(stages))
 
 

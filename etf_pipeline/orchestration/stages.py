@@ -87,9 +87,12 @@ def settled(
     partition: str,
     planned: Iterable[dg.AssetKey],
     events: Iterable[dg.DagsterEvent],
+    before: Mapping[str, str | None],
     ended: StepFailure | None = None,
 ) -> list[Stage]:
     """How each stage of a run that is over went; what a stage did not record itself is recorded.
+
+    What another run has recorded of a stage since this one began is newer, and stands.
 
     Args:
         pipeline: whose store, and by whose clock it is recorded.
@@ -97,6 +100,7 @@ def settled(
         partition: that it was about; empty for none.
         planned: the assets that it was to make.
         events: Dagster's record of the run.
+        before: by stage, the run that there was a record of when this one began.
         ended: what ended its process before its time, where that is known.
     """
     told = _Steps({key.to_user_string() for key in planned})
@@ -116,6 +120,8 @@ def settled(
                 found.append(_published(pipeline, asset, run_id, partition))
         elif mine is not None and not mine.good:
             found.append(mine)
+        elif mine is None and known is not None and known.run_id != before.get(asset):
+            found.append(_untold(pipeline, _failed(asset, failure), run_id, partition))
         else:
             noted.append(_note(pipeline, _failed(asset, failure), run_id, partition)[0])
             found.append(noted[-1])
@@ -179,7 +185,13 @@ def _failed(asset: str, failure: StepFailure) -> Outcome:
 
 
 def _published(pipeline: Pipeline, asset: str, run_id: str, partition: str) -> Stage:
-    return Stage(Outcome(asset, OutcomeKind.UPDATED), run_id, partition, pipeline.clock())
+    return _untold(pipeline, Outcome(asset, OutcomeKind.UPDATED), run_id, partition)
+
+
+def _untold(pipeline: Pipeline, outcome: Outcome, run_id: str, partition: str) -> Stage:
+    """A stage of which the record is another run's."""
+    now = pipeline.clock()
+    return Stage(outcome, run_id, partition, now, None if outcome.good else now)
 
 
 def _unrecorded(pipeline: Pipeline, asset: str, run_id: str, partition: str) -> Stage:
@@ -187,8 +199,7 @@ def _unrecorded(pipeline: Pipeline, asset: str, run_id: str, partition: str) -> 
     folder = pipeline.layout.manifests(STAGES)
     why = f"it was published, and could not be recorded in {folder}: make it writable and run again"
     outcome = _failed(asset, StepFailure(ReasonCode.STORE_UNUSABLE, why))
-    now = pipeline.clock()
-    return Stage(outcome, run_id, partition, now, now)
+    return _untold(pipeline, outcome, run_id, partition)
 
 
 def _note(pipeline: Pipeline, outcome: Outcome, run_id: str, partition: str) -> tuple[Stage, bool]:
@@ -198,4 +209,4 @@ def _note(pipeline: Pipeline, outcome: Outcome, run_id: str, partition: str) -> 
         return write_stage(pipeline.layout, outcome, run_id, partition, now), True
     except (EtfError, OSError) as error:
         log.error("how the stage %s went could not be recorded: %s", outcome.subject, error)
-        return Stage(outcome, run_id, partition, now, None if outcome.good else now), False
+        return _untold(pipeline, outcome, run_id, partition), False

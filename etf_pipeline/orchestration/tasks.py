@@ -20,7 +20,7 @@ from etf_pipeline.orchestration.records import clock_tags
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.orchestration.slots import process_tags
 from etf_pipeline.orchestration.stages import settled
-from etf_pipeline.store.stages import Stage
+from etf_pipeline.store.stages import Stage, records
 
 # What each job makes, in order of the data's way.
 MADE_BY = {
@@ -60,6 +60,10 @@ class Task:
         """The assets that it is to make."""
         return self.assets or MADE_BY[self.job]
 
+    def records(self, pipeline: Pipeline) -> dict[str, str | None]:
+        """The run that each of its stages has a record of now."""
+        return records(pipeline.layout, self.makes, self.partition)
+
 
 @dataclass(frozen=True)
 class Done:
@@ -82,6 +86,7 @@ def execute(
 ) -> Done:
     """Execute a run in this process."""
     chosen = [dg.AssetKey(name) for name in task.assets]
+    before = task.records(pipeline)
     with alive(instance, task.run_id):
         result = repository.get_job(task.job).execute_in_process(
             run_config=_QUIET | ({"ops": dict(task.ops)} if task.ops else {}),
@@ -93,5 +98,5 @@ def execute(
             asset_selection=chosen or None,
         )
     planned = [dg.AssetKey(name) for name in task.makes]
-    stages = settled(pipeline, result.run_id, task.partition, planned, result.all_events)
+    stages = settled(pipeline, result.run_id, task.partition, planned, result.all_events, before)
     return Done(result.run_id, tuple(stages))

@@ -7,7 +7,7 @@ held back, or be ended from outside. What is there of a stage that failed is of 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,6 +113,12 @@ def read_stages(layout: Layout) -> list[Stage]:
 def read_stage(layout: Layout, asset: str, partition: str = "") -> Stage | None:
     """The last run of one stage; None when nothing is recorded of it."""
     return _read(stage_path(layout, asset, partition))
+
+
+def records(layout: Layout, stages: Iterable[str], partition: str = "") -> dict[str, str | None]:
+    """The run that each of these stages has a record of, by the stage."""
+    found = {asset: read_stage(layout, asset, partition) for asset in stages}
+    return {asset: None if s is None else s.run_id for asset, s in found.items()}
 
 
 def stage_path(layout: Layout, asset: str, partition: str = "") -> Path:

@@ -18,8 +18,11 @@ from etf_pipeline.cli.app import app
 from etf_pipeline.cli.exit_codes import of_run
 from etf_pipeline.errors import ReasonCode
 from etf_pipeline.model.schemas import BACKTESTS, CORRELATIONS, RISK_METRICS, SUMMARY
+from etf_pipeline.orchestration import tasks
 from etf_pipeline.orchestration.build import build_definitions
+from etf_pipeline.orchestration.jobs import INGEST
 from etf_pipeline.orchestration.runner import run_graph
+from etf_pipeline.orchestration.tasks import Task
 from etf_pipeline.store.stages import read_stage, read_stages
 from etf_pipeline_tests.pipeline.support import NOW, execute, make_pipeline
 
@@ -203,6 +206,29 @@ def test_what_a_failed_download_holds_back_says_so(tmp_path, instance):
     )
     assert not read_stage(pipeline.layout, "raw_prices", "XASX").good
     assert of_run(report, chosen=False) == 1
+
+
+def test_what_another_run_has_recorded_meanwhile_stands(tmp_path, instance):
+    """While a run is about to fail with its download, another one makes the whole."""
+    pipeline, other = (make_pipeline(tmp_path) for _ in range(2))
+    seconds = []
+
+    def beaten(name, settings, clock):
+        seconds.append(execute(other, instance, "ingest", "XASX"))
+        raise RuntimeError("no such planet")
+
+    pipeline.source = beaten
+    defs = build_definitions(pipeline.settings, None, pipeline).get_repository_def()
+    first = tasks.execute(Task(INGEST, "XASX"), pipeline, defs, instance)
+    (second,) = seconds
+    assert second.success
+    (held,) = [s for s in first.stages if s.asset == "price_history"]
+    assert held.outcome.reason_code is ReasonCode.HELD_BACK
+    newest = read_stage(pipeline.layout, "price_history", "XASX")
+    assert newest.good
+    assert newest.run_id == second.run_id
+    # this one ended after the other
+    assert read_stage(pipeline.layout, "raw_prices", "XASX").run_id == held.run_id
 
 
 def greedy(name, settings, clock):
