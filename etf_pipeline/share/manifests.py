@@ -18,7 +18,8 @@ def tells_more(copy: Copy, name: str, ours: bytes, theirs: bytes) -> bool:
 
     Another machine may have told of a run from its batch, taking it for killed: that is less than
     the run tells itself. And what came of a stage may be published late, when another machine has
-    carried it out since.
+    carried it out since. A step pulls these before, and its own is recorded later than what it
+    pulled: clocks decide only between machines that carried it out without knowing of each other.
     """
     if fitness(MANIFEST, theirs) is Fitness.DAMAGED:
         return True

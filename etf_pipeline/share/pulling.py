@@ -58,7 +58,12 @@ class _Job:
 
 
 def pull(
-    copy: Copy, tables: Iterable[Table], wanted: Wanted | None = None, *, writer: bool = False
+    copy: Copy,
+    tables: Iterable[Table],
+    wanted: Wanted | None = None,
+    *,
+    writer: bool = False,
+    below: str | None = None,
 ) -> int:
     """Bring tables of the working copy up to date, in the order that is given.
 
@@ -71,6 +76,7 @@ def pull(
         wanted: which of their objects, by name; None for all.
         writer: whether a step is about to make these files anew: then what it made and could not
             publish, because another machine did so first, gives way. For a reader it stays.
+        below: a folder of the tables, of which alone the share is asked; None for all of them.
 
     Returns:
         How many files changed here.
@@ -85,7 +91,7 @@ def pull(
         place, entries = copy.place, copy.index.entries()
         found = {
             name: one
-            for name, one in place.list(copy.names.folder(table)).items()
+            for name, one in place.list(below or copy.names.folder(table)).items()
             if copy.names.has(table, name) and (wanted is None or wanted(name))
         }
         if table in CURRENT:

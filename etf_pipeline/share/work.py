@@ -20,6 +20,7 @@ from etf_pipeline.share.names import CURRENT, DERIVED, ORDER, READ
 from etf_pipeline.share.older import older_give_way
 from etf_pipeline.share.publishing import publish, unpublished
 from etf_pipeline.share.pulling import pull
+from etf_pipeline.store.stages import STAGES
 
 log = logging.getLogger(__name__)
 # Times that a step is done anew because another machine published first.
@@ -111,8 +112,8 @@ def before_ingest(copy: Copy, partition: str, instruments: Sequence[Instrument])
         copy.layout.published(partition).unlink(missing_ok=True)
     # After the histories: what these hold is then here.
     pull(copy, [CORRECTIONS, RAW], writer=True)
-    folder = copy.layout.relative(copy.layout.manifests(RAW_PRICES))
-    pull(copy, [MANIFEST], lambda name: name.startswith(f"{folder}/"), writer=True)
+    _pull_manifests(copy, RAW_PRICES)
+    _pull_manifests(copy, STAGES)
     return forget_late(copy, partition)
 
 
@@ -131,6 +132,13 @@ def before_deriving(copy: Copy, also: Sequence[str] = ()) -> None:
         found = copy.place.list(copy.names.folder(table))
         newest = max((n for n in found if copy.names.has(table, n)), default="")
         pull(copy, [table], frozenset((newest, *also)).__contains__, writer=True)
+    _pull_manifests(copy, STAGES)
+
+
+def _pull_manifests(copy: Copy, folder: str) -> None:
+    """Pull manifests; what is recorded of stages too, so that what follows is recorded after it."""
+    below = copy.layout.relative(copy.layout.manifests(folder))
+    pull(copy, [MANIFEST], writer=True, below=below)
 
 
 def remove_dropped(copy: Copy, names: Iterable[str]) -> None:

@@ -91,11 +91,17 @@ def write_stage(
 ) -> Stage:
     """Record how a stage went, in place of what was recorded of its run before.
 
+    It is recorded later than that, whatever the clock of the machine says that recorded it: of two
+    records that meet in a share the later counts.
+
     Raises:
         StoreError: it cannot be written.
     """
     path = stage_path(layout, outcome.subject, partition)
-    since = None if outcome.good else _failing_since(path, run_id) or recorded_at
+    known = _read(path)
+    if known is not None:
+        recorded_at = max(recorded_at, known.recorded_at + dt.timedelta(microseconds=1))
+    since = None if outcome.good else _failing_since(known, run_id) or recorded_at
     extra = {} if since is None else {_SINCE: since.isoformat()}
     publish_manifest(
         path, outcome.subject, run_id, partition, [outcome], recorded_at, outcome.source, extra
@@ -146,12 +152,11 @@ def _stage(row: Mapping[str, Any], since: str | None) -> Stage:
     )
 
 
-def _failing_since(path: Path, run_id: str) -> dt.datetime | None:
+def _failing_since(known: Stage | None, run_id: str) -> dt.datetime | None:
     """When the failures in a row that a record ends began; None when it ends none.
 
     The first of them may be this run's own: a stage that is tried again.
     """
-    known = _read(path)
     if known is None or (known.run_id == run_id and known.since == known.recorded_at):
         return None
     return known.since

@@ -19,7 +19,7 @@ from etf_pipeline.model.schemas import HISTORY, MANIFEST, QUARANTINE, RAW, RISK_
 from etf_pipeline.orchestration.sharing import maintained, recorded, updated
 from etf_pipeline.share.opening import open_place
 from etf_pipeline.share.publishing import publish, unpublished
-from etf_pipeline.share.work import complete, refresh
+from etf_pipeline.share.work import before_deriving, before_ingest, complete, refresh
 from etf_pipeline.steps.histories import update_histories
 from etf_pipeline.store.manifests import read_manifest
 from etf_pipeline.store.stages import read_stage, write_stage
@@ -307,6 +307,25 @@ def test_what_is_told_late_of_a_stage_does_not_hide_what_was_told_since(machine,
     recorded(late, [write_stage(late.layout, failed, "wednesday", "", later(3))])
     refresh(since.working_copy)
     assert read_stage(since.layout, "reports").run_id == "wednesday"
+
+
+@pytest.mark.parametrize("asset", ["price_history", "reports"])
+def test_of_a_stage_what_a_step_made_later_counts_whatever_the_clocks(machine, tmp_path, asset):
+    """The first machine's clock is an hour fast."""
+    other = Machine(tmp_path / "two", machine.url)
+    fast, right = machine.pipeline, other.pipeline
+    failed = Outcome(asset, OutcomeKind.FAILED, "disk full", FailureKind.TRANSIENT)
+    recorded(fast, [write_stage(fast.layout, failed, "monday", "", later(61))])
+    copy = right.working_copy
+    if asset == "price_history":
+        before_ingest(copy, "XASX", [])
+    else:
+        before_deriving(copy)
+    good = Outcome(asset, OutcomeKind.UPDATED)
+    recorded(right, [write_stage(right.layout, good, "tuesday", "", later(2))])
+    for line in (fast, right):
+        refresh(line.working_copy)
+        assert read_stage(line.layout, asset).run_id == "tuesday"
 
 
 def test_names_that_lead_out_of_the_store_are_no_names_of_ours(machine, share):
