@@ -33,6 +33,7 @@ from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.orchestration.stages import settled
 from etf_pipeline.orchestration.tasks import Done, Task, execute
 from etf_pipeline.steps.workers import listen, workers_of
+from etf_pipeline.store.stages import Before
 
 log = logging.getLogger(__name__)
 _PROGRAM = (
@@ -134,7 +135,7 @@ class SideBySide:
         self._most = most
         self._inbox: queue.Queue[tuple[Worker, Any]] = queue.Queue()
         self._workers: list[Worker] = []
-        self._before: dict[str, dict[str, str | None]] = {}
+        self._before: dict[str, Before] = {}
         parts = (
             *(pipeline.settings, pipeline.event_settings, pipeline.clock),
             *(pipeline.source, pipeline.pairs),
@@ -147,7 +148,7 @@ class SideBySide:
         beside = max(1, min(self._most, len(tasks)))
         share = max(1, workers_of(self._pipeline.settings.workers) // beside)
         left, done = [(t, share) for t in tasks], dict[str, Done]()
-        self._before = {t.run_id: t.records(self._pipeline) for t in tasks}
+        self._before = {t.run_id: t.before(self._pipeline) for t in tasks}
         for worker in self._workers:
             if left:
                 worker.give(*left.pop(0))

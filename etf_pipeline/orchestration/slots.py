@@ -16,7 +16,7 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from etf_pipeline.store.processes import HOST, is_gone, named_process, process_name, started_at
+from etf_pipeline.store.processes import HOST, has_ended, named_process, process_name, started_at
 
 log = logging.getLogger(__name__)
 # On a run: the process that it lives in, and when that began, as numbers of processes come again.
@@ -25,7 +25,6 @@ _RUNS = "run"  # in `dagster.yaml`, of pools whose slots are taken by runs and n
 _GONE = "the process of this run is gone"
 _SHORTEST, _LONGEST = 0.25, 5.0  # seconds between two looks
 _AGAIN = 300.0  # seconds after which waiting is said again
-_SLACK = 5.0  # seconds by which two readings of when a process began may differ
 
 
 def process_tags() -> dict[str, str]:
@@ -114,14 +113,8 @@ def end_dead_runs(instance: dg.DagsterInstance) -> int:
 
 def died(run: dg.DagsterRun) -> bool:
     """Whether the process of a run is known to be gone, or to be another by now."""
-    name, began = run.tags.get(PROCESS_TAG, ""), run.tags.get(STARTED_TAG)
-    if is_gone(name):
-        return True
-    host, _, pid = name.partition("-")
-    if began is None or host != HOST:
-        return False
-    now = started_at(int(pid))
-    return now is not None and abs(now - float(began)) > _SLACK
+    began = run.tags.get(STARTED_TAG)
+    return has_ended(run.tags.get(PROCESS_TAG, ""), None if began is None else float(began))
 
 
 def _limited(instance: dg.DagsterInstance, pool: str) -> bool:

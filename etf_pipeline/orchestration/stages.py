@@ -1,9 +1,10 @@
 """What is recorded of a stage: that it came out, or why it did not.
 
 A stage records itself, in its own process, as the last thing it does; so a run of the UI, of the
-daemon or of a command leaves the same behind. What a process could not say any more, as it was
-killed, or what never began, as what it reads failed, is recorded by whoever reads Dagster's record
-of the run afterwards.
+daemon or of a command leaves the same behind. It is marked while it is under way: a process that
+was killed, and one that can record nothing, leaves that mark. What a process could not say any
+more, or what never began, as what it reads failed, is recorded by whoever reads Dagster's record of
+the run afterwards.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import dagster as dg
 
 from etf_pipeline.errors import EtfError, ReasonCode
 from etf_pipeline.model.lineage import LINEAGE
-from etf_pipeline.model.outcomes import FailureKind, Outcome, OutcomeKind
+from etf_pipeline.model.outcomes import Outcome, OutcomeKind
 from etf_pipeline.orchestration.checks.check import blocked
 from etf_pipeline.orchestration.failures import (
     StepFailure,
@@ -28,7 +29,17 @@ from etf_pipeline.orchestration.metadata import materialised
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.orchestration.sharing import recorded
 from etf_pipeline.steps.result import StepResult
-from etf_pipeline.store.stages import STAGES, Stage, read_stage, write_stage
+from etf_pipeline.store.begun import remove_marks
+from etf_pipeline.store.stages import (
+    Before,
+    Stage,
+    begin_stage,
+    failed,
+    keep_unrecorded,
+    read_stage,
+    unrecorded,
+    write_stage,
+)
 
 log = logging.getLogger(__name__)
 # What an asset yields.
@@ -60,6 +71,7 @@ def carried_out(
     """
     asset = context.asset_key.to_user_string()
     partition = context.partition_key if context.has_partition_key else ""
+    _begin(pipeline, asset, context.run.run_id, partition)
     try:
         with retried_only_if_it_may_pass():
             result = step()
@@ -73,6 +85,7 @@ def carried_out(
             raise stopped from None  # ends the run, and not this stage alone
         raise
     if result is None:
+        remove_marks(pipeline.layout, asset, partition, context.run.run_id)
         return
     words = blocked(judged)
     outcome = _good(asset, result) if words is None else _failed(asset, words)
@@ -87,7 +100,7 @@ def settled(
     partition: str,
     planned: Iterable[dg.AssetKey],
     events: Iterable[dg.DagsterEvent],
-    before: Mapping[str, str | None],
+    before: Before,
     ended: StepFailure | None = None,
 ) -> list[Stage]:
     """How each stage of a run that is over went; what a stage did not record itself is recorded.
@@ -100,7 +113,7 @@ def settled(
         partition: that it was about; empty for none.
         planned: the assets that it was to make.
         events: Dagster's record of the run.
-        before: by stage, the run that there was a record of when this one began.
+        before: what was recorded of its stages when it began.
         ended: what ended its process before its time, where that is known.
     """
     told = _Steps({key.to_user_string() for key in planned})
@@ -115,12 +128,13 @@ def settled(
             if mine is not None and mine.good:
                 found.append(mine)
             elif asset in told.unrecorded:
-                found.append(_unrecorded(pipeline, asset, run_id, partition))
+                made = unrecorded(pipeline.layout, Outcome(asset, OutcomeKind.UPDATED))
+                found.append(_untold(pipeline, made, run_id, partition))
             elif asset in told.made:  # another run has recorded its own since
                 found.append(_published(pipeline, asset, run_id, partition))
         elif mine is not None and not mine.good:
             found.append(mine)
-        elif mine is None and known is not None and known.run_id != before.get(asset):
+        elif mine is None and known is not None and before.is_since(known):
             found.append(_untold(pipeline, _failed(asset, failure), run_id, partition))
         else:
             noted.append(_note(pipeline, _failed(asset, failure), run_id, partition)[0])
@@ -180,8 +194,7 @@ def _good(asset: str, result: StepResult) -> Outcome:
 
 
 def _failed(asset: str, failure: StepFailure) -> Outcome:
-    kind = FailureKind.TRANSIENT if failure.code.transient else FailureKind.PERMANENT
-    return Outcome(asset, OutcomeKind.FAILED, failure.message, kind, failure.code)
+    return failed(asset, failure.code, failure.message)
 
 
 def _published(pipeline: Pipeline, asset: str, run_id: str, partition: str) -> Stage:
@@ -194,12 +207,12 @@ def _untold(pipeline: Pipeline, outcome: Outcome, run_id: str, partition: str) -
     return Stage(outcome, run_id, partition, now, None if outcome.good else now)
 
 
-def _unrecorded(pipeline: Pipeline, asset: str, run_id: str, partition: str) -> Stage:
-    """A stage that published, and could not record how that went: its record is an older run's."""
-    folder = pipeline.layout.manifests(STAGES)
-    why = f"it was published, and could not be recorded in {folder}: make it writable and run again"
-    outcome = _failed(asset, StepFailure(ReasonCode.STORE_UNUSABLE, why))
-    return _untold(pipeline, outcome, run_id, partition)
+def _begin(pipeline: Pipeline, asset: str, run_id: str, partition: str) -> None:
+    """Mark a stage as begun; where that cannot be done it is said, and stops nothing."""
+    try:
+        begin_stage(pipeline.layout, asset, run_id, partition, pipeline.clock())
+    except (EtfError, OSError) as error:
+        log.warning("that the stage %s has begun could not be marked: %s", asset, error)
 
 
 def _note(pipeline: Pipeline, outcome: Outcome, run_id: str, partition: str) -> tuple[Stage, bool]:
@@ -209,4 +222,9 @@ def _note(pipeline: Pipeline, outcome: Outcome, run_id: str, partition: str) -> 
         return write_stage(pipeline.layout, outcome, run_id, partition, now), True
     except (EtfError, OSError) as error:
         log.error("how the stage %s went could not be recorded: %s", outcome.subject, error)
-        return _untold(pipeline, outcome, run_id, partition), False
+    stage = _untold(pipeline, outcome, run_id, partition)
+    try:
+        keep_unrecorded(pipeline.layout, stage)
+    except (EtfError, OSError) as error:
+        log.warning("nor could that be marked: %s", error)
+    return stage, False

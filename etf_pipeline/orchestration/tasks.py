@@ -20,7 +20,7 @@ from etf_pipeline.orchestration.records import clock_tags
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.orchestration.slots import process_tags
 from etf_pipeline.orchestration.stages import settled
-from etf_pipeline.store.stages import Stage, records
+from etf_pipeline.store.stages import Before, Stage, records_before
 
 # What each job makes, in order of the data's way.
 MADE_BY = {
@@ -60,9 +60,9 @@ class Task:
         """The assets that it is to make."""
         return self.assets or MADE_BY[self.job]
 
-    def records(self, pipeline: Pipeline) -> dict[str, str | None]:
-        """The run that each of its stages has a record of now."""
-        return records(pipeline.layout, self.makes, self.partition)
+    def before(self, pipeline: Pipeline) -> Before:
+        """What is recorded of its stages now."""
+        return records_before(pipeline.layout, self.makes, self.partition, pipeline.clock())
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def execute(
 ) -> Done:
     """Execute a run in this process."""
     chosen = [dg.AssetKey(name) for name in task.assets]
-    before = task.records(pipeline)
+    before = task.before(pipeline)
     with alive(instance, task.run_id):
         result = repository.get_job(task.job).execute_in_process(
             run_config=_QUIET | ({"ops": dict(task.ops)} if task.ops else {}),

@@ -15,6 +15,7 @@ from etf_pipeline.model.schemas import EVENTS, HISTORY, MANIFEST, RAW, Granulari
 
 _AS_OF_FILE = "part.parquet"
 _ANY_FILE = "*.parquet"
+_BEGUN = (".locks", "begun")
 
 
 @dataclass(frozen=True)
@@ -199,6 +200,15 @@ class Layout:
     def lock(self, kind: str, name: str) -> Path:
         """File on which writers of one `kind` of thing named `name` take turns."""
         return self.root / ".locks" / kind / f"{encode_ticker(name)}.lock"
+
+    def begun(self, asset: str, partition: str, run_id: str) -> Path:
+        """File that marks a stage as begun by a run."""
+        name = f"{asset}-{encode_ticker(partition or 'ALL')}-{slug(run_id)}.json"
+        return self.root.joinpath(*_BEGUN, name)
+
+    def begun_files(self) -> list[Path]:
+        """Every such file that is there, in order of name. Looks at the disk."""
+        return sorted(self.root.joinpath(*_BEGUN).glob("*.json"))
 
 
 def _found(root: Path, pattern: str) -> list[Path]:

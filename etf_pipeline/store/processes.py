@@ -9,6 +9,9 @@ import zlib
 # Names this host in temp files, leases and run tags; a store may be shared by several.
 HOST = f"{zlib.crc32(socket.gethostname().encode()):08x}"
 
+FOREIGN_SECONDS = 86_400  # what a process of another host left for so long, it left for good
+_SLACK = 5.0  # seconds by which two readings of when a process began may differ
+
 
 def process_name() -> str:
     """This process, as `is_gone` reads it: host and process number, joined by `-`."""
@@ -38,6 +41,22 @@ def is_gone(name: str) -> bool:
     host, _, rest = name.partition("-")
     pid = rest.partition("-")[0]
     return host == HOST and pid.isdigit() and not process_alive(int(pid))
+
+
+def has_ended(name: str, began: float | None) -> bool:
+    """Whether a process is known to be gone, or its number to be another's by now.
+
+    Args:
+        name: by `process_name`.
+        began: when it began, by `started_at`; None where that is not known.
+    """
+    if is_gone(name):
+        return True
+    host, _, pid = name.partition("-")
+    if began is None or host != HOST:
+        return False
+    now = started_at(int(pid))
+    return now is not None and abs(now - began) > _SLACK
 
 
 def process_alive(pid: int) -> bool:

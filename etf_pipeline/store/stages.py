@@ -14,8 +14,9 @@ from typing import Any
 
 from etf_pipeline.errors import CorruptFileError, ReasonCode
 from etf_pipeline.model.lineage import LINEAGE
-from etf_pipeline.model.outcomes import Outcome
+from etf_pipeline.model.outcomes import FailureKind, Outcome, OutcomeKind
 from etf_pipeline.model.schemas import MANIFEST
+from etf_pipeline.store.begun import Begun, read_marks, remove_marks, write_mark
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifests import outcome_of, publish_manifest
 from etf_pipeline.store.reader import file_info, read_table
@@ -58,6 +59,10 @@ class Stage:
         """Whether it came out."""
         return self.outcome.good
 
+    def is_since(self, moment: dt.datetime, over: str | None) -> bool:
+        """Whether it was recorded since a moment at which that of the run `over` was there."""
+        return self.run_id != over and self.recorded_at >= moment
+
     @property
     def sentence(self) -> str:
         """What is to be said of a stage that did not come out."""
@@ -80,6 +85,23 @@ class Stage:
             "run_id": self.run_id,
             "recorded_at": self.recorded_at.isoformat(),
         }
+
+
+@dataclass(frozen=True)
+class Before:
+    """What was recorded of the stages of a run when it began.
+
+    Attributes:
+        at: when that was, aware.
+        runs: by asset, the run that there was a record of; None for none.
+    """
+
+    at: dt.datetime
+    runs: Mapping[str, str | None]
+
+    def is_since(self, known: Stage) -> bool:
+        """Whether another run has made this record since."""
+        return known.is_since(self.at, self.runs.get(known.asset))
 
 
 def write_stage(
@@ -106,14 +128,65 @@ def write_stage(
     publish_manifest(
         path, outcome.subject, run_id, partition, [outcome], recorded_at, outcome.source, extra
     )
+    remove_marks(layout, outcome.subject, partition, run_id)
     return Stage(outcome, run_id, partition, recorded_at, since)
 
 
+def begin_stage(
+    layout: Layout, asset: str, run_id: str, partition: str, moment: dt.datetime
+) -> None:
+    """Mark a stage as begun; the mark goes when it is recorded, or with `drop_mark`.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    known = read_stage(layout, asset, partition)
+    over = None if known is None else known.run_id
+    write_mark(layout, Begun(asset, partition, run_id, moment, over))
+
+
+def keep_unrecorded(layout: Layout, stage: Stage) -> None:
+    """Say in the mark of a stage how it went, as it cannot be recorded.
+
+    Raises:
+        StoreError: that cannot be written either.
+    """
+    known = read_stage(layout, stage.asset, stage.partition)
+    over = None if known is None else known.run_id
+    why = unrecorded(layout, stage.outcome).reason
+    asset, partition, at = stage.asset, stage.partition, stage.recorded_at
+    write_mark(layout, Begun(asset, partition, stage.run_id, at, over, why))
+
+
+def failed(asset: str, code: ReasonCode, why: str) -> Outcome:
+    """The outcome of a stage that did not come out."""
+    kind = FailureKind.TRANSIENT if code.transient else FailureKind.PERMANENT
+    return Outcome(asset, OutcomeKind.FAILED, why, kind, code)
+
+
+def unrecorded(layout: Layout, outcome: Outcome) -> Outcome:
+    """What is to be said of a stage that could not be recorded: its record is an older run's."""
+    went = "it was published" if outcome.good else f"it failed ({outcome.reason})"
+    folder = layout.manifests(STAGES)
+    why = f"{went}, and could not be recorded in {folder}: make it writable and run again"
+    return failed(outcome.subject, ReasonCode.STORE_UNUSABLE, why)
+
+
 def read_stages(layout: Layout) -> list[Stage]:
-    """The last run of every stage, in order of the data's way; those of no record are not in it."""
-    found = [s for p in layout.manifest_files(STAGES) if (s := _read(p)) is not None]
+    """The last run of every stage, in order of the data's way; those that never ran are not in it.
+
+    A run that ended without a record, as it was killed, is one too; one that is under way is not.
+    """
+    records = (_read(path) for path in layout.manifest_files(STAGES))
+    found = {(s.asset, s.partition): s for s in records if s is not None}
+    for begun in read_marks(layout):
+        known = found.get((begun.asset, begun.partition))
+        newer = known is not None and known.is_since(begun.at, begun.over)
+        if not newer and (begun.unrecorded is not None or begun.ended):
+            found[begun.asset, begun.partition] = _ended(begun, known)
     order = {asset: i for i, asset in enumerate(LINEAGE)}
-    return sorted(found, key=lambda s: (order.get(s.asset, len(order)), s.asset, s.partition))
+    stages = found.values()
+    return sorted(stages, key=lambda s: (order.get(s.asset, len(order)), s.asset, s.partition))
 
 
 def read_stage(layout: Layout, asset: str, partition: str = "") -> Stage | None:
@@ -121,15 +194,31 @@ def read_stage(layout: Layout, asset: str, partition: str = "") -> Stage | None:
     return _read(stage_path(layout, asset, partition))
 
 
-def records(layout: Layout, stages: Iterable[str], partition: str = "") -> dict[str, str | None]:
-    """The run that each of these stages has a record of, by the stage."""
+def records_before(
+    layout: Layout, stages: Iterable[str], partition: str, moment: dt.datetime
+) -> Before:
+    """What is recorded of stages as a run over them is about to begin."""
     found = {asset: read_stage(layout, asset, partition) for asset in stages}
-    return {asset: None if s is None else s.run_id for asset, s in found.items()}
+    return Before(moment, {a: None if s is None else s.run_id for a, s in found.items()})
 
 
 def stage_path(layout: Layout, asset: str, partition: str = "") -> Path:
     """The file that records how the last run of a stage went."""
     return layout.of(MANIFEST, STAGES, asset, partition)
+
+
+def _ended(begun: Begun, known: Stage | None) -> Stage:
+    """How a run went that left its mark behind."""
+    since = begun.at if known is None or known.since is None else known.since
+    if begun.unrecorded is not None:
+        outcome = failed(begun.asset, ReasonCode.STORE_UNUSABLE, begun.unrecorded)
+    else:
+        why = (
+            f"run {begun.run_id} began it at {begun.at:%Y-%m-%d %H:%M %Z} and was ended before it "
+            "could record how it went; what was published is whole: run again"
+        )
+        outcome = failed(begun.asset, ReasonCode.KILLED, why)
+    return Stage(outcome, begun.run_id, begun.partition, begun.at, since)
 
 
 def _read(path: Path) -> Stage | None:

@@ -22,9 +22,8 @@ from filelock import FileLock, Timeout
 from etf_pipeline.errors import DiskFullError, LockTimeoutError, StoreError
 from etf_pipeline.model.schemas import SCHEMA_VERSION, Table
 from etf_pipeline.store.hashing import content_hash
-from etf_pipeline.store.processes import HOST, is_gone, process_name
+from etf_pipeline.store.processes import FOREIGN_SECONDS, HOST, is_gone, process_name
 
-_FOREIGN_TEMP_SECONDS = 86_400
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # DuckDB writes ahead into a file beside its own.
 _WAL = ".wal"
@@ -193,7 +192,7 @@ def sweep_temp_files(*folders: Path, below: bool = True) -> int:
             if owner.startswith(f"{HOST}-"):
                 stale = is_gone(owner)
             else:
-                stale = time.time() - temp.stat().st_mtime > _FOREIGN_TEMP_SECONDS
+                stale = time.time() - temp.stat().st_mtime > FOREIGN_SECONDS
             if stale:
                 temp.unlink()
                 swept += 1

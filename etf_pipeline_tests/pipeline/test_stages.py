@@ -23,6 +23,7 @@ from etf_pipeline.orchestration.build import build_definitions
 from etf_pipeline.orchestration.jobs import INGEST
 from etf_pipeline.orchestration.runner import run_graph
 from etf_pipeline.orchestration.tasks import Task
+from etf_pipeline.store.begun import read_marks
 from etf_pipeline.store.stages import read_stage, read_stages
 from etf_pipeline_tests.pipeline.support import NOW, execute, make_pipeline
 
@@ -118,7 +119,7 @@ def test_a_table_that_cannot_be_written_stops_no_other(tmp_path, instance, monke
     assert status(pipeline, monkeypatch)[0] == 0
 
 
-def test_a_stage_that_cannot_be_recorded_is_told(tmp_path, instance):
+def test_a_stage_that_cannot_be_recorded_is_told(tmp_path, instance, monkeypatch):
     """Its table is published; nothing would say so, and what is recorded is of an earlier run."""
     pipeline = make_pipeline(tmp_path)
     layout = pipeline.layout
@@ -134,6 +135,12 @@ def test_a_stage_that_cannot_be_recorded_is_told(tmp_path, instance):
     assert of_run(report, chosen=False) == 3
     told = [e for e in report.errors if str(blocked) in e]
     assert [e.partition(" ")[0] for e in told] == ["risk_metrics", "reports"]
+    code, text, body = status(pipeline, monkeypatch)
+    assert code == 3
+    bad_ones = {s["stage"]: s for s in body["stages"] if s["reason_code"]}
+    assert set(bad_ones) == {"risk_metrics", "correlations", "reports"}
+    assert "it was published, and could not be recorded in" in bad_ones["risk_metrics"]["reason"]
+    assert "risk_metrics failed (store_unusable): it was published, and could not be" in text
 
 
 def test_when_no_stage_comes_out_the_run_failed(tmp_path, instance):
@@ -211,9 +218,10 @@ def test_what_a_failed_download_holds_back_says_so(tmp_path, instance):
 def test_what_another_run_has_recorded_meanwhile_stands(tmp_path, instance):
     """While a run is about to fail with its download, another one makes the whole."""
     pipeline, other = (make_pipeline(tmp_path) for _ in range(2))
-    seconds = []
+    seconds, marked = [], []
 
     def beaten(name, settings, clock):
+        marked.extend((b.asset, b.partition, b.ended) for b in read_marks(pipeline.layout))
         seconds.append(execute(other, instance, "ingest", "XASX"))
         raise RuntimeError("no such planet")
 
@@ -222,6 +230,8 @@ def test_what_another_run_has_recorded_meanwhile_stands(tmp_path, instance):
     first = tasks.execute(Task(INGEST, "XASX"), pipeline, defs, instance)
     (second,) = seconds
     assert second.success
+    assert marked == [("raw_prices", "XASX", False)], "what is under way is known to be"
+    assert read_marks(pipeline.layout) == []
     (held,) = [s for s in first.stages if s.asset == "price_history"]
     assert held.outcome.reason_code is ReasonCode.HELD_BACK
     newest = read_stage(pipeline.layout, "price_history", "XASX")
