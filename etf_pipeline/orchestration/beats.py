@@ -18,7 +18,7 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,9 @@ LOST_SECONDS = 60.0
 LOOK_SECONDS = 15.0
 # What nobody but others makes of a run.
 _ENDED = frozenset({dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED})
+# On a run that the launcher handed to a worker; Celery itself may not be installed here.
+_WORKERS_TAG = "dagster-celery/task_id"
+_UNKNOWN = "on a machine that did not say which"
 _BEATS = sa.Table(
     "etf_run_beats",
     sa.MetaData(),
@@ -53,13 +56,21 @@ class Beats:
 
     def begin(self, run_id: str) -> None:
         """The first sign of life of a run, in place of those of an earlier process."""
+        mine = {"process": _process(), "beat": 0}
+        self.expect(run_id)
+        with self._connected() as connection:
+            connection.execute(_BEATS.update().where(_BEATS.c.run_id == run_id).values(mine))
+            connection.commit()
+
+    def expect(self, run_id: str) -> None:
+        """A row for a run that has none, so that its signs of life are missed from now on."""
         with self._connected() as connection:
             with contextlib.suppress(exc.IntegrityError, exc.ProgrammingError):
                 # of two that make the table at the same moment one is refused
                 _BEATS.create(connection, checkfirst=True)
-            connection.execute(_BEATS.delete().where(_BEATS.c.run_id == run_id))
-            row = {"run_id": run_id, "process": _process(), "beat": 0}
-            connection.execute(_BEATS.insert().values(row))
+            with contextlib.suppress(exc.IntegrityError):
+                row = {"run_id": run_id, "process": _UNKNOWN, "beat": 0}
+                connection.execute(_BEATS.insert().values(row))
             connection.commit()
 
     def beat(self, run_id: str) -> bool:
@@ -118,7 +129,8 @@ def beating(
 ) -> Iterator[None]:
     """Give signs of life of a run while the block executes it in the main thread.
 
-    The main thread is interrupted, as by Ctrl-C, when the run was ended from elsewhere.
+    The main thread is interrupted, as by Ctrl-C, when the run was ended from elsewhere. A run whose
+    end could not be recorded keeps its row: it is missed, and failed by whoever watches.
     """
     beats, over = Beats(instance), threading.Event()
     watch, failed = Watch(instance), False
@@ -149,7 +161,19 @@ def beating(
     finally:
         over.set()
         thread.join(every)
-        beats.end(run_id)
+        _leave(beats, run_id)
+
+
+def _leave(beats: Beats, run_id: str) -> None:
+    """Take a run's row away, unless its end is not recorded."""
+    try:
+        run = beats.instance.get_run_by_id(run_id)
+        if run is None or run.is_finished:
+            beats.end(run_id)
+    except Exception as error:
+        if (lost := outage(error)) is None:
+            raise
+        log.warning("run %s is missed until its end is known: %s", run_id, lost)
 
 
 def _interrupt_main_thread() -> None:
@@ -176,7 +200,12 @@ class Watch:
         count: who could not look could not see either.
         """
         with self._turn:
-            seen = Beats(self.instance).seen()
+            beats = Beats(self.instance)
+            seen = beats.seen()
+            if unseen := self._unseen(seen):
+                for run_id in unseen:
+                    beats.expect(run_id)
+                seen = beats.seen()
             now = self.clock()
             if now - self._looked > self.lost_after:
                 self._since.clear()
@@ -187,6 +216,16 @@ class Watch:
             }
             silent = [r for r, (_, t) in self._since.items() if now - t >= self.lost_after]
             return [run for run in silent if self._fail(run, self._since.pop(run)[0])]
+
+    def _unseen(self, seen: Iterable[str]) -> list[str]:
+        """Runs under way on workers without a row, as where who took it could not go on to fail it.
+
+        Asked for after the rows: one that has ended meanwhile is not among them, and one that has
+        begun meanwhile has a row that stays.
+        """
+        started = self.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+        known = set(seen)
+        return [r.run_id for r in started if _WORKERS_TAG in r.tags and r.run_id not in known]
 
     def _fail(self, run_id: str, seen: tuple[str, int]) -> bool:
         """Fail a run and free its slots, unless it is over or somebody else just did."""

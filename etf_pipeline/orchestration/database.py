@@ -23,6 +23,8 @@ _CONNECT_SECONDS = 4
 _ANSWER_SECONDS = 4.5
 _VARIABLE = "DAGSTER_POSTGRES_URL"
 _EXAMPLE = "postgresql://user:password@host:5432/database"
+_LOSSES = (exc.OperationalError, exc.InterfaceError, exc.TimeoutError)
+_LOSS_NAMES = frozenset(f"{e.__module__}.{e.__name__}" for e in _LOSSES)
 _KINDS = frozenset({"postgresql", "postgres"})
 
 
@@ -139,13 +141,48 @@ def outage(error: BaseException) -> RecordsError | None:
     while link is not None and id(link) not in seen:
         seen.add(id(link))
         # Dagster's own exception, at the end of its attempts, is from the last of these.
-        if isinstance(link, (exc.OperationalError, exc.InterfaceError, exc.TimeoutError)):
-            return RecordsError(
-                f"Dagster's database was lost ({_words(link)}); what was published is whole: run "
-                "again when it is back"
-            )
+        if isinstance(link, _LOSSES):
+            return _lost(_words(link))
         link = link.__cause__ or link.__context__
     return None
+
+
+class _Recorded(Protocol):
+    """An error as Dagster records it: qualified name and message as text, the cause behind it."""
+
+    @property
+    def message(self) -> str: ...
+    @property
+    def cause(self) -> _Recorded | None: ...
+
+
+def outage_on_record(error: _Recorded) -> RecordsError | None:
+    """What an error in Dagster's records comes to, as `outage` of the error itself."""
+    if not environment.postgres_url():
+        return None
+    link: _Recorded | None = error
+    while link is not None:
+        name, said = _class_and_words(link)
+        if name in _LOSS_NAMES:
+            # behind SQLAlchemy's is the driver's, without the statement
+            driver = said if link.cause is None else _class_and_words(link.cause)[1]
+            return _lost(_one_line(driver))
+        link = link.cause
+    return None
+
+
+def _class_and_words(error: _Recorded) -> tuple[str, str]:
+    """The class with its module, and what was said, of "package.module.Class: words"."""
+    text = error.message
+    name, _, said = text.partition(": ")
+    return name, said
+
+
+def _lost(why: str) -> RecordsError:
+    return RecordsError(
+        f"Dagster's database was lost ({why}); what was published is whole: run again when it is "
+        "back"
+    )
 
 
 @contextlib.contextmanager
@@ -174,5 +211,8 @@ def _remedy() -> str:
 
 def _words(error: BaseException) -> str:
     """What the driver says, in one line; neither it nor the server quotes a password."""
-    said = str(getattr(error, "orig", None) or error)
+    return _one_line(str(getattr(error, "orig", None) or error))
+
+
+def _one_line(said: str) -> str:
     return "; ".join(line.strip() for line in said.splitlines() if line.strip()) or "no answer"

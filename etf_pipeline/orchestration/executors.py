@@ -6,7 +6,13 @@ line makes of it is in `executing`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any, cast
+
 import dagster as dg
+
+from etf_pipeline.errors import ReasonCode, RecordsError
+from etf_pipeline.orchestration.failures import step_failure_of
 
 IN_PROCESS, MULTIPROCESS = "in_process", "multiprocess"
 # One interpreter start a run, instead of one a step: seconds against half a minute.
@@ -17,5 +23,51 @@ _EXECUTORS = {
 
 
 def executor(name: str) -> dg.ExecutorDefinition:
-    """The executor that a setting names."""
-    return _EXECUTORS[name]
+    """The executor that a setting names, by which the loss of Dagster's database ends the run."""
+    theirs = _EXECUTORS[name]
+    make, schema = theirs.executor_creation_fn, cast("Any", theirs.config_schema)
+    assert make is not None
+    return dg.ExecutorDefinition(
+        name=theirs.name,
+        config_schema=schema,
+        requirements=theirs.get_requirements,
+        executor_creation_fn=lambda context: _OfRecords(make(context)),
+        description=theirs.description,
+    )
+
+
+class _OfRecords(dg.Executor):
+    """Another executor, whose run fails as a whole where a step was ended by the database.
+
+    Dagster tries a run again that failed as a whole, and not one of whose steps one failed: those
+    have retries of their own, which are of no use without the database.
+    """
+
+    def __init__(self, theirs: dg.Executor) -> None:
+        self._theirs = theirs
+
+    def execute(self, plan_context: Any, execution_plan: Any) -> Iterator[dg.DagsterEvent]:
+        """Every event of the other's.
+
+        Raises:
+            RecordsError: after the last event, of the first step that the database was lost by.
+        """
+        lost: RecordsError | None = None
+        for event in self._theirs.execute(plan_context, execution_plan):
+            if lost is None and event.is_step_failure:
+                failure = step_failure_of(event)
+                if failure.code is ReasonCode.RECORDS_UNUSABLE:
+                    lost = RecordsError(failure.message)
+            yield event
+        if lost is not None:
+            raise lost
+
+    @property
+    def retries(self) -> Any:
+        """Of the other."""
+        return self._theirs.retries
+
+    @property
+    def step_dependency_config(self) -> Any:
+        """Of the other."""
+        return self._theirs.step_dependency_config

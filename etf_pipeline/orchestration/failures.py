@@ -18,6 +18,7 @@ import dagster as dg
 
 from etf_pipeline.errors import EtfError, ReasonCode
 from etf_pipeline.model.outcomes import Outcome, sentences
+from etf_pipeline.orchestration.database import outage, outage_on_record
 
 log = logging.getLogger(__name__)
 _CODE = "reason_code"  # name of the metadata entry
@@ -75,7 +76,8 @@ def retried_only_if_it_may_pass() -> Iterator[None]:
     """Keeps a step's retry policy from what would only fail again.
 
     That is an interruption (whoever stops a run does not want the step again after a pause), an
-    error that is not transient by its code, a lack of memory or of disk, and a mistake of ours.
+    error that is not transient by its code, a lack of memory or of disk, the loss of Dagster's
+    database (the whole run is tried again then), and a mistake of ours.
 
     Raises:
         dagster.Failure: for each of these.
@@ -100,6 +102,8 @@ def retried_only_if_it_may_pass() -> Iterator[None]:
             raise
         raise step_failure(str(error), error.code) from error
     except Exception as error:
+        if (lost := outage(error)) is not None:
+            raise step_failure(str(lost), lost.code) from error
         log.exception("the step failed by a mistake of this program")
         text = f"{ReasonCode.OUR_MISTAKE.text} ({type(error).__name__}: {error})"
         raise step_failure(text, ReasonCode.OUR_MISTAKE) from error
@@ -181,6 +185,8 @@ def _read_failure(description: str | None, metadata: Mapping[str, Any]) -> StepF
 
 def _read_error(error: _Error) -> StepFailure:
     """The outermost error that is known here, else the innermost of the chain."""
+    if (lost := outage_on_record(error)) is not None:
+        return StepFailure(lost.code, str(lost))
     chain = [error]
     while (cause := chain[-1].cause) is not None:
         chain.append(cause)

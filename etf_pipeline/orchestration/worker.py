@@ -7,12 +7,14 @@ import logging
 import multiprocessing
 import os
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import dagster as dg
 from celery import Celery, Task
+from celery.exceptions import Reject
 from dagster_celery import tasks as theirs
 
 from etf_pipeline.errors import SettingsError
@@ -20,9 +22,13 @@ from etf_pipeline.orchestration.beats import LOOK_SECONDS, Watch, beating
 from etf_pipeline.orchestration.database import outage
 from etf_pipeline.orchestration.instance import open_instance
 from etf_pipeline.orchestration.launcher import WatchedLauncher
+from etf_pipeline.orchestration.settling import Settling
 
 log = logging.getLogger(__name__)
 _WAITING = frozenset({dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING})
+
+# Before a run that could not be begun goes back to the broker, which hands it over at once.
+_AWAY_SECONDS = 5.0
 
 
 class Beating(Task):  # type: ignore[misc]
@@ -31,29 +37,58 @@ class Beating(Task):  # type: ignore[misc]
     abstract = True
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Execute it; Dagster ignores one that is over, or that another process has."""
+        """Execute it; Dagster ignores one that is over, or that another process has.
+
+        Raises:
+            Reject: the database is away, and the run goes to whoever takes it next.
+        """
         packed: Any = kwargs["execute_job_args_packed"]
         asked: Any = theirs.unpack_value(packed)  # type: ignore[attr-defined]
         run_id = asked.run_id
-        with dg.DagsterInstance.get() as instance:
-            run = instance.get_run_by_id(run_id)
-            if run is None or run.status not in _WAITING:
-                log.warning("run %s was begun before: nothing to do", run_id)
-                return super().__call__(*args, **kwargs)
-            # Celery's processes may have none below them; a run may, by its executor.
-            multiprocessing.current_process().daemon = False
-            with beating(instance, run_id):
-                answer = super().__call__(*args, **kwargs)
-                _settle(instance, run_id)
+        with ExitStack() as stack:
+            with _given_back(run_id):
+                instance = stack.enter_context(dg.DagsterInstance.get())
+                run = instance.get_run_by_id(run_id)
+                if run is None or run.status not in _WAITING:
+                    log.warning("run %s was begun before: nothing to do", run_id)
+                    return super().__call__(*args, **kwargs)
+                # Celery's processes may have none below them; a run may, by its executor.
+                multiprocessing.current_process().daemon = False
+                settling = Settling.of(instance, run)
+                stack.enter_context(beating(instance, run_id))
+            answer, lost = 1, None
+            with _losses_told(run_id):
+                try:
+                    answer = super().__call__(*args, **kwargs)
+                except Exception as error:
+                    if (lost := outage(error)) is None:
+                        raise
+                settling.settle(lost)
         return answer
 
 
-def _settle(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Fail a run that its process has left unfinished, and free what it held."""
-    run = instance.get_run_by_id(run_id)
-    instance.event_log_storage.free_concurrency_slots_for_run(run_id)
-    if run is not None and not run.is_finished:
-        instance.report_run_failed(run, "its process ended without an outcome of the run")
+@contextmanager
+def _given_back(run_id: str) -> Iterator[None]:
+    """Leave a run to whoever takes it next, where the database goes before it is begun."""
+    try:
+        yield
+    except Exception as error:
+        if (lost := outage(error)) is None:
+            raise
+        log.error("run %s waits: %s", run_id, lost)
+        time.sleep(_AWAY_SECONDS)
+        raise Reject(str(lost), requeue=True) from error
+
+
+@contextmanager
+def _losses_told(run_id: str) -> Iterator[None]:
+    """Say that a run's end could not be recorded: whoever watches fails it when it is missed."""
+    try:
+        yield
+    except Exception as error:
+        if (lost := outage(error)) is None:
+            raise
+        log.error("the end of run %s could not be recorded: %s", run_id, lost)
 
 
 def worker_app(instance: dg.DagsterInstance) -> Celery:

@@ -4,6 +4,7 @@ import time
 
 import dagster as dg
 import pytest
+from dagster_celery.tags import DAGSTER_CELERY_TASK_ID_TAG
 
 from etf_pipeline.orchestration.beats import Beats, Watch, beating
 
@@ -129,13 +130,12 @@ def test_an_instance_without_the_table_has_nobody_to_watch(instance):
     assert Watch(instance, LOST, Clock()).look() == []
 
 
-def test_signs_of_life_go_on_during_the_block_and_end_with_it(instance):
+def test_signs_of_life_go_on_during_the_block(instance):
     run = instance.create_run_for_job(
         dg.job(name="alive")(lambda: None), status=dg.DagsterRunStatus.STARTED
     ).run_id
     with beating(instance, run, every=0.01):
         await_beats(instance, run, 3)
-    assert Beats(instance).seen() == {}
 
 
 def await_beats(instance, run, more):
@@ -153,6 +153,40 @@ def test_a_run_that_has_come_out_is_not_taken_for_ended_from_elsewhere(instance)
     with beating(instance, run, every=0.01):
         await_beats(instance, run, 3)
     assert Beats(instance).seen() == {}
+
+
+def test_a_run_whose_block_ends_before_the_run_is_missed(instance):
+    """As where its end could not be recorded: the database was away, and is back."""
+    run = started(instance)
+    with beating(instance, run):
+        pass
+    clock = Clock()
+    watch = Watch(instance, LOST, clock)
+    watch.look()
+    clock.now += LOST
+    assert watch.look() == [run]
+    assert status(instance, run) is dg.DagsterRunStatus.FAILURE
+
+
+def test_a_run_of_a_worker_that_has_no_row_is_missed_and_others_are_not(instance):
+    """As where a watcher took the row and could not go on to fail the run."""
+    job, begun = dg.job(name="alive")(lambda: None), dg.DagsterRunStatus.STARTED
+    lost, waiting, elsewhere = (
+        instance.create_run_for_job(job, tags=tags, status=state).run_id
+        for tags, state in (
+            ({DAGSTER_CELERY_TASK_ID_TAG: "1"}, begun),
+            ({DAGSTER_CELERY_TASK_ID_TAG: "2"}, dg.DagsterRunStatus.STARTING),
+            ({}, begun),
+        )
+    )
+    clock = Clock()
+    watch = Watch(instance, LOST, clock)
+    assert watch.look() == []
+    clock.now += LOST
+    assert watch.look() == [lost]
+    assert status(instance, lost) is dg.DagsterRunStatus.FAILURE
+    assert status(instance, waiting) is dg.DagsterRunStatus.STARTING
+    assert status(instance, elsewhere) is begun
 
 
 @pytest.mark.parametrize("ended", ["report_run_failed", "report_run_canceling"])

@@ -1,7 +1,12 @@
 """What follows a step's failure, on failures as Dagster itself records them."""
 
+from contextlib import nullcontext
+
 import dagster as dg
+import psycopg2
 import pytest
+from dagster_postgres.utils import DagsterPostgresException
+from sqlalchemy import exc
 
 from etf_pipeline.errors import (
     CorruptFileError,
@@ -183,6 +188,29 @@ def test_only_what_may_pass_is_tried_again(error, tries, code, caplog):
     assert _tried(error) == (tries, code)
     ours = [r for r in caplog.records if r.exc_info and r.name.startswith("etf_pipeline")]
     assert bool(ours) == (code is ReasonCode.OUR_MISTAKE)
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_the_loss_of_dagsters_database_is_told_in_plain_words(monkeypatch, guarded):
+    """In a step of ours, and in what Dagster does around it, after its own attempts."""
+
+    def lose():
+        with retried_only_if_it_may_pass() if guarded else nullcontext():
+            try:
+                said = psycopg2.OperationalError("FATAL:  too many connections\n  for role x\n")
+                raise exc.OperationalError("SELECT 1", {}, said) from said
+            except exc.OperationalError as error:
+                raise DagsterPostgresException("too many retries for DB connection") from error
+
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", "postgresql://x@127.0.0.1/x")
+    told = (
+        "Dagster's database was lost (FATAL:  too many connections; for role x); what was "
+        "published is whole: run again when it is back"
+    )
+    assert run(lose) == [StepFailure(ReasonCode.RECORDS_UNUSABLE, told)]
+    monkeypatch.delenv("DAGSTER_POSTGRES_URL")
+    (other,) = run(lose)
+    assert other.code is not ReasonCode.RECORDS_UNUSABLE
 
 
 def test_a_run_that_succeeds_has_no_failure():
