@@ -5,7 +5,6 @@ Belongs here: what the process of a run could not say itself, as the database wa
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,7 +18,7 @@ from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.orchestration.stages import settled
 from etf_pipeline.orchestration.tasks import MADE_BY
 from etf_pipeline.settings import load_settings
-from etf_pipeline.store.stages import read_stage
+from etf_pipeline.store.stages import Before, read_stage, records_before
 
 _PARTITION_TAG = "dagster/partition"
 _UNSAID = "its process ended without an outcome of the run"
@@ -33,19 +32,22 @@ class Settling:
         instance: of the run.
         run: as it was then.
         pipeline: whose store has the records of its stages.
-        begun_at: when, by the pipeline's clock.
+        before: what was recorded of its stages then.
     """
 
     instance: dg.DagsterInstance
     run: dg.DagsterRun
     pipeline: Pipeline
-    begun_at: dt.datetime
+    before: Before
 
     @classmethod
     def of(cls, instance: dg.DagsterInstance, run: dg.DagsterRun) -> Settling:
         """By the settings of this process, which are those that the run is executed with."""
         pipeline = Pipeline(load_settings(), load_event_settings())
-        return cls(instance, run, pipeline, pipeline.clock())
+        made = [key.to_user_string() for key in _made_by(run)]
+        partition = run.tags.get(_PARTITION_TAG, "")
+        before = records_before(pipeline.layout, made, partition, pipeline.clock())
+        return cls(instance, run, pipeline, before)
 
     def settle(self, lost: RecordsError | None) -> None:
         """Fail the run if its process left it unfinished, free what it held, record its stages.
@@ -77,15 +79,17 @@ class Settling:
         """How each stage went, as far as Dagster's records tell, if there are any to be read."""
         failure = None if lost is None else StepFailure(lost.code, str(lost))
         partition = self.run.tags.get(_PARTITION_TAG, "")
-        made = self.run.asset_selection or map(dg.AssetKey, MADE_BY.get(self.run.job_name, ()))
-        planned = [key for key in made if not self._known(key, partition, bool(events))]
-        settled(self.pipeline, self.run.run_id, partition, planned, events, failure)
+        planned = _made_by(self.run)
+        if not events:  # nothing denies what the stages themselves have recorded as good
+            planned = [key for key in planned if not self._came_out(key, partition)]
+        settled(self.pipeline, self.run.run_id, partition, planned, events, self.before, failure)
 
-    def _known(self, key: dg.AssetKey, partition: str, readable: bool) -> bool:
-        """Whether a stage's record is to stay: of a later run, or good where nothing denies it."""
+    def _came_out(self, key: dg.AssetKey, partition: str) -> bool:
         known = read_stage(self.pipeline.layout, key.to_user_string(), partition)
-        if known is None:
-            return False
-        if known.run_id == self.run.run_id:
-            return not readable and known.good
-        return known.recorded_at >= self.begun_at
+        return known is not None and known.run_id == self.run.run_id and known.good
+
+
+def _made_by(run: dg.DagsterRun) -> list[dg.AssetKey]:
+    """The assets that a run is to make."""
+    made = run.asset_selection or map(dg.AssetKey, MADE_BY.get(run.job_name, ()))
+    return sorted(made, key=dg.AssetKey.to_user_string)

@@ -54,8 +54,8 @@ class Beating(Task):  # type: ignore[misc]
                     return super().__call__(*args, **kwargs)
                 # Celery's processes may have none below them; a run may, by its executor.
                 multiprocessing.current_process().daemon = False
-                settling = Settling.of(instance, run)
                 stack.enter_context(beating(instance, run_id))
+                settling = Settling.of(instance, run)
             answer, lost = 1, None
             with _losses_told(run_id):
                 try:
