@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from etf_pipeline.errors import (
     CorruptFileError,
@@ -25,6 +26,9 @@ from etf_pipeline.events.settings import load_event_settings
 from etf_pipeline.events.status import examined_status
 from etf_pipeline.model.schemas import RAW
 from etf_pipeline.settings import Settings, environment, load_settings
+
+if TYPE_CHECKING:
+    from etf_pipeline.share.copy import Copy
 
 _LEAST_FREE = 1.0  # GiB
 _LEAST_OF_HOME = 0.05  # GiB, for what an orchestrator records of a run
@@ -89,17 +93,30 @@ def _share(settings: Settings) -> str:
     """Whether the share answers; pulls nothing."""
     if settings.store_url is None:
         return "none: the store stands for itself"
-    from etf_pipeline.share.opening import READER_PATIENCE, working_copy
     from etf_pipeline.share.publishing import unpublished
-    from etf_pipeline.store.store import Store
+    from etf_pipeline.share.pulling import not_taken
 
-    store = Store.at(settings.data_dir, settings.lock_timeout_seconds)
-    plain = environment.plain_http_allowed()
-    copy = working_copy(store, settings.store_url, READER_PATIENCE, plain_http=plain)
+    copy = _copy_of(settings, settings.store_url)
     copy.place.list(copy.names.folder(RAW))
+    if bad := sorted(not_taken(copy)):
+        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+        raise CorruptFileError(
+            f"{bad[0]}{more} of the share {settings.store_url} was damaged or not what its name "
+            "says when this machine looked last, and was not taken: `etf run` on a machine that "
+            "has a good file, or the raw batches of a history, publishes that; or restore an older "
+            "version of the object"
+        )
     waiting = len(unpublished(copy))
     told = f"; {waiting} files wait for the next run to publish them" if waiting else ""
     return f"{settings.store_url} answers{told}"
+
+
+def _copy_of(settings: Settings, url: str) -> Copy:
+    from etf_pipeline.share.opening import READER_PATIENCE, working_copy
+    from etf_pipeline.store.store import Store
+
+    store = Store.at(settings.data_dir, settings.lock_timeout_seconds)
+    return working_copy(store, url, READER_PATIENCE, plain_http=environment.plain_http_allowed())
 
 
 def _packages() -> str:
@@ -140,6 +157,10 @@ def _corrections(settings: Settings) -> str:
         settings.universe_file, settings.portfolios_file, settings.base_currency
     )
     found = load_corrections(settings.corrections_file, universe, dt.datetime.now(dt.UTC))
+    if settings.store_url is not None:
+        from etf_pipeline.share.declared import check_declared
+
+        check_declared(_copy_of(settings, settings.store_url), settings.corrections_file, found)
     return f"{len(found)} in {settings.corrections_file}"
 
 

@@ -124,8 +124,17 @@ class Pipeline:
         return load_corrections(self.settings.corrections_file, self.universe, self.clock())
 
     def corrections(self) -> tuple[Correction, ...]:
-        """The corrections that count from now on, kept in the store."""
-        return keep_corrections(self.store, self.declared(), self.clock())
+        """The corrections that count from now on, kept in the store.
+
+        Raises:
+            CorrectionsError: they cannot be used, or would undo what another machine declared.
+        """
+        copy, declared = self.working_copy, self.declared()
+        if copy is None:
+            return keep_corrections(self.store, declared, self.clock())
+        from etf_pipeline.share.declared import counting
+
+        return counting(copy, self.settings.corrections_file, declared, self.clock())
 
     def open_source(self, name: str | None) -> PriceSource:
         """The price source of this run."""

@@ -18,6 +18,8 @@ from etf_pipeline.store.forks import unforked
 
 log = logging.getLogger(__name__)
 Stamp = tuple[int, int, int]
+# Of an object that no local file is: it is damaged, or not what its name says, and was not taken.
+NOT_TAKEN: Stamp = (0, 0, 0)
 _WAIT_SECONDS = 30.0
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS objects (
@@ -35,12 +37,17 @@ class Entry:
     Attributes:
         found: its version in the share.
         digest: SHA-256 (hex) of its bytes.
-        stamp: of the local file that held them.
+        stamp: of the local file that held them, or `NOT_TAKEN`.
     """
 
     found: Found
     digest: str
     stamp: Stamp
+
+    @property
+    def taken(self) -> bool:
+        """Whether the object was good."""
+        return self.stamp != NOT_TAKEN
 
 
 def stamp_of(path: Path) -> Stamp | None:

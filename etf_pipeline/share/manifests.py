@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from etf_pipeline.model.schemas import MANIFEST
 from etf_pipeline.share.copy import Copy
-from etf_pipeline.share.fitness import Fitness, fitness
+from etf_pipeline.share.fitness import Fitness, judged
 from etf_pipeline.store.stages import STAGES
 
 
@@ -21,7 +21,7 @@ def tells_more(copy: Copy, name: str, ours: bytes, theirs: bytes) -> bool:
     carried it out since. A step pulls these before, and its own is recorded later than what it
     pulled: clocks decide only between machines that carried it out without knowing of each other.
     """
-    if fitness(MANIFEST, theirs) is Fitness.DAMAGED:
+    if judged(copy.layout, MANIFEST, copy.names.path(name), theirs).fit is Fitness.DAMAGED:
         return True
     if name.startswith(f"{copy.layout.relative(copy.layout.manifests(STAGES))}/"):
         return _recorded_at(ours) >= _recorded_at(theirs)

@@ -10,7 +10,7 @@ from io import BytesIO
 from etf_pipeline.errors import CorruptFileError, ShareError
 from etf_pipeline.model.schemas import MANIFEST, Table
 from etf_pipeline.share.copy import Copy, digest_of, each, read_whole
-from etf_pipeline.share.fitness import Fitness, fitness
+from etf_pipeline.share.fitness import Fitness, judged, pulled
 from etf_pipeline.share.index import Entry, stamp_of
 from etf_pipeline.share.manifests import tells_more
 from etf_pipeline.share.names import IMMUTABLE, ORDER
@@ -128,13 +128,24 @@ def _send(copy: Copy, table: Table | None, name: str, entry: Entry | None, stric
                 known = None
             elif digest_of(theirs[1]) == digest:
                 return _Sent(Entry(theirs[0], digest, stamp))
-            elif table is MANIFEST and tells_more(copy, name, data, theirs[1]):
+            elif _gives_way(copy, table, name, data, theirs[1]):
                 known = theirs[0]
             elif table is None or table in IMMUTABLE:
                 raise other_bytes(copy, name) from None
             else:
                 return _Sent(lost=table is not MANIFEST)
     return _Sent(lost=True)
+
+
+def _gives_way(copy: Copy, table: Table | None, name: str, ours: bytes, theirs: bytes) -> bool:
+    """Whether a good file may take the place of an object that is not the one that is known."""
+    if table is None:
+        return False
+    one = pulled(copy.layout, table, copy.names.path(name), theirs)
+    if one.fit is Fitness.DAMAGED:
+        log.warning("%s of the share %s was damaged: %s; replaced", name, copy.url, one.why)
+        return True
+    return table is MANIFEST and tells_more(copy, name, ours, theirs)
 
 
 def _theirs(copy: Copy, name: str) -> tuple[Found, bytes] | None:
@@ -156,11 +167,14 @@ def _may_be_published(
         CorruptFileError: it is damaged, or of a kind that never changes and did.
     """
     path = copy.names.path(name)
-    fit = fitness(table, data)
-    if fit is Fitness.DAMAGED or (entry is not None and table in IMMUTABLE):
+    one = judged(copy.layout, table, path, data)
+    fit, why = one.fit, one.why
+    if fit is not Fitness.DAMAGED and entry is not None and entry.taken and table in IMMUTABLE:
+        fit, why = Fitness.DAMAGED, "it is not what it was, and never changes"
+    if fit is Fitness.DAMAGED:
         raise CorruptFileError(
-            f"{path} was damaged or changed by hand, and is not published to the share {copy.url}: "
-            "move it away, and the good copy is fetched by the next run"
+            f"{path} was damaged or changed by hand ({why}), and is not published to the share "
+            f"{copy.url}: move it away, and the good copy is fetched by the next run"
         )
     if fit is Fitness.FOREIGN:
         log.warning(

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from etf_pipeline.errors import CorruptFileError, ShareError
-from etf_pipeline.model.schemas import MANIFEST, Table
+from etf_pipeline.errors import ShareError
+from etf_pipeline.model.schemas import HISTORY, MANIFEST, Table
 from etf_pipeline.share.copy import Copy, digest_of, each, read_whole
-from etf_pipeline.share.fitness import Fitness, fitness
-from etf_pipeline.share.index import Entry, Stamp, stamp_of
+from etf_pipeline.share.fitness import Fitness, judged, pulled
+from etf_pipeline.share.index import NOT_TAKEN, Entry, Stamp, stamp_of
 from etf_pipeline.share.manifests import tells_more
 from etf_pipeline.share.names import CURRENT, IMMUTABLE
-from etf_pipeline.share.place import Found
+from etf_pipeline.share.place import Found, away
+from etf_pipeline.share.strangers import Known
 from etf_pipeline.store.hashing import file_hash
 from etf_pipeline.store.writer import filled, temp_beside
 
 log = logging.getLogger(__name__)
 _TRIES = 3
 _AT_ONCE = 256
-_MD5 = re.compile(r'"?([0-9a-f]{32})"?')
 Wanted = Callable[[str], bool]
 
 
@@ -68,7 +66,8 @@ def pull(
     """Bring tables of the working copy up to date, in the order that is given.
 
     Nothing is removed. A current file that the share has dropped is set aside, where no reader
-    finds it.
+    finds it. An object that is damaged, or not what its name says, is told of and not taken: the
+    local file stays, and the next run of a machine that has a good one publishes that.
 
     Args:
         copy: the working copy.
@@ -84,9 +83,8 @@ def pull(
     Raises:
         ShareAwayError: the share does not answer; what was fetched so far is in place.
         ShareError: an immutable object has other bytes than the local file.
-        CorruptFileError: an object is damaged.
     """
-    changed = 0
+    changed, known = 0, Known(copy)
     for table in tables:
         place, entries = copy.place, copy.index.entries()
         found = {
@@ -104,21 +102,47 @@ def pull(
             if job is not None and _to_fetch(job, entries.get(name), writer):
                 jobs.append(job)
         copy.index.put(same)
-        changed += _fetch_all(copy, jobs, writer)
+        _tell_not_taken(copy, found, entries, {job.name for job in jobs})
+        changed += _fetch_all(copy, jobs, known, writer)
     return changed
 
 
-def _fetch_all(copy: Copy, jobs: list[_Job], writer: bool) -> int:
+def not_taken(copy: Copy) -> set[str]:
+    """Objects that are damaged or not what their names say, so that they were not taken."""
+    return {name for name, entry in copy.index.entries().items() if not entry.taken}
+
+
+def _tell_not_taken(
+    copy: Copy, found: dict[str, Found], entries: dict[str, Entry], again: set[str]
+) -> None:
+    """Tell of objects that were not taken before and are the same still."""
+    bad = [
+        name
+        for name, one in found.items()
+        if name not in again
+        and (entry := entries.get(name)) is not None
+        and not entry.taken
+        and entry.found.etag == one.etag
+    ]
+    if bad:
+        log.warning(
+            "of the share %s is still damaged, or not what its name says, and not taken: %s",
+            *(copy.url, ", ".join(sorted(bad))),
+        )
+
+
+def _fetch_all(copy: Copy, jobs: list[_Job], strangers: Known, writer: bool) -> int:
     """Fetch objects, some at a time, and keep what is known of them after each lot."""
     changed = 0
     for i in range(0, len(jobs), _AT_ONCE):
         lot = jobs[i : i + _AT_ONCE]
         known = dict[str, Entry]()
         try:
-            for job, entry in zip(lot, each(lambda j: _fetch(copy, j, writer), lot), strict=True):
+            got = each(lambda job: _fetch(copy, job, strangers, writer), lot)
+            for job, entry in zip(lot, got, strict=True):
                 if entry is not None:
                     known[job.name] = entry
-                    changed += entry.digest != job.ours
+                    changed += entry.taken and entry.digest != job.ours
         finally:
             copy.index.put(known)
     return changed
@@ -144,10 +168,10 @@ def _job(
     if entry is not None and stamp == entry.stamp:
         return None if current else _Job(table, name, found, _Local.SAME, stamp, entry.digest)
     ours = file_hash(path)
-    if entry is not None and ours == entry.digest:
+    if entry is not None and entry.taken and ours == entry.digest:
         same[name] = Entry(entry.found, ours, stamp)
         return None if current else _Job(table, name, found, _Local.SAME, stamp, ours)
-    fit = fitness(table, read_whole(path) or b"")
+    fit = judged(copy.layout, table, path, read_whole(path) or b"").fit
     local = {
         Fitness.OURS: _Local.MADE,
         Fitness.FOREIGN: _Local.FOREIGN,
@@ -172,35 +196,34 @@ def _to_fetch(job: _Job, entry: Entry | None, writer: bool) -> bool:
     return True
 
 
-def _fetch(copy: Copy, job: _Job, writer: bool) -> Entry | None:
-    """Fetch one object and put it in place; None where the local file stays.
+def _fetch(copy: Copy, job: _Job, strangers: Known, writer: bool) -> Entry | None:
+    """Fetch one object and put it in place; None where the local file stays for its own sake.
 
     Raises:
-        CorruptFileError: what came is damaged, however often.
+        ShareAwayError: it comes short, however often.
     """
     path = copy.names.path(job.name)
     temp = temp_beside(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        for left in reversed(range(_TRIES)):
-            try:
-                with filled(temp) as handle:
-                    found = copy.place.fetch(job.name, handle)
-            except FileNotFoundError:  # dropped since it was listed
-                return None
-            if _whole(job.table, temp, found):
-                break
-            if not left:
-                raise CorruptFileError(
-                    f"{job.name} of the share {copy.url} is damaged, or was on its way here: "
-                    "restore an older version of the object; the local file was left alone"
-                )
+        try:
+            found = _filled(copy, job.name, temp)
+        except FileNotFoundError:  # dropped since it was listed
+            return None
         digest = file_hash(temp)
+        if digest != job.ours or job.local is _Local.DAMAGED:
+            why = _not_to_take(copy, job, path, temp, strangers)
+            if why is not None:
+                log.warning(
+                    "%s of the share %s is not taken: %s; %s",
+                    *(job.name, copy.url, why, _what_now(job)),
+                )
+                return Entry(found, digest, NOT_TAKEN)
         with copy.held(job.name):
             if stamp_of(path) != job.stamp:  # a step wrote it meanwhile
                 return None
             if digest == job.ours:
-                return Entry(found, digest, job.stamp or (0, 0, 0))
+                return Entry(found, digest, job.stamp or NOT_TAKEN)
             if not _make_way(copy, job, path, temp, writer):
                 return None
             temp.replace(path)
@@ -208,6 +231,39 @@ def _fetch(copy: Copy, job: _Job, writer: bool) -> Entry | None:
         return None if stamp is None else Entry(found, digest, stamp)
     finally:
         temp.unlink(missing_ok=True)
+
+
+def _filled(copy: Copy, name: str, temp: Path) -> Found:
+    """Fetch an object into a temp file, whole.
+
+    Raises:
+        FileNotFoundError: there is no such object.
+        ShareAwayError: it comes short, however often.
+    """
+    for _ in range(_TRIES):
+        with filled(temp) as handle:
+            found = copy.place.fetch(name, handle)
+        if temp.stat().st_size == found.size:
+            return found
+    raise away(copy.url, f"{name} came short {_TRIES} times")
+
+
+def _not_to_take(copy: Copy, job: _Job, path: Path, temp: Path, strangers: Known) -> str | None:
+    """Why an object may not become the local file; None where it may."""
+    one = pulled(copy.layout, job.table, path, temp.read_bytes())
+    if one.fit is Fitness.DAMAGED:
+        return one.why
+    if job.table is HISTORY and one.meta is not None and strangers.is_strange(one.meta):
+        return "none of the raw batches that it names was ever in this share, so it is another's"
+    return None
+
+
+def _what_now(job: _Job) -> str:
+    if job.local in (_Local.SAME, _Local.MADE):
+        return "this machine's own file stays, and its next run publishes what is right"
+    if job.table in CURRENT:
+        return "the next run of a machine that writes it makes it anew from the raw batches"
+    return "restore an older version of the object, or run where a good file is"
 
 
 def _make_way(copy: Copy, job: _Job, path: Path, temp: Path, writer: bool) -> bool:
@@ -236,21 +292,6 @@ def other_bytes(copy: Copy, name: str) -> ShareError:
         f"{name}: the share {copy.url} has other bytes under this name than {copy.names.path(name)}"
         ", and neither may be replaced; find out which is right, and move the other away"
     )
-
-
-def _whole(table: Table, temp: Path, found: Found) -> bool:
-    """Whether a download is complete and as it was sent.
-
-    An ETag may be the MD5 of the bytes; where it is not, the file has to vouch for itself.
-    """
-    if temp.stat().st_size != found.size:
-        return False
-    md5 = _MD5.fullmatch(found.etag)
-    if md5 is not None:
-        with temp.open("rb") as handle:
-            if hashlib.file_digest(handle, "md5").hexdigest() == md5[1]:
-                return True
-    return fitness(table, temp.read_bytes()) is not Fitness.DAMAGED
 
 
 def _publish_again(

@@ -9,17 +9,17 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from etf_pipeline.errors import ShareAwayError, ShareError
+from etf_pipeline.errors import CorruptFileError, ShareAwayError, ShareError
 from etf_pipeline.model.assets import RAW_PRICES
 from etf_pipeline.model.file_names import decode_ticker
 from etf_pipeline.model.instruments import Instrument
-from etf_pipeline.model.schemas import CORRECTIONS, MANIFEST, RAW
+from etf_pipeline.model.schemas import CORRECTIONS, MANIFEST, RAW, Table
 from etf_pipeline.share.copy import Copy
 from etf_pipeline.share.marks import forget, forget_late, pull_marks
 from etf_pipeline.share.names import CURRENT, DERIVED, ORDER, READ
 from etf_pipeline.share.older import older_give_way
 from etf_pipeline.share.publishing import publish, unpublished
-from etf_pipeline.share.pulling import pull
+from etf_pipeline.share.pulling import not_taken, pull
 from etf_pipeline.store.stages import STAGES
 
 log = logging.getLogger(__name__)
@@ -70,12 +70,14 @@ def complete(copy: Copy) -> None:
         ShareError: an immutable object has other bytes.
     """
     older_give_way(copy)
-    waiting = unpublished(copy)
+    waiting, untaken = unpublished(copy), not_taken(copy)
     behind = set[str]()
     for table in ORDER:
         names = [n for n in waiting if copy.names.has(table, n)]
         if table in CURRENT:
-            names = [n for n in names if ticker_of(copy, n) not in behind]
+            # Where the share's is damaged, ours may be older: it is made anew before it is
+            # published, see `before_ingest`.
+            names = [n for n in names if ticker_of(copy, n) not in behind and n not in untaken]
             behind.update(ticker_of(copy, n) for n in publish(copy, names, strict=False))
         else:
             publish(copy, names, strict=False)
@@ -102,6 +104,7 @@ def before_ingest(copy: Copy, partition: str, instruments: Sequence[Instrument])
 
     Raises:
         ShareAwayError: the share does not answer.
+        CorruptFileError: what was declared cannot be read.
     """
     names = {name for i in instruments for name in i.names}
     paths = [copy.layout.of(t, name) for t in CURRENT for name in names]
@@ -110,11 +113,27 @@ def before_ingest(copy: Copy, partition: str, instruments: Sequence[Instrument])
     if pull(copy, [t for t in ORDER if t in CURRENT], wanted.__contains__, writer=True):
         # It speaks of what this machine published itself, and another one has since.
         copy.layout.published(partition).unlink(missing_ok=True)
+    # What stands here in the place of a damaged object may be older than the marks say.
+    forget(copy, partition, {ticker_of(copy, n) for n in not_taken(copy) & wanted})
     # After the histories: what these hold is then here.
     pull(copy, [CORRECTIONS, RAW], writer=True)
+    _check_here(copy, [CORRECTIONS])
     _pull_manifests(copy, RAW_PRICES)
     _pull_manifests(copy, STAGES)
     return forget_late(copy, partition)
+
+
+def _check_here(copy: Copy, tables: Iterable[Table]) -> None:
+    """Refuse to go on without files of which the share has damaged objects alone."""
+    names = [n for n in not_taken(copy) if any(copy.names.has(t, n) for t in tables)]
+    lacking = sorted(n for n in names if not copy.names.path(n).exists())
+    if lacking:
+        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+        raise CorruptFileError(
+            f"{lacking[0]}{more} of the share {copy.url} is damaged or not what its name says, and "
+            "there is no file of it here: run `etf run` on a machine that has one, or restore an "
+            "older version of the object"
+        )
 
 
 def before_deriving(copy: Copy, also: Sequence[str] = ()) -> None:
@@ -126,8 +145,10 @@ def before_deriving(copy: Copy, also: Sequence[str] = ()) -> None:
 
     Raises:
         ShareAwayError: the share does not answer.
+        CorruptFileError: an object is damaged, and there is no file of it here.
     """
     pull(copy, [t for t in READ if t not in (MANIFEST, *DERIVED)], writer=True)
+    _check_here(copy, [CORRECTIONS, *CURRENT])
     for table in DERIVED:
         found = copy.place.list(copy.names.folder(table))
         newest = max((n for n in found if copy.names.has(table, n)), default="")

@@ -159,7 +159,7 @@ def publish_day(
         path,
         table,
         data,
-        {"source": histories.source},
+        {"source": histories.source, "as_of": histories.as_of.isoformat()},
         digest=digest,
         made_from=None if made_from is None else made_from.as_bytes(),
         anew=not is_whole(path, table),

@@ -63,7 +63,7 @@ class BatchWriter:
     def __init__(self, layout: Layout, partition: str, batch_id: str, source: str) -> None:
         self.batch_id = batch_id
         self._path = layout.of(RAW, partition, batch_id)
-        self._source = source
+        self._partition, self._source = partition, source
         self.rows = 0
         self.run: Mapping[str, Any] | None = None
         self._slices: list[SliceInfo] = []
@@ -82,6 +82,7 @@ class BatchWriter:
                 "schema_version": SCHEMA_VERSION,
                 "source": self._source,
                 "batch_id": self.batch_id,
+                "partition": self._partition,
                 # The footer's word for the slices, which every release reads.
                 "pieces": [asdict(s) for s in self._slices],
             }

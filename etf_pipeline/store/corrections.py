@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,51 @@ from etf_pipeline.model.file_names import STAMP
 from etf_pipeline.model.schemas import CORRECTIONS
 from etf_pipeline.store.hashing import content_hash
 from etf_pipeline.store.layout import Layout
-from etf_pipeline.store.reader import read_table
+from etf_pipeline.store.reader import file_info, read_table
 from etf_pipeline.store.store import Store
 from etf_pipeline.store.writer import locked, publish
+
+_AFTER = "after"
+
+
+@dataclass(frozen=True)
+class Version:
+    """What a run found declared.
+
+    Attributes:
+        path: its file.
+        corrections: all that was declared.
+        after: name of the version that it followed; empty for none.
+    """
+
+    path: Path
+    corrections: tuple[Correction, ...]
+    after: str
+
+    @property
+    def name(self) -> str:
+        """Its own name; later ones are greater."""
+        return self.path.stem
+
+    @property
+    def kept_at(self) -> dt.datetime:
+        """When it was kept, aware."""
+        return _stamp(self.path)
+
+
+def versions_kept(layout: Layout) -> list[Version]:
+    """Every version that was kept, in order.
+
+    Raises:
+        CorruptFileError: one is damaged.
+    """
+    found, before = list[Version](), ""
+    for path in layout.files(CORRECTIONS):
+        # Earlier releases do not say: they knew of one machine.
+        after = str(file_info(path).meta.get(_AFTER, before))
+        found.append(Version(path, _read(path), after))
+        before = path.stem
+    return found
 
 
 def keep_corrections(
@@ -50,7 +93,8 @@ def keep_corrections(
                 stamp = max(stamp, _stamp(versions[-1]) + dt.timedelta(microseconds=1))
             table = _table(new)
             name = f"{stamp.strftime(STAMP)}-{content_hash(table)[:8]}"
-            publish(layout.of(CORRECTIONS, name), CORRECTIONS, table)
+            after = versions[-1].stem if versions else ""
+            publish(layout.of(CORRECTIONS, name), CORRECTIONS, table, {_AFTER: after})
     return new
 
 

@@ -22,8 +22,10 @@ from etf_pipeline.share.publishing import publish, unpublished
 from etf_pipeline.share.work import before_deriving, before_ingest, complete, refresh
 from etf_pipeline.steps.histories import update_histories
 from etf_pipeline.store.manifests import read_manifest
+from etf_pipeline.store.reader import read_history
 from etf_pipeline.store.stages import read_stage, write_stage
 from etf_pipeline.store.watermark import Watermark
+from etf_pipeline.store.writer import META_KEY
 from etf_pipeline.store.writer import publish as write
 from etf_pipeline_tests.share.machines import SHARDS, Machine, from_scratch, later
 
@@ -131,15 +133,83 @@ def test_a_damaged_index_is_begun_anew(machine):
     assert unpublished(again.pipeline.working_copy) == []
 
 
-def test_a_damaged_object_is_not_put_in_place(machine, share, tmp_path):
-    path = history(machine)
-    other = Machine(tmp_path / "two", machine.url)
+def spoiled(place, name, data):
+    """Put other bytes in the place of an object, as with the tools of the store's vendor."""
+    place.replace(name, data, place.list(name.rpartition("/")[0])[name])
+
+
+def other_days(path):
+    """A table's file as of another day."""
+    table = pq.ParquetFile(path).read()
+    meta = json.loads(table.schema.metadata[META_KEY]) | {"as_of": "2025-11-03"}
+    out = pa.BufferOutputStream()
+    pq.write_table(table.replace_schema_metadata({META_KEY: json.dumps(meta)}), out)
+    return out.getvalue().to_pybytes()
+
+
+def test_what_is_damaged_or_anothers_in_the_share_harms_no_copy(url, tmp_path, caplog):
+    """A reader keeps what it has and goes on; whoever has a good file publishes it again."""
+    machine, other = Machine(tmp_path / "one", url), Machine(tmp_path / "two", url)
+    machine.night("0", SHARD)
+    machine.derive("0")
+    reads = other.pipeline.working_copy
+    assert refresh(reads).away is None
+    good, layout = other.files(), machine.pipeline.layout
+    first, second, third = layout.files(HISTORY)[:3]
+    stranger = Machine(tmp_path / "three", now=later(-1))
+    stranger.night("else", SHARD)
+    theirs = stranger.pipeline.layout.of(HISTORY, third.stem)
+    table = layout.files(RISK_METRICS)[0]
+    batch = layout.batch_files(SHARD)[0]
+    quarantine, told = layout.files(QUARANTINE)[:2], layout.manifest_files("risk_metrics")[0]
+    bad = {
+        first: first.read_bytes()[: first.stat().st_size // 2],
+        second: first.read_bytes(),
+        third: theirs.read_bytes(),
+        table: other_days(table),
+        quarantine[0]: quarantine[1].read_bytes(),
+        batch: batch.read_bytes()[:-100],
+        told: layout.manifest_files("raw_prices")[0].read_bytes(),
+    }
+    names = {layout.relative(path): data for path, data in bad.items()}
+    for name, data in names.items():
+        spoiled(reads.place, name, data)
+    for _ in range(2):  # it is told again
+        caplog.clear()
+        assert refresh(reads).away is None
+        assert all(name in caplog.text for name in list(names)[:3])
+        assert other.files() == good
+    fresh = Machine(tmp_path / "four", url)
+    refresh(fresh.pipeline.working_copy)
+    assert not {layout.relative(p) for p in (first, second, third, table)} & fresh.files().keys()
+    with pytest.raises(CorruptFileError, match="no file of it here"):
+        fresh.derive("1")
+    machine.now = later(1)
+    refresh(machine.pipeline.working_copy)
+    result = machine.night("1", SHARD)
+    assert {o.outcome for o in result.outcomes} == {"updated"}
+    machine.derive("1")
+    assert from_scratch(tmp_path / "alone", machine).items() <= machine.files().items()
+    for name in names:
+        assert reads.bytes_of(name) == (machine.root / name).read_bytes()
+    refresh(reads)
+    assert other.files() == machine.files()
+
+
+def test_a_machine_whose_copy_is_older_never_passes_it_for_what_was_damaged(
+    machine, share, tmp_path
+):
+    other = Machine(tmp_path / "two", machine.url, now=later(1))
     refresh(other.pipeline.working_copy)
-    held = history(other).read_bytes()
+    machine.now = later(1)
+    machine.night("1", SHARD)
+    path = history(machine)
+    newest = path.read_bytes()
     cut(in_share(share, machine, path))
-    with pytest.raises(CorruptFileError, match=rf"{path.name} of the share"):
-        refresh(other.pipeline.working_copy)
-    assert history(other).read_bytes() == held
+    refresh(other.pipeline.working_copy)
+    assert len(read_history(history(other), ["close"])) + 1 == len(read_history(path, ["close"]))
+    other.update("2", SHARD)
+    assert history(other).read_bytes() == newest == in_share(share, machine, path).read_bytes()
 
 
 @pytest.mark.parametrize("reads", [False, True])
@@ -187,18 +257,14 @@ def test_raw_batches_that_the_share_has_lost_come_back(machine, share, tmp_path,
 def test_another_file_under_the_name_of_a_batch_is_a_loud_error(machine, share):
     copy, layout = machine.pipeline.working_copy, machine.pipeline.layout
     first = layout.batch_files(SHARD)[0]
-    other = layout.of(RAW, SHARD, "29990101T000000000000Z-abcdefgh")
-    shutil.copy(first, other)
-    target = in_share(share, machine, other)
-    machine.now = later(1)
-    shutil.copy(in_share(share, machine, first), target)
-    publish(copy, copy.names.of([other]))  # the same bytes are fine
-    target.write_bytes(b"x")
-    other.unlink()
-    copy.index.drop(copy.names.of([other]))
-    shutil.copy(first, other)
-    with pytest.raises(ShareError, match="29990101T000000000000Z-abcdefgh"):
-        publish(copy, copy.names.of([other]))
+    target = in_share(share, machine, first)
+    copy.index.drop(copy.names.of([first]))
+    publish(copy, copy.names.of([first]))  # the same bytes are fine
+    held = pq.ParquetFile(target).read()
+    pq.write_table(held.slice(1), target)
+    copy.index.drop(copy.names.of([first]))
+    with pytest.raises(ShareError, match=first.stem):
+        publish(copy, copy.names.of([first]))
 
 
 def test_what_the_share_has_dropped_no_reader_finds(machine, share, tmp_path):
