@@ -26,23 +26,24 @@ def status(
 ) -> None:
     """What the store holds, and how the last run of each ticker and stage went.
 
-    Exit code 3 when one of them did not come out.
+    Exit code 3 when one of them did not come out, or a file cannot be read.
     """
     from etf_pipeline.events.settings import load_event_settings
     from etf_pipeline.events.status import events_status
     from etf_pipeline.library.freshness import refreshed
-    from etf_pipeline.library.status import stage_status, store_status
+    from etf_pipeline.library.status import stage_status, store_status, unfit_status
     from etf_pipeline.settings import load_settings
 
     settings = load_settings(data_dir=data_dir)
     fresh = refreshed(settings.data_dir, settings.store_url, settings.lock_timeout_seconds)
     rows = store_status(settings.data_dir)
-    stages = stage_status(settings)
+    stages, files = stage_status(settings), unfit_status(settings.data_dir)
     events = events_status(settings.data_dir, load_event_settings())
     if as_json:
         found = [s.body for s in stages]
         shared = {} if fresh is None else {"share": fresh.as_json()}
         body = {"tickers": rows, "stages": found, "events": status_body(events)}
+        body |= {"unfit_files": files}
         print_json(body | shared)
     else:
         from etf_pipeline.cli.render.store import show_stages, show_status
@@ -50,6 +51,8 @@ def status(
         console = Console()
         show_status(console, rows)
         show_stages(console, stages)
+        for one in files:
+            console.print(one["problem"], soft_wrap=True, highlight=False, markup=False)
         if line := status_line(events, dt.datetime.now(dt.UTC)):
             console.print(line, soft_wrap=True, highlight=False)
         if fresh is not None:
@@ -61,7 +64,7 @@ def status(
             f"there is no history in {settings.data_dir} yet; run `etf run`",
             code=ReasonCode.NO_HISTORY,
         )
-    if any(r["problem"] for r in rows) or not all(s.good for s in stages):
+    if files or any(r["problem"] for r in rows) or not all(s.good for s in stages):
         raise typer.Exit(ExitCode.PARTIAL)
 
 

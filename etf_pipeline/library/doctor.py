@@ -65,6 +65,7 @@ def examine(data_dir: Path | None) -> Iterator[Finding]:
         ("histories", _histories),
         ("raw batches", _raw_batches),
         ("manifests", _manifests),
+        ("tables", _tables),
         ("upkeep", _upkeep),
         ("events", _events),
         ("parked records", _parked),
@@ -238,6 +239,23 @@ def _manifests(settings: Settings) -> str:
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         raise CorruptFileError(f"{found[0]}{more}")
     return "all readable"
+
+
+def _tables(settings: Settings) -> str:
+    from etf_pipeline.model.schemas import MANIFEST
+    from etf_pipeline.store.layout import Layout
+    from etf_pipeline.store.unfit import strays, unfit_files
+
+    layout = Layout(settings.data_dir)
+    found = [u for u in unfit_files(layout) if not (u.damaged and u.table is MANIFEST)]
+    if found:
+        more = f" (and {len(found) - 1} more: etf status --json)" if len(found) > 1 else ""
+        raise CorruptFileError(f"{found[0].sentence}{more}")
+    beside = strays(layout)
+    if not beside:
+        return "all readable"
+    more = f" and {len(beside) - 1} more" if len(beside) > 1 else ""
+    return f"all readable; not of this package, and read by nothing: {beside[0]}{more}"
 
 
 def _upkeep(settings: Settings) -> str:

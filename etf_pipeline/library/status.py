@@ -17,6 +17,7 @@ from etf_pipeline.store.manifests import read_manifest, recent_manifests
 from etf_pipeline.store.origins import incomplete
 from etf_pipeline.store.reader import read_table
 from etf_pipeline.store.stages import Stage, read_stages
+from etf_pipeline.store.unfit import unfit_files
 
 
 def store_status(data_dir: Path) -> list[dict[str, Any]]:
@@ -73,6 +74,12 @@ def stage_status(settings: Settings) -> list[Stage]:
         return found
     known = {"", *universe.partitions()}
     return [s for s in found if s.partition in known]
+
+
+def unfit_status(data_dir: Path) -> list[dict[str, str]]:
+    """Files besides histories that nothing can read: `path`, `problem` with the remedy."""
+    found = unfit_files(Layout(data_dir))
+    return [{"path": str(u.path), "problem": u.sentence} for u in found]
 
 
 def _last_outcomes(layout: Layout) -> dict[str, Outcome]:

@@ -34,6 +34,10 @@ _REPLACED = re.compile(
     "|Cannot read .* bytes|Could not read|changed on disk|corrupt|No such file or directory",
     re.IGNORECASE,
 )
+# A file as DuckDB names it: damaged since the catalogue was made, or in a folder that is no day.
+_DAMAGED = re.compile(r"(?:File|at end of file|at the end of file) '(.+?)'(?: too small|$)")
+_NO_DAY = re.compile(r"Unable to cast '(.*)' \(from hive partition column")
+_GOOD_COPY = "put a good copy in its place, or move it away"
 _ATTEMPTS = 25
 T = TypeVar("T")
 _NOT_HERE = re.compile(
@@ -219,6 +223,12 @@ def _explained(error: Exception) -> str:
     where = "; ".join(line.strip() for line in lines[1:] if line.startswith("LINE"))
     if _NOT_HERE.search(first) and "file system" in first:
         first = "files outside the store cannot be read here"
+    if damaged := _DAMAGED.search(first):
+        first = (
+            f"{damaged[1]} is not readable Parquet: put a good copy in its place, or move it away"
+        )
+    if no_day := _NO_DAY.search(first):
+        first = f"a folder as_of={no_day[1]} among the tables is no day: move it away"
     return "; ".join(part for part in (first, hint, where) if part)
 
 

@@ -65,25 +65,43 @@ def _comments(table: Table, **more: str) -> dict[str, str]:
     return {c.name: c.description for c in table.columns} | more
 
 
-def _by_ticker(table: Table, name: str, description: str) -> View:
-    """A file per ticker, whose name is in the file's name."""
-    return View(
-        name,
-        description,
-        "SELECT url_decode(parse_filename(filename, true)) AS ticker, * EXCLUDE (filename) "
-        "FROM read_parquet({files}, filename = true)",
-        _comments(table, ticker=_TICKER),
+_BY_NAME = "SELECT * FROM read_parquet({files}, filename = true, union_by_name = true)"
+_IN_DAYS = (
+    "read_parquet({files}, filename = true, union_by_name = true, hive_partitioning = true, "
+    "hive_types = {{'as_of': 'DATE'}})"  # a text, as DATE may be a column of the query around it
+)
+
+
+def _rows(table: Table, rows: str = _BY_NAME, **more: str) -> str:
+    """The rows of a table's files, with `filename`.
+
+    Files of earlier releases lack columns, and those of others have other ones: what the table has
+    is there, whichever files there are. A row that no file of ours can have is an error, which
+    names the file; rows of nulls would look like ours.
+
+    Args:
+        table: which.
+        rows: where they are from.
+        more: columns besides, by DuckDB type.
+    """
+    kinds = more | _kinds(table)
+    chosen = ", ".join(f'CAST("{name}" AS {kind}) AS "{name}"' for name, kind in kinds.items())
+    never_null = next(c.name for c in table.columns if not c.nullable)
+    return (
+        f"SELECT {chosen}, filename FROM ("
+        f"SELECT {_nulls(kinds | {'filename': 'VARCHAR'})} WHERE false UNION ALL BY NAME {rows}) "
+        f'WHERE CASE WHEN "{never_null}" IS NULL '
+        "THEN error(filename || ' is not of this package: move it away') ELSE true END"
     )
 
 
 def _partitioned(table: Table, name: str) -> View:
+    rows = _rows(table, f"SELECT * FROM {_IN_DAYS}", as_of="DATE")
+    columns = ", ".join(f'"{n}"' for n in (*table.names, "as_of"))
     return View(
         name,
         f"{table.description} Every as_of date.",
-        # Files of earlier releases lack columns; the view has them all, whichever files there are.
-        f"SELECT {_nulls(_kinds(table) | {'as_of': 'DATE'})} "
-        "WHERE false UNION ALL BY NAME SELECT * FROM read_parquet({files}, union_by_name = true, "
-        "hive_partitioning = true, hive_types = {{'as_of': DATE}})",
+        f"SELECT {columns} FROM ({rows})",
         _comments(table, as_of=_AS_OF),
     )
 
@@ -93,7 +111,8 @@ def _newest(table: Table, name: str) -> View:
     return View(
         name,
         f"{table.description} The newest as_of date.",
-        f"SELECT * FROM {history} WHERE as_of = (SELECT max(as_of) FROM {history})",
+        # Which day is the newest is told without a look at rows.
+        f"SELECT * FROM {history} WHERE as_of = (SELECT max(as_of) FROM {_IN_DAYS})",
         _comments(table, as_of=_AS_OF),
     )
 
@@ -164,10 +183,12 @@ _PRICE = {
 }
 
 VIEWS: tuple[View, ...] = (
-    _by_ticker(
-        HISTORY,
+    View(
         "prices",
         "Daily prices of every ticker, checked, each in its own currency; see prices_in.",
+        "SELECT url_decode(parse_filename(filename, true)) AS ticker, * EXCLUDE (filename) "
+        "FROM read_parquet({files}, filename = true)",
+        _comments(HISTORY, ticker=_TICKER),
     ),
     View(
         "currencies",
@@ -241,7 +262,13 @@ VIEWS: tuple[View, ...] = (
     _newest(BACKTEST_WEIGHTS, "backtest_weights"),
     _partitioned(BACKTEST_EVENTS, "backtest_events_history"),
     _newest(BACKTEST_EVENTS, "backtest_events"),
-    _by_ticker(QUARANTINE, "quality", QUARANTINE.description),
+    View(
+        "quality",
+        QUARANTINE.description,
+        "SELECT url_decode(parse_filename(filename, true)) AS ticker, * EXCLUDE (filename) FROM "
+        f"({_rows(QUARANTINE, 'SELECT * FROM read_parquet({files}, filename = true)')})",
+        _comments(QUARANTINE, ticker=_TICKER),
+    ),
     View(
         "distributions",
         "Every distribution, by ex-date, in the ticker's own currency; income and gains never "
@@ -263,35 +290,27 @@ VIEWS: tuple[View, ...] = (
         "corrections",
         "What somebody declared right, as it counts since the newest run.",
         # The newest version may hold nothing, when everything was withdrawn.
-        "SELECT * EXCLUDE (filename) FROM read_parquet({files}, filename = true, "
-        "union_by_name = true) WHERE filename = "
+        f"SELECT * EXCLUDE (filename) FROM ({_rows(CORRECTIONS)}) WHERE filename = "
         "(SELECT max(file_name) FROM parquet_file_metadata({files}))",
         _comments(CORRECTIONS),
     ),
     View(
         "runs",
         MANIFEST.description,
-        # Files of earlier releases lack columns; the view has them all, whichever files there are.
-        f"SELECT {_nulls(_kinds(MANIFEST))} WHERE false "
-        "UNION ALL BY NAME SELECT * FROM read_parquet({files}, union_by_name = true)",
+        f"SELECT * EXCLUDE (filename) FROM ({_rows(MANIFEST)})",
         _comments(MANIFEST),
     ),
     View(
         "events",
         "What happened, each event once; see docs/events.md.",
-        # Files of earlier releases lack columns.
-        f"SELECT {_nulls(_kinds(EVENTS))} WHERE false UNION ALL BY NAME "
-        "SELECT DISTINCT ON (id) * FROM read_parquet({files}, union_by_name = true)",
+        f"SELECT DISTINCT ON (id) * EXCLUDE (filename) FROM ({_rows(EVENTS)})",
         _comments(EVENTS),
     ),
     View(
         "raw_answers",
         "Every row that a source ever answered, and when.",
-        # Batches of earlier releases lack columns; the view has them all, whichever there are.
-        f"SELECT {_nulls({'collected_at': 'TIMESTAMP'} | _kinds(RAW))} "
-        f"WHERE false UNION ALL BY NAME SELECT strptime(left(parse_filename(filename, true), 22), "
-        f"'{STAMP}') AS collected_at, * EXCLUDE (filename) "
-        "FROM read_parquet({files}, filename = true, union_by_name = true)",
+        f"SELECT strptime(left(parse_filename(filename, true), 22), '{STAMP}') AS collected_at, "
+        f"* EXCLUDE (filename) FROM ({_rows(RAW)})",
         _comments(RAW, collected_at="when the batch was collected (UTC)"),
     ),
 )
@@ -311,8 +330,13 @@ MACROS = {
 }
 
 
-def empty_columns(view: View) -> str:
-    """The select list of a view whose files are not there yet: its columns, no row."""
+def empty_columns(view: View, value: str = "NULL") -> str:
+    """The select list of a view whose files are not there, or of no use: its columns, no row.
+
+    Args:
+        view: which.
+        value: of each column; an error that is called for by any of them.
+    """
     known = {
         c.name: TYPES[c.kind]
         for table in (
@@ -349,4 +373,4 @@ def empty_columns(view: View) -> str:
         names = ["ticker", *(n for n in names if n != "ticker")]
     elif "as_of" in names:
         names = [*(n for n in names if n != "as_of"), "as_of"]
-    return _nulls({n: known[n] for n in names})
+    return ", ".join(f'CAST({value} AS {known[n]}) AS "{n}"' for n in names)

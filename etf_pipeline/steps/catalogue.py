@@ -38,14 +38,21 @@ def sql_catalogue(store: Store, universe_file: Path, copy_log: CopyLog | None = 
     Raises:
         StoreError: there is no store, or its folder cannot be written.
     """
+    from etf_pipeline.model.outcomes import Outcome, OutcomeKind
     from etf_pipeline.steps.result import StepResult
     from etf_pipeline.store.writer import sweep_temp_files
 
     # The store's own folder holds the catalogue alone; those of its folders are other steps'.
     sweep_temp_files(store.layout.root, below=False)
     sweep_temp_files(store.layout.event_log.parent)
-    path = ensure_catalogue(store, universe_file, copy_log)
-    return StepResult(ASSET, location=path, details={"try": 'etf sql "FROM latest_prices"'})
+    path, made = _ensured(store, universe_file, copy_log)
+    kind = OutcomeKind.UPDATED if made else OutcomeKind.UNCHANGED
+    return StepResult(
+        ASSET,
+        [Outcome(path.name, kind, path=store.layout.relative(path))],
+        location=path,
+        details={"try": 'etf sql "FROM latest_prices"'},
+    )
 
 
 def described_views() -> dict[str, str]:
@@ -64,6 +71,11 @@ def ensure_catalogue(store: Store, universe_file: Path, copy_log: CopyLog | None
     Raises:
         StoreError: there is no store, or its folder cannot be written.
     """
+    return _ensured(store, universe_file, copy_log)[0]
+
+
+def _ensured(store: Store, universe_file: Path, copy_log: CopyLog | None) -> tuple[Path, bool]:
+    """The same, and whether it was made."""
     from etf_pipeline.steps.catalogue_building import build_catalogue
     from etf_pipeline.store.writer import locked
 
@@ -79,7 +91,7 @@ def ensure_catalogue(store: Store, universe_file: Path, copy_log: CopyLog | None
             build_catalogue(layout, universe_file, signature(layout, universe_file))
         else:
             db.close()
-    return path
+    return path, db is None
 
 
 def open_catalogue(

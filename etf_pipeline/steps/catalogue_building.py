@@ -17,10 +17,11 @@ from etf_pipeline.model.universe import load_universe
 from etf_pipeline.sql.conversion import CURRENCIES_OF_OTHERS
 from etf_pipeline.sql.text import quoted
 from etf_pipeline.sql.views import MACROS, TYPES, VIEWS, View, empty_columns
-from etf_pipeline.steps.catalogue_freshness import FILES, filled, stamp
+from etf_pipeline.steps.catalogue_freshness import FILES, TABLE_OF, filled, stamp
 from etf_pipeline.store.inventory import available_tickers
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.reader import file_info, user_file
+from etf_pipeline.store.unfit import Unfit, unfit
 from etf_pipeline.store.writer import check_room, temp_beside
 
 # What a disk can lead to; a transaction also fails for other reasons.
@@ -32,7 +33,6 @@ def build_catalogue(layout: Layout, universe_file: Path, signed: str) -> None:
 
     Raises:
         StoreError: the folder cannot be written, or the disk is full.
-        CorruptFileError: a file that a view reads is not readable Parquet.
     """
     path = layout.catalogue
     temp = temp_beside(path)
@@ -56,6 +56,7 @@ def _fill(db: duckdb.DuckDBPyConnection, universe_file: Path, layout: Layout) ->
     tickers = ", ".join(map(quoted, available_tickers(layout)))
     _table(db, "user_files", "Users' own files, as they were when read.", _USER_FILES)
     _table(db, "user_currencies", "What users' own files are declared to be in.", _USER_CURRENCIES)
+    _table(db, "unfit_files", "Files for which there is no view, as they were then.", _UNFIT)
     db.execute(f"CREATE TYPE known_ticker AS ENUM ({tickers})")
     _universe(db, universe_file)
     users = _user_files(layout)
@@ -71,30 +72,33 @@ def _fill(db: duckdb.DuckDBPyConnection, universe_file: Path, layout: Layout) ->
                 sql = _with_user_files(layout, users, view)
         try:
             db.execute(f"CREATE VIEW {view.name} AS {sql}")
-        except duckdb.Error as error:
-            _name_damaged(layout, there, view, error)
-            raise
+        except duckdb.Error:  # DuckDB takes a damaged file for a mistake in the SQL
+            found = _unfit(layout, view, there)
+            if not found:
+                raise
+            _refuse(db, layout, view, found)
         _comment(db, view)
     for macro in MACROS.values():
         db.execute(macro)
 
 
-def _name_damaged(layout: Layout, patterns: list[str], view: View, error: duckdb.Error) -> None:
-    """Do nothing where every file of a view is as it should be.
+def _unfit(layout: Layout, view: View, patterns: list[str]) -> list[Unfit]:
+    """Files of a view for which it cannot be made."""
+    paths = sorted(p for pattern in patterns for p in layout.root.glob(pattern))
+    return list(unfit(paths, TABLE_OF[view.name])) if paths else []
 
-    Raises:
-        CorruptFileError: naming the first that is not, which DuckDB takes for a mistake in the SQL.
-    """
-    for path in sorted(p for pattern in patterns for p in layout.root.glob(pattern)):
-        try:
-            file_info(path)
-        except FileNotFoundError:
-            continue
-        except CorruptFileError:
-            raise CorruptFileError(
-                f"{path} is not readable Parquet, so there is no view {view.name}: put a good copy "
-                "in its place, or move it away, and run again"
-            ) from error
+
+def _refuse(db: duckdb.DuckDBPyConnection, layout: Layout, view: View, found: list[Unfit]) -> None:
+    """Make a view that says of each query why there is none: all others have to answer."""
+    more = f" (and {len(found) - 1} more, see unfit_files)" if len(found) > 1 else ""
+    words = f"{found[0].what}, so there is no view {view.name}{more}: {found[0].remedy}"
+    # In every column and for every row, as DuckDB may ask for neither of them first.
+    error = f"error({quoted(f'{words}, and run again')})"
+    columns = empty_columns(view, error)
+    db.execute(f"CREATE VIEW {view.name} AS SELECT {columns} WHERE CAST({error} AS BOOLEAN)")
+    for one in found:
+        row = [layout.relative(one.path), *stamp(one.path), one.what, one.remedy]
+        db.execute("INSERT OR IGNORE INTO unfit_files VALUES (?, ?, ?, ?, ?)", row)
 
 
 def _files(layout: Layout, patterns: list[str]) -> str:
@@ -159,6 +163,13 @@ _USER_FILES = (
     ("name", "VARCHAR", "name in the folder of histories"),
     ("size", "BIGINT", "bytes, -1 where there is none"),
     ("modified", "BIGINT", "last change, nanoseconds since 1970"),
+)
+
+_UNFIT = (
+    ("name", "VARCHAR PRIMARY KEY", "path below the store"),
+    *_USER_FILES[1:],
+    ("problem", "VARCHAR", "what is wrong with it"),
+    ("remedy", "VARCHAR", "what helps"),
 )
 
 _USER_CURRENCIES = (

@@ -24,32 +24,42 @@ from etf_pipeline.model.schemas import (
     SUMMARY,
     UNCERTAINTY,
     WEIGHTS,
+    Table,
 )
 from etf_pipeline.sql.views import MACROS, VIEWS
 from etf_pipeline.store.layout import Layout
 
 # Raise when the catalogue is filled in another way, so that each is made anew.
-VERSION = 7
+VERSION = 8
 _AT = Layout(Path())
-# By view: the files it reads, as globs below the store.
+_DAYS = {
+    "risk_metrics": RISK_METRICS,
+    "correlations": CORRELATIONS,
+    "weights": WEIGHTS,
+    "portfolios": SUMMARY,
+    "frontier": FRONTIER,
+    "uncertainty": UNCERTAINTY,
+    "backtests": BACKTESTS,
+    "backtest_weights": BACKTEST_WEIGHTS,
+    "backtest_events": BACKTEST_EVENTS,
+}
+# By view: the table whose files it reads.
+TABLE_OF: dict[str, Table] = {
+    "prices": HISTORY,
+    "currencies": HISTORY,
+    "histories": HISTORY,
+    "quality": QUARANTINE,
+    "corrections": CORRECTIONS,
+    "runs": MANIFEST,
+    "events": EVENTS,
+    "raw_answers": RAW,
+    **_DAYS,
+    **{f"{name}_history": table for name, table in _DAYS.items()},
+}
+# By view: those files, as globs below the store.
 FILES: dict[str, tuple[str, ...]] = {
-    "prices": (_AT.pattern(HISTORY),),
-    "currencies": (_AT.pattern(HISTORY),),
-    "histories": (_AT.pattern(HISTORY),),
-    "risk_metrics_history": (_AT.pattern(RISK_METRICS),),
-    "correlations_history": (_AT.pattern(CORRELATIONS),),
-    "weights_history": (_AT.pattern(WEIGHTS),),
-    "portfolios_history": (_AT.pattern(SUMMARY),),
-    "frontier_history": (_AT.pattern(FRONTIER),),
-    "uncertainty_history": (_AT.pattern(UNCERTAINTY),),
-    "backtests_history": (_AT.pattern(BACKTESTS),),
-    "backtest_weights_history": (_AT.pattern(BACKTEST_WEIGHTS),),
-    "backtest_events_history": (_AT.pattern(BACKTEST_EVENTS),),
-    "quality": (_AT.pattern(QUARANTINE),),
-    "corrections": (_AT.pattern(CORRECTIONS),),
-    "runs": (_AT.pattern(MANIFEST),),
-    "events": (_AT.pattern(EVENTS), _AT.event_log_pattern),
-    "raw_answers": (_AT.pattern(RAW),),
+    view: (_AT.pattern(table), *([_AT.event_log_pattern] if table is EVENTS else []))
+    for view, table in TABLE_OF.items()
 }
 
 
@@ -90,11 +100,13 @@ def stamp(path: Path) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-def _same_user_files(db: duckdb.DuckDBPyConnection, layout: Layout) -> bool:
-    """Whether users' own files, whose rows are in the catalogue, are as they were."""
-    known = db.execute("SELECT name, size, modified FROM user_files").fetchall()
-    folder = layout.folder(HISTORY)
-    return all(stamp(folder / name) == (size, modified) for name, size, modified in known)
+def _same_files(db: duckdb.DuckDBPyConnection, layout: Layout) -> bool:
+    """Whether files that were read or refused when the catalogue was made are as they were."""
+    for folder, table in ((layout.folder(HISTORY), "user_files"), (layout.root, "unfit_files")):
+        known = db.execute(f"SELECT name, size, modified FROM {table}").fetchall()
+        if any(stamp(folder / name) != (size, modified) for name, size, modified in known):
+            return False
+    return True
 
 
 def signature_of(db: duckdb.DuckDBPyConnection) -> str | None:
@@ -114,7 +126,7 @@ def open_fresh(layout: Layout, universe_file: Path) -> duckdb.DuckDBPyConnection
         db = duckdb.connect(str(layout.catalogue), read_only=True)
     except duckdb.Error:
         return None
-    if signature_of(db) == signature(layout, universe_file) and _same_user_files(db, layout):
+    if signature_of(db) == signature(layout, universe_file) and _same_files(db, layout):
         return db
     db.close()
     return None

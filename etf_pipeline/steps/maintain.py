@@ -24,7 +24,6 @@ from etf_pipeline.steps.result import Run
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifests import write_manifest
 from etf_pipeline.store.retention import (
-    DATED,
     Judged,
     files_of,
     judged_days,
@@ -33,6 +32,7 @@ from etf_pipeline.store.retention import (
     newest_session,
 )
 from etf_pipeline.store.store import Store
+from etf_pipeline.store.unfit import DATED
 from etf_pipeline.store.writer import sweep_temp_files
 
 # A session is dated by its exchange, which may be ahead of UTC.
@@ -40,6 +40,7 @@ _AHEAD = dt.timedelta(days=1)
 # Manifests that tell what else was published on their day, and have events.
 _TOLD_FROM_TABLES = (assets.RISK_METRICS, assets.OPTIMISED_PORTFOLIOS)
 Waits = Callable[[Path], bool]
+_NAMED = 3
 
 
 @dataclass
@@ -194,6 +195,15 @@ def removed(found: Judged, table: Table, *, dry_run: bool) -> Line:
             line.kept += 1
             line.kept_bytes += held.size
     line.notes = tuple(f"{n} older kept: {why}" for why, n in sorted(found.waiting.items()))
+    if found.damaged:
+        told = _named(found.damaged, "damaged and left")
+        line.notes += (f"{told}: put a good copy in its place, or move it away",)
     if found.others:
-        line.notes += (f"{len(found.others)} are not this package's, or damaged, and are left",)
+        line.notes += (_named(found.others, "not this package's and left"),)
     return line
+
+
+def _named(paths: Sequence[Path], what: str) -> str:
+    names = ", ".join(map(str, paths[:_NAMED]))
+    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+    return f"{len(paths)} {what} ({names}{more})"

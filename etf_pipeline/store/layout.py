@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import glob
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from etf_pipeline.model.schemas import EVENTS, HISTORY, MANIFEST, RAW, Granulari
 _AS_OF_FILE = "part.parquet"
 _ANY_FILE = "*.parquet"
 _BEGUN = (".locks", "begun")
+_ANY_DAY = f"as_of={'[0-9]' * 4}-{'[0-9]' * 2}-{'[0-9]' * 2}"
 
 
 @dataclass(frozen=True)
@@ -45,15 +47,30 @@ class Layout:
 
     def files(self, table: Table) -> list[Path]:
         """Every file of a table that is there, in order of name. Looks at the disk."""
-        return _found(self.root, self.pattern(table))
+        found = _found(self.root, self.pattern(table))
+        dated = table.granularity is Granularity.AS_OF
+        return [path for path in found if self._is_of_a_day(path)] if dated else found
 
     def newest(self, table: Table) -> Path | None:
         """File of the newest `as_of` partition; None before the first. Looks at the disk."""
-        return max(_found(self.folder(table), f"as_of=*/{_AS_OF_FILE}"), default=None)
+        return max(self.files(table), default=None)
+
+    def strays(self, table: Table) -> list[Path]:
+        """Parquet files beside the `as_of` partitions that are none of its own. Looks at the disk.
+
+        In a folder that is no day, or under another name than ours have.
+        """
+        ours = set(self.files(table))
+        return [p for p in _found(self.folder(table), f"*/{_ANY_FILE}") if p not in ours]
 
     def as_of(self, path: Path) -> dt.date:
         """The day whose partition a file of an `as_of` table lies in."""
         return dt.date.fromisoformat(path.parent.name.removeprefix("as_of="))
+
+    def _is_of_a_day(self, path: Path) -> bool:
+        with contextlib.suppress(ValueError):
+            return path.parent.name == f"as_of={self.as_of(path)}"
+        return False
 
     def relative(self, path: Path) -> str:
         """A path below the store as manifests keep it: from the root, with `/`."""
@@ -262,7 +279,7 @@ _PATTERNS = {
     Granularity.TICKER: (_ANY_FILE,),
     Granularity.RUN: ("*", _ANY_FILE),
     Granularity.VERSION: (_ANY_FILE,),
-    Granularity.AS_OF: ("as_of=*", _ANY_FILE),
+    Granularity.AS_OF: (_ANY_DAY, _AS_OF_FILE),
     Granularity.EVENTS: ("*", "*", _ANY_FILE),
 }
 

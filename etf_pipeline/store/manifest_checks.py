@@ -10,6 +10,7 @@ from etf_pipeline.model.lineage import LINEAGE
 from etf_pipeline.store.hashing import content_hash
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.reader import file_info, read_table
+from etf_pipeline.store.stages import STAGES
 
 
 def damaged_manifests(layout: Layout, *, rows: bool = False) -> Iterator[str]:
@@ -19,7 +20,7 @@ def damaged_manifests(layout: Layout, *, rows: bool = False) -> Iterator[str]:
         layout: of the store.
         rows: also read all rows, and compare their hash with what was written.
     """
-    for asset in (*LINEAGE, assets.MAINTENANCE):
+    for asset in (*LINEAGE, assets.MAINTENANCE, STAGES):
         for path in layout.manifest_files(asset):
             try:
                 digest = file_info(path).content_hash

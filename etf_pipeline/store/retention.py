@@ -16,13 +16,12 @@ from pathlib import Path
 from etf_pipeline.errors import CorruptFileError, StoreError
 from etf_pipeline.model import assets
 from etf_pipeline.model.file_names import decode_ticker
-from etf_pipeline.model.schemas import MANIFEST, TABLES, Granularity, Table
+from etf_pipeline.model.schemas import MANIFEST, Granularity, Table
 from etf_pipeline.store.batches import list_batch_ids, open_batch, partitions_with_batches
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifest_footers import manifest_footer
 from etf_pipeline.store.reader import file_info, read_table
-
-DATED = tuple(t for t in TABLES if t.granularity is Granularity.AS_OF)
+from etf_pipeline.store.unfit import DATED
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,8 @@ class Judged:
         expired: may go, oldest first.
         kept: how many stay, of `kept_bytes`.
         waiting: how many are older than is kept and stay, by why.
-        others: files in these places that this package did not write, or that cannot be read:
-            they are never touched.
+        others: files in these places that this package did not write; they are never touched.
+        damaged: files that cannot be read; they are not touched either.
     """
 
     kind: str
@@ -53,6 +52,7 @@ class Judged:
     kept_bytes: int = 0
     waiting: dict[str, int] = field(default_factory=dict)
     others: list[Path] = field(default_factory=list)
+    damaged: list[Path] = field(default_factory=list)
 
     def keep(self, held: Held, why: str | None = None) -> None:
         """Count a file that stays; `why` when it is older than is kept."""
@@ -92,9 +92,13 @@ def judged_days(layout: Layout, table: Table, days: int, needed: Iterable[Path] 
         days: calendar days that dailies are kept.
         needed: files that somebody has to read yet.
     """
-    found, held = Judged(table.name), list[Held]()
+    found, held = Judged(table.name, others=layout.strays(table)), list[Held]()
     for day, path in _days(layout, table):
-        ours = _ours(path, table, day)
+        try:
+            ours = _ours(path, table, day)
+        except CorruptFileError:
+            found.damaged.append(path)
+            continue
         if ours is not None:
             held.append(ours)
         elif path.exists():
@@ -132,8 +136,13 @@ def judged_manifests(
     footers = []
     for path in layout.manifest_files(asset):
         footer = None
-        with contextlib.suppress(FileNotFoundError, CorruptFileError):
+        try:
             footer = None if path.is_symlink() else manifest_footer(path)
+        except CorruptFileError:
+            found.damaged.append(path)
+            continue
+        except FileNotFoundError:
+            continue
         if footer is None or footer.asset != asset or footer.recorded_at is None:
             found.others += [path] if path.exists() else []
             continue
@@ -194,22 +203,20 @@ def let_go(held: Held, table: Table) -> bool:
 
 def _days(layout: Layout, table: Table) -> list[tuple[dt.date, Path]]:
     """Files of a table where ours would be, by day; nothing is read."""
-    found = []
-    for path in layout.files(table):
-        with contextlib.suppress(ValueError):
-            day = layout.as_of(path)
-            if path == layout.of(table, day):
-                found.append((day, path))
-    return sorted(found)
+    return sorted((layout.as_of(path), path) for path in layout.files(table))
 
 
 def _ours(path: Path, table: Table, day: dt.date) -> Held | None:
-    """A file of a table, if this package wrote it; what a link leads to is somebody else's."""
+    """A file of a table, if this package wrote it; what a link leads to is somebody else's.
+
+    Raises:
+        CorruptFileError: it cannot be read.
+    """
     if _linked(path):
         return None
     try:
         info, size = file_info(path), path.stat().st_size
-    except (FileNotFoundError, CorruptFileError):
+    except FileNotFoundError:
         return None
     digest, named = info.content_hash, info.meta.get("table")
     return Held(path, day, size, digest) if digest is not None and named == table.name else None

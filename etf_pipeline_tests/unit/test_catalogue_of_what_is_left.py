@@ -3,14 +3,22 @@
 import datetime as dt
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from etf_pipeline.errors import CorruptFileError, QueryError
+from etf_pipeline.errors import QueryError
 from etf_pipeline.model import assets
 from etf_pipeline.model.outcomes import Outcome, OutcomeKind
-from etf_pipeline.model.schemas import RISK_METRICS, WEIGHTS
+from etf_pipeline.model.schemas import (
+    CORRECTIONS,
+    MANIFEST,
+    QUARANTINE,
+    RAW,
+    RISK_METRICS,
+    WEIGHTS,
+)
 from etf_pipeline.settings import Settings
-from etf_pipeline.steps.catalogue import ensure_catalogue, open_catalogue
+from etf_pipeline.steps.catalogue import described_views, open_catalogue, sql_catalogue
 from etf_pipeline.steps.maintain import judged, record, removed
 from etf_pipeline.steps.result import Run
 from etf_pipeline.store.manifests import write_manifest
@@ -71,12 +79,93 @@ def test_a_manifest_that_was_let_go_is_no_day_of_a_table(store):
     assert known(store, RISK_METRICS, "2023-02-21") == ["2023-02-08"]
 
 
-def test_a_damaged_file_is_named_and_is_no_mistake_of_ours(store):
-    path = store.layout.of(WEIGHTS, D("2023-01-31"))
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(CorruptFileError) as caught:
-        ensure_catalogue(store, store.layout.root / "universe.csv")
-    assert str(path) in str(caught.value)
-    assert "move it away" in str(caught.value)
-    path.unlink()
-    ensure_catalogue(store, store.layout.root / "universe.csv")
+def ask(store, sql):
+    with open_catalogue(store, store.layout.root / "universe.csv") as db:
+        return db.query(sql).rows
+
+
+def said(store, sql):
+    """Why a query fails; nothing where it does not."""
+    try:
+        ask(store, sql)
+    except QueryError as error:
+        return str(error)
+    return ""
+
+
+NOT_PARQUET = (b"", b"x", b"PAR1 and half a file")
+FOREIGN = pa.table({"a": [1]})
+DAY = D("2023-01-31")
+
+
+@pytest.mark.parametrize("catalogued", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("content", [*NOT_PARQUET, FOREIGN], ids=["empty", "x", "half", "foreign"])
+def test_a_file_that_is_none_stops_the_views_of_its_table_alone(store, content, catalogued):
+    if catalogued:  # when the file comes
+        ask(store, "FROM weights")
+    path = store.layout.of(WEIGHTS, DAY)
+    good = path.read_bytes()
+    pq.write_table(content, path) if content is FOREIGN else path.write_bytes(content)
+    queries = [
+        "FROM weights_history",
+        "SELECT count(*) FROM weights_history",
+        f"SELECT ticker FROM weights_history WHERE as_of = DATE '{DAY}'",
+        f"SELECT ticker FROM weights_as_of('{DAY} 12:00:00+00')",
+    ]
+    what = "not of this package: move it away" if content is FOREIGN else "not readable Parquet"
+    for sql in queries:
+        with pytest.raises(QueryError) as caught:
+            ask(store, sql)
+        assert f"{path} is {what}" in str(caught.value), sql
+        assert "move it away" in str(caught.value)
+    assert len(ask(store, "FROM risk_metrics_history")) == len(DAYS)
+    assert ask(store, "FROM runs") == ask(store, "FROM latest_prices") == []
+    path.write_bytes(good)
+    assert len(ask(store, "FROM weights_history")) == len(DAYS)
+    assert ask(store, "FROM unfit_files") == []
+
+
+def test_no_condition_makes_a_damaged_file_an_answer_without_rows(store):
+    """DuckDB works out first what is constant, and looks at no row then."""
+    store.layout.of(WEIGHTS, DAY).write_bytes(b"x")
+    for what in ("ticker = 'VAS' AND as_of > DATE '2030-01-01'", "as_of IS NOT NULL", "weight > 2"):
+        with pytest.raises(QueryError, match="not readable Parquet"):
+            ask(store, f"FROM weights_history WHERE {what}")
+    assert ask(store, "SELECT name FROM unfit_files") == [
+        ("portfolios/weights/as_of=2023-01-31/part.parquet",)
+    ]
+
+
+@pytest.mark.parametrize("table", [QUARANTINE, RAW, MANIFEST, CORRECTIONS], ids=lambda t: t.name)
+def test_every_other_table_is_there_beside_a_damaged_one(store, table):
+    key = {QUARANTINE: ["VAS"], CORRECTIONS: ["a"]}.get(table, ["part", "20250101T000000000000Z"])
+    path = store.layout.of(table, *key)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"x")
+    told = {name: said(store, f"FROM {name}") for name in described_views()}
+    stopped = {name for name, words in told.items() if f"{path} is not readable" in words}
+    assert all(words == "" for name, words in told.items() if name not in stopped)
+    own = {QUARANTINE: {"quality", "distributions"}, RAW: {"raw_answers"}, MANIFEST: {"runs"}}
+    assert stopped == own.get(table, {"corrections"})
+
+
+@pytest.mark.parametrize("name", ["as_of=tmp/part.parquet", "as_of=2023-01-31/copy.parquet"])
+def test_what_lies_beside_the_days_of_a_table_is_none_of_its_rows(store, name):
+    path = store.layout.folder(WEIGHTS) / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"x")
+    assert len(ask(store, "FROM weights_history")) == len(DAYS)
+
+
+def test_a_folder_of_no_day_is_named(store):
+    path = store.layout.folder(WEIGHTS) / "as_of=2023-02-31" / "part.parquet"
+    path.parent.mkdir()
+    path.write_bytes(store.layout.of(WEIGHTS, DAY).read_bytes())
+    with pytest.raises(QueryError, match=r"folder as_of=2023-02-31 .* is no day: move it away"):
+        ask(store, "FROM weights")
+
+
+def test_the_step_says_whether_it_made_the_catalogue(store):
+    universe = store.layout.root / "universe.csv"
+    kinds = [[o.outcome for o in sql_catalogue(store, universe).outcomes] for _ in range(2)]
+    assert kinds == [[OutcomeKind.UPDATED], [OutcomeKind.UNCHANGED]]

@@ -5,10 +5,13 @@ import os
 import shutil
 import socket
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from etf_pipeline.library.doctor import examine
-from etf_pipeline.model.schemas import WEIGHTS
+from etf_pipeline.library.status import unfit_status
+from etf_pipeline.model.schemas import QUARANTINE, RISK_METRICS, WEIGHTS
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.writer import locked, publish
 from etf_pipeline_tests.conftest import ROOT
@@ -28,6 +31,7 @@ ALL = [
     "histories",
     "raw batches",
     "manifests",
+    "tables",
     "upkeep",
     "events",
     "parked records",
@@ -110,6 +114,30 @@ def test_a_damaged_history_is_named(place):
     assert set(bad) == {"histories"}
     assert bad["histories"].startswith("1 of 1 damaged: ")
     assert "VAS" in bad["histories"]
+
+
+def test_a_table_that_cannot_be_read_is_named_with_what_helps(place):
+    layout = Layout(place / "store")
+    beside = layout.folder(RISK_METRICS) / "as_of=tmp" / "part.parquet"
+    beside.parent.mkdir(parents=True)
+    pq.write_table(pa.table({"a": [1]}), beside)
+    told = found(layout.root)["tables"]
+    assert told.ok
+    assert str(beside) in told.detail
+    paths = [layout.of(RISK_METRICS, dt.date(2024, 3, 7)), layout.of(QUARANTINE, "VAS")]
+    for path in paths:
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"x")
+    bad = faults(layout.root)
+    assert set(bad) == {"tables"}
+    assert f"{paths[0]} is not readable Parquet" in bad["tables"]
+    assert "put a good copy in its place, or move it away (and 1 more" in bad["tables"]
+    assert [r["path"] for r in unfit_status(layout.root)] == list(map(str, paths))
+    paths[1].unlink()
+    pq.write_table(pa.table({"a": [1]}), paths[0])
+    assert f"{paths[0]} is not of this package" in faults(layout.root)["tables"]
+    paths[0].unlink()
+    assert unfit_status(layout.root) == []
 
 
 @pytest.fixture

@@ -95,6 +95,21 @@ def test_the_newest_day(tmp_path):
     assert layout.newest(WEIGHTS) == layout.of(WEIGHTS, DAY)
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["as_of=tmp/part.parquet", "as_of=2025-02-31/part.parquet", "as_of=2025-11-12/copy.parquet"],
+)
+def test_what_is_no_day_is_none_of_the_days_of_a_table(tmp_path, name):
+    layout = Layout(tmp_path)
+    day, stray = layout.of(WEIGHTS, DAY), layout.folder(WEIGHTS) / name
+    for path in (day, stray):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert layout.newest(WEIGHTS) == day
+    assert layout.files(WEIGHTS) == [day]
+    assert layout.strays(WEIGHTS) == [stray]
+
+
 def test_a_users_file_is_read_unless_there_is_one_of_ours(tmp_path):
     layout = Layout(tmp_path)
     ours, theirs = layout.of(HISTORY, "vas"), tmp_path / "historical" / "vas.parquet"

@@ -109,7 +109,10 @@ def test_what_somebody_else_put_there_stays(layout):
 
     assert not layout.of(WEIGHTS, old).exists()
     assert beside.exists() and theirs.exists() and damaged.exists() and other.exists()
-    assert "3 are not this package's, or damaged, and are left" in in_words(line)
+    told = in_words(line)
+    assert f"1 damaged and left ({damaged}): put a good copy in its place, or move it away" in told
+    notes = layout.folder(WEIGHTS) / "as_of=notes" / "part.parquet"
+    assert f"4 not this package's and left ({beside}, {notes}, {theirs} and 1 more)" in told
 
 
 def test_a_month_ends_with_the_last_file_of_ours_and_not_with_somebody_elses(layout):
