@@ -14,7 +14,7 @@ from etf_pipeline.cli.exit_codes import ExitCode, of_run
 from etf_pipeline.cli.extras import need_pipeline
 from etf_pipeline.cli.options import DataDir, Json, Window, split_names
 from etf_pipeline.cli.render.output import print_error, print_json, print_place
-from etf_pipeline.errors import SettingsError
+from etf_pipeline.errors import RecordsError, SettingsError
 
 if TYPE_CHECKING:
     from etf_pipeline.orchestration.resources import Pipeline
@@ -99,9 +99,40 @@ def _run(
     need_pipeline("dagster", "yfinance")
     console = Console(stderr=as_json, quiet=as_json)
     pipeline, chosen, partitions = _request(settings, tickers, partition, window)
+    try:
+        report = _report(console, pipeline, chosen, partitions, full, as_json)
+    except RecordsError as error:
+        if not as_json:
+            raise
+        from etf_pipeline.orchestration.runner import RunReport
+
+        report = RunReport(ended=error)
+    code = of_run(report, chosen=bool(tickers))
+    if as_json:
+        _print_json(report, code, pipeline)
+        return code
+    _show(console, pipeline, report, window)
+    for sentence in dict.fromkeys(report.errors):
+        print_error(sentence)
+    return code
+
+
+def _report(
+    console: Console,
+    pipeline: Pipeline,
+    chosen: Sequence[str],
+    partitions: Sequence[str],
+    full: bool,
+    as_json: bool,
+) -> RunReport:
+    """Run everything, with a display of how far it is.
+
+    Raises:
+        RecordsError: Dagster's database cannot be used from the start, or not any more.
+    """
     with console.status("starting"):
         pipeline.open_source(None)
-        from etf_pipeline.cli.render.run import outcome_body, progress_display
+        from etf_pipeline.cli.render.run import progress_display
         from etf_pipeline.orchestration.database import outage_told
         from etf_pipeline.orchestration.instance import disk_told, open_instance
         from etf_pipeline.orchestration.runner import run_graph, tailed
@@ -121,31 +152,29 @@ def _run(
             free_dead_slots(instance)
             end_dead_runs(instance)
             pipeline.progress, pipeline.say = show, _saying(console, as_json)
-            report = run_graph(
+            return run_graph(
                 pipeline, instance, tickers=chosen, partitions=partitions, full_refresh=full
             )
     except KeyboardInterrupt:
         print_error(WHOLE)
         # Everything is closed; only threads are left that wait for an answer of the source.
         os._exit(ExitCode.INTERRUPTED)
-    code = of_run(report, chosen=bool(tickers))
-    if as_json:
-        print_json(
-            {
-                "exit_code": code,
-                "tickers": {t: outcome_body(o) for t, o in report.tickers.items()},
-                "portfolios": {p: outcome_body(o) for p, o in report.portfolios.items()},
-                "backtests": {p: outcome_body(o) for p, o in report.backtests.items()},
-                "stages": [s.body for s in report.stages],
-                "errors": report.errors,
-                "files": str(pipeline.layout.root.resolve()),
-            }
-        )
-        return code
-    _show(console, pipeline, report, window)
-    for error in dict.fromkeys(report.errors):
-        print_error(error)
-    return code
+
+
+def _print_json(report: RunReport, code: ExitCode, pipeline: Pipeline) -> None:
+    from etf_pipeline.cli.render.run import outcome_body
+
+    print_json(
+        {
+            "exit_code": code,
+            "tickers": {t: outcome_body(o) for t, o in report.tickers.items()},
+            "portfolios": {p: outcome_body(o) for p, o in report.portfolios.items()},
+            "backtests": {p: outcome_body(o) for p, o in report.backtests.items()},
+            "stages": [s.body for s in report.stages],
+            "errors": report.errors,
+            "files": str(pipeline.layout.root.resolve()),
+        }
+    )
 
 
 def _saying(console: Console, as_json: bool) -> Callable[[str], None]:

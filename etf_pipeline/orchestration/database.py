@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Protocol
@@ -21,6 +22,9 @@ from etf_pipeline.settings import environment
 # Both are below the five seconds within which the first is told.
 _CONNECT_SECONDS = 4
 _ANSWER_SECONDS = 4.5
+# A run reads and writes, gives signs of life, and watches those of others.
+_AT_ONCE = 3
+_SPARE_SECONDS, _PAUSE_SECONDS = 3.0, 0.2
 _VARIABLE = "DAGSTER_POSTGRES_URL"
 _EXAMPLE = "postgresql://user:password@host:5432/database"
 _LOSSES = (exc.OperationalError, exc.InterfaceError, exc.TimeoutError)
@@ -34,7 +38,7 @@ def database_url() -> sqlalchemy.URL | None:
     Raises:
         SettingsError: what is set is no URL of a PostgreSQL database, or its driver is missing.
     """
-    text = environment.postgres_url()
+    text = environment.postgres_url().strip()
     if not text:
         return None
     try:
@@ -57,11 +61,17 @@ def database_url() -> sqlalchemy.URL | None:
 
 def shown(url: sqlalchemy.URL) -> str:
     """A database in words: who, where and which; neither its password nor options."""
-    return f"{url.username or ''}@{url.host or ''}:{url.port or 5432}/{url.database}"
+    # what the driver is given: each may be an option of the URL instead
+    given = url.get_dialect()().create_connect_args(url)[1]
+    host, port = given.get("host", ""), given.get("port", 5432)
+    return f"{given.get('user', '')}@{host}:{port}/{given.get('dbname', '')}"
 
 
 def ensure_reachable(url: sqlalchemy.URL) -> None:
-    """Connect once, and leave.
+    """Connect as often as a run does at once, and leave.
+
+    That the server is there is known by the first connection; that it has no other to spare may
+    pass in a moment, and is bridged for seconds.
 
     Raises:
         RecordsError: within five seconds, in the server's own words, which tell a wrong port from a
@@ -74,8 +84,12 @@ def ensure_reachable(url: sqlalchemy.URL) -> None:
         engine = sqlalchemy.create_engine(
             url, poolclass=pool.NullPool, connect_args={"connect_timeout": _CONNECT_SECONDS}
         )
+        until = time.monotonic() + _SPARE_SECONDS
         try:
-            engine.connect().close()
+            with contextlib.ExitStack() as held:
+                held.enter_context(engine.connect())
+                for _ in range(_AT_ONCE - 1):
+                    held.enter_context(_connected(engine, until))
         except Exception as error:
             failed.append(error)
         over.set()
@@ -86,6 +100,17 @@ def ensure_reachable(url: sqlalchemy.URL) -> None:
         raise RecordsError(f"{_of(url)} does not answer; {_remedy()}")
     if failed:
         raise RecordsError(f"{_of(url)}: {_words(failed[0])}; {_remedy()}") from None
+
+
+def _connected(engine: sqlalchemy.Engine, until: float) -> sqlalchemy.Connection:
+    """A connection, as soon as the server has one."""
+    while True:
+        try:
+            return engine.connect()
+        except _LOSSES:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(_PAUSE_SECONDS)
 
 
 class _Versioned(Protocol):
@@ -140,6 +165,8 @@ def outage(error: BaseException) -> RecordsError | None:
     link: BaseException | None = error
     while link is not None and id(link) not in seen:
         seen.add(id(link))
+        if isinstance(link, RecordsError):
+            return link
         # Dagster's own exception, at the end of its attempts, is from the last of these.
         if isinstance(link, _LOSSES):
             return _lost(_words(link))
@@ -206,7 +233,10 @@ def _of(url: sqlalchemy.URL) -> str:
 
 
 def _remedy() -> str:
-    return "look whether the server runs there, and at each part of the URL"
+    return (
+        "look whether the server runs there and has a connection left (its own limit, the user's, "
+        "the database's), and at each part of the URL"
+    )
 
 
 def _words(error: BaseException) -> str:

@@ -116,6 +116,7 @@ def _run_jobs(
             report.stages += one.stages
             if _told(report, members[task.partition]):
                 report.told |= {s.name for s in one.stages}
+            _raise_if_lost(one)
         if any(pipeline.layout.find_history(i.ticker).exists() for i in pipeline.universe.etfs):
             _derive(pipeline, report, done)
 
@@ -138,13 +139,16 @@ def _derive(pipeline: Pipeline, report: RunReport, execute: Execute) -> None:
         for one in done:
             stages.update({s.asset: s for s in _checked(one).stages})
             runs.update({s.asset: one.run_id for s in one.stages})
+            _raise_if_lost(one)
 
-    take(execute(first))
-    left = then or tuple(a for a, s in stages.items() if _needless(s, stages))
-    take(execute([Task(DERIVE, assets=(a,)) for a in left]))
-    report.stages += [stages[a] for a in MADE_BY[DERIVE] if a in stages]
-    report.portfolios = _by_portfolio(pipeline, assets.OPTIMISED_PORTFOLIOS, runs)
-    report.backtests = _by_portfolio(pipeline, assets.BACKTESTS, runs)
+    try:
+        take(execute(first))
+        left = then or tuple(a for a, s in stages.items() if _needless(s, stages))
+        take(execute([Task(DERIVE, assets=(a,)) for a in left]))
+    finally:
+        report.stages += [stages[a] for a in MADE_BY[DERIVE] if a in stages]
+        report.portfolios = _by_portfolio(pipeline, assets.OPTIMISED_PORTFOLIOS, runs)
+        report.backtests = _by_portfolio(pipeline, assets.BACKTESTS, runs)
 
 
 def _needless(stage: Stage, stages: Mapping[str, Stage]) -> bool:
@@ -165,6 +169,16 @@ def _checked(done: Done) -> Done:
     if done.interrupted:
         raise KeyboardInterrupt
     return done
+
+
+def _raise_if_lost(done: Done) -> None:
+    """End everything where Dagster's database was lost; what came out by then is in the report.
+
+    Raises:
+        RecordsError: it was.
+    """
+    if done.lost is not None:
+        raise done.lost
 
 
 def _by_portfolio(pipeline: Pipeline, asset: str, runs: Mapping[str, str]) -> dict[str, Outcome]:

@@ -5,7 +5,6 @@ Belongs here: what the process of a run could not say itself, as the database wa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import dagster as dg
@@ -16,9 +15,9 @@ from etf_pipeline.orchestration.database import outage
 from etf_pipeline.orchestration.failures import StepFailure
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.orchestration.stages import settled
-from etf_pipeline.orchestration.tasks import MADE_BY
+from etf_pipeline.orchestration.tasks import MADE_BY, settled_by_the_store
 from etf_pipeline.settings import load_settings
-from etf_pipeline.store.stages import Before, read_stage, records_before
+from etf_pipeline.store.stages import Before, records_before
 
 _PARTITION_TAG = "dagster/partition"
 _UNSAID = "its process ended without an outcome of the run"
@@ -69,24 +68,18 @@ class Settling:
                 return
             logs = self.instance.all_logs(run_id)
         except Exception as error:
-            away = outage(error)
-            if away is not None:
-                self._record([], lost or away)
+            if (away := outage(error)) is not None:
+                settled_by_the_store(*self._stages, self.before, lost or away)
             raise
-        self._record([e.dagster_event for e in logs if e.dagster_event is not None], lost)
-
-    def _record(self, events: Sequence[dg.DagsterEvent], lost: RecordsError | None) -> None:
-        """How each stage went, as far as Dagster's records tell, if there are any to be read."""
+        events = [e.dagster_event for e in logs if e.dagster_event is not None]
         failure = None if lost is None else StepFailure(lost.code, str(lost))
-        partition = self.run.tags.get(_PARTITION_TAG, "")
-        planned = _made_by(self.run)
-        if not events:  # nothing denies what the stages themselves have recorded as good
-            planned = [key for key in planned if not self._came_out(key, partition)]
-        settled(self.pipeline, self.run.run_id, partition, planned, events, self.before, failure)
+        settled(*self._stages, events, self.before, failure)
 
-    def _came_out(self, key: dg.AssetKey, partition: str) -> bool:
-        known = read_stage(self.pipeline.layout, key.to_user_string(), partition)
-        return known is not None and known.run_id == self.run.run_id and known.good
+    @property
+    def _stages(self) -> tuple[Pipeline, str, str, list[dg.AssetKey]]:
+        """Of the run: the pipeline, the run's id, its partition and what it is to make."""
+        run = self.run
+        return self.pipeline, run.run_id, run.tags.get(_PARTITION_TAG, ""), _made_by(run)
 
 
 def _made_by(run: dg.DagsterRun) -> list[dg.AssetKey]:

@@ -6,21 +6,24 @@ Both are plain values, so that a run may be executed here or in a process of its
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
 
-from etf_pipeline.errors import ReasonCode
+from etf_pipeline.errors import ReasonCode, RecordsError
 from etf_pipeline.model import assets
+from etf_pipeline.model.lineage import LINEAGE
 from etf_pipeline.orchestration.beats import alive
+from etf_pipeline.orchestration.database import outage
+from etf_pipeline.orchestration.failures import StepFailure
 from etf_pipeline.orchestration.jobs import DERIVE, INGEST
 from etf_pipeline.orchestration.records import clock_tags
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.orchestration.slots import process_tags
 from etf_pipeline.orchestration.stages import settled
-from etf_pipeline.store.stages import Before, Stage, records_before
+from etf_pipeline.store.stages import Before, Stage, read_stage, records_before
 
 # What each job makes, in order of the data's way.
 MADE_BY = {
@@ -67,10 +70,11 @@ class Task:
 
 @dataclass(frozen=True)
 class Done:
-    """What came of a run: how each of its stages went."""
+    """What came of a run: how each of its stages went, and whether the database was lost then."""
 
     run_id: str
     stages: tuple[Stage, ...]
+    lost: RecordsError | None = None
 
     @property
     def interrupted(self) -> bool:
@@ -86,17 +90,50 @@ def execute(
 ) -> Done:
     """Execute a run in this process."""
     chosen = [dg.AssetKey(name) for name in task.assets]
-    before = task.before(pipeline)
-    with alive(instance, task.run_id):
-        result = repository.get_job(task.job).execute_in_process(
-            run_config=_QUIET | ({"ops": dict(task.ops)} if task.ops else {}),
-            instance=instance,
-            partition_key=task.partition or None,
-            raise_on_error=False,
-            tags=process_tags() | clock_tags(pipeline.clock()),
-            run_id=task.run_id,
-            asset_selection=chosen or None,
-        )
+    before, partition = task.before(pipeline), task.partition
     planned = [dg.AssetKey(name) for name in task.makes]
-    stages = settled(pipeline, result.run_id, task.partition, planned, result.all_events, before)
+    try:
+        with alive(instance, task.run_id):
+            result = repository.get_job(task.job).execute_in_process(
+                run_config=_QUIET | ({"ops": dict(task.ops)} if task.ops else {}),
+                instance=instance,
+                partition_key=partition or None,
+                raise_on_error=False,
+                tags=process_tags() | clock_tags(pipeline.clock()),
+                run_id=task.run_id,
+                asset_selection=chosen or None,
+            )
+    except Exception as error:
+        if (lost := outage(error)) is None:
+            raise
+        stages = settled_by_the_store(pipeline, task.run_id, partition, planned, before, lost)
+        return Done(task.run_id, tuple(stages), lost)
+    stages = settled(pipeline, result.run_id, partition, planned, result.all_events, before)
     return Done(result.run_id, tuple(stages))
+
+
+def settled_by_the_store(
+    pipeline: Pipeline,
+    run_id: str,
+    partition: str,
+    planned: Sequence[dg.AssetKey],
+    before: Before,
+    lost: RecordsError,
+) -> list[Stage]:
+    """How each stage of a run went, as far as is known without Dagster's database.
+
+    Args:
+        pipeline: whose store, and by whose clock it is recorded.
+        run_id: of the run.
+        partition: that it was about; empty for none.
+        planned: the assets that it was to make.
+        before: what was recorded of its stages when it began.
+        lost: how the database was lost; why those did not come out that recorded nothing.
+    """
+    known = [read_stage(pipeline.layout, k.to_user_string(), partition) for k in planned]
+    found = {s.asset: s for s in known if s is not None and s.run_id == run_id and s.good}
+    rest = [key for key in planned if key.to_user_string() not in found]
+    failure = StepFailure(lost.code, str(lost))
+    others = settled(pipeline, run_id, partition, rest, (), before, failure)
+    found |= {s.asset: s for s in others}
+    return [found[name] for name in LINEAGE if name in found]

@@ -20,7 +20,12 @@ from etf_pipeline.cli.app import app
 from etf_pipeline.errors import ReasonCode, RecordsError, SettingsError
 from etf_pipeline.ingest.sources import open_source
 from etf_pipeline.orchestration.beats import Beats
-from etf_pipeline.orchestration.database import database_url, ensure_reachable, outage_told
+from etf_pipeline.orchestration.database import (
+    database_url,
+    ensure_reachable,
+    outage_told,
+    shown,
+)
 from etf_pipeline.orchestration.instance import open_instance
 from etf_pipeline.orchestration.runner import run_graph
 from etf_pipeline.orchestration.slots import end_dead_runs
@@ -100,6 +105,33 @@ def test_what_is_wrong_is_named_soon_and_without_the_password(
     found = {c["name"]: c for c in json.loads(result.output)}["records"]
     assert not found["ok"]
     assert names in found["detail"] and SECRET not in found["detail"]
+
+
+@pytest.mark.parametrize("limit", [0, 2])
+def test_a_server_without_a_connection_to_spare_is_named_soon_in_json_too(
+    server, home, tmp_path, monkeypatch, limit
+):
+    role, password = f"few{limit}", f"PASSWORD '{SECRET}'"
+    server.query("postgres", f"CREATE ROLE {role} LOGIN {password} CONNECTION LIMIT {limit}")
+    url = server.url("postgres").replace("dagster:", f"{role}:")
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", url)
+    settings = make_pipeline(tmp_path).settings
+    for field in ("data_dir", "universe_file", "portfolios_file", "source"):
+        monkeypatch.setenv(f"ETF_{field.upper()}", str(getattr(settings, field)))
+    before = time.monotonic()
+    result = CliRunner().invoke(app, ["run", "--json"])
+    assert time.monotonic() - before < 2 * SOON  # and what it takes to import Dagster
+    told = json.loads(result.stdout)
+    assert result.exit_code == told["exit_code"] == 1
+    (why,) = told["errors"]
+    assert f'too many connections for role "{role}"' in why
+    assert "has a connection left" in why
+
+
+def test_a_database_is_shown_as_the_driver_is_told(home, monkeypatch):
+    url = f" postgresql:///name?host=hub&port=54871&user=me&password={SECRET}\n"
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", url)
+    assert shown(database_url()) == "me@hub:54871/name"
 
 
 def test_programs_of_dagsters_are_not_begun_on_a_database_that_is_not_there(home, monkeypatch):

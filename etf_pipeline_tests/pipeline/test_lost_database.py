@@ -10,10 +10,12 @@ from dagster_celery.config import TASK_EXECUTE_JOB_NAME
 
 from etf_pipeline.errors import ReasonCode
 from etf_pipeline.model import assets
+from etf_pipeline.model.outcomes import OutcomeKind
 from etf_pipeline.orchestration import worker
 from etf_pipeline.orchestration.beats import LOST_SECONDS, Beats, Watch
 from etf_pipeline.orchestration.build import build_definitions
 from etf_pipeline.orchestration.instance import open_instance
+from etf_pipeline.orchestration.runner import run_graph
 from etf_pipeline.store.stages import read_stage
 from etf_pipeline_tests.brokers import free_port
 from etf_pipeline_tests.pipeline.postgres import Postgres
@@ -140,3 +142,18 @@ def test_a_run_that_cannot_be_begun_goes_back_to_the_broker(
     server.query(database, "DROP TRIGGER cut ON etf_run_beats")
     execute()
     assert instance.get_run_by_id(run).status is dg.DagsterRunStatus.SUCCESS
+
+
+def test_a_run_of_the_command_line_reports_what_came_out_until_then(
+    server, database, instance, pipeline
+):
+    cut(server, database, "ASSET_MATERIALIZATION", "STEP_FAILURE", "PIPELINE_FAILURE")
+    report = run_graph(pipeline, instance)
+    assert report.ended.code is ReasonCode.RECORDS_UNUSABLE
+    assert {t: o.outcome for t, o in report.tickers.items()} == dict.fromkeys(
+        ("VAS", "VGS", "VAF"), OutcomeKind.COLLECTED
+    )
+    downloaded, history = report.stages
+    assert (downloaded.asset, downloaded.good) == (assets.RAW_PRICES, True)
+    assert history.outcome.reason_code is ReasonCode.RECORDS_UNUSABLE
+    assert read_stage(pipeline.layout, assets.PRICE_HISTORY, PARTITION) == history
