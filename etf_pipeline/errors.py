@@ -220,6 +220,10 @@ class ShareError(StoreError):
     code = ReasonCode.SHARE_REFUSED
 
 
+class ShareUnreadableError(ShareError):
+    """The share refuses this machine, or its id cannot be read; a reader has its copy to go on."""
+
+
 class ShareAwayError(ShareError):
     """The share of the store does not answer; what was made here is published by a later run."""
 
@@ -297,7 +301,7 @@ class QueryError(EtfError):
 
 
 class StaleCopyWarning(UserWarning):
-    """The share does not answer, so a reader goes on with this machine's copy, which may be old."""
+    """The share cannot be read, so a reader goes on with this machine's copy, which may be old."""
 
 
 def nearest(name: str, known: Iterable[str], what: str = "") -> str:

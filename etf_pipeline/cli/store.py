@@ -30,13 +30,15 @@ def status(
     """
     from etf_pipeline.events.settings import load_event_settings
     from etf_pipeline.events.status import events_status
-    from etf_pipeline.library.freshness import refreshed
+    from etf_pipeline.library.freshness import batches_of, refreshed
     from etf_pipeline.library.status import stage_status, store_status, unfit_status
     from etf_pipeline.settings import load_settings
 
     settings = load_settings(data_dir=data_dir)
     fresh = refreshed(settings.data_dir, settings.store_url, settings.lock_timeout_seconds)
-    rows = store_status(settings.data_dir)
+    rows = store_status(
+        settings.data_dir, batches_of(settings, ask=fresh is None or fresh.away is None)
+    )
     stages, files = stage_status(settings), unfit_status(settings.data_dir)
     events = events_status(settings.data_dir, load_event_settings())
     if as_json:

@@ -220,10 +220,11 @@ def _histories(settings: Settings) -> str:
 
 
 def _raw_batches(settings: Settings) -> str:
+    from etf_pipeline.library.freshness import batches_of
     from etf_pipeline.store.layout import Layout
     from etf_pipeline.store.origins import incomplete
 
-    found = [text for _, text in incomplete(Layout(settings.data_dir))]
+    found = [text for _, text in incomplete(Layout(settings.data_dir), batches_of(settings))]
     if found:
         more = f" (and {len(found) - 1} more tickers)" if len(found) > 1 else ""
         raise RawMissingError(f"{found[0]}{more}")

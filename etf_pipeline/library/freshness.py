@@ -46,6 +46,23 @@ def refreshed(
     return refresh(working_copy(store, url, READER_PATIENCE, plain_http=plain), raw=raw)
 
 
+def batches_of(settings: Settings, *, ask: bool = True) -> frozenset[str]:
+    """Ids of the raw batches that the share of the store has; none where there is no share.
+
+    Without `ask`, those that it had when it was asked last.
+    """
+    if settings.store_url is None:
+        return frozenset()
+    from etf_pipeline.share.opening import READER_PATIENCE, working_copy
+    from etf_pipeline.share.work import batches_there
+    from etf_pipeline.store.store import Store
+
+    store = Store.at(settings.data_dir, settings.lock_timeout_seconds)
+    plain = environment.plain_http_allowed()
+    copy = working_copy(store, settings.store_url, READER_PATIENCE, plain_http=plain)
+    return batches_there(copy, ask=ask)
+
+
 def refresh_by_settings(settings: Settings, *, raw: bool = False, stacklevel: int = 2) -> None:
     """The same for the store that settings name; a copy that may be old is a `StaleCopyWarning`.
 

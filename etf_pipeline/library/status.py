@@ -20,13 +20,17 @@ from etf_pipeline.store.stages import Stage, read_stages
 from etf_pipeline.store.unfit import unfit_files
 
 
-def store_status(data_dir: Path) -> list[dict[str, Any]]:
+def store_status(data_dir: Path, elsewhere: frozenset[str] = frozenset()) -> list[dict[str, Any]]:
     """Per ticker: rows, range, source, quarantine, last outcome, and the problem, if any.
+
+    Args:
+        data_dir: the store.
+        elsewhere: ids of raw batches that are in the share of this store.
 
     `distributions` says which are withheld, and how far our adjusted close is from the source's.
     """
     layout = Layout(data_dir)
-    last, gone = _last_outcomes(layout), dict(incomplete(layout))
+    last, gone = _last_outcomes(layout), dict(incomplete(layout, elsewhere))
     rows = []
     for info in describe_histories(layout):
         outcome = last.pop(info.ticker, None)

@@ -148,7 +148,7 @@ def recorded(
     """
     copy = pipeline.working_copy
     codes = {*(s.outcome.reason_code for s in stages), *why}
-    if copy is None or not stages or ReasonCode.SHARE_AWAY in codes:
+    if copy is None or not stages or codes & {ReasonCode.SHARE_AWAY, ReasonCode.SHARE_REFUSED}:
         return
     from etf_pipeline.share import publishing
 

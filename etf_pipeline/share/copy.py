@@ -13,7 +13,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TypeVar
 
-from etf_pipeline.errors import ShareError
+from etf_pipeline.errors import ShareError, ShareUnreadableError
 from etf_pipeline.model.file_names import decode_ticker
 from etf_pipeline.model.schemas import RAW
 from etf_pipeline.share.index import Index
@@ -171,7 +171,7 @@ def _id_of(place: Place) -> str | None:
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError):
-        raise ShareError(
+        raise ShareUnreadableError(
             f"{_ID} of the share {place.url} (ETF_STORE_URL) cannot be read: is that a share of "
             "this pipeline? Restore it from another version of the object, or name another share"
         ) from None

@@ -7,6 +7,7 @@ Endpoint and credentials are the environment variables that obstore knows (`AWS_
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, BinaryIO
@@ -15,7 +16,7 @@ import obstore
 from obstore import exceptions
 from obstore.store import from_url
 
-from etf_pipeline.errors import ShareError
+from etf_pipeline.errors import ShareUnreadableError
 from etf_pipeline.share.place import Found, TakenError, away, said
 
 _CHUNK = 8 * 2**20
@@ -24,6 +25,10 @@ _TAKEN = (
     exceptions.AlreadyExistsError,
     exceptions.PreconditionError,
     exceptions.NotModifiedError,
+)
+_ANSWERED = re.compile(r"status code: (\d{3}(?: [A-Z][A-Za-z]+)*)")
+_OF_TRIES = re.compile(
+    r" in [\d.]+[mµn]?s, after \d+ retries, max_retries: \d+, retry_timeout: \S+"
 )
 _REFUSED = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)
 
@@ -108,13 +113,26 @@ class RemotePlace:
             yield
         except _TAKEN as error:
             raise TakenError(said(error)) from None
-        except _REFUSED as error:
-            raise ShareError(
-                f"the share {self._url} (ETF_STORE_URL) refuses this machine: {said(error)}; "
-                "give its credentials the right to list, read and write there"
-            ) from None
         except exceptions.BaseError as error:
-            raise away(self._url, said(error)) from None
+            status = _status(error)
+            if isinstance(error, _REFUSED) or status[:3] in ("401", "403"):
+                raise ShareUnreadableError(
+                    f"the share {self._url} (ETF_STORE_URL) refuses this machine ({status}): give "
+                    "its credentials the right to list and read there, and to write and delete "
+                    "where runs are"
+                ) from None
+            raise away(self._url, _why(error)) from None
+
+
+def _why(error: exceptions.BaseError) -> str:
+    """What went wrong, without what the library says of its own tries."""
+    return _status(error) or _OF_TRIES.sub(" ", said(error)).strip(" -")
+
+
+def _status(error: exceptions.BaseError) -> str:
+    """The status that was answered, as `403 Forbidden`; empty where there was no answer."""
+    found = _ANSWERED.search(str(error))
+    return "" if found is None else found[1]
 
 
 def _found(meta: Mapping[str, Any]) -> Found:

@@ -8,8 +8,14 @@ import random
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
-from etf_pipeline.errors import CorruptFileError, ShareAwayError, ShareError
+from etf_pipeline.errors import (
+    CorruptFileError,
+    ShareAwayError,
+    ShareError,
+    ShareUnreadableError,
+)
 from etf_pipeline.model.assets import RAW_PRICES
 from etf_pipeline.model.file_names import decode_ticker
 from etf_pipeline.model.instruments import Instrument
@@ -26,7 +32,7 @@ log = logging.getLogger(__name__)
 # Times that a step is done anew because another machine published first.
 TRIES = 8
 _PAUSE_SECONDS = 0.5
-_PULLED = "pulled"
+_PULLED, _BATCHES = "pulled", "batches"
 
 
 @dataclass(frozen=True)
@@ -169,7 +175,9 @@ def remove_dropped(copy: Copy, names: Iterable[str]) -> None:
         ShareAwayError: the share does not answer.
     """
     entries = copy.index.entries()
-    gone = [n for n in names if n in entries and not copy.names.path(n).exists()]
+    gone = [
+        n for n in names if n in entries and entries[n].taken and not copy.names.path(n).exists()
+    ]
     folders = {copy.names.folder(t) for n in gone if (t := copy.names.table_of(n)) is not None}
     there = {name: one for f in sorted(folders) for name, one in copy.place.list(f).items()}
     for name in gone:
@@ -198,6 +206,10 @@ def refresh(copy: Copy, *, raw: bool = False) -> Freshness:
     Args:
         copy: the working copy.
         raw: the raw batches too.
+
+    Raises:
+        ShareError: it is another share than this is a copy of, or refuses before anything was
+            ever pulled.
     """
     try:
         older_give_way(copy)
@@ -206,11 +218,28 @@ def refresh(copy: Copy, *, raw: bool = False) -> Freshness:
             for partition in _partitions(copy):
                 pull_marks(copy, partition)
             pull(copy, [RAW])
-    except ShareAwayError as error:
-        return Freshness(copy.url, _pulled_at(copy), str(error))
+    except (ShareAwayError, ShareUnreadableError) as error:
+        pulled_at = _pulled_at(copy)
+        if pulled_at is None and isinstance(error, ShareUnreadableError):
+            raise
+        return Freshness(copy.url, pulled_at, str(error))
     now = dt.datetime.now(dt.UTC)
     copy.index.keep(_PULLED, now.isoformat())
     return Freshness(copy.url, now)
+
+
+def batches_there(copy: Copy, *, ask: bool = True) -> frozenset[str]:
+    """Ids of the raw batches that the share has, or had when it was and could be asked last."""
+    known = frozenset((copy.index.fact(_BATCHES) or "").split())
+    try:
+        names = copy.place.list(copy.names.folder(RAW)) if ask else None
+    except ShareError:
+        return known
+    if names is None:
+        return known
+    found = frozenset(PurePosixPath(n).stem for n in names if copy.names.has(RAW, n))
+    copy.index.keep(_BATCHES, " ".join(sorted(found)))
+    return found
 
 
 def _pulled_at(copy: Copy) -> dt.datetime | None:
@@ -224,5 +253,9 @@ def _partitions(copy: Copy) -> list[str]:
 
 def _in_words(hours: float) -> str:
     if hours < 1:
-        return f"{hours * 60:.0f} minutes"
-    return f"{hours:.0f} hours" if hours < 48 else f"{hours / 24:.0f} days"
+        return _count(hours * 60, "minute")
+    return _count(hours, "hour") if hours < 48 else _count(hours / 24, "day")
+
+
+def _count(number: float, what: str) -> str:
+    return f"{number:.0f} {what}" if round(number) == 1 else f"{number:.0f} {what}s"

@@ -86,13 +86,17 @@ def origin_of(layout: Layout, instrument: Instrument) -> Origin | None:
 
 @dataclass(frozen=True)
 class Present:
-    """Names of the raw batches that are there; made once for many tickers."""
+    """Names of the raw batches that are there; made once for many tickers.
+
+    `elsewhere` are those that are not here and can be had, as in the share of a working copy.
+    """
 
     layout: Layout
+    elsewhere: frozenset[str] = frozenset()
 
     @cached_property
     def _ids(self) -> frozenset[str]:
-        return frozenset(
+        return self.elsewhere.union(
             batch_id
             for folder in partitions_with_batches(self.layout)
             for batch_id in list_batch_ids(self.layout, decode_ticker(folder.name))
@@ -180,9 +184,14 @@ def check_base(layout: Layout, ticker: str, slices: Sequence[BatchSlice]) -> Non
         )
 
 
-def incomplete(layout: Layout) -> Iterator[tuple[str, str]]:
-    """Each ticker whose history rests on raw batches that are gone, and the same in words."""
-    present = Present(layout)
+def incomplete(
+    layout: Layout, elsewhere: frozenset[str] = frozenset()
+) -> Iterator[tuple[str, str]]:
+    """Each ticker whose history rests on raw batches that are gone, and the same in words.
+
+    `elsewhere` as for `Present`.
+    """
+    present = Present(layout, elsewhere)
     for ticker in available_tickers(layout):
         try:
             origin = Origin.of(file_info(layout.of(HISTORY, ticker)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.server
 import io
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from etf_pipeline.errors import ShareAwayError
+from etf_pipeline.errors import ShareAwayError, ShareError, ShareUnreadableError
 from etf_pipeline.share.opening import open_place
 from etf_pipeline.share.place import Place, TakenError
 
@@ -119,6 +120,7 @@ def test_a_bucket_that_does_not_answer_is_away_by_name(bucket, gate):
     with pytest.raises(ShareAwayError, match=r"s3://shared-truth/.* \(ETF_STORE_URL\)") as caught:
         place.list("")
     assert caught.value.code.transient
+    assert "retr" not in str(caught.value)
     gate.open()
     assert content(place, "a") == b"one"
 
@@ -140,6 +142,38 @@ def test_credentials_are_in_no_message(bucket, monkeypatch):
         opened(bucket, patience=0.5).list("raw")
     assert "pass-word" not in str(caught.value)
     assert "very-secret" not in str(caught.value)
+
+
+class _Answering(http.server.BaseHTTPRequestHandler):
+    """A store that answers every request with one status."""
+
+    status = 403
+
+    def do_GET(self):
+        self.send_response(self.status)
+        self.end_headers()
+        self.wfile.write(b'<?xml version="1.0"?><Error><Code>SlowDown</Code></Error>')
+
+    def log_message(self, *_):
+        """Nothing."""
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(403, "refuses this machine (403 Forbidden): "), (503, "503 Service Unavailable; check")],
+)
+def test_what_a_store_answers_is_told_in_our_words(bucket, monkeypatch, status, words):
+    monkeypatch.setattr(_Answering, "status", status)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Answering) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AWS_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        with pytest.raises(ShareError) as caught:
+            opened(bucket, patience=0.5).list("raw")
+        server.shutdown()
+    assert words in str(caught.value)
+    assert not any(one in str(caught.value) for one in ("retries", "retry", "xml", "Server return"))
+    refused = isinstance(caught.value, ShareUnreadableError)
+    assert refused == (status == 403)
 
 
 def test_plain_http_is_spoken_only_when_asked(bucket):

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from etf_pipeline import ETFDataProvider
 from etf_pipeline.cli.app import app
-from etf_pipeline.errors import SettingsError, StaleCopyWarning
+from etf_pipeline.errors import SettingsError, ShareError, StaleCopyWarning
 from etf_pipeline.model.schemas import HISTORY, RISK_METRICS, WEIGHTS
 from etf_pipeline.settings import Settings, load_settings
 from etf_pipeline.share.publishing import unpublished
@@ -85,6 +85,21 @@ def test_without_the_share_a_provider_says_how_old_its_copy_is(worker, reader, t
     assert len(provider.available_etfs) == 8
 
 
+def test_a_share_whose_id_cannot_be_read_leaves_readers_their_copy(worker, reader, tmp_path):
+    path = tmp_path / "share" / "share.json"
+    held = path.read_bytes()
+    path.write_bytes(held[:10])
+    with pytest.raises(ShareError, match=r"share.json .* cannot be read"):
+        ETFDataProvider()  # nothing to go on with yet
+    path.write_bytes(held)
+    ETFDataProvider()
+    path.write_bytes(held[:10])
+    with pytest.warns(StaleCopyWarning, match=r"minutes old: share.json .* cannot be read"):
+        assert len(ETFDataProvider().available_etfs) == 8
+    checks = {c["name"]: c for c in json.loads(told("doctor", "--json"))}
+    assert not checks["share"]["ok"]
+
+
 def test_another_folder_is_another_store(worker, reader, tmp_path):
     provider = ETFDataProvider(tmp_path / "mine")
     assert provider.available_etfs == []
@@ -114,6 +129,15 @@ def test_status_sql_and_doctor_on_a_copy(worker, reader, tmp_path):
     (tmp_path / "unplugged").rename(tmp_path / "share")
     checks = {c["name"]: c for c in json.loads(told("doctor", "--json"))}
     assert checks["share"] == {"name": "share", "ok": True, "detail": f"{worker.url} answers"}
+    # Readers leave the raw batches in the share, where they are not gone from.
+    assert not list((reader / "raw").glob("*/*.parquet"))
+    assert checks["raw batches"]["ok"], checks["raw batches"]
+    for found in (body, away):
+        assert {row["problem"] for row in found["tickers"]} == {None}
+    for lost in (tmp_path / "share" / "raw").glob("*/*.parquet"):
+        lost.unlink()
+    checks = {c["name"]: c for c in json.loads(told("doctor", "--json"))}
+    assert lost.stem in checks["raw batches"]["detail"]
 
 
 def test_the_whole_graph_through_dagster_on_two_machines(bucket, tmp_path):
@@ -184,6 +208,7 @@ def test_an_empty_url_is_none(monkeypatch):
 @pytest.mark.parametrize(
     ("ago", "words"),
     [
+        (dt.timedelta(minutes=1), "1 minute old"),
         (dt.timedelta(minutes=5), "5 minutes old"),
         (dt.timedelta(hours=30), "30 hours old"),
         (dt.timedelta(days=9), "9 days old"),
