@@ -14,6 +14,8 @@ from etf_pipeline.store.layout import Layout
 
 # On a run: the folder of the store that it works on, and the store's id where it has one by then.
 STORE_TAG, STORE_ID_TAG = "etf/store", "etf/store-id"
+# On a run that Dagster's daemon is not to try again.
+NEVER_AGAIN = {"dagster/max_retries": "0"}
 INGEST, DERIVE, MAINTAIN = "ingest", "derive", "maintain"
 DOWNLOADED = ("ingest", "history")
 DERIVED = ("risk", "portfolios", "serving")

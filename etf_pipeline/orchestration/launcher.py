@@ -15,8 +15,8 @@ from dagster_celery import launcher as theirs
 from dagster_celery.tags import DAGSTER_CELERY_TASK_ID_TAG
 
 from etf_pipeline.orchestration.beats import Beats, Watch
+from etf_pipeline.orchestration.jobs import NEVER_AGAIN
 
-NEVER_AGAIN = {"dagster/max_retries": "0"}
 # Dagster's launcher makes the same task anew for every run that it sends, and Celery remarks on it.
 warnings.filterwarnings("ignore", message="Task name 'execute_job' is already registered")
 # A message that a worker took and did not finish comes again after this; what it is about is then
@@ -69,9 +69,13 @@ class WatchedLauncher(theirs.CeleryRunLauncher):
         self._instance.report_run_canceling(run)
         if run_id in Beats(self._instance).seen():
             return True
-        if task := run.tags.get(DAGSTER_CELERY_TASK_ID_TAG):
-            self.celery.control.revoke(task)
-        self._instance.report_run_canceled(run, "ended before a worker had begun it")
+        if run.status is dg.DagsterRunStatus.STARTED:
+            why = "ended; no process gave signs of life of it"
+        else:
+            why = "ended before a worker had begun it"
+            if task := run.tags.get(DAGSTER_CELERY_TASK_ID_TAG):
+                self.celery.control.revoke(task)
+        self._instance.report_run_canceled(run, why)
         return True
 
     def get_run_worker_debug_info(

@@ -18,7 +18,7 @@ from etf_pipeline.model.lineage import LINEAGE
 from etf_pipeline.orchestration.beats import alive
 from etf_pipeline.orchestration.database import outage
 from etf_pipeline.orchestration.failures import StepFailure
-from etf_pipeline.orchestration.jobs import DERIVE, INGEST
+from etf_pipeline.orchestration.jobs import DERIVE, INGEST, NEVER_AGAIN
 from etf_pipeline.orchestration.records import clock_tags
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.orchestration.slots import process_tags
@@ -99,7 +99,7 @@ def execute(
                 instance=instance,
                 partition_key=partition or None,
                 raise_on_error=False,
-                tags=process_tags() | clock_tags(pipeline.clock()),
+                tags=process_tags() | clock_tags(pipeline.clock()) | NEVER_AGAIN,
                 run_id=task.run_id,
                 asset_selection=chosen or None,
             )

@@ -64,7 +64,7 @@ def instance(database):
         yield made
 
 
-def handed_over(instance, pipeline):
+def handed_over(instance, pipeline, status=dg.DagsterRunStatus.STARTING):
     """A run as a worker finds it, and what has it executed."""
     definitions = build_definitions(pipeline.settings, None, pipeline).get_repository_def()
     repository = ReconstructableRepository.for_module("etf_pipeline.definitions", "defs")
@@ -72,7 +72,7 @@ def handed_over(instance, pipeline):
         definitions.get_job("ingest"),
         tags={"dagster/partition": PARTITION, "dagster-celery/task_id": "1"},
         job_code_origin=repository.get_reconstructable_job("ingest").get_python_origin(),
-        status=dg.DagsterRunStatus.STARTING,
+        status=status,
     )
     asked = ExecuteRunArgs(run.job_code_origin, run.run_id, None)
     task = worker.worker_app(instance).tasks[TASK_EXECUTE_JOB_NAME]
@@ -157,3 +157,15 @@ def test_a_run_of_the_command_line_reports_what_came_out_until_then(
     assert (downloaded.asset, downloaded.good) == (assets.RAW_PRICES, True)
     assert history.outcome.reason_code is ReasonCode.RECORDS_UNUSABLE
     assert read_stage(pipeline.layout, assets.PRICE_HISTORY, PARTITION) == history
+    # Dagster's daemon has no way to begin such a run again
+    server.query(database, "DROP TRIGGER cut ON event_logs")
+    (run,) = instance.get_runs()
+    assert found_lost(instance) == [run.run_id]
+    assert instance.get_run_by_id(run.run_id).tags["dagster/will_retry"] == "false"
+
+
+def test_what_is_said_of_a_run_that_is_ended_by_hand(instance, pipeline):
+    run, _ = handed_over(instance, pipeline, dg.DagsterRunStatus.STARTED)
+    assert instance.run_launcher.terminate(run)
+    (end,) = instance.all_logs(run, of_type=dg.DagsterEventType.RUN_CANCELED)
+    assert end.dagster_event.message == "ended; no process gave signs of life of it"
