@@ -37,11 +37,11 @@ def maintain(
 
     need_pipeline("dagster")
     settings, events = load_settings(data_dir=data_dir), load_event_settings()
-    from etf_pipeline.orchestration.instance import disk_told, open_instance
+    from etf_pipeline.orchestration.instance import disk_told, instance_to_look_at, open_instance
     from etf_pipeline.orchestration.maintenance import maintain as looked_after
     from etf_pipeline.orchestration.resources import Pipeline
 
-    with disk_told(), open_instance() as instance:
+    with disk_told(), instance_to_look_at() if dry_run else open_instance() as instance:
         run_id = f"maintain-{uuid.uuid4()}"
         done = looked_after(Pipeline(settings, events), instance, run_id, dry_run=dry_run)
     told = _EVENTS.format(events.event_store_retention_days)

@@ -10,12 +10,13 @@ import logging
 import os
 import sqlite3
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import dagster as dg
 
-from etf_pipeline.errors import DiskFullError, EtfError, SettingsError
+from etf_pipeline.errors import DiskFullError, EtfError, SettingsError, StoreError
 from etf_pipeline.orchestration import broker
 from etf_pipeline.orchestration.database import (
     database_url,
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 _OPENING_SECONDS = 60.0
 # A disk without a byte left is an I/O error to SQLite, which maps a file beside the database.
 _NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+_UNWRITABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
 
 
 def prepare_home() -> Path:
@@ -46,7 +48,7 @@ def prepare_home() -> Path:
     home, url = environment.dagster_home(), database_url()
     broker.broker_url()
     path = home / NAME
-    try:
+    with _home_told(home):
         home.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             write_text(path, first_text())
@@ -58,14 +60,30 @@ def prepare_home() -> Path:
                 path,
                 " and ".join(brought.added),
             )
-    except OSError as error:
-        raise SettingsError(
-            f"DAGSTER_HOME={home}: {error.strerror}; set it to a folder that can be written"
-        ) from None
     environment.name_dagster_home(home)
     if url is not None:
         environment.name_postgres_url(url.render_as_string(hide_password=False))
     return home
+
+
+@contextlib.contextmanager
+def _home_told(home: Path) -> Iterator[None]:
+    """Say it when the home cannot be written; that its disk is full says itself.
+
+    Raises:
+        SettingsError: naming DAGSTER_HOME and what is wrong with it.
+    """
+    try:
+        yield
+    except (OSError, StoreError) as error:
+        cause = error.__cause__ if isinstance(error, StoreError) else error
+        if isinstance(error, DiskFullError) or not isinstance(cause, OSError):
+            raise
+        raise _unusable(home, cause.strerror) from None
+
+
+def _unusable(home: Path, why: object) -> SettingsError:
+    return SettingsError(f"DAGSTER_HOME={home}: {why}; set it to a folder that can be written")
 
 
 def examined() -> str:
@@ -83,16 +101,20 @@ def examined() -> str:
 
 @contextlib.contextmanager
 def disk_told() -> Iterator[None]:
-    """Say it when the disk of DAGSTER_HOME is full.
+    """Say it when the disk of DAGSTER_HOME is full, or cannot be written any more.
 
     Raises:
         DiskFullError: naming the folder, whatever SQLAlchemy wraps it in.
+        SettingsError: likewise.
     """
     try:
         yield
     except Exception as error:
         cause = getattr(error, "orig", error)
-        if not isinstance(cause, sqlite3.Error) or cause.sqlite_errorcode & 0xFF not in _NO_ROOM:
+        code = cause.sqlite_errorcode & 0xFF if isinstance(cause, sqlite3.Error) else None
+        if code in _UNWRITABLE:
+            raise _unusable(environment.dagster_home(), cause) from error
+        if code not in _NO_ROOM:
             raise
         raise DiskFullError(
             f"DAGSTER_HOME={environment.dagster_home()}: {cause}; free some space on its disk, or "
@@ -113,7 +135,7 @@ def open_instance() -> dg.DagsterInstance:
     home = prepare_home()
     if (url := database_url()) is not None:
         ensure_reachable(url)
-    with locked(home / ".opening.lock", _OPENING_SECONDS), outage_told():
+    with _home_told(home), locked(home / ".opening.lock", _OPENING_SECONDS), outage_told():
         instance = dg.DagsterInstance.get()
         if url is not None:
             ensure_schema(instance.run_storage)
@@ -121,6 +143,30 @@ def open_instance() -> dg.DagsterInstance:
         instance.event_log_storage.get_maximum_record_id()
         instance.all_instigator_state()
         return instance
+
+
+@contextlib.contextmanager
+def instance_to_look_at() -> Iterator[dg.DagsterInstance]:
+    """The instance, for who changes nothing: where there is no home yet, none is made.
+
+    What PostgreSQL has is seen all the same, from a home that goes again.
+
+    Raises:
+        SettingsError: a setting, or the file in the home, cannot be used.
+        RecordsError: the database cannot be reached, or its tables are of another release.
+    """
+    home = environment.dagster_home()
+    if (home / NAME).exists():
+        with open_instance() as instance:
+            yield instance
+        return
+    with tempfile.TemporaryDirectory() as passing:
+        environment.name_dagster_home(Path(passing))
+        try:
+            with open_instance() as instance:
+                yield instance
+        finally:
+            environment.name_dagster_home(home)
 
 
 def main(command: Sequence[str]) -> None:

@@ -263,4 +263,14 @@ def _explain(path: Path, error: OSError) -> StoreError:
             f"cannot write {path}: {error.strerror}; make the folder writable "
             "or set ETF_DATA_DIR to one that is"
         )
+    if (what := _in_the_way(path)) is not None:
+        return StoreError(f"cannot write {path}: {what}; move it away and run again")
     return StoreError(f"cannot write {path}: {error.strerror or error}; the old file is untouched")
+
+
+def _in_the_way(path: Path) -> str | None:
+    """A folder where a file is to be, or a file where a folder is to be; None for neither."""
+    if path.is_dir():
+        return "it is a folder"
+    found = next((p for p in path.parents if p.exists()), None)
+    return None if found is None or found.is_dir() else f"{found} is not a folder"

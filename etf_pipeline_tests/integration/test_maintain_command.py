@@ -47,6 +47,8 @@ def test_what_would_go_is_said_and_then_goes(layout):
     assert "ages are counted from the newest session, 2025-06-19" in dry.output
     assert "events: not touched; `etf events archive --prune`" in dry.output
     assert len(layout.files(WEIGHTS)) == DAYS + 1
+    assert "dagster runs: 0 would go" in dry.output
+    assert sorted(p.name for p in layout.root.parent.iterdir()) == ["store"], "it made nothing"
     said = json.loads(maintain("--json").output)
     (weights,) = [k for k in said["kinds"] if k["kind"] == "weights"]
     assert (weights["removed"], weights["kept"], weights["problems"]) == (290, 11, [])

@@ -168,6 +168,26 @@ def test_a_read_only_folder_is_told_plainly(tiny_disk):
     assert path.read_bytes() == old
 
 
+def test_what_is_in_the_way_is_named_and_can_be_moved(tmp_path):
+    """A folder where the file is to be, a file where its folder is to be, and above that."""
+    folder = tmp_path / "folder.parquet"
+    (folder / "inside").mkdir(parents=True)
+    (tmp_path / "file").write_bytes(b"")
+    beneath, further = tmp_path / "file/a.parquet", tmp_path / "file/b/a.parquet"
+    told = {folder: "it is a folder"}
+    told |= dict.fromkeys((beneath, further), f"{tmp_path / 'file'} is not a folder")
+    for path, why in told.items():
+        with pytest.raises(StoreError) as error, atomic_file(path):
+            pass
+        assert str(error.value) == f"cannot write {path}: {why}; move it away and run again"
+    folder.rename(tmp_path / "away")
+    (tmp_path / "file").unlink()
+    for path in told:
+        with atomic_file(path) as handle:
+            handle.write(b"x")
+        assert path.read_bytes() == b"x"
+
+
 def test_a_held_lock_is_waited_for_and_then_named(tmp_path):
     path = tmp_path / "locks" / "VAS.lock"
     held, release = threading.Event(), threading.Event()
