@@ -57,6 +57,7 @@ class Inputs:
         not_backtested: why the last run could not walk a portfolio forward, by its name.
         facts: columns of the universe, each a value per ticker, which expected returns may need.
         absent: ETFs of the universe that have no price.
+        failed: a sentence for each stage whose last run did not come out, of those shown.
     """
 
     series: Mapping[str, PriceSeries]
@@ -75,6 +76,7 @@ class Inputs:
     not_backtested: Mapping[str, str] = field(default_factory=dict)
     facts: Facts = field(default_factory=dict)
     absent: Sequence[str] = ()
+    failed: Sequence[str] = ()
 
     def spec(self, name: str) -> PortfolioSpec | None:
         """A portfolio, with the newest weights in place of one that it is measured against."""

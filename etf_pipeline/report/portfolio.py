@@ -48,7 +48,7 @@ def portfolio_report(inputs: Inputs, name: str) -> str:
     inputs, unread = inputs.reading([*beside, *weights])
     tickers = [t for t in (spec.tickers if spec else sorted(weights)) if t in inputs.series]
     warnings = [] if summary["success"] else [f"Not optimised: {summary['message']}"]
-    warnings += [*unread, *inputs.outdated]
+    warnings += [*inputs.failed, *unread, *inputs.outdated]
     sections = backtest_sections(inputs, name, spec)
     if weights:
         chosen = [t for t in tickers if t in weights]

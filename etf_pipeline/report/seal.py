@@ -50,6 +50,7 @@ def key_of(inputs: Inputs, name: str | None) -> str | None:
         "assumed": [inputs.lookback_years, inputs.periods_per_year, inputs.conversion.default],
         "not_backtested": why,
         "absent": list(inputs.absent) if name is None else [],
+        "failed": list(inputs.failed),
     }
     text = json.dumps(told, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -57,7 +57,7 @@ def universe_report(inputs: Inputs) -> str:
         inputs,
         "ETF universe",
         sections,
-        [*_absent(inputs), *warnings, *inputs.outdated],
+        [*inputs.failed, *_absent(inputs), *warnings, *inputs.outdated],
         simulated(inputs, tickers, rates),
         subtitle=f"{len(tickers):,} ETFs as of {inputs.as_of}.",
         facts=[],

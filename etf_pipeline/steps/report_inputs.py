@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from etf_pipeline.errors import CorruptFileError
+from etf_pipeline.errors import CorruptFileError, ReasonCode
 from etf_pipeline.model import assets
 from etf_pipeline.model.instruments import Universe
+from etf_pipeline.model.lineage import LINEAGE
 from etf_pipeline.model.portfolio_file import load_portfolios
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.model.schemas import (
@@ -36,6 +37,7 @@ from etf_pipeline.store.inventory import available_tickers
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifests import read_manifest, recent_manifests
 from etf_pipeline.store.reader import columns_of, file_info, read_rows, read_table
+from etf_pipeline.store.stages import read_stages
 from etf_pipeline.store.store import Store
 from etf_pipeline.store.stored_series import HistoryFacts
 
@@ -52,6 +54,9 @@ _TABLES = {
         CORRELATIONS,
     )
 }
+
+# Assets whose failure a report has nothing to say of.
+_LAST = (assets.SQL_CATALOG, assets.REPORTS)
 
 
 def report_inputs(
@@ -89,6 +94,7 @@ def report_inputs(
         not_backtested=_not_backtested(store.layout),
         facts=universe.facts(),
         absent=sorted(i.ticker for i in universe if not i.is_rate and i.ticker not in origins),
+        failed=_failed(store.layout, {"", *universe.partitions()}),
     )
 
 
@@ -193,6 +199,24 @@ def _findings(layout: Layout, facts: Mapping[str, HistoryFacts]) -> dict[str, li
         if table.num_rows:
             found[ticker] = table.to_pylist()
     return found
+
+
+def _failed(layout: Layout, partitions: Collection[str]) -> list[str]:
+    """What there is to say of the stages before a report whose last run did not come out.
+
+    One that was held back is not named beside the one that holds it back.
+    """
+    bad = {
+        (s.asset, s.partition): s
+        for s in read_stages(layout)
+        if not s.good and s.partition in partitions and s.asset not in _LAST
+    }
+    return [
+        f"What this page shows of {s.name} is of an earlier run, or missing: {s.sentence}"
+        for s in bad.values()
+        if s.outcome.reason_code is not ReasonCode.HELD_BACK
+        or not any((a, s.partition) in bad for a in LINEAGE[s.asset].reads)
+    ]
 
 
 def _not_backtested(layout: Layout) -> dict[str, str]:

@@ -94,8 +94,10 @@ def test_a_table_that_cannot_be_written_stops_no_other(tmp_path, instance, monke
     for table in (RISK_METRICS, SUMMARY, BACKTESTS):
         assert layout.newest(table) is not None
     assert layout.catalogue.exists()
-    assert layout.report(None).exists()
-    assert layout.report("calm").exists()
+    said = "shows of correlations is of an earlier run, or missing: correlations failed"
+    pages = [layout.report(None), layout.report("calm")]
+    for page in pages:
+        assert f"{said} (store_unusable): cannot write {folder}" in page.read_text()
     (error,) = report.errors
     assert error.startswith("correlations failed (store_unusable): ")
     assert str(folder) in error
@@ -116,6 +118,7 @@ def test_a_table_that_cannot_be_written_stops_no_other(tmp_path, instance, monke
     folder.unlink()
     assert run_graph(pipeline, instance).errors == []
     assert read_stage(layout, "correlations").since is None
+    assert not any(said in page.read_text() for page in pages)
     assert status(pipeline, monkeypatch)[0] == 0
 
 
