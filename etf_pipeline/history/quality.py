@@ -21,6 +21,7 @@ from etf_pipeline.model.rows import values_of
 from etf_pipeline.model.schemas import EVENT_COLUMNS, VALUE_COLUMNS
 from etf_pipeline.model.spacing import bar_spacing
 from etf_pipeline.model.splits import possible_splits
+from etf_pipeline.model.windows import LONG_GAP
 
 QUARANTINED, FLAGGED, MISSING, PENDING = "quarantined", "flagged", "missing", "pending"
 WITHHELD = "withheld"  # a distribution is left out; the price stays
@@ -29,7 +30,6 @@ _STALE_RUN = 5
 _RANGE_TOLERANCE = 1e-5
 _LOWEST, _HIGHEST = 1e-9, 1e12  # no price of a unit, in any currency, is beyond these
 _OPEN_TOLERANCE = 0.05
-_LONG_GAP = np.timedelta64(30, "D")
 _LONGEST_REST = 10  # weekdays in a row that a market may rest: China's Golden Week, with a margin
 Mask = npt.NDArray[np.bool_]
 Days = npt.NDArray[np.datetime64]
@@ -245,7 +245,7 @@ def _jumps(bars: _Bars, paid: Floats, basis: Basis, found: list[Finding]) -> lis
 def _long_gaps(bars: _Bars) -> list[Finding]:
     """Daily closes that follow the last one after a month and more: their move is not a day's."""
     gaps = np.diff(bars.days)
-    after = np.flatnonzero(gaps > _LONG_GAP) + 1
+    after = np.flatnonzero(gaps > np.timedelta64(LONG_GAP, "D")) + 1
     if len(after) == 0 or bar_spacing(bars.days) not in (None, "daily"):
         return []
     return [

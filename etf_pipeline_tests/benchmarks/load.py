@@ -126,12 +126,10 @@ def _bare_kafka(settings: EventSettings) -> int:
     return wanted
 
 
-# The peak as the kernel knows it of the process alone: `ru_maxrss` has its parent's in it too.
 _COMMAND = """
-import atexit, re, sys
-from pathlib import Path
-peak = lambda: re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]
-atexit.register(lambda: print("\\npeak", peak(), file=sys.stderr))
+import atexit, sys
+from etf_pipeline_tests.benchmarks.memory import peak_mib
+atexit.register(lambda: print("\\npeak", peak_mib(), file=sys.stderr))
 from etf_pipeline.cli.app import main
 """
 _ETF = _COMMAND + "main()"
@@ -150,7 +148,7 @@ def _took(code: str, *args: str) -> Took:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode not in (0, 1) or "Traceback" in told:
         raise SystemExit(f"{args} failed:\n{told[-3000:]}")
-    busy, peak = usage.ru_utime + usage.ru_stime, int(told.split()[-1]) / 1024
+    busy, peak = usage.ru_utime + usage.ru_stime, float(told.split()[-1])
     return Took(time.perf_counter() - started, busy, peak)
 
 
