@@ -98,8 +98,10 @@ class Hub:
         """A run among these that a worker executes by now, and the number of its process."""
         mine = {run for one in asked for run in one.runs}
         for run, (process, _) in self.seen().items():
-            if run in mine and self.status(run) is dg.DagsterRunStatus.STARTED:
-                return run, _number(process)
+            number = _number(process)
+            started = run in mine and self.status(run) is dg.DagsterRunStatus.STARTED
+            if started and number is not None:
+                return run, number
         return None
 
     def seen(self) -> dict[str, tuple[str, int]]:
@@ -186,12 +188,16 @@ class Hub:
         self.instance.dispose()
 
 
-def _number(process: str) -> int:
-    return int(process.rpartition(" ")[2])
+def _number(process: str) -> int | None:
+    """The number of a process; None where a run was begun whose process has not said which."""
+    number = process.rpartition(" ")[2]
+    return int(number) if number.isdigit() else None
 
 
-def _lives(pid: int) -> bool:
-    """Whether a process of this host is there and has not ended."""
+def _lives(pid: int | None) -> bool:
+    """Whether a process of this host is there and has not ended; one that is not known may be."""
+    if pid is None:
+        return True
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
