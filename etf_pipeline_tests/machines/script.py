@@ -17,7 +17,7 @@ KINDS = (
     "clock_off",
 )
 # The short cycles of every test run: each kind of trouble is in at least one of them.
-SEEDS = range(12, 22)
+SEEDS = (12, 14, 18, 19, 20)
 
 
 @dataclass(frozen=True)
