@@ -29,7 +29,7 @@ from etf_pipeline.model.rows import framed, values_of
 from etf_pipeline.model.schemas import HISTORY, QUARANTINE, VALUE_COLUMNS
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.reader import FileInfo
-from etf_pipeline.store.writer import atomic_file
+from etf_pipeline.store.writer import atomic_file, parquet_bytes
 
 Days = npt.NDArray[np.datetime64]
 FileStamp = tuple[int, int, int, int]
@@ -247,8 +247,7 @@ class SeenFile:
             for ticker, row in sorted(self._rows.items())
         ]
         with contextlib.suppress(StoreError), atomic_file(self._path) as handle:
-            table = pa.Table.from_pylist(rows, schema=_SCHEMA)
-            pq.write_table(table, handle, compression="zstd", use_dictionary=False)
+            handle.write(parquet_bytes(pa.Table.from_pylist(rows, schema=_SCHEMA)))
         self._changed = False
 
 
