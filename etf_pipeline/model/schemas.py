@@ -394,3 +394,5 @@ TABLES = (
     BACKTEST_EVENTS,
     EVENTS,
 )
+# Those of which there is a file for each `as_of` day.
+DATED = tuple(t for t in TABLES if t.granularity is Granularity.AS_OF)

@@ -18,6 +18,7 @@ from etf_pipeline.errors import EtfError, ReasonCode
 from etf_pipeline.model.instruments import Instrument
 from etf_pipeline.model.schemas import (
     CORRECTIONS,
+    DATED,
     HISTORY,
     MANIFEST,
     QUARANTINE,
@@ -31,7 +32,6 @@ from etf_pipeline.settings.environment import plain_http_allowed
 from etf_pipeline.steps.result import Run, StepResult
 from etf_pipeline.store.reader import read_table, read_with_footer
 from etf_pipeline.store.stages import Stage, stage_path
-from etf_pipeline.store.unfit import DATED
 from etf_pipeline.store.watermark import Watermark
 from etf_pipeline.store.writer import publish as write
 

@@ -13,23 +13,22 @@ from pathlib import Path
 
 from etf_pipeline.model.schemas import (
     CORRECTIONS,
+    DATED,
     EVENTS,
     HISTORY,
     MANIFEST,
     QUARANTINE,
     RAW,
     TABLES,
-    Granularity,
     Table,
 )
 from etf_pipeline.store.layout import Layout
 
-DERIVED = tuple(t for t in TABLES if t.granularity is Granularity.AS_OF)
 # What is read of a store but for the raw batches, which few readers want.
-READ = (CORRECTIONS, MANIFEST, QUARANTINE, HISTORY, *DERIVED)
+READ = (CORRECTIONS, MANIFEST, QUARANTINE, HISTORY, *DATED)
 # What is published is complete for whoever finds the last of it: a history names its quarantine,
 # and a manifest the batch that it tells of.
-ORDER = (RAW, CORRECTIONS, QUARANTINE, HISTORY, *DERIVED, MANIFEST, EVENTS)
+ORDER = (RAW, CORRECTIONS, QUARANTINE, HISTORY, *DATED, MANIFEST, EVENTS)
 # Other bytes under a name of these are never right.
 IMMUTABLE = frozenset((RAW, CORRECTIONS, EVENTS))
 # The state of today: a file of these that the share has dropped is not to be read any more.

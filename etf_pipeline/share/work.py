@@ -19,10 +19,10 @@ from etf_pipeline.errors import (
 from etf_pipeline.model.assets import RAW_PRICES
 from etf_pipeline.model.file_names import decode_ticker
 from etf_pipeline.model.instruments import Instrument
-from etf_pipeline.model.schemas import CORRECTIONS, MANIFEST, RAW, Table
+from etf_pipeline.model.schemas import CORRECTIONS, DATED, MANIFEST, RAW, Table
 from etf_pipeline.share.copy import Copy
 from etf_pipeline.share.marks import forget, forget_late, pull_marks
-from etf_pipeline.share.names import CURRENT, DERIVED, ORDER, READ
+from etf_pipeline.share.names import CURRENT, ORDER, READ
 from etf_pipeline.share.older import older_give_way
 from etf_pipeline.share.publishing import publish, unpublished
 from etf_pipeline.share.pulling import not_taken, pull
@@ -153,9 +153,9 @@ def before_deriving(copy: Copy, also: Sequence[str] = ()) -> None:
         ShareAwayError: the share does not answer.
         CorruptFileError: an object is damaged, and there is no file of it here.
     """
-    pull(copy, [t for t in READ if t not in (MANIFEST, *DERIVED)], writer=True)
+    pull(copy, [t for t in READ if t not in (MANIFEST, *DATED)], writer=True)
     _check_here(copy, [CORRECTIONS, *CURRENT])
-    for table in DERIVED:
+    for table in DATED:
         found = copy.place.list(copy.names.folder(table))
         newest = max((n for n in found if copy.names.has(table, n)), default="")
         pull(copy, [table], frozenset((newest, *also)).__contains__, writer=True)

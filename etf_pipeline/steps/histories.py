@@ -91,10 +91,7 @@ def update_histories(
 
 
 def _updated(
-    update: Updating,
-    lacking: Sequence[Lacking],
-    workers: int,
-    progress: Progress | None,
+    update: Updating, lacking: Sequence[Lacking], workers: int, progress: Progress | None
 ) -> list[Updated]:
     """What came of each ticker, in order. Only those that lack something are worth workers."""
     present, seen = Present(update.layout), SeenFile(update.layout, update.partition)

@@ -16,7 +16,7 @@ from etf_pipeline.errors import CorruptFileError, ReasonCode, StoreError
 from etf_pipeline.model import assets
 from etf_pipeline.model.lineage import LINEAGE
 from etf_pipeline.model.outcomes import Outcome, OutcomeKind
-from etf_pipeline.model.schemas import MANIFEST, Table
+from etf_pipeline.model.schemas import DATED, MANIFEST, Table
 from etf_pipeline.settings import Settings
 from etf_pipeline.settings.pipeline import FOR_EVER
 from etf_pipeline.settings.reading import MOST_DAYS
@@ -32,7 +32,6 @@ from etf_pipeline.store.retention import (
     newest_session,
 )
 from etf_pipeline.store.store import Store
-from etf_pipeline.store.unfit import DATED
 from etf_pipeline.store.writer import sweep_temp_files
 
 # A session is dated by its exchange, which may be ahead of UTC.

@@ -6,7 +6,6 @@ What is needed for it is pickled to where it happens: see `workers`.
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -63,7 +62,6 @@ from etf_pipeline.store.publishing import NewHistory, publish_history
 from etf_pipeline.store.writer import locked
 
 log = logging.getLogger(__name__)
-_Range = tuple[dt.date | None, dt.date | None]
 
 
 @dataclass(frozen=True)

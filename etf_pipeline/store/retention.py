@@ -16,12 +16,11 @@ from pathlib import Path
 from etf_pipeline.errors import CorruptFileError, StoreError
 from etf_pipeline.model import assets
 from etf_pipeline.model.file_names import decode_ticker
-from etf_pipeline.model.schemas import MANIFEST, Granularity, Table
+from etf_pipeline.model.schemas import DATED, MANIFEST, Granularity, Table
 from etf_pipeline.store.batches import list_batch_ids, open_batch, partitions_with_batches
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.manifest_footers import manifest_footer
 from etf_pipeline.store.reader import file_info, read_table
-from etf_pipeline.store.unfit import DATED
 
 
 @dataclass(frozen=True)

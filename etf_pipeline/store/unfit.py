@@ -13,18 +13,16 @@ from pathlib import Path
 from etf_pipeline.errors import CorruptFileError
 from etf_pipeline.model.schemas import (
     CORRECTIONS,
+    DATED,
     HISTORY,
     MANIFEST,
     QUARANTINE,
     RAW,
-    TABLES,
-    Granularity,
     Table,
 )
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.reader import file_info
 
-DATED = tuple(t for t in TABLES if t.granularity is Granularity.AS_OF)
 # Histories may be users' own, and `etf events verify` looks at events.
 _LOOKED_AT = (*DATED, QUARANTINE, CORRECTIONS, RAW, MANIFEST)
 _HELPS = {
