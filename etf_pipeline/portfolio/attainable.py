@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from decimal import ROUND_CEILING, ROUND_FLOOR, Context
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 
 import numpy as np
 
@@ -23,22 +23,30 @@ from etf_pipeline.portfolio.program import Program
 from etf_pipeline.portfolio.solvers import linear
 
 DIGITS = 6
+# Of a number: what rounding has to leave, for a solver to prove what is asked with it. One that six
+# digits say as it is needs no room: it is a corner.
+_ROOM, _EXACT = Decimal("1e-6"), Decimal("1e-12")
 _TIGHT = 1e-7
 _BROKEN = 1e-9
 
 
 def at_least(value: float) -> str:
-    """A number that is not below `value`, of six digits."""
+    """A number that is not below `value`, of six digits, and works when it is asked for."""
     return _written(value, ROUND_CEILING)
 
 
 def at_most(value: float) -> str:
-    """A number that is not above `value`, of six digits."""
+    """A number that is not above `value`, of six digits, and works when it is asked for."""
     return _written(value, ROUND_FLOOR)
 
 
 def _written(value: float, rounding: str) -> str:
-    text = f"{Context(DIGITS, rounding).create_decimal(repr(float(value) + 0.0)):f}"  # no −0
+    context = Context(DIGITS, rounding)
+    exact = Decimal(repr(float(value) + 0.0))  # no −0
+    number = context.create_decimal(exact)
+    if _EXACT * abs(exact) < abs(number - exact) < _ROOM * abs(exact):
+        number = (context.next_plus if rounding == ROUND_CEILING else context.next_minus)(number)
+    text = f"{number:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
