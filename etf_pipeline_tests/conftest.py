@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -66,6 +68,20 @@ def _no_ambient_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
         if name.startswith(AMBIENT) and name != "ETF_TEST_REAL_DATA":
             monkeypatch.delenv(name)
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster-home"))
+
+
+@pytest.fixture(autouse=True)
+def _process_as_it_was() -> Iterator[None]:
+    """Who hears signals, and the level of logging, are the same for the next test in a process.
+
+    Dagster, Celery and our own commands take them for as long as a process lives.
+    """
+    heard = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    level = logging.getLogger().level
+    yield
+    for number, handler in heard.items():
+        signal.signal(number, handler)
+    logging.getLogger().setLevel(level)
 
 
 @pytest.fixture(scope="session", autouse=True)

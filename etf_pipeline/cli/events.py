@@ -37,6 +37,7 @@ from etf_pipeline.cli.render.events import (
 )
 from etf_pipeline.cli.render.output import print_either, print_warning, verdict_line
 from etf_pipeline.errors import ArgumentError, EventsOffError, SettingsError, StoreError
+from etf_pipeline.orchestration.interrupts import handled
 
 if TYPE_CHECKING:
     from etf_pipeline.events.model.state import SystemState
@@ -257,10 +258,9 @@ def project(
         projector = system.event_store.projector(projections, group)
         # It may run for months: what it rides out is worth a line.
         logging.getLogger("etf_pipeline").setLevel(logging.WARNING)
-        signal.signal(signal.SIGTERM, lambda *_: projector.stop())
-        signal.signal(signal.SIGINT, lambda *_: projector.stop())
         try:
-            taken = projector.run(once)
+            with handled(lambda *_: projector.stop(), signal.SIGTERM, signal.SIGINT):
+                taken = projector.run(once)
             typer.echo(f"{taken} events taken in; read models: {projections.path}")
             if others := projections.others():
                 typer.echo(others_line(others))

@@ -27,6 +27,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from etf_pipeline.orchestration.database import outage
+from etf_pipeline.orchestration.interrupts import interruptible
 from etf_pipeline.settings import environment
 
 log = logging.getLogger(__name__)
@@ -157,7 +158,8 @@ def beating(
     thread = threading.Thread(target=keep, name="etf-beats", daemon=True)
     thread.start()
     try:
-        yield
+        with interruptible():
+            yield
     finally:
         over.set()
         thread.join(every)

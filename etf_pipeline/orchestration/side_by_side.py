@@ -20,7 +20,6 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from types import FrameType
 from typing import Any
 
 import dagster as dg
@@ -29,6 +28,7 @@ from etf_pipeline.errors import ReasonCode
 from etf_pipeline.model.outcomes import Outcome
 from etf_pipeline.orchestration.build import build_definitions
 from etf_pipeline.orchestration.failures import StepFailure
+from etf_pipeline.orchestration.interrupts import handled, interrupt
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.orchestration.stages import settled
 from etf_pipeline.orchestration.tasks import Done, Task, execute
@@ -226,30 +226,13 @@ def side_by_side(
         most: processes at a time; as many as there are cores are enough.
     """
     crew = SideBySide(pipeline, instance, most)
-    with _terminable():
+    with handled(interrupt, signal.SIGTERM):
         try:
             yield crew.execute
         except BaseException:
             crew.stop()
             raise
         crew.close()
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM as an exception that can be cleaned up after; nothing changes in other threads."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def serve() -> None:

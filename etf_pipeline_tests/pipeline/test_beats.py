@@ -1,5 +1,6 @@
 """Signs of life of runs, judged by the watcher's own clock."""
 
+import signal
 import time
 
 import dagster as dg
@@ -7,6 +8,7 @@ import pytest
 from dagster_celery.tags import DAGSTER_CELERY_TASK_ID_TAG
 
 from etf_pipeline.orchestration.beats import Beats, Watch, beating
+from etf_pipeline.orchestration.interrupts import handled
 
 POOL = "yahoo"
 LOST = 60.0
@@ -189,13 +191,18 @@ def test_a_run_of_a_worker_that_has_no_row_is_missed_and_others_are_not(instance
     assert status(instance, elsewhere) is begun
 
 
+@pytest.mark.parametrize("before", [signal.default_int_handler, signal.SIG_IGN])
 @pytest.mark.parametrize("ended", ["report_run_failed", "report_run_canceling"])
-def test_a_run_that_was_ended_from_elsewhere_is_interrupted(instance, ended):
+def test_a_run_that_was_ended_from_elsewhere_is_interrupted(instance, ended, before):
     """As one that was only slow, and has a successor by now."""
     run = instance.create_run_for_job(
         dg.job(name="slow")(lambda: None), status=dg.DagsterRunStatus.STARTED
     )
-    with pytest.raises(KeyboardInterrupt), beating(instance, run.run_id, every=0.05):
+    with (
+        handled(before, signal.SIGINT),
+        pytest.raises(KeyboardInterrupt),
+        beating(instance, run.run_id, every=0.05),
+    ):
         end_and_wait(instance, run, ended)
 
 

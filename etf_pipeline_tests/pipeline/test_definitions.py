@@ -144,7 +144,7 @@ def test_policies(repository):
             fail_window=dt.timedelta(days=6), warn_window=dt.timedelta(days=5)
         )
     }
-    assert repository.get_job("ingest").executor_def is dg.in_process_executor
+    assert repository.get_job("ingest").executor_def.name == "in_process"
 
 
 def labels(condition):
@@ -205,7 +205,7 @@ def test_definitions_follow_their_arguments_and_not_the_environment(tmp_path, mo
         repository = defs.get_repository_def()
         assert repository.get_sensor_def("event_relay").default_status.value == status
         assert repository.get_schedule_def("ingest_xasx").default_status.value == "RUNNING"
-        assert repository.get_job("derive").executor_def is dg.in_process_executor
+        assert repository.get_job("derive").executor_def.name == "in_process"
 
 
 def test_a_schedule_asks_for_every_shard_once_a_day(repository):
