@@ -71,7 +71,7 @@ def updated(
     copy = pipeline.working_copy
     if copy is None:
         return step(instruments)
-    from etf_pipeline.share import marks, publishing, work
+    from etf_pipeline.share import dropping, marks, publishing, work
 
     partition, layout = run.partition, copy.layout
     everyone = pipeline.universe.in_partition(partition)
@@ -86,7 +86,7 @@ def updated(
         again = list(instruments)
         for attempt in range(work.TRIES):
             lost = {work.ticker_of(copy, n) for n in publishing.publish(copy, names)}
-            work.remove_dropped(copy, names)
+            dropping.remove_dropped(copy, names)
             done = [i.ticker for i in again if lost.isdisjoint(i.names)]
             made |= _marks(Watermark.load(layout.watermark(partition)).last, done)
             if not lost:
@@ -202,7 +202,7 @@ def maintained(pipeline: Pipeline, upkeep: Callable[[], A]) -> A:
     copy = pipeline.working_copy
     if copy is None:
         return upkeep()
-    from etf_pipeline.share import publishing, work
+    from etf_pipeline.share import dropping, publishing, work
     from etf_pipeline.share.names import READ
     from etf_pipeline.share.pulling import pull
 
@@ -212,7 +212,7 @@ def maintained(pipeline: Pipeline, upkeep: Callable[[], A]) -> A:
         before = {n for t in (*DATED, MANIFEST) for n in copy.names.local(t)}
         result = upkeep()
         after = {n for t in (*DATED, MANIFEST) for n in copy.names.local(t)}
-        work.remove_dropped(copy, before - after)
+        dropping.remove_dropped(copy, before - after)
         publishing.publish(copy, publishing.unpublished(copy, (MANIFEST,)))
     return result
 

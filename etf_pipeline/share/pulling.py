@@ -10,7 +10,8 @@ from pathlib import Path
 
 from etf_pipeline.errors import ShareError
 from etf_pipeline.model.schemas import HISTORY, MANIFEST, Table
-from etf_pipeline.share.copy import Copy, digest_of, each, read_whole
+from etf_pipeline.share.copy import Copy, each, read_whole
+from etf_pipeline.share.dropping import without
 from etf_pipeline.share.fitness import Fitness, judged, pulled
 from etf_pipeline.share.index import NOT_TAKEN, Entry, Stamp, stamp_of
 from etf_pipeline.share.manifests import tells_more
@@ -65,9 +66,10 @@ def pull(
 ) -> int:
     """Bring tables of the working copy up to date, in the order that is given.
 
-    Nothing is removed. A current file that the share has dropped is set aside, where no reader
-    finds it. An object that is damaged, or not what its name says, is told of and not taken: the
-    local file stays, and the next run of a machine that has a good one publishes that.
+    Nothing is removed. A current file that another machine has dropped is set aside, where no
+    reader finds it; one that the share has lost stays. An object that is damaged, or not what its
+    name says, is told of and not taken: the local file stays, and the next run of a machine that
+    has a good one publishes that.
 
     Args:
         copy: the working copy.
@@ -87,13 +89,21 @@ def pull(
     changed, known = 0, Known(copy)
     for table in tables:
         place, entries = copy.place, copy.index.entries()
+        listed = place.list(below or copy.names.folder(table))
         found = {
             name: one
-            for name, one in place.list(below or copy.names.folder(table)).items()
+            for name, one in listed.items()
             if copy.names.has(table, name) and (wanted is None or wanted(name))
         }
         if table in CURRENT:
-            _set_aside_dropped(copy, table, found, entries, wanted)
+            gone = {
+                name: entry
+                for name, entry in entries.items()
+                if name not in found
+                and copy.names.has(table, name)
+                and (wanted is None or wanted(name))
+            }
+            without(copy, gone, listed, writer=writer)
         elif writer and wanted is None and table in IMMUTABLE:
             _publish_again(copy, table, found, entries)
         jobs, same = list[_Job](), dict[str, Entry]()
@@ -309,27 +319,3 @@ def _publish_again(
             *(copy.url, len(lost), table.name, ", ".join(sorted(lost)[:3])),
         )
         copy.index.drop(lost)
-
-
-def _set_aside_dropped(
-    copy: Copy,
-    table: Table,
-    found: dict[str, Found],
-    entries: dict[str, Entry],
-    wanted: Wanted | None,
-) -> None:
-    """Move current files that the share has dropped out of the readers' way."""
-    gone = [
-        name
-        for name in entries
-        if name not in found and copy.names.has(table, name) and (wanted is None or wanted(name))
-    ]
-    for name in gone:
-        path = copy.names.path(name)
-        with copy.held(name):
-            data = read_whole(path)
-            if data is not None and digest_of(data) == entries[name].digest:
-                aside = copy.layout.set_aside(path, "dropped")
-                path.replace(aside)
-                log.warning("the share has dropped %s: set aside as %s", name, aside.name)
-    copy.index.drop(gone)

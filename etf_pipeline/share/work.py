@@ -168,24 +168,6 @@ def _pull_manifests(copy: Copy, folder: str) -> None:
     pull(copy, [MANIFEST], writer=True, below=below)
 
 
-def remove_dropped(copy: Copy, names: Iterable[str]) -> None:
-    """Remove objects whose local files a step has removed, unless another machine made new ones.
-
-    Raises:
-        ShareAwayError: the share does not answer.
-    """
-    entries = copy.index.entries()
-    gone = [
-        n for n in names if n in entries and entries[n].taken and not copy.names.path(n).exists()
-    ]
-    folders = {copy.names.folder(t) for n in gone if (t := copy.names.table_of(n)) is not None}
-    there = {name: one for f in sorted(folders) for name, one in copy.place.list(f).items()}
-    for name in gone:
-        if name in there and there[name].etag == entries[name].found.etag:
-            copy.place.remove(name)
-    copy.index.drop(gone)
-
-
 def pause(attempt: int) -> None:
     """Let another machine finish, for a time that differs from machine to machine."""
     time.sleep(random.uniform(0, _PAUSE_SECONDS * 2 ** min(attempt, 5)))  # noqa: S311

@@ -267,25 +267,45 @@ def test_another_file_under_the_name_of_a_batch_is_a_loud_error(machine, share):
         publish(copy, copy.names.of([first]))
 
 
-def test_what_the_share_has_dropped_no_reader_finds(machine, share, tmp_path):
+def test_a_history_that_the_share_has_lost_stays_and_comes_back(machine, share, tmp_path, caplog):
+    """As where somebody removed it from the bucket: no machine has dropped it."""
     other = Machine(tmp_path / "two", machine.url)
     refresh(other.pipeline.working_copy)
     path = history(other)
-    in_share(share, other, path).unlink()
     held = path.read_bytes()
+    in_share(share, other, path).unlink()
+    for _ in range(2):
+        caplog.clear()
+        refresh(other.pipeline.working_copy)
+        assert (
+            f"has lost 1 files that no machine has dropped (historical/{path.name})" in caplog.text
+        )
+        assert path.read_bytes() == held
+    other.night("0", SHARD)  # at the same hour: nothing is new
+    assert in_share(share, other, path).read_bytes() == held
+    caplog.clear()
+    refresh(machine.pipeline.working_copy)
+    assert caplog.text == ""
+
+
+def test_a_history_that_is_lost_everywhere_is_made_again(machine, share, tmp_path):
+    path = history(machine)
+    held = in_share(share, machine, path).read_bytes()
+    in_share(share, machine, path).unlink()
+    other = Machine(tmp_path / "two", machine.url)
+    other.night("0", SHARD)
+    assert other.pipeline.layout.absolute(machine.pipeline.layout.relative(path)).exists()
+    assert in_share(share, machine, path).read_bytes() == held
+
+
+def test_what_a_step_removes_the_share_drops(machine, share, tmp_path, caplog):
+    other = Machine(tmp_path / "two", machine.url)
     refresh(other.pipeline.working_copy)
-    assert not path.exists()
-    assert path.with_name(f"{path.name}.dropped").read_bytes() == held
-    other.now = later(1)
-    other.night("1", SHARD)  # made anew from the raw batches, and published
-    assert path.exists()
-    assert in_share(share, other, path).exists()
-
-
-def test_what_a_step_removes_the_share_drops(machine, share):
     line = machine.pipeline
     chosen = line.universe.in_partition(SHARD)
     gone = [line.layout.of(t, chosen[0].ticker) for t in (HISTORY, QUARANTINE)]
+    theirs = [other.pipeline.layout.absolute(line.layout.relative(p)) for p in gone]
+    held = theirs[0].read_bytes()
 
     def step(some):
         result = update_histories(line.store, machine.run("1", SHARD), some, source="simulated")
@@ -297,6 +317,18 @@ def test_what_a_step_removes_the_share_drops(machine, share):
     assert not any(in_share(share, machine, p).exists() for p in gone)
     left = [p for p in line.layout.files(HISTORY) if p not in gone]
     assert all(in_share(share, machine, p).exists() for p in left)
+    refresh(other.pipeline.working_copy)
+    assert not any(p.exists() for p in theirs)
+    assert theirs[0].with_name(f"{theirs[0].name}.dropped").read_bytes() == held
+    # what is dropped once can be lost later, when it is there again
+    other.now = later(1)
+    other.night("2", SHARD)
+    made = theirs[0].read_bytes()
+    in_share(share, machine, gone[0]).unlink()
+    caplog.clear()
+    refresh(other.pipeline.working_copy)
+    assert "that no machine has dropped" in caplog.text
+    assert theirs[0].read_bytes() == made
 
 
 def test_a_store_that_was_there_before_is_published_whole_and_not_made_anew(folder, tmp_path):
