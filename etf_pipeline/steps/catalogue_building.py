@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -56,11 +57,11 @@ def _fill(db: duckdb.DuckDBPyConnection, universe_file: Path, layout: Layout) ->
     tickers = ", ".join(map(quoted, available_tickers(layout)))
     _table(db, "user_files", "Users' own files, as they were when read.", _USER_FILES)
     _table(db, "user_currencies", "What users' own files are declared to be in.", _USER_CURRENCIES)
-    _table(db, "unfit_files", "Files for which there is no view, as they were then.", _UNFIT)
+    _table(db, "unfit_files", "Files that no view has the rows of, as they were then.", _UNFIT)
     db.execute(f"CREATE TYPE known_ticker AS ENUM ({tickers})")
     _universe(db, universe_file)
     users = _user_files(layout)
-    _user_prices(db, users)
+    _user_prices(db, layout, users)
     for view in VIEWS:
         sql = view.sql
         there = filled(layout, view.name) if view.name in FILES else []
@@ -97,8 +98,14 @@ def _refuse(db: duckdb.DuckDBPyConnection, layout: Layout, view: View, found: li
     columns = empty_columns(view, error)
     db.execute(f"CREATE VIEW {view.name} AS SELECT {columns} WHERE CAST({error} AS BOOLEAN)")
     for one in found:
-        row = [layout.relative(one.path), *stamp(one.path), one.what, one.remedy]
-        db.execute("INSERT OR IGNORE INTO unfit_files VALUES (?, ?, ?, ?, ?)", row)
+        _tell_unfit(db, layout, one.path, one.what, one.remedy)
+
+
+def _tell_unfit(
+    db: duckdb.DuckDBPyConnection, layout: Layout, path: Path, problem: str, remedy: str
+) -> None:
+    row = [layout.relative(path), *stamp(path), problem, remedy]
+    db.execute("INSERT OR IGNORE INTO unfit_files VALUES (?, ?, ?, ?, ?)", row)
 
 
 def _files(layout: Layout, patterns: list[str]) -> str:
@@ -194,14 +201,12 @@ def _table(
 
 
 def _user_files(layout: Layout) -> list[Path]:
-    """Histories that this package did not write."""
+    """Histories that this package did not write; damaged ones stop the views that read them."""
     found = []
     for path in layout.files(HISTORY):
-        try:
+        with suppress(CorruptFileError, FileNotFoundError):
             if not file_info(path).ours:
                 found.append(path)
-        except (CorruptFileError, FileNotFoundError):
-            found.append(path)
     return found
 
 
@@ -216,10 +221,10 @@ def _with_user_files(layout: Layout, users: list[Path], view: View) -> str:
     return " UNION ALL BY NAME ".join([*parts, "SELECT * FROM user_prices"])
 
 
-def _user_prices(db: duckdb.DuckDBPyConnection, users: list[Path]) -> None:
+def _user_prices(db: duckdb.DuckDBPyConnection, layout: Layout, users: list[Path]) -> None:
     """The rows of users' own files as the library reads them, by the same rules.
 
-    A file that cannot be read has none; `etf status` says why.
+    A file that cannot be read beyond doubt has none, and is told of in `unfit_files`.
     """
     columns = [(c.name, TYPES[c.kind], c.description) for c in HISTORY.columns]
     described = [("ticker", "VARCHAR", _TICKER_COMMENT), *columns]
@@ -229,7 +234,10 @@ def _user_prices(db: duckdb.DuckDBPyConnection, users: list[Path]) -> None:
         db.executemany("INSERT INTO user_files VALUES (?, ?, ?)", stamps)
         try:
             found = user_file(path)
-        except (StoreError, FileNotFoundError):
+        except FileNotFoundError:
+            continue
+        except StoreError as error:
+            _tell_unfit(db, layout, path, f"prices lack its rows: {error}", "correct it")
             continue
         rows, ticker = found.rows, decode_ticker(path.stem)
         values = {name: rows[name].to_numpy() for name in HISTORY.names if name != "date"}

@@ -26,6 +26,7 @@ from etf_pipeline.store.reader import file_info
 # Histories may be users' own, and `etf events verify` looks at events.
 _LOOKED_AT = (*DATED, QUARANTINE, CORRECTIONS, RAW, MANIFEST)
 _HELPS = {
+    HISTORY.name: "run `etf run` to rebuild it, or put a good copy in its place",
     QUARANTINE.name: "run `etf run` to rebuild it, or put a good copy in its place",
     RAW.name: "put a good copy from a backup in its place, as nothing else holds what it held",
 }

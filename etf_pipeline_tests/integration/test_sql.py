@@ -387,6 +387,26 @@ def test_a_store_without_tables_has_empty_views(tmp_path):
     assert len(ask(store, "FROM latest_prices").rows) == 4
 
 
+def test_a_query_warns_of_a_file_that_it_has_no_rows_of(tmp_path):
+    def save(ticker, close):
+        days = pd.date_range("2024-01-02", periods=2)
+        rows = pd.DataFrame({"date": days, "close": close})
+        rows.to_parquet(tmp_path / "historical" / f"{ticker}.parquet")
+
+    (tmp_path / "historical").mkdir()
+    save("BAD", ["1,5", "2.0"])
+    save("GOOD", [1.5, 1.6])
+    store, asked = (tmp_path, tmp_path / "none.csv"), "SELECT DISTINCT ticker FROM prices"
+    for _ in range(2):  # the catalogue is made, and is there
+        run = etf(store, asked, "--format", "csv")
+        assert (run.returncode, run.stdout.split()) == (0, [b"ticker", b"GOOD"])
+        assert run.stderr.startswith(b"warning: prices lack its rows: BAD: ")
+        assert b"BAD.parquet" in run.stderr
+    save("BAD", [1.5, 1.6])
+    run = etf(store, asked, "--format", "csv")
+    assert (set(run.stdout.split()), run.stderr) == ({b"ticker", b"GOOD", b"BAD"}, b"")
+
+
 def test_a_new_ticker_and_a_new_table_appear(store):
     ensure_catalogue(store)
     shutil.copy(store[0] / "historical/VAS.parquet", store[0] / "historical/%76as.parquet")

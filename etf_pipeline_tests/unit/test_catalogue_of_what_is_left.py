@@ -1,16 +1,20 @@
 """What SQL says of a store that lacks something: days that were let go, files that are damaged."""
 
 import datetime as dt
+import re
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from etf_pipeline.errors import QueryError
+from etf_pipeline.ingest.planning import Terms
+from etf_pipeline.ingest.sources.simulated import SimulatedSource
 from etf_pipeline.model import assets
 from etf_pipeline.model.outcomes import Outcome, OutcomeKind
 from etf_pipeline.model.schemas import (
     CORRECTIONS,
+    HISTORY,
     MANIFEST,
     QUARANTINE,
     RAW,
@@ -19,13 +23,18 @@ from etf_pipeline.model.schemas import (
 )
 from etf_pipeline.settings import Settings
 from etf_pipeline.steps.catalogue import described_views, open_catalogue, sql_catalogue
+from etf_pipeline.steps.download import download
+from etf_pipeline.steps.histories import update_histories
 from etf_pipeline.steps.maintain import judged, record, removed
 from etf_pipeline.steps.result import Run
 from etf_pipeline.store.manifests import write_manifest
 from etf_pipeline.store.store import Store
 from etf_pipeline.store.writer import publish
+from etf_pipeline_tests.support import instrument
 
 D = dt.date.fromisoformat
+NOW = dt.datetime(2025, 3, 31, 12, tzinfo=dt.UTC)
+THREE = ("AAA", "MMM", "ZZZ")
 DAYS = ("2023-01-04", "2023-01-31", "2023-02-08", "2023-02-28", "2025-03-28", "2025-03-31")
 
 
@@ -147,6 +156,27 @@ def test_every_other_table_is_there_beside_a_damaged_one(store, table):
     assert all(words == "" for name, words in told.items() if name not in stopped)
     own = {QUARANTINE: {"quality", "distributions"}, RAW: {"raw_answers"}, MANIFEST: {"runs"}}
     assert stopped == own.get(table, {"corrections"})
+
+
+@pytest.mark.parametrize("catalogued", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("own", [False, True], ids=["ours alone", "beside a user's"])
+@pytest.mark.parametrize("ticker", THREE)
+def test_no_query_of_prices_leaves_out_a_damaged_history(tmp_path, ticker, own, catalogued):
+    store, run, some = Store.at(tmp_path, 10), Run("a", NOW, "XASX"), [instrument(t) for t in THREE]
+    layout = store.layout
+    download(store, run, SimulatedSource(lambda: NOW), some, Terms(), clock=lambda: NOW)
+    update_histories(store, run, some)
+    if own:
+        layout.of(HISTORY, "OWN").parent.mkdir(exist_ok=True)
+        pq.write_table(pa.table({"date": [DAY], "close": [1.0]}), layout.of(HISTORY, "OWN"))
+    if catalogued:
+        ask(store, "FROM prices")
+    path = layout.of(HISTORY, ticker)
+    path.write_bytes(path.read_bytes()[:-100])
+    for sql in ("SELECT count(*) FROM prices", "FROM latest_prices", "FROM histories"):
+        with pytest.raises(QueryError, match=re.escape(f"{path} is not readable Parquet")):
+            ask(store, sql)
+    assert ask(store, "SELECT count(*) FROM runs")
 
 
 @pytest.mark.parametrize("name", ["as_of=tmp/part.parquet", "as_of=2023-01-31/copy.parquet"])
