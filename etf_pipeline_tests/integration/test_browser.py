@@ -74,21 +74,27 @@ def ui(tmp_path_factory):
         start_new_session=True,
     )
     address = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 90
-    while True:
-        try:
-            urllib.request.urlopen(f"{address}/server_info", timeout=2).read()
-            break
-        except OSError:
+    try:
+        deadline = time.monotonic() + 300
+        while not answers(f"{address}/server_info"):
             assert process.poll() is None
             assert time.monotonic() < deadline, (folder / "dev.log").read_text()[-2000:]
             time.sleep(0.3)
-    yield address, folder / "store"
-    os.killpg(process.pid, signal.SIGTERM)
+        yield address, folder / "store"
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def answers(url):
     try:
-        process.wait(30)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        urllib.request.urlopen(url, timeout=10).read()
+    except OSError:
+        return False
+    return True
 
 
 def watched(chromium, **options):
@@ -119,27 +125,27 @@ def test_materialise_everything_and_look_at_it(chromium, ui):
     address, store = ui
     page, _, _ = watched(chromium, viewport={"width": 1440, "height": 900})
     page.goto(f"{address}/asset-groups")
-    page.get_by_role("button", name="Materialize all").click(timeout=60_000)
+    page.get_by_role("button", name="Materialize all").click(timeout=120_000)
     launch = page.get_by_role("button", name=re.compile("^Launch"))
-    page.get_by_role("button", name="All", exact=True).click(timeout=30_000)
-    launch.click(timeout=30_000)
-    deadline = time.monotonic() + 150
+    page.get_by_role("button", name="All", exact=True).click(timeout=120_000)
+    launch.click(timeout=120_000)
+    deadline = time.monotonic() + 400
     while not (store / "reports" / "universe.html").exists():
         assert time.monotonic() < deadline, "the reports were not made"
         page.wait_for_timeout(500)
     page.goto(f"{address}/runs")
-    page.get_by_text("Success").first.wait_for(timeout=60_000)
+    page.get_by_text("Success").first.wait_for(timeout=120_000)
     page.goto(f"{address}/asset-groups")
-    page.get_by_text("serving").first.wait_for(timeout=30_000)
+    page.get_by_text("serving").first.wait_for(timeout=120_000)
     picture(page, "lineage")
     page.goto(f"{address}/assets/optimised_portfolios")
-    page.get_by_text("weights_pair").first.wait_for(timeout=30_000)
-    page.locator("img[src^='data:image/svg+xml']").first.wait_for(timeout=30_000)
+    page.get_by_text("weights_pair").first.wait_for(timeout=120_000)
+    page.locator("img[src^='data:image/svg+xml']").first.wait_for(timeout=120_000)
     picture(page, "asset")
     page.goto(f"{address}/assets/optimised_portfolios?view=checks")
-    page.get_by_text("weights_add_up").first.wait_for(timeout=30_000)
+    page.get_by_text("weights_add_up").first.wait_for(timeout=120_000)
     page.goto(f"{address}/assets/reports")
-    page.get_by_text("report_universe").first.wait_for(timeout=30_000)
+    page.get_by_text("report_universe").first.wait_for(timeout=120_000)
 
 
 @pytest.mark.parametrize("width", [390, 1440])
