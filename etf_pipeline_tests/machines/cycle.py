@@ -91,6 +91,6 @@ def _phase(world: World, outcome: Outcome, tables: bool, asked: list[Asked]) -> 
         if time.monotonic() > deadline:
             names = [f"{a} ({world.hub.status(a.runs[-1]).value})" for a in open_]
             raise AssertionError(f"not within {script.patience:g} s: {', '.join(names)}")
-        time.sleep(0.05)
+        time.sleep(0.2)
     again = [f"{a} {len(a.runs)} times" for a in asked if len(a.runs) > 1]
     outcome.say(f"made{' the tables' if tables else ''}: {', '.join(again) or 'at once'}")

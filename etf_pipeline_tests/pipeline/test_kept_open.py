@@ -64,10 +64,10 @@ def whole(home):
     return True
 
 
-def open_files():
-    """Of this process, those below a home."""
+def open_files(home):
+    """Databases of this process below a home."""
     links = [p.readlink() for p in Path("/proc/self/fd").iterdir() if p.is_symlink()]
-    return sorted(str(path) for path in links if ".db" in path.name)
+    return sorted(str(p) for p in links if ".db" in p.name and p.is_relative_to(home))
 
 
 def test_each_log_lasts_for_the_whole_run(home, tmp_path):
@@ -137,22 +137,22 @@ def test_what_a_killed_process_leaves_is_taken_up(home):
 def test_records_cost_no_file_each(home):
     with open_instance() as instance, kept_open(instance):
         instance.add_dynamic_partitions("many", ["first"])
-        before = open_files()
+        before = open_files(home)
         for i in range(30):
             instance.add_dynamic_partitions("many", [str(i)])
-        assert open_files() == before
-    assert open_files() == []
+        assert open_files(home) == before
+    assert open_files(home) == []
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
 def test_nothing_crosses_a_fork(home):
     def write():
-        assert open_files() == []
+        assert open_files(home) == []
         with open_instance() as instance:
             instance.add_dynamic_partitions("many", ["child"])
 
     with open_instance() as instance, kept_open(instance):
-        assert open_files()
+        assert open_files(home)
         pid = child(write)
         for i in range(30):
             instance.add_dynamic_partitions("many", [str(i)])
