@@ -52,7 +52,7 @@ def judged(layout: Layout, table: Table | None, path: Path, data: bytes) -> Judg
     """Judge the bytes that are to be, or are, a file of a table; of no table, that there are any.
 
     Parquet vouches for its content by the hash in its footer, and for what it is about by what the
-    footer names. Raw batches have no hash: of them every row group has to be readable.
+    footer names. Raw batches have no hash: of them every page has to be what its checksum says.
 
     Args:
         layout: the store.
@@ -63,7 +63,7 @@ def judged(layout: Layout, table: Table | None, path: Path, data: bytes) -> Judg
     if table is None:
         return Judged(Fitness.OURS) if data else Judged(Fitness.DAMAGED, "it is empty")
     try:
-        with pq.ParquetFile(io.BytesIO(data)) as handle:
+        with pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True) as handle:
             found = handle.read(use_threads=False)
             meta = json.loads((handle.metadata.metadata or {}).get(META_KEY, b"null"))
     except (OSError, ValueError, pa.ArrowException):

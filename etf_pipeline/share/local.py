@@ -44,7 +44,7 @@ class LocalPlace:
             return dict(self._walk(folder))
 
     def _walk(self, folder: str) -> Iterator[tuple[str, Found]]:
-        for at, folders, files in os.walk(self._root / folder):
+        for at, folders, files in os.walk(self._root / folder, onerror=_refused):
             folders[:] = [f for f in folders if not f.startswith(".")]
             for file in files:
                 if not file.startswith("."):
@@ -117,6 +117,16 @@ class LocalPlace:
         """Raises `ShareAwayError` unless the folder is there; it is never made here."""
         if not self._root.is_dir():
             raise away(self.url, "there is no such folder (is it mounted?)")
+
+
+def _refused(error: OSError) -> None:
+    """A folder that cannot be opened is not one in which nothing is.
+
+    Raises:
+        OSError: that one, unless there is no such folder, or none any more.
+    """
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _found(status: os.stat_result) -> Found:

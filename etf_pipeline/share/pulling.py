@@ -287,9 +287,9 @@ def _make_way(copy: Copy, job: _Job, path: Path, temp: Path, writer: bool) -> bo
         path.replace(aside)
         log.warning("%s was damaged or changed by hand: set aside as %s", path, aside.name)
         return True
+    if job.table in IMMUTABLE and job.local in (_Local.SAME, _Local.MADE):
+        raise other_bytes(copy, job.name)
     if job.local is _Local.MADE:
-        if job.table in IMMUTABLE:
-            raise other_bytes(copy, job.name)
         if job.table is MANIFEST:
             return not tells_more(copy, job.name, path.read_bytes(), temp.read_bytes())
         return writer

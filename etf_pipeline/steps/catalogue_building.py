@@ -21,6 +21,7 @@ from etf_pipeline.sql.views import MACROS, TYPES, VIEWS, View, empty_columns
 from etf_pipeline.steps.catalogue_freshness import FILES, TABLE_OF, filled, stamp
 from etf_pipeline.store.inventory import available_tickers
 from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.listing import matching
 from etf_pipeline.store.reader import file_info, user_file
 from etf_pipeline.store.unfit import Unfit, unfit
 from etf_pipeline.store.writer import check_room, temp_beside
@@ -85,7 +86,7 @@ def _fill(db: duckdb.DuckDBPyConnection, universe_file: Path, layout: Layout) ->
 
 def _unfit(layout: Layout, view: View, patterns: list[str]) -> list[Unfit]:
     """Files of a view for which it cannot be made."""
-    paths = sorted(p for pattern in patterns for p in layout.root.glob(pattern))
+    paths = [p for pattern in patterns for p in matching(layout.root, pattern)]
     return list(unfit(paths, TABLE_OF[view.name])) if paths else []
 
 

@@ -28,6 +28,7 @@ from etf_pipeline.model.schemas import (
 )
 from etf_pipeline.sql.views import MACROS, VIEWS
 from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.listing import any_matching
 
 # Raise when the catalogue is filled in another way, so that each is made anew.
 VERSION = 8
@@ -88,7 +89,7 @@ def _digest(content: bytes) -> str:
 
 def filled(layout: Layout, view: str) -> list[str]:
     """Those globs of a view that match anything."""
-    return [p for p in FILES[view] if next(layout.root.glob(p), None) is not None]
+    return [p for p in FILES[view] if any_matching(layout.root, p)]
 
 
 def stamp(path: Path) -> tuple[int, int]:

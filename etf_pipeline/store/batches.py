@@ -24,6 +24,7 @@ from etf_pipeline.model.file_names import STAMP, slug
 from etf_pipeline.model.rows import DOWNLOAD_COLUMNS, download_rows, to_arrow
 from etf_pipeline.model.schemas import RAW, SCHEMA_VERSION
 from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.listing import matching
 from etf_pipeline.store.writer import META_KEY, atomic_file, parquet_options
 
 _OPEN_FILES = 8
@@ -257,7 +258,7 @@ class BatchReader:
         if path in self._open:
             self._open.move_to_end(path)
         else:
-            self._open[path] = pq.ParquetFile(path)
+            self._open[path] = pq.ParquetFile(path, page_checksum_verification=True)
             if len(self._open) > _OPEN_FILES:
                 self._open.popitem(last=False)[1].close()
         return self._open[path]
@@ -293,7 +294,7 @@ def open_batch(layout: Layout, partition: str, batch_id: str) -> Batch:
 
 def partitions_with_batches(layout: Layout) -> Iterable[Path]:
     """Folders below `raw/`."""
-    return sorted(p for p in layout.folder(RAW).glob("*") if p.is_dir())
+    return [p for p in matching(layout.folder(RAW), "*") if p.is_dir()]
 
 
 def _corrupt(path: Path) -> CorruptFileError:

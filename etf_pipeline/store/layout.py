@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import glob
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from etf_pipeline.model.assets import PRICE_HISTORY
 from etf_pipeline.model.file_names import decode_ticker, encode_ticker, slug
 from etf_pipeline.model.schemas import EVENTS, HISTORY, MANIFEST, RAW, Granularity, Table
+from etf_pipeline.store.listing import matching
 
 _AS_OF_FILE = "part.parquet"
 _ANY_FILE = "*.parquet"
@@ -47,7 +47,7 @@ class Layout:
 
     def files(self, table: Table) -> list[Path]:
         """Every file of a table that is there, in order of name. Looks at the disk."""
-        found = _found(self.root, self.pattern(table))
+        found = matching(self.root, self.pattern(table))
         dated = table.granularity is Granularity.AS_OF
         return [path for path in found if self._is_of_a_day(path)] if dated else found
 
@@ -61,7 +61,7 @@ class Layout:
         In a folder that is no day, or under another name than ours have.
         """
         ours = set(self.files(table))
-        return [p for p in _found(self.folder(table), f"*/{_ANY_FILE}") if p not in ours]
+        return [p for p in matching(self.folder(table), f"*/{_ANY_FILE}") if p not in ours]
 
     def as_of(self, path: Path) -> dt.date:
         """The day whose partition a file of an `as_of` table lies in."""
@@ -99,7 +99,7 @@ class Layout:
 
     def batch_files(self, partition: str) -> list[Path]:
         """One partition's raw batches, oldest first. Looks at the disk."""
-        return sorted(self.batches(partition).glob(_ANY_FILE))
+        return matching(self.batches(partition), _ANY_FILE)
 
     def manifests(self, asset: str) -> Path:
         """Folder of one asset's manifests."""
@@ -107,11 +107,11 @@ class Layout:
 
     def manifest_files(self, asset: str) -> list[Path]:
         """One asset's manifests, in order of name. Looks at the disk."""
-        return sorted(self.manifests(asset).glob(_ANY_FILE))
+        return matching(self.manifests(asset), _ANY_FILE)
 
     def manifests_of(self, asset: str, run_id: str) -> list[Path]:
         """Manifests of one run, whatever the partition. Looks at the disk."""
-        return sorted(self.manifests(asset).glob(f"{slug(run_id)}-*.parquet"))
+        return matching(self.manifests(asset), f"{slug(run_id)}-*.parquet")
 
     def watermark(self, partition: str) -> Path:
         """File that says which raw batches the histories of a partition already hold."""
@@ -136,7 +136,7 @@ class Layout:
 
     def watermarks(self) -> dict[str, Path]:
         """Every such file that is there, by partition. Looks at the disk."""
-        found = sorted(self.root.glob(self.watermark_pattern))
+        found = matching(self.root, self.watermark_pattern)
         return {decode_ticker(path.stem): path for path in found}
 
     @property
@@ -184,7 +184,7 @@ class Layout:
 
     def event_log_parts(self) -> list[Path]:
         """Every such file that is there, in order. Looks at the disk."""
-        return sorted(self.root.glob(self.event_log_pattern))
+        return matching(self.root, self.event_log_pattern)
 
     @property
     def event_log_copied(self) -> Path:
@@ -212,7 +212,7 @@ class Layout:
 
     def head_files(self) -> list[Path]:
         """Every signed head that is there, in order of name. Looks at the disk."""
-        return sorted(self.root.glob(self.head_pattern))
+        return matching(self.root, self.head_pattern)
 
     def lock(self, kind: str, name: str) -> Path:
         """File on which writers of one `kind` of thing named `name` take turns."""
@@ -225,15 +225,7 @@ class Layout:
 
     def begun_files(self) -> list[Path]:
         """Every such file that is there, in order of name. Looks at the disk."""
-        return sorted(self.root.joinpath(*_BEGUN).glob("*.json"))
-
-
-def _found(root: Path, pattern: str) -> list[Path]:
-    """Files below a folder, in order of name.
-
-    Not `Path.glob`, which fails on a folder that goes while it looks.
-    """
-    return sorted(root / name for name in glob.glob(pattern, root_dir=root))  # noqa: PTH207
+        return matching(self.root.joinpath(*_BEGUN), "*.json")
 
 
 def _folder(table: Table) -> tuple[str, ...]:

@@ -90,7 +90,9 @@ def read_rows(path: Path, wanted: pc.Expression) -> pa.Table:
         FileNotFoundError: there is no such file.
     """
     try:
-        return pq.read_table(path, filters=wanted, partitioning=None)
+        return pq.read_table(
+            path, filters=wanted, partitioning=None, page_checksum_verification=True
+        )
     except FileNotFoundError:
         raise
     except (OSError, pa.ArrowException) as error:
@@ -203,7 +205,7 @@ def read_adjusted(path: Path) -> tuple[pd.Series, FileInfo, UserFile | None]:
 
 def _open(path: Path) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(path, page_checksum_verification=True)
     except FileNotFoundError:
         raise
     except (OSError, pa.ArrowException) as error:

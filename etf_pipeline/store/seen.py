@@ -210,7 +210,7 @@ class SeenFile:
         self._rows: dict[str, dict[str, Any] | Seen] = {}
         self._changed = False
         try:
-            table = pq.read_table(self._path, partitioning=None)
+            table = pq.read_table(self._path, partitioning=None, page_checksum_verification=True)
             if table.schema.equals(_SCHEMA) and table.schema.metadata == _SCHEMA.metadata:
                 self._rows = {row["ticker"]: row for row in table.to_pylist()}
         except (OSError, ValueError, pa.ArrowException):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -265,6 +266,65 @@ def test_another_file_under_the_name_of_a_batch_is_a_loud_error(machine, share):
     copy.index.drop(copy.names.of([first]))
     with pytest.raises(ShareError, match=first.stem):
         publish(copy, copy.names.of([first]))
+
+
+def rot(path):
+    """Turn one bit of a value, as a disk does: the file is as readable Parquet as before."""
+    content = bytearray(path.read_bytes())
+    content[_values_of(path, "close") - 5] ^= 1
+    path.write_bytes(content)
+
+
+def _values_of(path, column):
+    """Where the first chunk of a column ends."""
+    group = pq.read_metadata(path).row_group(0)
+    found = (group.column(i) for i in range(group.num_columns))
+    (chunk,) = (c for c in found if c.path_in_schema == column)
+    return chunk.data_page_offset + chunk.total_compressed_size
+
+
+@pytest.mark.parametrize("table", [RAW, HISTORY], ids=lambda t: t.name)
+def test_a_bit_that_turned_in_the_share_reaches_nobody(machine, share, tmp_path, table, caplog):
+    ours = machine.pipeline.layout.files(table)[0]
+    held, theirs = ours.read_bytes(), in_share(share, machine, ours)
+    rot(theirs)
+    assert theirs.read_bytes() != held
+    refresh(machine.pipeline.working_copy, raw=True)
+    assert ours.read_bytes() == held
+    assert "is not taken" in caplog.text
+    machine.night("0", SHARD)
+    assert ours.read_bytes() == theirs.read_bytes() == held
+    other = Machine(tmp_path / "two", machine.url)
+    other.night("0", SHARD)
+    assert other.files() == machine.files()
+
+
+def test_a_raw_batch_of_other_rows_takes_no_good_one_s_place(machine, share):
+    """As somebody wrote it with a tool of theirs, footer and all."""
+    ours = machine.pipeline.layout.batch_files(SHARD)[0]
+    held, theirs = ours.read_bytes(), in_share(share, machine, ours)
+    found = pq.ParquetFile(theirs).read()
+    pq.write_table(found.slice(1), theirs)
+    for attempt in (lambda: refresh(machine.pipeline.working_copy, raw=True), machine.night):
+        with pytest.raises(ShareError, match=f"{ours.stem}.*has other bytes under this name"):
+            attempt("1", SHARD) if attempt == machine.night else attempt()
+        assert ours.read_bytes() == held
+
+
+@pytest.mark.parametrize("new", [0, 1], ids=["nothing new", "a new session"])
+def test_a_bit_that_turned_in_a_history_is_no_revision(tmp_path, new):
+    """No time and no size of it tells."""
+    alone, whole = (Machine(tmp_path / name) for name in ("alone", "whole"))
+    for one in (alone, whole):
+        one.night("0", SHARD)
+    path = history(alone)
+    status = path.stat()
+    rot(path)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    for one in (alone, whole):
+        one.now = later(new)
+        one.night("1", SHARD)
+    assert alone.files() == whole.files()
 
 
 def test_a_history_that_the_share_has_lost_stays_and_comes_back(machine, share, tmp_path, caplog):

@@ -196,7 +196,9 @@ def _said_by_manifests(layout: Layout, batches: Set[Batch]) -> set[tuple[Batch, 
     found = set()
     for path in layout.manifest_files(assets.RAW_PRICES):
         try:
-            rows = pq.read_table(path, columns=list(_NAMES)).to_pylist()
+            rows = pq.read_table(
+                path, columns=list(_NAMES), page_checksum_verification=True
+            ).to_pylist()
         except (OSError, pa.ArrowException):  # whoever tells of it parks it
             continue
         for row in rows:
