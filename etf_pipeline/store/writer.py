@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from etf_pipeline.errors import DiskFullError, LockTimeoutError, StoreError
-from etf_pipeline.model.schemas import SCHEMA_VERSION, Table
+from etf_pipeline.model.schemas import EVENTS, SCHEMA_VERSION, Table
 from etf_pipeline.store.hashing import content_hash
 from etf_pipeline.store.processes import FOREIGN_SECONDS, HOST, is_gone, process_name
 
@@ -84,12 +84,14 @@ def publish(
     if made_from is not None:
         meta[MADE_FROM_KEY] = made_from
     final = _as_declared(data, table.arrow).replace_schema_metadata(meta)
+    # Signed heads name an archive file by its hash: one that is made again is the same to the byte.
+    pages = table is not EVENTS
     with atomic_file(path) as handle:
-        pq.write_table(final, handle, **parquet_options(table.arrow))
+        pq.write_table(final, handle, **parquet_options(table.arrow, checksums=pages))
     return not same
 
 
-def parquet_options(schema: pa.Schema) -> dict[str, Any]:
+def parquet_options(schema: pa.Schema, *, checksums: bool = True) -> dict[str, Any]:
     """How every file is encoded: zstd, dictionaries for text only, and a checksum of every page.
 
     Prices hardly repeat; without dictionaries they are written twice as fast and end smaller.
@@ -99,7 +101,7 @@ def parquet_options(schema: pa.Schema) -> dict[str, Any]:
     return {
         "compression": "zstd",
         "use_dictionary": text or False,
-        "write_page_checksum": True,
+        "write_page_checksum": checksums,
     }
 
 
