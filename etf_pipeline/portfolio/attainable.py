@@ -31,22 +31,26 @@ _BROKEN = 1e-9
 
 
 def at_least(value: float) -> str:
-    """A number that is not below `value`, of six digits, and works when it is asked for."""
+    """A number that is not below `value`, of six digits."""
     return _written(value, ROUND_CEILING)
 
 
 def at_most(value: float) -> str:
-    """A number that is not above `value`, of six digits, and works when it is asked for."""
+    """A number that is not above `value`, of six digits."""
     return _written(value, ROUND_FLOOR)
 
 
-def _written(value: float, rounding: str) -> str:
-    context = Context(DIGITS, rounding)
-    exact = Decimal(repr(float(value) + 0.0))  # no −0
+def _provable(value: float, rounding: str) -> str:
+    """The same, far enough from `value` for a solver to prove what is asked with it."""
+    context, exact = Context(DIGITS, rounding), Decimal(repr(float(value)))
     number = context.create_decimal(exact)
     if _EXACT * abs(exact) < abs(number - exact) < _ROOM * abs(exact):
         number = (context.next_plus if rounding == ROUND_CEILING else context.next_minus)(number)
-    text = f"{number:f}"
+    return _written(float(number), rounding)
+
+
+def _written(value: float, rounding: str) -> str:
+    text = f"{Context(DIGITS, rounding).create_decimal(repr(float(value) + 0.0)):f}"  # no −0
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
@@ -79,22 +83,23 @@ def out_of_reach(problem: Problem, limit: Limit, best: float, weights: Floats) -
             largest = int(np.argmax(weights))
             leader = f" ({problem.names[largest]} at {weights[largest]:.0%})"
         return (
-            f"target return {limit.least:.6g} is out of reach: at most {at_most(-best)}"
-            f"{under(problem, weights, limit)}{leader}"
+            f"target return {limit.least:.6g} is out of reach: at most "
+            f"{_provable(-best, ROUND_FLOOR)}{under(problem, weights, limit)}{leader}"
         )
     assert isinstance(limit, VolatilityCeiling | TrackingErrorCeiling | CvarCeiling)
     return (
         f"{limit.name} {limit.greatest:.6g} is below the least attainable {limit.noun} "
-        f"{at_least(best)}{under(problem, weights, limit)}; raise it to at least that"
+        f"{_provable(best, ROUND_CEILING)}{under(problem, weights, limit)}; "
+        "raise it to at least that"
     )
 
 
 def attainable(limit: Limit, best: float) -> Limit:
     """The same limit at the number that `out_of_reach` quotes."""
     if isinstance(limit, ReturnFloor):
-        return replace(limit, least=float(at_most(-best)))
+        return replace(limit, least=float(_provable(-best, ROUND_FLOOR)))
     assert isinstance(limit, VolatilityCeiling | TrackingErrorCeiling | CvarCeiling)
-    return replace(limit, greatest=float(at_least(best)))
+    return replace(limit, greatest=float(_provable(best, ROUND_CEILING)))
 
 
 def under(problem: Problem, weights: Floats, without: Limit | None = None) -> str:
