@@ -1,68 +1,84 @@
-"""Which files lie below a folder: what `glob` finds, and an error where it cannot look."""
+"""The list of many ETFs as it stands on a page: exact, small, and harmless whatever names say."""
 
-import glob
-import tempfile
-from pathlib import Path
+import base64
+import hashlib
+import json
 
-import pytest
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
-from etf_pipeline.cli.app import app
-from etf_pipeline.errors import ShareError, StoreError
-from etf_pipeline.share.local import LocalPlace
-from etf_pipeline.store.listing import any_matching, matching
-
-NAMES = st.sampled_from(("a", "b.parquet", ".hidden", "as_of=2025-01-31", "[1]", "A"))
-PATHS = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
-PARTS = st.sampled_from(("*", "*.parquet", "as_of=*", "a", "as_of=[0-9]*", "?", "b.parquet"))
-PATTERNS = st.lists(PARTS, min_size=1, max_size=3).map("/".join)
-
-
-@given(st.lists(PATHS, max_size=6), PATTERNS)
-def test_the_same_is_found_as_by_the_standard_library(paths, pattern):
-    with tempfile.TemporaryDirectory() as made:
-        root = Path(made)
-        for path in paths:
-            (root / path).mkdir(parents=True, exist_ok=True)
-        found = sorted(root / name for name in glob.glob(pattern, root_dir=root))  # noqa: PTH207
-        assert matching(root, pattern) == found
-        assert any_matching(root, pattern) == bool(found)
+from etf_pipeline.report.alike import Alike
+from etf_pipeline.report.cells import DASH, number, percent
+from etf_pipeline.report.listing import (
+    Listing,
+    choices,
+    counts,
+    numbers,
+    percentages,
+    script,
+    script_source,
+    texts,
+)
 
 
-def test_where_there_is_no_folder_nothing_is(tmp_path):
-    (tmp_path / "file").write_text("")
-    for pattern in ("none/*", "file/*", "*/*", "file/a"):
-        assert matching(tmp_path, pattern) == []
-        assert not any_matching(tmp_path, pattern)
+@given(st.floats(-30, 30), st.integers(0, 3))
+def test_a_cell_is_rounded_as_in_every_other_table(value, digits):
+    assert percentages("x", np.array([value]), digits).shown(0) == f"{value:z,.{digits}%}"
+    assert numbers("x", np.array([value]), digits).shown(0) == number(value, digits)
 
 
-@pytest.fixture
-def circle(tmp_path):
-    """A folder that nobody can open, root neither."""
-    path = tmp_path / "risk" / "risk_metrics"
-    path.parent.mkdir()
-    path.symlink_to(path)
-    return path
+def test_cells_as_readers_see_them():
+    assert percentages("x", np.array([0.1234, np.nan, -0.00001])).shown(0) == percent(0.1234, 1)
+    assert [percentages("x", np.array([np.nan, -0.00001])).shown(i) for i in (0, 1)] == [
+        DASH,
+        "0.0%",
+    ]
+    column = choices("x", ["b", None, "a", "b"])
+    assert [column.shown(i) for i in range(4)] == ["b", DASH, "a", "b"]
+    assert column.packed["among"] == ["a", "b"]
+    assert column.packed["values"] == [1, None, 0, 1]
+    assert counts("x", [3]).shown(0) == "3"
 
 
-def test_what_cannot_be_opened_is_not_empty(tmp_path, circle):
-    for pattern in ("risk/risk_metrics/*", "risk/*/*", "risk/risk_metrics/part.parquet"):
-        for look in (matching, any_matching):
-            with pytest.raises(StoreError, match=f"cannot open {circle}: .*make it readable"):
-                look(tmp_path, pattern)
+@given(st.text(max_size=40), st.text(max_size=20))
+def test_nothing_ends_the_element_and_everything_comes_back(name, word):
+    hostile = f"{name}</script><!--{word}"
+    listing = Listing("x", [texts("ETF", [hostile]), choices("y", [hostile])])
+    assert "<" not in listing.data
+    told = json.loads(listing.data)
+    assert told["columns"][0]["values"] == [hostile]
+    assert told["columns"][1]["among"] == [hostile]
 
 
-@pytest.mark.parametrize("command", ["status", "doctor", "maintain --dry-run"])
-def test_no_command_takes_it_for_a_table_without_rows(circle, command):
-    store = circle.parent.parent
-    (store / "historical").mkdir()
-    done = CliRunner().invoke(app, [*command.split(), "--data-dir", str(store)])
-    assert done.exit_code != 0
-    assert str(circle) in f"{done.output}{done.exception}"
+def test_others_are_packed_by_position():
+    found = Alike(
+        np.array([[1], [0]]),
+        np.array([[0.987], [0.987]]),
+        np.array([[1], [-1]]),
+        np.array([[-0.5], [np.nan]]),
+    )
+    told = json.loads(Listing("x", [texts("ETF", ["A", "B"])], found, "how").data)["alike"]
+    assert told == {
+        "said": "how",
+        "count": 1,
+        "nearest": [1, 0],
+        "nearestBy": [99, 99],
+        "farthest": [1, -1],
+        "farthestBy": [-50, None],
+    }
 
 
-def test_a_share_that_cannot_be_listed_is_not_empty(tmp_path, circle):
-    with pytest.raises(ShareError):
-        LocalPlace(tmp_path, 0.0).list("risk/risk_metrics")
+def test_the_policy_names_the_script_that_stands_on_the_page():
+    assert "</script" not in script().lower()
+    digest = hashlib.sha256(script().encode()).digest()
+    assert script_source() == f"'sha256-{base64.b64encode(digest).decode()}'"
+    for word in ("innerHTML", "eval(", "document.write", "fetch(", "http", "import("):
+        assert word not in script()
+
+
+def test_only_the_first_rows_are_on_the_page_twice():
+    listing = Listing("x", [texts("ETF", [f"T{i}" for i in range(1_000)])])
+    assert [row[0] for row in listing.first] == [f"T{i}" for i in range(25)]
+    assert listing.rows == 1_000
+    assert len(listing.data) < 10_000
