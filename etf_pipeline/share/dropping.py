@@ -1,14 +1,14 @@
 """Current files that go: what a machine drops leaves a mark, and what goes without one was lost.
 
-A history is dropped when its ticker was renamed, or when all of its batches are void. The mark says
-which version that was, so that it means nothing any more once there is another.
+A history is dropped when its ticker was renamed, or when all of its batches are void. The mark
+names the version, so that it means nothing any more once there is another.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from io import BytesIO
+from contextlib import suppress
 
 from etf_pipeline.share.copy import Copy, digest_of, read_whole
 from etf_pipeline.share.index import Entry
@@ -34,7 +34,8 @@ def remove_dropped(copy: Copy, names: Iterable[str]) -> None:
     for name in gone:
         if name in there and there[name].etag == entries[name].found.etag:
             if tables.get(name) in CURRENT:
-                _mark(copy, name, entries[name].digest)
+                with suppress(TakenError):  # that version was dropped before
+                    copy.place.create(_mark(name, entries[name].digest), b"")
             copy.place.remove(name)
     copy.index.drop(gone)
 
@@ -51,21 +52,19 @@ def without(copy: Copy, gone: Mapping[str, Entry], listed: Iterable[str], *, wri
         listed: the names of all objects of their folder.
         writer: whether this machine is about to write them.
     """
-    marks, lost = frozenset(listed), list[str]()
+    marks, lost = frozenset(listed), set[str]()
     for name, entry in gone.items():
-        dropped = _mark_of(name) in marks and _read(copy, _mark_of(name)) == entry.digest
         path = copy.names.path(name)
         with copy.held(name):
             data = read_whole(path)
             if data is None or digest_of(data) != entry.digest:
-                copy.index.drop([name])
-            elif dropped:
+                continue
+            if _mark(name, entry.digest) in marks:
                 aside = copy.layout.set_aside(path, "dropped")
                 path.replace(aside)
-                copy.index.drop([name])
                 log.warning("another machine has dropped %s: set aside as %s", name, aside.name)
             else:
-                lost.append(name)
+                lost.add(name)
     if lost:
         log.warning(
             "the share %s has lost %d files that no machine has dropped (%s): %s",
@@ -74,31 +73,9 @@ def without(copy: Copy, gone: Mapping[str, Entry], listed: Iterable[str], *, wri
             ", ".join(sorted(lost)[:3]),
             "they are published again" if writer else "the copies here stay",
         )
-        if writer:
-            copy.index.drop(lost)
+    copy.index.drop([name for name in gone if writer or name not in lost])
 
 
-def _mark_of(name: str) -> str:
-    return f"{name}.dropped"
-
-
-def _mark(copy: Copy, name: str, digest: str) -> None:
-    """Say of a version that it was dropped on purpose."""
-    mark, data = _mark_of(name), digest.encode()
-    while True:
-        try:
-            copy.place.create(mark, data)
-            return
-        except TakenError:
-            if _read(copy, mark) == digest:
-                return
-            copy.place.remove(mark)
-
-
-def _read(copy: Copy, name: str) -> str | None:
-    buffer = BytesIO()
-    try:
-        copy.place.fetch(name, buffer)
-    except FileNotFoundError:
-        return None
-    return buffer.getvalue().decode(errors="replace")
+def _mark(name: str, digest: str) -> str:
+    """The name of an object that says of one version that it was dropped on purpose."""
+    return f"{name}.{digest}.dropped"

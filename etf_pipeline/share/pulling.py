@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import TypeVar
 
 from etf_pipeline.errors import ShareError
 from etf_pipeline.model.schemas import HISTORY, MANIFEST, Table
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 _TRIES = 3
 _AT_ONCE = 256
 Wanted = Callable[[str], bool]
+A = TypeVar("A")
 
 
 class _Local(Enum):
@@ -88,22 +90,11 @@ def pull(
     """
     changed, known = 0, Known(copy)
     for table in tables:
-        place, entries = copy.place, copy.index.entries()
-        listed = place.list(below or copy.names.folder(table))
-        found = {
-            name: one
-            for name, one in listed.items()
-            if copy.names.has(table, name) and (wanted is None or wanted(name))
-        }
+        entries, listed = copy.index.entries(), copy.place.list(below or copy.names.folder(table))
+        found = _asked(copy, table, listed, wanted)
         if table in CURRENT:
-            gone = {
-                name: entry
-                for name, entry in entries.items()
-                if name not in found
-                and copy.names.has(table, name)
-                and (wanted is None or wanted(name))
-            }
-            without(copy, gone, listed, writer=writer)
+            missed = {name: entry for name, entry in entries.items() if name not in found}
+            without(copy, _asked(copy, table, missed, wanted), listed, writer=writer)
         elif writer and wanted is None and table in IMMUTABLE:
             _publish_again(copy, table, found, entries)
         jobs, same = list[_Job](), dict[str, Entry]()
@@ -115,6 +106,17 @@ def pull(
         _tell_not_taken(copy, found, entries, {job.name for job in jobs})
         changed += _fetch_all(copy, jobs, known, writer)
     return changed
+
+
+def _asked(
+    copy: Copy, table: Table, objects: Mapping[str, A], wanted: Wanted | None
+) -> dict[str, A]:
+    """Those objects that are a table's and are wanted, by name."""
+    return {
+        name: one
+        for name, one in objects.items()
+        if copy.names.has(table, name) and (wanted is None or wanted(name))
+    }
 
 
 def not_taken(copy: Copy) -> set[str]:
