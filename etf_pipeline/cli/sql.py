@@ -16,14 +16,15 @@ from etf_pipeline.errors import SettingsError
 from etf_pipeline.settings import environment
 from etf_pipeline.sql.limits import Limits
 
-# Own files that cannot be read beyond doubt: `prices` is without them, and no query would say so.
-_LACKING = """
-SELECT problem, remedy FROM unfit_files AS unfit JOIN user_files AS own
-ON ends_with(unfit.name, '/' || own.name) AND unfit.modified = own.modified ORDER BY own.name
-"""
-
 if TYPE_CHECKING:
     from etf_pipeline.store.layout import Layout
+
+# Own files that cannot be read beyond doubt: `prices` is without them, and no query would say so.
+# In one row, whatever the limit of rows is.
+_LACKING = """
+SELECT list(problem || '; ' || remedy ORDER BY own.name) FROM unfit_files AS unfit
+JOIN user_files AS own ON ends_with(unfit.name, '/' || own.name) AND unfit.modified = own.modified
+"""
 
 
 def sql(
@@ -65,8 +66,9 @@ def sql(
     refresh_for_reading(store.layout.root)
     universe_file = environment.universe_file()
     with open_catalogue(store, universe_file, limits, _copy_log) as connection:
-        for problem, remedy in connection.query(_LACKING).rows:
-            print_warning(f"{problem}; {remedy}")
+        ((lacking,),) = connection.query(_LACKING).rows
+        for line in lacking or ():
+            print_warning(line)
         if text is None:
             from etf_pipeline.sql.prompt import interact
 

@@ -395,14 +395,17 @@ def test_a_query_warns_of_a_file_that_it_has_no_rows_of(tmp_path):
 
     (tmp_path / "historical").mkdir()
     save("BAD", ["1,5", "2.0"])
+    save("WORSE", ["1,5", "2.0"])
     save("GOOD", [1.5, 1.6])
     store, asked = (tmp_path, tmp_path / "none.csv"), "SELECT DISTINCT ticker FROM prices"
     for _ in range(2):  # the catalogue is made, and is there
-        run = etf(store, asked, "--format", "csv")
+        run = etf(store, asked, "--format", "csv", "--max-rows", "1")
         assert (run.returncode, run.stdout.split()) == (0, [b"ticker", b"GOOD"])
+        assert run.stderr.count(b"warning: ") == 2
         assert run.stderr.startswith(b"warning: prices lack its rows: BAD: ")
         assert b"BAD.parquet" in run.stderr
     save("BAD", [1.5, 1.6])
+    (tmp_path / "historical" / "WORSE.parquet").unlink()
     run = etf(store, asked, "--format", "csv")
     assert (set(run.stdout.split()), run.stderr) == ({b"ticker", b"GOOD", b"BAD"}, b"")
 
