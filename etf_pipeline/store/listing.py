@@ -31,30 +31,33 @@ def matching(root: Path, pattern: str) -> list[Path]:
 
 
 def any_matching(root: Path, pattern: str) -> bool:
-    """Whether anything does; of many the first is enough.
+    """Whether anything does; every folder is opened, and no file is.
 
     Raises:
         StoreError: a folder on the way cannot be opened.
     """
-    return next(_below(root, pattern.split("/")), None) is not None
+    *way, last = pattern.split("/")
+    folders = _below(root, way) if way else (root,)
+    found = [_names(folder, last) for folder in folders]  # not only up to the first
+    return any(found)
 
 
 def _below(folder: Path, parts: list[str]) -> Iterator[Path]:
     here, *rest = parts
-    for path in _entries(folder, here):
+    for name in _names(folder, here):
         if not rest:
-            yield path
+            yield folder / name
         else:
-            yield from _below(path, rest)
+            yield from _below(folder / name, rest)
 
 
-def _entries(folder: Path, part: str) -> list[Path]:
+def _names(folder: Path, part: str) -> list[str]:
     try:
         if _WILD.isdisjoint(part):
             (folder / part).lstat()
-            return [folder / part]
+            return [part]
         return [
-            folder / name
+            name
             for name in os.listdir(folder)  # noqa: PTH208
             if not name.startswith(".") and fnmatchcase(name, part)
         ]

@@ -63,6 +63,15 @@ def test_no_command_takes_it_for_a_table_without_rows(circle, command):
     assert str(circle) in f"{done.output}{done.exception}"
 
 
+@pytest.mark.parametrize("beside", ["a", "z"])
+def test_what_is_found_elsewhere_makes_no_folder_readable(tmp_path, circle, beside):
+    (circle.parent / beside).mkdir()
+    (circle.parent / beside / "1.parquet").write_text("")
+    for look in (matching, any_matching):
+        with pytest.raises(StoreError, match=f"cannot open {circle}"):
+            look(tmp_path, "risk/*/*.parquet")
+
+
 def test_a_share_that_cannot_be_listed_is_not_empty(tmp_path, circle):
     with pytest.raises(ShareError):
         LocalPlace(tmp_path, 0.0).list("risk/risk_metrics")
