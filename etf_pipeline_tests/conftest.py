@@ -14,6 +14,9 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
+from etf_pipeline.events import factory
+from etf_pipeline.events.kafka import client
+from etf_pipeline.events.proof import heads
 from etf_pipeline_tests.brokers import Broker, External, Noida
 from etf_pipeline_tests.brokers.apache import Apache
 from etf_pipeline_tests.support import World
@@ -68,6 +71,13 @@ def _no_ambient_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
         if name.startswith(AMBIENT) and name != "ETF_TEST_REAL_DATA":
             monkeypatch.delenv(name)
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster-home"))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_said_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is warned of once a process is warned of in each test that brings it about."""
+    for module in (client, factory, heads):
+        monkeypatch.setattr(module, "_warned", set())
 
 
 @pytest.fixture(autouse=True)
