@@ -14,7 +14,7 @@ import numpy as np
 from etf_pipeline.model.instruments import Universe
 from etf_pipeline.model.portfolios import PortfolioSpec
 from etf_pipeline.model.schemas import RISK_METRICS, Table
-from etf_pipeline.steps import backtests, portfolios, risk_tables
+from etf_pipeline.steps import backtests, portfolios, risk_tables, walking
 from etf_pipeline.steps.derived import Assumptions, read_histories
 from etf_pipeline.steps.result import Run, StepResult
 from etf_pipeline.store.layout import Layout
@@ -30,7 +30,7 @@ CURRENCIES = {"AAA": "AUD", "BBB": "AUD", "CCC": "USD", "DDD": "AUD"}
 TABLES: Mapping[str, Sequence[Table]] = {
     "risk_metrics": (RISK_METRICS,),
     "optimised_portfolios": portfolios.TABLES,
-    "backtests": backtests.TABLES,
+    "backtests": walking.TABLES,
 }
 SPECS = (
     PortfolioSpec(name="calm", tickers=["AAA", "BBB"], objective="min_volatility", resamples=20),

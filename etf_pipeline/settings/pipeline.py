@@ -192,8 +192,8 @@ class Settings(BaseSettings):
         None,
         ge=1,
         le=256,
-        description="Processes among which the tickers of a step are shared out; one for each "
-        "core, to 8, if unset.",
+        description="Processes among which the tickers of a step, or many backtests, are shared "
+        "out; one for each core, to 8, if unset.",
     )
 
     @field_validator("source")

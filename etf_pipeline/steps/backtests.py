@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pyarrow as pa
 
-from etf_pipeline.errors import ReasonCode
 from etf_pipeline.model import assets
-from etf_pipeline.model.backtesting import EventKind
 from etf_pipeline.model.instruments import Universe
-from etf_pipeline.model.outcomes import (
-    FailureKind,
-    OutcomeKind,
-    Remark,
-    in_words,
-    main_code,
-)
 from etf_pipeline.model.portfolios import PortfolioSpec
-from etf_pipeline.model.schemas import BACKTEST_EVENTS, BACKTEST_WEIGHTS, BACKTESTS
-from etf_pipeline.portfolio.backtest import Backtest
-from etf_pipeline.portfolio.backtest_tables import BacktestTables, backtest_tables
+from etf_pipeline.model.schemas import BACKTESTS
 from etf_pipeline.steps.derived import (
     Assumptions,
     Histories,
@@ -33,18 +21,15 @@ from etf_pipeline.steps.derived import (
 from etf_pipeline.steps.made_from import NOTHING_BEFORE, Before, Reads
 from etf_pipeline.steps.portfolio_parts import portfolio_parts, publish_parts, to_be_made
 from etf_pipeline.steps.result import Chart, Published, Run, StepResult
+from etf_pipeline.steps.ticker_metrics import Beside
+from etf_pipeline.steps.walking import TABLES, Walking, walks
 from etf_pipeline.store.made_from import MadeFrom
 from etf_pipeline.store.manifests import outcome_of
 from etf_pipeline.store.store import Store
 
 ASSET = assets.BACKTESTS
-TABLES = (BACKTESTS, BACKTEST_WEIGHTS, BACKTEST_EVENTS)
 _ASSUMED = ("lookback_years", "benchmark", "base_currency", "periods_per_year")
 _IDLE = ("resamples",)
-_SAID = (
-    (EventKind.SKIPPED, ReasonCode.DECISIONS_SKIPPED, "decisions gave no weights"),
-    (EventKind.NEAREST, ReasonCode.NEAREST_TRADED, "decisions were traded as nearly as possible"),
-)
 
 
 def backtests(
@@ -54,11 +39,22 @@ def backtests(
     specs: Sequence[PortfolioSpec],
     universe: Universe,
     assumptions: Assumptions,
+    workers: int = 1,
 ) -> StepResult:
     """Walk every portfolio forward, and publish courses and weights; one that cannot says why.
 
+    Args:
+        store: where histories are read and tables published.
+        run: whose manifest is written.
+        histories: of everything.
+        specs: the portfolios.
+        universe: what is known of their tickers.
+        assumptions: what numbers rest on.
+        workers: how many processes share many portfolios out; what comes of it is the same.
+
     Raises:
         InsufficientDataError: there is no history at all.
+        WorkerDiedError: a worker ended before its work.
     """
     reads = Reads(store, histories, universe, assumptions)
     free = risk_free_of(store, universe, assumptions)
@@ -73,49 +69,19 @@ def backtests(
         courses = before.files[0].data
         return _recorded(store, run, histories, files, courses, before.made_from)
     making = to_be_made(specs, histories, before, parts, benchmark)
-    tables = backtest_tables(
-        making.specs,
-        making.series,
-        assumptions.lookback_years,
+    with_what = Beside(
         free,
-        universe.facts(),
         making.series.get(assumptions.benchmark or ""),
         conversion_of(histories, universe, assumptions),
         assumptions.periods_per_year,
-        histories.as_of,
     )
-    told = before.told(making.taken) | _told(tables)
+    walking = Walking(with_what, assumptions.lookback_years, universe.facts(), histories.as_of)
+    made = walks(walking, making.specs, making.series, workers)
+    told = before.told(making.taken) | dict(made.told)
     made_from = MadeFrom(making.parts, told, reads.assumed(*_ASSUMED))
-    made = {
-        BACKTESTS: tables.courses,
-        BACKTEST_WEIGHTS: tables.weights,
-        BACKTEST_EVENTS: tables.events,
-    }
     kept = made_from if reads.known else None
-    files, data = publish_parts(store, histories, before, making, made, kept)
+    files, data = publish_parts(store, histories, before, making, made.tables, kept)
     return _recorded(store, run, histories, files, data[BACKTESTS], made_from)
-
-
-def _told(tables: BacktestTables) -> dict[str, dict[str, Any]]:
-    """What there is to tell of each portfolio besides its rows."""
-    found: dict[str, dict[str, Any]] = {}
-    for name, backtest in tables.backtests.items():
-        code, money = main_code(remarks := _remarks(backtest)), tables.inputs[name]
-        found[name] = {
-            "reason": in_words(remarks),
-            "reason_code": code and code.value,
-            "currency": money.currency,
-            "fx": money.fx,
-        }
-    return found | {
-        name: {
-            "outcome": OutcomeKind.FAILED.value,
-            "failure_kind": FailureKind.PERMANENT.value,
-            "reason": answer.message,
-            "reason_code": answer.code and answer.code.value,
-        }
-        for name, answer in tables.failures.items()
-    }
 
 
 def _recorded(
@@ -146,15 +112,3 @@ def _recorded(
         "not_backtested": {one.subject: one.reason for one in refused},
     }
     return recorded(store, run, ASSET, [*walked, *refused], files, histories, details)
-
-
-def _remarks(backtest: Backtest) -> list[Remark]:
-    """What there is to say of a backtest: decisions that were not traded as asked, and exits."""
-    said = []
-    for kind, code, words in _SAID:
-        dates = [e.date for e in backtest.events if e.kind is kind]
-        if dates:
-            said.append(Remark(code, f"{len(dates)} {words}, the last on {dates[-1]}"))
-    left = [e for e in backtest.events if e.kind is EventKind.LEFT]
-    said += [Remark(ReasonCode.MEMBER_LEFT, f"{e.subject}: {e.reason}") for e in left]
-    return said + [Remark(ReasonCode.BACKTEST_REMARK, text) for text in backtest.remarks]

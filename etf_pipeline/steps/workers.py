@@ -71,6 +71,7 @@ def spread(
     workers: int,
     *,
     least: int | None = None,
+    at_once: int = _AT_ONCE,
     each: Callable[[R], None] | None = None,
 ) -> list[R]:
     """The result of each item, in their order, whatever the number of workers.
@@ -80,6 +81,7 @@ def spread(
         items: pickled on their way to a worker, as results are on their way back.
         workers: how many processes; with one, all is done in this one.
         least: below so many items all is done in this process, too; None for `LEAST`.
+        at_once: how many items a worker takes at a time; 1 for those that take seconds.
         each: told of every result as it comes, in order, in this process.
 
     Raises:
@@ -87,9 +89,10 @@ def spread(
         Exception: the first, in order of items, that the work raised.
     """
     results: list[R] = []
-    count = min(workers, -(-len(items) // _AT_ONCE))
+    parts = [items[i : i + at_once] for i in range(0, len(items), at_once)]
+    count = min(workers, len(parts))
     alone = count < 2 or len(items) < (LEAST if least is None else least)
-    found = _here(work, items) if alone else _there(work, items, count)
+    found = _here(work, items) if alone else _there(work, parts, count)
     with contextlib.closing(found):
         for result in found:
             results.append(result)
@@ -103,8 +106,7 @@ def _here(work: Work[T, R], items: Sequence[T]) -> Generator[R, None, None]:
         yield from map(one, items)
 
 
-def _there(work: Work[T, R], items: Sequence[T], count: int) -> Generator[R, None, None]:
-    parts = [items[i : i + _AT_ONCE] for i in range(0, len(items), _AT_ONCE)]
+def _there(work: Work[T, R], parts: Sequence[Sequence[T]], count: int) -> Generator[R, None, None]:
     with _asking(pickle.dumps(work), count) as ask:
         for answer in [ask(part) for part in parts]:
             reply = _awaited(answer)

@@ -41,23 +41,29 @@ class Walks:
     def fetch(self, requests: Sequence[Request]) -> Iterator[Download]:
         """See `PriceSource.fetch`."""
         import numpy as np
+        import pandas as pd
 
         from etf_pipeline.ingest.source import Download
         from etf_pipeline.model.calendars import last_final_session, sessions
-        from etf_pipeline_tests.support import bars, walk
+        from etf_pipeline.model.rows import DOWNLOAD_COLUMNS
+        from etf_pipeline_tests.support import walk
 
         last = last_final_session("XASX", self._clock(), dt.timedelta())
         days = sessions("XASX")
         begin = int(np.searchsorted(days, np.datetime64(_FIRST_NIGHT.date()))) - ROWS
-        days = days[begin:]
+        days = days[begin : int(np.searchsorted(days, np.datetime64(last), "right"))]
+        columns = pd.Index(DOWNLOAD_COLUMNS)
         for request in requests:
             seed = int(request.instrument.ticker[1:])
-            closes = walk(ROWS + 260, seed)
-            first = days[0] if request.start is None else np.datetime64(request.start)
-            asked = (days >= first) & (days <= np.datetime64(last))
-            at = np.flatnonzero(asked)
-            rows = bars(days[at], closes[at], adj_close_source=float("nan"))
-            rows.loc[(at + seed) % 63 == 0, "dividends"] = 0.3
+            start = np.datetime64(request.start or "1900-01-01")
+            first = int(np.searchsorted(days, start))
+            at = np.arange(first, len(days))
+            closes = walk(ROWS + 260, seed)[at]
+            paid = np.where((at + seed) % 63 == 0, 0.3, 0.0)
+            bar = (closes, closes * 1.01, closes * 0.99, closes, np.full(len(at), 1000.0))
+            rest = (paid, np.zeros(len(at)), np.zeros(len(at)), np.full(len(at), np.nan))
+            index = pd.DatetimeIndex(days[at].astype("datetime64[s]"), name="date")
+            rows = pd.DataFrame(np.column_stack([*bar, *rest]), index, columns)
             yield Download(request, rows, request.instrument.symbol, "AUD")
 
 

@@ -13,6 +13,7 @@ from etf_pipeline.orchestration.stages import Made
 from etf_pipeline.steps import backtests as walked
 from etf_pipeline.steps import portfolios
 from etf_pipeline.steps.derived import Assumptions
+from etf_pipeline.steps.workers import workers_of
 
 _WEIGHTS = "Optimal weights of every model portfolio, with a proof of how optimal they are."
 
@@ -51,5 +52,6 @@ def backtests(
             pipeline.portfolios(),
             pipeline.universe,
             Assumptions.of(pipeline.settings),
+            workers_of(pipeline.settings.workers),
         ),
     )
