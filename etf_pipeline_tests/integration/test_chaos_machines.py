@@ -1,9 +1,9 @@
 """Seeded cycles in which things go wrong around several machines on one share.
 
 All copies end, to the last byte, with what one machine makes, and every event is told once. The
-short ones of `SEEDS` one after the other, or as many long ones as `ETF_TEST_MACHINE_CYCLES` says from
-the seed `ETF_TEST_SEED` on; `make soak` asks for 100. A failure prints the seed, what happened, and the
-command that runs it again.
+short ones of `SEEDS` one after the other, or as many long ones as `ETF_TEST_MACHINE_CYCLES` says,
+from the seed `ETF_TEST_SEED` on; `make soak` asks for 100. A failure prints the seed, what
+happened, and the command that runs it again.
 """
 
 import contextlib
