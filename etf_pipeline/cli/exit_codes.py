@@ -9,7 +9,7 @@ from etf_pipeline.errors import EtfError, ReasonCode
 from etf_pipeline.model import assets
 
 if TYPE_CHECKING:
-    from etf_pipeline.orchestration.runner import RunReport
+    from etf_pipeline.orchestration.report import RunReport
 
 
 class ExitCode(IntEnum):
@@ -74,6 +74,8 @@ def of_run(report: RunReport, *, chosen: bool) -> ExitCode:
         report: what it did.
         chosen: only some tickers were asked for; portfolios that lack others do not count.
     """
+    if report.ended is not None and report.ended.code is ReasonCode.INTERRUPTED:
+        return ExitCode.INTERRUPTED
     tickers = report.tickers.values()
     derived = [s for s in report.stages if s.asset not in _INGEST]
     nothing = derived and not any(s.good for s in derived)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,11 +15,11 @@ from etf_pipeline.cli.exit_codes import ExitCode, of_run
 from etf_pipeline.cli.extras import need_pipeline
 from etf_pipeline.cli.options import DataDir, Json, Window, split_names
 from etf_pipeline.cli.render.output import print_error, print_json, print_place
-from etf_pipeline.errors import RecordsError, SettingsError
+from etf_pipeline.errors import EtfError, ReasonCode, RecordsError, SettingsError
 
 if TYPE_CHECKING:
+    from etf_pipeline.orchestration.report import RunReport
     from etf_pipeline.orchestration.resources import Pipeline
-    from etf_pipeline.orchestration.runner import RunReport
     from etf_pipeline.settings import Settings
 
 WHOLE = "interrupted; what was published is whole, and a new run goes on from there"
@@ -97,19 +98,28 @@ def _run(
     as_json: bool,
 ) -> ExitCode:
     need_pipeline("dagster", "yfinance")
-    console = Console(stderr=as_json, quiet=as_json)
-    pipeline, chosen, partitions = _request(settings, tickers, partition, window)
+    from etf_pipeline.orchestration.interrupts import handled, interrupt
+    from etf_pipeline.orchestration.report import RunReport
+
+    console, report = Console(stderr=as_json, quiet=as_json), RunReport()
     try:
-        report = _report(console, pipeline, chosen, partitions, full, as_json)
+        with handled(interrupt, signal.SIGTERM):
+            pipeline, chosen, partitions = _request(settings, tickers, partition, window)
+            _fill(report, console, pipeline, chosen, partitions, full, as_json)
     except RecordsError as error:
         if not as_json:
             raise
-        from etf_pipeline.orchestration.runner import RunReport
-
-        report = RunReport(ended=error)
+        report.ended = error
+    except KeyboardInterrupt:
+        report.ended = EtfError(WHOLE, code=ReasonCode.INTERRUPTED)
+        print_error(WHOLE)
+        if as_json:
+            _print_json(report, ExitCode.INTERRUPTED, settings.data_dir)
+        # Everything is closed; only threads are left that wait for an answer of the source.
+        os._exit(ExitCode.INTERRUPTED)
     code = of_run(report, chosen=bool(tickers))
     if as_json:
-        _print_json(report, code, pipeline)
+        _print_json(report, code, settings.data_dir)
         return code
     _show(console, pipeline, report, window)
     for sentence in dict.fromkeys(report.errors):
@@ -117,18 +127,20 @@ def _run(
     return code
 
 
-def _report(
+def _fill(
+    report: RunReport,
     console: Console,
     pipeline: Pipeline,
     chosen: Sequence[str],
     partitions: Sequence[str],
     full: bool,
     as_json: bool,
-) -> RunReport:
-    """Run everything, with a display of how far it is.
+) -> None:
+    """Run everything, with a display of how far it is; the report has what came of it.
 
     Raises:
         RecordsError: Dagster's database cannot be used from the start, or not any more.
+        KeyboardInterrupt: it was stopped, here or in Dagster's UI.
     """
     with console.status("starting"):
         pipeline.open_source(None)
@@ -141,38 +153,42 @@ def _report(
         with disk_told():
             instance = open_instance()
     total = sum(len(pipeline.universe.in_partition(p, chosen or None)) for p in partitions)
-    try:
-        with (
-            disk_told(),
-            outage_told(),
+    with (
+        disk_told(),
+        outage_told(),
+        instance,
+        tailed(pipeline, instance),
+        progress_display(console, total) as show,
+    ):
+        free_dead_slots(instance)
+        end_dead_runs(instance)
+        pipeline.progress, pipeline.say = show, _saying(console, as_json)
+        run_graph(
+            pipeline,
             instance,
-            tailed(pipeline, instance),
-            progress_display(console, total) as show,
-        ):
-            free_dead_slots(instance)
-            end_dead_runs(instance)
-            pipeline.progress, pipeline.say = show, _saying(console, as_json)
-            return run_graph(
-                pipeline, instance, tickers=chosen, partitions=partitions, full_refresh=full
-            )
-    except KeyboardInterrupt:
-        print_error(WHOLE)
-        # Everything is closed; only threads are left that wait for an answer of the source.
-        os._exit(ExitCode.INTERRUPTED)
+            tickers=chosen,
+            partitions=partitions,
+            full_refresh=full,
+            report=report,
+        )
 
 
-def _print_json(report: RunReport, code: ExitCode, pipeline: Pipeline) -> None:
+def _print_json(report: RunReport, code: ExitCode, root: Path) -> None:
     from etf_pipeline.cli.render.run import outcome_body
 
+    ended = report.ended
     print_json(
         {
             "exit_code": code,
+            "state": code.name.lower(),
+            "reason_code": None if ended is None else ended.code,
+            "reason": None if ended is None else str(ended),
             "tickers": {t: outcome_body(o) for t, o in report.tickers.items()},
             "portfolios": {p: outcome_body(o) for p, o in report.portfolios.items()},
             "backtests": {p: outcome_body(o) for p, o in report.backtests.items()},
             "stages": [s.body for s in report.stages],
             "errors": report.errors,
-            "files": str(pipeline.layout.root.resolve()),
+            "files": str(root.resolve()),
         }
     )
 

@@ -29,6 +29,7 @@ from sqlalchemy import exc
 from etf_pipeline.orchestration.database import outage
 from etf_pipeline.orchestration.interrupts import interruptible
 from etf_pipeline.settings import environment
+from etf_pipeline.store.forks import unforked
 
 log = logging.getLogger(__name__)
 BEAT_SECONDS = 10.0
@@ -115,12 +116,23 @@ def _process() -> str:
 
 
 @contextlib.contextmanager
-def alive(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
-    """Signs of life of a run of the command line, where other machines may wait for its slot."""
-    if not environment.postgres_url():
-        yield
+def alive(instance: dg.DagsterInstance, run_id: str, every: float = BEAT_SECONDS) -> Iterator[None]:
+    """A run of the command line in the main thread, which hears when it is ended from elsewhere.
+
+    With signs of life, where other machines may wait for its slot.
+    """
+    if environment.postgres_url():
+        with beating(instance, run_id, every):
+            yield
         return
-    with beating(instance, run_id):
+    ended = _EndedElsewhere(run_id)
+
+    def look() -> None:
+        with unforked():
+            run = instance.get_run_by_id(run_id)
+        ended.heed(run)
+
+    with _again_and_again(look, run_id, every), interruptible():
         yield
 
 
@@ -133,37 +145,65 @@ def beating(
     The main thread is interrupted, as by Ctrl-C, when the run was ended from elsewhere. A run whose
     end could not be recorded keeps its row: it is missed, and failed by whoever watches.
     """
-    beats, over = Beats(instance), threading.Event()
-    watch, failed = Watch(instance), False
+    beats, watch, ended = Beats(instance), Watch(instance), _EndedElsewhere(run_id)
     beats.begin(run_id)
 
+    def look() -> None:
+        there = beats.beat(run_id)
+        run = instance.get_run_by_id(run_id)
+        watch.look()
+        ended.heed(run, there)
+
+    try:
+        with _again_and_again(look, run_id, every), interruptible():
+            yield
+    finally:
+        _leave(beats, run_id)
+
+
+@contextlib.contextmanager
+def _again_and_again(look: Callable[[], None], run_id: str, every: float) -> Iterator[None]:
+    """Have a thread look every few seconds during the block; that it could not is said."""
+    over = threading.Event()
+
     def keep() -> None:
-        nonlocal failed
         while not over.wait(every):
             try:
-                there = beats.beat(run_id)
-                run = instance.get_run_by_id(run_id)
-                watch.look()
+                look()
             except Exception as error:
                 log.warning("no sign of life of run %s: %s", run_id, outage(error) or error)
-                continue
-            if run is None:
-                continue  # it is about to be made
-            # One that has just failed by itself leaves the block before the next look.
-            known, failed = failed, run.status is dg.DagsterRunStatus.FAILURE
-            if run.status in _ENDED or (failed and (known or not there)):
-                log.warning("run %s was ended from elsewhere: interrupting it here", run_id)
-                _interrupt_main_thread()
 
     thread = threading.Thread(target=keep, name="etf-beats", daemon=True)
     thread.start()
     try:
-        with interruptible():
-            yield
+        yield
     finally:
         over.set()
         thread.join(every)
-        _leave(beats, run_id)
+
+
+@dataclass
+class _EndedElsewhere:
+    """Whether a run that is executed here was ended by somebody else: then it is interrupted.
+
+    Once, so that it can clean up; again only where it is here still after a pause.
+    """
+
+    run_id: str
+    _failed: bool = False
+    _quiet_until: float = float("-inf")
+
+    def heed(self, run: dg.DagsterRun | None, there: bool = True) -> None:
+        """Judge by what Dagster says of the run, and by whether its row is `there`."""
+        if run is None:
+            return  # it is about to be made
+        # One that has just failed by itself leaves the block before the next look.
+        known, self._failed = self._failed, run.status is dg.DagsterRunStatus.FAILURE
+        ended = run.status in _ENDED or (self._failed and (known or not there))
+        if ended and time.monotonic() >= self._quiet_until:
+            self._quiet_until = time.monotonic() + BEAT_SECONDS / 2
+            log.error("run %s was ended from elsewhere: interrupting it here", self.run_id)
+            _interrupt_main_thread()
 
 
 def _leave(beats: Beats, run_id: str) -> None:
@@ -180,8 +220,10 @@ def _leave(beats: Beats, run_id: str) -> None:
 
 def _interrupt_main_thread() -> None:
     main = threading.main_thread().ident
-    if main is not None:
+    if hasattr(signal, "pthread_kill") and main is not None:
         signal.pthread_kill(main, signal.SIGINT)
+    else:  # a wait of the system's is not ended by it
+        signal.raise_signal(signal.SIGINT)
 
 
 @dataclass

@@ -27,6 +27,8 @@ _RUN_KINDS: dict[DagsterEventType, Kind] = {
     DagsterEventType.RUN_FAILURE: "failure",
     DagsterEventType.RUN_CANCELED: "canceled",
 }
+# A run may end twice: who was taken for dead, or was cancelled, finds out later, and says so too.
+_BAD_ENDS = {DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED}
 _STEP_KINDS = {
     DagsterEventType.STEP_START,
     DagsterEventType.STEP_SUCCESS,
@@ -115,7 +117,7 @@ class DagsterLog:
             mine = self._fetch(kind, limit, after=after)
             if len(mine) == limit:
                 complete_to = min(complete_to or mine[-1].storage_id, mine[-1].storage_id)
-            found += [self._record(kind, r) for r in mine]
+            found += [self._record(kind, r) for r in mine if not self._said_before(kind, r)]
         found.sort(key=lambda r: r.storage_id)
         self._runs.clear()
         return [r for r in found if complete_to is None or r.storage_id <= complete_to]
@@ -168,6 +170,15 @@ class DagsterLog:
             cursor = result.cursor
         return found
 
+    def _said_before(self, kind: str | DagsterEventType, record: EventLogRecord) -> bool:
+        """Whether a run that is said to have failed was said so before: it is told once."""
+        if kind not in _BAD_ENDS:
+            return False
+        entry = record.event_log_entry
+        # By their times, as ids are of the file that they were read from.
+        ends = self._instance.get_records_for_run(entry.run_id, of_type=_BAD_ENDS, limit=1).records
+        return bool(ends) and ends[0].event_log_entry.timestamp < entry.timestamp
+
     def _record(self, kind: str | DagsterEventType, record: EventLogRecord) -> LogRecord:
         """One record; one that makes no sense says so, and stops nothing."""
         try:
@@ -198,7 +209,7 @@ class DagsterLog:
             "store_id": tags.get(STORE_ID_TAG),
         }
         if isinstance(kind, DagsterEventType):
-            failed = kind in (DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED)
+            failed = kind in _BAD_ENDS
             return LogRecord(
                 kind=_RUN_KINDS[kind],
                 partition=tags.get("dagster/partition", ""),

@@ -23,7 +23,7 @@ _EXECUTORS = {
 
 
 def executor(name: str) -> dg.ExecutorDefinition:
-    """The executor that a setting names, by which the loss of Dagster's database ends the run."""
+    """The executor that a setting names, by which what ends a step from outside ends the run."""
     theirs = _EXECUTORS[name]
     make, schema = theirs.executor_creation_fn, cast("Any", theirs.config_schema)
     assert make is not None
@@ -31,16 +31,17 @@ def executor(name: str) -> dg.ExecutorDefinition:
         name=theirs.name,
         config_schema=schema,
         requirements=theirs.get_requirements,
-        executor_creation_fn=lambda context: _OfRecords(make(context)),
+        executor_creation_fn=lambda context: _OfRuns(make(context)),
         description=theirs.description,
     )
 
 
-class _OfRecords(dg.Executor):
-    """Another executor, whose run fails as a whole where a step was ended by the database.
+class _OfRuns(dg.Executor):
+    """Another executor, whose run ends as a whole where a step was ended from outside.
 
-    Dagster tries a run again that failed as a whole, and not one of whose steps one failed: those
-    have retries of their own, which are of no use without the database.
+    Where the database was lost, Dagster tries the run again, which it does not where one step
+    failed: those have retries of their own, which are of no use without the database. Where
+    somebody stopped it, a run that was cancelled or failed already is not said to fail once more.
     """
 
     def __init__(self, theirs: dg.Executor) -> None:
@@ -51,16 +52,19 @@ class _OfRecords(dg.Executor):
 
         Raises:
             RecordsError: after the last event, of the first step that the database was lost by.
+            DagsterExecutionInterruptedError: likewise, of one that was interrupted.
         """
-        lost: RecordsError | None = None
+        ended: RecordsError | dg.DagsterExecutionInterruptedError | None = None
         for event in self._theirs.execute(plan_context, execution_plan):
-            if lost is None and event.is_step_failure:
+            if ended is None and event.is_step_failure:
                 failure = step_failure_of(event)
                 if failure.code is ReasonCode.RECORDS_UNUSABLE:
-                    lost = RecordsError(failure.message)
+                    ended = RecordsError(failure.message)
+                elif failure.code is ReasonCode.INTERRUPTED:
+                    ended = dg.DagsterExecutionInterruptedError(failure.message)
             yield event
-        if lost is not None:
-            raise lost
+        if ended is not None:
+            raise ended
 
     @property
     def retries(self) -> Any:

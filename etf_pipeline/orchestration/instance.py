@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 _OPENING_SECONDS = 60.0
 # A disk without a byte left is an I/O error to SQLite, which maps a file beside the database.
 _NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+# Dagster's web server keeps connections for an hour, and one that a restart of the database has
+# ended fails whatever asks next. None that is older than a second is used again.
+_POOL_SECONDS = 1
 _UNWRITABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
 
 
@@ -179,6 +182,7 @@ def main(command: Sequence[str]) -> None:
             home = environment.dagster_home()
     except EtfError as error:
         sys.exit(str(error))
+    environment.bound_pool_age(_POOL_SECONDS)
     if command:
         os.execvp(command[0], list(command))  # noqa: S606
     print(home)

@@ -8,12 +8,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
 
-from etf_pipeline.errors import EtfError, ReasonCode
+from etf_pipeline.errors import ReasonCode
 from etf_pipeline.events.factory import asked_for
 from etf_pipeline.events.tailer import Tailer
 from etf_pipeline.model import assets
@@ -26,41 +26,13 @@ from etf_pipeline.orchestration.event_log import DagsterLog
 from etf_pipeline.orchestration.executing import Execute, executing, runs_side_by_side
 from etf_pipeline.orchestration.jobs import DERIVE, INGEST
 from etf_pipeline.orchestration.kept_open import kept_open
+from etf_pipeline.orchestration.report import RunReport
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.orchestration.tasks import MADE_BY, Done, Task
 from etf_pipeline.store.manifests import read_manifest
 from etf_pipeline.store.stages import Stage
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class RunReport:
-    """What a run did: per-ticker outcomes, per-portfolio outcomes, and how each stage went.
-
-    `backtests` are by portfolio too. A portfolio without one may be too young for it, which is no
-    failure of the run. `told` names stages whose failure their tickers' outcomes tell in full.
-    `ended` says what kept the run from going on: nothing after that was tried.
-    """
-
-    tickers: dict[str, Outcome] = field(default_factory=dict)
-    portfolios: dict[str, Outcome] = field(default_factory=dict)
-    stages: list[Stage] = field(default_factory=list)
-    backtests: dict[str, Outcome] = field(default_factory=dict)
-    told: set[str] = field(default_factory=set)
-    ended: EtfError | None = None
-
-    @property
-    def errors(self) -> list[str]:
-        """What to say of the stages that did not come out, and of what ended the run.
-
-        A stage that was held back is not, where it is said of the one that holds it back.
-        """
-        silent = self.told if any(o.good for o in self.tickers.values()) else ()
-        bad = [s for s in self.stages if not s.good and s.name not in silent]
-        causes = [s for s in bad if s.outcome.reason_code is not ReasonCode.HELD_BACK]
-        said = [s.sentence for s in causes or bad]
-        return said if self.ended is None else [*said, str(self.ended)]
 
 
 def run_graph(
@@ -71,6 +43,7 @@ def run_graph(
     partitions: Sequence[str] = (),
     source: str = "",
     full_refresh: bool = False,
+    report: RunReport | None = None,
 ) -> RunReport:
     """Download, update histories, then derive tables and portfolios.
 
@@ -78,10 +51,19 @@ def run_graph(
     stage that fails stop another that does not need it. Where Dagster's database is lost, the
     report has what came out until then.
 
+    Args:
+        pipeline: whose universe, store and source.
+        instance: that has the runs recorded.
+        tickers: only these; all of them when empty.
+        partitions: only these; likewise.
+        source: in place of the settings' own.
+        full_refresh: ask for whole histories again.
+        report: is filled as things come out, for whoever needs that of an interrupted run too.
+
     Raises:
         KeyboardInterrupt: it was interrupted; what was published is whole.
     """
-    report = RunReport()
+    report = RunReport() if report is None else report
     ingest = {"source": source, "full_refresh": full_refresh}
     try:
         _run_jobs(pipeline, instance, report, tickers, partitions, ingest)
@@ -111,12 +93,11 @@ def _run_jobs(
     tasks = [Task(INGEST, p, (), ops) for p, instruments in members.items() if instruments]
     with kept_open(instance), executing(pipeline, instance) as done:
         for task, one in zip(tasks, done(tasks), strict=True):
-            _checked(one)
             _read_outcomes(pipeline, report, one.run_id, task.partition)
             report.stages += one.stages
             if _told(report, members[task.partition]):
                 report.told |= {s.name for s in one.stages}
-            _raise_if_lost(one)
+            _raise_if_ended(one)
         if any(pipeline.layout.find_history(i.ticker).exists() for i in pipeline.universe.etfs):
             _derive(pipeline, report, done)
 
@@ -137,9 +118,9 @@ def _derive(pipeline: Pipeline, report: RunReport, execute: Execute) -> None:
 
     def take(done: Iterable[Done]) -> None:
         for one in done:
-            stages.update({s.asset: s for s in _checked(one).stages})
+            stages.update({s.asset: s for s in one.stages})
             runs.update({s.asset: one.run_id for s in one.stages})
-            _raise_if_lost(one)
+            _raise_if_ended(one)
 
     try:
         take(execute(first))
@@ -160,23 +141,15 @@ def _needless(stage: Stage, stages: Mapping[str, Stage]) -> bool:
     return all(stages[a].good for a in needed & set(stages))
 
 
-def _checked(done: Done) -> Done:
-    """What came of a run.
+def _raise_if_ended(done: Done) -> None:
+    """End everything where a run was ended from outside; what came out is in the report.
 
     Raises:
-        KeyboardInterrupt: it was ended by Ctrl-C or SIGTERM, which Dagster keeps to itself.
+        KeyboardInterrupt: by Ctrl-C, SIGTERM or somebody in the UI, which Dagster keeps to itself.
+        RecordsError: as Dagster's database was lost.
     """
     if done.interrupted:
         raise KeyboardInterrupt
-    return done
-
-
-def _raise_if_lost(done: Done) -> None:
-    """End everything where Dagster's database was lost; what came out by then is in the report.
-
-    Raises:
-        RecordsError: it was.
-    """
     if done.lost is not None:
         raise done.lost
 

@@ -80,9 +80,8 @@ def carried_out(
         failure = failure_of(error)
         noted, _ = _note(pipeline, _failed(asset, failure), context.run.run_id, partition)
         recorded(pipeline, [noted])
-        stopped = error.__cause__
-        if failure.code is ReasonCode.INTERRUPTED and stopped and not context.op_def.retry_policy:
-            raise stopped from None  # ends the run, and not this stage alone
+        if failure.code is ReasonCode.INTERRUPTED:
+            _end_run(context, error)
         raise
     if result is None:
         remove_marks(pipeline.layout, asset, partition, context.run.run_id)
@@ -92,6 +91,25 @@ def carried_out(
     noted, kept = _note(pipeline, outcome, context.run.run_id, partition)
     recorded(pipeline, [noted])
     yield materialised(result, judged, {**(more or {}), **({} if kept else {_NOT_RECORDED: True})})
+
+
+def _end_run(context: dg.AssetExecutionContext, error: Exception) -> None:
+    """Have an interruption end the run, and not its stage alone.
+
+    Dagster tries a step with a retry policy again then, unless it fails; and it says of a run with
+    such a failure that it failed, though somebody has marked it as cancelled meanwhile.
+
+    Raises:
+        BaseException: what interrupted the step, where it has no retry policy.
+    """
+    if error.__cause__ is not None and not context.op_def.retry_policy:
+        raise error.__cause__ from None
+    try:
+        run = context.instance.get_run_by_id(context.run.run_id)
+        if run is not None and run.status is dg.DagsterRunStatus.CANCELED:
+            context.instance.report_run_canceling(run, "its process found out, and ends it")
+    except Exception as lost:  # the interruption counts, whatever Dagster's records come to
+        log.warning("whether run %s was cancelled is not known: %s", context.run.run_id, lost)
 
 
 def settled(

@@ -88,6 +88,14 @@ def name_postgres_url(url: str) -> None:
     os.environ["DAGSTER_POSTGRES_URL"] = url
 
 
+def bound_pool_age(seconds: int) -> None:
+    """How old a connection to the database Dagster's web server uses again, unless that is set.
+
+    For this process and its children, as the option `--db-pool-recycle` of that server.
+    """
+    os.environ.setdefault("DAGSTER_WEBSERVER_DB_POOL_RECYCLE", str(seconds))
+
+
 def celery_broker() -> str:
     """Where runs are handed to workers on other machines: ETF_CELERY_BROKER, empty for nowhere."""
     return _text("ETF_CELERY_BROKER")

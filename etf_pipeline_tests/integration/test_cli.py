@@ -203,10 +203,10 @@ def test_an_interrupted_run_ends_there(ran, number):
     yahoo.fault("*", "hang")
     asked = yahoo.seen.total()
     process = subprocess.Popen(
-        [str(ETF), "run"],
+        [str(ETF), "run", "--json"],
         cwd=project,
         stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         text=True,
         env=os.environ
         | {
@@ -221,10 +221,14 @@ def test_an_interrupted_run_ends_there(ran, number):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    said, errors = process.communicate(timeout=60)
     yahoo.faults.clear()
     assert process.returncode == 130, errors
     assert "interrupted; what was published is whole" in one_line(errors)
+    told = json.loads(said)
+    assert (told["exit_code"], told["state"], told["reason_code"]) == (130, *2 * ["interrupted"])
+    assert "interrupted; what was published is whole" in told["reason"]
+    assert told["stages"][0]["reason_code"] == "interrupted"
     found = sorted((project / "data/etf/manifests/optimised_portfolios").iterdir())
     assert found == manifests
 

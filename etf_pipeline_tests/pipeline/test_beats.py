@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 from dagster_celery.tags import DAGSTER_CELERY_TASK_ID_TAG
 
-from etf_pipeline.orchestration.beats import Beats, Watch, beating
+from etf_pipeline.orchestration.beats import Beats, Watch, alive, beating
 from etf_pipeline.orchestration.interrupts import handled
 
 POOL = "yahoo"
@@ -192,16 +192,22 @@ def test_a_run_of_a_worker_that_has_no_row_is_missed_and_others_are_not(instance
 
 
 @pytest.mark.parametrize("before", [signal.default_int_handler, signal.SIG_IGN])
-@pytest.mark.parametrize("ended", ["report_run_failed", "report_run_canceling"])
-def test_a_run_that_was_ended_from_elsewhere_is_interrupted(instance, ended, before):
-    """As one that was only slow, and has a successor by now."""
+@pytest.mark.parametrize(
+    "ended", ["report_run_failed", "report_run_canceling", "report_run_canceled"]
+)
+@pytest.mark.parametrize("executing", [beating, alive])
+def test_a_run_that_was_ended_from_elsewhere_is_interrupted(
+    instance, monkeypatch, executing, ended, before
+):
+    """As one that was only slow, and has a successor by now; without PostgreSQL too."""
+    monkeypatch.delenv("DAGSTER_POSTGRES_URL", raising=False)
     run = instance.create_run_for_job(
         dg.job(name="slow")(lambda: None), status=dg.DagsterRunStatus.STARTED
     )
     with (
         handled(before, signal.SIGINT),
         pytest.raises(KeyboardInterrupt),
-        beating(instance, run.run_id, every=0.05),
+        executing(instance, run.run_id, every=0.05),
     ):
         end_and_wait(instance, run, ended)
 

@@ -14,6 +14,8 @@ import yaml
 from alembic.script import ScriptDirectory
 from dagster_postgres import utils
 from dagster_postgres.run_storage import run_storage
+from dagster_webserver.cli import dagster_webserver
+from sqlalchemy.exc import OperationalError
 from typer.testing import CliRunner
 
 from etf_pipeline.cli.app import app
@@ -26,6 +28,7 @@ from etf_pipeline.orchestration.database import (
     outage_told,
     shown,
 )
+from etf_pipeline.orchestration.instance import main as begin
 from etf_pipeline.orchestration.instance import open_instance
 from etf_pipeline.orchestration.runner import run_graph
 from etf_pipeline.orchestration.slots import end_dead_runs
@@ -145,6 +148,38 @@ def test_programs_of_dagsters_are_not_begun_on_a_database_that_is_not_there(home
     )
     assert (begun.returncode, begun.stdout) == (1, "")
     assert "Connection refused" in begun.stderr and SECRET not in begun.stderr
+
+
+@pytest.mark.parametrize(("wanted", "goes_on"), [(None, True), ("3600", False)])
+def test_a_web_server_outlives_a_restart_of_the_database(
+    server, home, monkeypatch, wanted, goes_on
+):
+    """As its programs are begun; the value that somebody has set stands."""
+    variable, name = "DAGSTER_WEBSERVER_DB_POOL_RECYCLE", f"restarted_{wanted or ''}"
+    server.query("postgres", f"CREATE DATABASE {name}")
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", server.url(name))
+    monkeypatch.setenv(variable, wanted or "")
+    if wanted is None:
+        monkeypatch.delenv(variable)
+    begin([])
+    given = {"auto_envvar_prefix": "DAGSTER_WEBSERVER"}
+    options = dagster_webserver.make_context("dagster-webserver", [], **given).params
+    with dg.DagsterInstance.get() as instance:
+        instance.optimize_for_webserver(
+            *(options[f"db_{name}"] for name in ("statement_timeout", "pool_recycle")),
+            options["db_pool_max_overflow"],
+        )
+        assert instance.get_runs_count() == 0
+        kept = time.time()
+        server.down()
+        server.up()
+        while time.time() <= kept + 1.0:  # as old as one may be to be used again
+            time.sleep(0.05)
+        if goes_on:
+            assert instance.get_runs_count() == 0
+        else:
+            with pytest.raises(OperationalError, match="server closed the connection"):
+                instance.get_runs_count()
 
 
 def test_a_server_that_says_nothing_is_named_soon(home, monkeypatch):

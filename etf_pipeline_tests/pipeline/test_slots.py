@@ -1,15 +1,22 @@
 """Slots of the download pool that a killed process left claimed."""
 
+import functools
 import os
 import queue
 import signal
 import subprocess
 import sys
 import threading
+import time
 
 import dagster as dg
 import pytest
 
+from etf_pipeline.errors import ReasonCode
+from etf_pipeline.orchestration import tasks
+from etf_pipeline.orchestration.beats import alive
+from etf_pipeline.orchestration.report import RunReport
+from etf_pipeline.orchestration.runner import run_graph
 from etf_pipeline.orchestration.slots import (
     PROCESS_TAG,
     STARTED_TAG,
@@ -113,6 +120,29 @@ def test_a_download_gives_its_slot_back_whatever_comes_of_it(tmp_path, instance)
     assert not execute(pipeline, instance, "ingest", "XASX").success
     assert instance.event_log_storage.get_concurrency_keys() == {"yahoo"}
     assert claimed(instance) == 0
+
+
+@pytest.mark.parametrize("ended", ["report_run_canceling", "report_run_canceled"])
+def test_a_run_that_is_cancelled_in_the_ui_ends_its_command_and_is_cancelled(
+    tmp_path, instance, monkeypatch, ended
+):
+    """Without a launcher that could tell it, and where Dagster says that it is over already."""
+    monkeypatch.delenv("DAGSTER_POSTGRES_URL", raising=False)
+    monkeypatch.setattr(tasks, "alive", functools.partial(alive, every=0.05))
+    pipeline = make_pipeline(tmp_path)
+
+    def endless(*_):
+        (run,) = instance.get_runs()
+        getattr(instance, ended)(run)
+        time.sleep(60)
+        pytest.fail("nothing interrupted it")
+
+    pipeline.source, report = endless, RunReport()
+    with pytest.raises(KeyboardInterrupt):
+        run_graph(pipeline, instance, report=report)
+    assert report.stages[0].outcome.reason_code is ReasonCode.INTERRUPTED
+    (run,) = instance.get_runs()
+    assert run.status is dg.DagsterRunStatus.CANCELED
 
 
 WAITING = """

@@ -271,6 +271,23 @@ def test_a_run_that_dies_before_any_outcome_names_its_partition(tmp_path, instan
     assert len(fold(recorder.log.read())) == 2
 
 
+@pytest.mark.parametrize("first", ["report_run_failed", "report_run_canceled"])
+def test_a_run_that_ends_twice_is_told_once(tmp_path, instance, made_tailer, first):
+    """Who was taken for dead, or whose run was cancelled, finds out later."""
+    repository = build_definitions(make_pipeline(tmp_path).settings, None).get_repository_def()
+    run = instance.create_run_for_job(
+        repository.get_job("ingest"), tags={"dagster/partition": "XASX"}
+    )
+    tailer, recorder = made_tailer()
+    getattr(instance, first)(run)
+    tailer.tick()
+    told = recorder.log.counts()
+    assert told["PipelineStageFailed"] == 1
+    instance.report_run_failed(run)
+    assert tailer.tick().problem is None
+    assert recorder.log.counts() == told
+
+
 def test_stages_that_fail_after_a_good_download_are_told(
     tmp_path, instance, made_tailer, monkeypatch
 ):

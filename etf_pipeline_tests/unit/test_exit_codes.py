@@ -11,7 +11,7 @@ from etf_pipeline import errors
 from etf_pipeline.cli.exit_codes import ExitCode, of_checks, of_error, of_run
 from etf_pipeline.errors import EtfError, ReasonCode
 from etf_pipeline.model.outcomes import FailureKind, Outcome, OutcomeKind
-from etf_pipeline.orchestration.runner import RunReport
+from etf_pipeline.orchestration.report import RunReport
 from etf_pipeline.store.stages import Stage
 from etf_pipeline_tests.conftest import ROOT
 
