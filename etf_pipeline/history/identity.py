@@ -22,6 +22,8 @@ _SESSIONS_A_DAY = 252 / 365.25
 _NORMAL = 1.4826  # from the median of absolute deviations to a standard deviation
 _FAULTY_FACTORS = np.log(np.array([10.0, 100.0, 1000.0]))
 _SAME_FACTOR = np.log(1.10)
+_EQUAL = 1e-6  # relative; closes of one answer are the same number
+_FEW, _MOST = 3, 0.9
 
 
 def since(rows: pd.DataFrame, listed: dt.date | None) -> pd.DataFrame:
@@ -30,6 +32,24 @@ def since(rows: pd.DataFrame, listed: dt.date | None) -> pd.DataFrame:
         return rows
     kept = rows.index.to_numpy() >= np.datetime64(listed, "s")
     return rows if kept.all() else rows[kept]
+
+
+def same_prices(one: pd.Series[float], other: pd.Series[float]) -> bool:
+    """Whether two series of closes are one security's, by the sessions that they have in common.
+
+    All but a few are equal, or a split has brought one of the two to another level: then the ratio
+    is the same on each of at least three sessions.
+
+    Args:
+        one: closes by date, each date once.
+        other: the same.
+    """
+    common = one.index.intersection(other.index)
+    ratios = one.loc[common].to_numpy() / other.loc[common].to_numpy()
+    if not len(ratios):
+        return False
+    level = float(np.median(ratios)) if len(ratios) >= _FEW else 1.0
+    return bool(np.mean(np.abs(ratios / level - 1) < _EQUAL) >= _MOST)
 
 
 def other_security(rows: pd.DataFrame) -> str | None:

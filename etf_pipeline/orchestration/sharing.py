@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -35,6 +35,9 @@ from etf_pipeline.store.stages import Stage, stage_path
 from etf_pipeline.store.watermark import Watermark
 from etf_pipeline.store.writer import publish as write
 
+if TYPE_CHECKING:
+    from etf_pipeline.share.copy import Copy
+
 log = logging.getLogger(__name__)
 A = TypeVar("A")
 Update = Callable[[Sequence[Instrument]], StepResult]
@@ -53,7 +56,7 @@ def downloaded(pipeline: Pipeline, run: Run, step: Callable[[], StepResult]) -> 
 
     with copy.turn(run.partition):
         work.complete(copy)
-        work.before_ingest(copy, run.partition, pipeline.universe.in_partition(run.partition))
+        work.before_ingest(copy, run.partition, pipeline.universe)
         result = step()
         publishing.publish(copy, publishing.unpublished(copy, (RAW, CORRECTIONS, MANIFEST)))
     return result
@@ -74,19 +77,20 @@ def updated(
     from etf_pipeline.share import dropping, marks, publishing, work
 
     partition, layout = run.partition, copy.layout
-    everyone = pipeline.universe.in_partition(partition)
     names = copy.names.of(
         layout.of(t, n) for t in (QUARANTINE, HISTORY) for i in instruments for n in i.names
     )
     with copy.turn(partition):
         work.complete(copy)
-        here = work.before_ingest(copy, partition, everyone)
+        here = work.before_ingest(copy, partition, pipeline.universe)
         made: dict[str, str] = {}
+        before = _current(copy)
         result = step(instruments)
         again = list(instruments)
         for attempt in range(work.TRIES):
             lost = {work.ticker_of(copy, n) for n in publishing.publish(copy, names)}
-            dropping.remove_dropped(copy, names)
+            # What it removed besides is of names that no ticker has any more.
+            dropping.remove_dropped(copy, {*names, *(before - _current(copy))})
             done = [i.ticker for i in again if lost.isdisjoint(i.names)]
             made |= _marks(Watermark.load(layout.watermark(partition)).last, done)
             if not lost:
@@ -95,7 +99,8 @@ def updated(
             again = [i for i in instruments if not lost.isdisjoint(i.names)]
             marks.forget(copy, partition, lost)
             work.pause(attempt)
-            work.before_ingest(copy, partition, everyone)
+            work.before_ingest(copy, partition, pipeline.universe)
+            before |= _current(copy)
             result = _joined(result, _told(result), step(again))
         else:
             raise work.contended(copy, f"price_history of {partition}")
@@ -215,6 +220,11 @@ def maintained(pipeline: Pipeline, upkeep: Callable[[], A]) -> A:
         dropping.remove_dropped(copy, before - after)
         publishing.publish(copy, publishing.unpublished(copy, (MANIFEST,)))
     return result
+
+
+def _current(copy: Copy) -> set[str]:
+    """Names of the histories and quarantines that are here."""
+    return {name for table in (QUARANTINE, HISTORY) for name in copy.names.local(table)}
 
 
 def _marks(last: Mapping[str, str], tickers: Sequence[str]) -> dict[str, str]:

@@ -27,7 +27,7 @@ from etf_pipeline.store.writer import META_KEY
 
 log = logging.getLogger(__name__)
 # What decides, besides the batches, what a history is.
-_RULES = ("ticker", "rules", "listed_since", "corrections", "source")
+_RULES = ("ticker", "rules", "listed_since", "aliases", "corrections", "source")
 
 
 def older_give_way(copy: Copy) -> None:

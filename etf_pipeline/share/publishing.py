@@ -10,6 +10,7 @@ from io import BytesIO
 from etf_pipeline.errors import CorruptFileError, ShareError
 from etf_pipeline.model.schemas import MANIFEST, Table
 from etf_pipeline.share.copy import Copy, digest_of, each, read_whole
+from etf_pipeline.share.dropping import forget_dropped
 from etf_pipeline.share.fitness import Fitness, judged, pulled
 from etf_pipeline.share.index import Entry, stamp_of
 from etf_pipeline.share.manifests import tells_more
@@ -24,10 +25,14 @@ _TRIES = 20
 
 @dataclass(frozen=True)
 class _Sent:
-    """What came of one file: what is known of it now, or that another machine was first."""
+    """What came of one file: what is known of it now, or that another machine was first.
+
+    `made` says that there was no object before.
+    """
 
     entry: Entry | None = None
     lost: bool = False
+    made: bool = False
 
 
 def publish(copy: Copy, names: Iterable[str], *, strict: bool = True) -> list[str]:
@@ -77,6 +82,7 @@ def _publish_table(
     copy: Copy, table: Table | None, names: Sequence[str], strict: bool
 ) -> list[str]:
     entries, lost = copy.index.entries() if names else {}, list[str]()
+    made = list[str]()
     for i in range(0, len(names), _AT_ONCE):
         lot = names[i : i + _AT_ONCE]
         known = dict[str, Entry]()
@@ -87,8 +93,11 @@ def _publish_table(
                     known[name] = one.entry
                 if one.lost:
                     lost.append(name)
+                if one.made:
+                    made.append(name)
         finally:
             copy.index.put(known)
+    forget_dropped(copy, made)
     return lost
 
 
@@ -115,7 +124,7 @@ def _send(copy: Copy, table: Table | None, name: str, entry: Entry | None, stric
                 found = copy.place.create(name, data)
             else:
                 found = copy.place.replace(name, data, known)
-            return _Sent(Entry(found, digest, stamp))
+            return _Sent(Entry(found, digest, stamp), made=known is None)
         except FileNotFoundError:  # dropped since it was pulled
             if known is None:
                 raise ShareError(

@@ -12,7 +12,7 @@ from typing import TypeVar
 from etf_pipeline.errors import ShareError
 from etf_pipeline.model.schemas import HISTORY, MANIFEST, Table
 from etf_pipeline.share.copy import Copy, each, read_whole
-from etf_pipeline.share.dropping import without
+from etf_pipeline.share.dropping import forget_left, without
 from etf_pipeline.share.fitness import Fitness, judged, pulled
 from etf_pipeline.share.index import NOT_TAKEN, Entry, Stamp, stamp_of
 from etf_pipeline.share.manifests import tells_more
@@ -95,6 +95,8 @@ def pull(
         if table in CURRENT:
             missed = {name: entry for name, entry in entries.items() if name not in found}
             without(copy, _asked(copy, table, missed, wanted), listed, writer=writer)
+            if writer:
+                forget_left(copy, found, listed)
         elif writer and wanted is None and table in IMMUTABLE:
             _publish_again(copy, table, found, entries)
         jobs, same = list[_Job](), dict[str, Entry]()

@@ -18,7 +18,7 @@ from etf_pipeline.errors import (
 )
 from etf_pipeline.model.assets import RAW_PRICES
 from etf_pipeline.model.file_names import decode_ticker
-from etf_pipeline.model.instruments import Instrument
+from etf_pipeline.model.instruments import Universe
 from etf_pipeline.model.schemas import CORRECTIONS, DATED, MANIFEST, RAW, Table
 from etf_pipeline.share.copy import Copy
 from etf_pipeline.share.marks import forget, forget_late, pull_marks
@@ -97,13 +97,14 @@ def ticker_of(copy: Copy, name: str) -> str:
     return decode_ticker(copy.names.path(name).stem)
 
 
-def before_ingest(copy: Copy, partition: str, instruments: Sequence[Instrument]) -> frozenset[str]:
+def before_ingest(copy: Copy, partition: str, universe: Universe) -> frozenset[str]:
     """Pull what a download or an update of histories reads, in the order that is safe.
 
     Args:
         copy: the working copy.
         partition: the one that is worked on.
-        instruments: all of its tickers.
+        universe: all tickers; what no ticker of another partition has is pulled, as a name that
+            nobody has any more may be of a ticker of this one.
 
     Returns:
         The partition's batches that are here now, see `marks`.
@@ -112,15 +113,18 @@ def before_ingest(copy: Copy, partition: str, instruments: Sequence[Instrument])
         ShareAwayError: the share does not answer.
         CorruptFileError: what was declared cannot be read.
     """
-    names = {name for i in instruments for name in i.names}
-    paths = [copy.layout.of(t, name) for t in CURRENT for name in names]
-    wanted = frozenset(copy.names.of(paths))
+    names = {name for i in universe if i.partition != partition for name in i.names}
+    others = frozenset(copy.names.of(copy.layout.of(t, n) for t in CURRENT for n in names))
+
+    def wanted(name: str) -> bool:
+        return name not in others
+
     pull_marks(copy, partition)
-    if pull(copy, [t for t in ORDER if t in CURRENT], wanted.__contains__, writer=True):
+    if pull(copy, [t for t in ORDER if t in CURRENT], wanted, writer=True):
         # It speaks of what this machine published itself, and another one has since.
         copy.layout.published(partition).unlink(missing_ok=True)
     # What stands here in the place of a damaged object may be older than the marks say.
-    forget(copy, partition, {ticker_of(copy, n) for n in not_taken(copy) & wanted})
+    forget(copy, partition, {ticker_of(copy, n) for n in not_taken(copy) if wanted(n)})
     # After the histories: what these hold is then here.
     pull(copy, [CORRECTIONS, RAW], writer=True)
     _check_here(copy, [CORRECTIONS])

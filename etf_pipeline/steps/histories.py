@@ -8,13 +8,14 @@ from pathlib import Path
 
 from etf_pipeline.model import assets
 from etf_pipeline.model.corrections import Correction
-from etf_pipeline.model.instruments import Instrument
+from etf_pipeline.model.instruments import Instrument, Universe
 from etf_pipeline.model.outcomes import Outcome, Progress
 from etf_pipeline.model.schemas import HISTORY, QUARANTINE
 from etf_pipeline.steps.lacking import Lookups
 from etf_pipeline.steps.one_history import Updating
 from etf_pipeline.steps.origins import with_sources
 from etf_pipeline.steps.result import Run, StepResult
+from etf_pipeline.steps.retiring import retire
 from etf_pipeline.steps.settled import settled
 from etf_pipeline.steps.updating import Lacking, Updated
 from etf_pipeline.steps.workers import spread
@@ -39,6 +40,7 @@ def update_histories(
     progress: Progress | None = None,
     corrections: Sequence[Correction] | None = None,
     workers: int = 1,
+    universe: Universe | None = None,
 ) -> StepResult:
     """Apply every raw batch not yet applied, and record what came of each ticker.
 
@@ -52,15 +54,15 @@ def update_histories(
         progress: told of each outcome as it comes.
         corrections: what is declared right, as it is kept; None for the newest that was kept.
         workers: how many processes share many tickers out; what comes of it is the same.
+        universe: all tickers there are; given, what was renamed without a word is retired too.
 
     Raises:
         LockTimeoutError: another process is updating this partition.
         StoreError: the manifest or the watermark cannot be written.
         WorkerDiedError: a worker ended before its work; the next run goes on from there.
     """
-    layout = store.layout
+    layout, chosen = store.layout, list(instruments)
     sweep_temp_files(layout.folder(HISTORY), layout.folder(QUARANTINE), layout.manifests(ASSET))
-    chosen = list(instruments)
     with (
         locked(layout.lock("history", run.partition), store.lock_timeout),
         BatchReader(layout) as reader,
@@ -72,6 +74,7 @@ def update_histories(
         hashes = PublishedHashes.load(layout.published(run.partition))
         lacking = [replace(o, published=hashes.of(o.instrument)) for o in lookups.of(chosen)]
         found = _updated(update, lacking, workers, progress)
+        retire(layout, chosen, universe)
         outcomes = [u.outcome for u in found]
         mark.note(chosen, [u.newest for u in found])
         hashes.note(chosen, [o.content_hash for o in outcomes])

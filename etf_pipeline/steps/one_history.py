@@ -184,9 +184,7 @@ def _rebuild(update: _Update, one: Lacking, known: Known) -> Updated:
     added = int((~merged.rows.index.isin(known.rows.index)).sum())
     merged = replace(merged, added=added, removed=0, notes=notes)
     is_new = known.info is None and not known.corrupt
-    updated = _publish(update, instrument, merged, built, before, is_new)
-    retire_aliases(layout, instrument)
-    return updated
+    return _publish(update, instrument, merged, built, before, is_new)
 
 
 def _withdraw(layout: Layout, instrument: Instrument, void: Correction) -> Updated:

@@ -3,14 +3,48 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Iterator
 
 from etf_pipeline.errors import CorruptFileError
-from etf_pipeline.model.instruments import Instrument
-from etf_pipeline.model.schemas import HISTORY, QUARANTINE
+from etf_pipeline.history.identity import same_prices
+from etf_pipeline.model.file_names import decode_ticker
+from etf_pipeline.model.instruments import Instrument, Universe
+from etf_pipeline.model.schemas import HISTORY, QUARANTINE, Table
+from etf_pipeline.store.histories import made_under
 from etf_pipeline.store.layout import Layout
-from etf_pipeline.store.reader import file_info
+from etf_pipeline.store.reader import FileInfo, file_info, read_history
 
 log = logging.getLogger(__name__)
+
+
+def retire(layout: Layout, instruments: Iterable[Instrument], universe: Universe | None) -> None:
+    """Remove the files of names that some tickers have no more, once their own histories are there.
+
+    Those are their former tickers, and whatever the universe has no name for and is of a ticker's
+    symbol and prices: it was renamed without being told of, or a new name was taken back.
+
+    Args:
+        layout: the store.
+        instruments: the tickers.
+        universe: all there are; None where former tickers are all that is looked at.
+    """
+    those = list(instruments)
+    for one in those:
+        # Their footers are read of these alone: a night with nothing new opens no other.
+        if one.aliases and (info := _history(layout, one.ticker)) and made_under(info, one):
+            retire_aliases(layout, one)
+    if universe is None:
+        return
+    by_symbol = {(i.symbol, i.exchange): i for i in those}
+    for name, info in _left(layout, universe):
+        now = by_symbol.get((str(info.meta.get("symbol")), str(info.meta.get("exchange"))))
+        if now is not None and _is_of(layout, name, now):
+            log.warning(
+                "%s is no ticker of the universe any more, and %s has its symbol and its prices: "
+                "its history goes, the raw batches keep every row of it",
+                *(name, now.ticker),
+            )
+            remove(layout, name, f"it is {now.ticker}'s")
 
 
 def retire_aliases(layout: Layout, instrument: Instrument) -> None:
@@ -29,3 +63,37 @@ def remove(layout: Layout, ticker: str, why: str) -> None:
         if ours:
             path.unlink()
             log.info("%s: %s; removed %s", ticker, why, path)
+
+
+def _history(layout: Layout, ticker: str, table: Table = HISTORY) -> FileInfo | None:
+    """What a ticker's history of ours says, or its quarantine; None where there is none."""
+    try:
+        info = file_info(layout.of(table, ticker))
+    except (FileNotFoundError, CorruptFileError):
+        return None
+    return info if info.ours else None
+
+
+def _left(layout: Layout, universe: Universe) -> Iterator[tuple[str, FileInfo]]:
+    """Names that the universe does not know, and what the files of ours under them say."""
+    paths = [*layout.files(HISTORY), *layout.files(QUARANTINE)]
+    for name in sorted({decode_ticker(p.stem) for p in paths}):
+        if name in universe:
+            continue
+        table = HISTORY if layout.of(HISTORY, name).exists() else QUARANTINE
+        if (info := _history(layout, name, table)) is not None:
+            yield name, info
+
+
+def _is_of(layout: Layout, name: str, now: Instrument) -> bool:
+    """Whether the history of a name is one of the prices that a ticker has now."""
+    path = layout.of(HISTORY, name)
+    if _history(layout, now.ticker) is None:
+        return False
+    if not path.exists():  # a quarantine without its history is nobody's
+        return True
+    try:
+        closes = read_history(layout.of(HISTORY, now.ticker), ["close"])["close"]
+        return same_prices(read_history(path, ["close"])["close"], closes)
+    except (FileNotFoundError, CorruptFileError):
+        return False

@@ -131,8 +131,17 @@ def judged_by(
     return (
         info.meta.get("rules") == RULES_VERSION
         and info.meta.get("listed_since") == day_as_text(instrument.listed_since)
+        and made_under(info, instrument)
         and info.meta.get("corrections") == corrections_hash(mine)
     )
+
+
+def made_under(info: FileInfo, instrument: Instrument) -> bool:
+    """Whether a history was made from what is known under the ticker's names, and no others.
+
+    One of a release that does not tell was made under the ticker alone, or has to be made again.
+    """
+    return info.meta.get("aliases", []) == sorted(instrument.aliases)
 
 
 def _read_as_published(

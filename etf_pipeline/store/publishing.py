@@ -32,6 +32,7 @@ class NewHistory:
         currency: of every price and distribution, per unit.
         source: `yahoo`, `files` or `simulated`.
         listed_since: rows before it were left out, see `Basis`.
+        aliases: former tickers whose raw batches it is made from too, ascending.
         origin: the raw batches that it rests on.
     """
 
@@ -42,6 +43,7 @@ class NewHistory:
     currency: str
     source: str
     listed_since: dt.date | None = None
+    aliases: tuple[str, ...] = ()
     origin: Origin = UNTOLD
 
     @property
@@ -68,6 +70,7 @@ class NewHistory:
             newest.info.currency,
             newest.source,
             instrument.listed_since,
+            tuple(sorted(instrument.aliases)),
             origin,
         )
 
@@ -151,6 +154,7 @@ def _told(new: NewHistory, quarantine_hash: str) -> dict[str, object]:
             "rules": RULES_VERSION,
         }
         | ({"listed_since": day_as_text(new.listed_since)} if new.listed_since is not None else {})
+        | ({"aliases": list(new.aliases)} if new.aliases else {})
         | ({"corrections": built.corrections_hash} if built.corrections_hash else {})
         | new.origin.as_meta()
     )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from etf_pipeline.ingest.planning import Terms
+from etf_pipeline.ingest.source import Download, FetchFailure, Request
+from etf_pipeline.ingest.sources.simulated import SimulatedSource
 from etf_pipeline.model.schemas import CORRELATIONS, HISTORY, QUARANTINE, RAW, RISK_METRICS
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.orchestration.sharing import derived, downloaded, updated
@@ -17,12 +20,23 @@ from etf_pipeline.steps.derived import Assumptions
 from etf_pipeline.steps.download import download
 from etf_pipeline.steps.histories import update_histories
 from etf_pipeline.steps.result import Run, StepResult
-from etf_pipeline_tests.pipeline.support import NOW, make_pipeline
+from etf_pipeline_tests.pipeline.support import HEADER, NOW, make_pipeline
 
 TICKERS = {f"T{i}": "XNYS" for i in range(8)}
 SHARDS = ("XNYS-00", "XNYS-01")
 PORTFOLIOS = "portfolios:\n  - name: two\n    tickers: [T0, T5]\n    objective: min_volatility\n"
 COMPARED = (HISTORY, QUARANTINE, RISK_METRICS, CORRELATIONS)
+
+
+class BySymbol(SimulatedSource):
+    """Prices that are a symbol's, whatever its ticker is called."""
+
+    def fetch(self, requests: Sequence[Request]) -> Iterator[Download | FetchFailure]:
+        """See `PriceSource.fetch`."""
+        for request in requests:
+            one = replace(request.instrument, ticker=request.instrument.symbol)
+            for answer in super().fetch([replace(request, instrument=one)]):
+                yield replace(answer, request=request)
 
 
 @dataclass
@@ -39,6 +53,17 @@ class Machine:
         values = {"shards": len(SHARDS), "workers": 1, "portfolios": PORTFOLIOS} | self.changes
         made = make_pipeline(self.folder, TICKERS, store_url=self.url, **values)
         self.pipeline = replace(made, clock=lambda: self.now)
+
+    def lists(self, *tickers: str) -> None:
+        """Have another universe file: `SYMBOL`, or `SYMBOL:TICKER`, or `SYMBOL:TICKER:ALIASES`."""
+        lines = [HEADER.replace("\n", ",aliases\n")]
+        for text in tickers:
+            symbol, ticker, aliases = (*text.split(":"), "", "")[:3]
+            lines.append(
+                f"{ticker or symbol},{symbol},XNYS,{symbol},equity,x,USD,{len(SHARDS)},{aliases}\n"
+            )
+        self.pipeline.settings.universe_file.write_text("".join(lines))
+        self.pipeline = replace(self.pipeline, source=lambda *_: BySymbol(lambda: self.now))
 
     @property
     def root(self) -> Path:
@@ -76,7 +101,12 @@ class Machine:
             run,
             line.universe.in_partition(partition, only or None),
             lambda some: update_histories(
-                line.store, run, some, source=line.settings.source, corrections=line.corrections()
+                line.store,
+                run,
+                some,
+                source=line.settings.source,
+                corrections=line.corrections(),
+                universe=line.universe,
             ),
         )
 
@@ -118,12 +148,14 @@ def later(days: int) -> dt.datetime:
     return NOW + dt.timedelta(days=days)
 
 
-def from_scratch(folder: Path, machine: Machine) -> dict[str, bytes]:
+def from_scratch(folder: Path, machine: Machine, *, tables: bool = True) -> dict[str, bytes]:
     """The same files made by one machine of all raw batches that another has, without a share."""
-    alone = Machine(folder, now=machine.now)
+    alone = Machine(folder, now=machine.now, changes=machine.changes)
+    shutil.copy(machine.pipeline.settings.universe_file, alone.pipeline.settings.universe_file)
     raw = machine.pipeline.layout.folder(RAW)
     shutil.copytree(raw, alone.pipeline.layout.folder(RAW))
     for partition in SHARDS:
         alone.update("again", partition)
-    alone.derive("again")
+    if tables:
+        alone.derive("again")
     return alone.files()

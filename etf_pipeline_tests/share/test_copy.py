@@ -478,7 +478,7 @@ def test_of_a_stage_what_a_step_made_later_counts_whatever_the_clocks(machine, t
     recorded(fast, [write_stage(fast.layout, failed, "monday", "", later(61))])
     copy = right.working_copy
     if asset == "price_history":
-        before_ingest(copy, "XASX", [])
+        before_ingest(copy, "XASX", machine.pipeline.universe)
     else:
         before_deriving(copy)
     good = Outcome(asset, OutcomeKind.UPDATED)

@@ -8,7 +8,7 @@ import pytest
 
 from etf_pipeline.errors import ReasonCode, RejectedDataError
 from etf_pipeline.history.basis import Basis
-from etf_pipeline.history.identity import other_security, since
+from etf_pipeline.history.identity import other_security, same_prices, since
 from etf_pipeline.history.slices import BatchSlice, SliceInfo, build_from, fold
 from etf_pipeline.model.calendars import sessions
 from etf_pipeline.model.rows import empty_rows
@@ -122,3 +122,23 @@ def test_listed_since_before_everything_says_that_all_is_one_security():
 def test_since_keeps_the_day_itself():
     assert since(OLD, None) is OLD
     assert list(since(OLD, OLD.index[20].date()).index) == list(OLD.index[20:])
+
+
+CLOSES = pd.Series(walk(40, seed=7), DAYS[:40])
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        (CLOSES[10:], True),
+        (CLOSES / 4, True),  # one of them was split since
+        (CLOSES.where(CLOSES.index != DAYS[5], 1.0), True),  # a close that was corrected
+        (CLOSES[:1], True),
+        (CLOSES[:1] / 4, False),  # a session is no proof of a split
+        (pd.Series(walk(40, seed=8), DAYS[:40]), False),
+        (pd.Series(walk(40, seed=7), DAYS[60:100]), False),  # no session in common
+    ],
+)
+def test_whether_prices_are_the_same_security_s(other, same):
+    assert same_prices(CLOSES, other) is same
+    assert same_prices(other, CLOSES) is same

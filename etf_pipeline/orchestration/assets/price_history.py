@@ -77,4 +77,5 @@ def _update(pipeline: Pipeline, run: Run, instruments: Sequence[Instrument]) -> 
         progress=pipeline.report(assets.PRICE_HISTORY),
         corrections=pipeline.corrections(),
         workers=workers_of(pipeline.settings.workers),
+        universe=pipeline.universe,
     )
