@@ -54,9 +54,10 @@ def maintain(
 def _lines(done: Upkeep, root: str) -> list[str]:
     from etf_pipeline.steps.maintain import in_words
 
-    if done.session is None:
-        return [f"{root} has no table of any day yet: nothing is old. `etf run` makes them"]
     lines = [in_words(line, dry_run=done.dry_run) for line in done.lines]
+    if done.session is None:
+        none = f"{root} has no table of any day yet: nothing is old. `etf run` makes them"
+        return [none, *lines]
     lines.append(f"ages are counted from the newest session, {done.session}")
     if done.record is not None:
         lines.append(f"recorded in {done.record}")

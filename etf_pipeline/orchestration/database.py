@@ -133,8 +133,9 @@ def ensure_schema(storage: _Versioned) -> None:
         raise RecordsError(
             f"the tables of Dagster's database are of another release of it (revision {theirs}, "
             f"not {ours}). Of an older one: back the database up, stop what uses it, and run "
-            f"`DAGSTER_HOME={environment.dagster_home()} dagster instance migrate`. Of a newer "
-            "one: install that release"
+            f"`DAGSTER_HOME={environment.dagster_home()} python -m "
+            "etf_pipeline.orchestration.instance dagster instance migrate`. Of a newer one: "
+            "install that release"
         )
 
 

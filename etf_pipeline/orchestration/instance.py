@@ -26,6 +26,7 @@ from etf_pipeline.orchestration.database import (
 )
 from etf_pipeline.orchestration.database import examined as examined_database
 from etf_pipeline.orchestration.instance_file import NAME, brought_up, first_text
+from etf_pipeline.orchestration.slots import end_dead_runs, free_dead_slots
 from etf_pipeline.settings import environment
 from etf_pipeline.store.writer import locked, write_text
 
@@ -36,6 +37,7 @@ _NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 # Dagster's web server keeps connections for an hour, and one that a restart of the database has
 # ended fails whatever asks next. None that is older than a second is used again.
 _POOL_SECONDS = 1
+_MIGRATE = ("instance", "migrate")
 _UNWRITABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
 
 
@@ -175,10 +177,18 @@ def instance_to_look_at() -> Iterator[dg.DagsterInstance]:
 def main(command: Sequence[str]) -> None:
     """Run a program of Dagster's on the instance; without one, print where its home is.
 
-    The instance is opened first, so that what is wrong is told here and not by that program.
+    The instance is opened first, so that what is wrong is told here and not by that program; only
+    the one that brings older tables up to date is begun with them as they are. Runs of this machine
+    whose process is gone are ended.
     """
     try:
-        with disk_told(), open_instance():
+        with contextlib.ExitStack() as opened, disk_told():
+            if tuple(command[1:3]) == _MIGRATE:
+                prepare_home()
+            else:
+                instance = opened.enter_context(open_instance())
+                free_dead_slots(instance)
+                end_dead_runs(instance)
             home = environment.dagster_home()
     except EtfError as error:
         sys.exit(str(error))

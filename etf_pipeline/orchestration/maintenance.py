@@ -19,6 +19,7 @@ from etf_pipeline.orchestration.records import Records, Runs
 from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.orchestration.sharing import maintained
 from etf_pipeline.settings.pipeline import FOR_EVER
+from etf_pipeline.settings.reading import MOST_DAYS
 from etf_pipeline.steps.maintain import Line, counted_from, judged, record, removed
 from etf_pipeline.steps.result import Run
 from etf_pipeline.store.writer import locked
@@ -27,6 +28,8 @@ _UNREAD = (
     "their events are not recorded yet: start Dagster's sensor event_relay, or run `etf run`, with "
     "the settings of events"
 )
+# Nothing is older, though the longest time is taken off: for a store without a session.
+_FIRST_DAY = dt.date.min + dt.timedelta(days=MOST_DAYS)
 _NEAR = "Dagster's log is known again by the newest that were read of it"
 
 
@@ -70,6 +73,9 @@ def _maintain(
     layout, settings, now = pipeline.layout, pipeline.settings, pipeline.clock()
     done = Upkeep(dry_run, counted_from(layout, now))
     if done.session is None:
+        kinds = judged(layout, settings, _FIRST_DAY, lambda _: False)
+        done.lines = [removed(found, table, dry_run=True) for found, table in kinds]
+        done.lines.append(Line("dagster runs", kept=instance.get_runs_count()))
         return done
     with _alone(pipeline, dry_run), closing(Unrecorded(layout, pipeline.event_settings)) as waiting:
         kinds = judged(layout, settings, done.session, waiting.waits)

@@ -23,6 +23,12 @@ log = logging.getLogger(__name__)
 PROCESS_TAG, STARTED_TAG = "etf/process", "etf/process-started"
 _RUNS = "run"  # in `dagster.yaml`, of pools whose slots are taken by runs and not by steps
 _GONE = "the process of this run is gone"
+_UNDER_WAY = (
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
 _SHORTEST, _LONGEST = 0.25, 5.0  # seconds between two looks
 _AGAIN = 300.0  # seconds after which waiting is said again
 
@@ -99,15 +105,17 @@ def free_dead_slots(instance: dg.DagsterInstance) -> int:
 
 
 def end_dead_runs(instance: dg.DagsterInstance) -> int:
-    """Record the failure of runs whose process is gone; returns of how many.
+    """Record the end of runs whose process is gone, or was before they began; returns of how many.
 
     Dagster's daemon watches the processes that it starts on other machines, and nobody those of
     the command line, nor those that its UI starts on this one.
     """
-    unfinished = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED])
-    dead = [run for run in instance.get_runs(unfinished) if died(run)]
+    dead = [run for run in instance.get_runs(dg.RunsFilter(statuses=_UNDER_WAY)) if died(run)]
     for run in dead:
-        instance.report_run_failed(run, _GONE)
+        if run.status is dg.DagsterRunStatus.CANCELING:
+            instance.report_run_canceled(run, _GONE)
+        else:
+            instance.report_run_failed(run, f"{_GONE}; it was {run.status.value}")
     return len(dead)
 
 

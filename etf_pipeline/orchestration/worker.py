@@ -23,6 +23,7 @@ from etf_pipeline.orchestration.database import outage
 from etf_pipeline.orchestration.instance import open_instance
 from etf_pipeline.orchestration.launcher import WatchedLauncher
 from etf_pipeline.orchestration.settling import Settling
+from etf_pipeline.orchestration.slots import end_dead_runs, free_dead_slots
 
 log = logging.getLogger(__name__)
 _WAITING = frozenset({dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING})
@@ -120,6 +121,8 @@ def serve(at_once: int) -> None:
     # Processes of runs are forked from this one: what they import is here before.
     importlib.import_module("etf_pipeline.orchestration.build")
     with open_instance() as instance, watching(instance):
+        free_dead_slots(instance)
+        end_dead_runs(instance)
         app = worker_app(instance)
         arguments = {
             "concurrency": at_once,

@@ -59,9 +59,12 @@ def test_what_would_go_is_said_and_then_goes(layout):
 
 def test_a_store_without_tables_has_nothing_old(layout, monkeypatch):
     monkeypatch.setenv("ETF_DATA_DIR", "elsewhere")
-    done = maintain()
-    assert done.exit_code == 0
-    assert "has no table of any day yet" in done.output
+    for option, went in ((["--dry-run"], "would go"), ([], "removed")):
+        done = maintain(*option)
+        assert done.exit_code == 0
+        assert "has no table of any day yet" in done.output
+        assert f"\nweights: 0 {went}\n" in done.output
+        assert f"\ndagster runs: 0 {went}\n" in done.output
 
 
 def test_a_kill_in_the_middle_leaves_a_whole_store(layout):

@@ -248,8 +248,10 @@ def test_a_file_that_says_otherwise_is_not_overruled(home, monkeypatch):
 def test_tables_of_another_release_are_named_with_what_migrates_them(
     server, database, home, monkeypatch
 ):
-    monkeypatch.setenv("DAGSTER_POSTGRES_URL", database)
+    theirs = database.replace("postgresql:", "postgres:")  # which Dagster does not read
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", theirs)
     open_instance().dispose()
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", theirs)
     name = database_url().database
     ((now,),) = server.query(name, "SELECT version_num FROM alembic_version")
     scripts = ScriptDirectory.from_config(utils.pg_alembic_config(run_storage.__file__))
@@ -259,9 +261,10 @@ def test_tables_of_another_release_are_named_with_what_migrates_them(
         open_instance()
     (command,) = [part for part in str(told.value).split("`") if "migrate" in part]
     environment = dict([command.split()[0].split("=")])
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", theirs)
     subprocess.run(
-        [Path(sys.executable).with_name("dagster"), *command.split()[2:]],
-        env=os.environ | environment,
+        [sys.executable, *command.split()[2:]],
+        env=os.environ | environment | {"PATH": f"{Path(sys.executable).parent}:{os.defpath}"},
         check=True,
         capture_output=True,
     )

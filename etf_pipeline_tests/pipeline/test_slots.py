@@ -194,15 +194,23 @@ def test_a_finished_run_gives_its_slot_back(instance):
     assert claimed(instance) == 0
 
 
-def test_a_run_that_was_killed_between_its_steps_has_its_failure_on_record(instance):
+@pytest.mark.parametrize(
+    ("state", "end"),
+    [
+        ("NOT_STARTED", "FAILURE"),
+        ("STARTING", "FAILURE"),
+        ("STARTED", "FAILURE"),
+        ("CANCELING", "CANCELED"),
+    ],
+)
+def test_a_run_that_was_killed_between_its_steps_has_its_end_on_record(instance, state, end):
     """It holds no slot, so that nothing but its process says that it is over."""
-    job = dg.job(name="left_behind")(lambda: None)
-    started = dg.DagsterRunStatus.STARTED
+    job, begun = dg.job(name="left_behind")(lambda: None), dg.DagsterRunStatus[state]
     runs = {
-        pid: instance.create_run_for_job(job, tags={PROCESS_TAG: f"{HOST}-{pid}"}, status=started)
+        pid: instance.create_run_for_job(job, tags={PROCESS_TAG: f"{HOST}-{pid}"}, status=begun)
         for pid in (dead_pid(), 1)
     }
     assert end_dead_runs(instance) == 1
     dead, alive = (instance.get_run_by_id(run.run_id).status for run in runs.values())
-    assert (dead, alive) == (dg.DagsterRunStatus.FAILURE, started)
+    assert (dead.value, alive) == (end, begun)
     assert end_dead_runs(instance) == 0
