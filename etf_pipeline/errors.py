@@ -191,7 +191,7 @@ class RawMissingError(StoreError):
 
 
 class UnreadableFileError(StoreError):
-    """A file that somebody else wrote cannot be read, or not beyond doubt; names the line."""
+    """A file may not be opened; or somebody else wrote it, and it cannot be read beyond doubt."""
 
     code = ReasonCode.UNREADABLE_FILE
 
@@ -298,6 +298,10 @@ class QueryError(EtfError):
     """A query may not be run, is wrong, or takes too much."""
 
     code = ReasonCode.BAD_QUERY
+
+
+class LackingPricesWarning(UserWarning):
+    """A file of prices of the user's own cannot be read beyond doubt, so `prices` lack its rows."""
 
 
 class StaleCopyWarning(UserWarning):

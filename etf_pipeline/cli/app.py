@@ -26,8 +26,9 @@ from etf_pipeline.cli import (
     worker,
 )
 from etf_pipeline.cli.render.output import print_error
-from etf_pipeline.errors import EtfError, StaleCopyWarning
+from etf_pipeline.errors import EtfError, LackingPricesWarning, StaleCopyWarning
 from etf_pipeline.settings.environment import traceback_wanted
+from etf_pipeline.store.closed import cannot_open
 
 app = typer.Typer(
     name="etf",
@@ -73,10 +74,10 @@ def main() -> None:
 
 
 def _show(otherwise: Callable[..., None]) -> Callable[..., None]:
-    """How warnings are shown: that a copy is old in one line, without where it was found."""
+    """How warnings are shown: those of a store in one line, without where they were found."""
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if issubclass(category, StaleCopyWarning):
+        if issubclass(category, StaleCopyWarning | LackingPricesWarning):
             typer.echo(f"warning: {message}", err=True)
         else:
             otherwise(message, category, *where, **more)
@@ -89,6 +90,10 @@ def _message(error: BaseException) -> str:
         return str(error)
     if isinstance(error, KeyboardInterrupt):
         return run.WHOLE
+    if isinstance(error, OSError) and error.filename is not None:
+        closed = cannot_open(error.filename, error)
+        if closed is not None:
+            return str(closed)
     return f"unexpected {type(error).__name__}: {error}; ETF_TRACEBACK=1 shows where"
 
 

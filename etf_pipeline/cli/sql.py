@@ -11,20 +11,12 @@ import typer
 from etf_pipeline.cli.extras import pipeline_imports
 from etf_pipeline.cli.options import DataDir
 from etf_pipeline.cli.render.answers import write, write_parquet
-from etf_pipeline.cli.render.output import print_warning
 from etf_pipeline.errors import SettingsError
 from etf_pipeline.settings import environment
 from etf_pipeline.sql.limits import Limits
 
 if TYPE_CHECKING:
     from etf_pipeline.store.layout import Layout
-
-# Own files that cannot be read beyond doubt: `prices` is without them, and no query would say so.
-# In one row, whatever the limit of rows is.
-_LACKING = """
-SELECT list(problem || '; ' || remedy ORDER BY own.name) FROM unfit_files AS unfit
-JOIN user_files AS own ON ends_with(unfit.name, '/' || own.name) AND unfit.modified = own.modified
-"""
 
 
 def sql(
@@ -66,9 +58,6 @@ def sql(
     refresh_for_reading(store.layout.root)
     universe_file = environment.universe_file()
     with open_catalogue(store, universe_file, limits, _copy_log) as connection:
-        ((lacking,),) = connection.query(_LACKING).rows
-        for line in lacking or ():
-            print_warning(line)
         if text is None:
             from etf_pipeline.sql.prompt import interact
 

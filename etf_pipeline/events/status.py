@@ -19,6 +19,7 @@ from etf_pipeline.events.proof.heads import SIGNING
 from etf_pipeline.events.proof.relayed import STATUS
 from etf_pipeline.events.settings import EventSettings
 from etf_pipeline.model.schemas import HISTORY, RAW
+from etf_pipeline.store.closed import is_there
 from etf_pipeline.store.layout import Layout
 
 # What a queue takes at the most, when all is well.
@@ -78,7 +79,7 @@ def events_status(data_dir: Path, settings: EventSettings) -> EventsStatus:
     status.sends = found.sends
     status.store_id = known_store_id(Layout(data_dir))
     path = Layout(data_dir).event_log
-    if path.exists():
+    if is_there(path):
         log = Outbox(path)
         try:
             if status.asked:
@@ -108,7 +109,7 @@ def events_status(data_dir: Path, settings: EventSettings) -> EventsStatus:
 def no_store(layout: Layout, settings: EventSettings) -> str | None:
     """Why there is nothing to tell of, in words; None where there is a store, or Kafka has one."""
     parts = (layout.event_log, layout.store_id, layout.archive, *map(layout.folder, (RAW, HISTORY)))
-    if settings.event_store_id is not None or any(p.exists() for p in parts):
+    if settings.event_store_id is not None or any(map(is_there, parts)):
         return None
     there = "has no store yet" if layout.root.is_dir() else "is not there"
     return (

@@ -20,6 +20,7 @@ from etf_pipeline.events.model.envelope import Event, from_micros
 from etf_pipeline.events.settings import EventSettings
 from etf_pipeline.events.untold import swept_since
 from etf_pipeline.model.schemas import EVENTS
+from etf_pipeline.store.closed import is_there
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.reader import read_table
 
@@ -34,7 +35,7 @@ class Unrecorded:
     def __init__(self, layout: Layout, settings: EventSettings | None) -> None:
         self._layout = layout
         self._asked = settings is not None and asked_for(settings)
-        self._log = Outbox(layout.event_log) if layout.event_log.exists() else None
+        self._log = Outbox(layout.event_log) if is_there(layout.event_log) else None
         self._archived: dict[Path, frozenset[str]] = {}
 
     def close(self) -> None:

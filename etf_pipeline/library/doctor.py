@@ -24,8 +24,10 @@ from etf_pipeline.errors import (
 )
 from etf_pipeline.events.settings import load_event_settings
 from etf_pipeline.events.status import examined_status
-from etf_pipeline.model.schemas import RAW
+from etf_pipeline.model.schemas import RAW, Table
 from etf_pipeline.settings import Settings, environment, load_settings
+from etf_pipeline.store.closed import cannot_open, is_there
+from etf_pipeline.store.layout import Layout
 
 if TYPE_CHECKING:
     from etf_pipeline.share.copy import Copy
@@ -76,7 +78,12 @@ def examine(data_dir: Path | None) -> Iterator[Finding]:
         try:
             yield Finding(name, True, check(settings))
         except (EtfError, OSError) as error:
-            yield Finding(name, False, str(error))
+            yield Finding(name, False, _in_words(error))
+
+
+def _in_words(error: Exception) -> str:
+    named = error.filename if isinstance(error, OSError) else None
+    return str(error if named is None else cannot_open(named, error) or error)
 
 
 def _signing(_: Settings) -> str:
@@ -169,7 +176,6 @@ def _risk_free(settings: Settings) -> str:
     from etf_pipeline.model.risk_free import Cash, Published, asked
     from etf_pipeline.model.universe import load_universe
     from etf_pipeline.store.cache import FileCache
-    from etf_pipeline.store.layout import Layout
     from etf_pipeline.store.risk_free import load_risk_free
 
     what, layout = asked(settings.risk_free_rate), Layout(settings.data_dir)
@@ -209,59 +215,67 @@ def _disk(settings: Settings) -> str:
 
 
 def _histories(settings: Settings) -> str:
+    from etf_pipeline.model.schemas import HISTORY
     from etf_pipeline.store.inventory import describe_histories
-    from etf_pipeline.store.layout import Layout
+    from etf_pipeline.store.unfit import all_named, unfit
 
     found = describe_histories(Layout(settings.data_dir))
-    damaged = [h for h in found if h.error is not None]
-    if damaged:
-        raise CorruptFileError(f"{len(damaged)} of {len(found)} damaged: {damaged[0].error}")
-    return f"{len(found)}, all readable" if found else "none yet: run `etf run`"
+    bad = [h.error for h in found if h.error is not None]
+    inside = list(unfit((h.path for h in found if h.error is None), HISTORY, through=True))
+    if bad or inside:
+        told = "; ".join([*bad, *([all_named(inside)] if inside else [])])
+        count = len(bad) + len(inside)
+        raise CorruptFileError(f"{count} of {len(found)} cannot be read: {told}")
+    return f"{len(found)}, all read whole" if found else "none yet: run `etf run`"
+
+
+def _read_whole(layout: Layout, *tables: Table) -> None:
+    """Show that every page of these tables is as it was written.
+
+    Raises:
+        CorruptFileError: naming each file that is not, with what helps.
+    """
+    from etf_pipeline.store.unfit import all_named, unfit_files
+
+    if found := unfit_files(layout, tables, through=True):
+        raise CorruptFileError(all_named(found))
 
 
 def _raw_batches(settings: Settings) -> str:
     from etf_pipeline.library.freshness import batches_of
-    from etf_pipeline.store.layout import Layout
     from etf_pipeline.store.origins import incomplete
 
-    found = [text for _, text in incomplete(Layout(settings.data_dir), batches_of(settings))]
+    layout = Layout(settings.data_dir)
+    _read_whole(layout, RAW)
+    found = [text for _, text in incomplete(layout, batches_of(settings))]
     if found:
         more = f" (and {len(found) - 1} more tickers)" if len(found) > 1 else ""
         raise RawMissingError(f"{found[0]}{more}")
-    return "all that histories were made from are there"
+    return "all that histories were made from are there, and read whole"
 
 
 def _manifests(settings: Settings) -> str:
-    from etf_pipeline.store.layout import Layout
-    from etf_pipeline.store.manifest_checks import damaged_manifests
+    from etf_pipeline.model.schemas import MANIFEST
 
-    found = list(damaged_manifests(Layout(settings.data_dir)))
-    if found:
-        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        raise CorruptFileError(f"{found[0]}{more}")
-    return "all readable"
+    _read_whole(Layout(settings.data_dir), MANIFEST)
+    return "all read whole"
 
 
 def _tables(settings: Settings) -> str:
-    from etf_pipeline.model.schemas import MANIFEST
-    from etf_pipeline.store.layout import Layout
-    from etf_pipeline.store.unfit import strays, unfit_files
+    from etf_pipeline.model.schemas import CORRECTIONS, DATED, QUARANTINE
+    from etf_pipeline.store.unfit import strays
 
     layout = Layout(settings.data_dir)
-    found = [u for u in unfit_files(layout) if not (u.damaged and u.table is MANIFEST)]
-    if found:
-        more = f" (and {len(found) - 1} more: etf status --json)" if len(found) > 1 else ""
-        raise CorruptFileError(f"{found[0].sentence}{more}")
+    _read_whole(layout, *DATED, QUARANTINE, CORRECTIONS)
     beside = strays(layout)
     if not beside:
-        return "all readable"
+        return "all read whole"
     more = f" and {len(beside) - 1} more" if len(beside) > 1 else ""
-    return f"all readable; not of this package, and read by nothing: {beside[0]}{more}"
+    return f"all read whole; not of this package, and read by nothing: {beside[0]}{more}"
 
 
 def _upkeep(settings: Settings) -> str:
     from etf_pipeline.settings.pipeline import FOR_EVER
-    from etf_pipeline.store.layout import Layout
     from etf_pipeline.store.retention import overdue
 
     if settings.keep_days == FOR_EVER:
@@ -286,7 +300,6 @@ def _events(settings: Settings) -> str:
 
 def _parked(settings: Settings) -> str:
     from etf_pipeline.events.log.parked import Parked
-    from etf_pipeline.store.layout import Layout
 
     table = Parked(Layout(settings.data_dir).event_log)
     try:
@@ -304,10 +317,9 @@ def _parked(settings: Settings) -> str:
 
 def _refused(settings: Settings) -> str:
     from etf_pipeline.events.log.outbox import Outbox
-    from etf_pipeline.store.layout import Layout
 
     path = Layout(settings.data_dir).event_log
-    if not path.exists():
+    if not is_there(path):
         return "none"
     log = Outbox(path)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from etf_pipeline.errors import EtfError
+from etf_pipeline.errors import CorruptFileError, EtfError, UnreadableFileError
 from etf_pipeline.model import assets
 from etf_pipeline.model.outcomes import Outcome
 from etf_pipeline.model.portfolio_file import universe_with_rates
@@ -34,6 +34,7 @@ def store_status(data_dir: Path, elsewhere: frozenset[str] = frozenset()) -> lis
     rows = []
     for info in describe_histories(layout):
         outcome = last.pop(info.ticker, None)
+        held, unread = _quarantined(layout, info.ticker)
         rows.append(
             {
                 "ticker": info.ticker,
@@ -42,10 +43,11 @@ def store_status(data_dir: Path, elsewhere: frozenset[str] = frozenset()) -> lis
                 "last": info.last_date,
                 "source": info.source,
                 "currency": info.currency,
-                "quarantined": _quarantined(layout, info.ticker),
+                "quarantined": held,
                 "distributions": info.distributions,
                 "outcome": outcome.outcome if outcome else None,
                 "problem": info.error
+                or unread
                 or (outcome.reason if outcome is not None and not outcome.good else None)
                 or gone.get(info.ticker),
             }
@@ -95,9 +97,12 @@ def _last_outcomes(layout: Layout) -> dict[str, Outcome]:
     return found
 
 
-def _quarantined(layout: Layout, ticker: str) -> int:
-    path = layout.of(QUARANTINE, ticker)
-    if not path.exists():
-        return 0
-    rows = read_table(path, ["date", "severity"]).to_pylist()
-    return len({r["date"] for r in rows if r["severity"] == "quarantined"})
+def _quarantined(layout: Layout, ticker: str) -> tuple[int | None, str | None]:
+    """How many sessions are held back; None, and why, where nobody can tell."""
+    try:
+        rows = read_table(layout.of(QUARANTINE, ticker), ["date", "severity"]).to_pylist()
+    except FileNotFoundError:
+        return 0, None
+    except (CorruptFileError, UnreadableFileError) as error:
+        return None, str(error)
+    return len({r["date"] for r in rows if r["severity"] == "quarantined"}), None

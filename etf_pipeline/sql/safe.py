@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import duckdb
 from duckdb import StatementType
 
-from etf_pipeline.errors import QueryError
+from etf_pipeline.errors import QueryError, ReasonCode
 from etf_pipeline.sql.limits import Limits
 from etf_pipeline.sql.text import quoted
 
@@ -37,7 +37,21 @@ _REPLACED = re.compile(
 # A file as DuckDB names it: damaged since the catalogue was made, or in a folder that is no day.
 _DAMAGED = re.compile(r"(?:File|at end of file|at the end of file) '(.+?)'(?: too small|$)")
 _NO_DAY = re.compile(r"Unable to cast '(.*)' \(from hive partition column")
-_GOOD_COPY = "put a good copy in its place, or move it away"
+# What DuckDB says of a file that is damaged further in; of its own words it makes a plain error.
+_OF_FILES = (
+    duckdb.IOException,
+    duckdb.InvalidInputException,
+    duckdb.InternalException,
+    duckdb.FatalException,
+    duckdb.SerializationException,
+    UnicodeDecodeError,
+)
+# A view that could not be made says so itself, see `steps/catalogue_building.py`.
+_TOLD = {
+    "is not readable Parquet": ReasonCode.CORRUPT_FILE,
+    "is closed to this user": ReasonCode.UNREADABLE_FILE,
+    "is not of this package": ReasonCode.FOREIGN_FILE,
+}
 _ATTEMPTS = 25
 T = TypeVar("T")
 _NOT_HERE = re.compile(
@@ -102,11 +116,22 @@ class SafeConnection:
     """A read-only connection to a catalogue that reaches its store and nothing else.
 
     Takes the connection over and locks its settings.
+
+    Args:
+        db: the connection.
+        store: folder of the store.
+        limits: of a query.
+        culprit: names the file that a statement failed at, if it is a matter of a file.
     """
 
     def __init__(
-        self, db: duckdb.DuckDBPyConnection, store: Path, limits: Limits | None = None
+        self,
+        db: duckdb.DuckDBPyConnection,
+        store: Path,
+        limits: Limits | None = None,
+        culprit: Callable[[str], QueryError | None] | None = None,
     ) -> None:
+        self._culprit = culprit
         self.limits = limits or Limits()
         self._db = db
         for setting in (
@@ -190,17 +215,25 @@ class SafeConnection:
                 f"stopped after {self.limits.seconds:g} s; ask for less, or raise --timeout"
             )
         if failed:
-            raise self._in_our_words(failed[0]) from None
+            raise self._in_our_words(failed[0], statement) from None
         return found[0]
 
-    def _in_our_words(self, error: Exception) -> Exception:
+    def _in_our_words(self, error: Exception, statement: str) -> Exception:
         if isinstance(error, duckdb.OutOfMemoryException | MemoryError):
             return QueryError(
                 f"needs more than {self.limits.memory} of memory; ask for less, or raise --memory"
             )
-        if isinstance(error, duckdb.Error | RuntimeError):
-            return QueryError(_explained(error))
-        return error
+        # Of bytes that are no text it cannot even say so.
+        if not isinstance(error, duckdb.Error | RuntimeError | UnicodeDecodeError):
+            return error
+        words = _explained(error)
+        code = next((code for told, code in _TOLD.items() if told in words), None)
+        of_a_file = type(error) is duckdb.Error or isinstance(error, _OF_FILES)
+        if code is None and of_a_file and self._culprit is not None:
+            found = self._culprit(statement)
+            if found is not None:
+                return found
+        return QueryError(words, code=code)
 
     @staticmethod
     def _whole(statement: str, work: Callable[[str], T], late: threading.Event) -> T:

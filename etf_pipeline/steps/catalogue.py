@@ -8,13 +8,15 @@ A catalogue that is as it should be is opened without pandas or Arrow, whose imp
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
 
-from etf_pipeline.errors import StoreError
+from etf_pipeline.errors import LackingPricesWarning, QueryError, StoreError
 from etf_pipeline.model import assets
 from etf_pipeline.sql.limits import Limits
 from etf_pipeline.sql.safe import SafeConnection
@@ -28,6 +30,12 @@ if TYPE_CHECKING:
     from etf_pipeline.steps.result import StepResult
 
 ASSET = assets.SQL_CATALOG
+# Own files that cannot be read beyond doubt: `prices` is without them, and no query would say so.
+# In one row, whatever the limit of rows is.
+_LACKING = """
+SELECT list(problem || '; ' || remedy ORDER BY own.name) FROM unfit_files AS unfit
+JOIN user_files AS own ON ends_with(unfit.name, '/' || own.name) AND unfit.modified = own.modified
+"""
 # Brings the copy of the local event log up to date, for DuckDB cannot read the log itself.
 CopyLog = Callable[[Layout], None]
 
@@ -102,6 +110,8 @@ def open_catalogue(
 ) -> SafeConnection:
     """A safe connection to the store's catalogue, made or mended first where it has to be.
 
+    A `LackingPricesWarning` names each file of the user's own that `prices` have no rows of.
+
     Raises:
         StoreError: there is no store, or its folder cannot be written.
     """
@@ -111,4 +121,15 @@ def open_catalogue(
     if db is None:
         path = ensure_catalogue(store, universe_file, copy_log)
         db = duckdb.connect(str(path), read_only=True)
-    return SafeConnection(db, layout.root, limits)
+    connection = SafeConnection(db, layout.root, limits, partial(_culprit, layout))
+    ((lacking,),) = connection.query(_LACKING).rows
+    for line in lacking or ():
+        warnings.warn(line, LackingPricesWarning, stacklevel=2)
+    return connection
+
+
+def _culprit(layout: Layout, statement: str) -> QueryError | None:
+    """What needs Arrow is imported when a query has failed."""
+    from etf_pipeline.steps.catalogue_damage import culprit
+
+    return culprit(layout, statement)

@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from etf_pipeline.errors import CorruptFileError, StoreError, UniverseError
+from etf_pipeline.errors import CorruptFileError, StoreError, UniverseError, UnreadableFileError
 from etf_pipeline.model.file_names import decode_ticker
 from etf_pipeline.model.reading.declared import SUFFIX
 from etf_pipeline.model.rows import to_arrow
@@ -18,12 +18,13 @@ from etf_pipeline.model.universe import load_universe
 from etf_pipeline.sql.conversion import CURRENCIES_OF_OTHERS
 from etf_pipeline.sql.text import quoted
 from etf_pipeline.sql.views import MACROS, TYPES, VIEWS, View, empty_columns
+from etf_pipeline.steps.catalogue_damage import unread
 from etf_pipeline.steps.catalogue_freshness import FILES, TABLE_OF, filled, stamp
 from etf_pipeline.store.inventory import available_tickers
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.listing import matching
 from etf_pipeline.store.reader import file_info, user_file
-from etf_pipeline.store.unfit import Unfit, unfit
+from etf_pipeline.store.unfit import Fault, Unfit
 from etf_pipeline.store.writer import check_room, temp_beside
 
 # What a disk can lead to; a transaction also fails for other reasons.
@@ -74,7 +75,10 @@ def _fill(db: duckdb.DuckDBPyConnection, universe_file: Path, layout: Layout) ->
                 sql = _with_user_files(layout, users, view)
         try:
             db.execute(f"CREATE VIEW {view.name} AS {sql}")
-        except duckdb.Error:  # DuckDB takes a damaged file for a mistake in the SQL
+        except (
+            duckdb.Error,
+            UnicodeDecodeError,
+        ):  # DuckDB takes a damaged file for a mistake in the SQL
             found = _unfit(layout, view, there)
             if not found:
                 raise
@@ -87,7 +91,7 @@ def _fill(db: duckdb.DuckDBPyConnection, universe_file: Path, layout: Layout) ->
 def _unfit(layout: Layout, view: View, patterns: list[str]) -> list[Unfit]:
     """Files of a view for which it cannot be made."""
     paths = [p for pattern in patterns for p in matching(layout.root, pattern)]
-    return list(unfit(paths, TABLE_OF[view.name])) if paths else []
+    return unread(paths, TABLE_OF[view.name])
 
 
 def _refuse(db: duckdb.DuckDBPyConnection, layout: Layout, view: View, found: list[Unfit]) -> None:
@@ -99,13 +103,21 @@ def _refuse(db: duckdb.DuckDBPyConnection, layout: Layout, view: View, found: li
     columns = empty_columns(view, error)
     db.execute(f"CREATE VIEW {view.name} AS SELECT {columns} WHERE CAST({error} AS BOOLEAN)")
     for one in found:
-        _tell_unfit(db, layout, one.path, one.what, one.remedy)
+        # Rights leave no trace in size or time: a closed file is looked at anew each time.
+        known = None if one.fault is Fault.CLOSED else stamp(one.path)
+        _tell_unfit(db, layout, one.path, one.what, one.remedy, known)
 
 
 def _tell_unfit(
-    db: duckdb.DuckDBPyConnection, layout: Layout, path: Path, problem: str, remedy: str
+    db: duckdb.DuckDBPyConnection,
+    layout: Layout,
+    path: Path,
+    problem: str,
+    remedy: str,
+    known: tuple[int, int] | None,
 ) -> None:
-    row = [layout.relative(path), *stamp(path), problem, remedy]
+    """Keep what is wrong with a file, for as long as it is `known` by this stamp."""
+    row = [layout.relative(path), *(known or (-1, -1)), problem, remedy]
     db.execute("INSERT OR IGNORE INTO unfit_files VALUES (?, ?, ?, ?, ?)", row)
 
 
@@ -202,10 +214,10 @@ def _table(
 
 
 def _user_files(layout: Layout) -> list[Path]:
-    """Histories that this package did not write; damaged ones stop the views that read them."""
+    """Histories that this package did not write; unreadable ones stop the views of them."""
     found = []
     for path in layout.files(HISTORY):
-        with suppress(CorruptFileError, FileNotFoundError):
+        with suppress(CorruptFileError, UnreadableFileError, FileNotFoundError):
             if not file_info(path).ours:
                 found.append(path)
     return found
@@ -238,7 +250,8 @@ def _user_prices(db: duckdb.DuckDBPyConnection, layout: Layout, users: list[Path
         except FileNotFoundError:
             continue
         except StoreError as error:
-            _tell_unfit(db, layout, path, f"prices lack its rows: {error}", "correct it")
+            problem = f"prices lack its rows: {error}"
+            _tell_unfit(db, layout, path, problem, "correct it", stamp(path))
             continue
         rows, ticker = found.rows, decode_ticker(path.stem)
         values = {name: rows[name].to_numpy() for name in HISTORY.names if name != "date"}

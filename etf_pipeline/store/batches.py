@@ -18,13 +18,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from etf_pipeline.errors import CorruptFileError
+from etf_pipeline.errors import CorruptFileError, StoreError
 from etf_pipeline.history.slices import BatchSlice, SliceInfo
 from etf_pipeline.model.file_names import STAMP, slug
 from etf_pipeline.model.rows import DOWNLOAD_COLUMNS, download_rows, to_arrow
 from etf_pipeline.model.schemas import RAW, SCHEMA_VERSION
+from etf_pipeline.store.closed import cannot_open
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.listing import matching
+from etf_pipeline.store.remedies import RAW_BATCH
 from etf_pipeline.store.writer import META_KEY, atomic_file, parquet_options
 
 _OPEN_FILES = 8
@@ -235,7 +237,7 @@ class BatchReader:
                 use_threads=False,
             )
         except (OSError, pa.ArrowException) as error:
-            raise _corrupt(batch.path) from error
+            raise _unread(batch.path, error) from error
         days = table.column("date").to_numpy().astype("datetime64[D]")
         close = table.column("close").to_numpy().astype("float64", copy=False)
         volume = table.column("volume").to_numpy().astype("float64", copy=False)
@@ -249,7 +251,7 @@ class BatchReader:
                 info.row_group, columns=_READ, use_threads=False
             )
         except (OSError, pa.ArrowException) as error:
-            raise _corrupt(batch.path) from error
+            raise _unread(batch.path, error) from error
         return BatchSlice(
             info, batch.batch_id, batch.source, download_rows(table), _dividend_notes(table)
         )
@@ -282,6 +284,7 @@ def open_batch(layout: Layout, partition: str, batch_id: str) -> Batch:
 
     Raises:
         CorruptFileError: the file is damaged; raw batches are never rewritten, so restore it.
+        UnreadableFileError: it may not be opened.
     """
     path = layout.of(RAW, partition, batch_id)
     try:
@@ -289,7 +292,7 @@ def open_batch(layout: Layout, partition: str, batch_id: str) -> Batch:
         slices = {s["ticker"]: SliceInfo(**s) for s in meta["pieces"]}
         return Batch(path, batch_id, meta["source"], slices, meta.get("run"))
     except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
-        raise _corrupt(path) from error
+        raise _unread(path, error) from error
 
 
 def partitions_with_batches(layout: Layout) -> Iterable[Path]:
@@ -297,8 +300,5 @@ def partitions_with_batches(layout: Layout) -> Iterable[Path]:
     return [p for p in matching(layout.folder(RAW), "*") if p.is_dir()]
 
 
-def _corrupt(path: Path) -> CorruptFileError:
-    return CorruptFileError(
-        f"raw batch {path} is damaged: restore it from a backup, or move it away and run "
-        "`etf run --full` to download the tickers again"
-    )
+def _unread(path: Path, error: Exception) -> StoreError:
+    return cannot_open(path, error) or CorruptFileError(f"raw batch {path} is damaged: {RAW_BATCH}")

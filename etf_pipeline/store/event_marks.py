@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 
+from etf_pipeline.store.closed import is_there
 from etf_pipeline.store.forks import unforked
 from etf_pipeline.store.layout import Layout
 
@@ -15,7 +16,7 @@ from etf_pipeline.store.layout import Layout
 def logged(layout: Layout) -> str:
     """Number and hash of the newest event in the local log, empty without one."""
     path = layout.event_log
-    if not path.exists():
+    if not is_there(path):
         return ""
     with unforked(), contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
         try:

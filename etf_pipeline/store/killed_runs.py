@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from etf_pipeline.errors import CorruptFileError, LockTimeoutError
+from etf_pipeline.errors import CorruptFileError, LockTimeoutError, UnreadableFileError
 from etf_pipeline.model import assets
 from etf_pipeline.model.file_names import decode_ticker
 from etf_pipeline.model.outcomes import Outcome
@@ -105,7 +105,7 @@ def _lacking(layout: Layout, partition: str) -> Iterator[Batch]:
     for batch_id in reversed(list_batch_ids(layout, partition)[-_LOOKED_AT:]):
         try:
             batch = open_batch(layout, partition, batch_id)
-        except (CorruptFileError, FileNotFoundError):
+        except (CorruptFileError, UnreadableFileError, FileNotFoundError):
             return
         if batch.run is None:
             return

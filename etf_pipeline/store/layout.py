@@ -12,6 +12,7 @@ from typing import Any
 from etf_pipeline.model.assets import PRICE_HISTORY
 from etf_pipeline.model.file_names import decode_ticker, encode_ticker, slug
 from etf_pipeline.model.schemas import EVENTS, HISTORY, MANIFEST, RAW, Granularity, Table
+from etf_pipeline.store.closed import is_there
 from etf_pipeline.store.listing import matching
 
 _AS_OF_FILE = "part.parquet"
@@ -81,11 +82,15 @@ class Layout:
         return self.root / relative
 
     def find_history(self, ticker: str) -> Path:
-        """The history file to read: ours, else one that a user named after the plain ticker."""
+        """The history file to read: ours, else one that a user named after the plain ticker.
+
+        Raises:
+            UnreadableFileError: their folder may not be opened.
+        """
         ours = self.of(HISTORY, ticker)
-        if not ours.exists() and "/" not in ticker and "\\" not in ticker:
+        if not is_there(ours) and "/" not in ticker and "\\" not in ticker:
             plain = self.folder(HISTORY) / f"{ticker}.parquet"
-            if plain.exists():
+            if is_there(plain):
                 return plain
         return ours
 

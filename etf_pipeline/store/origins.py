@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from etf_pipeline.errors import CorruptFileError, RawMissingError
+from etf_pipeline.errors import CorruptFileError, RawMissingError, UnreadableFileError
 from etf_pipeline.history.slices import BatchSlice
 from etf_pipeline.model.corrections import Correction
 from etf_pipeline.model.file_names import STAMP, decode_ticker
@@ -195,7 +195,7 @@ def incomplete(
     for ticker in available_tickers(layout):
         try:
             origin = Origin.of(file_info(layout.of(HISTORY, ticker)))
-        except (FileNotFoundError, CorruptFileError):
+        except (FileNotFoundError, CorruptFileError, UnreadableFileError):
             continue
         gone = present.gone(origin.batches)
         if gone:

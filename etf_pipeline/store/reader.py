@@ -13,16 +13,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from etf_pipeline.errors import CorruptFileError
+from etf_pipeline.errors import CorruptFileError, StoreError
 from etf_pipeline.model.file_names import decode_ticker
 from etf_pipeline.model.rows import to_frame
 from etf_pipeline.model.schemas import HISTORY, QUARANTINE
+from etf_pipeline.store.closed import cannot_open
+from etf_pipeline.store.remedies import remedy_for
 from etf_pipeline.store.user_files import UserFile, read_user_file
 from etf_pipeline.store.writer import META_KEY
 
 _SMALL = 20_000  # rows
 _OF_TICKERS = (HISTORY.name, QUARANTINE.name)
-_REMEDY = "run `etf run` to rebuild it from the raw batches, or put a good copy in its place"
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ def file_info(path: Path) -> FileInfo:
 
     Raises:
         CorruptFileError: the file is not readable Parquet.
+        UnreadableFileError: it may not be opened.
         FileNotFoundError: there is no such file.
     """
     return file_footer(path)[0]
@@ -64,6 +66,7 @@ def file_footer(path: Path) -> tuple[FileInfo, pq.FileMetaData]:
 
     Raises:
         CorruptFileError: the file is not readable Parquet.
+        UnreadableFileError: it may not be opened.
         FileNotFoundError: there is no such file.
     """
     with _open(path) as handle:
@@ -76,10 +79,31 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
     Raises:
         CorruptFileError: the file is not readable Parquet.
+        UnreadableFileError: it may not be opened.
         FileNotFoundError: there is no such file.
     """
     with _open(path) as handle:
         return _whole(path, handle, columns)
+
+
+def read_through(path: Path) -> FileInfo:
+    """A footer, after every page of the file was read and held against its checksum, if it has one.
+
+    Never more of it in memory than a row group.
+
+    Raises:
+        CorruptFileError: the file is not readable Parquet, or not as it was written.
+        UnreadableFileError: it may not be opened.
+        FileNotFoundError: there is no such file.
+    """
+    with _open(path) as handle:
+        info = FileInfo(path, _meta(path, handle.metadata), handle.metadata.num_rows)
+        try:
+            for group in range(handle.num_row_groups):
+                handle.read_row_group(group, use_threads=False)
+        except (OSError, pa.ArrowException) as error:
+            raise _unread(path, error) from error
+        return info
 
 
 def read_rows(path: Path, wanted: pc.Expression) -> pa.Table:
@@ -87,6 +111,7 @@ def read_rows(path: Path, wanted: pc.Expression) -> pa.Table:
 
     Raises:
         CorruptFileError: the file is not readable Parquet.
+        UnreadableFileError: it may not be opened.
         FileNotFoundError: there is no such file.
     """
     try:
@@ -96,7 +121,7 @@ def read_rows(path: Path, wanted: pc.Expression) -> pa.Table:
     except FileNotFoundError:
         raise
     except (OSError, pa.ArrowException) as error:
-        raise _corrupt(path, error) from error
+        raise _unread(path, error) from error
 
 
 def columns_of(path: Path) -> list[str]:
@@ -104,6 +129,7 @@ def columns_of(path: Path) -> list[str]:
 
     Raises:
         CorruptFileError: the file is not readable Parquet.
+        UnreadableFileError: it may not be opened.
         FileNotFoundError: there is no such file.
     """
     with _open(path) as handle:
@@ -117,6 +143,7 @@ def read_ours(
 
     Raises:
         CorruptFileError: the file is not readable Parquet.
+        UnreadableFileError: it may not be opened.
         FileNotFoundError: there is no such file.
     """
     with _open(path) as handle:
@@ -130,6 +157,7 @@ def read_with_footer(path: Path) -> tuple[pa.Table, dict[str, Any]]:
 
     Raises:
         CorruptFileError: the file is not readable Parquet.
+        UnreadableFileError: it may not be opened.
         FileNotFoundError: there is no such file.
     """
     with _open(path) as handle:
@@ -143,7 +171,7 @@ def _whole(path: Path, handle: pq.ParquetFile, columns: Sequence[str] | None = N
     try:
         return handle.read(columns=wanted, use_threads=threads)
     except (OSError, pa.ArrowException) as error:
-        raise _corrupt(path, error) from error
+        raise _unread(path, error) from error
 
 
 def read_history(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -157,7 +185,8 @@ def read_history(path: Path, columns: Sequence[str] | None = None) -> pd.DataFra
 
     Raises:
         CorruptFileError: the file is not readable Parquet.
-        UnreadableFileError: a user's own file holds what cannot be read beyond doubt.
+        UnreadableFileError: it may not be opened, or a user's own file holds what cannot be read
+            beyond doubt.
         FileNotFoundError: there is no such file.
     """
     wanted = [c for c in (columns or HISTORY.names) if c != "date"]
@@ -167,7 +196,7 @@ def read_history(path: Path, columns: Sequence[str] | None = None) -> pd.DataFra
                 return to_frame(handle.read(columns=["date", *wanted]))
             table = handle.read()
         except (OSError, pa.ArrowException) as error:
-            raise _corrupt(path, error) from error
+            raise _unread(path, error) from error
     return read_user_file(path, table).rows[wanted]
 
 
@@ -176,7 +205,7 @@ def user_file(path: Path) -> UserFile:
 
     Raises:
         CorruptFileError: the file is not readable Parquet.
-        UnreadableFileError: it holds what cannot be read beyond doubt.
+        UnreadableFileError: it may not be opened, or holds what cannot be read beyond doubt.
         FileNotFoundError: there is no such file.
     """
     return read_user_file(path, read_table(path))
@@ -198,7 +227,7 @@ def read_adjusted(path: Path) -> tuple[pd.Series, FileInfo, UserFile | None]:
                 return pd.Series(values, index, name="adj_close", copy=False), info, None
             table = handle.read()
         except (OSError, pa.ArrowException) as error:
-            raise _corrupt(path, error) from error
+            raise _unread(path, error) from error
     user = read_user_file(path, table)
     return user.rows["adj_close"], info, user
 
@@ -209,7 +238,7 @@ def _open(path: Path) -> pq.ParquetFile:
     except FileNotFoundError:
         raise
     except (OSError, pa.ArrowException) as error:
-        raise _corrupt(path, error) from error
+        raise _unread(path, error) from error
 
 
 def _meta(path: Path, footer: pq.FileMetaData) -> dict[str, Any]:
@@ -223,13 +252,16 @@ def _meta(path: Path, footer: pq.FileMetaData) -> dict[str, Any]:
     try:
         meta = dict(json.loads(raw)) if raw else {}
     except (ValueError, TypeError) as error:
-        raise _corrupt(path, error) from error
+        raise _unread(path, error) from error
     whose = meta.get("ticker")
     if meta.get("table") in _OF_TICKERS and whose not in (None, decode_ticker(path.stem)):
-        raise CorruptFileError(f"{path} is a copy of the file of {whose}: {_REMEDY}")
+        raise CorruptFileError(f"{path} is a copy of the file of {whose}: {remedy_for(path)}")
     return meta
 
 
-def _corrupt(path: Path, error: Exception) -> CorruptFileError:
+def _unread(path: Path, error: Exception) -> StoreError:
+    """Why a file was not read: it may not be opened, or is damaged."""
+    if (closed := cannot_open(path, error)) is not None:
+        return closed
     detail = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return CorruptFileError(f"{path} is not readable Parquet ({detail}): {_REMEDY}")
+    return CorruptFileError(f"{path} is not readable Parquet ({detail}): {remedy_for(path)}")

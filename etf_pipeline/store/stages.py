@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from etf_pipeline.errors import CorruptFileError, ReasonCode
+from etf_pipeline.errors import CorruptFileError, ReasonCode, UnreadableFileError
 from etf_pipeline.model.lineage import LINEAGE
 from etf_pipeline.model.outcomes import FailureKind, Outcome, OutcomeKind
 from etf_pipeline.model.schemas import MANIFEST
@@ -222,11 +222,11 @@ def _ended(begun: Begun, known: Stage | None) -> Stage:
 
 
 def _read(path: Path) -> Stage | None:
-    """A record; one that is damaged or gone tells nothing, and the next run replaces it."""
+    """A record; one that is damaged, closed or gone tells nothing, and the next run replaces it."""
     try:
         rows = read_table(path).to_pylist()
         since = file_info(path).meta.get(_SINCE)
-    except (FileNotFoundError, CorruptFileError):
+    except (FileNotFoundError, CorruptFileError, UnreadableFileError):
         return None
     return _stage(rows[0], since) if rows else None
 

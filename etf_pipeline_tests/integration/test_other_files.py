@@ -4,22 +4,26 @@ import datetime as dt
 import shutil
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from etf_pipeline.errors import CorruptFileError
 from etf_pipeline.ingest.planning import Terms
 from etf_pipeline.ingest.sources.files import FilesSource
 from etf_pipeline.model.outcomes import OutcomeKind
-from etf_pipeline.model.schemas import HISTORY, QUARANTINE
+from etf_pipeline.model.schemas import HISTORY, QUARANTINE, RAW
 from etf_pipeline.settings import Settings
 from etf_pipeline.steps.download import download
 from etf_pipeline.steps.histories import update_histories
 from etf_pipeline.steps.result import Run
 from etf_pipeline.store.batches import list_batch_ids, open_batch
-from etf_pipeline.store.reader import file_info
+from etf_pipeline.store.origins import incomplete
+from etf_pipeline.store.reader import file_info, read_table
 from etf_pipeline.store.store import Store
 from etf_pipeline.store.stored_series import read_facts
-from etf_pipeline_tests.stored_support import damage_footer
+from etf_pipeline.store.unfit import unfit_files
+from etf_pipeline_tests.stored_support import damage_footer, turn_a_bit
 from etf_pipeline_tests.support import asx_days, bars, instrument, walk
 
 NOW = dt.datetime(2025, 11, 12, 12, 0, tzinfo=dt.UTC)
@@ -41,13 +45,13 @@ class World:
     def layout(self):
         return self.store.layout
 
-    def collect(self):
+    def collect(self, full=False):
         """A download of all there is."""
         for ticker, rows in self.rows.items():
             rows.rename_axis("Date").to_csv(self.folder / f"{ticker}.csv")
         run = self._next()
         source = FilesSource(self.folder, lambda: run.recorded_at)
-        terms = Terms.of(Settings(), False)
+        terms = Terms.of(Settings(), full)
         download(self.store, run, source, FUNDS, terms, clock=lambda: run.recorded_at)
 
     def update(self):
@@ -93,6 +97,37 @@ def test_a_batch_whose_footer_is_damaged_is_named(world):
     path.write_bytes(whole[: at + 1] + b"q" + whole[at + 2 :])
     with pytest.raises(CorruptFileError, match=r"is damaged: restore it"):
         open_batch(world.layout, "XASX", batch_id)
+
+
+@pytest.mark.parametrize("table", [HISTORY, QUARANTINE])
+def test_what_doctor_says_of_a_file_that_is_damaged_inside_helps(world, table, tmp_path):
+    world.rows["VAS"].loc[DAYS[20], "open"] = 0.0  # a finding, so that quarantine has rows
+    world.collect(full=True)
+    world.update()
+    right, path = world.files(), world.layout.of(table, "VAS")
+    turn_a_bit(path, "close")
+    (found,) = unfit_files(world.layout, [HISTORY, QUARANTINE], through=True)
+    assert (found.path, found.remedy.partition(",")[0]) == (path, "move it away and run `etf run`")
+    path.rename(tmp_path / "away")
+    world.update()
+    assert world.files() == right
+
+
+def test_what_doctor_says_of_a_batch_that_is_damaged_inside_helps(world, tmp_path):
+    right, (path,) = world.files(), world.layout.batch_files("XASX")
+    turn_a_bit(path, "close")
+    (found,) = unfit_files(world.layout, [RAW], through=True)
+    assert "move it away and run `etf run --full`" in found.remedy
+    path.rename(tmp_path / "away")
+    world.collect(full=True)
+    world.update()
+    assert unfit_files(world.layout, through=True) == []
+    assert list(incomplete(world.layout)) == []
+    for one in world.layout.files(HISTORY):
+        assert read_table(one).equals(pq.read_table(pa.BufferReader(right[one])))
+        one.unlink()  # it can be made again from the batches that there are
+    world.update()
+    assert unfit_files(world.layout, [HISTORY], through=True) == []
 
 
 def test_an_older_copy_of_a_history_is_brought_up_to_date_from_raw_batches(world, tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from etf_pipeline.store.watermark import Watermark
 from etf_pipeline.store.writer import META_KEY
 from etf_pipeline.store.writer import publish as write
 from etf_pipeline_tests.share.machines import SHARDS, Machine, from_scratch, later
+from etf_pipeline_tests.stored_support import turn_a_bit
 
 SHARD = SHARDS[0]
 
@@ -268,26 +268,12 @@ def test_another_file_under_the_name_of_a_batch_is_a_loud_error(machine, share):
         publish(copy, copy.names.of([first]))
 
 
-def rot(path):
-    """Turn one bit of a value, as a disk does: the file is as readable Parquet as before."""
-    content = bytearray(path.read_bytes())
-    content[_values_of(path, "close") - 5] ^= 1
-    path.write_bytes(content)
-
-
-def _values_of(path, column):
-    """Where the first chunk of a column ends."""
-    group = pq.read_metadata(path).row_group(0)
-    found = (group.column(i) for i in range(group.num_columns))
-    (chunk,) = (c for c in found if c.path_in_schema == column)
-    return chunk.data_page_offset + chunk.total_compressed_size
-
-
 @pytest.mark.parametrize("table", [RAW, HISTORY], ids=lambda t: t.name)
 def test_a_bit_that_turned_in_the_share_reaches_nobody(machine, share, tmp_path, table, caplog):
     ours = machine.pipeline.layout.files(table)[0]
     held, theirs = ours.read_bytes(), in_share(share, machine, ours)
-    rot(theirs)
+    turn_a_bit(theirs, "close")
+    theirs.touch()  # a folder's ETag is of times
     assert theirs.read_bytes() != held
     refresh(machine.pipeline.working_copy, raw=True)
     assert ours.read_bytes() == held
@@ -320,9 +306,7 @@ def test_a_bit_that_turned_in_a_history_is_no_revision(tmp_path, new):
     for one in (alone, whole):
         one.night("0", SHARD)
     path = history(alone)
-    status = path.stat()
-    rot(path)
-    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    turn_a_bit(path, "close")
     for one in (alone, whole):
         one.now = later(new)
         one.night("1", SHARD)

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from etf_pipeline.errors import QueryError
+from etf_pipeline.cli.exit_codes import ExitCode, of_error
+from etf_pipeline.errors import LackingPricesWarning, QueryError
 from etf_pipeline.ingest.planning import Terms
 from etf_pipeline.ingest.sources.simulated import SimulatedSource
 from etf_pipeline.model import assets
@@ -23,6 +24,7 @@ from etf_pipeline.model.schemas import (
 )
 from etf_pipeline.settings import Settings
 from etf_pipeline.steps.catalogue import described_views, open_catalogue, sql_catalogue
+from etf_pipeline.steps.catalogue_damage import tables_of
 from etf_pipeline.steps.download import download
 from etf_pipeline.steps.histories import update_histories
 from etf_pipeline.steps.maintain import judged, record, removed
@@ -30,7 +32,8 @@ from etf_pipeline.steps.result import Run
 from etf_pipeline.store.manifests import write_manifest
 from etf_pipeline.store.store import Store
 from etf_pipeline.store.writer import publish
-from etf_pipeline_tests.support import instrument
+from etf_pipeline_tests.stored_support import publish_closes
+from etf_pipeline_tests.support import asx_days, instrument, walk
 
 D = dt.date.fromisoformat
 NOW = dt.datetime(2025, 3, 31, 12, tzinfo=dt.UTC)
@@ -179,6 +182,56 @@ def test_no_query_of_prices_leaves_out_a_damaged_history(tmp_path, ticker, own, 
     assert ask(store, "SELECT count(*) FROM runs")
 
 
+def parts_of(path):
+    """Where a Parquet file's pages end, and where its footer does."""
+    size = path.stat().st_size
+    return size - int.from_bytes(path.read_bytes()[-8:-4], "little") - 8, size - 8
+
+
+@pytest.mark.parametrize("where", ["pages", "footer"])
+def test_a_query_that_fails_at_a_damaged_file_names_it_with_what_helps(tmp_path, where):
+    """DuckDB says that it does not know a type, or that a page is too large."""
+    root = tmp_path / "store"
+    days = asx_days("2024-01-02", 40)
+    path = [publish_closes(root, t, days, walk(40)) for t in THREE][1]
+    store, whole = Store.at(root, 10), path.read_bytes()
+    pages, end = parts_of(path)
+    begin, end = (4, pages) if where == "pages" else (pages, end)
+    errors = []
+    for at in range(begin, end - 3, (end - begin) // 9):
+        path.write_bytes(whole[:at] + b"\xfe\xff\xfa" + whole[at + 3 :])
+        try:
+            ask(store, "FROM prices")
+        except QueryError as error:
+            errors.append(error)
+    assert len(errors) > 1
+    told = f"{path} is not readable Parquet"
+    for error in errors:
+        assert told in str(error) and "move it away and run `etf run`" in str(error)
+        assert of_error(error) is ExitCode.FAILED
+    path.write_bytes(whole)
+    assert len(ask(store, "FROM prices")) == 3 * 40
+
+
+def test_what_is_wrong_with_a_query_is_no_damage(store):
+    for sql in ("SELECT 1 / 'a'", "SELECT CAST(ticker AS INT) FROM weights", "FROM weightz"):
+        with pytest.raises(QueryError) as caught:
+            ask(store, sql)
+        assert of_error(caught.value) is ExitCode.USAGE
+
+
+def test_the_tables_of_a_query_are_those_of_its_views_and_macros():
+    def names(sql):
+        return {table.name for table in tables_of(sql)}
+
+    assert names("SELECT 1") == set()
+    assert names("FROM PRICES JOIN weights USING (ticker)") == {HISTORY.name, WEIGHTS.name}
+    assert names("FROM latest_prices") == {HISTORY.name}
+    assert names("FROM risk_metrics") == {RISK_METRICS.name}
+    assert QUARANTINE.name in names("FROM distributions")
+    assert RAW.name in names("FROM prices_as_of(now())")
+
+
 @pytest.mark.parametrize("name", ["as_of=tmp/part.parquet", "as_of=2023-01-31/copy.parquet"])
 def test_what_lies_beside_the_days_of_a_table_is_none_of_its_rows(store, name):
     path = store.layout.folder(WEIGHTS) / name
@@ -193,6 +246,19 @@ def test_a_folder_of_no_day_is_named(store):
     path.write_bytes(store.layout.of(WEIGHTS, DAY).read_bytes())
     with pytest.raises(QueryError, match=r"folder as_of=2023-02-31 .* is no day: move it away"):
         ask(store, "FROM weights")
+
+
+def test_whoever_opens_the_catalogue_is_told_of_an_own_file_that_prices_lack(store):
+    path = store.layout.of(HISTORY, "OWN")
+    path.parent.mkdir()
+    twice = [dt.date(2024, 1, 2)] * 2
+    pq.write_table(pa.table({"date": twice, "close": [1.0, 2.0]}), path)
+    for _ in range(2):  # when it is made, and when it is there
+        with pytest.warns(LackingPricesWarning, match=f"prices lack its rows: OWN: {path}") as told:
+            assert ask(store, "FROM prices") == []
+        assert len(told) == 1
+    path.unlink()
+    assert ask(store, "FROM prices") == []
 
 
 def test_the_step_says_whether_it_made_the_catalogue(store):

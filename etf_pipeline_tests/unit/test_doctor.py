@@ -11,11 +11,16 @@ import pytest
 
 from etf_pipeline.library.doctor import examine
 from etf_pipeline.library.status import unfit_status
+from etf_pipeline.model import assets
+from etf_pipeline.model.outcomes import Outcome, OutcomeKind
 from etf_pipeline.model.schemas import QUARANTINE, RISK_METRICS, WEIGHTS
+from etf_pipeline.store.batches import BatchWriter, new_batch_id
 from etf_pipeline.store.layout import Layout
+from etf_pipeline.store.manifests import write_manifest
 from etf_pipeline.store.writer import locked, publish
 from etf_pipeline_tests.conftest import ROOT
-from etf_pipeline_tests.support import disk_in_memory
+from etf_pipeline_tests.stored_support import publish_closes, turn_a_bit
+from etf_pipeline_tests.support import asx_days, bars, disk_in_memory, walk
 
 ALL = [
     "Python",
@@ -112,8 +117,44 @@ def test_a_damaged_history_is_named(place):
     path.write_bytes(b"not Parquet")
     bad = faults(place / "store")
     assert set(bad) == {"histories"}
-    assert bad["histories"].startswith("1 of 1 damaged: ")
-    assert "VAS" in bad["histories"]
+    assert bad["histories"].startswith(f"1 of 1 cannot be read: {path} is not readable Parquet")
+    assert "move it away and run `etf run`" in bad["histories"]
+
+
+def test_a_bit_that_turned_in_a_page_is_found_in_every_file_of_the_store(place):
+    """Which footers do not tell, nor sizes, nor times."""
+    layout = Layout(place / "store")
+    days, closes = asx_days("2024-01-02", 60), walk(60)
+    histories = [publish_closes(layout.root, t, days, closes) for t in ("VAF", "VAS", "VGS")]
+    now = dt.datetime(2024, 3, 7, tzinfo=dt.UTC)
+    done = Outcome("VAS", OutcomeKind.UPDATED, content_hash="a" * 64)
+    batch = BatchWriter(layout, "XASX", new_batch_id(now, "run"), "files")
+    with batch:
+        batch.add("VAS", "VAS.AX", "XASX", "AUD", True, bars(days, closes, adj_close_source=closes))
+    manifest = write_manifest(layout, assets.RISK_METRICS, "run", "", [done], now, "")
+    day, row = dt.date(2024, 3, 7), {"string": "VAS", "double": 1.0, "bool": True, "int64": 1}
+    rows = [{c.name: row.get(c.kind) for c in WEIGHTS.columns}]
+    weights = layout.of(WEIGHTS, day)
+    publish(weights, WEIGHTS, pa.Table.from_pylist(rows, schema=WEIGHTS.arrow))
+    assert faults(layout.root) == {}
+    (raw,) = layout.batch_files("XASX")
+    for path, column in (
+        (histories[0], "close"),
+        (histories[2], "adj_close"),
+        (raw, "close"),
+        (manifest, "content_hash"),
+        (weights, "weight"),
+    ):
+        turn_a_bit(path, column)
+    assert unfit_status(layout.root) == []  # footers are whole
+    bad = faults(layout.root)
+    assert set(bad) == {"histories", "raw batches", "manifests", "tables"}
+    both = f"{histories[0]}, {histories[2]} are not readable Parquet: move it away and run"
+    assert bad["histories"].startswith(f"2 of 3 cannot be read: {both} `etf run`")
+    assert f"{raw} is not readable Parquet: restore it" in bad["raw batches"]
+    assert "run `etf run --full`" in bad["raw batches"]
+    assert f"{manifest} is not readable Parquet: put a good copy" in bad["manifests"]
+    assert f"{weights} is not readable Parquet: move it away" in bad["tables"]
 
 
 def test_a_table_that_cannot_be_read_is_named_with_what_helps(place):
@@ -130,8 +171,8 @@ def test_a_table_that_cannot_be_read_is_named_with_what_helps(place):
         path.write_bytes(b"x")
     bad = faults(layout.root)
     assert set(bad) == {"tables"}
-    assert f"{paths[0]} is not readable Parquet" in bad["tables"]
-    assert "put a good copy in its place, or move it away (and 1 more" in bad["tables"]
+    for path in paths:
+        assert f"{path} is not readable Parquet: move it away and run `etf run`" in bad["tables"]
     assert [r["path"] for r in unfit_status(layout.root)] == list(map(str, paths))
     paths[1].unlink()
     pq.write_table(pa.table({"a": [1]}), paths[0])

@@ -4,6 +4,8 @@ import pytest
 
 from etf_pipeline import ETFDataProvider
 from etf_pipeline.errors import CorruptFileError, StoreError, UnknownTickerError
+from etf_pipeline.model.schemas import HISTORY
+from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.reader import read_history
 
 DAYS = pd.DatetimeIndex(["2009-04-30", "2009-05-01", "2009-05-04"])
@@ -72,7 +74,8 @@ def test_an_unknown_ticker_names_the_nearest(tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"not parquet at all" * 50])
 def test_a_damaged_file_is_named_with_the_remedy(tmp_path, content):
-    path = tmp_path / "VAS.parquet"
+    path = Layout(tmp_path).of(HISTORY, "VAS")
+    path.parent.mkdir()
     path.write_bytes(content)
     with pytest.raises(CorruptFileError, match=r"VAS\.parquet is not readable.*etf run"):
         read_history(path)

@@ -40,7 +40,7 @@ def show_status(console: Console, rows: Sequence[dict[str, Any]]) -> None:
             str(r["rows"]),
             str(r["first"] or ""),
             str(r["last"] or ""),
-            str(r["quarantined"]),
+            "" if r["quarantined"] is None else str(r["quarantined"]),
         )
     console.print(table)
     show_notes(console, {r["ticker"]: r["problem"] or r["distributions"] for r in rows})

@@ -20,6 +20,7 @@ from etf_pipeline.events.model.table import from_table, to_table
 from etf_pipeline.events.model.types import CHANNELS
 from etf_pipeline.model.file_names import STAMP
 from etf_pipeline.model.schemas import EVENTS
+from etf_pipeline.store.closed import cannot_open
 from etf_pipeline.store.hashing import content_hash
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.reader import read_with_footer
@@ -241,7 +242,7 @@ def _described(path: Path) -> Archived:
             {int(p): str(i) for p, i in meta["last_ids"].items()},
         )
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
-        raise _damaged(path) from error
+        raise cannot_open(path, error) or _damaged(path) from error
 
 
 def _damaged(path: Path) -> CorruptFileError:

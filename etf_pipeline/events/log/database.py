@@ -20,6 +20,7 @@ from etf_pipeline.events.log.open_files import (
 )
 from etf_pipeline.events.log.turns import Turns
 from etf_pipeline.events.log.unwritable import Unwritten, open_unwritten, unwritable
+from etf_pipeline.store.closed import cannot_open
 from etf_pipeline.store.forks import tell_of_forks, unforked
 
 BUSY_SECONDS = 30.0
@@ -239,13 +240,21 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         hint = _REMEDIES.get(_code(error), "nothing was changed")
+        if _code(error) == sqlite3.SQLITE_CANTOPEN and _closed(path):
+            hint = "make it readable; it may be whole"
         raise EventError(f"{path}: {error}; {hint}") from error
     except (sqlite3.DatabaseError, OSError) as error:
         if isinstance(error, sqlite3.IntegrityError):
             raise
+        if (closed := cannot_open(path, error)) is not None:
+            raise EventError(str(closed)) from error
         raise EventError(
             f"{path} cannot be used ({error}): restore it from a backup, or move it away"
         ) from error
+
+
+def _closed(path: Path) -> bool:
+    return path.exists() and not os.access(path, os.R_OK)
 
 
 def _code(error: sqlite3.Error) -> int:

@@ -12,6 +12,7 @@ import uuid
 
 from etf_pipeline.errors import EventError, SettingsError
 from etf_pipeline.events.log.sqlite import SqliteLog
+from etf_pipeline.store.closed import cannot_open
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.writer import write_text
 
@@ -80,8 +81,14 @@ def _agree(
 
 
 def known_store_id(layout: Layout) -> str | None:
-    """What the store's file says; None without one."""
+    """What the store's file says; None without one.
+
+    Raises:
+        UnreadableFileError: it may not be opened.
+    """
     try:
         return layout.store_id.read_text().strip() or None
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise cannot_open(layout.store_id, error) or error from error

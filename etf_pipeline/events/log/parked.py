@@ -16,6 +16,7 @@ from typing import NamedTuple
 from etf_pipeline.errors import ReasonCode
 from etf_pipeline.events.log.database import Database
 from etf_pipeline.events.model.envelope import from_micros, now_micros
+from etf_pipeline.store.closed import is_there
 
 # Kinds of places: a Kafka topic, an orchestrator's log, an archive file, the local log, and the
 # manifest of a run, by its path below the store.
@@ -124,7 +125,7 @@ class Parked:
         return self._count("WHERE missing")
 
     def _count(self, where: str) -> dict[str, int]:
-        if not self.path.exists():
+        if not is_there(self.path):
             return {}
         query = f"SELECT reason, count(*) FROM parked {where} GROUP BY 1 ORDER BY 1"  # noqa: S608
         with self._db.reading() as db:
@@ -132,7 +133,7 @@ class Parked:
 
     def spots(self, kind: str) -> list[Spot]:
         """Where records of one kind of place are parked, each place once, in order."""
-        if not self.path.exists():
+        if not is_there(self.path):
             return []
         with self._db.reading() as db:
             rows = db.execute(
@@ -144,7 +145,7 @@ class Parked:
 
     def newest(self, limit: int) -> list[ParkedRecord]:
         """The records that were parked last, the newest first."""
-        if not self.path.exists():
+        if not is_there(self.path):
             return []
         with self._db.reading() as db:
             rows = db.execute(
