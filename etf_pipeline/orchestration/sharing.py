@@ -123,13 +123,15 @@ def derived(
     copy = pipeline.working_copy
     if copy is None:
         return step()
-    from etf_pipeline.share import publishing, work
+    from etf_pipeline.share import inputs, publishing, work
 
     lost: list[str] = []
     with copy.turn(asset):
         for attempt in range(work.TRIES):
             work.complete(copy)
             work.before_deriving(copy, lost)
+            if not attempt:
+                inputs.tell_differences(copy, pipeline.files, pipeline.clock())
             result = step()
             if result is None:
                 return None

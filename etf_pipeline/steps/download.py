@@ -274,12 +274,13 @@ def _take(collection: _Collection, answer: Download) -> Outcome | None:
     outcome = replace(verdict.outcome, currency=answer.currency)
     if verdict.keep is None:
         return outcome
-    if not known.damaged and _kept_already(collection, instrument, verdict.keep):
+    if not known.damaged and _kept_already(collection, instrument, verdict.keep, found):
+        text, code = _said_of_kept(collection, instrument, verdict.keep, found)
         return replace(
             outcome,
             outcome=OutcomeKind.UNCHANGED,
-            reason="kept by an earlier run; the history does not hold it yet",
-            reason_code=ReasonCode.PENDING_BATCH,
+            reason=text,
+            reason_code=code,
             rows_added=0,
             rows_revised=0,
         )
@@ -303,9 +304,23 @@ def _to_mend(collection: _Collection, answer: Download, found: Known) -> bool:
     return collection.present.may_lack(found.info, newest_void(declared))
 
 
-def _kept_already(collection: _Collection, instrument: Instrument, rows: pd.DataFrame) -> bool:
+def _said_of_kept(
+    collection: _Collection, instrument: Instrument, rows: pd.DataFrame, found: Known
+) -> tuple[str, ReasonCode | None]:
+    """Why an answer is no news: a run did not get to the history, or the ticker is another one."""
+    own = replace(instrument, aliases=())
+    if not instrument.aliases or _kept_already(collection, own, rows, found):
+        text = "kept by an earlier run; the history does not hold it yet"
+        return text, ReasonCode.PENDING_BATCH
+    return f"known under the former ticker ({', '.join(instrument.aliases)})", None
+
+
+def _kept_already(
+    collection: _Collection, instrument: Instrument, rows: pd.DataFrame, found: Known
+) -> bool:
     """Whether batches that the history does not hold yet have these rows, as for a held ticker."""
-    held = collection.holds.get(instrument.ticker, "")
+    # What a watermark says of one that is gone, as after a rename that was undone, is past.
+    held = collection.holds.get(instrument.ticker, "") if found.info is not None else ""
     void = newest_void(of_ticker(collection.corrections, instrument.ticker))
     try:
         pending = pending_rows(collection.reader, instrument, held, void)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from etf_pipeline.ingest.sources.simulated import SimulatedSource
+from etf_pipeline.model.outcomes import OutcomeKind
 from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline.share.opening import open_place
 from etf_pipeline.share.work import refresh
@@ -130,3 +131,12 @@ def test_a_mark_that_a_killed_machine_left_goes_with_the_next_run(folder, tmp_pa
     place.create(mark, b"")
     night(one, 1, OLD)
     assert mark not in place.list("historical")
+
+
+def test_a_renamed_ticker_is_not_said_to_wait_for_its_history(tmp_path):
+    one = machine(tmp_path)
+    night(one, 0, OLD)
+    one.lists(NEW, OTHER)
+    told = {o.subject: o for shard in SHARDS for o in one.download("1", shard).outcomes}
+    assert (told["VBX"].outcome, told["VBX"].reason_code) == (OutcomeKind.UNCHANGED, None)
+    assert told["VBX"].reason == "known under the former ticker (T1)"
