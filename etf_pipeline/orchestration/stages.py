@@ -15,7 +15,7 @@ from typing import Any
 
 import dagster as dg
 
-from etf_pipeline.errors import EtfError, ReasonCode
+from etf_pipeline.errors import DiskFullError, EtfError, ReasonCode
 from etf_pipeline.model.lineage import LINEAGE
 from etf_pipeline.model.outcomes import Outcome, OutcomeKind
 from etf_pipeline.orchestration.checks.check import blocked
@@ -240,9 +240,11 @@ def _note(pipeline: Pipeline, outcome: Outcome, run_id: str, partition: str) -> 
         return write_stage(pipeline.layout, outcome, run_id, partition, now), True
     except (EtfError, OSError) as error:
         log.error("how the stage %s went could not be recorded: %s", outcome.subject, error)
+        full = isinstance(error, DiskFullError)
     stage = _untold(pipeline, outcome, run_id, partition)
     try:
-        keep_unrecorded(pipeline.layout, stage)
+        code = ReasonCode.DISK_FULL if full else ReasonCode.STORE_UNUSABLE
+        keep_unrecorded(pipeline.layout, stage, code)
     except (EtfError, OSError) as error:
         log.warning("nor could that be marked: %s", error)
     return stage, False

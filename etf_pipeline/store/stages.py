@@ -145,17 +145,19 @@ def begin_stage(
     write_mark(layout, Begun(asset, partition, run_id, moment, over))
 
 
-def keep_unrecorded(layout: Layout, stage: Stage) -> None:
-    """Say in the mark of a stage how it went, as it cannot be recorded.
+def keep_unrecorded(
+    layout: Layout, stage: Stage, code: ReasonCode = ReasonCode.STORE_UNUSABLE
+) -> None:
+    """Say in the mark of a stage how it went, as it cannot be recorded, for the reason of a code.
 
     Raises:
         StoreError: that cannot be written either.
     """
     known = read_stage(layout, stage.asset, stage.partition)
     over = None if known is None else known.run_id
-    why = unrecorded(layout, stage.outcome).reason
+    why = unrecorded(layout, stage.outcome, code).reason
     asset, partition, at = stage.asset, stage.partition, stage.recorded_at
-    write_mark(layout, Begun(asset, partition, stage.run_id, at, over, why))
+    write_mark(layout, Begun(asset, partition, stage.run_id, at, over, why, code))
 
 
 def failed(asset: str, code: ReasonCode, why: str) -> Outcome:
@@ -164,12 +166,15 @@ def failed(asset: str, code: ReasonCode, why: str) -> Outcome:
     return Outcome(asset, OutcomeKind.FAILED, why, kind, code)
 
 
-def unrecorded(layout: Layout, outcome: Outcome) -> Outcome:
+def unrecorded(
+    layout: Layout, outcome: Outcome, code: ReasonCode = ReasonCode.STORE_UNUSABLE
+) -> Outcome:
     """What is to be said of a stage that could not be recorded: its record is an older run's."""
     went = "it was published" if outcome.good else f"it failed ({outcome.reason})"
     folder = layout.manifests(STAGES)
-    why = f"{went}, and could not be recorded in {folder}: make it writable and run again"
-    return failed(outcome.subject, ReasonCode.STORE_UNUSABLE, why)
+    remedy = "free some space" if code is ReasonCode.DISK_FULL else "make it writable"
+    why = f"{went}, and could not be recorded in {folder}: {remedy} and run again"
+    return failed(outcome.subject, code, why)
 
 
 def read_stages(layout: Layout) -> list[Stage]:
@@ -211,7 +216,7 @@ def _ended(begun: Begun, known: Stage | None) -> Stage:
     """How a run went that left its mark behind."""
     since = begun.at if known is None or known.since is None else known.since
     if begun.unrecorded is not None:
-        outcome = failed(begun.asset, ReasonCode.STORE_UNUSABLE, begun.unrecorded)
+        outcome = failed(begun.asset, begun.code, begun.unrecorded)
     else:
         why = (
             f"run {begun.run_id} began it at {begun.at:%Y-%m-%d %H:%M %Z} and was ended before it "

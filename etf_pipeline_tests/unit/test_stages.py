@@ -2,17 +2,21 @@
 
 import datetime as dt
 import os
+import shutil
 import subprocess
 import sys
+import uuid
+from dataclasses import replace
 
 import pytest
 
-from etf_pipeline.errors import ReasonCode
+from etf_pipeline.errors import DiskFullError, ReasonCode
 from etf_pipeline.model.outcomes import Outcome, OutcomeKind
 from etf_pipeline.store.begun import read_marks
 from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.processes import HOST
 from etf_pipeline.store.stages import (
+    Stage,
     begin_stage,
     failed,
     keep_unrecorded,
@@ -21,6 +25,7 @@ from etf_pipeline.store.stages import (
     unrecorded,
     write_stage,
 )
+from etf_pipeline_tests.support import disk_in_memory
 
 T0 = dt.datetime(2025, 11, 12, 12, 0, tzinfo=dt.UTC)
 GOOD = Outcome("reports", OutcomeKind.UPDATED)
@@ -133,3 +138,30 @@ def test_a_record_is_never_before_the_one_that_it_replaces(layout):
     second = write_stage(layout, GOOD, "second", "", later(1))
     assert later(60) < second.recorded_at < later(61)
     assert read_stages(layout) == [second]
+
+
+def test_a_stage_on_a_full_disk_is_not_said_to_have_been_killed(tmp_path):
+    """Whether it was marked while there was room, or never could be."""
+    runs = [str(uuid.UUID(int=i)) for i in range(3)]
+    with disk_in_memory(tmp_path / "disk", "size=1m") as disk:
+        layout, ballast = Layout(disk), disk / "ballast"
+        begin_stage(layout, "reports", runs[0], "", T0)
+        ballast.write_bytes(bytes(shutil.disk_usage(disk).free))
+        with pytest.raises(DiskFullError):
+            write_stage(layout, GOOD, runs[0], "", T0)
+        with pytest.raises(DiskFullError):
+            keep_unrecorded(layout, Stage(GOOD, runs[0], "", T0), ReasonCode.DISK_FULL)
+        (disk / "more").write_bytes(bytes(shutil.disk_usage(disk).free))
+        with pytest.raises(DiskFullError):
+            begin_stage(layout, "raw_prices", runs[1], "XASX", T0)
+        told = {(s.asset, s.partition, s.run_id): s.outcome for s in read_stages(layout)}
+        assert set(told) == {("reports", "", runs[0]), ("raw_prices", "XASX", runs[1])}
+        for outcome in told.values():
+            assert outcome.reason_code is ReasonCode.DISK_FULL
+            assert "free some space and run again" in outcome.reason
+        ballast.unlink()
+        now = dt.datetime.now(dt.UTC)
+        write_stage(layout, GOOD, runs[2], "", now)
+        write_stage(layout, replace(GOOD, subject="raw_prices"), runs[2], "XASX", now)
+        assert all(s.good for s in read_stages(layout))
+        assert read_marks(layout) == []
