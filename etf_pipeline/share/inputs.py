@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from etf_pipeline.errors import CorruptFileError
+from etf_pipeline.errors import CorruptFileError, UnreadableFileError
 from etf_pipeline.model.schemas import HISTORY
 from etf_pipeline.share.copy import Copy, digest_of, read_whole
 from etf_pipeline.share.place import TakenError
@@ -104,6 +104,6 @@ def _digests(copy: Copy, files: Mapping[str, Path]) -> dict[str, str]:
 def _own(copy: Copy) -> Iterator[str]:
     """Histories here that a user wrote, and that are not what the share has under their names."""
     for name in unpublished(copy, (HISTORY,)):
-        with suppress(CorruptFileError, FileNotFoundError):
+        with suppress(CorruptFileError, UnreadableFileError, FileNotFoundError):
             if not file_info(copy.names.path(name)).ours:
                 yield name

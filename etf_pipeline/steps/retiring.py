@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 
-from etf_pipeline.errors import CorruptFileError
+from etf_pipeline.errors import CorruptFileError, UnreadableFileError
 from etf_pipeline.history.identity import same_prices
 from etf_pipeline.model.file_names import decode_ticker
 from etf_pipeline.model.instruments import Instrument, Universe
@@ -15,6 +15,8 @@ from etf_pipeline.store.layout import Layout
 from etf_pipeline.store.reader import FileInfo, file_info, read_history
 
 log = logging.getLogger(__name__)
+# Such a file stays: it is told of by who reads it, and stops no other ticker.
+_NOT_TOLD = (FileNotFoundError, CorruptFileError, UnreadableFileError)
 
 
 def retire(layout: Layout, instruments: Iterable[Instrument], universe: Universe | None) -> None:
@@ -58,7 +60,7 @@ def remove(layout: Layout, ticker: str, why: str) -> None:
     for path in (layout.of(HISTORY, ticker), layout.of(QUARANTINE, ticker)):
         try:
             ours = file_info(path).ours
-        except (FileNotFoundError, CorruptFileError):
+        except _NOT_TOLD:
             continue
         if ours:
             path.unlink()
@@ -69,7 +71,7 @@ def _history(layout: Layout, ticker: str, table: Table = HISTORY) -> FileInfo | 
     """What a ticker's history of ours says, or its quarantine; None where there is none."""
     try:
         info = file_info(layout.of(table, ticker))
-    except (FileNotFoundError, CorruptFileError):
+    except _NOT_TOLD:
         return None
     return info if info.ours else None
 
@@ -95,5 +97,5 @@ def _is_of(layout: Layout, name: str, now: Instrument) -> bool:
     try:
         closes = read_history(layout.of(HISTORY, now.ticker), ["close"])["close"]
         return same_prices(read_history(path, ["close"])["close"], closes)
-    except (FileNotFoundError, CorruptFileError):
+    except _NOT_TOLD:
         return False
