@@ -15,6 +15,7 @@ Positions = npt.NDArray[np.intp]
 ROWS = 512  # of a block
 _DIGITS = 1e12  # correlations that differ by less than rounding are equal: names decide
 _TOLERANCE = 1e-10
+_TOGETHER = 1 << 20  # numbers; what is extreme of them is found with a dozen arrays of that size
 
 
 class Block(NamedTuple):
@@ -56,6 +57,12 @@ def blocks(unit: Floats, rows: int = ROWS) -> Iterator[Block]:
         square[:] = np.triu(square) + np.triu(square, 1).T
         values[at, at] = 1.0
         yield Block(first, values)
+
+
+def _slices(lines: int, width: int) -> Iterator[slice]:
+    """Lines of so many numbers, some at a time."""
+    step = max(1, _TOGETHER // max(width, 1))
+    return (slice(first, first + step) for first in range(0, lines, step))
 
 
 class Product:
@@ -113,15 +120,17 @@ class Extremes:
         if self._k == 0:
             return
         rows = np.arange(block.first, block.first + len(block.values))
-        own = self._better(rows, block.values, block.first)
-        at = np.arange(len(rows))
-        own[at, at] = False  # itself
-        i, j = np.nonzero(own)
-        self._take(rows[i], block.first + j, block.values[i, j])
-        right = block.values[:, len(rows) :]
+        for part in _slices(len(rows), block.values.shape[1]):
+            values = block.values[part]
+            own = self._better(rows[part], values, block.first)
+            own[np.arange(len(values)), np.arange(len(rows))[part]] = False  # itself
+            i, j = np.nonzero(own)
+            self._take(rows[part][i], block.first + j, values[i, j])
+        right = block.values[:, len(rows) :].T
         below = np.arange(block.first + len(rows), len(self._values))
-        j, i = np.nonzero(self._better(below, right.T, block.first))
-        self._take(below[j], rows[i], right[i, j])
+        for part in _slices(len(below), len(rows)):
+            j, i = np.nonzero(self._better(below[part], right[part], block.first))
+            self._take(below[part][j], rows[i], right[part][j, i])
 
     def _better(self, rows: Positions, values: Floats, first: int) -> npt.NDArray[np.bool_]:
         """Which numbers come before the last that is kept of their row."""

@@ -129,9 +129,11 @@ class Before:
     files: tuple[Kept, ...] = ()
 
     @classmethod
-    def of(cls, store: Store, tables: Iterable[Table]) -> Before:
-        """Those of a store."""
-        found = [newest_kept(store.layout, table) for table in tables]
+    def of(
+        cls, store: Store, tables: Iterable[Table], parts: Mapping[str, str] | None = None
+    ) -> Before:
+        """Those of a store; with `parts`, none (and not a row is read) where none is as it was."""
+        found = [newest_kept(store.layout, table, parts) for table in tables]
         files = [kept for kept in found if kept is not None]
         together = {(kept.as_of, kept.made_from.as_bytes(), kept.source) for kept in files}
         return cls(tuple(files)) if len(files) == len(found) and len(together) == 1 else cls()

@@ -120,8 +120,9 @@ def correlations(
         InsufficientDataError: there is no history at all.
     """
     reads = Reads(store, histories, universe, assumptions)
-    before = Before.of(store, [CORRELATIONS]) if reads.known else NOTHING_BEFORE
     parts = _of_all(reads, specs) if reads.known else {}
+    # The rows of another night would be in memory beside those of this one.
+    before = Before.of(store, [CORRELATIONS], parts) if reads.known else NOTHING_BEFORE
     if (files := before.unchanged(parts, histories)) is not None:
         told = before.made_from.told[_WHOLE]
         return _by_ticker(store, run, files[0], histories, told["details"], told["fx"])

@@ -71,11 +71,19 @@ class Kept:
     made_from: MadeFrom
 
 
-def newest_kept(layout: Layout, table: Table) -> Kept | None:
+def newest_kept(
+    layout: Layout, table: Table, parts: Mapping[str, str] | None = None
+) -> Kept | None:
     """The newest file of a table of days, to take rows from.
 
     None where there is none, where it is damaged or its rows were changed by hand, where it has
     other columns, and where it does not say what it was made from, as those of earlier releases.
+
+    Args:
+        layout: the store.
+        table: one of days.
+        parts: fingerprints by part; of a file that has none of these not a row is read, and None is
+            what comes of it. None for a file of any parts.
     """
     path = layout.newest(table)
     if path is None:
@@ -85,8 +93,9 @@ def newest_kept(layout: Layout, table: Table) -> Kept | None:
     except (OSError, pa.ArrowException):
         return None
     made_from = None if raw is None else MadeFrom.from_bytes(raw)
-    whole = None if made_from is None else _whole(path, table)
-    if made_from is None or whole is None:
+    if made_from is None or not (parts is None or made_from.same_parts(parts)):
+        return None
+    if (whole := _whole(path, table)) is None:
         return None
     data, meta = whole
     told = str(meta["content_hash"]), str(meta.get("source", ""))

@@ -52,6 +52,15 @@ def test_what_was_published_is_kept_with_what_it_was_made_from(tmp_path):
     assert kept.data.equals(data)
 
 
+def test_a_file_that_has_none_of_the_parts_is_of_no_use(tmp_path):
+    save(tmp_path, rows(0.1), MadeFrom({"a": "1", "b": "2"}))
+    layout = Layout(tmp_path)
+    for parts in ({"a": "1"}, {"a": "other", "b": "2", "c": "3"}):
+        assert newest_kept(layout, FRONTIER, parts) == newest_kept(layout, FRONTIER) is not None
+    for parts in ({}, {"a": "2", "b": "1"}, {"c": "1"}):
+        assert newest_kept(layout, FRONTIER, parts) is None
+
+
 def test_the_newest_day_counts(tmp_path):
     save(tmp_path, rows(0.1))
     save(tmp_path, rows(0.2), day=DAY + dt.timedelta(days=1))
