@@ -136,6 +136,12 @@ def alive(instance: dg.DagsterInstance, run_id: str, every: float = BEAT_SECONDS
         yield
 
 
+def was_cancelled(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether somebody ever cancelled a run, whatever Dagster calls it since it came out."""
+    asked = {dg.DagsterEventType.RUN_CANCELING, dg.DagsterEventType.RUN_CANCELED}
+    return bool(instance.get_records_for_run(run_id, of_type=asked, limit=1).records)
+
+
 @contextlib.contextmanager
 def beating(
     instance: dg.DagsterInstance, run_id: str, every: float = BEAT_SECONDS

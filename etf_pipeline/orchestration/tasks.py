@@ -15,7 +15,7 @@ import dagster as dg
 from etf_pipeline.errors import ReasonCode, RecordsError
 from etf_pipeline.model import assets
 from etf_pipeline.model.lineage import LINEAGE
-from etf_pipeline.orchestration.beats import alive
+from etf_pipeline.orchestration.beats import alive, was_cancelled
 from etf_pipeline.orchestration.database import outage
 from etf_pipeline.orchestration.failures import StepFailure
 from etf_pipeline.orchestration.jobs import DERIVE, INGEST, NEVER_AGAIN
@@ -70,16 +70,25 @@ class Task:
 
 @dataclass(frozen=True)
 class Done:
-    """What came of a run: how each of its stages went, and whether the database was lost then."""
+    """What came of a run.
+
+    Attributes:
+        run_id: of the run.
+        stages: how each of its stages went.
+        lost: how Dagster's database was lost then; None where it was not.
+        cancelled: whether somebody cancelled it in Dagster's UI, though it came out all the same.
+    """
 
     run_id: str
     stages: tuple[Stage, ...]
     lost: RecordsError | None = None
+    cancelled: bool = False
 
     @property
     def interrupted(self) -> bool:
         """Whether somebody stopped it."""
-        return any(s.outcome.reason_code is ReasonCode.INTERRUPTED for s in self.stages)
+        stopped = (s.outcome.reason_code is ReasonCode.INTERRUPTED for s in self.stages)
+        return self.cancelled or any(stopped)
 
 
 def execute(
@@ -103,13 +112,14 @@ def execute(
                 run_id=task.run_id,
                 asset_selection=chosen or None,
             )
+        cancelled = was_cancelled(instance, task.run_id)
     except Exception as error:
         if (lost := outage(error)) is None:
             raise
         stages = settled_by_the_store(pipeline, task.run_id, partition, planned, before, lost)
         return Done(task.run_id, tuple(stages), lost)
     stages = settled(pipeline, result.run_id, partition, planned, result.all_events, before)
-    return Done(result.run_id, tuple(stages))
+    return Done(result.run_id, tuple(stages), cancelled=cancelled)
 
 
 def settled_by_the_store(

@@ -145,6 +145,27 @@ def test_a_run_that_is_cancelled_in_the_ui_ends_its_command_and_is_cancelled(
     assert run.status is dg.DagsterRunStatus.CANCELED
 
 
+@pytest.mark.parametrize("ended", ["report_run_canceling", "report_run_canceled"])
+def test_a_run_that_comes_out_before_it_hears_that_it_was_cancelled_is_followed_by_none(
+    tmp_path, instance, monkeypatch, ended
+):
+    monkeypatch.delenv("DAGSTER_POSTGRES_URL", raising=False)
+    pipeline = make_pipeline(tmp_path)
+    source = pipeline.source
+
+    def cancelled(*given):
+        (run,) = instance.get_runs()
+        getattr(instance, ended)(run)
+        return source(*given)
+
+    pipeline.source, report = cancelled, RunReport()
+    with pytest.raises(KeyboardInterrupt):
+        run_graph(pipeline, instance, report=report)
+    assert [s.asset for s in report.stages if s.good] == ["raw_prices", "price_history"]
+    (run,) = instance.get_runs()
+    assert run.job_name == "ingest"
+
+
 WAITING = """
 import sys
 import dagster as dg
