@@ -15,6 +15,7 @@ from etf_pipeline.cli.exit_codes import ExitCode, of_run
 from etf_pipeline.cli.extras import need_pipeline
 from etf_pipeline.cli.options import DataDir, Json, Window, split_names
 from etf_pipeline.cli.render.output import print_error, print_json, print_place
+from etf_pipeline.cli.warned import warnings_told
 from etf_pipeline.errors import EtfError, ReasonCode, RecordsError, SettingsError
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _run(
 
     console, report = Console(stderr=as_json, quiet=as_json), RunReport()
     try:
-        with handled(interrupt, signal.SIGTERM):
+        with handled(interrupt, signal.SIGTERM), warnings_told():
             pipeline, chosen, partitions = _request(settings, tickers, partition, window)
             _fill(report, console, pipeline, chosen, partitions, full, as_json)
     except RecordsError as error:

@@ -47,16 +47,19 @@ def downloaded(pipeline: Pipeline, run: Run, step: Callable[[], StepResult]) -> 
     """A download: its batch and its manifest are published. Batches of two runs never collide.
 
     Raises:
+        UniverseError: another machine has renamed a ticker, and this one was not told.
         ShareAwayError: the share does not answer.
     """
     copy = pipeline.working_copy
     if copy is None:
         return step()
+    from etf_pipeline.orchestration.older_universe import check_renames
     from etf_pipeline.share import publishing, work
 
     with copy.turn(run.partition):
         work.complete(copy)
         work.before_ingest(copy, run.partition, pipeline.universe)
+        check_renames(pipeline, copy, run.partition)
         result = step()
         publishing.publish(copy, publishing.unpublished(copy, (RAW, CORRECTIONS, MANIFEST)))
     return result
@@ -68,12 +71,14 @@ def updated(
     """An update of histories; those that another machine published first are made again from its.
 
     Raises:
+        UniverseError: another machine has renamed a ticker, and this one was not told.
         ShareAwayError: the share does not answer.
         ShareError: other machines were first, again and again.
     """
     copy = pipeline.working_copy
     if copy is None:
         return step(instruments)
+    from etf_pipeline.orchestration.older_universe import check_renames
     from etf_pipeline.share import dropping, marks, publishing, work
 
     partition, layout = run.partition, copy.layout
@@ -83,6 +88,7 @@ def updated(
     with copy.turn(partition):
         work.complete(copy)
         here = work.before_ingest(copy, partition, pipeline.universe)
+        check_renames(pipeline, copy, partition)
         made: dict[str, str] = {}
         before = _current(copy)
         result = step(instruments)

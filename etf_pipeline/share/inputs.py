@@ -60,8 +60,8 @@ def tell_differences(copy: Copy, files: Mapping[str, Path], now: dt.datetime) ->
     Raises:
         ShareAwayError: the share does not answer.
     """
-    ours = _Machine(f"{HOST}:{copy.layout.root}", now.date(), _digests(copy, files))
-    mine = f"{_FOLDER}/{hashlib.sha256(ours.name.encode()).hexdigest()[:16]}.json"
+    ours = _Machine(_own_name(copy), now.date(), _digests(copy, files))
+    mine = _record_of(ours.name)
     there = copy.place.list(_FOLDER)
     known = None
     for name in sorted(there):
@@ -79,6 +79,26 @@ def tell_differences(copy: Copy, files: Mapping[str, Path], now: dt.datetime) ->
                 copy.place.replace(mine, ours.text.encode(), there[mine])
             else:
                 copy.place.create(mine, ours.text.encode())
+
+
+def is_as_recorded(copy: Copy, what: str, path: Path) -> bool:
+    """Whether a file of people's is the one that this machine made tables from last.
+
+    Raises:
+        ShareAwayError: the share does not answer.
+    """
+    with suppress(FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        known = _Machine.parsed(copy.bytes_of(_record_of(_own_name(copy))).decode())
+        return known.files.get(what) == digest_of(read_whole(path) or b"")
+    return False
+
+
+def _own_name(copy: Copy) -> str:
+    return f"{HOST}:{copy.layout.root}"
+
+
+def _record_of(name: str) -> str:
+    return f"{_FOLDER}/{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
 
 
 def _compare(copy: Copy, files: Mapping[str, Path], ours: _Machine, other: _Machine) -> None:

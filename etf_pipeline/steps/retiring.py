@@ -38,15 +38,22 @@ def retire(layout: Layout, instruments: Iterable[Instrument], universe: Universe
     if universe is None:
         return
     by_symbol = {(i.symbol, i.exchange): i for i in those}
-    for name, info in _left(layout, universe):
+    for name, info in unknown_names(layout, universe):
         now = by_symbol.get((str(info.meta.get("symbol")), str(info.meta.get("exchange"))))
         if now is not None and _is_of(layout, name, now):
-            log.warning(
-                "%s is no ticker of the universe any more, and %s has its symbol and its prices: "
-                "its history goes, the raw batches keep every row of it",
-                *(name, now.ticker),
-            )
+            log.warning("%s", _in_words(layout, name, now.ticker))
             remove(layout, name, f"it is {now.ticker}'s")
+
+
+def _in_words(layout: Layout, name: str, now: str) -> str:
+    said = f"{name} is no ticker of the universe any more, and {now} has its symbol and its prices"
+    left = _only_there(layout, name, now)
+    if not left:
+        return f"{said}: its history goes, the raw batches keep every row of it"
+    return (
+        f"{said}: its history goes, of which {left} sessions are not in that of {now}; "
+        f"{name} among the aliases of {now} in the universe brings them back from the raw batches"
+    )
 
 
 def retire_aliases(layout: Layout, instrument: Instrument) -> None:
@@ -76,7 +83,7 @@ def _history(layout: Layout, ticker: str, table: Table = HISTORY) -> FileInfo | 
     return info if info.ours else None
 
 
-def _left(layout: Layout, universe: Universe) -> Iterator[tuple[str, FileInfo]]:
+def unknown_names(layout: Layout, universe: Universe) -> Iterator[tuple[str, FileInfo]]:
     """Names that the universe does not know, and what the files of ours under them say."""
     paths = [*layout.files(HISTORY), *layout.files(QUARANTINE)]
     for name in sorted({decode_ticker(p.stem) for p in paths}):
@@ -85,6 +92,15 @@ def _left(layout: Layout, universe: Universe) -> Iterator[tuple[str, FileInfo]]:
         table = HISTORY if layout.of(HISTORY, name).exists() else QUARANTINE
         if (info := _history(layout, name, table)) is not None:
             yield name, info
+
+
+def _only_there(layout: Layout, name: str, other: str) -> int:
+    """How many sessions the history of a name has that another one lacks."""
+    paths = [layout.of(HISTORY, n) for n in (name, other)]
+    if not paths[0].exists():
+        return 0
+    mine, theirs = (read_history(path, ["close"]).index for path in paths)
+    return len(mine.difference(theirs))
 
 
 def _is_of(layout: Layout, name: str, now: Instrument) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from etf_pipeline.errors import UniverseError
 from etf_pipeline.ingest.sources.simulated import SimulatedSource
 from etf_pipeline.model.outcomes import OutcomeKind
 from etf_pipeline.model.schemas import HISTORY
@@ -140,3 +141,24 @@ def test_a_renamed_ticker_is_not_said_to_wait_for_its_history(tmp_path):
     told = {o.subject: o for shard in SHARDS for o in one.download("1", shard).outcomes}
     assert (told["VBX"].outcome, told["VBX"].reason_code) == (OutcomeKind.UNCHANGED, None)
     assert told["VBX"].reason == "known under the former ticker (T1)"
+
+
+@pytest.mark.parametrize("name", [NEW, PLAIN], ids=["alias", "plain"])
+def test_a_machine_with_an_older_universe_undoes_no_rename(url, tmp_path, name):
+    """It made tables with the universe that it still has: nobody has asked it for the old name."""
+    first, second = (machine(tmp_path / one, url) for one in "ab")
+    for n, one in enumerate((first, second)):
+        night(one, n, OLD)
+        one.derive(f"{n}")
+    night(first, 2, name)
+    layout = first.pipeline.layout
+    made = layout.of(HISTORY, "VBX").read_bytes()
+    for n in (3, 4):
+        with pytest.raises(UniverseError, match="VBX in place of T1") as told:
+            night(second, n, OLD)
+        assert str(second.pipeline.settings.universe_file) in str(told.value)
+    refresh(first.pipeline.working_copy)
+    assert available_tickers(layout) == [OTHER, "VBX"]
+    assert layout.of(HISTORY, "VBX").read_bytes() == made
+    night(second, 5, name)  # brought up to date
+    assert available_tickers(second.pipeline.layout) == [OTHER, "VBX"]
