@@ -94,7 +94,7 @@ def is_as_recorded(copy: Copy, what: str, path: Path) -> bool:
 
 
 def _own_name(copy: Copy) -> str:
-    return f"{HOST}:{copy.layout.root}"
+    return f"{HOST}:{copy.layout.root.resolve()}"
 
 
 def _record_of(name: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -55,3 +57,21 @@ def test_a_file_that_people_edit_is_compared_for_a_week(machines, caplog):
     first.now = later(8)  # the second has made nothing for so long
     first.derive("2")
     assert "not the same" not in caplog.text
+
+
+def test_two_stores_of_one_host_are_two_machines(url, tmp_path, caplog, monkeypatch):
+    """Each is begun in a folder of its own, where both stores have one name."""
+    for n, place in enumerate(("here", "there")):
+        (tmp_path / place).mkdir()
+        monkeypatch.chdir(tmp_path / place)
+        one = Machine(Path("data"), url)
+        file = one.pipeline.settings.portfolios_file
+        file.write_text(file.read_text() + f"# {place}\n")
+        for shard in SHARDS:
+            one.night(f"{n}", shard)
+        one.derive(f"{n}")
+    said = [r.getMessage() for r in caplog.records if "not the same" in r.getMessage()]
+    assert said
+    for text in said:
+        assert str(tmp_path / "here") in text
+        assert str(tmp_path / "there") in text
