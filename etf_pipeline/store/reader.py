@@ -19,6 +19,7 @@ from etf_pipeline.model.rows import to_frame
 from etf_pipeline.model.schemas import HISTORY, QUARANTINE
 from etf_pipeline.store.closed import cannot_open
 from etf_pipeline.store.remedies import remedy_for
+from etf_pipeline.store.rewriting import is_rewritten_alike
 from etf_pipeline.store.user_files import UserFile, read_user_file
 from etf_pipeline.store.writer import META_KEY
 
@@ -89,21 +90,29 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
 def read_through(path: Path) -> FileInfo:
     """A footer, after every page of the file was read and held against its checksum, if it has one.
 
-    Never more of it in memory than a row group.
+    A file of ours is written again besides, where that proves it: see `rewriting`. Never more of it
+    in memory than its bytes and the rows of a group.
 
     Raises:
         CorruptFileError: the file is not readable Parquet, or not as it was written.
         UnreadableFileError: it may not be opened.
         FileNotFoundError: there is no such file.
     """
-    with _open(path) as handle:
-        info = FileInfo(path, _meta(path, handle.metadata), handle.metadata.num_rows)
-        try:
+    try:
+        raw = path.read_bytes()  # once: it may be replaced meanwhile
+        with pq.ParquetFile(pa.BufferReader(raw), page_checksum_verification=True) as handle:
+            info = FileInfo(path, _meta(path, handle.metadata), handle.metadata.num_rows)
             for group in range(handle.num_row_groups):
                 handle.read_row_group(group, use_threads=False)
-        except (OSError, pa.ArrowException) as error:
-            raise _unread(path, error) from error
-        return info
+            alike = is_rewritten_alike(handle, raw) if "table" in info.meta else None
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise _unread(path, error) from error
+    if alike is False:
+        what = "its rows are written with other bytes"
+        raise CorruptFileError(f"{path} is not as it was written ({what}): {remedy_for(path)}")
+    return info
 
 
 def read_rows(path: Path, wanted: pc.Expression) -> pa.Table:

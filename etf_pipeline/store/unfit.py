@@ -79,7 +79,7 @@ def unfit(paths: Iterable[Path], table: Table, *, through: bool = False) -> Iter
     Args:
         paths: of the files.
         table: theirs.
-        through: read each to its last page, which takes a second and a half for a thousand
+        through: read each to its last page and prove it, which takes some seconds for a thousand
             histories of twenty years; else their footers tell.
     """
     look = read_through if through else file_info
