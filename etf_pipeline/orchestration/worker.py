@@ -16,6 +16,7 @@ import dagster as dg
 from celery import Celery, Task
 from celery.exceptions import Reject
 from dagster_celery import tasks as theirs
+from dagster_celery.config import TASK_EXECUTE_JOB_NAME
 
 from etf_pipeline.errors import SettingsError
 from etf_pipeline.orchestration.beats import LOOK_SECONDS, Watch, beating
@@ -102,8 +103,11 @@ def worker_app(instance: dg.DagsterInstance) -> Celery:
     if not isinstance(launcher, WatchedLauncher):
         raise SettingsError("runs are not sent to workers: set ETF_CELERY_BROKER")
     app = launcher.celery
+    # Celery gives every app what another one of the process was given, as where a run was launched,
+    # and the first of a name stays.
+    app.tasks.pop(TASK_EXECUTE_JOB_NAME, None)
     # A task is taken from the queue when it is done: nobody keeps a run from an idle worker.
-    options: dict[str, Any] = {"base": Beating, "acks_late": True}
+    options: dict[str, Any] = {"base": Beating, "acks_late": True, "shared": False}
     theirs.create_execute_job_task(app, **options)
     return app
 

@@ -2,11 +2,13 @@
 
 import dagster as dg
 import pytest
+from celery import Celery
 from celery.exceptions import Reject
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import pack_value
 from dagster_celery.config import TASK_EXECUTE_JOB_NAME
+from dagster_celery.tasks import create_execute_job_task
 
 from etf_pipeline.errors import ReasonCode
 from etf_pipeline.model import assets
@@ -93,6 +95,15 @@ def found_lost(instance):
     watch.look()
     now[0] += LOST_SECONDS
     return watch.look()
+
+
+def test_who_has_launched_runs_can_execute_them_too(instance):
+    """Celery shares the task of who launches with all apps of a process."""
+    create_execute_job_task(instance.run_launcher.celery)
+    create_execute_job_task(Celery("another"))
+    task = worker.worker_app(instance).tasks[TASK_EXECUTE_JOB_NAME]
+    assert isinstance(task, worker.Beating)
+    assert task.acks_late
 
 
 def test_a_step_that_is_ended_by_the_database_is_a_run_that_was_lost(
