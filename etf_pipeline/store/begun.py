@@ -82,7 +82,8 @@ def write_mark(layout: Layout, begun: Begun) -> None:
         write_text(path, json.dumps(body))
     except DiskFullError:
         with contextlib.suppress(OSError):
-            path.write_bytes(b"")
+            path.touch()
+            os.truncate(path, 0)
         raise
 
 

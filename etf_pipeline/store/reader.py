@@ -19,7 +19,7 @@ from etf_pipeline.model.rows import to_frame
 from etf_pipeline.model.schemas import HISTORY, QUARANTINE
 from etf_pipeline.store.closed import cannot_open
 from etf_pipeline.store.remedies import remedy_for
-from etf_pipeline.store.rewriting import is_rewritten_alike
+from etf_pipeline.store.rewriting import is_ours, is_rewritten_alike
 from etf_pipeline.store.user_files import UserFile, read_user_file
 from etf_pipeline.store.writer import META_KEY
 
@@ -104,7 +104,7 @@ def read_through(path: Path) -> FileInfo:
             info = FileInfo(path, _meta(path, handle.metadata), handle.metadata.num_rows)
             for group in range(handle.num_row_groups):
                 handle.read_row_group(group, use_threads=False)
-            alike = is_rewritten_alike(handle, raw) if "table" in info.meta else None
+            alike = is_rewritten_alike(handle, raw) if is_ours(raw) else None
     except FileNotFoundError:
         raise
     except (OSError, ValueError, pa.ArrowException) as error:

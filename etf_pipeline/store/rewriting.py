@@ -14,10 +14,20 @@ from functools import cache
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from etf_pipeline.store.writer import parquet_options
+from etf_pipeline.store.writer import META_KEY, parquet_options
 
 _SCHEMA_KEY = b"ARROW:schema"
+# One of them is whole whatever bit is turned; no file of somebody else's has any.
+_MARKS = (META_KEY, b'"content_hash"', b'"schema_version"')
+_LIBRARY = "parquet-cpp-arrow version "  # before the number, in each file of ours
 _PAGE = 1 << 20  # bytes; what the library begins a new one after
+
+
+def is_ours(raw: bytes) -> bool:
+    """Whether a file was written by this package, even if its footer does not say so any more."""
+    length = int.from_bytes(raw[-8:-4], "little")
+    footer = raw[max(0, len(raw) - length - 8) :]
+    return any(mark in footer for mark in _MARKS)
 
 
 def is_rewritten_alike(handle: pq.ParquetFile, raw: bytes) -> bool | None:
@@ -30,8 +40,8 @@ def is_rewritten_alike(handle: pq.ParquetFile, raw: bytes) -> bool | None:
         handle: the file, open; every row group of it is read, one at a time.
         raw: its bytes.
     """
-    if handle.metadata.created_by != _our_name():
-        return None
+    if (written_by := str(handle.metadata.created_by)) != _our_name():
+        return None if written_by.startswith(_LIBRARY) else False
     if not all(_one_page(rows) for rows in _groups(handle)):
         return None
     return any(_alike(handle, raw, late, pages) for late, pages in _WAYS)
@@ -106,6 +116,7 @@ def _one_page(rows: pa.Table) -> bool:
 @cache
 def _our_name() -> str:
     """What the library that is here calls itself in the files that it writes."""
-    sink = io.BytesIO()
-    pq.write_table(pa.table({"a": [1]}), sink)
+    sink, one = io.BytesIO(), pa.table({"a": [1]})
+    with pq.ParquetWriter(sink, one.schema) as writer:
+        writer.write_table(one)
     return str(pq.read_metadata(io.BytesIO(sink.getvalue())).created_by)

@@ -55,7 +55,7 @@ def test_any_bit_turned_in_a_footer_is_found(history, data):
     name = pq.read_metadata(history).created_by.encode()
     first = raw.rindex(name)
     at = data.draw(st.integers(len(raw) - 8 - length, len(raw) - 9))
-    if first - 2 <= at < first + len(name):
+    if first - 3 <= at < first + len(name):
         return
     raw[at] ^= 1 << data.draw(st.integers(0, 7))
     turned = history.parents[1] / history.name
