@@ -40,9 +40,10 @@ def is_rewritten_alike(handle: pq.ParquetFile, raw: bytes) -> bool | None:
         handle: the file, open; every row group of it is read, one at a time.
         raw: its bytes.
     """
+    small = [_one_page(rows) for rows in _groups(handle)]  # all are read, whatever one is
     if (written_by := str(handle.metadata.created_by)) != _our_name():
         return None if written_by.startswith(_LIBRARY) else False
-    if not all(_one_page(rows) for rows in _groups(handle)):
+    if not all(small):
         return None
     return any(_alike(handle, raw, late, pages) for late, pages in _WAYS)
 
