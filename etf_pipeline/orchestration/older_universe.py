@@ -9,7 +9,7 @@ from etf_pipeline.orchestration.resources import Pipeline
 from etf_pipeline.share.copy import Copy
 from etf_pipeline.share.dropping import marked
 from etf_pipeline.share.inputs import is_as_recorded
-from etf_pipeline.steps.retiring import unknown_names
+from etf_pipeline.steps.retiring import left_names
 
 
 def check_renames(pipeline: Pipeline, copy: Copy, partition: str) -> None:
@@ -27,12 +27,10 @@ def check_renames(pipeline: Pipeline, copy: Copy, partition: str) -> None:
         ShareAwayError: the share does not answer.
     """
     universe, layout = pipeline.universe, copy.layout
-    ours = {(i.symbol, i.exchange): i.ticker for i in universe.in_partition(partition)}
     renamed = {
-        ticker: name
-        for name, info in unknown_names(layout, universe)
-        if (ticker := ours.get((str(info.meta.get("symbol")), str(info.meta.get("exchange")))))
-        and not layout.of(HISTORY, ticker).exists()
+        now.ticker: name
+        for name, now in left_names(layout, universe, universe.in_partition(partition))
+        if not layout.of(HISTORY, now.ticker).exists()
     }
     if not renamed:
         return

@@ -37,10 +37,8 @@ def retire(layout: Layout, instruments: Iterable[Instrument], universe: Universe
             retire_aliases(layout, one)
     if universe is None:
         return
-    by_symbol = {(i.symbol, i.exchange): i for i in those}
-    for name, info in unknown_names(layout, universe):
-        now = by_symbol.get((str(info.meta.get("symbol")), str(info.meta.get("exchange"))))
-        if now is not None and _is_of(layout, name, now):
+    for name, now in left_names(layout, universe, those):
+        if _is_of(layout, name, now):
             log.warning("%s", _in_words(layout, name, now.ticker))
             remove(layout, name, f"it is {now.ticker}'s")
 
@@ -83,15 +81,27 @@ def _history(layout: Layout, ticker: str, table: Table = HISTORY) -> FileInfo | 
     return info if info.ours else None
 
 
-def unknown_names(layout: Layout, universe: Universe) -> Iterator[tuple[str, FileInfo]]:
-    """Names that the universe does not know, and what the files of ours under them say."""
+def left_names(
+    layout: Layout, universe: Universe, instruments: Iterable[Instrument]
+) -> Iterator[tuple[str, Instrument]]:
+    """Names of files of ours that the universe does not know, and the ticker of their symbol.
+
+    Args:
+        layout: the store.
+        universe: all tickers there are.
+        instruments: those of which the ticker may be one.
+    """
+    by_symbol = {(i.symbol, i.exchange): i for i in instruments}
     paths = [*layout.files(HISTORY), *layout.files(QUARANTINE)]
     for name in sorted({decode_ticker(p.stem) for p in paths}):
         if name in universe:
             continue
         table = HISTORY if layout.of(HISTORY, name).exists() else QUARANTINE
-        if (info := _history(layout, name, table)) is not None:
-            yield name, info
+        if (info := _history(layout, name, table)) is None:
+            continue
+        named = str(info.meta.get("symbol")), str(info.meta.get("exchange"))
+        if (now := by_symbol.get(named)) is not None:
+            yield name, now
 
 
 def _only_there(layout: Layout, name: str, other: str) -> int:
