@@ -13,19 +13,12 @@ from etf_pipeline.store.reader import file_info, read_table
 from etf_pipeline.store.stages import STAGES
 
 
-def damaged_manifests(layout: Layout, *, rows: bool = False) -> Iterator[str]:
-    """What is wrong with manifests, in words.
-
-    Args:
-        layout: of the store.
-        rows: also read all rows, and compare their hash with what was written.
-    """
+def damaged_manifests(layout: Layout) -> Iterator[str]:
+    """What is wrong with a store's manifests, in words: all rows are compared with their hash."""
     for asset in (*LINEAGE, assets.MAINTENANCE, STAGES):
         for path in layout.manifest_files(asset):
             try:
                 digest = file_info(path).content_hash
-                if not rows:
-                    continue
                 found = content_hash(read_table(path).replace_schema_metadata(None))
             except CorruptFileError as error:
                 yield str(error)

@@ -90,7 +90,7 @@ def _batches_whole(layout: Layout, told: _Told) -> Check:
 
 def _manifests_whole(layout: Layout) -> Check:
     """Whether each run manifest can be read, and is what was written."""
-    bad = list(damaged_manifests(layout, rows=True))
+    bad = list(damaged_manifests(layout))
     return Check("manifests whole", not bad, first_few(bad) if bad else "as runs left them")
 
 
